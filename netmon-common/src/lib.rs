@@ -1,0 +1,219 @@
+//! The wire ABI between netmon's kernel program and its user side.
+//!
+//! Owns the layout of every ring buffer record, of the offsets table that user space writes before
+//! load, and of the loss counters. Plain integers and byte arrays with explicit padding, in the
+//! byte order of the machine: both sides run on it. Nothing here knows what a record means.
+//!
+//! Every record starts with its kind; the kind decides its size. See [`Transition`], [`Open`],
+//! [`Child`] and [`Reset`].
+#![no_std]
+
+use core::mem::{offset_of, size_of};
+
+/// Kinds of ring buffer record: the first byte of each.
+pub mod kind {
+    /// A [`Transition`](crate::Transition) alone.
+    pub const TRANSITION: u8 = 1;
+    /// An [`Open`](crate::Open): a transition to SYN_SENT or LISTEN, with the process that made it.
+    pub const OPEN: u8 = 2;
+    /// A [`Child`](crate::Child): the first transition out of SYN_RECV of an accepted connection.
+    pub const CHILD: u8 = 3;
+    /// A [`Reset`](crate::Reset): a RST sent or received.
+    pub const RESET: u8 = 4;
+}
+
+/// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
+pub mod state {
+    /// TCP_ESTABLISHED
+    pub const ESTABLISHED: u8 = 1;
+    /// TCP_SYN_SENT
+    pub const SYN_SENT: u8 = 2;
+    /// TCP_SYN_RECV
+    pub const SYN_RECV: u8 = 3;
+    /// TCP_FIN_WAIT2
+    pub const FIN_WAIT2: u8 = 5;
+    /// TCP_TIME_WAIT
+    pub const TIME_WAIT: u8 = 6;
+    /// TCP_CLOSE
+    pub const CLOSE: u8 = 7;
+    /// TCP_LISTEN
+    pub const LISTEN: u8 = 10;
+    /// TCP_CLOSING
+    pub const CLOSING: u8 = 11;
+}
+
+/// Bits of [`Transition::flags`], taken from the socket's flags (`enum sock_flags`).
+pub mod flag {
+    /// SOCK_DEAD: its process has closed it.
+    pub const DEAD: u8 = 1 << 0;
+    /// SOCK_DONE: the peer's FIN was taken.
+    pub const DONE: u8 = 1 << 1;
+    /// SOCK_LINGER: SO_LINGER is set.
+    pub const LINGER: u8 = 1 << 4;
+    /// The bits of `sk_flags` that are sent.
+    pub const MASK: u8 = DEAD | DONE | LINGER;
+    /// Not a socket flag: the namespace had no TIME_WAIT bucket to spare, so there may be no
+    /// minisocket. Only on a transition to CLOSE from FIN_WAIT2 or CLOSING.
+    pub const BUCKETS_FULL: u8 = 1 << 5;
+}
+
+/// `AF_INET`, as in [`Transition::family`].
+pub const AF_INET: u8 = 2;
+/// `AF_INET6`, as in [`Transition::family`].
+pub const AF_INET6: u8 = 10;
+/// `IPPROTO_TCP`: the tracepoint also reports SCTP and MPTCP sockets, which are passed over.
+pub const IPPROTO_TCP: u16 = 6;
+/// `TASK_COMM_LEN`, the size of a process name with its NUL.
+pub const COMM_LEN: usize = 16;
+
+/// One TCP state transition: the hot record, 64 bytes.
+///
+/// Source: tracepoint `sock:inet_sock_set_state` (net/ipv4/af_inet.c, `inet_sk_set_state`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Transition {
+    /// One of [`kind`]: also when this is the head of an [`Open`] or a [`Child`].
+    pub kind: u8,
+    /// State before, the kernel's number.
+    pub old_state: u8,
+    /// State after, the kernel's number.
+    pub new_state: u8,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u8,
+    /// Bits of [`flag`].
+    pub flags: u8,
+    /// `sk_err`: meaningful on a transition to CLOSE only. Linux has no errno above 133.
+    pub errno: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The socket's cookie: unique for the life of the kernel.
+    pub cookie: u64,
+    /// Network order; IPv4 in the first four bytes.
+    pub local_addr: [u8; 16],
+    /// Network order; IPv4 in the first four bytes.
+    pub remote_addr: [u8; 16],
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Host order; 0 where the socket has none yet (a transition to SYN_SENT).
+    pub local_port: u16,
+    /// Host order; 0 for a listener.
+    pub remote_port: u16,
+}
+
+/// A transition to SYN_SENT or LISTEN, which happens in the process that called connect or listen.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Open {
+    /// The transition, its kind [`kind::OPEN`].
+    pub transition: Transition,
+    /// cgroup v2 id.
+    pub cgroup: u64,
+    /// Address of the `struct sock`: a handle to ask for the local port later, never an identity.
+    pub sock: u64,
+    /// Process (thread group) id in the initial pid namespace; 0 for a kernel thread.
+    pub pid: u32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// Name of the thread group's leader, NUL padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// The first transition out of SYN_RECV of a connection that a listener took.
+///
+/// LISTEN -> SYN_RECV happens microseconds earlier on a half-made socket, so it is sent with this.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Child {
+    /// The transition, its kind [`kind::CHILD`].
+    pub transition: Transition,
+    /// Cookie of the listener; 0 when it listened before the program was attached.
+    pub listener: u64,
+    /// When LISTEN -> SYN_RECV happened, `CLOCK_MONOTONIC`, ns.
+    pub syn_recv_time: u64,
+}
+
+/// A RST sent for, or received by, a socket or a TIME_WAIT minisocket.
+///
+/// Source: tracepoints `tcp:tcp_send_reset` and `tcp:tcp_receive_reset`. A receive also fires when
+/// the kernel resets its own socket (`tcp_reset` in net/ipv4/tcp_input.c).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Reset {
+    /// [`kind::RESET`].
+    pub kind: u8,
+    /// 1 when sent, 0 when received.
+    pub sent: u8,
+    /// State of the socket at that moment; TIME_WAIT for every minisocket.
+    pub state: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+}
+
+/// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
+///
+/// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees
+/// constants. The program has no CO-RE relocations of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[expect(missing_docs, reason = "each field is named after the kernel's own")]
+pub struct Offsets {
+    pub skc_daddr: u32,
+    pub skc_rcv_saddr: u32,
+    pub skc_dport: u32,
+    pub skc_num: u32,
+    pub skc_family: u32,
+    pub skc_state: u32,
+    pub skc_net: u32,
+    pub skc_v6_daddr: u32,
+    pub skc_v6_rcv_saddr: u32,
+    pub skc_flags: u32,
+    pub skc_cookie: u32,
+    pub sk_err: u32,
+    pub sk_protocol: u32,
+    pub inet_sport: u32,
+    pub net_inum: u32,
+    /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the kernel keeps it elsewhere.
+    pub net_tw_refcount: u32,
+    /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 likewise.
+    pub net_max_tw_buckets: u32,
+    pub task_flags: u32,
+    pub task_group_leader: u32,
+    pub task_comm: u32,
+}
+
+/// Indices into the per-CPU counters: monotonic, written by the kernel side only.
+pub mod counter {
+    /// Transitions that found the ring buffer full.
+    pub const LOST_TRANSITIONS: u32 = 0;
+    /// Resets that found the ring buffer full.
+    pub const LOST_RESETS: u32 = 1;
+    /// Sockets whose storage could not be made: their listener stays unknown.
+    pub const NO_STORAGE: u32 = 2;
+    /// How many there are.
+    pub const COUNT: u32 = 3;
+}
+
+const _: () = {
+    assert!(size_of::<Transition>() == 64);
+    assert!(offset_of!(Transition, time) == 8);
+    assert!(offset_of!(Transition, local_addr) == 24);
+    assert!(offset_of!(Transition, netns) == 56);
+    assert!(size_of::<Open>() == 104);
+    assert!(offset_of!(Open, cgroup) == 64);
+    assert!(offset_of!(Open, comm) == 88);
+    assert!(size_of::<Child>() == 80);
+    assert!(offset_of!(Child, listener) == 64);
+    assert!(size_of::<Reset>() == 24);
+    assert!(offset_of!(Reset, time) == 8);
+};

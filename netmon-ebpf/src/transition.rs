@@ -1,0 +1,160 @@
+//! `inet_sock_set_state`: every TCP state transition of the host, in every namespace.
+
+use core::{ffi::c_void, ptr, ptr::addr_of_mut};
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE,
+        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
+    },
+    helpers::{bpf_ktime_get_ns, bpf_sk_storage_get},
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+use aya_log_ebpf::{debug, warn};
+use netmon_common::{Child, IPPROTO_TCP, Open, Transition, counter, kind, state};
+
+use crate::{
+    emit::{count, reserve},
+    owner,
+    sock::Sock,
+};
+
+/// What a listener leaves to the connections that it takes.
+#[repr(C)]
+struct Heritage {
+    /// Cookie of the listener; 0 in the child of a listener that netmon did not see listen.
+    listener: u64,
+    /// In a child: when it went from LISTEN to SYN_RECV, ns; 0 once that was told.
+    syn_recv_time: u64,
+}
+
+/// Socket storage that the kernel copies from a listener to its children (`sk_clone_lock`).
+///
+/// aya's own `SkStorage` has no `BPF_F_CLONE`, so the definition is written out.
+#[repr(C)]
+struct ClonedStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: a definition for the loader; its pointers are types, never followed.
+unsafe impl<T> Sync for ClonedStorage<T> {}
+
+#[btf_map]
+static HERITAGE: ClonedStorage<Heritage> = ClonedStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// The socket's heritage, made from `new` when it has none; `None` without `new`, or when the
+/// kernel could not make it.
+#[inline(always)]
+fn heritage(sk: Sock, new: Option<&mut Heritage>) -> Option<&'static mut Heritage> {
+    let flags = if new.is_some() { BPF_SK_STORAGE_GET_F_CREATE as u64 } else { 0 };
+    let value = new.map_or(ptr::null_mut(), |new| ptr::from_mut(new).cast::<c_void>());
+    // SAFETY: the helper takes the map and a BTF socket pointer, and returns the socket's own value,
+    // which lives as long as this program runs, or NULL.
+    unsafe {
+        bpf_sk_storage_get(ptr::addr_of!(HERITAGE).cast_mut().cast(), sk.as_ptr(), value, flags)
+            .cast::<Heritage>()
+            .as_mut()
+    }
+}
+
+/// `tp_btf/inet_sock_set_state(const struct sock *sk, int oldstate, int newstate)`.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    let (old, new) = (old as u8, new as u8);
+    let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
+    // 5 -> 5 is a close() after shutdown(): the descriptor's end, no transition.
+    if old == new || sk.protocol() != IPPROTO_TCP {
+        return 0;
+    }
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
+    match (old, new) {
+        (state::LISTEN, state::SYN_RECV) => born(&ctx, sk, time),
+        (_, state::SYN_SENT | state::LISTEN) => opened(&ctx, sk, old, new, time),
+        (state::SYN_RECV, _) => grown(sk, old, new, time),
+        _ => moved(sk, old, new, time),
+    }
+    0
+}
+
+/// A clone of the listener, with no identity of its own on older kernels: only its time is kept.
+#[inline(always)]
+fn born(ctx: &BtfTracePointContext, sk: Sock, time: u64) {
+    let mut new = Heritage { listener: 0, syn_recv_time: time };
+    match heritage(sk, Some(&mut new)) {
+        Some(heritage) => heritage.syn_recv_time = time,
+        None => {
+            count(counter::NO_STORAGE);
+            warn!(ctx, "no storage for an accepted connection: its SYN_RECV is not shown");
+        }
+    }
+}
+
+/// The first transition out of SYN_RECV: now the child can be told about.
+#[inline(always)]
+fn grown(sk: Sock, old: u8, new: u8, time: u64) {
+    let Some(heritage) = heritage(sk, None) else { return moved(sk, old, new, time) };
+    // Zero in a socket that came to SYN_RECV by a simultaneous open.
+    if heritage.syn_recv_time == 0 {
+        return moved(sk, old, new, time);
+    }
+    let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
+    let out = entry.as_mut_ptr();
+    // SAFETY: reserved for a `Child`; every byte is written.
+    unsafe {
+        sk.describe(addr_of_mut!((*out).transition), kind::CHILD, old, new, time);
+        addr_of_mut!((*out).listener).write(heritage.listener);
+        addr_of_mut!((*out).syn_recv_time).write(heritage.syn_recv_time);
+    }
+    heritage.syn_recv_time = 0;
+    entry.submit(0);
+}
+
+/// connect or listen, in the process that called it.
+#[inline(always)]
+fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
+    if new == state::LISTEN {
+        let cookie = sk.cookie();
+        let mut value = Heritage { listener: cookie, syn_recv_time: 0 };
+        match heritage(sk, Some(&mut value)) {
+            // It may have been a child, or a listener, before.
+            Some(heritage) => *heritage = Heritage { listener: cookie, syn_recv_time: 0 },
+            None => {
+                count(counter::NO_STORAGE);
+                warn!(ctx, "no storage for listener {}: its connections have no owner", cookie);
+            }
+        }
+        debug!(ctx, "listener {} leaves its cookie to the connections it takes", cookie);
+    }
+    let Some(mut entry) = reserve::<Open>(counter::LOST_TRANSITIONS) else { return };
+    let out = entry.as_mut_ptr();
+    // SAFETY: reserved for an `Open`; every byte is written. Both transitions are made by the system
+    // call itself (tcp_v4_connect, tcp_v6_connect, inet_csk_listen_start).
+    unsafe {
+        sk.describe(addr_of_mut!((*out).transition), kind::OPEN, old, new, time);
+        owner::describe(out);
+        addr_of_mut!((*out).sock).write(sk.address());
+    }
+    entry.submit(0);
+}
+
+/// Any other transition.
+#[inline(always)]
+fn moved(sk: Sock, old: u8, new: u8, time: u64) {
+    let Some(mut entry) = reserve::<Transition>(counter::LOST_TRANSITIONS) else { return };
+    // SAFETY: reserved for a `Transition`; every byte is written.
+    unsafe { sk.describe(entry.as_mut_ptr(), kind::TRANSITION, old, new, time) };
+    entry.submit(0);
+}

@@ -1,0 +1,55 @@
+//! The command line: one file for each subcommand.
+
+mod watch;
+
+use std::{io, process::ExitCode};
+
+use clap::{ArgAction, Parser, Subcommand};
+use log::LevelFilter;
+
+/// netstat that remembers: follows every TCP connection of this host through every state
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// Say more: what netmon and its kernel program do (-vv for all of it)
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Watch(watch::Watch),
+}
+
+/// Runs the command line; the exit code is 0, 1 for an error, 2 for wrong usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    // RUST_LOG refines it, as everywhere; it does not reach the kernel program.
+    env_logger::Builder::new().filter_module("netmon", level).parse_default_env().init();
+    // Silent unless asked: the kernel program then spends nothing on it.
+    let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
+    let result = match cli.command {
+        Command::Watch(watch) => watch.run(kernel_level),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netmon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,51 @@
+//! Makes text from outside safe to show: any process may set its name to escape sequences.
+
+use std::fmt::{self, Write};
+
+/// Shows `0` as text: bytes that are not UTF-8 as `\xNN`, control and invisible formatting
+/// characters as Rust would escape them.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(pub &'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if is_safe(c) { f.write_char(c)? } else { write!(f, "{}", c.escape_default())? }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `c` may reach a terminal: nothing that moves the cursor or turns the writing direction.
+fn is_safe(c: char) -> bool {
+    let invisible = matches!(c,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    !c.is_control() && !invisible
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Escaped;
+    use proptest::prelude::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(Escaped(b"nginx: worker").to_string(), "nginx: worker");
+        assert_eq!(Escaped(b"\x1b[31mred\n").to_string(), "\\u{1b}[31mred\\n");
+        assert_eq!(Escaped(b"a\xffb").to_string(), "a\\xffb");
+        assert_eq!(Escaped("caf\u{e9}\u{202e}".as_bytes()).to_string(), "caf\u{e9}\\u{202e}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_character_survives(bytes: Vec<u8>) {
+            prop_assert!(!Escaped(&bytes).to_string().chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What can happen: the events that every source yields and the table takes.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::tcp::TcpState;
+
+/// A connection's place: namespace and both ends.
+///
+/// v4-mapped IPv6 addresses are kept as the IPv4 addresses that they are. Port 0 means unknown for
+/// the local end, none for the remote end of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Inode number of the network namespace, as in `/proc/PID/ns/net`.
+    pub netns: u32,
+    /// This host's end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+impl Tuple {
+    /// The same connection as its other end sees it, were that in the same namespace.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self { netns: self.netns, local: self.remote, remote: self.local }
+    }
+}
+
+/// One connection of one socket.
+///
+/// The cookie is the kernel's own id of a socket, never given twice. A socket can connect again, so
+/// the moment of the transition that opened the connection tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// The socket's cookie, as `ss -e` shows it after `sk:`.
+    pub cookie: u64,
+    /// `CLOCK_MONOTONIC`, ns, of the opening transition; 0 when it was open before netmon looked.
+    pub epoch: u64,
+}
+
+/// How netmon knows an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// It called connect.
+    Connect,
+    /// It called listen, on this socket or on the listener that took this connection.
+    Listen,
+}
+
+impl Evidence {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Listen => "listen",
+        }
+    }
+}
+
+/// A process behind a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// cgroup v2 id: the inode number of its directory; 0 where it is unknown.
+    pub cgroup: u64,
+    /// Name of the process, up to 15 bytes of anything: escape it before showing.
+    pub comm: Box<[u8]>,
+    /// How this is known.
+    pub evidence: Evidence,
+}
+
+/// How a connection came to be, told by its first transition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Opening {
+    /// It opens nothing: the connection exists already.
+    #[default]
+    None,
+    /// connect or listen, by this process; none where a kernel thread did it.
+    ByProcess(Option<Arc<Owner>>),
+    /// A listener took it; its cookie where that is known.
+    FromListener(Option<u64>),
+}
+
+/// On which side a RST was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResetSide {
+    /// This host sent it.
+    Sent,
+    /// The peer did.
+    Received,
+}
+
+impl ResetSide {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Received => "received",
+        }
+    }
+}
+
+/// One state transition, complete: with its local port, and TIME_WAIT where the kernel has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// Its place.
+    pub tuple: Tuple,
+    /// State before.
+    pub old: TcpState,
+    /// State after; never the same as `old`.
+    pub new: TcpState,
+    /// Why it failed, on a transition to CLOSE.
+    pub errno: Option<u8>,
+    /// Who reset it, on a transition to CLOSE.
+    pub reset: Option<ResetSide>,
+    /// Its process has closed it: the kernel finishes alone.
+    pub orphan: bool,
+    /// No hook saw this happen; a later look found it done, and `time` is that of the look.
+    pub inferred: bool,
+    /// Whether it opens a connection, and who did.
+    pub opening: Opening,
+}
+
+impl Transition {
+    /// Whether nothing more will come of this connection: closed, or left to a TIME_WAIT.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        matches!(self.new, TcpState::Close | TcpState::TimeWait)
+    }
+}
+
+/// Why events were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// The ring buffer was full.
+    RingFull,
+    /// The kernel skipped the program because it was running on that CPU already.
+    Recursion,
+    /// The record could not be understood: the object does not match this program.
+    Malformed,
+}
+
+impl Loss {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::Recursion => "recursion",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// The same moment on two clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anchor {
+    /// `CLOCK_MONOTONIC`, ns.
+    pub monotonic: u64,
+    /// Nanoseconds since 1970-01-01 UTC.
+    pub wall: i64,
+}
+
+impl Anchor {
+    /// The wall time of a moment on the monotonic clock, ns since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn wall_time(self, monotonic: u64) -> i64 {
+        self.wall.saturating_add(monotonic.wrapping_sub(self.monotonic).cast_signed())
+    }
+}
+
+/// Something the source yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A state transition.
+    Transition(Transition),
+    /// Ties the two clocks together from here on: wall time can step, the monotonic clock cannot.
+    Anchor(Anchor),
+    /// `count` records were lost since the last such event, before `time`.
+    Lost {
+        /// `CLOCK_MONOTONIC`, ns, of the look at the counters.
+        time: u64,
+        /// How many.
+        count: u64,
+        /// Why.
+        loss: Loss,
+    },
+}

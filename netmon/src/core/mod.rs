@@ -1,0 +1,11 @@
+//! What netmon knows, without a clock, I/O or async: states, events, the table, names.
+//!
+//! Everything here is a pure function of the events it is given. It must never import `kernel` or
+//! `view`, and never ask the time.
+
+pub mod errno;
+pub mod escape;
+pub mod event;
+pub mod names;
+pub mod table;
+pub mod tcp;

@@ -1,0 +1,179 @@
+//! The table of connections: a pure state machine from events to changes.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    event::{Anchor, ConnectionId, Event, Loss, Opening, Owner, Transition, Tuple},
+    tcp::TcpState,
+};
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// This host connected.
+    Outbound,
+    /// The peer connected to a listener here.
+    Inbound,
+    /// A listening socket.
+    Listen,
+}
+
+impl Direction {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::Listen => "listen",
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Which connection this is.
+    pub id: ConnectionId,
+    /// Its place.
+    pub tuple: Tuple,
+    /// Its state now.
+    pub state: TcpState,
+    /// When it entered that state, `CLOCK_MONOTONIC`, ns.
+    pub since: u64,
+    /// Who began it; unknown when it was open before netmon looked.
+    pub direction: Option<Direction>,
+    /// The process behind it.
+    pub owner: Option<Arc<Owner>>,
+}
+
+/// A transition as it changed the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What happened.
+    pub transition: &'a Transition,
+    /// The row after it.
+    pub connection: &'a Connection,
+    /// How long the connection was in the old state, ns; unknown on the first event of one that was
+    /// open before netmon looked.
+    pub in_state: Option<u64>,
+}
+
+/// What an event did to the table: what every view consumes.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A connection, or a listener, began.
+    Opened(Step<'a>),
+    /// It changed its state.
+    Moved(Step<'a>),
+    /// It ended, or only its TIME_WAIT is left.
+    Closed(Step<'a>),
+    /// The clocks were compared.
+    Anchor(Anchor),
+    /// Events were lost.
+    Gap {
+        /// When that was noticed, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// How many.
+        count: u64,
+        /// Why.
+        loss: Loss,
+    },
+}
+
+/// Every connection that is known to be open.
+#[derive(Debug, Default)]
+pub struct ConnectionTable {
+    rows: FxHashMap<u64, Connection>,
+}
+
+impl ConnectionTable {
+    /// Applies one event and hands the change it made to `view`.
+    pub fn apply<E>(
+        &mut self,
+        event: &Event,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match event {
+            Event::Anchor(anchor) => view(Change::Anchor(*anchor)),
+            Event::Lost { time, count, loss } => {
+                view(Change::Gap { time: *time, count: *count, loss: *loss })
+            }
+            Event::Transition(transition) => self.transition(transition, view),
+        }
+    }
+
+    fn transition<E>(
+        &mut self,
+        t: &Transition,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let opening = t.opening != Opening::None;
+        let known = if opening { None } else { self.rows.get_mut(&t.cookie) };
+        let in_state = known.as_ref().map(|row| t.time.saturating_sub(row.since));
+        if t.is_last() {
+            let row = match self.rows.remove(&t.cookie) {
+                Some(row) if !opening => moved(row, t),
+                _ => self.opened(t),
+            };
+            return view(Change::Closed(Step { transition: t, connection: &row, in_state }));
+        }
+        let row = match known {
+            Some(row) => {
+                // The tuple can only become better known: an address chosen late, a port looked up.
+                row.tuple = t.tuple;
+                row.state = t.new;
+                row.since = t.time;
+                &*row
+            }
+            None => {
+                let row = self.opened(t);
+                self.rows.entry(t.cookie).insert_entry(row).into_mut()
+            }
+        };
+        let step = Step { transition: t, connection: row, in_state };
+        view(if opening { Change::Opened(step) } else { Change::Moved(step) })
+    }
+
+    /// The row that `t` begins, or that it is the first sign of.
+    fn opened(&self, t: &Transition) -> Connection {
+        let (direction, owner) = match &t.opening {
+            Opening::None => (None, None),
+            Opening::ByProcess(owner) if t.new == TcpState::Listen => {
+                (Some(Direction::Listen), owner.clone())
+            }
+            Opening::ByProcess(owner) => (Some(Direction::Outbound), owner.clone()),
+            Opening::FromListener(listener) => {
+                let row = listener.and_then(|cookie| self.rows.get(&cookie));
+                (Some(Direction::Inbound), row.and_then(|row| row.owner.clone()))
+            }
+        };
+        let epoch = if direction.is_some() { t.time } else { 0 };
+        Connection {
+            id: ConnectionId { cookie: t.cookie, epoch },
+            tuple: t.tuple,
+            state: t.new,
+            since: t.time,
+            direction,
+            owner,
+        }
+    }
+
+    /// How many connections and listeners are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+fn moved(row: Connection, t: &Transition) -> Connection {
+    Connection { tuple: t.tuple, state: t.new, since: t.time, ..row }
+}

@@ -1,0 +1,292 @@
+//! Completes the kernel's records into events: local ports, TIME_WAIT, who reset.
+//!
+//! Pure but for the questions it asks through [`Ask`]; `now` is always given. Events of different
+//! connections may leave in another order than they came; those of one connection never do.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use netmon_common::{self as wire, AF_INET, flag};
+use rustc_hash::FxHashMap;
+
+use super::{
+    decode::Record,
+    minisocket::{Found, Minisockets},
+};
+use crate::core::{
+    event::{Event, Evidence, Opening, Owner, ResetSide, Transition, Tuple},
+    tcp::TcpState,
+};
+
+const MS: u64 = 1_000_000;
+/// How long a connect may wait for its next event to bring the port, before it is looked up.
+const PORT_WAIT: u64 = 10 * MS;
+/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds.
+const RESET_WAIT: u64 = MS;
+/// Resets whose CLOSE has not come: more than this many will never come.
+const MAX_RESETS: usize = 4_096;
+
+/// The questions that the kernel answers on request.
+pub(super) trait Ask {
+    /// The local port of the connecting socket at address `sock`, if it still is that socket.
+    fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
+    /// What the kernel holds at each tuple under that cookie.
+    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found>;
+}
+
+/// Events that wait until something is known, first in, first due.
+struct Held<T> {
+    events: FxHashMap<u64, T>,
+    due: VecDeque<(u64, u64)>,
+    wait: u64,
+}
+
+impl<T> Held<T> {
+    fn new(wait: u64) -> Self {
+        Self { events: FxHashMap::default(), due: VecDeque::new(), wait }
+    }
+
+    /// Holds `event`; answers an older one of the same cookie, which nothing can complete any more.
+    fn hold(&mut self, cookie: u64, time: u64, event: T) -> Option<T> {
+        self.due.push_back((time + self.wait, cookie));
+        self.events.insert(cookie, event)
+    }
+
+    fn take(&mut self, cookie: u64) -> Option<T> {
+        if self.events.is_empty() { None } else { self.events.remove(&cookie) }
+    }
+
+    /// The next one that is due by `now`.
+    fn overdue(&mut self, now: u64) -> Option<T> {
+        while self.due.front().is_some_and(|(due, _)| *due <= now) {
+            let (_, cookie) = self.due.pop_front()?;
+            if let Some(event) = self.events.remove(&cookie) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        self.due.front().map(|(due, _)| *due)
+    }
+}
+
+/// Records in, complete events out.
+pub(super) struct Assembler {
+    /// -> SYN_SENT without a local port, with the address of its socket.
+    portless: Held<(Transition, u64)>,
+    /// -> CLOSE that a reset may follow.
+    closing: Held<Transition>,
+    minisockets: Minisockets,
+    /// Resets that came before their CLOSE.
+    resets: FxHashMap<u64, ResetSide>,
+    out: VecDeque<Event>,
+}
+
+impl Assembler {
+    pub(super) fn new() -> Self {
+        Self {
+            portless: Held::new(PORT_WAIT),
+            closing: Held::new(RESET_WAIT),
+            minisockets: Minisockets::default(),
+            resets: FxHashMap::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes one record.
+    pub(super) fn record(&mut self, record: &Record) {
+        match record {
+            Record::Transition(t) => self.transition(t, Opening::None),
+            Record::Open(open) => self.open(open),
+            Record::Child(child) => self.child(child),
+            Record::Reset(reset) => self.reset(reset),
+        }
+    }
+
+    /// Settles what is due by `now`.
+    pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask) {
+        while let Some((mut event, sock)) = self.portless.overdue(now) {
+            if let Some(port) = ask.local_port(sock, event.cookie) {
+                event.tuple.local.set_port(port);
+            }
+            self.emit(event);
+        }
+        while let Some(event) = self.closing.overdue(now) {
+            self.emit(event);
+        }
+        let out = &mut self.out;
+        self.minisockets.advance(
+            now,
+            |asked| ask.minisockets(asked),
+            |event| out.push_back(Event::Transition(event)),
+        );
+    }
+
+    /// When [`Self::advance`] has something to do next, ns.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        [self.portless.next_due(), self.closing.next_due(), self.minisockets.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Events that are complete, oldest first.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Event> {
+        self.out.drain(..)
+    }
+
+    fn emit(&mut self, event: Transition) {
+        self.out.push_back(Event::Transition(event));
+    }
+
+    fn open(&mut self, open: &wire::Open) {
+        let evidence = match TcpState::from_number(open.transition.new_state) {
+            Some(TcpState::Listen) => Evidence::Listen,
+            _ => Evidence::Connect,
+        };
+        let comm = open.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let owner = (open.pid != 0).then(|| {
+            Arc::new(Owner {
+                pid: open.pid,
+                uid: open.uid,
+                cgroup: open.cgroup,
+                comm: comm.into(),
+                evidence,
+            })
+        });
+        let cookie = open.transition.cookie;
+        // The socket is in use again: what was held of its last connection is as complete as it gets.
+        if let Some(event) = self.closing.take(cookie) {
+            self.emit(event);
+        }
+        let Some(event) = transition(&open.transition, Opening::ByProcess(owner)) else { return };
+        if event.new == TcpState::SynSent && event.tuple.local.port() == 0 {
+            if let Some((older, _)) = self.portless.hold(cookie, event.time, (event, open.sock)) {
+                self.emit(older);
+            }
+        } else {
+            self.emit(event);
+        }
+    }
+
+    fn child(&mut self, child: &wire::Child) {
+        let listener = (child.listener != 0).then_some(child.listener);
+        if let Some(event) = transition(&child.transition, Opening::FromListener(listener)) {
+            self.emit(Transition {
+                time: child.syn_recv_time,
+                old: TcpState::Listen,
+                new: TcpState::SynRecv,
+                errno: None,
+                ..event
+            });
+        }
+        self.transition(&child.transition, Opening::None);
+    }
+
+    fn transition(&mut self, record: &wire::Transition, opening: Opening) {
+        let Some(mut event) = transition(record, opening) else { return };
+        if let Some((mut first, _)) = self.portless.take(event.cookie) {
+            first.tuple.local = event.tuple.local;
+            self.emit(first);
+        }
+        if event.new != TcpState::Close {
+            return self.emit(event);
+        }
+        event.reset = self.resets.remove(&event.cookie);
+        let finished = record.flags & flag::DONE != 0;
+        let certain = record.flags & flag::BUCKETS_FULL == 0;
+        match (event.old, event.errno) {
+            (TcpState::FinWait2 | TcpState::Closing, None) if finished => {
+                // SO_LINGER 0 ends CLOSING without a trace and without TIME_WAIT (tcp_disconnect).
+                let lingers = event.old == TcpState::Closing && record.flags & flag::LINGER != 0;
+                if certain && !lingers {
+                    event.new = TcpState::TimeWait;
+                    self.emit(event);
+                } else if let Some(event) = self.minisockets.park(event, true) {
+                    self.emit(event);
+                }
+            }
+            (TcpState::FinWait2, None) if event.orphan => {
+                if let Some(event) = self.minisockets.park(event, false) {
+                    self.emit(event);
+                }
+            }
+            (TcpState::LastAck, None) => {
+                if let Some(other) = self.minisockets.peer_finished(event.tuple, event.time) {
+                    self.emit(other);
+                }
+                self.emit(event);
+            }
+            (TcpState::SynSent | TcpState::Listen, _) => self.emit(event),
+            // Our own reset follows, if it was one; the errno of a received one leaves no doubt but
+            // in FIN_WAIT1, where data after close looks the same.
+            (old, None | Some(ECONNRESET))
+                if event.reset.is_none() || old == TcpState::FinWait1 =>
+            {
+                if let Some(older) = self.closing.hold(event.cookie, event.time, event) {
+                    self.emit(older);
+                }
+            }
+            _ => self.emit(event),
+        }
+    }
+
+    fn reset(&mut self, reset: &wire::Reset) {
+        let minisocket = reset.state == wire::state::TIME_WAIT;
+        let side = if reset.sent != 0 { ResetSide::Sent } else { ResetSide::Received };
+        if side == ResetSide::Sent {
+            if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
+                return self.emit(event);
+            }
+            if let Some(mut event) = self.closing.take(reset.cookie) {
+                event.reset = Some(side);
+                return self.emit(event);
+            }
+        }
+        if !minisocket {
+            if self.resets.len() >= MAX_RESETS {
+                self.resets.clear();
+            }
+            self.resets.insert(reset.cookie, side);
+        }
+    }
+}
+
+const ECONNRESET: u8 = libc::ECONNRESET as u8;
+
+/// The record as an event; `None` for a state or a family that `decode` would not have let pass.
+fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {
+    let old = TcpState::from_number(record.old_state)?;
+    let new = TcpState::from_number(record.new_state)?;
+    let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
+    let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
+    Some(Transition {
+        time: record.time,
+        cookie: record.cookie,
+        tuple: Tuple { netns: record.netns, local, remote },
+        old,
+        new,
+        // Elsewhere `sk_err` may be left over from an earlier connection of the socket, and a
+        // listener does not fail.
+        errno: (new == TcpState::Close && old != TcpState::Listen && record.errno != 0)
+            .then_some(record.errno),
+        reset: None,
+        orphan: record.flags & flag::DEAD != 0,
+        inferred: false,
+        opening,
+    })
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
+    if family == AF_INET {
+        let [a, b, c, d, ..] = bytes;
+        return Ipv4Addr::new(a, b, c, d).into();
+    }
+    // v4-mapped addresses are IPv4 on the wire, and are shown as that.
+    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+}

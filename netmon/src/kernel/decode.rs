@@ -1,0 +1,159 @@
+//! From the bytes of a ring buffer record to a checked [`Record`].
+
+use bytemuck::AnyBitPattern;
+use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
+
+use crate::core::tcp::TcpState;
+
+/// A record of the kernel program: its numbers are known to be states and families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A transition alone.
+    Transition(wire::Transition),
+    /// A connect or a listen.
+    Open(wire::Open),
+    /// An accepted connection's first transition.
+    Child(wire::Child),
+    /// A RST.
+    Reset(wire::Reset),
+}
+
+/// A record that this program's kernel side does not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of {length} bytes and kind {kind:?} that this netmon does not know")]
+pub struct Malformed {
+    /// Its size in bytes.
+    pub length: usize,
+    /// Its first byte.
+    pub kind: Option<u8>,
+}
+
+/// Decodes one record, exactly `bytes` long.
+///
+/// # Errors
+/// [`Malformed`] for a size, kind, state or family that the kernel program cannot have written.
+#[inline]
+pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
+    let kind = bytes.first().copied();
+    let record = match kind {
+        Some(kind::TRANSITION) => read(bytes).map(Record::Transition),
+        Some(kind::OPEN) => read(bytes).map(Record::Open),
+        Some(kind::CHILD) => read(bytes).map(Record::Child),
+        Some(kind::RESET) => read(bytes).map(Record::Reset),
+        _ => None,
+    };
+    record
+        .filter(|record| match record {
+            Record::Transition(t) => is_known(t),
+            Record::Open(open) => is_known(&open.transition),
+            Record::Child(child) => is_known(&child.transition),
+            Record::Reset(reset) => TcpState::from_number(reset.state).is_some(),
+        })
+        .ok_or(Malformed { length: bytes.len(), kind })
+}
+
+fn read<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
+    bytemuck::try_pod_read_unaligned(bytes).ok()
+}
+
+fn is_known(t: &wire::Transition) -> bool {
+    TcpState::from_number(t.old_state).is_some()
+        && TcpState::from_number(t.new_state).is_some()
+        && t.old_state != t.new_state
+        && matches!(t.family, AF_INET | AF_INET6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn transition(kind: u8) -> impl Strategy<Value = wire::Transition> {
+        let states = (1..=12u8, 1..=12u8).prop_filter("a change", |(old, new)| old != new);
+        let place =
+            (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>(), any::<u16>(), any::<u16>());
+        let family = prop_oneof![Just(AF_INET), Just(AF_INET6)];
+        (states, family, any::<(u8, u8, u64, u64)>(), place).prop_map(
+            move |((old_state, new_state), family, (flags, errno, time, cookie), place)| {
+                let (local_addr, remote_addr, netns, local_port, remote_port) = place;
+                wire::Transition {
+                    kind,
+                    old_state,
+                    new_state,
+                    family,
+                    flags,
+                    errno,
+                    reserved: [0; 2],
+                    time,
+                    cookie,
+                    local_addr,
+                    remote_addr,
+                    netns,
+                    local_port,
+                    remote_port,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn transitions_round_trip(t in transition(kind::TRANSITION)) {
+            prop_assert_eq!(decode(bytemuck::bytes_of(&t)), Ok(Record::Transition(t)));
+        }
+
+        #[test]
+        fn opens_round_trip(
+            transition in transition(kind::OPEN),
+            (cgroup, sock, pid, uid, comm) in any::<(u64, u64, u32, u32, [u8; 16])>(),
+        ) {
+            let open = wire::Open { transition, cgroup, sock, pid, uid, comm };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
+        }
+
+        #[test]
+        fn children_round_trip(
+            transition in transition(kind::CHILD),
+            (listener, syn_recv_time) in any::<(u64, u64)>(),
+        ) {
+            let child = wire::Child { transition, listener, syn_recv_time };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&child)), Ok(Record::Child(child)));
+        }
+
+        #[test]
+        fn resets_round_trip(sent in 0..=1u8, state in 1..=12u8, (time, cookie) in any::<(u64, u64)>()) {
+            let reset =
+                wire::Reset { kind: kind::RESET, sent, state, reserved: [0; 5], time, cookie };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&reset)), Ok(Record::Reset(reset)));
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_record_cut_short_or_too_long_is_refused(
+            t in transition(kind::TRANSITION), length in (0..128usize).prop_filter("not whole", |l| *l != 64),
+        ) {
+            let mut bytes = bytemuck::bytes_of(&t).to_vec();
+            bytes.resize(length, 0);
+            prop_assert_eq!(
+                decode(&bytes),
+                Err(Malformed { length, kind: bytes.first().copied() })
+            );
+        }
+
+        #[test]
+        fn unknown_states_and_families_are_refused(
+            mut t in transition(kind::TRANSITION), bad in 13..=255u8, which in 0..3,
+        ) {
+            match which {
+                0 => t.old_state = bad,
+                1 => t.new_state = bad,
+                _ => t.family = bad,
+            }
+            prop_assert!(decode(bytemuck::bytes_of(&t)).is_err());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Asks the kernel about single sockets by sock_diag, as `ss` does, many in one message.
+
+use std::{collections::HashMap, io, net::SocketAddr};
+
+use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
+
+use super::{minisocket::Found, netns};
+use crate::core::{event::Tuple, tcp::TcpState};
+
+/// Namespaces whose socket is kept open; beyond it all are closed and opened anew as needed.
+const MAX_NAMESPACES: usize = 64;
+/// Requests in one message: each is 72 bytes, and its answer up to 100.
+const BATCH: usize = 64;
+
+/// sock_diag sockets, one for each namespace that was asked about.
+#[derive(Default)]
+pub(super) struct Diag {
+    sockets: HashMap<u32, Option<Socket>>,
+}
+
+impl Diag {
+    /// The state of the socket with each tuple and cookie, in the order asked.
+    pub(super) fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+        let mut found = vec![Found::Unknown; asked.len()];
+        let mut order: Vec<usize> = (0..asked.len()).collect();
+        order.sort_by_key(|&i| asked[i].0.netns);
+        for group in order.chunk_by(|&a, &b| asked[a].0.netns == asked[b].0.netns) {
+            let Some(socket) = self.socket(asked[group[0]].0.netns) else { continue };
+            for batch in group.chunks(BATCH) {
+                if let Err(error) = ask(socket, asked, batch, &mut found) {
+                    log::debug!("sock_diag: {error}");
+                }
+            }
+        }
+        found
+    }
+
+    fn socket(&mut self, inum: u32) -> Option<&Socket> {
+        if self.sockets.len() >= MAX_NAMESPACES && !self.sockets.contains_key(&inum) {
+            self.sockets.clear();
+        }
+        self.sockets
+            .entry(inum)
+            .or_insert_with(|| match netns::within(inum, connect) {
+                Ok(socket) => Some(socket),
+                Err(error) => {
+                    log::debug!("network namespace {inum}: {error}");
+                    None
+                }
+            })
+            .as_ref()
+    }
+}
+
+/// A sock_diag socket of the namespace that the thread is in: it stays with it.
+fn connect() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    // The kernel answers while it takes the request, so an answer that is not there never comes.
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+fn ask(
+    socket: &Socket,
+    asked: &[(Tuple, u64)],
+    batch: &[usize],
+    found: &mut [Found],
+) -> io::Result<()> {
+    let mut message = Vec::new();
+    for &i in batch {
+        let (tuple, cookie) = asked[i];
+        append(&mut message, tuple, cookie, u32::try_from(i).unwrap_or(u32::MAX));
+    }
+    socket.send(&message, 0)?;
+    let mut answered = 0;
+    let mut buffer = Vec::with_capacity(16 * 1024);
+    while answered < batch.len() {
+        buffer.clear();
+        if socket.recv(&mut buffer, 0)? == 0 {
+            break;
+        }
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            let message =
+                NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            if let Some(slot) = found.get_mut(message.header.sequence_number as usize) {
+                *slot = judge(&message.payload);
+                answered += 1;
+            }
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length.max(16)..).unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+/// The kernel finds the socket by its tuple and compares the cookie (`inet_diag_find_one_icsk`):
+/// ENOENT when there is none, ESTALE when the tuple belongs to another one now.
+fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> Found {
+    match payload {
+        NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+            match TcpState::from_number(response.header.state) {
+                Some(TcpState::TimeWait) => Found::TimeWait,
+                Some(_) => Found::Waiting,
+                None => Found::Unknown,
+            }
+        }
+        NetlinkPayload::Error(error)
+            if matches!(-error.raw_code(), libc::ENOENT | libc::ESTALE) =>
+        {
+            Found::Gone
+        }
+        _ => Found::Unknown,
+    }
+}
+
+fn append(message: &mut Vec<u8>, tuple: Tuple, cookie: u64, sequence: u32) {
+    let family = match tuple.local {
+        SocketAddr::V4(_) => AF_INET,
+        SocketAddr::V6(_) => AF_INET6,
+    };
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let request = InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: SocketId {
+            source_port: tuple.local.port(),
+            destination_port: tuple.remote.port(),
+            source_address: tuple.local.ip(),
+            destination_address: tuple.remote.ip(),
+            interface_id: 0,
+            cookie: cookie.to_ne_bytes(),
+        },
+    };
+    let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    packet.finalize();
+    let start = message.len();
+    message.resize(start + packet.buffer_len(), 0);
+    packet.serialize(&mut message[start..]);
+}

@@ -1,0 +1,162 @@
+//! Where the running kernel keeps the fields that the program reads, from its BTF.
+
+use btf_rs::{Backend, Btf, BtfType, Type};
+use netmon_common::Offsets;
+
+/// Where the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the offsets are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// BTF that cannot be read.
+    #[error("reading {VMLINUX}: {0}")]
+    Btf(#[from] btf_rs::Error),
+    /// A kernel that keeps it elsewhere.
+    #[error("the kernel's BTF has no field {field} in struct {structure}")]
+    NoField {
+        /// The structure.
+        structure: &'static str,
+        /// The path within it.
+        field: &'static str,
+    },
+}
+
+/// Reads every offset from the running kernel's BTF.
+pub(super) fn offsets() -> Result<Offsets, LayoutError> {
+    let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)?;
+    let common = Structure::find(&btf, "sock_common", "skc_family")?;
+    let sock = Structure::find(&btf, "sock", "sk_protocol")?;
+    let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
+    let net = Structure::find(&btf, "net", "ns.inum")?;
+    let task = Structure::find(&btf, "task_struct", "group_leader")?;
+    Ok(Offsets {
+        skc_daddr: common.offset("skc_daddr")?,
+        skc_rcv_saddr: common.offset("skc_rcv_saddr")?,
+        skc_dport: common.offset("skc_dport")?,
+        skc_num: common.offset("skc_num")?,
+        skc_family: common.offset("skc_family")?,
+        skc_state: common.offset("skc_state")?,
+        skc_net: common.offset("skc_net")?,
+        skc_v6_daddr: common.offset("skc_v6_daddr")?,
+        skc_v6_rcv_saddr: common.offset("skc_v6_rcv_saddr")?,
+        skc_flags: common.offset("skc_flags")?,
+        skc_cookie: common.offset("skc_cookie")?,
+        sk_err: sock.offset("sk_err")?,
+        sk_protocol: sock.offset("sk_protocol")?,
+        inet_sport: inet.offset("inet_sport")?,
+        net_inum: net.offset("ns.inum")?,
+        // A pointer, or a counter of another name, in kernels before 6.1: then it stays unknown.
+        net_tw_refcount: net.offset("ipv4.tcp_death_row.tw_refcount").unwrap_or(0),
+        net_max_tw_buckets: net.offset("ipv4.tcp_death_row.sysctl_max_tw_buckets").unwrap_or(0),
+        task_flags: task.offset("flags")?,
+        task_group_leader: task.offset("group_leader")?,
+        task_comm: task.offset("comm")?,
+    })
+}
+
+/// A structure of the kernel, by name.
+struct Structure<'a> {
+    btf: &'a Btf,
+    name: &'static str,
+    definition: btf_rs::Struct,
+}
+
+impl<'a> Structure<'a> {
+    /// Finds the structure `name` that has the field `witness`: BTF may hold several of one name.
+    fn find(btf: &'a Btf, name: &'static str, witness: &'static str) -> Result<Self, LayoutError> {
+        for ty in btf.resolve_types_by_name(name)? {
+            if let Type::Struct(definition) = ty {
+                let found = Self { btf, name, definition };
+                if found.offset(witness).is_ok() {
+                    return Ok(found);
+                }
+            }
+        }
+        Err(LayoutError::NoField { structure: name, field: witness })
+    }
+
+    /// Byte offset of `path`, names joined by dots; anonymous members are looked through.
+    fn offset(&self, path: &'static str) -> Result<u32, LayoutError> {
+        offset_in(self.btf, &self.definition, path, 0)
+            .ok_or(LayoutError::NoField { structure: self.name, field: path })
+    }
+}
+
+/// Deeper nesting than any kernel has means a BTF that loops.
+const MAX_DEPTH: u32 = 16;
+
+fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> Option<u32> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let (first, rest) = match path.split_once('.') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (path, None),
+    };
+    for member in &structure.members {
+        let name = btf.resolve_name(member).unwrap_or_default();
+        // A bitfield has no byte offset to load from.
+        if member.bit_offset() % 8 != 0 {
+            continue;
+        }
+        let base = member.bit_offset() / 8;
+        if name == first {
+            return match rest {
+                None => Some(base),
+                Some(rest) => {
+                    Some(base + offset_in(btf, &structure_of(btf, member)?, rest, depth + 1)?)
+                }
+            };
+        }
+        if name.is_empty()
+            && let Some(inner) = structure_of(btf, member)
+            && let Some(offset) = offset_in(btf, &inner, path, depth + 1)
+        {
+            return Some(base + offset);
+        }
+    }
+    None
+}
+
+/// The structure or union that `member` is, through typedefs and qualifiers.
+fn structure_of(btf: &Btf, member: &dyn BtfType) -> Option<btf_rs::Struct> {
+    let mut ty = btf.resolve_chained_type(member).ok()?;
+    for _ in 0..MAX_DEPTH {
+        ty = match ty {
+            Type::Struct(found) | Type::Union(found) => return Some(found),
+            Type::Typedef(t) => btf.resolve_chained_type(&t).ok()?,
+            Type::Volatile(t) | Type::Const(t) | Type::Restrict(t) => {
+                btf.resolve_chained_type(&t).ok()?
+            }
+            _ => return None,
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_keeps_them_where_the_abi_says() {
+        let offsets = offsets().expect("this kernel has BTF");
+        // struct sock_common begins with these; `ss` and every probe rely on it.
+        assert_eq!((offsets.skc_daddr, offsets.skc_rcv_saddr), (0, 4));
+        assert_eq!((offsets.skc_dport, offsets.skc_num, offsets.skc_family), (12, 14, 16));
+        assert_eq!(offsets.skc_state, 18);
+        assert_eq!(offsets.skc_v6_rcv_saddr, offsets.skc_v6_daddr + 16);
+        let beyond = [offsets.sk_err, offsets.sk_protocol, offsets.inet_sport, offsets.task_comm];
+        assert!(beyond.iter().all(|offset| *offset > offsets.skc_flags));
+    }
+
+    #[test]
+    fn a_field_that_no_kernel_has_is_named() {
+        let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap).expect("this kernel has BTF");
+        let sock = Structure::find(&btf, "sock", "sk_err").expect("struct sock");
+        let error = sock.offset("sk_wonder").expect_err("no such field");
+        assert_eq!(error.to_string(), "the kernel's BTF has no field sk_wonder in struct sock");
+        assert!(Structure::find(&btf, "no_such_struct", "x").is_err());
+    }
+}

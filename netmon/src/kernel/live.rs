@@ -1,0 +1,254 @@
+//! The live kernel as a [`Source`]: reads the ring, watches the loss counters.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    os::fd::{AsFd, AsRawFd},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
+};
+use aya_log::EbpfLogger;
+use netmon_common::counter;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    assemble::{Ask, Assembler},
+    decode::decode,
+    diag::Diag,
+    load::{HOOKS, LOCAL_PORT, LoadError, Options, load, program, refused},
+    minisocket::Found,
+};
+use crate::{
+    core::event::{Anchor, Event, Loss, Tuple},
+    session::Source,
+};
+
+/// While events come, the ring is read this often. Each reading then finds it non-empty, and the
+/// kernel, which wakes a reader that has caught up, is spared a wakeup for each record.
+const READ_EVERY: Duration = Duration::from_millis(5);
+/// Records taken in one go, so that a flood cannot keep the loop from anything else.
+const RECORDS_AT_ONCE: usize = 65_536;
+/// How often the loss counters are looked at while nothing or much happens.
+const COUNT_EVERY: Duration = Duration::from_millis(500);
+
+/// The kernel program, attached, and its records on their way to events.
+pub struct Live {
+    // Dropped with it, the hooks are detached.
+    ebpf: Ebpf,
+    ring: AsyncFd<RingBuf<MapData>>,
+    messages: Option<EbpfLogger<&'static dyn log::Log>>,
+    counters: PerCpuArray<MapData, u64>,
+    assembler: Assembler,
+    diag: Diag,
+    /// How long the ring may be left alone under load: a small one fills sooner.
+    pause: Duration,
+    /// The last reading found something.
+    busy: bool,
+    reported: [u64; 3],
+    malformed: u64,
+    next_count: Instant,
+}
+
+impl Live {
+    /// Loads the program and attaches it.
+    ///
+    /// # Errors
+    /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
+    pub fn start(options: Options) -> Result<Self, LoadError> {
+        let mut ebpf = load(options)?;
+        let ring = take(&mut ebpf, "EVENTS")?;
+        let ring = RingBuf::try_from(ring).map_err(|error| refused("the ring buffer", &error))?;
+        // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| refused("the ring buffer", &error))?;
+        let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
+            .map_err(|error| refused("the counters", &error))?;
+        let messages = (options.log > log::LevelFilter::Off)
+            .then(|| EbpfLogger::init(&mut ebpf))
+            .transpose()
+            .map_err(|error| refused("the log", &error))?;
+        log::info!("attached: {}", HOOKS.join(", "));
+        Ok(Self {
+            ebpf,
+            ring,
+            messages,
+            counters,
+            assembler: Assembler::new(),
+            diag: Diag::default(),
+            // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
+            pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
+            busy: false,
+            reported: [0; 3],
+            malformed: 0,
+            next_count: Instant::now(),
+        })
+    }
+
+    /// Takes what the ring holds; whether there was anything.
+    fn read(&mut self) -> bool {
+        let ring = self.ring.get_mut();
+        let mut taken = 0;
+        while taken < RECORDS_AT_ONCE
+            && let Some(bytes) = ring.next()
+        {
+            match decode(&bytes) {
+                Ok(record) => self.assembler.record(&record),
+                Err(error) => {
+                    log::warn!("{error}");
+                    self.malformed += 1;
+                }
+            }
+            taken += 1;
+        }
+        taken > 0
+    }
+
+    fn settle(&mut self) {
+        let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
+        self.assembler.advance(now(), &mut questions);
+        if let Some(messages) = &mut self.messages {
+            messages.flush();
+        }
+    }
+
+    /// Compares the clocks and says what was lost since the last look.
+    fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        self.next_count = Instant::now() + COUNT_EVERY;
+        events.push_back(Event::Anchor(anchor()));
+        let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_RESETS)?;
+        let totals = [
+            (Loss::RingFull, full),
+            (Loss::Recursion, self.recursion_misses()?),
+            (Loss::Malformed, self.malformed),
+        ];
+        for ((loss, total), reported) in totals.into_iter().zip(&mut self.reported) {
+            let count = total.saturating_sub(*reported);
+            if count > 0 {
+                *reported = total;
+                events.push_back(Event::Lost { time: now(), count, loss });
+            }
+        }
+        Ok(())
+    }
+
+    fn counter(&self, index: u32) -> io::Result<u64> {
+        let values = self.counters.get(&index, 0).map_err(io::Error::other)?;
+        Ok(values.iter().sum())
+    }
+
+    /// How often the kernel skipped a program that was running on that CPU (`bpf_prog_show_fdinfo`,
+    /// kernel/bpf/syscall.c): fdinfo says it without a system call of our own.
+    fn recursion_misses(&self) -> io::Result<u64> {
+        let mut misses = 0;
+        for hook in HOOKS {
+            let Some(program) = self.ebpf.program(hook) else { continue };
+            let fd = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
+            let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+            misses += text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))
+                .and_then(|value| value.trim().parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+        Ok(misses)
+    }
+
+    /// Waits until there may be something to read or to settle.
+    async fn wait(&mut self) -> io::Result<()> {
+        if self.busy {
+            sleep(self.pause).await;
+            return Ok(());
+        }
+        let due = self.assembler.next_due().map(|due| {
+            Instant::now()
+                + Duration::from_nanos(due.saturating_sub(now())).max(Duration::from_millis(1))
+        });
+        let until = due.map_or(self.next_count, |due| due.min(self.next_count));
+        let limit = until.saturating_duration_since(Instant::now());
+        if let Ok(guard) = timeout(limit, self.ring.readable_mut()).await {
+            guard?.clear_ready();
+        }
+        Ok(())
+    }
+}
+
+impl Source for Live {
+    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        self.wait().await?;
+        // First, so that the first event has a clock to be shown by.
+        if Instant::now() >= self.next_count {
+            self.count(events)?;
+        }
+        self.busy = self.read();
+        self.settle();
+        events.extend(self.assembler.drain());
+        Ok(())
+    }
+
+    async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        // What was held when the end came has its wait still to come, and no more.
+        for _ in 0..4 {
+            while self.read() {}
+            self.settle();
+            sleep_until(Instant::now() + READ_EVERY).await;
+        }
+        events.extend(self.assembler.drain());
+        self.count(events)
+    }
+}
+
+/// Asks the kernel for what the ring did not bring.
+struct Questions<'a> {
+    ebpf: &'a mut Ebpf,
+    diag: &'a mut Diag,
+}
+
+impl Ask for Questions<'_> {
+    fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
+        let program: &mut RawTracePoint = program(self.ebpf, LOCAL_PORT).ok()?;
+        let mut options = RawTracePointRunOptions::new();
+        options.args[0] = sock;
+        options.args[1] = cookie;
+        match program.test_run(options) {
+            Ok(result) => u16::try_from(result.return_value).ok().filter(|port| *port != 0),
+            Err(error) => {
+                log::warn!("asking for a local port: {error}");
+                None
+            }
+        }
+    }
+
+    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+        self.diag.minisockets(asked)
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {
+    ebpf.take_map(name).ok_or_else(|| LoadError::Refused {
+        what: name.to_owned(),
+        reason: "the object has no such map".to_owned(),
+    })
+}
+
+/// `CLOCK_MONOTONIC`, ns: the clock of `bpf_ktime_get_ns`.
+fn now() -> u64 {
+    nanoseconds(ClockId::Monotonic).cast_unsigned()
+}
+
+fn anchor() -> Anchor {
+    Anchor { monotonic: now(), wall: nanoseconds(ClockId::Realtime) }
+}
+
+fn nanoseconds(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}

@@ -1,0 +1,184 @@
+//! Loads the kernel program and attaches its hooks.
+
+use std::{borrow::Cow, fs, io, path::PathBuf, thread};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    maps::MapError,
+    programs::{BtfTracePoint, ProgramError, RawTracePoint},
+};
+use netmon_common::Offsets;
+
+use super::{
+    layout::{self, LayoutError, VMLINUX},
+    privilege,
+};
+
+/// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
+static PREBUILT: &[u8] = aya::include_bytes_aligned!("../../../netmon-ebpf/prebuilt/netmon.bpf.o");
+/// Names another object to load, for packagers and tests.
+const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
+/// The hooks on BTF tracepoints: program and tracepoint have the same name.
+pub(super) const HOOKS: [&str; 3] = ["inet_sock_set_state", "tcp_send_reset", "tcp_receive_reset"];
+/// Run on request, attached to nothing.
+pub(super) const LOCAL_PORT: &str = "local_port";
+
+/// What the caller may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub buffer: u32,
+    /// The most verbose level of the kernel program's own messages.
+    pub log: log::LevelFilter,
+}
+
+/// Why tracing cannot start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Capabilities are missing.
+    #[error("tracing needs {}, which this process lacks: run it as root, with sudo", .0.join(" and "))]
+    Privilege(Vec<&'static str>),
+    /// The kernel publishes no types.
+    #[error(
+        "this kernel has no BTF ({VMLINUX} is missing), which netmon needs: run a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are since 2021"
+    )]
+    NoBtf,
+    /// The kernel's types are not as expected.
+    #[error("{source}; netmon needs Linux 5.12 or newer, this is {}", release())]
+    Layout {
+        /// What is missing.
+        #[from]
+        source: LayoutError,
+    },
+    /// The ring buffer could not be made.
+    #[error(
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer"
+    )]
+    Buffer {
+        /// The size asked for.
+        size: u32,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The object named by the environment is unusable.
+    #[error("{OBJECT_VARIABLE}={}: {source}", .path.display())]
+    Object {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The environment names an object, and this process must not follow it.
+    #[error(
+        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: unset it"
+    )]
+    ObjectRefused,
+    /// The kernel refused the program or a hook.
+    #[error(
+        "the kernel ({}) refused {what}: {reason}; netmon needs Linux 5.12 or newer with BTF",
+        release()
+    )]
+    Refused {
+        /// The map, program or hook.
+        what: String,
+        /// Its answer, one line.
+        reason: String,
+    },
+}
+
+/// Loads and attaches everything; from here on the ring fills.
+pub(super) fn load(options: Options) -> Result<Ebpf, LoadError> {
+    let missing = privilege::missing();
+    if !missing.is_empty() {
+        return Err(LoadError::Privilege(missing));
+    }
+    if !fs::exists(VMLINUX).unwrap_or(false) {
+        return Err(LoadError::NoBtf);
+    }
+    let object = object()?;
+    // Three parsers of the same 5 MB, aya's twice (its loader insists): side by side.
+    let (offsets, btf, mut loader) = thread::scope(|scope| {
+        let offsets = scope.spawn(layout::offsets);
+        let btf = scope.spawn(Btf::from_sys_fs);
+        let loader = EbpfLoader::new();
+        (offsets.join(), btf.join(), loader)
+    });
+    let offsets: Offsets = offsets.map_err(|_| LoadError::NoBtf)??;
+    let btf = btf.map_err(|_| LoadError::NoBtf)?.map_err(|error| refused("its own BTF", &error))?;
+    let log = [options.log as u8];
+    let mut ebpf = loader
+        .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
+        .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
+        .map_max_entries("EVENTS", options.buffer)
+        .load(&object)
+        .map_err(|error| from_loader(error, options.buffer))?;
+    for hook in HOOKS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
+        program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
+    }
+    let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
+    local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
+    // Attached last to first, so that no transition comes without the resets that explain it.
+    for hook in HOOKS.into_iter().rev() {
+        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
+        program.attach().map_err(|error| refused(hook, &error))?;
+    }
+    Ok(ebpf)
+}
+
+/// The program `name` of the object, which a foreign object may lack.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| LoadError::Refused {
+            what: name.to_owned(),
+            reason: "the object has no such program".to_owned(),
+        })?
+        .try_into()
+        .map_err(|error| refused(name, &error))
+}
+
+/// The object to load: the environment's, or the committed one.
+fn object() -> Result<Cow<'static, [u8]>, LoadError> {
+    let Some(path) = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from) else {
+        return Ok(Cow::Borrowed(PREBUILT));
+    };
+    // With file capabilities, or through sudo -E for a lesser user, the caller would choose what
+    // runs in the kernel.
+    if !rustix::process::getuid().is_root() || privilege::is_secure() {
+        return Err(LoadError::ObjectRefused);
+    }
+    fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::Object { path, source })
+}
+
+fn from_loader(error: EbpfError, size: u32) -> LoadError {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error }) if name == "EVENTS" => {
+            LoadError::Buffer { size, source: io_error }
+        }
+        other => refused("the object", &other),
+    }
+}
+
+/// The refusal in one line: causes joined, the verifier's log to the debug log.
+pub(super) fn refused(what: &str, error: &dyn std::error::Error) -> LoadError {
+    let mut reasons = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        log::debug!("{what}: {text}");
+        let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
+        if reasons.last() != Some(&first) {
+            reasons.push(first);
+        }
+        next = error.source();
+    }
+    LoadError::Refused { what: what.to_owned(), reason: reasons.join(": ") }
+}
+
+fn release() -> String {
+    format!("Linux {}", rustix::system::uname().release().to_string_lossy())
+}

@@ -1,0 +1,173 @@
+//! What becomes of a connection whose full socket the kernel has let go: FIN_WAIT2 -> CLOSE.
+//!
+//! `tcp_time_wait` (net/ipv4/tcp_minisocks.c) leaves a minisocket in FIN_WAIT2 or TIME_WAIT, and
+//! the tracepoint says CLOSE either way. Without fentry there is no event for what follows, so it is
+//! told from the socket's flags, from resets, from the other end when that is on this host too, and
+//! else by asking, on a budget.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use rustc_hash::FxHashMap;
+
+use crate::core::{
+    event::{ResetSide, Transition, Tuple},
+    tcp::TcpState,
+};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+/// The first question: later than the reset that may follow within tens of microseconds.
+const FIRST_ASK: u64 = 2 * MS;
+/// Questions come at doubling distances up to this.
+const LONGEST_WAIT: u64 = 8 * SECOND;
+/// A FIN_WAIT2 minisocket lives at most TCP_TIMEWAIT_LEN, 60 s (`tcp_fin_time`); then it is given up.
+const GIVE_UP: u64 = 70 * SECOND;
+/// Questions a second, some 3 us each, and how many may come at once.
+const ASKS_PER_SECOND: u64 = 2_000;
+const ASKS_AT_ONCE: u64 = 500;
+/// As many as the kernel's own default limit of buckets halved; some 200 bytes each.
+const MAX_PARKED: usize = 65_536;
+
+/// What the kernel holds of a socket that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A minisocket in TIME_WAIT.
+    TimeWait,
+    /// A minisocket that still waits for the peer's FIN.
+    Waiting,
+    /// Nothing.
+    Gone,
+    /// It could not be asked.
+    Unknown,
+}
+
+/// One that waits to be known.
+struct Parked {
+    /// The event as the tracepoint told it, to CLOSE.
+    event: Transition,
+    /// The peer's FIN was taken already: TIME_WAIT or nothing, and since then.
+    finished: bool,
+    /// Distance to the next question, ns.
+    wait: u64,
+}
+
+/// Connections that may be minisockets now.
+#[derive(Default)]
+pub(super) struct Minisockets {
+    parked: FxHashMap<u64, Parked>,
+    by_tuple: FxHashMap<Tuple, u64>,
+    due: BinaryHeap<Reverse<(u64, u64)>>,
+    tokens: u64,
+    refilled: u64,
+}
+
+impl Minisockets {
+    /// Parks `event`, X -> CLOSE, until its fate is known; answers whom it pushed out, if any.
+    pub(super) fn park(&mut self, event: Transition, finished: bool) -> Option<Transition> {
+        let pushed_out = if self.parked.len() >= MAX_PARKED {
+            self.parked.keys().next().copied().and_then(|cookie| self.take(cookie)).map(given_up)
+        } else {
+            None
+        };
+        self.by_tuple.insert(event.tuple, event.cookie);
+        // One that is finished is there or not, now; an orphan first gets the time for a reset.
+        let wait = if finished { 0 } else { FIRST_ASK };
+        self.due.push(Reverse((event.time + wait, event.cookie)));
+        self.parked.insert(event.cookie, Parked { event, finished, wait: FIRST_ASK });
+        pushed_out
+    }
+
+    /// A RST went out for the socket or its minisocket: it ended then.
+    pub(super) fn reset(&mut self, cookie: u64, minisocket: bool, time: u64) -> Option<Transition> {
+        let Parked { mut event, .. } = self.take(cookie)?;
+        event.reset = Some(ResetSide::Sent);
+        if minisocket {
+            event.time = time;
+        }
+        Some(event)
+    }
+
+    /// The peer, on this host, has had its FIN acknowledged: by the minisocket, so it took it.
+    pub(super) fn peer_finished(&mut self, peer: Tuple, time: u64) -> Option<Transition> {
+        if self.by_tuple.is_empty() {
+            return None;
+        }
+        let cookie = *self.by_tuple.get(&peer.reversed())?;
+        let Parked { mut event, finished, .. } = self.take(cookie)?;
+        event.new = TcpState::TimeWait;
+        event.time = if finished { event.time } else { time };
+        Some(event)
+    }
+
+    /// Asks about those whose time has come and hands what is known now to `known`.
+    pub(super) fn advance(
+        &mut self,
+        now: u64,
+        ask: impl FnOnce(&[(Tuple, u64)]) -> Vec<Found>,
+        mut known: impl FnMut(Transition),
+    ) {
+        let asked = self.overdue(now);
+        if asked.is_empty() {
+            return;
+        }
+        for (&(_, cookie), found) in asked.iter().zip(ask(&asked)) {
+            let Some(parked) = self.parked.get_mut(&cookie) else { continue };
+            let state = match found {
+                Found::TimeWait => TcpState::TimeWait,
+                Found::Gone => TcpState::Close,
+                Found::Waiting | Found::Unknown if now < parked.event.time + GIVE_UP => {
+                    self.due.push(Reverse((now + parked.wait, cookie)));
+                    parked.wait = (parked.wait * 2).min(LONGEST_WAIT);
+                    continue;
+                }
+                Found::Waiting | Found::Unknown => TcpState::Close,
+            };
+            let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
+            event.new = state;
+            if !finished {
+                event.time = now;
+                event.inferred = true;
+            }
+            known(event);
+        }
+    }
+
+    /// Those to ask about now, within the budget.
+    fn overdue(&mut self, now: u64) -> Vec<(Tuple, u64)> {
+        let earned = now.saturating_sub(self.refilled) * ASKS_PER_SECOND / SECOND;
+        if earned > 0 {
+            self.tokens = (self.tokens + earned).min(ASKS_AT_ONCE);
+            self.refilled = now;
+        }
+        let mut asked = Vec::new();
+        while self.tokens > 0
+            && let Some(&Reverse((due, cookie))) = self.due.peek()
+            && due <= now
+        {
+            self.due.pop();
+            if let Some(parked) = self.parked.get(&cookie) {
+                asked.push((parked.event.tuple, cookie));
+                self.tokens -= 1;
+            }
+        }
+        asked
+    }
+
+    /// When the next question is due, ns.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    fn take(&mut self, cookie: u64) -> Option<Parked> {
+        let parked = self.parked.remove(&cookie)?;
+        if self.by_tuple.get(&parked.event.tuple) == Some(&cookie) {
+            self.by_tuple.remove(&parked.event.tuple);
+        }
+        Some(parked)
+    }
+}
+
+/// What the tracepoint said, for one that there was no room to follow.
+fn given_up(parked: Parked) -> Transition {
+    Transition { inferred: true, ..parked.event }
+}

@@ -1,0 +1,7 @@
+//! The netmon command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    netmon::cli::main()
+}

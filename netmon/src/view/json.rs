@@ -1,0 +1,200 @@
+//! JSON Lines: one object for each change, for other programs.
+//!
+//! Every object has a `type`; the fields are flat, snake_case and stable. What is unknown is absent,
+//! never 0 or "".
+//!
+//! `transition`:
+//!
+//! | field | |
+//! |---|---|
+//! | `time` | when it happened: RFC 3339, UTC, nanoseconds |
+//! | `cookie`, `epoch` | which connection: the socket's cookie (`sk:` of `ss -e`, there in hexadecimal), and when it opened on the monotonic clock, ns; no epoch for one that was open before netmon looked |
+//! | `netns` | inode number of the network namespace |
+//! | `proto`, `family` | `tcp`; `ipv4` or `ipv6`, as on the wire |
+//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener |
+//! | `old_state`, `new_state` | the kernel's names; TIME_WAIT where the kernel holds a minisocket in it |
+//! | `in_state_us` | time spent in the old state, µs |
+//! | `direction` | `outbound`, `inbound` or `listen` |
+//! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect` or `listen` |
+//! | `errno` | on `CLOSE`: the error's name, or its number where it has none |
+//! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
+//! | `orphan` | `true`: its process has closed it |
+//! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
+//!
+//! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion` or `malformed`.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write},
+};
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    output::Output,
+    time::{Clock, Style},
+};
+use crate::{
+    core::{
+        errno,
+        table::{Change, Step},
+    },
+    session::View,
+};
+
+/// Writes changes as JSON Lines.
+pub struct Json<W> {
+    out: Output<W>,
+    clock: Clock,
+}
+
+impl<W: Write> Json<W> {
+    /// Writes to `to`.
+    pub fn new(to: W) -> Self {
+        Self { out: Output::new(to), clock: Clock::new(Style::Rfc3339) }
+    }
+}
+
+impl<W: Write> View for Json<W> {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        match change {
+            Change::Anchor(anchor) => {
+                self.clock.anchor = *anchor;
+                Ok(false)
+            }
+            Change::Gap { time, count, loss } => {
+                let mut object = Object::begin(self.out.line()?, "lost");
+                object.time("time", &mut self.clock, *time);
+                object.number("count", *count);
+                object.word("reason", loss.name());
+                object.end();
+                Ok(false)
+            }
+            Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
+                transition(self.out.line()?, &mut self.clock, step);
+                Ok(true)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn transition(out: &mut BytesMut, clock: &mut Clock, step: &Step<'_>) {
+    let Step { transition: t, connection, in_state } = step;
+    let mut object = Object::begin(out, "transition");
+    object.time("time", clock, t.time);
+    object.number("cookie", t.cookie);
+    if connection.id.epoch != 0 {
+        object.number("epoch", connection.id.epoch);
+    }
+    object.number("netns", u64::from(t.tuple.netns));
+    object.word("proto", "tcp");
+    object.word("family", if t.tuple.remote.is_ipv4() { "ipv4" } else { "ipv6" });
+    object.shown("local_addr", t.tuple.local.ip());
+    if t.tuple.local.port() != 0 {
+        object.number("local_port", u64::from(t.tuple.local.port()));
+    }
+    object.shown("remote_addr", t.tuple.remote.ip());
+    if t.tuple.remote.port() != 0 {
+        object.number("remote_port", u64::from(t.tuple.remote.port()));
+    }
+    object.word("old_state", t.old.name());
+    object.word("new_state", t.new.name());
+    if let Some(in_state) = in_state {
+        object.number("in_state_us", in_state / 1_000);
+    }
+    if let Some(direction) = connection.direction {
+        object.word("direction", direction.name());
+    }
+    if let Some(owner) = &connection.owner {
+        object.number("pid", u64::from(owner.pid));
+        object.text("comm", &owner.comm);
+        object.number("uid", u64::from(owner.uid));
+        if owner.cgroup != 0 {
+            object.number("cgroup_id", owner.cgroup);
+        }
+        object.word("owner_evidence", owner.evidence.name());
+    }
+    match t.errno.map(|number| (number, errno::name(number))) {
+        Some((_, Some(name))) => object.word("errno", name),
+        Some((number, None)) => object.number("errno", u64::from(number)),
+        None => {}
+    }
+    if let Some(side) = t.reset {
+        object.word("reset", side.name());
+    }
+    if t.orphan && !t.is_last() {
+        object.flag("orphan");
+    }
+    if t.inferred {
+        object.flag("inferred");
+    }
+    object.end();
+}
+
+/// One flat JSON object on one line, written without a detour through a tree.
+struct Object<'a> {
+    out: &'a mut BytesMut,
+}
+
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut BytesMut, kind: &'static str) -> Self {
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(kind.as_bytes());
+        out.put_u8(b'"');
+        Self { out }
+    }
+
+    fn key(&mut self, key: &'static str) {
+        self.out.put_slice(b",\"");
+        self.out.put_slice(key.as_bytes());
+        self.out.put_slice(b"\":");
+    }
+
+    fn number(&mut self, key: &'static str, value: u64) {
+        self.key(key);
+        self.out.put_slice(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// A word of our own, which has nothing to escape.
+    fn word(&mut self, key: &'static str, value: &'static str) {
+        self.key(key);
+        self.out.put_u8(b'"');
+        self.out.put_slice(value.as_bytes());
+        self.out.put_u8(b'"');
+    }
+
+    /// A value whose text has nothing to escape: an address.
+    fn shown(&mut self, key: &'static str, value: impl fmt::Display) {
+        self.key(key);
+        // Writing to a growing buffer does not fail.
+        let _ = write!(self.out, "\"{value}\"");
+    }
+
+    /// Text from outside: escaped, bytes that are not UTF-8 replaced.
+    fn text(&mut self, key: &'static str, value: &[u8]) {
+        self.key(key);
+        let text = String::from_utf8_lossy(value);
+        // A string always has a JSON form, and the buffer grows.
+        let _ = serde_json::to_writer((&mut *self.out).writer(), &text);
+    }
+
+    fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
+        self.key(key);
+        self.out.put_u8(b'"');
+        clock.write(self.out, moment);
+        self.out.put_u8(b'"');
+    }
+
+    fn flag(&mut self, key: &'static str) {
+        self.key(key);
+        self.out.put_slice(b"true");
+    }
+
+    fn end(self) {
+        self.out.put_slice(b"}\n");
+    }
+}

@@ -1,0 +1,202 @@
+//! One line for each transition, for people.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use bytes::{BufMut, BytesMut};
+use jiff::tz::TimeZone;
+
+use super::{
+    output::Output,
+    time::{Clock, Span, Style},
+};
+use crate::{
+    core::{
+        errno,
+        escape::Escaped,
+        names::Services,
+        table::{Change, Direction, Step},
+    },
+    session::View,
+};
+
+/// How lines look.
+#[derive(Clone, Debug)]
+pub struct Appearance {
+    /// Names for ports; empty shows numbers.
+    pub services: Services,
+    /// Colour what failed.
+    pub colour: bool,
+    /// Times of day are of this zone.
+    pub zone: TimeZone,
+    /// The namespace that goes without saying; others are named on the line.
+    pub netns: Option<u32>,
+}
+
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Writes changes as lines.
+pub struct Lines<W> {
+    out: Output<W>,
+    clock: Clock,
+    look: Appearance,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to `to`, beginning with the heading.
+    ///
+    /// # Errors
+    /// What writing it answered.
+    pub fn new(to: W, look: Appearance) -> io::Result<Self> {
+        let mut out = Output::new(to);
+        let line = out.line()?;
+        // Writing to a growing buffer does not fail, here and below.
+        let _ = writeln!(
+            line,
+            "{:<15} {:>7} {:<15} {:<3} {:<21} {:<21} {:>11}    {:<11} {:>8}  Why",
+            "Time",
+            "PID",
+            "Program name",
+            "Dir",
+            "Local Address",
+            "Foreign Address",
+            "State",
+            "",
+            "In state",
+        );
+        let clock = Clock::new(Style::TimeOfDay(look.zone.clone()));
+        Ok(Self { out, clock, look })
+    }
+}
+
+impl<W: Write> View for Lines<W> {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        match change {
+            Change::Anchor(anchor) => {
+                self.clock.anchor = *anchor;
+                Ok(false)
+            }
+            Change::Gap { time, count, loss } => {
+                let line = self.out.line()?;
+                self.clock.write(line, *time);
+                let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
+                let remedy = if *count > 0 && loss.name() == "ring_full" {
+                    "the ring buffer was full: a larger --buffer helps"
+                } else {
+                    loss.name()
+                };
+                let _ = writeln!(line, " {on}{count} events lost ({remedy}){off}");
+                Ok(false)
+            }
+            Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
+                transition(self.out.line()?, &mut self.clock, &self.look, step);
+                Ok(true)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn transition(line: &mut BytesMut, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
+    let Step { transition: t, connection, in_state } = step;
+    clock.write(line, t.time);
+    match &connection.owner {
+        Some(owner) => {
+            let comm = Escaped(&owner.comm).to_string();
+            let _ = write!(line, " {:>7} {comm:<15}", owner.pid);
+        }
+        None => {
+            let _ = write!(line, " {:>7} {:<15}", "-", "-");
+        }
+    }
+    let direction = match connection.direction {
+        Some(Direction::Outbound) => "out",
+        Some(Direction::Inbound) => "in",
+        Some(Direction::Listen) => "lis",
+        None => "-",
+    };
+    let services = &look.services;
+    let local = Endpoint { address: t.tuple.local, services, none: "?" }.to_string();
+    let remote = Endpoint { address: t.tuple.remote, services, none: "*" }.to_string();
+    let _ =
+        write!(line, " {direction:<3} {local:<21} {remote:<21} {:>11} -> {:<11} ", t.old, t.new);
+    match in_state {
+        Some(in_state) => {
+            let _ = write!(line, "{:>8}", Span(*in_state));
+        }
+        None => {
+            let _ = write!(line, "{:>8}", "-");
+        }
+    }
+    line.put_slice(b"  ");
+    why(line, look, step);
+    while line.last() == Some(&b' ') {
+        line.truncate(line.len() - 1);
+    }
+    line.put_u8(b'\n');
+}
+
+/// What else there is to say: on the last line of a connection, why it ended.
+fn why(line: &mut BytesMut, look: &Appearance, step: &Step<'_>) {
+    let t = step.transition;
+    let failed = t.errno.is_some() || t.reset.is_some();
+    if failed && look.colour {
+        line.put_slice(RED.as_bytes());
+    }
+    match t.errno.map(|number| (number, errno::name(number))) {
+        Some((_, Some(name))) => {
+            let _ = write!(line, "{name} ");
+        }
+        Some((number, None)) => {
+            let _ = write!(line, "errno {number} ");
+        }
+        None => {}
+    }
+    if let Some(side) = t.reset {
+        let _ = write!(line, "RST {} ", side.name());
+    }
+    if failed && look.colour {
+        line.put_slice(PLAIN.as_bytes());
+    }
+    if t.is_last() && !failed {
+        line.put_slice(b"closed ");
+    }
+    if t.orphan && !t.is_last() {
+        line.put_slice(b"orphan ");
+    }
+    if t.inferred {
+        line.put_slice(b"(inferred) ");
+    }
+    if look.netns.is_some_and(|own| own != t.tuple.netns) {
+        let _ = write!(line, "netns={} ", t.tuple.netns);
+    }
+}
+
+/// An address as netstat shows it: the port by name, `none` where there is no port.
+struct Endpoint<'a> {
+    address: SocketAddr,
+    services: &'a Services,
+    none: &'static str,
+}
+
+impl fmt::Display for Endpoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            SocketAddr::V4(address) => write!(f, "{}:", address.ip())?,
+            SocketAddr::V6(address) => write!(f, "[{}]:", address.ip())?,
+        }
+        match (self.address.port(), self.services.tcp(self.address.port())) {
+            (0, _) => f.write_str(self.none),
+            (_, Some(name)) => write!(f, "{}", Escaped(name.as_bytes())),
+            (port, None) => write!(f, "{port}"),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Moments and spans as text.
+
+use std::fmt;
+
+use bytes::{BufMut, BytesMut};
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::core::event::Anchor;
+
+const SECOND: i64 = 1_000_000_000;
+
+/// How a moment is written.
+#[derive(Clone, Debug)]
+pub(super) enum Style {
+    /// RFC 3339, UTC, nanoseconds.
+    Rfc3339,
+    /// Time of day in a zone, microseconds.
+    TimeOfDay(TimeZone),
+}
+
+/// Writes moments of the monotonic clock as wall time.
+///
+/// The part down to the second is formatted once a second: events come in order, mostly.
+pub(super) struct Clock {
+    style: Style,
+    pub(super) anchor: Anchor,
+    second: i64,
+    prefix: String,
+}
+
+impl Clock {
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, anchor: Anchor::default(), second: i64::MIN, prefix: String::new() }
+    }
+
+    /// Writes the moment `monotonic`, ns.
+    pub(super) fn write(&mut self, out: &mut BytesMut, monotonic: u64) {
+        let wall = self.anchor.wall_time(monotonic);
+        let second = wall.div_euclid(SECOND);
+        if second != self.second {
+            self.second = second;
+            self.prefix = self.prefix_of(second);
+        }
+        out.put_slice(self.prefix.as_bytes());
+        let nanos = wall.rem_euclid(SECOND);
+        match self.style {
+            Style::Rfc3339 => {
+                put_padded(out, nanos, 9);
+                out.put_u8(b'Z');
+            }
+            Style::TimeOfDay(_) => put_padded(out, nanos / 1_000, 6),
+        }
+    }
+
+    fn prefix_of(&self, second: i64) -> String {
+        let moment = Timestamp::from_second(second).unwrap_or_default();
+        match &self.style {
+            Style::Rfc3339 => moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(),
+            Style::TimeOfDay(zone) => {
+                moment.to_zoned(zone.clone()).strftime("%H:%M:%S.").to_string()
+            }
+        }
+    }
+}
+
+fn put_padded(out: &mut BytesMut, number: i64, width: usize) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    out.put_bytes(b'0', width.saturating_sub(digits.len()));
+    out.put_slice(digits.as_bytes());
+}
+
+/// A span of time as a person reads it: three figures and a unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(pub(super) u64);
+
+impl fmt::Display for Span {
+    #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0 / 1_000;
+        let text = match micros {
+            0..1_000 => format!("{micros}us"),
+            1_000..1_000_000 => format!("{:.*}ms", decimals(micros / 1_000), micros as f64 / 1e3),
+            1_000_000..60_000_000 => {
+                format!("{:.*}s", decimals(micros / 1_000_000), micros as f64 / 1e6)
+            }
+            _ => {
+                let seconds = micros / 1_000_000;
+                let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+                let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+                match (days, hours) {
+                    (0, 0) => format!("{minutes}m{seconds:02}s"),
+                    (0, _) => format!("{hours}h{minutes:02}m"),
+                    _ => format!("{days}d{hours:02}h"),
+                }
+            }
+        };
+        f.pad(&text)
+    }
+}
+
+/// Decimals that make three figures of a number with this whole part.
+const fn decimals(whole: u64) -> usize {
+    match whole {
+        0..10 => 2,
+        10..100 => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(style: Style, anchor: Anchor, moments: &[u64]) -> Vec<String> {
+        let mut clock = Clock::new(style);
+        clock.anchor = anchor;
+        let shown = moments.iter().map(|moment| {
+            let mut out = BytesMut::new();
+            clock.write(&mut out, *moment);
+            String::from_utf8(out.to_vec()).expect("text")
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn moments_are_wall_time() {
+        let anchor = Anchor { monotonic: 5_000_000_000, wall: 1_766_000_000_000_000_007 };
+        assert_eq!(
+            text(Style::Rfc3339, anchor, &[5_000_000_000, 4_000_000_000, 6_999_999_999]),
+            [
+                "2025-12-17T19:33:20.000000007Z",
+                "2025-12-17T19:33:19.000000007Z",
+                "2025-12-17T19:33:22.000000006Z",
+            ]
+        );
+        assert_eq!(
+            text(Style::TimeOfDay(TimeZone::UTC), anchor, &[5_000_123_000]),
+            ["19:33:20.000123"]
+        );
+    }
+
+    #[test]
+    fn spans_have_three_figures() {
+        let spans = [0, 999, 412_000, 1_234_000, 16_449_000, 999_000_000, 3_210_000_000];
+        let shown: Vec<_> = spans.iter().map(|span| Span(*span).to_string()).collect();
+        assert_eq!(shown, ["0us", "0us", "412us", "1.23ms", "16.4ms", "999ms", "3.21s"]);
+        let spans = [125, 3_725, 90_000].map(|seconds| Span(seconds * 1_000_000_000).to_string());
+        assert_eq!(spans, ["2m05s", "1h02m", "1d01h"]);
+    }
+}

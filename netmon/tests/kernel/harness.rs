@@ -1,0 +1,185 @@
+//! A running `netmon watch --json` and what it says.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use socket2::SockRef;
+
+/// Longer than anything should take, on a slow and busy machine too.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+    stderr: Receiver<String>,
+    pub(crate) events: Vec<Value>,
+}
+
+impl Watch {
+    /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+        command.args(["-v", "watch", "--json"]).args(args);
+        Self::spawn(command)
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("netmon starts");
+        let lines = follow(child.stdout.take().expect("stdout"));
+        let stderr = follow(child.stderr.take().expect("stderr"));
+        let mut watch = Self { child, lines, stderr, events: Vec::new() };
+        watch.until_stderr("attached");
+        watch
+    }
+
+    fn until_stderr(&mut self, word: &str) -> String {
+        let mut said = String::new();
+        loop {
+            match self.stderr.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    said += &line;
+                    said += "\n";
+                    if line.contains(word) {
+                        return said;
+                    }
+                }
+                Err(error) => panic!(
+                    "netmon did not say '{word}' ({error}; kernel tests need root); it said: {said}"
+                ),
+            }
+        }
+    }
+
+    /// Reads events until `done` holds of them.
+    pub(crate) fn until(&mut self, what: &str, done: impl Fn(&[Value]) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done(&self.events) {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.events.push(parse(&line)),
+                Err(error) => panic!("waiting for {what}: {error}; events: {:#?}", self.events),
+            }
+        }
+    }
+
+    /// Reads what comes within `time`.
+    pub(crate) fn during(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.events.push(parse(&line)),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => panic!("netmon ended"),
+            }
+        }
+    }
+
+    /// Waits until the socket's transitions are exactly these: `OLD>NEW` words.
+    pub(crate) fn expect(&mut self, cookie: u64, path: &str) -> Vec<Value> {
+        let wanted: Vec<&str> = path.split_whitespace().collect();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let found = self.path(cookie);
+            if found == wanted {
+                return self.of(cookie);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(
+                wanted.iter().zip(&found).all(|(a, b)| a == b) && found.len() < wanted.len(),
+                "socket {cookie}: expected {wanted:?}, found {found:?}"
+            );
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.events.push(parse(&line)),
+                Err(_) => panic!("socket {cookie}: expected {wanted:?}, found only {found:?}"),
+            }
+        }
+    }
+
+    /// The socket's transitions so far.
+    pub(crate) fn of(&self, cookie: u64) -> Vec<Value> {
+        self.events.iter().filter(|event| event["cookie"] == cookie).cloned().collect()
+    }
+
+    pub(crate) fn path(&self, cookie: u64) -> Vec<String> {
+        self.of(cookie).iter().map(step).collect()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
+    }
+
+    /// Ends it with SIGINT; what it said on stderr. Its last events are in `events`.
+    pub(crate) fn stop(&mut self) -> String {
+        self.signal("-INT");
+        self.ended()
+    }
+
+    /// Waits for its end, which must be a success; what it said on stderr.
+    pub(crate) fn ended(&mut self) -> String {
+        let said: Vec<String> = drain(&self.stderr);
+        self.events.extend(drain(&self.lines).iter().map(|line| parse(line)));
+        let status = self.child.wait().expect("its status");
+        assert!(status.success(), "netmon: {status}: {said:?}");
+        said.join("\n")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn drain(lines: &Receiver<String>) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        match lines.recv_timeout(PATIENCE) {
+            Ok(line) => all.push(line),
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => panic!("netmon does not end; so far: {all:?}"),
+        }
+    }
+}
+
+fn follow(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (to, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { return };
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Every line must be a JSON object that keeps the promises made of all of them.
+fn parse(line: &str) -> Value {
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    assert!(event["type"].is_string() && event["time"].is_string(), "{line}");
+    if event["type"] == "transition" {
+        assert_ne!(event["old_state"], event["new_state"], "a same-state event: {line}");
+        assert_ne!(event["local_port"], 0, "{line}");
+        assert_ne!(event["pid"], 0, "{line}");
+    }
+    event
+}
+
+/// `OLD>NEW`.
+pub(crate) fn step(event: &Value) -> String {
+    let name = |key: &str| event[key].as_str().expect("a state").to_owned();
+    format!("{}>{}", name("old_state"), name("new_state"))
+}
+
+pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
+    socket.into().cookie().expect("SO_COOKIE")
+}

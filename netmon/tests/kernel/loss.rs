@@ -1,0 +1,129 @@
+//! Loss, the end, and limits: what is not shown is said.
+
+use std::{
+    net::{TcpListener, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+use socket2::SockRef;
+
+use crate::{
+    harness::{Watch, step},
+    netns::Netns,
+};
+
+/// Connections that the client resets: six transitions each.
+fn churn(connections: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("bound");
+    for _ in 0..connections {
+        let client = TcpStream::connect(address).expect("connected");
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        drop(client);
+        drop(listener.accept());
+    }
+}
+
+fn lost(events: &[Value]) -> u64 {
+    events
+        .iter()
+        .filter(|event| event["type"] == "lost")
+        .filter_map(|event| event["count"].as_u64())
+        .sum()
+}
+
+#[test]
+fn a_full_ring_is_said_and_counted() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&["--buffer", "4K"]);
+        // Its reader cannot run while it is stopped, so the ring must overflow.
+        watch.signal("-STOP");
+        churn(200);
+        watch.signal("-CONT");
+        watch.until("the loss", |events| lost(events) > 0);
+        let said = watch.stop();
+        let event = watch.events.iter().find(|event| event["type"] == "lost").expect("one");
+        assert_eq!(event["reason"], "ring_full");
+        assert!(said.contains(&format!(" {} events lost", lost(&watch.events))), "{said}");
+        let shown = watch.events.iter().filter(|event| event["type"] == "transition").count();
+        assert!(shown > 0, "what fitted is shown");
+    });
+}
+
+#[test]
+fn churn_loses_nothing_with_the_default_buffer() {
+    let netns = Netns::new();
+    netns.run(|| {
+        let mut watch = Watch::start(&[]);
+        churn(5_000);
+        watch.stop();
+        assert_eq!(lost(&watch.events), 0);
+        let ours: Vec<&Value> =
+            watch.events.iter().filter(|event| event["netns"] == netns.inum).collect();
+        // And the listener's two.
+        assert_eq!(ours.len(), 5_000 * 6 + 2);
+        assert!(ours.iter().all(|event| event["pid"] == std::process::id()), "owners all along");
+        let resets = ours.iter().filter(|event| event["reset"] == "sent").count();
+        assert_eq!(resets, 5_000);
+    });
+}
+
+#[test]
+fn ends_after_so_many() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&["--count", "7"]);
+        churn(10);
+        let said = watch.ended();
+        assert_eq!(watch.events.iter().filter(|event| event["type"] == "transition").count(), 7);
+        assert!(said.contains(" 7 shown"), "{said}");
+    });
+}
+
+#[test]
+fn ends_after_a_time() {
+    let mut watch = Watch::start(&["--duration", "1s"]);
+    assert!(watch.ended().contains(" transitions seen"));
+}
+
+#[test]
+fn signals_flush_what_was_read() {
+    for signal in ["-INT", "-TERM"] {
+        let netns = Netns::new();
+        netns.run(|| {
+            let mut watch = Watch::start(&[]);
+            churn(50);
+            // At once: the last events are still on their way.
+            watch.signal(signal);
+            watch.ended();
+            let ours = watch.events.iter().filter(|event| event["netns"] == netns.inum);
+            assert_eq!(ours.clone().count(), 50 * 6 + 2, "{signal}");
+            assert_eq!(ours.filter(|event| step(event) == "LISTEN>CLOSE").count(), 1);
+        });
+    }
+}
+
+#[test]
+fn nobody_reading_does_not_keep_it_from_ending() {
+    Netns::new().run(|| {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_netmon"))
+            .args(["watch", "--json"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("netmon");
+        std::thread::sleep(Duration::from_millis(500));
+        // Far more than a pipe holds.
+        churn(1_000);
+        let pid = child.id().to_string();
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-INT", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
+        let status = child.wait().expect("its end");
+        assert_eq!(status.code(), Some(130));
+    });
+}

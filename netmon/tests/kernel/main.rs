@@ -1,0 +1,12 @@
+//! Tests on the live kernel, as root: the real program, loaded and attached, against real sockets.
+//!
+//! Nothing here skips: a kernel that lacks what a test needs fails it. Each test works in network
+//! namespaces of its own, by which it also tells its events from those of the rest of the host.
+
+mod harness;
+mod lifecycle;
+mod loss;
+mod minisockets;
+mod netns;
+mod peer;
+mod refusals;

@@ -1,0 +1,252 @@
+//! What follows FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE: every case that is known, made on purpose.
+
+use std::{net::Shutdown, os::fd::AsRawFd, time::Duration};
+
+use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
+
+use crate::{
+    harness::{Watch, cookie},
+    netns::{Netns, sh},
+    peer::{ACK, Connection, FIN, RST, Wire},
+};
+
+sockopt_impl!(
+    /// Seconds of orphaned FIN_WAIT2; negative for none.
+    TcpLinger2, SetOnly, libc::IPPROTO_TCP, libc::TCP_LINGER2, i32
+);
+
+const CONNECTED: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 ";
+const PORT: u16 = 7000;
+
+/// A connection to the fake peer in a namespace of its own; `scene` plays the rest.
+fn play(scene: impl FnOnce(&mut Watch, &mut Connection<'_>, u64) + Send) {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let mut wire = Wire::new();
+        let mut connection = Connection::new(&mut wire, PORT);
+        let id = cookie(&connection.socket);
+        scene(&mut watch, &mut connection, id);
+    });
+}
+
+/// Closes the kernel's end, as a process does, and keeps the peer's.
+fn close(connection: &mut Connection<'_>) {
+    let gone = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+    drop(std::mem::replace(&mut connection.socket, gone.expect("a socket")));
+}
+
+fn linger(connection: &Connection<'_>, time: Duration) {
+    connection.socket.set_linger(Some(time)).expect("SO_LINGER");
+}
+
+#[test]
+fn shutdown_then_the_peers_fin_is_time_wait() {
+    play(|watch, connection, id| {
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        connection.send(FIN, b"");
+        let events =
+            watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
+        assert!(events.iter().all(|event| event.get("orphan").is_none()), "{events:#?}");
+        assert!(events[4].get("inferred").is_none(), "{events:#?}");
+        // And close() after that, 5 -> 5 or nothing at all, is no transition.
+        close(connection);
+        watch.during(Duration::from_millis(200));
+        assert_eq!(watch.of(id).len(), 5);
+    });
+}
+
+#[test]
+fn close_leaves_an_orphan_until_the_peers_fin() {
+    play(|watch, connection, id| {
+        close(connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        assert_eq!(events[3]["orphan"], true);
+        // No event tells of it: it must have been asked about, and not been called TIME_WAIT early.
+        watch.during(Duration::from_millis(300));
+        assert_eq!(watch.of(id).len(), 4);
+        connection.send(FIN, b"");
+        let events =
+            watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
+        assert_eq!(events[4]["inferred"], true);
+        assert!(events[4]["in_state_us"].as_u64() > Some(300_000), "{events:#?}");
+    });
+}
+
+#[test]
+fn ack_and_fin_in_one_segment_is_time_wait() {
+    play(|watch, connection, id| {
+        close(connection);
+        connection.take_fin();
+        connection.send(FIN, b"");
+        let events =
+            watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
+        assert!(events[4].get("inferred").is_none(), "the flags tell: {events:#?}");
+    });
+}
+
+#[test]
+fn simultaneous_close_is_time_wait() {
+    play(|watch, connection, id| {
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.see_fin();
+        connection.send(FIN, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
+        connection.advance(1);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>TIME_WAIT"));
+    });
+}
+
+#[test]
+fn simultaneous_close_of_a_lingering_socket_is_time_wait() {
+    play(|watch, connection, id| {
+        linger(connection, Duration::from_secs(3));
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.see_fin();
+        connection.send(FIN, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
+        connection.advance(1);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>TIME_WAIT"));
+    });
+}
+
+#[test]
+fn linger_zero_in_closing_leaves_nothing() {
+    play(|watch, connection, id| {
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.see_fin();
+        connection.send(FIN, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
+        linger(connection, Duration::ZERO);
+        close(connection);
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>CLOSE"));
+    });
+}
+
+#[test]
+fn linger2_negative_leaves_nothing_and_resets() {
+    play(|watch, connection, id| {
+        setsockopt(&connection.socket, TcpLinger2, &-1).expect("TCP_LINGER2");
+        close(connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert_eq!(events[4]["reset"], "sent", "{events:#?}");
+        assert!(events[4].get("inferred").is_none(), "{events:#?}");
+    });
+}
+
+#[test]
+fn data_after_close_is_answered_with_a_reset() {
+    for flags in [ACK, FIN] {
+        play(|watch, connection, id| {
+            close(connection);
+            connection.take_fin();
+            connection.send(flags, b"late");
+            let events =
+                watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+            assert_eq!(events[4]["reset"], "sent", "{events:#?}");
+        });
+    }
+}
+
+#[test]
+fn data_to_a_parked_minisocket_is_answered_with_a_reset() {
+    play(|watch, connection, id| {
+        close(connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        watch.during(Duration::from_millis(100));
+        connection.send(ACK, b"late");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert_eq!(events[4]["reset"], "sent", "{events:#?}");
+        assert!(events[4]["in_state_us"].as_u64() > Some(100_000), "its own time: {events:#?}");
+        assert!(events[4].get("inferred").is_none(), "{events:#?}");
+    });
+}
+
+#[test]
+fn a_reset_to_a_parked_minisocket_is_found_out() {
+    play(|watch, connection, id| {
+        close(connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        connection.send(RST, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert_eq!(events[4]["inferred"], true, "{events:#?}");
+    });
+}
+
+#[test]
+fn a_reset_in_fin_wait2_leaves_nothing() {
+    play(|watch, connection, id| {
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        connection.send(RST, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert_eq!(events[4]["errno"], "ECONNRESET", "{events:#?}");
+        assert_eq!(events[4]["reset"], "received", "{events:#?}");
+    });
+}
+
+#[test]
+fn without_a_bucket_there_is_no_time_wait() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let mut wire = Wire::new();
+        sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
+        let mut connection = Connection::new(&mut wire, PORT);
+        let id = cookie(&connection.socket);
+        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+        connection.take_fin();
+        connection.send(FIN, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert!(events[4].get("errno").is_none(), "{events:#?}");
+    });
+}
+
+#[test]
+fn a_long_fin_timeout_keeps_the_full_socket_first() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let mut wire = Wire::new();
+        sh("echo 62 > /proc/sys/net/ipv4/tcp_fin_timeout");
+        let mut connection = Connection::new(&mut wire, PORT);
+        let id = cookie(&connection.socket);
+        close(&mut connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
+        // Two seconds as a full socket, 5 -> 7 with the process gone, then a minisocket.
+        watch.during(Duration::from_millis(3000));
+        assert_eq!(watch.of(id).len(), 4, "{:#?}", watch.of(id));
+        connection.send(FIN, b"");
+        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
+    });
+}
+
+#[test]
+fn a_silent_peer_outlives_a_short_linger2() {
+    play(|watch, connection, id| {
+        setsockopt(&connection.socket, TcpLinger2, &1).expect("TCP_LINGER2");
+        close(connection);
+        connection.take_fin();
+        connection.send(ACK, b"");
+        let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
+        assert_eq!(events[4]["inferred"], true, "{events:#?}");
+        assert!(events[4]["in_state_us"].as_u64() > Some(900_000), "{events:#?}");
+        assert!(connection.socket.as_raw_fd() >= 0);
+    });
+}

@@ -1,0 +1,26 @@
+//! `ci`: everything that must hold before a change lands.
+
+use anyhow::Context;
+
+use crate::{
+    ebpf,
+    run::test,
+    setup::setup,
+    shell::{cargo, run},
+};
+
+pub(crate) fn ci() -> anyhow::Result<()> {
+    test(None, false)?;
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(cargo()
+        .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "--deny warnings"))?;
+    setup()?;
+    ebpf::check()?;
+    let fresh = ebpf::build_aside()?;
+    test(Some(&fresh), true).context("the kernel tests with the object built just now")?;
+    eprintln!("ci: all well");
+    Ok(())
+}

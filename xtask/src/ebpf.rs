@@ -1,0 +1,236 @@
+//! `ebpf`: builds the kernel object, the same bytes from any directory, and says what went in.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::shell::{output, root, run};
+
+/// The bpf-linker that is installed and recorded.
+pub(crate) const LINKER_VERSION: &str = "0.13.0";
+/// Debian's LLVM for it.
+pub(crate) const LLVM: &str = "/usr/lib/llvm-22";
+/// Debian's compiler, beside which rustup's may be installed.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const TARGET: &str = "bpfel-unknown-none";
+/// What the object is made of: nothing else may change its bytes, but for the toolchain.
+const SOURCES: [&str; 5] = [
+    "netmon-common/Cargo.toml",
+    "netmon-common/src",
+    "netmon-ebpf/Cargo.lock",
+    "netmon-ebpf/Cargo.toml",
+    "netmon-ebpf/src",
+];
+const OBJECT: &str = "netmon-ebpf/prebuilt/netmon.bpf.o";
+const PROVENANCE: &str = "netmon-ebpf/prebuilt/provenance.txt";
+
+/// A compiler for the BPF target with its library source, and the tools after it.
+pub(crate) struct Toolchain {
+    /// Version line of the compiler.
+    pub(crate) compiler: String,
+    /// Version line of the linker.
+    pub(crate) linker: String,
+    rustc: PathBuf,
+    /// The toolchain's own cargo, with what it takes to build `core` from source.
+    cargo: Vec<String>,
+    library: PathBuf,
+    objcopy: PathBuf,
+}
+
+impl Toolchain {
+    /// Finds Debian's, or else rustup's nightly.
+    pub(crate) fn find() -> anyhow::Result<Self> {
+        let linker = output(Command::new(linker()).arg("--version"))
+            .context("no bpf-linker: run `cargo xtask setup`")?;
+        ensure!(
+            linker.ends_with(LINKER_VERSION),
+            "{linker} is not {LINKER_VERSION}: run `cargo xtask setup`"
+        );
+        let objcopy = objcopy()?;
+        let debian = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let candidates = [
+            (PathBuf::from(DEBIAN_RUSTC), debian(&["/usr/bin/cargo"])),
+            (nightly().unwrap_or_default(), debian(&["rustup", "run", "nightly", "cargo"])),
+        ];
+        for (rustc, cargo) in candidates {
+            let sysroot = Command::new(&rustc).args(["--print", "sysroot"]).output();
+            let Ok(sysroot) = sysroot else { continue };
+            let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+            let library = sysroot.join("lib/rustlib/src/rust/library");
+            if !library.exists() {
+                continue;
+            }
+            let compiler = output(Command::new(&rustc).arg("--version"))?;
+            return Ok(Self { compiler, linker, rustc, cargo, library, objcopy });
+        }
+        bail!("no compiler with its library source: run `cargo xtask setup`")
+    }
+
+    /// Builds the object and returns where it lies.
+    fn build(&self) -> anyhow::Result<PathBuf> {
+        let target = root().join("target/ebpf");
+        let home = env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+            .context("no home directory")?;
+        // Without these the object would say where it was built. Later ones win: from the general to
+        // the particular. The library is named by its own path and by the one in the sysroot.
+        let mut remaps = vec![(root(), "netmon"), (home.clone(), "cargo")];
+        for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten() {
+            remaps.push((registry.path(), "crates"));
+        }
+        remaps.push((self.library.clone(), "rust/library"));
+        remaps.push((self.library.canonicalize()?, "rust/library"));
+        let mut flags = "-Cdebuginfo=2\x1f-Clink-arg=--btf".to_owned();
+        for (from, to) in &remaps {
+            flags.push_str(&format!("\x1f--remap-path-prefix={}=/{to}", from.display()));
+        }
+        flags.push_str(&format!("\x1f-Clinker={}", linker().display()));
+        run(Command::new(&self.cargo[0])
+            .args(&self.cargo[1..])
+            .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+            .args(["-Zbuild-std=core", "--target-dir"])
+            .arg(&target)
+            .current_dir(root().join("netmon-ebpf"))
+            .env("RUSTC", &self.rustc)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags)
+            // Those of the cargo that runs this are of another toolchain.
+            .env_remove("CARGO")
+            .env_remove("RUSTUP_TOOLCHAIN"))?;
+        let built = target.join(TARGET).join("release/netmon");
+        let stripped = target.join("netmon.bpf.o");
+        // Debug sections go, BTF stays.
+        run(Command::new(&self.objcopy).arg("--strip-debug").arg(&built).arg(&stripped))?;
+        Ok(stripped)
+    }
+
+    /// What is recorded beside the object.
+    fn provenance(&self, sources: &str, object: &Path) -> anyhow::Result<String> {
+        let digest = digest(&fs::read(object)?);
+        let objcopy = output(Command::new(&self.objcopy).arg("--version"))?;
+        let objcopy = objcopy.lines().find(|line| line.contains("version")).unwrap_or("unknown");
+        Ok(format!(
+            "compiler: {}\nlinker: {}\nobjcopy: {}\nsources: sha256 {sources}\nobject: sha256 {digest}\n",
+            self.compiler,
+            self.linker,
+            objcopy.trim()
+        ))
+    }
+}
+
+/// Builds the object into the tree; returns its path.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    let toolchain = Toolchain::find()?;
+    let built = toolchain.build()?;
+    let object = root().join(OBJECT);
+    fs::copy(&built, &object).with_context(|| format!("writing {OBJECT}"))?;
+    let provenance = toolchain.provenance(&sources()?, &object)?;
+    fs::write(root().join(PROVENANCE), &provenance)?;
+    eprint!("{OBJECT}:\n{provenance}");
+    Ok(object)
+}
+
+/// Builds the object aside, as the kernel tests want it.
+pub(crate) fn build_aside() -> anyhow::Result<PathBuf> {
+    Toolchain::find()?.build()
+}
+
+/// Fails when the committed object is not what its sources make.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let recorded = fs::read_to_string(root().join(PROVENANCE)).context(PROVENANCE)?;
+    let field = |name: &str| {
+        recorded.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+    };
+    let object = fs::read(root().join(OBJECT)).context(OBJECT)?;
+    ensure!(
+        field("object: sha256") == digest(&object),
+        "{OBJECT} is not the one that {PROVENANCE} describes: run `cargo xtask ebpf`"
+    );
+    ensure!(
+        field("sources: sha256") == sources()?,
+        "{OBJECT} is older than its sources: run `cargo xtask ebpf` and commit both files"
+    );
+    let toolchain = Toolchain::find()?;
+    let same = field("compiler:") == toolchain.compiler && field("linker:") == toolchain.linker;
+    let built = toolchain.build()?;
+    if !same {
+        eprintln!(
+            "{OBJECT}: its sources are unchanged. Its bytes were not compared: built with {}, here is {}",
+            field("compiler:"),
+            toolchain.compiler
+        );
+        return Ok(());
+    }
+    ensure!(
+        fs::read(built)? == object,
+        "{OBJECT} differs from what its sources make with the same toolchain: run `cargo xtask ebpf`"
+    );
+    eprintln!("{OBJECT}: matches its sources, byte for byte");
+    Ok(())
+}
+
+/// Digest of every source by its name and content.
+fn sources() -> anyhow::Result<String> {
+    let mut files = Vec::new();
+    for source in SOURCES {
+        collect(&root().join(source), &mut files)?;
+    }
+    files.sort();
+    let mut hasher = Sha256::new();
+    for file in files {
+        let name = file.strip_prefix(root())?.to_string_lossy().into_owned();
+        let content = fs::read(&file)?;
+        hasher.update(format!("{name} {}\n", content.len()));
+        hasher.update(content);
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        collect(&entry?.path(), files)?;
+    }
+    Ok(())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The linker of the cargo home, or of the path.
+fn linker() -> PathBuf {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_default();
+    let installed = home.join("bin/bpf-linker");
+    if installed.exists() { installed } else { "bpf-linker".into() }
+}
+
+fn objcopy() -> anyhow::Result<PathBuf> {
+    let debian = Path::new(LLVM).join("bin/llvm-objcopy");
+    let found = if debian.exists() { debian } else { "llvm-objcopy".into() };
+    output(Command::new(&found).arg("--version"))
+        .context("no llvm-objcopy: install LLVM's tools")?;
+    Ok(found)
+}
+
+fn nightly() -> Option<PathBuf> {
+    output(Command::new("rustup").args(["which", "--toolchain", "nightly", "rustc"]))
+        .ok()
+        .map(Into::into)
+}

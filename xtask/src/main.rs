@@ -1,0 +1,70 @@
+//! netmon's chores: `cargo xtask COMMAND`.
+
+mod bench;
+mod ci;
+mod ebpf;
+mod load;
+mod run;
+mod setup;
+mod shell;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(about = "netmon's chores", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build netmon and run it, with sudo when not root: `cargo xtask run -- watch`
+    Run {
+        /// Arguments of netmon
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Run every test, those on the live kernel with sudo when not root
+    Test {
+        /// Run the kernel tests with this object instead of the committed one
+        #[arg(long, value_name = "FILE")]
+        object: Option<PathBuf>,
+        /// Only the kernel tests
+        #[arg(long)]
+        kernel: bool,
+    },
+    /// Install what building the kernel object takes, saying what it does
+    Setup,
+    /// Build the kernel object from source into netmon-ebpf/prebuilt
+    Ebpf {
+        /// Change nothing: fail when the committed object does not match its sources
+        #[arg(long)]
+        check: bool,
+    },
+    /// What CI runs: format, lints, tests, docs, the object rebuilt and tested
+    Ci,
+    /// Measure, in alternation with a baseline, on this machine
+    Bench {
+        #[command(subcommand)]
+        what: bench::Bench,
+    },
+    /// Make load, as `bench` does
+    #[command(hide = true)]
+    Load(load::Load),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Run { args } => run::run(&args),
+        Command::Test { object, kernel } => run::test(object.as_deref(), kernel),
+        Command::Setup => setup::setup(),
+        Command::Ebpf { check: true } => ebpf::check(),
+        Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
+        Command::Ci => ci::ci(),
+        Command::Bench { what } => bench::bench(&what),
+        Command::Load(load) => load.run(),
+    }
+}

@@ -1,0 +1,49 @@
+//! `run` and `test`: built as the user, run as root.
+
+use std::{env, ffi::OsString, path::Path, process};
+
+use anyhow::Context;
+
+use crate::shell::{as_root, build_release, cargo, is_root, release_binary, run as shell};
+
+/// Builds netmon and becomes it.
+pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
+    build_release()?;
+    let mut command = as_root(release_binary());
+    let status = command.args(args).status().context("cannot start netmon (is sudo installed?)")?;
+    process::exit(status.code().unwrap_or(1));
+}
+
+/// Runs the tests: the pure ones as they are, those on the live kernel as root.
+pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {
+    if !only_kernel {
+        shell(cargo().args(["test", "--workspace", "--lib", "--bins"]))?;
+        shell(cargo().args(["test", "--workspace", "--doc"]))?;
+        shell(cargo().args(["test", "--package", "netmon", "--test", "architecture"]))?;
+    }
+    let mut tests = cargo();
+    tests.args(["test", "--package", "netmon", "--test", "kernel"]);
+    if let Some(object) = object {
+        let object = object.canonicalize().with_context(|| format!("{}", object.display()))?;
+        eprintln!("kernel tests with {}", object.display());
+        tests.env("NETMON_EBPF_OBJECT", object);
+    } else {
+        tests.env_remove("NETMON_EBPF_OBJECT");
+    }
+    if !is_root() {
+        // Cargo builds as this user and starts only the test program through sudo.
+        let runner = format!("CARGO_TARGET_{}_RUNNER", host()?.replace('-', "_").to_uppercase());
+        let path = env::var("PATH").unwrap_or_default();
+        tests.env(runner, format!("sudo --preserve-env=NETMON_EBPF_OBJECT env PATH={path}"));
+    }
+    shell(&mut tests)
+}
+
+fn host() -> anyhow::Result<String> {
+    let version = crate::shell::output(process::Command::new("rustc").arg("-vV"))?;
+    version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .context("rustc -vV names no host")
+}

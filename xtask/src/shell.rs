@@ -1,0 +1,79 @@
+//! Running commands: shown before they run, their failure an error that names them.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, bail, ensure};
+
+/// The top of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The cargo that runs this program, at the top of the checkout.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// The compiler for benches and runs.
+pub(crate) fn release_binary() -> PathBuf {
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release/netmon")
+}
+
+/// Builds netmon as its users do.
+pub(crate) fn build_release() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--release", "--quiet", "--package", "netmon"]))
+}
+
+/// `program`, through sudo when this is not root.
+pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("--preserve-env=NETMON_EBPF_OBJECT,NO_COLOR,TZ").arg(program);
+    command
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Shows and runs `command`; its failure is an error.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("+ {}", words(command));
+    let status = command.status().with_context(|| missing(command))?;
+    ensure!(status.success(), "{} failed: {status}", words(command));
+    Ok(())
+}
+
+/// What `command` prints, trimmed.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.output().with_context(|| missing(command))?;
+    if !output.status.success() {
+        bail!("{} failed: {}", words(command), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn missing(command: &Command) -> String {
+    format!("cannot run {}", command.get_program().to_string_lossy())
+}
+
+fn words(command: &Command) -> String {
+    let mut text = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text
+}

@@ -18,7 +18,7 @@ pub mod kind {
     pub const OPEN: u8 = 2;
     /// A [`Child`](crate::Child): the first transition out of SYN_RECV of an accepted connection.
     pub const CHILD: u8 = 3;
-    /// A [`Reset`](crate::Reset): a RST sent or received.
+    /// A [`Reset`](crate::Reset): a RST sent.
     pub const RESET: u8 = 4;
 }
 
@@ -55,6 +55,9 @@ pub mod flag {
     /// Not a socket flag: the namespace had no TIME_WAIT bucket to spare, so there may be no
     /// minisocket. Only on a transition to CLOSE from FIN_WAIT2 or CLOSING.
     pub const BUCKETS_FULL: u8 = 1 << 5;
+    /// Not a socket flag: a RST was taken just before (tracepoint `tcp:tcp_receive_reset`). Also when
+    /// the kernel resets its own socket, which then sends one (`tcp_reset` in net/ipv4/tcp_input.c).
+    pub const RESET_RECEIVED: u8 = 1 << 6;
 }
 
 /// `AF_INET`, as in [`Transition::family`].
@@ -137,22 +140,19 @@ pub struct Child {
     pub syn_recv_time: u64,
 }
 
-/// A RST sent for, or received by, a socket or a TIME_WAIT minisocket.
+/// A RST sent for a socket or a TIME_WAIT minisocket.
 ///
-/// Source: tracepoints `tcp:tcp_send_reset` and `tcp:tcp_receive_reset`. A receive also fires when
-/// the kernel resets its own socket (`tcp_reset` in net/ipv4/tcp_input.c).
+/// Source: tracepoint `tcp:tcp_send_reset`. One that is received is a flag of its transition.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Reset {
     /// [`kind::RESET`].
     pub kind: u8,
-    /// 1 when sent, 0 when received.
-    pub sent: u8,
     /// State of the socket at that moment; TIME_WAIT for every minisocket.
     pub state: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 6],
     /// `CLOCK_MONOTONIC`, ns.
     pub time: u64,
     /// The socket's cookie.

@@ -2,28 +2,54 @@
 
 use core::ptr::addr_of_mut;
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, map},
+    maps::PerCpuArray,
+    programs::BtfTracePointContext,
+};
 use netmon_common::{Reset, counter, kind, state};
 
 use crate::{emit::reserve, sock::Sock};
+
+/// Cookie of the socket that last took a RST on this CPU; 0 for none.
+#[map]
+static RECEIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// `tp_btf/tcp_receive_reset(struct sock *sk)`.
+///
+/// The transition to CLOSE follows in the same function, `tcp_reset`: it takes this along, so that a
+/// RST costs no record of its own. Should the two run on different CPUs, the errno still tells.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    if let (Some(sk), Some(slot)) = (Sock::new(ctx.arg(0)), RECEIVED.get_ptr_mut(0)) {
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe { *slot = sk.cookie() };
+    }
+    0
+}
+
+/// Whether the socket with this cookie has just taken a RST; asked once.
+#[inline(always)]
+pub fn was_received(cookie: u64) -> bool {
+    let Some(slot) = RECEIVED.get_ptr_mut(0) else { return false };
+    // SAFETY: the lookup returned this CPU's slot. A cookie is never given twice, so whatever is left
+    // in it by a program that was interrupted can match no other socket.
+    unsafe {
+        let found = *slot == cookie;
+        if found {
+            *slot = 0;
+        }
+        found
+    }
+}
 
 /// `tp_btf/tcp_send_reset(const struct sock *sk, const struct sk_buff *skb, …)`.
 ///
 /// `sk` is NULL, or a listener, for a segment that belongs to no connection.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
-    emit(ctx.arg(0), 1)
-}
-
-/// `tp_btf/tcp_receive_reset(struct sock *sk)`.
-#[btf_tracepoint(function = "tcp_receive_reset")]
-pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
-    emit(ctx.arg(0), 0)
-}
-
-#[inline(always)]
-fn emit(sk: *const u8, sent: u8) -> i32 {
-    let Some(sk) = Sock::new(sk) else { return 0 };
+    let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
     let state = sk.state();
     if state == state::LISTEN {
         return 0;
@@ -33,9 +59,8 @@ fn emit(sk: *const u8, sent: u8) -> i32 {
     // SAFETY: reserved for a `Reset`; every byte is written.
     unsafe {
         addr_of_mut!((*out).kind).write(kind::RESET);
-        addr_of_mut!((*out).sent).write(sent);
         addr_of_mut!((*out).state).write(state);
-        addr_of_mut!((*out).reserved).write([0; 5]);
+        addr_of_mut!((*out).reserved).write([0; 6]);
         addr_of_mut!((*out).time).write(bpf_ktime_get_ns());
         addr_of_mut!((*out).cookie).write(sk.cookie());
     }

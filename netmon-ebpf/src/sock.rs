@@ -11,6 +11,8 @@ use aya_ebpf::{
 };
 use netmon_common::{AF_INET, AF_INET6, Offsets, Transition, flag, state};
 
+use crate::reset;
+
 /// Written by user space before load; all zero, the verifier refuses the program.
 #[unsafe(no_mangle)]
 static OFFSETS: Global<Offsets> = Global::new(Offsets {
@@ -152,8 +154,14 @@ impl Sock {
         let flags: u64 = self.load(offset!(skc_flags));
         let errno: u32 = self.load(offset!(sk_err));
         let mut flags = flags as u8 & flag::MASK;
-        if new == state::CLOSE && (old == state::FIN_WAIT2 || old == state::CLOSING) {
-            flags |= self.buckets_full();
+        let cookie = self.cookie();
+        if new == state::CLOSE {
+            if old == state::FIN_WAIT2 || old == state::CLOSING {
+                flags |= self.buckets_full();
+            }
+            if reset::was_received(cookie) {
+                flags |= flag::RESET_RECEIVED;
+            }
         }
         // SAFETY: the caller's promise.
         unsafe {
@@ -165,7 +173,7 @@ impl Sock {
             addr_of_mut!((*out).errno).write(errno as u8);
             addr_of_mut!((*out).reserved).write([0; 2]);
             addr_of_mut!((*out).time).write(time);
-            addr_of_mut!((*out).cookie).write(self.cookie());
+            addr_of_mut!((*out).cookie).write(cookie);
             addr_of_mut!((*out).netns).write(load(self.net(), offset!(net_inum)));
             addr_of_mut!((*out).local_port).write(self.local_port(new));
             let remote_port: u16 = self.load(offset!(skc_dport));

@@ -118,13 +118,13 @@ impl Session {
             self.table.apply(&event, |change| {
                 match change {
                     Change::Gap { count, loss: Loss::RingFull, .. } => {
-                        self.summary.ring_full += count
+                        self.summary.ring_full += count;
                     }
                     Change::Gap { count, loss: Loss::Recursion, .. } => {
-                        self.summary.recursion += count
+                        self.summary.recursion += count;
                     }
                     Change::Gap { count, loss: Loss::Malformed, .. } => {
-                        self.summary.malformed += count
+                        self.summary.malformed += count;
                     }
                     Change::Anchor(_) => {}
                     _ => self.summary.seen += 1,

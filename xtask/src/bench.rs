@@ -29,6 +29,9 @@ pub(crate) struct Churn {
     /// Connections of each run
     #[arg(long, default_value_t = 200_000)]
     connections: u64,
+    /// Let netmon write to a file instead of to nowhere
+    #[arg(long)]
+    to_file: bool,
     /// How they end
     #[arg(long, value_enum, default_value = "reset")]
     ending: Ending,
@@ -88,7 +91,7 @@ impl Churn {
     }
 
     fn watched(&self) -> anyhow::Result<(f64, Watched)> {
-        let watch = Watch::start()?;
+        let watch = Watch::start(self.to_file)?;
         let rate = self.load()?;
         Ok((rate, watch.stop()?))
     }
@@ -99,7 +102,7 @@ fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-/// A `netmon watch --json` whose output goes to a file that is deleted at once.
+/// A `netmon watch --json` whose output goes nowhere, or to a file that has no name any more.
 struct Watch {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
@@ -112,10 +115,15 @@ struct Watched {
 }
 
 impl Watch {
-    fn start() -> anyhow::Result<Self> {
-        let path = env::temp_dir().join(format!("netmon-bench-{}.jsonl", std::process::id()));
-        let to = File::create(&path)?;
-        std::fs::remove_file(&path)?;
+    fn start(to_file: bool) -> anyhow::Result<Self> {
+        let to = if to_file {
+            let path = env::temp_dir().join(format!("netmon-bench-{}.jsonl", std::process::id()));
+            let to = File::create(&path)?;
+            std::fs::remove_file(&path)?;
+            Stdio::from(to)
+        } else {
+            Stdio::null()
+        };
         let mut child = as_root(release_binary())
             .args(["watch", "--json"])
             // Its kernel side stays silent: only this program's own start is logged.

@@ -1,7 +1,7 @@
 //! The load that benches measure under: connections on loopback, made and ended at full speed.
 
 use std::{
-    io::{Read, Write},
+    io::Read,
     net::{Ipv4Addr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::SockRef;
 
 /// How a connection ends.
@@ -28,9 +29,9 @@ pub(crate) struct Load {
     /// How each ends
     #[arg(long, value_enum, default_value = "reset")]
     pub(crate) ending: Ending,
-    /// Clients and servers, a pair of threads each
-    #[arg(long, default_value_t = 2)]
-    pub(crate) pairs: u32,
+    /// Threads, each with both ends of its connections
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) pairs: u8,
 }
 
 impl Load {
@@ -50,29 +51,28 @@ impl Load {
         Ok(())
     }
 
-    fn pair(&self, pair: u32) -> anyhow::Result<()> {
-        let share = self.connections / u64::from(self.pairs);
-        // An address for each pair: ports for 28,000 connections in TIME_WAIT on each, and reused.
-        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, pair as u8), 0))?;
+    fn pair(&self, pair: u8) -> anyhow::Result<()> {
+        // Each on a core of its own, and both ends on one thread: a client that runs ahead of its
+        // server fills the accept queue and waits a second for its SYN to be sent again, and where
+        // the scheduler puts two threads makes a difference of half. Neither is what is measured.
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut core = CpuSet::new();
+        core.set(usize::from(pair) % cores);
+        sched_setaffinity(None, &core).context("pinning a thread to its core")?;
+        // An address for each: 28,000 ports, which those in TIME_WAIT leave to others after a second.
+        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, pair), 0))?;
         let address = listener.local_addr()?;
-        let server = thread::spawn(move || -> std::io::Result<()> {
-            let mut byte = [0; 1];
-            for _ in 0..share {
-                let (mut stream, _) = listener.accept()?;
-                // The end of the stream, or the client's reset: either way it is over.
-                let _ = stream.read(&mut byte);
-            }
-            Ok(())
-        });
-        for _ in 0..share {
-            let mut stream = TcpStream::connect(address).context("connecting")?;
+        let mut byte = [0; 1];
+        for _ in 0..self.connections / u64::from(self.pairs) {
+            let client = TcpStream::connect(address).context("connecting")?;
+            let (mut server, _) = listener.accept().context("accepting")?;
             if self.ending == Ending::Reset {
-                SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-            } else {
-                stream.flush()?;
+                SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
             }
+            drop(client);
+            // The end of the stream, or the client's reset: either way it is over.
+            let _ = server.read(&mut byte);
         }
-        server.join().map_err(|_| anyhow!("a server panicked"))??;
         Ok(())
     }
 }

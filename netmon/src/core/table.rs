@@ -91,6 +91,9 @@ pub struct ConnectionTable {
 
 impl ConnectionTable {
     /// Applies one event and hands the change it made to `view`.
+    ///
+    /// # Errors
+    /// What `view` answered; the table has taken the event all the same.
     pub fn apply<E>(
         &mut self,
         event: &Event,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use netmon_common::{self as wire, AF_INET, flag};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     decode::Record,
@@ -82,9 +82,17 @@ pub(super) struct Assembler {
     /// -> CLOSE that a reset may follow.
     closing: Held<Transition>,
     minisockets: Minisockets,
-    /// Resets that came before their CLOSE.
-    resets: FxHashMap<u64, ResetSide>,
-    out: VecDeque<Event>,
+    /// Sockets that sent a RST and are not closed yet.
+    resets: FxHashSet<u64>,
+    /// The last one: a process that opens many connections is one owner.
+    owner: Option<Arc<Owner>>,
+}
+
+/// Where complete events go.
+pub(super) type Sink = VecDeque<Event>;
+
+fn emit(out: &mut Sink, event: Transition) {
+    out.push_back(Event::Transition(event));
 }
 
 impl Assembler {
@@ -93,38 +101,33 @@ impl Assembler {
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::default(),
-            resets: FxHashMap::default(),
-            out: VecDeque::new(),
+            resets: FxHashSet::default(),
+            owner: None,
         }
     }
 
     /// Takes one record.
-    pub(super) fn record(&mut self, record: &Record) {
+    pub(super) fn record(&mut self, record: &Record, out: &mut Sink) {
         match record {
-            Record::Transition(t) => self.transition(t, Opening::None),
-            Record::Open(open) => self.open(open),
-            Record::Child(child) => self.child(child),
-            Record::Reset(reset) => self.reset(reset),
+            Record::Transition(t) => self.transition(t, out),
+            Record::Open(open) => self.open(open, out),
+            Record::Child(child) => self.child(child, out),
+            Record::Reset(reset) => self.reset(reset, out),
         }
     }
 
     /// Settles what is due by `now`.
-    pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask) {
+    pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
             if let Some(port) = ask.local_port(sock, event.cookie) {
                 event.tuple.local.set_port(port);
             }
-            self.emit(event);
+            emit(out, event);
         }
         while let Some(event) = self.closing.overdue(now) {
-            self.emit(event);
+            emit(out, event);
         }
-        let out = &mut self.out;
-        self.minisockets.advance(
-            now,
-            |asked| ask.minisockets(asked),
-            |event| out.push_back(Event::Transition(event)),
-        );
+        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
     /// When [`Self::advance`] has something to do next, ns.
@@ -135,69 +138,79 @@ impl Assembler {
             .min()
     }
 
-    /// Events that are complete, oldest first.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Event> {
-        self.out.drain(..)
+    fn open(&mut self, open: &wire::Open, out: &mut Sink) {
+        let owner = self.owner(open);
+        let cookie = open.transition.cookie;
+        // The socket is in use again: what was held of its last connection is as complete as it gets.
+        if let Some(event) = self.closing.take(cookie) {
+            emit(out, event);
+        }
+        let Some(event) = transition(&open.transition, Opening::ByProcess(owner)) else { return };
+        if event.new == TcpState::SynSent && event.tuple.local.port() == 0 {
+            if let Some((older, _)) = self.portless.hold(cookie, event.time, (event, open.sock)) {
+                emit(out, older);
+            }
+        } else {
+            emit(out, event);
+        }
     }
 
-    fn emit(&mut self, event: Transition) {
-        self.out.push_back(Event::Transition(event));
-    }
-
-    fn open(&mut self, open: &wire::Open) {
+    /// Who opened it; none where a kernel thread did.
+    fn owner(&mut self, open: &wire::Open) -> Option<Arc<Owner>> {
+        if open.pid == 0 {
+            return None;
+        }
         let evidence = match TcpState::from_number(open.transition.new_state) {
             Some(TcpState::Listen) => Evidence::Listen,
             _ => Evidence::Connect,
         };
         let comm = open.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let owner = (open.pid != 0).then(|| {
-            Arc::new(Owner {
+        let same = self.owner.as_ref().filter(|last| {
+            (last.pid, last.uid, last.cgroup) == (open.pid, open.uid, open.cgroup)
+                && last.evidence == evidence
+                && *last.comm == *comm
+        });
+        if same.is_none() {
+            self.owner = Some(Arc::new(Owner {
                 pid: open.pid,
                 uid: open.uid,
                 cgroup: open.cgroup,
                 comm: comm.into(),
                 evidence,
-            })
-        });
-        let cookie = open.transition.cookie;
-        // The socket is in use again: what was held of its last connection is as complete as it gets.
-        if let Some(event) = self.closing.take(cookie) {
-            self.emit(event);
+            }));
         }
-        let Some(event) = transition(&open.transition, Opening::ByProcess(owner)) else { return };
-        if event.new == TcpState::SynSent && event.tuple.local.port() == 0 {
-            if let Some((older, _)) = self.portless.hold(cookie, event.time, (event, open.sock)) {
-                self.emit(older);
-            }
-        } else {
-            self.emit(event);
-        }
+        self.owner.clone()
     }
 
-    fn child(&mut self, child: &wire::Child) {
+    fn child(&mut self, child: &wire::Child, out: &mut Sink) {
         let listener = (child.listener != 0).then_some(child.listener);
         if let Some(event) = transition(&child.transition, Opening::FromListener(listener)) {
-            self.emit(Transition {
-                time: child.syn_recv_time,
-                old: TcpState::Listen,
-                new: TcpState::SynRecv,
-                errno: None,
-                ..event
-            });
+            emit(
+                out,
+                Transition {
+                    time: child.syn_recv_time,
+                    old: TcpState::Listen,
+                    new: TcpState::SynRecv,
+                    errno: None,
+                    ..event
+                },
+            );
         }
-        self.transition(&child.transition, Opening::None);
+        self.transition(&child.transition, out);
     }
 
-    fn transition(&mut self, record: &wire::Transition, opening: Opening) {
-        let Some(mut event) = transition(record, opening) else { return };
+    fn transition(&mut self, record: &wire::Transition, out: &mut Sink) {
+        let Some(mut event) = transition(record, Opening::None) else { return };
         if let Some((mut first, _)) = self.portless.take(event.cookie) {
             first.tuple.local = event.tuple.local;
-            self.emit(first);
+            emit(out, first);
         }
         if event.new != TcpState::Close {
-            return self.emit(event);
+            return emit(out, event);
         }
-        event.reset = self.resets.remove(&event.cookie);
+        if !self.resets.is_empty() && self.resets.remove(&event.cookie) {
+            event.reset = Some(ResetSide::Sent);
+        }
         let finished = record.flags & flag::DONE != 0;
         let certain = record.flags & flag::BUCKETS_FULL == 0;
         match (event.old, event.errno) {
@@ -206,57 +219,56 @@ impl Assembler {
                 let lingers = event.old == TcpState::Closing && record.flags & flag::LINGER != 0;
                 if certain && !lingers {
                     event.new = TcpState::TimeWait;
-                    self.emit(event);
+                    emit(out, event);
                 } else if let Some(event) = self.minisockets.park(event, true) {
-                    self.emit(event);
+                    emit(out, event);
                 }
             }
             (TcpState::FinWait2, None) if event.orphan => {
                 if let Some(event) = self.minisockets.park(event, false) {
-                    self.emit(event);
+                    emit(out, event);
                 }
             }
             (TcpState::LastAck, None) => {
                 if let Some(other) = self.minisockets.peer_finished(event.tuple, event.time) {
-                    self.emit(other);
+                    emit(out, other);
                 }
-                self.emit(event);
+                emit(out, event);
             }
-            (TcpState::SynSent | TcpState::Listen, _) => self.emit(event),
+            (TcpState::SynSent | TcpState::Listen, _) => emit(out, event),
             // Our own reset follows, if it was one; the errno of a received one leaves no doubt but
             // in FIN_WAIT1, where data after close looks the same.
             (old, None | Some(ECONNRESET))
                 if event.reset.is_none() || old == TcpState::FinWait1 =>
             {
                 if let Some(older) = self.closing.hold(event.cookie, event.time, event) {
-                    self.emit(older);
+                    emit(out, older);
                 }
             }
-            _ => self.emit(event),
+            _ => emit(out, event),
         }
     }
 
-    fn reset(&mut self, reset: &wire::Reset) {
+    /// A RST went out: after its CLOSE mostly, before it where the kernel aborts (`tcp_abort`).
+    fn reset(&mut self, reset: &wire::Reset, out: &mut Sink) {
         let minisocket = reset.state == wire::state::TIME_WAIT;
-        let side = if reset.sent != 0 { ResetSide::Sent } else { ResetSide::Received };
-        if side == ResetSide::Sent {
-            if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
-                return self.emit(event);
-            }
-            if let Some(mut event) = self.closing.take(reset.cookie) {
-                event.reset = Some(side);
-                return self.emit(event);
-            }
+        if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
+            return emit(out, event);
+        }
+        if let Some(mut event) = self.closing.take(reset.cookie) {
+            event.reset = Some(ResetSide::Sent);
+            return emit(out, event);
         }
         if !minisocket {
             if self.resets.len() >= MAX_RESETS {
                 self.resets.clear();
             }
-            self.resets.insert(reset.cookie, side);
+            self.resets.insert(reset.cookie);
         }
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
 const ECONNRESET: u8 = libc::ECONNRESET as u8;
 
 /// The record as an event; `None` for a state or a family that `decode` would not have let pass.
@@ -275,7 +287,7 @@ fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition>
         // listener does not fail.
         errno: (new == TcpState::Close && old != TcpState::Listen && record.errno != 0)
             .then_some(record.errno),
-        reset: None,
+        reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),
         orphan: record.flags & flag::DEAD != 0,
         inferred: false,
         opening,

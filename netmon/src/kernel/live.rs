@@ -9,22 +9,23 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{MapData, MapError, PerCpuArray, RingBuf},
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
+    sys::SyscallError,
 };
 use aya_log::EbpfLogger;
 use netmon_common::counter;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     assemble::{Ask, Assembler},
     decode::decode,
     diag::Diag,
-    load::{HOOKS, LOCAL_PORT, LoadError, Options, load, program, refused},
+    load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, load, program, refused},
     minisocket::Found,
 };
 use crate::{
@@ -42,8 +43,8 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 
 /// The kernel program, attached, and its records on their way to events.
 pub struct Live {
-    // Dropped with it, the hooks are detached.
     ebpf: Ebpf,
+    hooks: Vec<Hook>,
     ring: AsyncFd<RingBuf<MapData>>,
     messages: Option<EbpfLogger<&'static dyn log::Log>>,
     counters: PerCpuArray<MapData, u64>,
@@ -64,9 +65,15 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let mut ebpf = load(options)?;
+        let (mut ebpf, hooks) = load(options)?;
         let ring = take(&mut ebpf, "EVENTS")?;
-        let ring = RingBuf::try_from(ring).map_err(|error| refused("the ring buffer", &error))?;
+        let ring = RingBuf::try_from(ring).map_err(|error| match error {
+            // It exists, but this process has no room to see it.
+            MapError::SyscallError(SyscallError { io_error: source, .. }) => {
+                LoadError::Buffer { size: options.buffer, source }
+            }
+            other => refused("the ring buffer", &other),
+        })?;
         // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| refused("the ring buffer", &error))?;
@@ -79,6 +86,7 @@ impl Live {
         log::info!("attached: {}", HOOKS.join(", "));
         Ok(Self {
             ebpf,
+            hooks,
             ring,
             messages,
             counters,
@@ -94,14 +102,14 @@ impl Live {
     }
 
     /// Takes what the ring holds; whether there was anything.
-    fn read(&mut self) -> bool {
+    fn read(&mut self, events: &mut VecDeque<Event>) -> bool {
         let ring = self.ring.get_mut();
         let mut taken = 0;
         while taken < RECORDS_AT_ONCE
             && let Some(bytes) = ring.next()
         {
             match decode(&bytes) {
-                Ok(record) => self.assembler.record(&record),
+                Ok(record) => self.assembler.record(&record, events),
                 Err(error) => {
                     log::warn!("{error}");
                     self.malformed += 1;
@@ -112,9 +120,9 @@ impl Live {
         taken > 0
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, events: &mut VecDeque<Event>) {
         let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
-        self.assembler.advance(now(), &mut questions);
+        self.assembler.advance(now(), &mut questions, events);
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -188,20 +196,20 @@ impl Source for Live {
         if Instant::now() >= self.next_count {
             self.count(events)?;
         }
-        self.busy = self.read();
-        self.settle();
-        events.extend(self.assembler.drain());
+        self.busy = self.read(events);
+        self.settle(events);
         Ok(())
     }
 
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        // What was held when the end came has its wait still to come, and no more.
+        // Nothing more goes in, so what is in comes to an end.
+        self.hooks.clear();
+        while self.read(events) {}
+        // What was held has its wait still to come.
         for _ in 0..4 {
-            while self.read() {}
-            self.settle();
-            sleep_until(Instant::now() + READ_EVERY).await;
+            sleep(READ_EVERY).await;
+            self.settle(events);
         }
-        events.extend(self.assembler.drain());
         self.count(events)
     }
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fs, io, path::PathBuf, thread};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{BtfTracePoint, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, tp_btf::BtfTracePointLink},
 };
 use netmon_common::Offsets;
 
@@ -87,8 +87,11 @@ pub enum LoadError {
     },
 }
 
+/// A hook; dropped, it is detached.
+pub(super) type Hook = BtfTracePointLink;
+
 /// Loads and attaches everything; from here on the ring fills.
-pub(super) fn load(options: Options) -> Result<Ebpf, LoadError> {
+pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
     let missing = privilege::missing();
     if !missing.is_empty() {
         return Err(LoadError::Privilege(missing));
@@ -120,11 +123,13 @@ pub(super) fn load(options: Options) -> Result<Ebpf, LoadError> {
     let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
     local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
     // Attached last to first, so that no transition comes without the resets that explain it.
+    let mut hooks = Vec::new();
     for hook in HOOKS.into_iter().rev() {
         let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
-        program.attach().map_err(|error| refused(hook, &error))?;
+        let link = program.attach().and_then(|link| program.take_link(link));
+        hooks.push(link.map_err(|error| refused(hook, &error))?);
     }
-    Ok(ebpf)
+    Ok((ebpf, hooks))
 }
 
 /// The program `name` of the object, which a foreign object may lack.

@@ -23,6 +23,7 @@ pub(super) fn missing() -> Vec<&'static str> {
 ///
 /// That is AT_SECURE of getauxval(3), here from `/proc/self/auxv`; in doubt, it does.
 pub(super) fn is_secure() -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "23")]
     const AT_SECURE: usize = libc::AT_SECURE as usize;
     const WORD: usize = size_of::<usize>();
     let word = |bytes: &[u8]| bytes.try_into().ok().map(usize::from_ne_bytes);

@@ -24,14 +24,12 @@
 //! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion` or `malformed`.
 
 use std::{
-    fmt::{self, Write as _},
     io::{self, Write},
+    net::IpAddr,
 };
 
-use bytes::{BufMut, BytesMut};
-
 use super::{
-    output::Output,
+    output::{Output, put_address},
     time::{Clock, Style},
 };
 use crate::{
@@ -63,10 +61,10 @@ impl<W: Write> View for Json<W> {
                 Ok(false)
             }
             Change::Gap { time, count, loss } => {
-                let mut object = Object::begin(self.out.line()?, "lost");
-                object.time("time", &mut self.clock, *time);
-                object.number("count", *count);
-                object.word("reason", loss.name());
+                let mut object = Object::begin(self.out.line()?, "{\"type\":\"lost\"");
+                object.time(",\"time\":\"", &mut self.clock, *time);
+                object.number(",\"count\":", *count);
+                object.word(",\"reason\":\"", loss.name());
                 object.end();
                 Ok(false)
             }
@@ -82,119 +80,127 @@ impl<W: Write> View for Json<W> {
     }
 }
 
-fn transition(out: &mut BytesMut, clock: &mut Clock, step: &Step<'_>) {
+fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     let Step { transition: t, connection, in_state } = step;
-    let mut object = Object::begin(out, "transition");
-    object.time("time", clock, t.time);
-    object.number("cookie", t.cookie);
+    let mut object = Object::begin(out, "{\"type\":\"transition\"");
+    object.time(",\"time\":\"", clock, t.time);
+    object.number(",\"cookie\":", t.cookie);
     if connection.id.epoch != 0 {
-        object.number("epoch", connection.id.epoch);
+        object.number(",\"epoch\":", connection.id.epoch);
     }
-    object.number("netns", u64::from(t.tuple.netns));
-    object.word("proto", "tcp");
-    object.word("family", if t.tuple.remote.is_ipv4() { "ipv4" } else { "ipv6" });
-    object.shown("local_addr", t.tuple.local.ip());
+    object.number(",\"netns\":", u64::from(t.tuple.netns));
+    object.raw(if t.tuple.remote.is_ipv4() {
+        ",\"proto\":\"tcp\",\"family\":\"ipv4\""
+    } else {
+        ",\"proto\":\"tcp\",\"family\":\"ipv6\""
+    });
+    object.address(",\"local_addr\":\"", t.tuple.local.ip());
     if t.tuple.local.port() != 0 {
-        object.number("local_port", u64::from(t.tuple.local.port()));
+        object.number(",\"local_port\":", u64::from(t.tuple.local.port()));
     }
-    object.shown("remote_addr", t.tuple.remote.ip());
+    object.address(",\"remote_addr\":\"", t.tuple.remote.ip());
     if t.tuple.remote.port() != 0 {
-        object.number("remote_port", u64::from(t.tuple.remote.port()));
+        object.number(",\"remote_port\":", u64::from(t.tuple.remote.port()));
     }
-    object.word("old_state", t.old.name());
-    object.word("new_state", t.new.name());
+    object.word(",\"old_state\":\"", t.old.name());
+    object.word(",\"new_state\":\"", t.new.name());
     if let Some(in_state) = in_state {
-        object.number("in_state_us", in_state / 1_000);
+        object.number(",\"in_state_us\":", in_state / 1_000);
     }
     if let Some(direction) = connection.direction {
-        object.word("direction", direction.name());
+        object.word(",\"direction\":\"", direction.name());
     }
     if let Some(owner) = &connection.owner {
-        object.number("pid", u64::from(owner.pid));
-        object.text("comm", &owner.comm);
-        object.number("uid", u64::from(owner.uid));
+        object.number(",\"pid\":", u64::from(owner.pid));
+        object.text(",\"comm\":", &owner.comm);
+        object.number(",\"uid\":", u64::from(owner.uid));
         if owner.cgroup != 0 {
-            object.number("cgroup_id", owner.cgroup);
+            object.number(",\"cgroup_id\":", owner.cgroup);
         }
-        object.word("owner_evidence", owner.evidence.name());
+        object.word(",\"owner_evidence\":\"", owner.evidence.name());
     }
     match t.errno.map(|number| (number, errno::name(number))) {
-        Some((_, Some(name))) => object.word("errno", name),
-        Some((number, None)) => object.number("errno", u64::from(number)),
+        Some((_, Some(name))) => object.word(",\"errno\":\"", name),
+        Some((number, None)) => object.number(",\"errno\":", u64::from(number)),
         None => {}
     }
     if let Some(side) = t.reset {
-        object.word("reset", side.name());
+        object.word(",\"reset\":\"", side.name());
     }
     if t.orphan && !t.is_last() {
-        object.flag("orphan");
+        object.raw(",\"orphan\":true");
     }
     if t.inferred {
-        object.flag("inferred");
+        object.raw(",\"inferred\":true");
     }
     object.end();
 }
 
 /// One flat JSON object on one line, written without a detour through a tree.
+///
+/// Keys come with their punctuation, quote of the value included: one copy of a constant each.
 struct Object<'a> {
-    out: &'a mut BytesMut,
+    out: &'a mut Vec<u8>,
 }
 
 impl<'a> Object<'a> {
-    fn begin(out: &'a mut BytesMut, kind: &'static str) -> Self {
-        out.put_slice(b"{\"type\":\"");
-        out.put_slice(kind.as_bytes());
-        out.put_u8(b'"');
-        Self { out }
+    /// More than most lines have, so that one rarely grows the buffer by parts.
+    const USUAL: usize = 512;
+
+    #[inline]
+    fn begin(out: &'a mut Vec<u8>, head: &'static str) -> Self {
+        out.reserve(Self::USUAL);
+        let mut object = Self { out };
+        object.raw(head);
+        object
     }
 
-    fn key(&mut self, key: &'static str) {
-        self.out.put_slice(b",\"");
-        self.out.put_slice(key.as_bytes());
-        self.out.put_slice(b"\":");
+    #[inline(always)]
+    fn raw(&mut self, text: &'static str) {
+        self.out.extend_from_slice(text.as_bytes());
     }
 
+    #[inline(always)]
     fn number(&mut self, key: &'static str, value: u64) {
-        self.key(key);
-        self.out.put_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.raw(key);
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     /// A word of our own, which has nothing to escape.
+    #[inline(always)]
     fn word(&mut self, key: &'static str, value: &'static str) {
-        self.key(key);
-        self.out.put_u8(b'"');
-        self.out.put_slice(value.as_bytes());
-        self.out.put_u8(b'"');
+        self.raw(key);
+        self.raw(value);
+        self.out.push(b'"');
     }
 
-    /// A value whose text has nothing to escape: an address.
-    fn shown(&mut self, key: &'static str, value: impl fmt::Display) {
-        self.key(key);
-        // Writing to a growing buffer does not fail.
-        let _ = write!(self.out, "\"{value}\"");
+    #[inline(always)]
+    fn address(&mut self, key: &'static str, address: IpAddr) {
+        self.raw(key);
+        put_address(self.out, address);
+        self.out.push(b'"');
     }
 
     /// Text from outside: escaped, bytes that are not UTF-8 replaced.
     fn text(&mut self, key: &'static str, value: &[u8]) {
-        self.key(key);
-        let text = String::from_utf8_lossy(value);
+        self.raw(key);
+        if value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(value);
+            self.out.push(b'"');
+            return;
+        }
         // A string always has a JSON form, and the buffer grows.
-        let _ = serde_json::to_writer((&mut *self.out).writer(), &text);
+        let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
     }
 
     fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
-        self.key(key);
-        self.out.put_u8(b'"');
+        self.raw(key);
         clock.write(self.out, moment);
-        self.out.put_u8(b'"');
-    }
-
-    fn flag(&mut self, key: &'static str) {
-        self.key(key);
-        self.out.put_slice(b"true");
+        self.out.push(b'"');
     }
 
     fn end(self) {
-        self.out.put_slice(b"}\n");
+        self.out.extend_from_slice(b"}\n");
     }
 }

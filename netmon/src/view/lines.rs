@@ -1,12 +1,11 @@
 //! One line for each transition, for people.
 
 use std::{
-    fmt::{self, Write as _},
+    fmt,
     io::{self, Write},
     net::SocketAddr,
 };
 
-use bytes::{BufMut, BytesMut};
 use jiff::tz::TimeZone;
 
 use super::{
@@ -55,7 +54,7 @@ impl<W: Write> Lines<W> {
     pub fn new(to: W, look: Appearance) -> io::Result<Self> {
         let mut out = Output::new(to);
         let line = out.line()?;
-        // Writing to a growing buffer does not fail, here and below.
+        // Writing to a vector does not fail, here and below.
         let _ = writeln!(
             line,
             "{:<15} {:>7} {:<15} {:<3} {:<21} {:<21} {:>11}    {:<11} {:>8}  Why",
@@ -105,7 +104,7 @@ impl<W: Write> View for Lines<W> {
     }
 }
 
-fn transition(line: &mut BytesMut, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
+fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
     let Step { transition: t, connection, in_state } = step;
     clock.write(line, t.time);
     match &connection.owner {
@@ -136,20 +135,20 @@ fn transition(line: &mut BytesMut, clock: &mut Clock, look: &Appearance, step: &
             let _ = write!(line, "{:>8}", "-");
         }
     }
-    line.put_slice(b"  ");
+    line.extend_from_slice(b"  ");
     why(line, look, step);
     while line.last() == Some(&b' ') {
         line.truncate(line.len() - 1);
     }
-    line.put_u8(b'\n');
+    line.push(b'\n');
 }
 
 /// What else there is to say: on the last line of a connection, why it ended.
-fn why(line: &mut BytesMut, look: &Appearance, step: &Step<'_>) {
+fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     let t = step.transition;
     let failed = t.errno.is_some() || t.reset.is_some();
     if failed && look.colour {
-        line.put_slice(RED.as_bytes());
+        line.extend_from_slice(RED.as_bytes());
     }
     match t.errno.map(|number| (number, errno::name(number))) {
         Some((_, Some(name))) => {
@@ -164,16 +163,16 @@ fn why(line: &mut BytesMut, look: &Appearance, step: &Step<'_>) {
         let _ = write!(line, "RST {} ", side.name());
     }
     if failed && look.colour {
-        line.put_slice(PLAIN.as_bytes());
+        line.extend_from_slice(PLAIN.as_bytes());
     }
     if t.is_last() && !failed {
-        line.put_slice(b"closed ");
+        line.extend_from_slice(b"closed ");
     }
     if t.orphan && !t.is_last() {
-        line.put_slice(b"orphan ");
+        line.extend_from_slice(b"orphan ");
     }
     if t.inferred {
-        line.put_slice(b"(inferred) ");
+        line.extend_from_slice(b"(inferred) ");
     }
     if look.netns.is_some_and(|own| own != t.tuple.netns) {
         let _ = write!(line, "netns={} ", t.tuple.netns);

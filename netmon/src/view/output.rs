@@ -1,8 +1,11 @@
 //! Bytes on their way out: formatted into one buffer, written in few calls.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
 
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 
 /// Written out early beyond this, so that a flood is not kept in memory.
 const FULL: usize = 256 * 1024;
@@ -10,32 +13,51 @@ const FULL: usize = 256 * 1024;
 /// A writer behind a buffer.
 pub(super) struct Output<W> {
     to: W,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Output<W> {
     pub(super) fn new(to: W) -> Self {
-        Self { to, buffer: BytesMut::with_capacity(2 * FULL) }
+        Self { to, buffer: Vec::with_capacity(FULL + 4096) }
     }
 
     /// Room for one more line; ends the buffer's growth by writing it out.
-    pub(super) fn line(&mut self) -> io::Result<&mut BytesMut> {
+    pub(super) fn line(&mut self) -> io::Result<&mut Vec<u8>> {
         if self.buffer.len() >= FULL {
             self.flush()?;
         }
         Ok(&mut self.buffer)
     }
 
-    /// Writes everything out.
+    /// Writes everything out, in whole lines also to those who read a pipe in parts.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        while self.buffer.has_remaining() {
-            let written = self.to.write(&self.buffer)?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+        let mut rest = self.buffer.as_slice();
+        while rest.has_remaining() {
+            match self.to.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            self.buffer.advance(written);
         }
         self.buffer.clear();
         self.to.flush()
+    }
+}
+
+/// Writes an address; IPv4 by hand, since `Display` takes longer than the rest of its line.
+pub(super) fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            for (octet, end) in [(a, "."), (b, "."), (c, "."), (d, "")] {
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                out.extend_from_slice(end.as_bytes());
+            }
+        }
+        // Writing to a vector does not fail.
+        IpAddr::V6(address) => {
+            let _ = write!(out, "{address}");
+        }
     }
 }

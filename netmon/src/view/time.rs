@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::{BufMut, BytesMut};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::core::event::Anchor;
@@ -34,19 +33,19 @@ impl Clock {
     }
 
     /// Writes the moment `monotonic`, ns.
-    pub(super) fn write(&mut self, out: &mut BytesMut, monotonic: u64) {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
         let wall = self.anchor.wall_time(monotonic);
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;
             self.prefix = self.prefix_of(second);
         }
-        out.put_slice(self.prefix.as_bytes());
+        out.extend_from_slice(self.prefix.as_bytes());
         let nanos = wall.rem_euclid(SECOND);
         match self.style {
             Style::Rfc3339 => {
                 put_padded(out, nanos, 9);
-                out.put_u8(b'Z');
+                out.push(b'Z');
             }
             Style::TimeOfDay(_) => put_padded(out, nanos / 1_000, 6),
         }
@@ -63,11 +62,11 @@ impl Clock {
     }
 }
 
-fn put_padded(out: &mut BytesMut, number: i64, width: usize) {
+fn put_padded(out: &mut Vec<u8>, number: i64, width: usize) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(number);
-    out.put_bytes(b'0', width.saturating_sub(digits.len()));
-    out.put_slice(digits.as_bytes());
+    out.extend_from_slice(&b"000000000"[..width.saturating_sub(digits.len())]);
+    out.extend_from_slice(digits.as_bytes());
 }
 
 /// A span of time as a person reads it: three figures and a unit.
@@ -116,9 +115,9 @@ mod tests {
         let mut clock = Clock::new(style);
         clock.anchor = anchor;
         let shown = moments.iter().map(|moment| {
-            let mut out = BytesMut::new();
+            let mut out = Vec::new();
             clock.write(&mut out, *moment);
-            String::from_utf8(out.to_vec()).expect("text")
+            String::from_utf8(out).expect("text")
         });
         shown.collect()
     }

@@ -128,6 +128,8 @@ fn half_closed_for_a_while() {
         let ids = (cookie(&client), cookie(&server));
         client.shutdown(Shutdown::Write).expect("shutdown");
         watch.expect(ids.1, "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED ESTABLISHED>CLOSE_WAIT");
+        // The FIN's acknowledgement is delayed, so FIN_WAIT2 begins some 40 ms later.
+        watch.expect(ids.0, CLIENT.rsplit_once(' ').expect("more").0);
         std::thread::sleep(Duration::from_millis(50));
         drop(server);
         let events = watch.expect(ids.0, CLIENT);

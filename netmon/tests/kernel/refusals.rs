@@ -126,9 +126,9 @@ fn a_hostile_name_is_escaped_for_people_and_valid_for_programs() {
             .lines()
             .any(|line| line.expect("a line").contains("attached"));
         assert!(attached);
-        // A process names itself: a colour, a quote, a newline, and a byte that is not UTF-8.
+        // A process names itself: a colour, a quote, a tab, and a byte that is not UTF-8.
         let script = format!(
-            "printf 'a\\033[31m\"\\n\\377z' > /proc/$$/comm; exec 3<>/dev/tcp/127.0.0.1/{port}; exec 3>&-"
+            "printf 'a\\033[31m\"\\t\\377z' > /proc/$$/comm; exec 3<>/dev/tcp/127.0.0.1/{port}; exec 3>&-"
         );
         assert!(Command::new("bash").args(["-c", &script]).status().expect("bash").success());
         let ours = |event: &serde_json::Value| {
@@ -136,11 +136,11 @@ fn a_hostile_name_is_escaped_for_people_and_valid_for_programs() {
         };
         json.until("the connection", |events| events.iter().any(ours));
         let event = json.events.iter().find(|event| ours(event)).expect("found");
-        assert_eq!(event["comm"], "a\u{1b}[31m\"\n\u{fffd}z");
+        assert_eq!(event["comm"], "a\u{1b}[31m\"\t\u{fffd}z");
         let mut lines = BufReader::new(text.stdout.take().expect("stdout")).lines();
         let line = lines.find(|line| line.as_ref().expect("text").contains(&format!(":{port} ")));
         let line = line.expect("a line").expect("text");
-        assert!(line.contains("a\\u{1b}[31m\"\\n\\xffz"), "{line:?}");
+        assert!(line.contains("a\\u{1b}[31m\"\\t\\xffz"), "{line:?}");
         assert!(!line.contains('\u{1b}'), "{line:?}");
         let _ = text.kill();
         let _ = text.wait();

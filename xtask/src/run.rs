@@ -19,7 +19,15 @@ pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<(
     if !only_kernel {
         shell(cargo().args(["test", "--workspace", "--lib", "--bins"]))?;
         shell(cargo().args(["test", "--workspace", "--doc"]))?;
-        shell(cargo().args(["test", "--package", "netmon", "--test", "architecture"]))?;
+        shell(cargo().args([
+            "test",
+            "--package",
+            "netmon",
+            "--test",
+            "architecture",
+            "--test",
+            "views",
+        ]))?;
     }
     let mut tests = cargo();
     tests.args(["test", "--package", "netmon", "--test", "kernel"]);

@@ -180,3 +180,117 @@ impl ConnectionTable {
 fn moved(row: Connection, t: &Transition) -> Connection {
     Connection { tuple: t.tuple, state: t.new, since: t.time, ..row }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::core::{
+        event::Evidence,
+        tcp::TcpState::{Close, Established, FinWait1, Listen, SynRecv, SynSent, TimeWait},
+    };
+
+    fn event(cookie: u64, old: TcpState, new: TcpState, time: u64, opening: Opening) -> Event {
+        let address = "127.0.0.1:80".parse().expect("an address");
+        Event::Transition(Transition {
+            time,
+            cookie,
+            tuple: Tuple { netns: 1, local: address, remote: address },
+            old,
+            new,
+            errno: None,
+            reset: None,
+            orphan: false,
+            inferred: false,
+            opening,
+        })
+    }
+
+    fn owner(pid: u32, evidence: Evidence) -> Opening {
+        let comm = b"test"[..].into();
+        Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 0, cgroup: 1, comm, evidence })))
+    }
+
+    /// Applies the event: what kind of change, the row after it, the time in the old state.
+    fn apply(
+        table: &mut ConnectionTable,
+        event: &Event,
+    ) -> (&'static str, Connection, Option<u64>) {
+        let mut seen = None;
+        let result: Result<(), Infallible> = table.apply(event, |change| {
+            let (kind, step) = match change {
+                Change::Opened(step) => ("opened", step),
+                Change::Moved(step) => ("moved", step),
+                Change::Closed(step) => ("closed", step),
+                other => panic!("{other:?}"),
+            };
+            seen = Some((kind, step.connection.clone(), step.in_state));
+            Ok(())
+        });
+        result.expect("infallible");
+        seen.expect("each transition is a change")
+    }
+
+    #[test]
+    fn a_connection_is_opened_moved_and_closed() {
+        let mut table = ConnectionTable::default();
+        let open = event(1, Close, SynSent, 100, owner(42, Evidence::Connect));
+        let (kind, row, in_state) = apply(&mut table, &open);
+        assert_eq!((kind, in_state), ("opened", None));
+        assert_eq!(row.id, ConnectionId { cookie: 1, epoch: 100 });
+        assert_eq!(row.direction, Some(Direction::Outbound));
+        let (kind, row, in_state) =
+            apply(&mut table, &event(1, SynSent, Established, 130, Opening::None));
+        assert_eq!((kind, in_state, row.id.epoch), ("moved", Some(30), 100));
+        let (kind, row, in_state) =
+            apply(&mut table, &event(1, FinWait1, TimeWait, 150, Opening::None));
+        assert_eq!((kind, in_state, row.state), ("closed", Some(20), TimeWait));
+        assert_eq!(row.owner.expect("kept to the end").pid, 42);
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn an_accepted_connection_has_its_listeners_owner() {
+        let mut table = ConnectionTable::default();
+        apply(&mut table, &event(1, Close, Listen, 10, owner(42, Evidence::Listen)));
+        let child = event(2, Listen, SynRecv, 20, Opening::FromListener(Some(1)));
+        let (kind, row, _) = apply(&mut table, &child);
+        assert_eq!((kind, row.direction), ("opened", Some(Direction::Inbound)));
+        assert_eq!(
+            row.owner.map(|owner| (owner.pid, owner.evidence)),
+            Some((42, Evidence::Listen))
+        );
+        // The listener's end is not its connections' end.
+        apply(&mut table, &event(1, Listen, Close, 30, Opening::None));
+        let (_, row, _) = apply(&mut table, &event(2, SynRecv, Established, 40, Opening::None));
+        assert_eq!(row.owner.map(|owner| owner.pid), Some(42));
+        let (_, row, _) =
+            apply(&mut table, &event(3, Listen, SynRecv, 50, Opening::FromListener(Some(1))));
+        assert_eq!(row.owner, None, "nobody is named for a listener that is gone");
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_second_connection_of_a_socket_is_another() {
+        let mut table = ConnectionTable::default();
+        apply(&mut table, &event(1, Close, SynSent, 100, owner(42, Evidence::Connect)));
+        // Its end was lost.
+        let again = event(1, Close, SynSent, 900, owner(43, Evidence::Connect));
+        let (kind, row, in_state) = apply(&mut table, &again);
+        assert_eq!((kind, in_state, row.id.epoch), ("opened", None, 900));
+        assert_eq!(row.owner.map(|owner| owner.pid), Some(43));
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn one_that_was_open_before_has_no_past() {
+        let mut table = ConnectionTable::default();
+        let (kind, row, in_state) =
+            apply(&mut table, &event(1, Established, FinWait1, 100, Opening::None));
+        assert_eq!((kind, in_state, row.id.epoch), ("moved", None, 0));
+        assert_eq!((row.direction, row.owner), (None, None));
+        let (_, _, in_state) = apply(&mut table, &event(1, FinWait1, Close, 90, Opening::None));
+        assert_eq!(in_state, Some(0), "time that runs backwards is no time");
+    }
+}

@@ -302,3 +302,6 @@ fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
     // v4-mapped addresses are IPv4 on the wire, and are shown as that.
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
+
+#[cfg(test)]
+mod tests;

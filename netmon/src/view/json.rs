@@ -16,7 +16,7 @@
 //! | `in_state_us` | time spent in the old state, µs |
 //! | `direction` | `outbound`, `inbound` or `listen` |
 //! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect` or `listen` |
-//! | `errno` | on `CLOSE`: the error's name, or its number where it has none |
+//! | `errno` | on `CLOSE`: a string: the error's name, or its number where it has none |
 //! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
 //! | `orphan` | `true`: its process has closed it |
 //! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
@@ -121,7 +121,10 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     }
     match t.errno.map(|number| (number, errno::name(number))) {
         Some((_, Some(name))) => object.word(",\"errno\":\"", name),
-        Some((number, None)) => object.number(",\"errno\":", u64::from(number)),
+        Some((number, None)) => {
+            object.number(",\"errno\":\"", u64::from(number));
+            object.raw("\"");
+        }
         None => {}
     }
     if let Some(side) = t.reset {

@@ -16,6 +16,7 @@ use crate::{
     core::{
         errno,
         escape::Escaped,
+        event::Loss,
         names::Services,
         table::{Change, Direction, Step},
     },
@@ -84,12 +85,12 @@ impl<W: Write> View for Lines<W> {
                 let line = self.out.line()?;
                 self.clock.write(line, *time);
                 let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
-                let remedy = if *count > 0 && loss.name() == "ring_full" {
-                    "the ring buffer was full: a larger --buffer helps"
-                } else {
-                    loss.name()
+                let cause = match loss {
+                    Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
+                    Loss::Recursion => "the kernel skipped the program, which was running already",
+                    Loss::Malformed => "records of another version: rebuild netmon",
                 };
-                let _ = writeln!(line, " {on}{count} events lost ({remedy}){off}");
+                let _ = writeln!(line, " {on}{count} events lost ({cause}){off}");
                 Ok(false)
             }
             Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {

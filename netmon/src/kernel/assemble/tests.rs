@@ -1,0 +1,325 @@
+//! Records in, events out, with a kernel that answers from a script.
+
+use super::*;
+use crate::core::tcp::TcpState::{
+    Close, Established, FinWait2, LastAck, SynRecv, SynSent, TimeWait,
+};
+
+/// Answers what it was told to, and remembers what it was asked.
+#[derive(Default)]
+struct Script {
+    port: Option<u16>,
+    found: Option<Found>,
+    asked: usize,
+}
+
+impl Ask for Script {
+    fn local_port(&mut self, _sock: u64, _cookie: u64) -> Option<u16> {
+        self.asked += 1;
+        self.port
+    }
+
+    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+        self.asked += asked.len();
+        vec![self.found.unwrap_or(Found::Unknown); asked.len()]
+    }
+}
+
+struct Bench {
+    assembler: Assembler,
+    out: Sink,
+    script: Script,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { assembler: Assembler::new(), out: Sink::new(), script: Script::default() }
+    }
+
+    fn take(&mut self, record: Record) {
+        self.assembler.record(&record, &mut self.out);
+    }
+
+    fn advance(&mut self, now: u64) {
+        self.assembler.advance(now, &mut self.script, &mut self.out);
+    }
+
+    /// What came out since the last look.
+    fn events(&mut self) -> Vec<Transition> {
+        let transition = |event| match event {
+            Event::Transition(transition) => transition,
+            other => panic!("{other:?}"),
+        };
+        self.out.drain(..).map(transition).collect()
+    }
+
+    fn states(&mut self) -> Vec<(TcpState, TcpState)> {
+        self.events().iter().map(|event| (event.old, event.new)).collect()
+    }
+}
+
+const COOKIE: u64 = 7;
+
+fn wire(old: TcpState, new: TcpState, time: u64) -> wire::Transition {
+    wire::Transition {
+        kind: wire::kind::TRANSITION,
+        old_state: old as u8,
+        new_state: new as u8,
+        family: AF_INET,
+        flags: 0,
+        errno: 0,
+        reserved: [0; 2],
+        time,
+        cookie: COOKIE,
+        local_addr: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        remote_addr: [127, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        netns: 1,
+        local_port: 40_000,
+        remote_port: 80,
+    }
+}
+
+fn moved(old: TcpState, new: TcpState, time: u64) -> Record {
+    Record::Transition(wire(old, new, time))
+}
+
+fn closed(old: TcpState, flags: u8, errno: u8, time: u64) -> Record {
+    Record::Transition(wire::Transition { flags, errno, ..wire(old, Close, time) })
+}
+
+fn connect(time: u64) -> Record {
+    let transition =
+        wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
+    let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
+    Record::Open(wire::Open { transition, cgroup: 1, sock: 0xffff, pid: 42, uid: 1000, comm })
+}
+
+fn reset(state: TcpState, time: u64) -> Record {
+    let (kind, state) = (wire::kind::RESET, state as u8);
+    Record::Reset(wire::Reset { kind, state, reserved: [0; 6], time, cookie: COOKIE })
+}
+
+#[test]
+fn a_connect_gets_its_port_from_the_next_event() {
+    let mut bench = Bench::new();
+    bench.take(connect(100));
+    bench.advance(100 + PORT_WAIT - 1);
+    assert!(bench.events().is_empty(), "nobody may see port 0");
+    bench.take(moved(SynSent, Established, 200));
+    let events = bench.events();
+    assert_eq!(events[0].time, 100, "its own time");
+    assert_eq!(events[0].tuple.local.port(), 40_000);
+    let Opening::ByProcess(Some(owner)) = &events[0].opening else { panic!("{events:?}") };
+    assert_eq!((owner.pid, &*owner.comm, owner.evidence), (42, &b"curl"[..], Evidence::Connect));
+    assert_eq!((events[1].old, events[1].new), (SynSent, Established));
+    bench.advance(PORT_WAIT * 2);
+    assert!(bench.events().is_empty(), "not twice");
+    assert_eq!(bench.script.asked, 0);
+}
+
+#[test]
+fn a_connect_without_an_answer_is_asked_about() {
+    let mut bench = Bench::new();
+    bench.script.port = Some(50_000);
+    bench.take(connect(100));
+    assert_eq!(bench.assembler.next_due(), Some(100 + PORT_WAIT));
+    bench.advance(100 + PORT_WAIT);
+    let events = bench.events();
+    assert_eq!((events[0].time, events[0].tuple.local.port()), (100, 50_000));
+    assert_eq!(bench.assembler.next_due(), None);
+}
+
+#[test]
+fn a_close_waits_for_the_reset_that_follows_it() {
+    let mut bench = Bench::new();
+    bench.take(closed(Established, 0, 0, 100));
+    assert!(bench.events().is_empty());
+    bench.take(reset(Close, 120));
+    assert_eq!(bench.events()[0].reset, Some(ResetSide::Sent));
+    bench.take(closed(Established, 0, 0, 300));
+    bench.advance(300 + RESET_WAIT);
+    assert_eq!(bench.events()[0].reset, None, "none followed");
+}
+
+#[test]
+fn a_reset_before_its_close_counts_too() {
+    let mut bench = Bench::new();
+    bench.take(reset(Established, 90));
+    bench.take(closed(Established, 0, 103, 100));
+    let events = bench.events();
+    assert_eq!((events[0].reset, events[0].errno), (Some(ResetSide::Sent), Some(103)));
+}
+
+#[test]
+fn a_received_reset_needs_no_wait() {
+    let mut bench = Bench::new();
+    bench.take(closed(Established, flag::RESET_RECEIVED, ECONNRESET, 100));
+    assert_eq!(bench.events()[0].reset, Some(ResetSide::Received));
+}
+
+#[test]
+fn our_reset_in_fin_wait1_is_not_the_peers() {
+    let mut bench = Bench::new();
+    let flags = flag::RESET_RECEIVED | flag::DEAD;
+    bench.take(closed(TcpState::FinWait1, flags, ECONNRESET, 100));
+    assert!(bench.events().is_empty(), "it may be ours");
+    bench.take(reset(Close, 120));
+    assert_eq!(bench.events()[0].reset, Some(ResetSide::Sent));
+}
+
+#[test]
+fn a_taken_fin_is_time_wait_at_once() {
+    let mut bench = Bench::new();
+    bench.take(closed(FinWait2, flag::DONE, 0, 100));
+    bench.take(closed(TcpState::Closing, flag::DONE, 0, 100));
+    assert_eq!(bench.states(), [(FinWait2, TimeWait), (TcpState::Closing, TimeWait)]);
+}
+
+#[test]
+fn a_doubtful_time_wait_is_asked_about() {
+    for (old, flags) in [
+        (FinWait2, flag::DONE | flag::BUCKETS_FULL),
+        (TcpState::Closing, flag::DONE | flag::LINGER),
+    ] {
+        for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
+            let mut bench = Bench::new();
+            bench.script.found = Some(found);
+            bench.take(closed(old, flags, 0, 100 * MS));
+            assert!(bench.events().is_empty());
+            bench.advance(100 * MS);
+            let events = bench.events();
+            assert_eq!((events[0].new, events[0].time), (state, 100 * MS));
+            assert!(!events[0].inferred, "it was so at once");
+        }
+    }
+}
+
+#[test]
+fn an_orphan_ends_as_it_is_found() {
+    for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
+        let mut bench = Bench::new();
+        bench.take(closed(FinWait2, flag::DEAD, 0, 100 * MS));
+        bench.script.found = Some(Found::Waiting);
+        for ms in 101..150 {
+            bench.advance(ms * MS);
+        }
+        assert!(bench.events().is_empty(), "it still waits");
+        assert!(bench.script.asked < 8, "asked ever less often: {}", bench.script.asked);
+        bench.script.found = Some(found);
+        bench.advance(1_000 * MS);
+        let events = bench.events();
+        assert_eq!((events[0].old, events[0].new), (FinWait2, state));
+        assert!(events[0].inferred && events[0].time == 1_000 * MS);
+    }
+}
+
+#[test]
+fn an_orphan_that_nobody_can_see_is_given_up() {
+    let mut bench = Bench::new();
+    bench.take(closed(FinWait2, flag::DEAD, 0, 1));
+    for second in 1..80 {
+        bench.advance(second * 1_000 * MS);
+    }
+    assert_eq!(bench.states(), [(FinWait2, Close)]);
+    assert_eq!(bench.assembler.next_due(), None);
+}
+
+#[test]
+fn an_orphan_with_its_peer_on_this_host_needs_no_question() {
+    let mut bench = Bench::new();
+    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
+    let mut peer = wire(LastAck, Close, 150);
+    std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
+    std::mem::swap(&mut peer.local_port, &mut peer.remote_port);
+    peer.cookie = COOKIE + 1;
+    bench.take(Record::Transition(peer));
+    let events = bench.events();
+    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, 150));
+    assert!(!events[0].inferred);
+    assert_eq!((events[1].cookie, events[1].new), (COOKIE + 1, Close));
+    assert_eq!(bench.script.asked, 0);
+}
+
+#[test]
+fn a_reset_ends_an_orphan_at_its_time() {
+    // On the socket, within microseconds of the event: it was never a minisocket.
+    let mut bench = Bench::new();
+    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
+    bench.take(reset(Close, 120));
+    assert_eq!(bench.events()[0].time, 100);
+    // On the minisocket, whenever: that was its end.
+    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
+    bench.take(reset(TimeWait, 9_000));
+    let events = bench.events();
+    assert_eq!((events[0].time, events[0].new), (9_000, Close));
+    assert_eq!(events[0].reset, Some(ResetSide::Sent));
+}
+
+#[test]
+fn a_socket_that_connects_again_lets_its_last_end_out_first() {
+    let mut bench = Bench::new();
+    bench.take(closed(Established, 0, 0, 100));
+    bench.take(connect(150));
+    bench.take(moved(SynSent, Established, 200));
+    assert_eq!(bench.states(), [(Established, Close), (Close, SynSent), (SynSent, Established)]);
+}
+
+#[test]
+fn an_accepted_connection_is_told_from_its_listener_on() {
+    let mut bench = Bench::new();
+    let transition =
+        wire::Transition { kind: wire::kind::CHILD, ..wire(SynRecv, Established, 100) };
+    bench.take(Record::Child(wire::Child { transition, listener: 5, syn_recv_time: 90 }));
+    let events = bench.events();
+    assert_eq!((events[0].old, events[0].new, events[0].time), (TcpState::Listen, SynRecv, 90));
+    assert_eq!(events[0].opening, Opening::FromListener(Some(5)));
+    assert_eq!((events[1].new, &events[1].opening), (Established, &Opening::None));
+}
+
+#[test]
+fn an_old_error_means_nothing_but_at_the_end() {
+    let mut bench = Bench::new();
+    let left_over = wire::Transition { errno: 111, ..wire(SynSent, Established, 100) };
+    bench.take(Record::Transition(left_over));
+    assert_eq!(bench.events()[0].errno, None);
+}
+
+#[test]
+fn mapped_addresses_are_ipv4() {
+    let mut mapped = wire(SynSent, Established, 100);
+    mapped.family = wire::AF_INET6;
+    mapped.local_addr = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1];
+    mapped.remote_addr = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let mut bench = Bench::new();
+    bench.take(Record::Transition(mapped));
+    let tuple = bench.events()[0].tuple;
+    assert_eq!(tuple.local.to_string(), "10.0.0.1:40000");
+    assert_eq!(tuple.remote.to_string(), "[::1]:80");
+}
+
+#[test]
+fn questions_stay_within_their_budget() {
+    let mut bench = Bench::new();
+    bench.script.found = Some(Found::Waiting);
+    for cookie in 1..=20_000 {
+        let orphan =
+            wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1_000 * MS) };
+        bench.take(Record::Transition(orphan));
+    }
+    for ms in 1_001..=2_000 {
+        bench.advance(ms * MS);
+    }
+    assert!((2_000..=2_600).contains(&bench.script.asked), "{}", bench.script.asked);
+}
+
+#[test]
+fn what_is_parked_is_bounded() {
+    let mut bench = Bench::new();
+    for cookie in 1..=70_000 {
+        let orphan = wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1) };
+        bench.take(Record::Transition(orphan));
+    }
+    let pushed_out = bench.events();
+    assert_eq!(pushed_out.len(), 70_000 - 65_536);
+    assert!(pushed_out.iter().all(|event| event.inferred && event.new == Close));
+}

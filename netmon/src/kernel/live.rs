@@ -18,6 +18,7 @@ use netmon_common::counter;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
@@ -52,8 +53,8 @@ pub struct Live {
     diag: Diag,
     /// How long the ring may be left alone under load: a small one fills sooner.
     pause: Duration,
-    /// The last reading found something.
-    busy: bool,
+    /// How many records the last reading took.
+    taken: usize,
     reported: [u64; 3],
     malformed: u64,
     next_count: Instant,
@@ -94,32 +95,30 @@ impl Live {
             diag: Diag::default(),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
-            busy: false,
+            taken: 0,
             reported: [0; 3],
             malformed: 0,
             next_count: Instant::now(),
         })
     }
 
-    /// Takes what the ring holds; whether there was anything.
-    fn read(&mut self, events: &mut VecDeque<Event>) -> bool {
+    /// Takes what the ring holds, or much of it; how much.
+    fn read(&mut self, events: &mut VecDeque<Event>) -> usize {
         let ring = self.ring.get_mut();
-        let mut taken = 0;
-        while taken < RECORDS_AT_ONCE
-            && let Some(bytes) = ring.next()
-        {
+        for taken in 0..RECORDS_AT_ONCE {
+            let Some(bytes) = ring.next() else { return taken };
             match decode(&bytes) {
                 Ok(record) => self.assembler.record(&record, events),
                 Err(error) => {
-                    log::warn!("{error}");
+                    log::debug!("{error}");
                     self.malformed += 1;
                 }
             }
-            taken += 1;
         }
-        taken > 0
+        RECORDS_AT_ONCE
     }
 
+    /// Settles what the ring, read to its end, can say no more about.
     fn settle(&mut self, events: &mut VecDeque<Event>) {
         let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
         self.assembler.advance(now(), &mut questions, events);
@@ -172,9 +171,16 @@ impl Live {
 
     /// Waits until there may be something to read or to settle.
     async fn wait(&mut self) -> io::Result<()> {
-        if self.busy {
-            sleep(self.pause).await;
-            return Ok(());
+        match self.taken {
+            0 => {}
+            RECORDS_AT_ONCE => {
+                yield_now().await;
+                return Ok(());
+            }
+            _ => {
+                sleep(self.pause).await;
+                return Ok(());
+            }
         }
         let due = self.assembler.next_due().map(|due| {
             Instant::now()
@@ -196,15 +202,18 @@ impl Source for Live {
         if Instant::now() >= self.next_count {
             self.count(events)?;
         }
-        self.busy = self.read(events);
-        self.settle(events);
+        self.taken = self.read(events);
+        // The answer to what seems overdue may lie in what was not read yet.
+        if self.taken < RECORDS_AT_ONCE {
+            self.settle(events);
+        }
         Ok(())
     }
 
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         // Nothing more goes in, so what is in comes to an end.
         self.hooks.clear();
-        while self.read(events) {}
+        while self.read(events) > 0 {}
         // What was held has its wait still to come.
         for _ in 0..4 {
             sleep(READ_EVERY).await;

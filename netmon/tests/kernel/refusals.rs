@@ -175,6 +175,51 @@ fn without_privilege_one_line_says_what_to_do() {
 }
 
 #[test]
+fn two_capabilities_are_enough() {
+    // Where another user can read it.
+    let directory = std::env::temp_dir().join(format!("netmon-test-{}", std::process::id()));
+    fs::create_dir(&directory).expect("a directory");
+    let program = directory.join("netmon");
+    fs::copy(env!("CARGO_BIN_EXE_netmon"), &program).expect("copied");
+    Netns::new().run(|| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .args(["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon"])
+            .args(["--bounding-set=-all,+bpf,+perfmon"])
+            .arg(&program)
+            .args(["-v", "watch", "--json"]);
+        let mut watch = Watch::spawn(command);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let id = cookie(&client);
+        drop(client);
+        drop(listener);
+        let path = format!("{OPENED} ESTABLISHED>FIN_WAIT1");
+        watch.until("the connection", |events| {
+            events.iter().filter(|event| event["cookie"] == id).count() >= 3
+        });
+        assert_eq!(watch.path(id)[..3], path.split_whitespace().collect::<Vec<_>>());
+    });
+    fs::remove_dir_all(&directory).expect("removed");
+}
+
+#[test]
+fn without_btf_one_line_says_what_to_do() {
+    // A mount namespace of its own, in which the kernel's types are covered up.
+    let script = format!(
+        "mount -t tmpfs none /sys/kernel/btf && exec {} watch",
+        env!("CARGO_BIN_EXE_netmon")
+    );
+    let output =
+        Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("netmon: this kernel has no BTF"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
 fn wrong_usage_is_exit_2() {
     for args in [
         &["watch", "--buffer", "3"][..],

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod stdout;
 mod watch;
 
 use std::{io, process::ExitCode};

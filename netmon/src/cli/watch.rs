@@ -19,6 +19,7 @@ use tokio::{
     time::sleep,
 };
 
+use super::stdout::Stdout;
 use crate::{
     core::names::Services,
     kernel::{Live, Options},
@@ -50,7 +51,7 @@ pub(super) struct Watch {
     /// End after this many transitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Size of the ring buffer between kernel and netmon, rounded up to a power of two: 64K to 1G
+    /// Size of the ring buffer between kernel and netmon, rounded up to a power of two: 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     buffer: u32,
 }
@@ -71,9 +72,9 @@ impl Watch {
         let mut live = Live::start(Options { buffer: self.buffer, log })?;
         let limits = Limits { duration: self.duration, count: self.count };
         let summary = if self.json {
-            run(&mut live, &mut Json::new(io::stdout().lock()), limits, &stop).await?
+            run(&mut live, &mut Json::new(Stdout::lock()), limits, &stop).await?
         } else {
-            let mut view = Lines::new(io::stdout().lock(), self.appearance())?;
+            let mut view = Lines::new(Stdout::lock(), self.appearance())?;
             view.flush()?;
             run(&mut live, &mut view, limits, &stop).await?
         };

@@ -1,0 +1,32 @@
+//! Standard output that notices when its reader has left, even while there is nothing to write.
+
+use std::io::{self, StdoutLock, Write};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Standard output; [`Write::flush`] fails with `BrokenPipe` once nobody can read it any more.
+pub(super) struct Stdout(StdoutLock<'static>);
+
+impl Stdout {
+    pub(super) fn lock() -> Self {
+        Self(io::stdout().lock())
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        // Errors are reported unasked; a pipe without a reader has one.
+        let mut output = [PollFd::new(&self.0, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut output, Some(&at_once))?;
+        if output[0].revents().contains(PollFlags::ERR) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+}

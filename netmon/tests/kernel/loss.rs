@@ -1,7 +1,9 @@
 //! Loss, the end, and limits: what is not shown is said.
 
 use std::{
+    io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -106,23 +108,18 @@ fn signals_flush_what_was_read() {
 #[test]
 fn nobody_reading_does_not_keep_it_from_ending() {
     Netns::new().run(|| {
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_netmon"))
-            .args(["watch", "--json"])
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
+        let mut child = Command::new(env!("CARGO_BIN_EXE_netmon"))
+            .args(["-v", "watch", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("netmon");
-        std::thread::sleep(Duration::from_millis(500));
+        let mut stderr = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        assert!(stderr.any(|line| line.expect("a line").contains("attached")));
         // Far more than a pipe holds.
         churn(1_000);
         let pid = child.id().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-INT", &pid])
-                .status()
-                .expect("kill")
-                .success()
-        );
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
         let status = child.wait().expect("its end");
         assert_eq!(status.code(), Some(130));
     });

@@ -188,7 +188,9 @@ fn two_capabilities_are_enough() {
             .args(["--inh-caps=-all,+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon"])
             .args(["--bounding-set=-all,+bpf,+perfmon"])
             .arg(&program)
-            .args(["-v", "watch", "--json"]);
+            .args(["-v", "watch", "--json"])
+            // Which it would refuse, as it must for anyone but root.
+            .env_remove("NETMON_EBPF_OBJECT");
         let mut watch = Watch::spawn(command);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");

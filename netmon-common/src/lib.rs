@@ -88,8 +88,8 @@ pub struct Transition {
     pub flags: u8,
     /// `sk_err`: meaningful on a transition to CLOSE only. Linux has no errno above 133.
     pub errno: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Index of the interface that the socket is bound to, 0 for none; 65535 for any above.
+    pub interface: u16,
     /// `CLOCK_MONOTONIC`, ns.
     pub time: u64,
     /// The socket's cookie: unique for the life of the kernel.
@@ -100,7 +100,7 @@ pub struct Transition {
     pub remote_addr: [u8; 16],
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Host order; 0 where the socket has none yet (a transition to SYN_SENT).
+    /// Host order; 0 where the socket has none yet (SYN_SENT; LISTEN without a bind).
     pub local_port: u16,
     /// Host order; 0 for a listener.
     pub remote_port: u16,
@@ -175,6 +175,7 @@ pub struct Offsets {
     pub skc_family: u32,
     pub skc_state: u32,
     pub skc_net: u32,
+    pub skc_bound_dev_if: u32,
     pub skc_v6_daddr: u32,
     pub skc_v6_rcv_saddr: u32,
     pub skc_flags: u32,

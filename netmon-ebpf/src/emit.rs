@@ -18,7 +18,7 @@ static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT
 pub fn count(index: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: the lookup returned this CPU's slot. A program that interrupts this one here may
-        // cost one count on a preemptible kernel; user space only ever asks whether it moved.
+        // cost one count on a preemptible kernel, never all.
         unsafe { *value += 1 }
     }
 }

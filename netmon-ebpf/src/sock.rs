@@ -23,6 +23,7 @@ static OFFSETS: Global<Offsets> = Global::new(Offsets {
     skc_family: 0,
     skc_state: 0,
     skc_net: 0,
+    skc_bound_dev_if: 0,
     skc_v6_daddr: 0,
     skc_v6_rcv_saddr: 0,
     skc_flags: 0,
@@ -171,7 +172,12 @@ impl Sock {
             addr_of_mut!((*out).family).write(family as u8);
             addr_of_mut!((*out).flags).write(flags);
             addr_of_mut!((*out).errno).write(errno as u8);
-            addr_of_mut!((*out).reserved).write([0; 2]);
+            let interface: u32 = self.load(offset!(skc_bound_dev_if));
+            addr_of_mut!((*out).interface).write(if interface < 0xffff {
+                interface as u16
+            } else {
+                0xffff
+            });
             addr_of_mut!((*out).time).write(time);
             addr_of_mut!((*out).cookie).write(cookie);
             addr_of_mut!((*out).netns).write(load(self.net(), offset!(net_inum)));

@@ -62,13 +62,15 @@ pub struct Summary {
     pub recursion: u64,
     /// Records that could not be understood.
     pub malformed: u64,
+    /// Sockets that the kernel could make no storage for.
+    pub storage: u64,
 }
 
 impl Summary {
     /// All that were lost.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.ring_full + self.recursion + self.malformed
+        self.ring_full + self.recursion + self.malformed + self.storage
     }
 }
 
@@ -126,6 +128,7 @@ impl Session {
                     Change::Gap { count, loss: Loss::Malformed, .. } => {
                         self.summary.malformed += count;
                     }
+                    Change::Gap { count, loss: Loss::Storage, .. } => self.summary.storage += count,
                     Change::Anchor(_) => {}
                     _ => self.summary.seen += 1,
                 }

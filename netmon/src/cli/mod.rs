@@ -3,7 +3,10 @@
 mod stdout;
 mod watch;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
@@ -45,7 +48,8 @@ pub fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netmon: {error:#}");
+            // Nobody may be left to read that either.
+            let _ = writeln!(io::stderr(), "netmon: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     os::unix::fs::MetadataExt,
     process,
     sync::Arc,
@@ -95,7 +95,9 @@ impl Watch {
 }
 
 fn report(summary: &Summary) {
-    eprintln!(
+    // Nobody may be left to read that either.
+    let _ = writeln!(
+        io::stderr(),
         "netmon: {} transitions seen, {} shown, {} events lost",
         summary.seen,
         summary.shown,
@@ -113,7 +115,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<Notify>> {
         let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
         notify.notify_one();
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = sleep(GRACE) => {} }
-        eprintln!("netmon: ended without its last lines: nobody reads the output");
+        let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
         process::exit(code);
     });
     Ok(stop)

@@ -24,7 +24,7 @@ impl fmt::Display for Escaped<'_> {
 /// Whether `c` may reach a terminal: nothing that moves the cursor or turns the writing direction.
 fn is_safe(c: char) -> bool {
     let invisible = matches!(c,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
     );
     !c.is_control() && !invisible
 }

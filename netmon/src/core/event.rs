@@ -147,6 +147,9 @@ pub enum Loss {
     Recursion,
     /// The record could not be understood: the object does not match this program.
     Malformed,
+    /// The kernel could not make storage for a socket: a listener's connections have no owner, or an
+    /// accepted connection's LISTEN -> SYN_RECV is not shown.
+    Storage,
 }
 
 impl Loss {
@@ -157,6 +160,7 @@ impl Loss {
             Self::RingFull => "ring_full",
             Self::Recursion => "recursion",
             Self::Malformed => "malformed",
+            Self::Storage => "storage",
         }
     }
 }

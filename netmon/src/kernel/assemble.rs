@@ -10,11 +10,11 @@ use std::{
 };
 
 use netmon_common::{self as wire, AF_INET, flag};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::{
     decode::Record,
-    minisocket::{Found, Minisockets},
+    minisocket::{Found, Minisockets, Question},
 };
 use crate::core::{
     event::{Event, Evidence, Opening, Owner, ResetSide, Transition, Tuple},
@@ -34,12 +34,12 @@ pub(super) trait Ask {
     /// The local port of the connecting socket at address `sock`, if it still is that socket.
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
     /// What the kernel holds at each tuple under that cookie.
-    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found>;
+    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found>;
 }
 
 /// Events that wait until something is known, first in, first due.
 struct Held<T> {
-    events: FxHashMap<u64, T>,
+    events: FxHashMap<u64, (u64, T)>,
     due: VecDeque<(u64, u64)>,
     wait: u64,
 }
@@ -51,20 +51,25 @@ impl<T> Held<T> {
 
     /// Holds `event`; answers an older one of the same cookie, which nothing can complete any more.
     fn hold(&mut self, cookie: u64, time: u64, event: T) -> Option<T> {
-        self.due.push_back((time + self.wait, cookie));
-        self.events.insert(cookie, event)
+        let due = time.saturating_add(self.wait);
+        self.due.push_back((due, cookie));
+        self.events.insert(cookie, (due, event)).map(|(_, older)| older)
     }
 
     fn take(&mut self, cookie: u64) -> Option<T> {
-        if self.events.is_empty() { None } else { self.events.remove(&cookie) }
+        if self.events.is_empty() {
+            return None;
+        }
+        self.events.remove(&cookie).map(|(_, event)| event)
     }
 
     /// The next one that is due by `now`.
     fn overdue(&mut self, now: u64) -> Option<T> {
         while self.due.front().is_some_and(|(due, _)| *due <= now) {
-            let (_, cookie) = self.due.pop_front()?;
-            if let Some(event) = self.events.remove(&cookie) {
-                return Some(event);
+            let (due, cookie) = self.due.pop_front()?;
+            // Another of the same cookie may be held since, with a time of its own.
+            if self.events.get(&cookie).is_some_and(|(held, _)| *held == due) {
+                return self.take(cookie);
             }
         }
         None
@@ -77,13 +82,13 @@ impl<T> Held<T> {
 
 /// Records in, complete events out.
 pub(super) struct Assembler {
-    /// -> SYN_SENT without a local port, with the address of its socket.
+    /// -> SYN_SENT, or -> LISTEN without a bind, before it has a port; with the address of its socket.
     portless: Held<(Transition, u64)>,
     /// -> CLOSE that a reset may follow.
     closing: Held<Transition>,
     minisockets: Minisockets,
-    /// Sockets that sent a RST and are not closed yet.
-    resets: FxHashSet<u64>,
+    /// When sockets sent a RST that have not closed yet: not every RST is an end.
+    resets: FxHashMap<u64, u64>,
     /// The last one: a process that opens many connections is one owner.
     owner: Option<Arc<Owner>>,
 }
@@ -101,7 +106,7 @@ impl Assembler {
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::default(),
-            resets: FxHashSet::default(),
+            resets: FxHashMap::default(),
             owner: None,
         }
     }
@@ -130,6 +135,11 @@ impl Assembler {
         self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
+    /// Settles the minisockets as far as the kernel can tell now; called once, last.
+    pub(super) fn finish(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+        self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
+    }
+
     /// When [`Self::advance`] has something to do next, ns.
     pub(super) fn next_due(&self) -> Option<u64> {
         [self.portless.next_due(), self.closing.next_due(), self.minisockets.next_due()]
@@ -142,11 +152,12 @@ impl Assembler {
         let owner = self.owner(open);
         let cookie = open.transition.cookie;
         // The socket is in use again: what was held of its last connection is as complete as it gets.
+        self.resets.remove(&cookie);
         if let Some(event) = self.closing.take(cookie) {
             emit(out, event);
         }
         let Some(event) = transition(&open.transition, Opening::ByProcess(owner)) else { return };
-        if event.new == TcpState::SynSent && event.tuple.local.port() == 0 {
+        if event.tuple.local.port() == 0 {
             if let Some((older, _)) = self.portless.hold(cookie, event.time, (event, open.sock)) {
                 emit(out, older);
             }
@@ -208,7 +219,10 @@ impl Assembler {
         if event.new != TcpState::Close {
             return emit(out, event);
         }
-        if !self.resets.is_empty() && self.resets.remove(&event.cookie) {
+        if !self.resets.is_empty()
+            && let Some(sent) = self.resets.remove(&event.cookie)
+            && event.time.saturating_sub(sent) <= RESET_WAIT
+        {
             event.reset = Some(ResetSide::Sent);
         }
         let finished = record.flags & flag::DONE != 0;
@@ -220,12 +234,12 @@ impl Assembler {
                 if certain && !lingers {
                     event.new = TcpState::TimeWait;
                     emit(out, event);
-                } else if let Some(event) = self.minisockets.park(event, true) {
+                } else if let Some(event) = self.minisockets.park(event, record.interface, true) {
                     emit(out, event);
                 }
             }
             (TcpState::FinWait2, None) if event.orphan => {
-                if let Some(event) = self.minisockets.park(event, false) {
+                if let Some(event) = self.minisockets.park(event, record.interface, false) {
                     emit(out, event);
                 }
             }
@@ -263,7 +277,7 @@ impl Assembler {
             if self.resets.len() >= MAX_RESETS {
                 self.resets.clear();
             }
-            self.resets.insert(reset.cookie);
+            self.resets.insert(reset.cookie, reset.time);
         }
     }
 }

@@ -73,8 +73,13 @@ mod tests {
         let place =
             (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>(), any::<u16>(), any::<u16>());
         let family = prop_oneof![Just(AF_INET), Just(AF_INET6)];
-        (states, family, any::<(u8, u8, u64, u64)>(), place).prop_map(
-            move |((old_state, new_state), family, (flags, errno, time, cookie), place)| {
+        (states, family, any::<(u8, u8, u16, u64, u64)>(), place).prop_map(
+            move |(
+                (old_state, new_state),
+                family,
+                (flags, errno, interface, time, cookie),
+                place,
+            )| {
                 let (local_addr, remote_addr, netns, local_port, remote_port) = place;
                 wire::Transition {
                     kind,
@@ -83,7 +88,7 @@ mod tests {
                     family,
                     flags,
                     errno,
-                    reserved: [0; 2],
+                    interface,
                     time,
                     cookie,
                     local_addr,

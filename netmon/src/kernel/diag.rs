@@ -1,6 +1,11 @@
 //! Asks the kernel about single sockets by sock_diag, as `ss` does, many in one message.
 
-use std::{collections::HashMap, io, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
@@ -10,51 +15,67 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 
-use super::{minisocket::Found, netns};
-use crate::core::{event::Tuple, tcp::TcpState};
+use super::{
+    minisocket::{Found, Question},
+    netns,
+};
+use crate::core::tcp::TcpState;
 
-/// Namespaces whose socket is kept open; beyond it all are closed and opened anew as needed.
+/// Namespaces whose socket is open at once; beyond it all are closed and opened anew as needed.
 const MAX_NAMESPACES: usize = 64;
+/// An open socket keeps its namespace alive, and a failure need not last: neither is kept for longer.
+const KEPT: Duration = Duration::from_secs(2);
 /// Requests in one message: each is 72 bytes, and its answer up to 100.
 const BATCH: usize = 64;
 
 /// sock_diag sockets, one for each namespace that was asked about.
 #[derive(Default)]
 pub(super) struct Diag {
-    sockets: HashMap<u32, Option<Socket>>,
+    /// With the time of the last use, or of the failure to open one.
+    sockets: HashMap<u32, (Instant, Option<Socket>)>,
 }
 
 impl Diag {
     /// The state of the socket with each tuple and cookie, in the order asked.
-    pub(super) fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+    pub(super) fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
         let mut found = vec![Found::Unknown; asked.len()];
         let mut order: Vec<usize> = (0..asked.len()).collect();
-        order.sort_by_key(|&i| asked[i].0.netns);
-        for group in order.chunk_by(|&a, &b| asked[a].0.netns == asked[b].0.netns) {
-            let Some(socket) = self.socket(asked[group[0]].0.netns) else { continue };
+        order.sort_by_key(|&i| asked[i].tuple.netns);
+        for group in order.chunk_by(|&a, &b| asked[a].tuple.netns == asked[b].tuple.netns) {
+            let netns = asked[group[0]].tuple.netns;
             for batch in group.chunks(BATCH) {
+                let Some(socket) = self.socket(netns) else { break };
                 if let Err(error) = ask(socket, asked, batch, &mut found) {
                     log::debug!("sock_diag: {error}");
+                    // Late answers would be taken for those to the next questions.
+                    self.sockets.remove(&netns);
                 }
             }
         }
         found
     }
 
+    /// Lets go of what was not used lately.
+    pub(super) fn sweep(&mut self) {
+        self.sockets.retain(|_, (used, _)| used.elapsed() < KEPT);
+    }
+
     fn socket(&mut self, inum: u32) -> Option<&Socket> {
+        self.sweep();
         if self.sockets.len() >= MAX_NAMESPACES && !self.sockets.contains_key(&inum) {
             self.sockets.clear();
         }
-        self.sockets
-            .entry(inum)
-            .or_insert_with(|| match netns::within(inum, connect) {
-                Ok(socket) => Some(socket),
-                Err(error) => {
-                    log::debug!("network namespace {inum}: {error}");
-                    None
-                }
-            })
-            .as_ref()
+        let (used, socket) = self.sockets.entry(inum).or_insert_with(|| {
+            let opened = netns::within(inum, connect);
+            if let Err(error) = &opened {
+                log::debug!("network namespace {inum}: {error}");
+            }
+            (Instant::now(), opened.ok())
+        });
+        if socket.is_some() {
+            *used = Instant::now();
+        }
+        socket.as_ref()
     }
 }
 
@@ -70,14 +91,13 @@ fn connect() -> io::Result<Socket> {
 
 fn ask(
     socket: &Socket,
-    asked: &[(Tuple, u64)],
+    asked: &[Question],
     batch: &[usize],
     found: &mut [Found],
 ) -> io::Result<()> {
     let mut message = Vec::new();
     for &i in batch {
-        let (tuple, cookie) = asked[i];
-        append(&mut message, tuple, cookie, u32::try_from(i).unwrap_or(u32::MAX));
+        append(&mut message, asked[i], u32::try_from(i).unwrap_or(u32::MAX));
     }
     socket.send(&message, 0)?;
     let mut answered = 0;
@@ -122,7 +142,8 @@ fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> Found {
     }
 }
 
-fn append(message: &mut Vec<u8>, tuple: Tuple, cookie: u64, sequence: u32) {
+fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
+    let Question { tuple, cookie, interface } = question;
     let family = match tuple.local {
         SocketAddr::V4(_) => AF_INET,
         SocketAddr::V6(_) => AF_INET6,
@@ -140,7 +161,7 @@ fn append(message: &mut Vec<u8>, tuple: Tuple, cookie: u64, sequence: u32) {
             destination_port: tuple.remote.port(),
             source_address: tuple.local.ip(),
             destination_address: tuple.remote.ip(),
-            interface_id: 0,
+            interface_id: u32::from(interface),
             cookie: cookie.to_ne_bytes(),
         },
     };

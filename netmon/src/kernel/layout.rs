@@ -38,6 +38,7 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         skc_family: common.offset("skc_family")?,
         skc_state: common.offset("skc_state")?,
         skc_net: common.offset("skc_net")?,
+        skc_bound_dev_if: common.offset("skc_bound_dev_if")?,
         skc_v6_daddr: common.offset("skc_v6_daddr")?,
         skc_v6_rcv_saddr: common.offset("skc_v6_rcv_saddr")?,
         skc_flags: common.offset("skc_flags")?,

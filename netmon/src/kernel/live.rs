@@ -27,10 +27,10 @@ use super::{
     decode::decode,
     diag::Diag,
     load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, load, program, refused},
-    minisocket::Found,
+    minisocket::{Found, Question},
 };
 use crate::{
-    core::event::{Anchor, Event, Loss, Tuple},
+    core::event::{Anchor, Event, Loss},
     session::Source,
 };
 
@@ -55,7 +55,7 @@ pub struct Live {
     pause: Duration,
     /// How many records the last reading took.
     taken: usize,
-    reported: [u64; 3],
+    reported: [u64; 4],
     malformed: u64,
     next_count: Instant,
 }
@@ -96,7 +96,7 @@ impl Live {
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             taken: 0,
-            reported: [0; 3],
+            reported: [0; 4],
             malformed: 0,
             next_count: Instant::now(),
         })
@@ -118,10 +118,10 @@ impl Live {
         RECORDS_AT_ONCE
     }
 
-    /// Settles what the ring, read to its end, can say no more about.
-    fn settle(&mut self, events: &mut VecDeque<Event>) {
+    /// Settles what was due by `now`, when the ring, since read to its end, had no answer to it.
+    fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
         let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
-        self.assembler.advance(now(), &mut questions, events);
+        self.assembler.advance(now, &mut questions, events);
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -131,11 +131,13 @@ impl Live {
     fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         self.next_count = Instant::now() + COUNT_EVERY;
         events.push_back(Event::Anchor(anchor()));
+        self.diag.sweep();
         let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_RESETS)?;
         let totals = [
             (Loss::RingFull, full),
             (Loss::Recursion, self.recursion_misses()?),
             (Loss::Malformed, self.malformed),
+            (Loss::Storage, self.counter(counter::NO_STORAGE)?),
         ];
         for ((loss, total), reported) in totals.into_iter().zip(&mut self.reported) {
             let count = total.saturating_sub(*reported);
@@ -202,10 +204,11 @@ impl Source for Live {
         if Instant::now() >= self.next_count {
             self.count(events)?;
         }
+        let before = now();
         self.taken = self.read(events);
         // The answer to what seems overdue may lie in what was not read yet.
         if self.taken < RECORDS_AT_ONCE {
-            self.settle(events);
+            self.settle(before, events);
         }
         Ok(())
     }
@@ -217,8 +220,12 @@ impl Source for Live {
         // What was held has its wait still to come.
         for _ in 0..4 {
             sleep(READ_EVERY).await;
-            self.settle(events);
+            let before = now();
+            while self.read(events) > 0 {}
+            self.settle(before, events);
         }
+        let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
+        self.assembler.finish(now(), &mut questions, events);
         self.count(events)
     }
 }
@@ -244,7 +251,7 @@ impl Ask for Questions<'_> {
         }
     }
 
-    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
         self.diag.minisockets(asked)
     }
 }
@@ -261,8 +268,16 @@ fn now() -> u64 {
     nanoseconds(ClockId::Monotonic).cast_unsigned()
 }
 
+/// The wall time between two looks at the monotonic clock, of the closest of a few tries: a
+/// preemption between them would shift every time that is shown.
 fn anchor() -> Anchor {
-    Anchor { monotonic: now(), wall: nanoseconds(ClockId::Realtime) }
+    const TRIES: usize = 5;
+    let look = || {
+        let (before, wall, after) = (now(), nanoseconds(ClockId::Realtime), now());
+        (after - before, Anchor { monotonic: before + (after - before) / 2, wall })
+    };
+    let closest = (0..TRIES).map(|_| look()).min_by_key(|(apart, _)| *apart);
+    closest.map(|(_, anchor)| anchor).unwrap_or_default()
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {

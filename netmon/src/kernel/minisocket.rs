@@ -41,10 +41,20 @@ pub(super) enum Found {
     Unknown,
 }
 
+/// Which socket is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) tuple: Tuple,
+    pub(super) cookie: u64,
+    /// The interface that it is bound to: the kernel finds it under that only. 0 for none.
+    pub(super) interface: u16,
+}
+
 /// One that waits to be known.
 struct Parked {
     /// The event as the tracepoint told it, to CLOSE.
     event: Transition,
+    interface: u16,
     /// The peer's FIN was taken already: TIME_WAIT or nothing, and since then.
     finished: bool,
     /// Distance to the next question, ns.
@@ -63,17 +73,26 @@ pub(super) struct Minisockets {
 
 impl Minisockets {
     /// Parks `event`, X -> CLOSE, until its fate is known; answers whom it pushed out, if any.
-    pub(super) fn park(&mut self, event: Transition, finished: bool) -> Option<Transition> {
+    pub(super) fn park(
+        &mut self,
+        event: Transition,
+        interface: u16,
+        finished: bool,
+    ) -> Option<Transition> {
         let pushed_out = if self.parked.len() >= MAX_PARKED {
             self.parked.keys().next().copied().and_then(|cookie| self.take(cookie)).map(given_up)
         } else {
             None
         };
-        self.by_tuple.insert(event.tuple, event.cookie);
+        // That the peer of one that is finished had its FIN acknowledged says nothing: the full socket
+        // did that before it tried to leave a minisocket.
+        if !finished {
+            self.by_tuple.insert(event.tuple, event.cookie);
+        }
         // One that is finished is there or not, now; an orphan first gets the time for a reset.
         let wait = if finished { 0 } else { FIRST_ASK };
-        self.due.push(Reverse((event.time + wait, event.cookie)));
-        self.parked.insert(event.cookie, Parked { event, finished, wait: FIRST_ASK });
+        self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
+        self.parked.insert(event.cookie, Parked { event, interface, finished, wait: FIRST_ASK });
         pushed_out
     }
 
@@ -93,9 +112,9 @@ impl Minisockets {
             return None;
         }
         let cookie = *self.by_tuple.get(&peer.reversed())?;
-        let Parked { mut event, finished, .. } = self.take(cookie)?;
+        let Parked { mut event, .. } = self.take(cookie)?;
         event.new = TcpState::TimeWait;
-        event.time = if finished { event.time } else { time };
+        event.time = time;
         Some(event)
     }
 
@@ -103,19 +122,21 @@ impl Minisockets {
     pub(super) fn advance(
         &mut self,
         now: u64,
-        ask: impl FnOnce(&[(Tuple, u64)]) -> Vec<Found>,
+        ask: impl FnOnce(&[Question]) -> Vec<Found>,
         mut known: impl FnMut(Transition),
     ) {
         let asked = self.overdue(now);
         if asked.is_empty() {
             return;
         }
-        for (&(_, cookie), found) in asked.iter().zip(ask(&asked)) {
+        for (&Question { cookie, .. }, found) in asked.iter().zip(ask(&asked)) {
             let Some(parked) = self.parked.get_mut(&cookie) else { continue };
             let state = match found {
                 Found::TimeWait => TcpState::TimeWait,
                 Found::Gone => TcpState::Close,
-                Found::Waiting | Found::Unknown if now < parked.event.time + GIVE_UP => {
+                Found::Waiting | Found::Unknown
+                    if now < parked.event.time.saturating_add(GIVE_UP) =>
+                {
                     self.due.push(Reverse((now + parked.wait, cookie)));
                     parked.wait = (parked.wait * 2).min(LONGEST_WAIT);
                     continue;
@@ -133,8 +154,10 @@ impl Minisockets {
     }
 
     /// Those to ask about now, within the budget.
-    fn overdue(&mut self, now: u64) -> Vec<(Tuple, u64)> {
-        let earned = now.saturating_sub(self.refilled) * ASKS_PER_SECOND / SECOND;
+    fn overdue(&mut self, now: u64) -> Vec<Question> {
+        // At most a second's worth: the first time, it is all of the uptime.
+        let waited = now.saturating_sub(self.refilled).min(SECOND);
+        let earned = waited * ASKS_PER_SECOND / SECOND;
         if earned > 0 {
             self.tokens = (self.tokens + earned).min(ASKS_AT_ONCE);
             self.refilled = now;
@@ -146,11 +169,29 @@ impl Minisockets {
         {
             self.due.pop();
             if let Some(parked) = self.parked.get(&cookie) {
-                asked.push((parked.event.tuple, cookie));
+                asked.push(Question {
+                    tuple: parked.event.tuple,
+                    cookie,
+                    interface: parked.interface,
+                });
                 self.tokens -= 1;
             }
         }
         asked
+    }
+
+    /// Asks once more about everything, whatever it costs: the session ends. What still waits for its
+    /// peer stays unsaid, since it has not ended.
+    pub(super) fn finish(
+        &mut self,
+        now: u64,
+        ask: impl FnOnce(&[Question]) -> Vec<Found>,
+        known: impl FnMut(Transition),
+    ) {
+        self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();
+        self.tokens = self.due.len() as u64;
+        self.refilled = now;
+        self.advance(now, ask, known);
     }
 
     /// When the next question is due, ns.

@@ -48,5 +48,10 @@ fn open(inum: u32) -> io::Result<File> {
     let found: Option<PathBuf> = named
         .chain(processes)
         .find(|path| fs::metadata(path).is_ok_and(|found| found.ino() == u64::from(inum)));
-    found.map_or_else(|| Err(io::ErrorKind::NotFound.into()), File::open)
+    let handle = File::open(found.ok_or(io::ErrorKind::NotFound)?)?;
+    // The process may have ended meanwhile, and its pid be another's.
+    if handle.metadata()?.ino() != u64::from(inum) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(handle)
 }

@@ -21,7 +21,7 @@
 //! | `orphan` | `true`: its process has closed it |
 //! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
 //!
-//! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion` or `malformed`.
+//! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
 
 use std::{
     io::{self, Write},

@@ -89,6 +89,7 @@ impl<W: Write> View for Lines<W> {
                     Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
                     Loss::Recursion => "the kernel skipped the program, which was running already",
                     Loss::Malformed => "records of another version: rebuild netmon",
+                    Loss::Storage => "the kernel could make no storage for a socket",
                 };
                 let _ = writeln!(line, " {on}{count} events lost ({cause}){off}");
                 Ok(false)

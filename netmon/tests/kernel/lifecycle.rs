@@ -335,3 +335,73 @@ fn a_reused_socket_never_shows_its_old_port() {
         assert!(SockRef::from(&socket).cookie().is_ok());
     });
 }
+
+#[test]
+fn without_a_bucket_there_is_no_time_wait_on_loopback_either() {
+    Netns::new().run(|| {
+        crate::netns::sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
+        let mut watch = Watch::start(&[]);
+        let (_listener, client, server) = pair("127.0.0.1:0");
+        let id = cookie(&client);
+        client.shutdown(Shutdown::Write).expect("shutdown");
+        watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
+        drop(server);
+        let path = CLIENT.replace("FIN_WAIT2>TIME_WAIT", "FIN_WAIT2>CLOSE");
+        watch.expect(id, &path);
+    });
+}
+
+#[test]
+fn a_socket_bound_to_a_device_is_found_there() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let mut wire = crate::peer::Wire::new();
+        let mut connection = crate::peer::Connection::bound(&mut wire, 7002, Some("d0"));
+        let id = cookie(&connection.socket);
+        connection.socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+        connection.take_fin();
+        connection.send(crate::peer::ACK, b"");
+        watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
+        watch.during(Duration::from_millis(300));
+        assert_eq!(watch.of(id).len(), 4, "it is still there: {:#?}", watch.of(id));
+        connection.send(crate::peer::FIN, b"");
+        watch.expect(id, CLIENT);
+    });
+}
+
+#[test]
+fn a_listener_without_a_bind_shows_the_port_it_gets() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.listen(1).expect("listening");
+        let port = socket.local_addr().expect("bound").as_socket().expect("IP").port();
+        let events = watch.expect(cookie(&socket), "CLOSE>LISTEN");
+        assert_eq!(events[0]["local_port"], port);
+    });
+}
+
+#[test]
+fn what_waits_for_an_answer_is_settled_at_the_end() {
+    let netns = Netns::new();
+    netns.run(|| {
+        crate::netns::sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        for _ in 0..2_000 {
+            let client =
+                TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+            let (server, _) = listener.accept().expect("accepted");
+            client.shutdown(Shutdown::Write).expect("shutdown");
+            drop(server);
+            drop(client);
+        }
+        watch.stop();
+        let ended = watch.events.iter().filter(|event| {
+            event["netns"] == netns.inum
+                && event["direction"] == "outbound"
+                && matches!(event["new_state"].as_str(), Some("CLOSE" | "TIME_WAIT"))
+        });
+        assert_eq!(ended.count(), 2_000);
+    });
+}

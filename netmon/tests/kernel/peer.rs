@@ -120,7 +120,13 @@ pub(crate) struct Connection<'w> {
 impl<'w> Connection<'w> {
     /// Connects: the handshake is done when this returns.
     pub(crate) fn new(wire: &'w mut Wire, port: u16) -> Self {
+        Self::bound(wire, port, None)
+    }
+
+    /// The same from a socket that is bound to a device.
+    pub(crate) fn bound(wire: &'w mut Wire, port: u16, device: Option<&str>) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind_device(device.map(str::as_bytes)).expect("SO_BINDTODEVICE");
         socket.set_nonblocking(true).expect("non-blocking");
         let address = SocketAddr::from((Ipv4Addr::from(PEER), port));
         let result = socket.connect(&address.into());

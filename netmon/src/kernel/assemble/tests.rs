@@ -19,7 +19,7 @@ impl Ask for Script {
         self.port
     }
 
-    fn minisockets(&mut self, asked: &[(Tuple, u64)]) -> Vec<Found> {
+    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
         self.asked += asked.len();
         vec![self.found.unwrap_or(Found::Unknown); asked.len()]
     }
@@ -68,7 +68,7 @@ fn wire(old: TcpState, new: TcpState, time: u64) -> wire::Transition {
         family: AF_INET,
         flags: 0,
         errno: 0,
-        reserved: [0; 2],
+        interface: 0,
         time,
         cookie: COOKIE,
         local_addr: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],

@@ -29,7 +29,7 @@ impl<W: Write> Output<W> {
         Ok(&mut self.buffer)
     }
 
-    /// Writes everything out, in whole lines also to those who read a pipe in parts.
+    /// Writes everything out.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let mut rest = self.buffer.as_slice();
         while rest.has_remaining() {

@@ -4,11 +4,16 @@
 //! load, and of the loss counters. Plain integers and byte arrays with explicit padding, in the
 //! byte order of the machine: both sides run on it. Nothing here knows what a record means.
 //!
-//! Every record starts with its kind; the kind decides its size. See [`Transition`], [`Open`],
-//! [`Child`] and [`Reset`].
+//! Every record starts with its kind; the kind decides its size. Through the ring buffer come
+//! [`Transition`], [`Open`], [`Child`] and [`Reset`]; iterators write [`Socket`], [`Info`] and
+//! [`Held`].
 #![no_std]
 
+mod filter;
+
 use core::mem::{offset_of, size_of};
+
+pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 
 /// Kinds of ring buffer record: the first byte of each.
 pub mod kind {
@@ -20,6 +25,12 @@ pub mod kind {
     pub const CHILD: u8 = 3;
     /// A [`Reset`](crate::Reset): a RST sent.
     pub const RESET: u8 = 4;
+    /// A [`Socket`](crate::Socket) of a dump.
+    pub const SOCKET: u8 = 5;
+    /// An [`Info`](crate::Info) about the socket before it.
+    pub const INFO: u8 = 6;
+    /// A [`Held`](crate::Held): a process and a socket that it holds.
+    pub const HELD: u8 = 7;
 }
 
 /// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
@@ -40,6 +51,8 @@ pub mod state {
     pub const LISTEN: u8 = 10;
     /// TCP_CLOSING
     pub const CLOSING: u8 = 11;
+    /// TCP_NEW_SYN_RECV, the state of a request socket: half open
+    pub const NEW_SYN_RECV: u8 = 12;
 }
 
 /// Bits of [`Transition::flags`], taken from the socket's flags (`enum sock_flags`).
@@ -66,6 +79,8 @@ pub const AF_INET: u8 = 2;
 pub const AF_INET6: u8 = 10;
 /// `IPPROTO_TCP`: the tracepoint also reports SCTP and MPTCP sockets, which are passed over.
 pub const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_UDP`.
+pub const IPPROTO_UDP: u16 = 17;
 /// `TASK_COMM_LEN`, the size of a process name with its NUL.
 pub const COMM_LEN: usize = 16;
 
@@ -159,6 +174,151 @@ pub struct Reset {
     pub cookie: u64,
 }
 
+/// One socket of a dump, 88 bytes.
+///
+/// Source: the iterators `iter/tcp` and `iter/udp` (net/ipv4/tcp_ipv4.c, net/ipv4/udp.c), and per
+/// field what `/proc/net/tcp` and sock_diag take (`get_tcp4_sock`, `inet_diag_msg_common_fill`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Socket {
+    /// [`kind::SOCKET`].
+    pub kind: u8,
+    /// `IPPROTO_TCP` or `IPPROTO_UDP`.
+    pub protocol: u8,
+    /// The kernel's number; that of a minisocket is what it stands in for.
+    pub state: u8,
+    /// `AF_INET` or `AF_INET6`: the socket's.
+    pub family: u8,
+    /// Which [`timer`] runs.
+    pub timer: u8,
+    /// Retransmissions by timeout of what is not acknowledged.
+    pub retransmits: u8,
+    /// Probes sent, of a closed window or a silent peer.
+    pub probes: u8,
+    /// Bits of [`has`].
+    pub has: u8,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// Network order; IPv4 in the first four bytes.
+    pub local_addr: [u8; 16],
+    /// Network order; IPv4 in the first four bytes.
+    pub remote_addr: [u8; 16],
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// Host order.
+    pub local_port: u16,
+    /// Host order.
+    pub remote_port: u16,
+    /// Inode number; 0 where no process can hold it.
+    pub inode: u64,
+    /// cgroup v2 id; 0 where it was not asked for, or is unknown.
+    pub cgroup: u64,
+    /// Bytes not read by the process; connections not accepted of a listener.
+    pub recv_q: u32,
+    /// Bytes not acknowledged by the peer; most that may wait to be accepted of a listener.
+    pub send_q: u32,
+    /// Until the timer expires, in the kernel's ticks; negative when it should have.
+    pub ticks: i32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+}
+
+/// Values of [`Socket::timer`]: those of `/proc/net/tcp` and sock_diag.
+pub mod timer {
+    /// None.
+    pub const OFF: u8 = 0;
+    /// Retransmission, early retransmit or tail loss probe.
+    pub const ON: u8 = 1;
+    /// Keepalive.
+    pub const KEEPALIVE: u8 = 2;
+    /// The end of a minisocket.
+    pub const TIME_WAIT: u8 = 3;
+    /// Zero window probe.
+    pub const PROBE: u8 = 4;
+}
+
+/// Bits of [`Socket::has`].
+pub mod has {
+    /// An [`Info`](crate::Info) follows.
+    pub const INFO: u8 = 1 << 0;
+    /// It is a full socket, not a minisocket: it has a user id.
+    pub const UID: u8 = 1 << 1;
+}
+
+/// What TCP knows about a connection, a part of `struct tcp_info`; 80 bytes.
+///
+/// Source: `struct tcp_sock`, as `tcp_get_info` (net/ipv4/tcp.c) takes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Info {
+    /// [`kind::INFO`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Smoothed round trip time, µs times 8.
+    pub srtt_us: u32,
+    /// Its mean deviation, µs times 4.
+    pub mdev_us: u32,
+    /// Retransmission timeout, in the kernel's ticks.
+    pub rto: u32,
+    /// Congestion window, segments.
+    pub snd_cwnd: u32,
+    /// Slow start threshold, segments.
+    pub snd_ssthresh: u32,
+    /// Retransmitted segments that are not acknowledged.
+    pub retrans_out: u32,
+    /// Retransmitted segments in all.
+    pub total_retrans: u32,
+    /// Maximum segment size to send, bytes.
+    pub mss_cache: u32,
+    /// Segments delivered in the last sample.
+    pub rate_delivered: u32,
+    /// The time that took, µs.
+    pub rate_interval_us: u32,
+    /// Segments sent and not acknowledged.
+    pub packets_out: u32,
+    /// Data bytes sent, retransmitted ones included.
+    pub bytes_sent: u64,
+    /// Data bytes that the peer acknowledged.
+    pub bytes_acked: u64,
+    /// Data bytes received in order.
+    pub bytes_received: u64,
+    /// Data bytes retransmitted.
+    pub bytes_retrans: u64,
+}
+
+/// One process that holds a socket, 32 bytes; one for each descriptor.
+///
+/// Source: the iterator `iter/task_file` (kernel/bpf/task_iter.c).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Held {
+    /// [`kind::HELD`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Process (thread group) id in the initial pid namespace.
+    pub pid: u32,
+    /// Inode number of the socket.
+    pub inode: u64,
+    /// Name of the thread group's leader, NUL padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// What dumps are to contain: user space writes it before load, frozen like [`Offsets`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Wanted {
+    /// Not 0: an [`Info`] after each full TCP socket but listeners.
+    pub info: u32,
+    /// Not 0: [`Socket::cgroup`].
+    pub cgroup: u32,
+}
+
 /// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
 ///
 /// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees
@@ -191,6 +351,52 @@ pub struct Offsets {
     pub task_flags: u32,
     pub task_group_leader: u32,
     pub task_comm: u32,
+    /// `struct sock` since Linux 6.17; 0 before.
+    pub sk_ino: u32,
+    pub sk_socket: u32,
+    pub socket_file: u32,
+    pub file_inode: u32,
+    pub inode_ino: u32,
+    /// 0 in kernels whose socket keeps a tagged pointer instead.
+    pub sk_cgroup: u32,
+    pub cgroup_kn: u32,
+    pub kn_id: u32,
+    pub sk_ack_backlog: u32,
+    pub sk_max_ack_backlog: u32,
+    pub sk_rmem_alloc: u32,
+    pub sk_wmem_alloc: u32,
+    pub sk_timer_expires: u32,
+    pub sk_timer_pprev: u32,
+    pub icsk_pending: u32,
+    pub icsk_retransmits: u32,
+    pub icsk_probes_out: u32,
+    pub icsk_timeout: u32,
+    pub icsk_rto: u32,
+    pub copied_seq: u32,
+    pub rcv_nxt: u32,
+    pub write_seq: u32,
+    pub snd_una: u32,
+    pub srtt_us: u32,
+    pub mdev_us: u32,
+    pub snd_cwnd: u32,
+    pub snd_ssthresh: u32,
+    pub retrans_out: u32,
+    pub total_retrans: u32,
+    pub mss_cache: u32,
+    pub rate_delivered: u32,
+    pub rate_interval_us: u32,
+    pub packets_out: u32,
+    pub bytes_sent: u32,
+    pub bytes_acked: u32,
+    pub bytes_received: u32,
+    pub bytes_retrans: u32,
+    pub udp_forward_deficit: u32,
+    pub tw_substate: u32,
+    pub tw_timer_expires: u32,
+    pub rsk_timer_expires: u32,
+    /// The seven high bits of the byte after it are `num_timeout`.
+    pub rsk_num_retrans: u32,
+    pub task_tgid: u32,
 }
 
 /// Indices into the per-CPU counters: monotonic, written by the kernel side only.
@@ -217,4 +423,13 @@ const _: () = {
     assert!(offset_of!(Child, listener) == 64);
     assert!(size_of::<Reset>() == 24);
     assert!(offset_of!(Reset, time) == 8);
+    assert!(size_of::<Socket>() == 88);
+    assert!(offset_of!(Socket, cookie) == 8);
+    assert!(offset_of!(Socket, netns) == 48);
+    assert!(offset_of!(Socket, inode) == 56);
+    assert!(offset_of!(Socket, recv_q) == 72);
+    assert!(size_of::<Info>() == 80);
+    assert!(offset_of!(Info, bytes_sent) == 48);
+    assert!(size_of::<Held>() == 32);
+    assert!(offset_of!(Held, inode) == 8);
 };

@@ -1,4 +1,5 @@
-//! netmon's kernel program: what the kernel tells about its TCP sockets, into one ring buffer.
+//! netmon's kernel program: what the kernel tells about its TCP sockets, into one ring buffer, and
+//! dumps of what it holds.
 //!
 //! Loaded and attached by `netmon/src/kernel`. It decides as little as it can: user space orders,
 //! completes and judges. It must never lose a record without counting it.
@@ -6,6 +7,8 @@
 #![no_main]
 
 mod emit;
+mod filter;
+mod iter;
 mod owner;
 mod port;
 mod reset;

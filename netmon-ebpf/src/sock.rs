@@ -15,29 +15,10 @@ use crate::reset;
 
 /// Written by user space before load; all zero, the verifier refuses the program.
 #[unsafe(no_mangle)]
-static OFFSETS: Global<Offsets> = Global::new(Offsets {
-    skc_daddr: 0,
-    skc_rcv_saddr: 0,
-    skc_dport: 0,
-    skc_num: 0,
-    skc_family: 0,
-    skc_state: 0,
-    skc_net: 0,
-    skc_bound_dev_if: 0,
-    skc_v6_daddr: 0,
-    skc_v6_rcv_saddr: 0,
-    skc_flags: 0,
-    skc_cookie: 0,
-    sk_err: 0,
-    sk_protocol: 0,
-    inet_sport: 0,
-    net_inum: 0,
-    net_tw_refcount: 0,
-    net_max_tw_buckets: 0,
-    task_flags: 0,
-    task_group_leader: 0,
-    task_comm: 0,
-});
+static OFFSETS: Global<Offsets> = Global::new(
+    // SAFETY: plain integers.
+    unsafe { core::mem::zeroed() },
+);
 
 /// One offset, a constant to the verifier: `offset!(sk_err)`.
 macro_rules! offset {
@@ -78,8 +59,9 @@ impl Sock {
         self.0.cast_mut().cast()
     }
 
+    /// The field at `offset`.
     #[inline(always)]
-    fn load<T>(self, offset: usize) -> T {
+    pub fn load<T>(self, offset: usize) -> T {
         // SAFETY: the verifier proves that the load stays within the BTF type.
         unsafe { load(self.0, offset) }
     }
@@ -121,6 +103,13 @@ impl Sock {
         }
         // SAFETY: as in `Self::load`; the field lies in `struct tcp_sock`.
         u16::from_be(unsafe { load(tcp, offset!(inet_sport)) })
+    }
+
+    /// Inode number of the socket's network namespace.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        // SAFETY: a BTF pointer to `struct net`, read by the verifier's leave.
+        unsafe { load(self.net(), offset!(net_inum)) }
     }
 
     /// The socket's network namespace, a `struct net`.
@@ -180,7 +169,7 @@ impl Sock {
             });
             addr_of_mut!((*out).time).write(time);
             addr_of_mut!((*out).cookie).write(cookie);
-            addr_of_mut!((*out).netns).write(load(self.net(), offset!(net_inum)));
+            addr_of_mut!((*out).netns).write(self.netns());
             addr_of_mut!((*out).local_port).write(self.local_port(new));
             let remote_port: u16 = self.load(offset!(skc_dport));
             addr_of_mut!((*out).remote_port).write(u16::from_be(remote_port));

@@ -16,6 +16,7 @@ use netmon_common::{Child, IPPROTO_TCP, Open, Transition, counter, kind, state};
 
 use crate::{
     emit::{count, reserve},
+    filter,
     owner,
     sock::Sock,
 };
@@ -75,7 +76,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let (old, new) = (old as u8, new as u8);
     let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
     // 5 -> 5 is a close() after shutdown(): the descriptor's end, no transition.
-    if old == new || sk.protocol() != IPPROTO_TCP {
+    if old == new || sk.protocol() != IPPROTO_TCP || !filter::admits_transition(sk, old, new) {
         return 0;
     }
     // SAFETY: a helper without arguments.

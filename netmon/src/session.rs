@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::core::{
     event::{Event, Loss},
+    filter::Filter,
     table::{Change, ConnectionTable},
 };
 
@@ -81,11 +82,12 @@ impl Summary {
 pub async fn run(
     source: &mut impl Source,
     view: &mut impl View,
+    filter: &Filter,
     limits: Limits,
     stop: &Notify,
 ) -> io::Result<Summary> {
-    let mut session =
-        Session { table: ConnectionTable::default(), summary: Summary::default(), limits };
+    let table = ConnectionTable::default();
+    let mut session = Session { table, filter, summary: Summary::default(), limits };
     let mut events = VecDeque::new();
     // Far enough to be never, near enough to be a time.
     const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -104,13 +106,14 @@ pub async fn run(
     Ok(session.summary)
 }
 
-struct Session {
+struct Session<'a> {
     table: ConnectionTable,
+    filter: &'a Filter,
     summary: Summary,
     limits: Limits,
 }
 
-impl Session {
+impl Session<'_> {
     fn show(&mut self, events: &mut VecDeque<Event>, view: &mut impl View) -> io::Result<()> {
         while let Some(event) = events.pop_front() {
             // What was lost must be said even when enough was shown.
@@ -118,7 +121,7 @@ impl Session {
                 continue;
             }
             self.table.apply(&event, |change| {
-                match change {
+                match &change {
                     Change::Gap { count, loss: Loss::RingFull, .. } => {
                         self.summary.ring_full += count;
                     }
@@ -130,7 +133,12 @@ impl Session {
                     }
                     Change::Gap { count, loss: Loss::Storage, .. } => self.summary.storage += count,
                     Change::Anchor(_) => {}
-                    _ => self.summary.seen += 1,
+                    Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
+                        self.summary.seen += 1;
+                        if !self.filter.matches(step) {
+                            return Ok(());
+                        }
+                    }
                 }
                 self.summary.shown += u64::from(view.change(&change)?);
                 io::Result::Ok(())

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod ebpf;
+mod hold;
 mod load;
 mod run;
 mod setup;
@@ -54,6 +55,15 @@ enum Command {
     /// Make load, as `bench` does
     #[command(hide = true)]
     Load(load::Load),
+    /// Hold connections, as `bench` does
+    #[command(hide = true)]
+    Hold(hold::Hold),
+    /// Run a command and print its seconds and peak kilobytes
+    #[command(hide = true)]
+    Measure {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -66,5 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Bench { what } => bench::bench(&what),
         Command::Load(load) => load.run(),
+        Command::Hold(hold) => hold.run(),
+        Command::Measure { command } => hold::measure(&command),
     }
 }

@@ -1,15 +1,21 @@
 //! The command line: one file for each subcommand.
 
+mod hosts;
+mod names;
+mod services;
+mod snapshot;
 mod stdout;
 mod watch;
 
 use std::{
     io::{self, Write},
-    process::ExitCode,
+    process::{self, ExitCode},
 };
 
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
+
+use crate::core::filter::Filter;
 
 /// netstat that remembers: follows every TCP connection of this host through every state
 #[derive(Debug, Parser)]
@@ -25,6 +31,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Watch(watch::Watch),
+    Snapshot(snapshot::Snapshot),
+    Services(services::Services),
 }
 
 /// Runs the command line; the exit code is 0, 1 for an error, 2 for wrong usage.
@@ -42,6 +50,8 @@ pub fn main() -> ExitCode {
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
     let result = match cli.command {
         Command::Watch(watch) => watch.run(kernel_level),
+        Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Services(services) => services.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +63,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The filter that the words of a command line make; a bad one ends the program, as clap would.
+fn filter(words: &[String]) -> Filter {
+    Filter::parse(&words.join(" "), &names::Known::load()).unwrap_or_else(|error| {
+        // Nobody may be left to read that either.
+        let _ = writeln!(io::stderr(), "netmon: {error}");
+        process::exit(2)
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

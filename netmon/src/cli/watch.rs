@@ -54,6 +54,9 @@ pub(super) struct Watch {
     /// Size of the ring buffer between kernel and netmon, rounded up to a power of two: 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     buffer: u32,
+    /// Which transitions, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
 }
 
 impl Watch {
@@ -68,15 +71,18 @@ impl Watch {
     }
 
     async fn watch(self, log: LevelFilter) -> anyhow::Result<()> {
+        let filter = super::filter(&self.filter);
         let stop = stop_on_signals()?;
-        let mut live = Live::start(Options { buffer: self.buffer, log })?;
+        let options =
+            Options { buffer: self.buffer, log, filter: filter.clauses().in_any_state() };
+        let mut live = Live::start(options)?;
         let limits = Limits { duration: self.duration, count: self.count };
         let summary = if self.json {
-            run(&mut live, &mut Json::new(Stdout::lock()), limits, &stop).await?
+            run(&mut live, &mut Json::new(Stdout::lock()), &filter, limits, &stop).await?
         } else {
             let mut view = Lines::new(Stdout::lock(), self.appearance())?;
             view.flush()?;
-            run(&mut live, &mut view, limits, &stop).await?
+            run(&mut live, &mut view, &filter, limits, &stop).await?
         };
         report(&summary);
         Ok(())

@@ -6,6 +6,9 @@
 pub mod errno;
 pub mod escape;
 pub mod event;
+pub mod filter;
 pub mod names;
+pub mod owners;
+pub mod socket;
 pub mod table;
 pub mod tcp;

@@ -1,55 +1,241 @@
 //! Names of the known ports, from the services database.
+//!
+//! Owns the format of services(5). The database is a file of the host: what it says is shown, never
+//! relied upon.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{cmp::Reverse, fs};
 
-/// Names of TCP services by port.
+use rustc_hash::FxHashMap;
+
+use super::socket::Protocol;
+
+/// The database.
+const PATH: &str = "/etc/services";
+
+/// One line of the database. Escape its texts before showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its official name.
+    pub name: String,
+    /// Where it listens.
+    pub port: u16,
+    /// By which protocol: tcp, udp, sctp and so on.
+    pub protocol: String,
+    /// Other names.
+    pub aliases: Vec<String>,
+    /// What follows the `#`.
+    pub comment: Option<String>,
+}
+
+impl Service {
+    /// Parses `name port/protocol [alias …] [# comment]`.
+    fn parse(line: &str) -> Option<Self> {
+        let (line, comment) = line.split_once('#').unwrap_or((line, ""));
+        let mut words = line.split_whitespace().map(String::from);
+        let name = words.next()?;
+        let place = words.next()?;
+        let (port, protocol) =
+            place.split_once('/').filter(|(_, protocol)| !protocol.is_empty())?;
+        let comment = Some(comment.trim()).filter(|comment| !comment.is_empty());
+        Some(Self {
+            name,
+            port: number(port)?,
+            protocol: protocol.into(),
+            aliases: words.collect(),
+            comment: comment.map(String::from),
+        })
+    }
+
+    /// All that it is called.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
+}
+
+/// The services of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
-    tcp: HashMap<u16, Box<str>>,
+    /// In the order of the database, where the first counts.
+    all: Vec<Service>,
+    /// Places in `all` of the ports that a socket may have.
+    by_port: FxHashMap<(Protocol, u16), usize>,
 }
 
 impl Services {
     /// Reads the database, `/etc/services`; a host without one has no names, which is no error.
     #[must_use]
     pub fn load() -> Self {
-        fs::read(Path::new("/etc/services")).map(|text| Self::parse(&text)).unwrap_or_default()
+        fs::read(PATH).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
-    /// Parses the format of services(5): `name port/protocol [alias …] [# comment]`.
-    ///
-    /// The first line that names a port counts, as with `getservbyport`; others are passed over.
+    /// Parses the format of services(5); other lines are passed over.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        let mut tcp = HashMap::new();
-        for line in String::from_utf8_lossy(text).lines() {
-            let mut words = line.split('#').next().unwrap_or("").split_whitespace();
-            let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
-            let Some((port, "tcp")) = port.split_once('/') else { continue };
-            if let Ok(port) = port.parse() {
-                tcp.entry(port).or_insert_with(|| name.into());
+        let all: Vec<_> =
+            String::from_utf8_lossy(text).lines().filter_map(Service::parse).collect();
+        let mut by_port = FxHashMap::default();
+        for (place, service) in all.iter().enumerate() {
+            let known = [Protocol::Tcp, Protocol::Udp];
+            if let Some(protocol) = known.into_iter().find(|known| known.name() == service.protocol)
+            {
+                by_port.entry((protocol, service.port)).or_insert(place);
             }
         }
-        Self { tcp }
+        Self { all, by_port }
     }
 
-    /// The name of TCP port `port`.
+    /// The name of a port, by the first line that has it, as `getservbyport` finds it.
     #[must_use]
-    pub fn tcp(&self, port: u16) -> Option<&str> {
-        self.tcp.get(&port).map(AsRef::as_ref)
+    pub fn name(&self, protocol: Protocol, port: u16) -> Option<&str> {
+        self.by_port.get(&(protocol, port)).map(|place| self.all[*place].name.as_str())
     }
+
+    /// The port of the service with exactly that name or alias, as `getservbyname` finds it; TCP's
+    /// before that of another protocol.
+    #[must_use]
+    pub fn port(&self, name: &str) -> Option<u16> {
+        self.all
+            .iter()
+            .filter(|service| service.names().any(|known| known == name))
+            .min_by_key(|service| service.protocol != Protocol::Tcp.name())
+            .map(|service| service.port)
+    }
+
+    /// The services at the port `word`, or of which a name begins with `word` in whatever case, those
+    /// called exactly that first; all without a word. By port, then by protocol.
+    #[must_use]
+    pub fn search(&self, word: Option<&str>) -> Vec<&Service> {
+        let exact = |service: &Service| {
+            word.is_some_and(|word| service.names().any(|name| name.eq_ignore_ascii_case(word)))
+        };
+        let mut found: Vec<_> = self
+            .all
+            .iter()
+            .filter(|service| word.is_none_or(|word| matches(service, word)))
+            .collect();
+        found.sort_by_key(|service| (Reverse(exact(service)), service.port, &service.protocol));
+        found
+    }
+}
+
+/// A number is a port, even one that no port can have.
+fn matches(service: &Service, word: &str) -> bool {
+    if is_number(word) {
+        return number(word) == Some(service.port);
+    }
+    let begins = |name: &str| {
+        name.as_bytes()
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    service.names().any(begins)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Digits only: `u16::from_str` would take a sign.
+fn number(text: &str) -> Option<u16> {
+    if is_number(text) { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Services;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &[u8] = b"# comment\n\n\
+        http\t80/tcp\twww web # WorldWideWeb\n\
+        http-alt 80/tcp # second\n\
+        http 80/udp\n\
+        domain 53/udp #\n\
+        domain 53/tcp nameserver\n\
+        ntp 123/udp\n\
+        m3ua 2905/sctp\n\
+        HTTPS 443/tcp # http protocol over TLS/SSL # twice\n\
+        bad\nworse x/tcp\nhuge 70000/tcp\nsigned +90/tcp\nnone 90\nempty 90/\n\
+        # hidden 91/tcp\n\
+        late 2000/udp\nlate 1000/tcp\nlate 1001/tcp\n\
+        bytes\xff 92/tcp";
+
+    fn names(word: Option<&str>) -> Vec<String> {
+        let show =
+            |service: &Service| format!("{}:{}/{}", service.name, service.port, service.protocol);
+        Services::parse(TEXT).search(word).into_iter().map(show).collect()
+    }
 
     #[test]
     fn reads_the_services_format() {
-        let text = b"# comment\n\nhttp\t80/tcp\twww # WorldWideWeb\nhttp-alt 80/tcp\n\
-            domain 53/udp\nbad\nworse x/tcp\nhuge 70000/tcp\n";
-        let services = Services::parse(text);
-        assert_eq!(services.tcp(80), Some("http"));
-        assert_eq!(services.tcp(53), None);
-        assert_eq!(services.tcp.len(), 1);
+        let services = Services::parse(TEXT);
+        assert_eq!(services.all.len(), 12);
+        let expected = Service {
+            name: "http".into(),
+            port: 80,
+            protocol: "tcp".into(),
+            aliases: vec!["www".into(), "web".into()],
+            comment: Some("WorldWideWeb".into()),
+        };
+        assert_eq!(services.all[0], expected);
+        assert_eq!(services.all[3].comment, None);
+        let twice = "http protocol over TLS/SSL # twice";
+        assert_eq!(services.all[7].comment.as_deref(), Some(twice));
+    }
+
+    #[test]
+    fn the_first_line_names_a_port() {
+        let services = Services::parse(TEXT);
+        assert_eq!(services.name(Protocol::Tcp, 80), Some("http"));
+        assert_eq!(services.name(Protocol::Udp, 123), Some("ntp"));
+        assert_eq!(services.name(Protocol::Tcp, 123), None);
+        assert_eq!(services.name(Protocol::Tcp, 2905), None);
+        assert_eq!(services.name(Protocol::Raw, 80), None);
+        assert_eq!(services.name(Protocol::Tcp, 92), Some("bytes\u{fffd}"));
+        assert_eq!(Services::default().name(Protocol::Tcp, 80), None);
+    }
+
+    #[test]
+    fn a_name_has_a_port() {
+        let services = Services::parse(TEXT);
+        assert_eq!(services.port("http"), Some(80));
+        assert_eq!(services.port("www"), Some(80));
+        assert_eq!(services.port("WWW"), None);
+        assert_eq!(services.port("htt"), None);
+        assert_eq!(services.port("m3ua"), Some(2905));
+        assert_eq!(services.port("late"), Some(1000), "TCP's first");
+        assert_eq!(services.port("bad"), None);
+    }
+
+    #[test]
+    fn search_finds_ports_and_beginnings() {
+        assert_eq!(names(Some("80")), ["http:80/tcp", "http-alt:80/tcp", "http:80/udp"]);
+        assert_eq!(
+            names(Some("HTTP")),
+            ["http:80/tcp", "http:80/udp", "http-alt:80/tcp", "HTTPS:443/tcp"]
+        );
+        assert_eq!(names(Some("https")), ["HTTPS:443/tcp"]);
+        assert_eq!(names(Some("name")), ["domain:53/tcp"]);
+        assert_eq!(names(Some("70000")), [""; 0]);
+        assert_eq!(names(Some("000080")), names(Some("80")));
+        assert_eq!(names(Some("nothing")), [""; 0]);
+    }
+
+    #[test]
+    fn no_word_finds_all_in_order() {
+        let all = names(None);
+        assert_eq!(all.len(), 12);
+        assert_eq!(all[..2], ["domain:53/tcp", "domain:53/udp"]);
+        assert_eq!(all[11], "m3ua:2905/sctp");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(text: Vec<u8>, word: String) {
+            let services = Services::parse(&text);
+            for service in services.search(Some(&word)) {
+                prop_assert!(services.port(&service.name).is_some());
+            }
+        }
     }
 }

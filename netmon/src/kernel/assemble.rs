@@ -5,15 +5,15 @@
 
 use std::{
     collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 
-use netmon_common::{self as wire, AF_INET, flag};
+use netmon_common::{self as wire, flag};
 use rustc_hash::FxHashMap;
 
 use super::{
-    decode::Record,
+    decode::{Record, address},
     minisocket::{Found, Minisockets, Question},
 };
 use crate::core::{
@@ -306,15 +306,6 @@ fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition>
         inferred: false,
         opening,
     })
-}
-
-fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
-    if family == AF_INET {
-        let [a, b, c, d, ..] = bytes;
-        return Ipv4Addr::new(a, b, c, d).into();
-    }
-    // v4-mapped addresses are IPv4 on the wire, and are shown as that.
-    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! From the bytes of a ring buffer record to a checked [`Record`].
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use bytemuck::AnyBitPattern;
 use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
 
@@ -54,6 +56,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
 
 fn read<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
     bytemuck::try_pod_read_unaligned(bytes).ok()
+}
+
+/// An address of a record; v4-mapped ones are IPv4 on the wire, and are shown as that.
+pub(super) fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
+    if family == AF_INET {
+        let [a, b, c, d, ..] = bytes;
+        return Ipv4Addr::new(a, b, c, d).into();
+    }
+    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
 
 fn is_known(t: &wire::Transition) -> bool {

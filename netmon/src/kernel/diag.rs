@@ -17,7 +17,7 @@ use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIA
 
 use super::{
     minisocket::{Found, Question},
-    netns,
+    netns::Namespace,
 };
 use crate::core::tcp::TcpState;
 
@@ -66,7 +66,7 @@ impl Diag {
             self.sockets.clear();
         }
         let (used, socket) = self.sockets.entry(inum).or_insert_with(|| {
-            let opened = netns::within(inum, connect);
+            let opened = Namespace::with_inum(inum).and_then(|netns| netns.run(connect));
             if let Err(error) = &opened {
                 log::debug!("network namespace {inum}: {error}");
             }
@@ -80,7 +80,7 @@ impl Diag {
 }
 
 /// A sock_diag socket of the namespace that the thread is in: it stays with it.
-fn connect() -> io::Result<Socket> {
+pub(super) fn connect() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&NetlinkAddr::new(0, 0))?;

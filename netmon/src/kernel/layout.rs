@@ -30,6 +30,22 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
     let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
     let net = Structure::find(&btf, "net", "ns.inum")?;
     let task = Structure::find(&btf, "task_struct", "group_leader")?;
+    let tcp = Structure::find(&btf, "tcp_sock", "snd_una")?;
+    let connection = Structure::find(&btf, "inet_connection_sock", "icsk_pending")?;
+    let udp = Structure::find(&btf, "udp_sock", "forward_deficit")?;
+    let timewait = Structure::find(&btf, "inet_timewait_sock", "tw_substate")?;
+    let request = Structure::find(&btf, "request_sock", "rsk_timer")?;
+    let inode = Structure::find(&btf, "inode", "i_ino")?;
+    let cgroup = Structure::find(&btf, "cgroup", "kn");
+    // Both timers moved in Linux 6.19, the first lost its copy of the time before.
+    let retransmit = [
+        connection.offset("icsk_timeout"),
+        connection.offset("icsk_retransmit_timer.expires"),
+        sock.offset("tcp_retransmit_timer.expires"),
+    ];
+    let keepalive = |field: [&'static str; 2]| {
+        sock.offset(field[0]).or_else(|_| connection.offset(field[1]))
+    };
     Ok(Offsets {
         skc_daddr: common.offset("skc_daddr")?,
         skc_rcv_saddr: common.offset("skc_rcv_saddr")?,
@@ -53,6 +69,49 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         task_flags: task.offset("flags")?,
         task_group_leader: task.offset("group_leader")?,
         task_comm: task.offset("comm")?,
+        sk_ino: sock.offset("sk_ino").unwrap_or(0),
+        sk_socket: sock.offset("sk_socket")?,
+        socket_file: Structure::find(&btf, "socket", "file")?.offset("file")?,
+        file_inode: Structure::find(&btf, "file", "f_inode")?.offset("f_inode")?,
+        inode_ino: inode.offset("i_ino")?,
+        sk_cgroup: sock.offset("sk_cgrp_data.cgroup").unwrap_or(0),
+        cgroup_kn: cgroup.and_then(|cgroup| cgroup.offset("kn")).unwrap_or(0),
+        kn_id: Structure::find(&btf, "kernfs_node", "id")?.offset("id")?,
+        sk_ack_backlog: sock.offset("sk_ack_backlog")?,
+        sk_max_ack_backlog: sock.offset("sk_max_ack_backlog")?,
+        sk_rmem_alloc: sock.offset("sk_backlog.rmem_alloc")?,
+        sk_wmem_alloc: sock.offset("sk_wmem_alloc")?,
+        sk_timer_expires: keepalive(["sk_timer.expires", "icsk_keepalive_timer.expires"])?,
+        sk_timer_pprev: keepalive(["sk_timer.entry.pprev", "icsk_keepalive_timer.entry.pprev"])?,
+        icsk_pending: connection.offset("icsk_pending")?,
+        icsk_retransmits: connection.offset("icsk_retransmits")?,
+        icsk_probes_out: connection.offset("icsk_probes_out")?,
+        icsk_timeout: retransmit.into_iter().reduce(Result::or).transpose()?.unwrap_or(0),
+        icsk_rto: connection.offset("icsk_rto")?,
+        copied_seq: tcp.offset("copied_seq")?,
+        rcv_nxt: tcp.offset("rcv_nxt")?,
+        write_seq: tcp.offset("write_seq")?,
+        snd_una: tcp.offset("snd_una")?,
+        srtt_us: tcp.offset("srtt_us")?,
+        mdev_us: tcp.offset("mdev_us")?,
+        snd_cwnd: tcp.offset("snd_cwnd")?,
+        snd_ssthresh: tcp.offset("snd_ssthresh")?,
+        retrans_out: tcp.offset("retrans_out")?,
+        total_retrans: tcp.offset("total_retrans")?,
+        mss_cache: tcp.offset("mss_cache")?,
+        rate_delivered: tcp.offset("rate_delivered")?,
+        rate_interval_us: tcp.offset("rate_interval_us")?,
+        packets_out: tcp.offset("packets_out")?,
+        bytes_sent: tcp.offset("bytes_sent")?,
+        bytes_acked: tcp.offset("bytes_acked")?,
+        bytes_received: tcp.offset("bytes_received")?,
+        bytes_retrans: tcp.offset("bytes_retrans")?,
+        udp_forward_deficit: udp.offset("forward_deficit")?,
+        tw_substate: timewait.offset("tw_substate")?,
+        tw_timer_expires: timewait.offset("tw_timer.expires")?,
+        rsk_timer_expires: request.offset("rsk_timer.expires")?,
+        rsk_num_retrans: request.offset("num_retrans")?,
+        task_tgid: task.offset("tgid")?,
     })
 }
 

@@ -5,11 +5,12 @@ use std::{borrow::Cow, fs, io, path::PathBuf, thread};
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, tp_btf::BtfTracePointLink},
+    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint, tp_btf::BtfTracePointLink},
 };
-use netmon_common::Offsets;
+use netmon_common::{KernelFilter, Offsets, Wanted};
 
 use super::{
+    iter::Walk,
     layout::{self, LayoutError, VMLINUX},
     privilege,
 };
@@ -30,6 +31,8 @@ pub struct Options {
     pub buffer: u32,
     /// The most verbose level of the kernel program's own messages.
     pub log: log::LevelFilter,
+    /// What the kernel program may leave out.
+    pub filter: KernelFilter,
 }
 
 /// Why tracing cannot start; each says what to do.
@@ -90,8 +93,44 @@ pub enum LoadError {
 /// A hook; dropped, it is detached.
 pub(super) type Hook = BtfTracePointLink;
 
-/// Loads and attaches everything; from here on the ring fills.
+/// Loads and attaches everything that traces; from here on the ring fills.
 pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
+    let (mut ebpf, btf) = open(options, Wanted::default())?;
+    for hook in HOOKS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
+        program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
+    }
+    let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
+    local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
+    // Attached last to first, so that no transition comes without the resets that explain it.
+    let mut hooks = Vec::new();
+    for hook in HOOKS.into_iter().rev() {
+        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
+        let link = program.attach().and_then(|link| program.take_link(link));
+        hooks.push(link.map_err(|error| refused(hook, &error))?);
+    }
+    Ok((ebpf, hooks))
+}
+
+/// Loads what dumps: iterators run when they are read, and only then.
+pub(super) fn load_iterators(
+    wanted: Wanted,
+    filter: KernelFilter,
+    walks: &[Walk],
+) -> Result<Ebpf, LoadError> {
+    // A dump needs no ring.
+    let options = Options { buffer: 4096, log: log::LevelFilter::Off, filter };
+    let (mut ebpf, btf) = open(options, wanted)?;
+    for walk in walks {
+        let name = walk.program();
+        let program: &mut Iter = program(&mut ebpf, name)?;
+        program.load(walk.target(), &btf).map_err(|error| refused(name, &error))?;
+    }
+    Ok(ebpf)
+}
+
+/// The object, its globals set and its maps made, and the types to load its programs with.
+fn open(options: Options, wanted: Wanted) -> Result<(Ebpf, Btf), LoadError> {
     let missing = privilege::missing();
     if !missing.is_empty() {
         return Err(LoadError::Privilege(missing));
@@ -110,26 +149,15 @@ pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
     let offsets: Offsets = offsets.map_err(|_| LoadError::NoBtf)??;
     let btf = btf.map_err(|_| LoadError::NoBtf)?.map_err(|error| refused("its own BTF", &error))?;
     let log = [options.log as u8];
-    let mut ebpf = loader
+    let ebpf = loader
         .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
+        .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
+        .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
         .map_max_entries("EVENTS", options.buffer)
         .load(&object)
         .map_err(|error| from_loader(error, options.buffer))?;
-    for hook in HOOKS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
-        program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
-    }
-    let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
-    local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
-    // Attached last to first, so that no transition comes without the resets that explain it.
-    let mut hooks = Vec::new();
-    for hook in HOOKS.into_iter().rev() {
-        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
-        let link = program.attach().and_then(|link| program.take_link(link));
-        hooks.push(link.map_err(|error| refused(hook, &error))?);
-    }
-    Ok((ebpf, hooks))
+    Ok((ebpf, btf))
 }
 
 /// The program `name` of the object, which a foreign object may lack.

@@ -5,14 +5,20 @@
 
 mod assemble;
 mod decode;
+mod details;
 mod diag;
+mod dump;
+mod iter;
 mod layout;
 mod live;
 mod load;
 mod minisocket;
 mod netns;
 mod privilege;
+pub mod proc;
 
 pub use decode::{Malformed, Record, decode};
+pub use dump::{Dump, Want};
 pub use live::Live;
 pub use load::{LoadError, Options};
+pub use netns::{Namespace, name_of};

@@ -1,10 +1,11 @@
-//! Network namespaces: found by inode number, entered on a thread of their own.
+//! Network namespaces: found by name, process or inode number, entered on a thread of their own.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     os::{fd::AsFd, unix::fs::MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -12,46 +13,151 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where `ip netns` keeps names.
 const NAMED: &str = "/run/netns";
+/// The namespace of this process.
+const OWN: &str = "/proc/self/ns/net";
 
-/// Runs `work` inside the namespace with inode number `inum`.
-///
-/// A process in it, or a name, must still exist; sockets alone do not make it reachable.
-///
-/// # Errors
-/// `NotFound` when no process and no name leads there; else what setns or `work` answered.
-pub(super) fn within<T: Send>(
-    inum: u32,
-    work: impl FnOnce() -> io::Result<T> + Send,
-) -> io::Result<T> {
-    if fs::metadata("/proc/self/ns/net").is_ok_and(|own| own.ino() == u64::from(inum)) {
-        return work();
+/// A network namespace that can be entered.
+#[derive(Debug)]
+pub struct Namespace {
+    /// Its inode number, as in `/proc/PID/ns/net`.
+    pub inum: u32,
+    /// Keeps it alive; none for the one that this process is in.
+    handle: Option<File>,
+}
+
+impl Namespace {
+    /// The one that this process is in.
+    ///
+    /// # Errors
+    /// Where `/proc` is not mounted.
+    pub fn current() -> io::Result<Self> {
+        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), handle: None })
     }
-    let handle = open(inum)?;
-    // A thread of its own: entering a namespace is for good.
-    thread::scope(|scope| {
-        scope
-            .spawn(move || {
-                move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))?;
-                work()
-            })
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
+
+    /// The one that `ip netns` calls `name`, or that of the process with that id.
+    ///
+    /// # Errors
+    /// `NotFound`, with a text that says what was looked for; or what opening it answered.
+    pub fn named(name: &str) -> io::Result<Self> {
+        let is_pid = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        // A name is no path: it must not lead elsewhere.
+        if name.contains('/') || matches!(name, "" | "." | "..") {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("'{}' is no name of a namespace", name.escape_debug()),
+            ));
+        }
+        let named = Path::new(NAMED).join(name);
+        let path = if is_pid && !named.exists() {
+            PathBuf::from(format!("/proc/{name}/ns/net"))
+        } else {
+            named
+        };
+        Self::open(&path).map_err(|error| {
+            let what = if is_pid { "process" } else { "network namespace" };
+            let shown = name.escape_debug();
+            let text = match error.kind() {
+                io::ErrorKind::NotFound if is_pid => format!("there is no process {shown}"),
+                io::ErrorKind::NotFound => format!(
+                    "there is no network namespace '{shown}': `ip netns` lists names, and a process \
+                     id stands for its namespace"
+                ),
+                _ => format!("the namespace of {what} {shown}: {error}"),
+            };
+            io::Error::new(error.kind(), text)
+        })
+    }
+
+    /// The one with inode number `inum`; a process in it, or a name, must still exist: sockets alone
+    /// do not make it reachable.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing leads there.
+    pub fn with_inum(inum: u32) -> io::Result<Self> {
+        let own = Self::current()?;
+        if own.inum == inum {
+            return Ok(own);
+        }
+        let path = paths()?
+            .find(|path| fs::metadata(path).is_ok_and(|found| inum_of(&found) == inum))
+            .ok_or(io::ErrorKind::NotFound)?;
+        // The process may have ended meanwhile, and its pid be another's.
+        Self::open(&path).and_then(|found| {
+            if found.inum == inum { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
+        })
+    }
+
+    /// Every one that has a process or a name, each once, this process' first; and how many of the
+    /// processes did not show theirs.
+    ///
+    /// # Errors
+    /// Where `/proc` cannot be read.
+    pub fn all() -> io::Result<(Vec<Self>, usize)> {
+        let own = Self::current()?;
+        let mut seen = HashSet::from([own.inum]);
+        let mut all = vec![own];
+        let mut refused = 0;
+        for path in paths()? {
+            match fs::metadata(&path) {
+                Ok(found) if !seen.insert(inum_of(&found)) => {}
+                Ok(_) => match Self::open(&path) {
+                    Ok(namespace) => all.push(namespace),
+                    Err(_) => refused += 1,
+                },
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused += 1,
+                // It has ended.
+                Err(_) => {}
+            }
+        }
+        Ok((all, refused))
+    }
+
+    /// Runs `work` inside it.
+    ///
+    /// # Errors
+    /// What setns or `work` answered.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        let Some(handle) = &self.handle else { return work() };
+        // A thread of its own: entering a namespace is for good.
+        thread::scope(|scope| {
+            scope
+                .spawn(move || {
+                    move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    work()
+                })
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
+        })
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let handle = File::open(path)?;
+        let inum = inum_of(&handle.metadata()?);
+        let own = Self::current()?;
+        Ok(if own.inum == inum { own } else { Self { inum, handle: Some(handle) } })
+    }
+}
+
+/// The name that `ip netns` gave to the namespace with inode number `inum`.
+#[must_use]
+pub fn name_of(inum: u32) -> Option<String> {
+    fs::read_dir(NAMED).ok()?.flatten().find_map(|entry| {
+        let found = fs::metadata(entry.path()).ok()?;
+        (inum_of(&found) == inum).then(|| entry.file_name().to_string_lossy().into_owned())
     })
 }
 
-fn open(inum: u32) -> io::Result<File> {
+/// Everything that may lead to a namespace: names, then processes.
+fn paths() -> io::Result<impl Iterator<Item = PathBuf>> {
     let named = fs::read_dir(NAMED).into_iter().flatten().flatten().map(|entry| entry.path());
     let processes = fs::read_dir("/proc")?
         .flatten()
         .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
         .map(|entry| entry.path().join("ns/net"));
-    let found: Option<PathBuf> = named
-        .chain(processes)
-        .find(|path| fs::metadata(path).is_ok_and(|found| found.ino() == u64::from(inum)));
-    let handle = File::open(found.ok_or(io::ErrorKind::NotFound)?)?;
-    // The process may have ended meanwhile, and its pid be another's.
-    if handle.metadata()?.ino() != u64::from(inum) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    Ok(handle)
+    Ok(named.chain(processes))
+}
+
+/// Namespaces are numbered in 32 bits (`struct ns_common`).
+fn inum_of(metadata: &fs::Metadata) -> u32 {
+    u32::try_from(metadata.ino()).unwrap_or_default()
 }

@@ -23,13 +23,11 @@
 //!
 //! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
 
-use std::{
-    io::{self, Write},
-    net::IpAddr,
-};
+use std::io::{self, Write};
 
 use super::{
-    output::{Output, put_address},
+    object::Object,
+    output::Output,
     time::{Clock, Style},
 };
 use crate::{
@@ -137,73 +135,4 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
         object.raw(",\"inferred\":true");
     }
     object.end();
-}
-
-/// One flat JSON object on one line, written without a detour through a tree.
-///
-/// Keys come with their punctuation, quote of the value included: one copy of a constant each.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> Object<'a> {
-    /// More than most lines have, so that one rarely grows the buffer by parts.
-    const USUAL: usize = 512;
-
-    #[inline]
-    fn begin(out: &'a mut Vec<u8>, head: &'static str) -> Self {
-        out.reserve(Self::USUAL);
-        let mut object = Self { out };
-        object.raw(head);
-        object
-    }
-
-    #[inline(always)]
-    fn raw(&mut self, text: &'static str) {
-        self.out.extend_from_slice(text.as_bytes());
-    }
-
-    #[inline(always)]
-    fn number(&mut self, key: &'static str, value: u64) {
-        self.raw(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
-
-    /// A word of our own, which has nothing to escape.
-    #[inline(always)]
-    fn word(&mut self, key: &'static str, value: &'static str) {
-        self.raw(key);
-        self.raw(value);
-        self.out.push(b'"');
-    }
-
-    #[inline(always)]
-    fn address(&mut self, key: &'static str, address: IpAddr) {
-        self.raw(key);
-        put_address(self.out, address);
-        self.out.push(b'"');
-    }
-
-    /// Text from outside: escaped, bytes that are not UTF-8 replaced.
-    fn text(&mut self, key: &'static str, value: &[u8]) {
-        self.raw(key);
-        if value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(value);
-            self.out.push(b'"');
-            return;
-        }
-        // A string always has a JSON form, and the buffer grows.
-        let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
-    }
-
-    fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
-        self.raw(key);
-        clock.write(self.out, moment);
-        self.out.push(b'"');
-    }
-
-    fn end(self) {
-        self.out.extend_from_slice(b"}\n");
-    }
 }

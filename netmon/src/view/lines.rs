@@ -18,6 +18,7 @@ use crate::{
         escape::Escaped,
         event::Loss,
         names::Services,
+        socket::Protocol,
         table::{Change, Direction, Step},
     },
     session::View,
@@ -194,7 +195,7 @@ impl fmt::Display for Endpoint<'_> {
             SocketAddr::V4(address) => write!(f, "{}:", address.ip())?,
             SocketAddr::V6(address) => write!(f, "[{}]:", address.ip())?,
         }
-        match (self.address.port(), self.services.tcp(self.address.port())) {
+        match (self.address.port(), self.services.name(Protocol::Tcp, self.address.port())) {
             (0, _) => f.write_str(self.none),
             (_, Some(name)) => write!(f, "{}", Escaped(name.as_bytes())),
             (port, None) => write!(f, "{port}"),

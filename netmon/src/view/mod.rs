@@ -4,6 +4,12 @@
 //! import `kernel`.
 
 pub mod json;
+pub mod json_rows;
 pub mod lines;
+pub mod lookup;
+pub mod netstat;
+mod object;
 mod output;
+pub mod rows;
+pub mod summary;
 mod time;

@@ -1,4 +1,4 @@
-//! `bench`: figures that anyone can reproduce, each taken in alternation with its baseline.
+//! `bench churn`: what following every transition costs those who make them.
 
 use std::{
     env,
@@ -8,18 +8,13 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
+use super::median;
 use crate::{
     load::Ending,
     shell::{as_root, build_release, cargo, output, release_binary, run},
 };
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// Throughput of connection churn with `watch --json` against none
-    Churn(Churn),
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct Churn {
@@ -37,14 +32,8 @@ pub(crate) struct Churn {
     ending: Ending,
 }
 
-pub(crate) fn bench(what: &Bench) -> anyhow::Result<()> {
-    match what {
-        Bench::Churn(churn) => churn.run(),
-    }
-}
-
 impl Churn {
-    fn run(&self) -> anyhow::Result<()> {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
         build_release()?;
         // The load itself runs optimised, whatever this was built as.
         run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
@@ -95,11 +84,6 @@ impl Churn {
         let rate = self.load()?;
         Ok((rate, watch.stop()?))
     }
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
 /// A `netmon watch --json` whose output goes nowhere, or to a file that has no name any more.

@@ -1,0 +1,37 @@
+//! The filter language: any text is a filter or an error, and a filter's text means itself.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use netmon::core::filter::{Filter, Names};
+
+/// A host that knows no name, so that a filter's text depends on nothing else.
+struct Nameless;
+
+impl Names for Nameless {
+    fn service(&self, _name: &str) -> Option<u16> {
+        None
+    }
+
+    fn user(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
+    fn netns(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
+    fn cgroup(&self, _name: &str) -> Option<u64> {
+        None
+    }
+}
+
+fuzz_target!(|text: &str| {
+    if let Ok(filter) = Filter::parse(text, &Nameless) {
+        let shown = filter.to_string();
+        match Filter::parse(&shown, &Nameless) {
+            Ok(again) => assert_eq!(again, filter, "{text:?} is shown as {shown:?}"),
+            Err(error) => panic!("{text:?} is shown as {shown:?}, which is refused: {error}"),
+        }
+    }
+});

@@ -1,0 +1,59 @@
+//! Which connections are wanted: what of a filter can be decided before a record is made.
+//!
+//! User space decides again, with all it knows: here more may pass, never less.
+
+use core::{
+    mem::{offset_of, size_of},
+    ptr::addr_of,
+};
+
+use aya_ebpf::Global;
+use netmon_common::{Clause, KernelFilter, MAX_CLAUSES, state};
+
+use crate::sock::{Sock, load, offset};
+
+/// Written by user space before load: frozen, so that no filter costs nothing.
+#[unsafe(no_mangle)]
+static FILTER: Global<KernelFilter> = Global::new(KernelFilter::ANY);
+
+/// Whether a socket of a dump is wanted.
+#[inline(always)]
+pub fn admits(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u16) -> bool {
+    let table = addr_of!(FILTER).cast::<u8>();
+    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default in.
+    let count: u32 = unsafe { load(table, offset_of!(KernelFilter, count)) };
+    if count == 0 {
+        return true;
+    }
+    for i in 0..MAX_CLAUSES {
+        if i >= count as usize {
+            break;
+        }
+        let at = offset_of!(KernelFilter, clauses) + i * size_of::<Clause>();
+        // SAFETY: as above, and `i` is below the number of clauses.
+        let mut clause: Clause = unsafe { load(table, at) };
+        if local_port == 0 {
+            clause.local_ports = Clause::ANY.local_ports;
+        }
+        if clause.admits(state, family, netns, local_port, remote_port) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a transition of this connection is wanted; user space leaves the state open here.
+///
+/// A connect has no local port yet, and passes. So that it does not stay open for ever in the eyes
+/// of user space, neither does its end ask for one.
+#[inline(always)]
+pub fn admits_transition(sk: Sock, old: u8, new: u8) -> bool {
+    // Listeners lead to the owners of what they take.
+    if old == state::LISTEN || new == state::LISTEN {
+        return true;
+    }
+    let family: u16 = sk.load(offset!(skc_family));
+    let local_port: u16 = if new == state::CLOSE { 0 } else { sk.load(offset!(skc_num)) };
+    let remote_port: u16 = sk.load(offset!(skc_dport));
+    admits(new, family as u8, sk.netns(), local_port, u16::from_be(remote_port))
+}

@@ -1,0 +1,326 @@
+//! Dumps: every TCP and UDP socket of a namespace, and who holds which.
+//!
+//! Iterators, run by reading a file: user space opens one in the namespace it asks about. A dump is
+//! no snapshot, for the tables change while they are walked. A record that does not fit the reader's
+//! buffer is written anew by its next read: none is lost.
+
+use core::{ffi::c_void, mem::size_of, ptr::addr_of};
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock,
+        bpf_skc_to_tcp_timewait_sock, bpf_sock_from_file,
+    },
+};
+use netmon_common::{
+    AF_INET6, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, Wanted, has, kind, state, timer,
+};
+
+use crate::{
+    filter,
+    sock::{Sock, load, offset},
+};
+
+/// Written by user space before load.
+#[unsafe(no_mangle)]
+static WANTED: Global<Wanted> = Global::new(Wanted { info: 0, cgroup: 0 });
+
+/// One entry of [`WANTED`], a constant to the verifier.
+macro_rules! wanted {
+    ($field:ident) => {
+        is_wanted(::core::mem::offset_of!(Wanted, $field))
+    };
+}
+
+#[inline(always)]
+fn is_wanted(at: usize) -> bool {
+    // SAFETY: `at` is an `offset_of!` the table; volatile, as for `offset!`.
+    unsafe { load::<u32>(addr_of!(WANTED).cast(), at) != 0 }
+}
+
+/// What the kernel hands to an iterator: `struct bpf_iter__tcp` and its like.
+#[derive(Clone, Copy)]
+struct Context(*const u8);
+
+impl Context {
+    /// The member at `offset`: pointers take eight bytes each.
+    #[inline(always)]
+    fn member<T>(self, offset: usize) -> T {
+        // SAFETY: the verifier knows the context's members and checks the offset.
+        unsafe { load(self.0, offset) }
+    }
+
+    /// The object of this step; `None` on the last, which has none.
+    #[inline(always)]
+    fn object(self, offset: usize) -> Option<Sock> {
+        Sock::new(self.member(offset))
+    }
+
+    /// Hands `record` to the reader.
+    #[inline(always)]
+    fn write<T>(self, record: &T) {
+        // SAFETY: `meta` and its `seq` are the first members, and `record` is initialised memory
+        // without padding. A failure is the kernel's sign to itself to repeat this step.
+        unsafe {
+            let meta: *const u8 = self.member(0);
+            let seq: *mut c_void = load(meta, 0);
+            let from = core::ptr::from_ref(record).cast_mut().cast();
+            bpf_seq_write(seq.cast(), from, size_of::<T>() as u32);
+        }
+    }
+}
+
+/// TCP sockets of every kind: full, minisockets, half open.
+// Each kind from its check to its end: the verifier does not remember what a state was not.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub fn dump_tcp(ctx: *mut c_void) -> i32 {
+    let ctx = Context(ctx.cast());
+    let Some(sock) = ctx.object(8) else { return 0 };
+    match sock.state() {
+        state::TIME_WAIT => timewait(ctx, sock),
+        state::NEW_SYN_RECV => request(ctx, sock),
+        state => full(ctx, sock, state),
+    }
+    0
+}
+
+/// UDP sockets.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/udp")]
+pub fn dump_udp(ctx: *mut c_void) -> i32 {
+    let ctx = Context(ctx.cast());
+    let Some(sock) = ctx.object(8) else { return 0 };
+    let Some(mut out) = describe(sock, IPPROTO_UDP as u8, sock.state()) else { return 0 };
+    out.has = has::UID;
+    out.uid = ctx.member(16);
+    held_by(sock, &mut out);
+    // `udp_rqueue_get` (include/net/udp.h) and `sk_wmem_alloc_get` (include/net/sock.h).
+    let taken: u32 = sock.load(offset!(sk_rmem_alloc));
+    out.recv_q = taken.wrapping_sub(sock.load(offset!(udp_forward_deficit)));
+    let sent: u32 = sock.load(offset!(sk_wmem_alloc));
+    out.send_q = sent.wrapping_sub(1);
+    ctx.write(&out);
+    0
+}
+
+/// Sockets among the open files of every process.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub fn dump_held(ctx: *mut c_void) -> i32 {
+    let ctx = Context(ctx.cast());
+    let task: *const u8 = ctx.member(8);
+    let file: *const u8 = ctx.member(24);
+    if task.is_null() || file.is_null() {
+        return 0;
+    }
+    // SAFETY: the helper takes the iterator's file; the rest are loads through BTF pointers.
+    let out = unsafe {
+        if bpf_sock_from_file(file.cast_mut().cast()).is_null() {
+            return 0;
+        }
+        let inode: *const u8 = load(file, offset!(file_inode));
+        let leader: *const u8 = load(task, offset!(task_group_leader));
+        let mut comm = [0; netmon_common::COMM_LEN];
+        let words = comm.as_mut_ptr().cast::<u64>();
+        words.write_unaligned(load(leader, offset!(task_comm)));
+        words.add(1).write_unaligned(load(leader, offset!(task_comm) + 8));
+        Held {
+            kind: kind::HELD,
+            reserved: [0; 3],
+            pid: load(task, offset!(task_tgid)),
+            inode: load(inode, offset!(inode_ino)),
+            comm,
+        }
+    };
+    ctx.write(&out);
+    0
+}
+
+/// What every kind of socket has, minisockets included; `None` for one that is not wanted.
+#[inline(always)]
+fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
+    let family: u16 = sock.load(offset!(skc_family));
+    let remote_port: u16 = sock.load(offset!(skc_dport));
+    let mut out = Socket { kind: kind::SOCKET, protocol, state, family: family as u8, ..EMPTY };
+    out.netns = sock.netns();
+    out.local_port = sock.load(offset!(skc_num));
+    out.remote_port = u16::from_be(remote_port);
+    if !filter::admits(state, out.family, out.netns, out.local_port, out.remote_port) {
+        return None;
+    }
+    out.cookie = sock.cookie();
+    if family == AF_INET6 as u16 {
+        out.local_addr = sock.load(offset!(skc_v6_rcv_saddr));
+        out.remote_addr = sock.load(offset!(skc_v6_daddr));
+    } else {
+        let local: [u8; 4] = sock.load(offset!(skc_rcv_saddr));
+        let remote: [u8; 4] = sock.load(offset!(skc_daddr));
+        out.local_addr[..4].copy_from_slice(&local);
+        out.remote_addr[..4].copy_from_slice(&remote);
+    }
+    Some(out)
+}
+
+/// `Socket::default()`, which is no constant.
+const EMPTY: Socket = Socket {
+    kind: 0,
+    protocol: 0,
+    state: 0,
+    family: 0,
+    timer: timer::OFF,
+    retransmits: 0,
+    probes: 0,
+    has: 0,
+    cookie: 0,
+    local_addr: [0; 16],
+    remote_addr: [0; 16],
+    netns: 0,
+    local_port: 0,
+    remote_port: 0,
+    inode: 0,
+    cgroup: 0,
+    recv_q: 0,
+    send_q: 0,
+    ticks: 0,
+    uid: 0,
+};
+
+/// A minisocket: in TIME_WAIT, or parked in FIN_WAIT2.
+#[inline(always)]
+fn timewait(ctx: Context, sock: Sock) {
+    // SAFETY: the helper checks the type at run time and returns NULL for anything else.
+    let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sock.as_ptr()) };
+    let Some(tw) = Sock::new(tw.cast::<u8>()) else { return };
+    let substate = tw.load(offset!(tw_substate));
+    let Some(mut out) = describe(sock, IPPROTO_TCP as u8, substate) else { return };
+    out.timer = timer::TIME_WAIT;
+    out.ticks = until(tw.load(offset!(tw_timer_expires)));
+    ctx.write(&out);
+}
+
+/// A request socket: half open, its SYN-ACK not acknowledged yet.
+#[inline(always)]
+fn request(ctx: Context, sock: Sock) {
+    // SAFETY: as in `timewait`.
+    let req = unsafe { bpf_skc_to_tcp_request_sock(sock.as_ptr()) };
+    let Some(req) = Sock::new(req.cast::<u8>()) else { return };
+    let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state::SYN_RECV) else { return };
+    out.has = has::UID;
+    out.uid = ctx.member(16);
+    out.timer = timer::ON;
+    out.ticks = until(req.load(offset!(rsk_timer_expires)));
+    let bits: u8 = req.load(offset!(rsk_num_retrans) + 1);
+    out.retransmits = bits >> 1;
+    ctx.write(&out);
+}
+
+/// A full socket.
+#[inline(always)]
+fn full(ctx: Context, sock: Sock, state: u8) {
+    // SAFETY: as in `timewait`.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.as_ptr()) };
+    let Some(tcp) = Sock::new(tcp.cast::<u8>()) else { return };
+    let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state) else { return };
+    out.has = has::UID;
+    out.uid = ctx.member(16);
+    queues(tcp, state, &mut out);
+    if wanted!(info) && state != state::LISTEN {
+        out.has |= has::INFO;
+        ctx.write(&out);
+        ctx.write(&info(tcp));
+    } else {
+        ctx.write(&out);
+    }
+}
+
+/// Queues and timers of a full socket, as `get_tcp4_sock` (net/ipv4/tcp_ipv4.c) takes them.
+#[inline(always)]
+fn queues(tcp: Sock, state: u8, out: &mut Socket) {
+    held_by(tcp, out);
+    if state == state::LISTEN {
+        out.recv_q = tcp.load(offset!(sk_ack_backlog));
+        out.send_q = tcp.load(offset!(sk_max_ack_backlog));
+    } else {
+        let next: u32 = tcp.load(offset!(rcv_nxt));
+        let unread = next.wrapping_sub(tcp.load(offset!(copied_seq)));
+        // A FIN counts in one and not in the other.
+        out.recv_q = if (unread as i32) < 0 { 0 } else { unread };
+        let written: u32 = tcp.load(offset!(write_seq));
+        out.send_q = written.wrapping_sub(tcp.load(offset!(snd_una)));
+    }
+    out.retransmits = tcp.load(offset!(icsk_retransmits));
+    out.probes = tcp.load(offset!(icsk_probes_out));
+    /// `ICSK_TIME_*` (include/net/inet_connection_sock.h).
+    const RETRANS: u8 = 1;
+    const PROBE0: u8 = 3;
+    const LOSS_PROBE: u8 = 5;
+    const REO_TIMEOUT: u8 = 6;
+    let pending: u8 = tcp.load(offset!(icsk_pending));
+    let expires: u64 = if pending == RETRANS || pending == REO_TIMEOUT || pending == LOSS_PROBE {
+        out.timer = timer::ON;
+        tcp.load(offset!(icsk_timeout))
+    } else if pending == PROBE0 {
+        out.timer = timer::PROBE;
+        tcp.load(offset!(icsk_timeout))
+    } else if tcp.load::<u64>(offset!(sk_timer_pprev)) != 0 {
+        out.timer = timer::KEEPALIVE;
+        tcp.load(offset!(sk_timer_expires))
+    } else {
+        return;
+    };
+    out.ticks = until(expires);
+}
+
+/// What leads to the processes that hold a full socket.
+#[inline(always)]
+fn held_by(sock: Sock, out: &mut Socket) {
+    // SAFETY: loads through BTF pointers; the kernel answers 0 where one is NULL.
+    unsafe {
+        if offset!(sk_ino) != 0 {
+            out.inode = sock.load(offset!(sk_ino));
+        } else {
+            let socket: *const u8 = sock.load(offset!(sk_socket));
+            let file: *const u8 = load(socket, offset!(socket_file));
+            let inode: *const u8 = load(file, offset!(file_inode));
+            out.inode = load(inode, offset!(inode_ino));
+        }
+        if wanted!(cgroup) && offset!(sk_cgroup) != 0 {
+            let cgroup: *const u8 = sock.load(offset!(sk_cgroup));
+            let node: *const u8 = load(cgroup, offset!(cgroup_kn));
+            out.cgroup = load(node, offset!(kn_id));
+        }
+    }
+}
+
+#[inline(always)]
+fn info(tcp: Sock) -> Info {
+    Info {
+        kind: kind::INFO,
+        reserved: [0; 3],
+        srtt_us: tcp.load(offset!(srtt_us)),
+        mdev_us: tcp.load(offset!(mdev_us)),
+        rto: tcp.load(offset!(icsk_rto)),
+        snd_cwnd: tcp.load(offset!(snd_cwnd)),
+        snd_ssthresh: tcp.load(offset!(snd_ssthresh)),
+        retrans_out: tcp.load(offset!(retrans_out)),
+        total_retrans: tcp.load(offset!(total_retrans)),
+        mss_cache: tcp.load(offset!(mss_cache)),
+        rate_delivered: tcp.load(offset!(rate_delivered)),
+        rate_interval_us: tcp.load(offset!(rate_interval_us)),
+        packets_out: tcp.load(offset!(packets_out)),
+        bytes_sent: tcp.load(offset!(bytes_sent)),
+        bytes_acked: tcp.load(offset!(bytes_acked)),
+        bytes_received: tcp.load(offset!(bytes_received)),
+        bytes_retrans: tcp.load(offset!(bytes_retrans)),
+    }
+}
+
+/// Ticks from now to `expires`, which is in jiffies.
+#[inline(always)]
+fn until(expires: u64) -> i32 {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_jiffies64() };
+    expires.wrapping_sub(now).cast_signed().clamp(-1_000_000_000, 1_000_000_000) as i32
+}

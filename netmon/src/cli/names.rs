@@ -1,0 +1,96 @@
+//! Names that this host gives to numbers: users, services, namespaces, cgroups.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Uid, User};
+
+use crate::{
+    core::{filter, names::Services},
+    kernel::Namespace,
+};
+
+/// cgroups below which are not looked at: no host nests them as deep.
+const MAX_DEPTH: usize = 32;
+
+/// The name of user `uid`, from wherever this host keeps its users.
+pub(super) fn user(uid: u32) -> Option<String> {
+    Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
+}
+
+/// The path of a cgroup v2 by its id; the hierarchy is walked when the first is asked for.
+pub(super) fn cgroups() -> impl FnMut(u64) -> Option<String> {
+    let mut known: Option<HashMap<u64, String>> = None;
+    move |id| {
+        let known = known.get_or_insert_with(|| {
+            let mut found = HashMap::new();
+            if let Some(top) = cgroup_top() {
+                walk(&top, &top, MAX_DEPTH, &mut found);
+            }
+            found
+        });
+        known.get(&id).cloned()
+    }
+}
+
+/// A cgroup's id is the inode number of its directory (`kernfs_node.id`, on 64 bits).
+fn walk(top: &Path, directory: &Path, depth: usize, found: &mut HashMap<u64, String>) {
+    let Ok(metadata) = fs::metadata(directory) else { return };
+    let path = directory.strip_prefix(top).unwrap_or(directory);
+    found.insert(metadata.ino(), format!("/{}", path.to_string_lossy()));
+    if depth == 0 {
+        return;
+    }
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(top, &entry.path(), depth - 1, found);
+        }
+    }
+}
+
+/// Where cgroup v2 is mounted: on a hybrid host that is not /sys/fs/cgroup.
+fn cgroup_top() -> Option<PathBuf> {
+    fs::read_to_string("/proc/mounts").ok()?.lines().find_map(|line| {
+        let mut words = line.split(' ');
+        let path = words.nth(1)?;
+        (words.next()? == "cgroup2").then(|| PathBuf::from(path))
+    })
+}
+
+/// What a filter may name.
+pub(super) struct Known {
+    services: Services,
+}
+
+impl Known {
+    pub(super) fn load() -> Self {
+        Self { services: Services::load() }
+    }
+}
+
+impl filter::Names for Known {
+    fn service(&self, name: &str) -> Option<u16> {
+        self.services.port(name)
+    }
+
+    fn user(&self, name: &str) -> Option<u32> {
+        Some(User::from_name(name).ok()??.uid.as_raw())
+    }
+
+    fn netns(&self, name: &str) -> Option<u32> {
+        Some(Namespace::named(name).ok()?.inum)
+    }
+
+    fn cgroup(&self, path: &str) -> Option<u64> {
+        let top = cgroup_top()?;
+        let below = top.join(path.trim_start_matches('/'));
+        // Either below the hierarchy, as listings show it, or as the file system has it.
+        let path = Path::new(path);
+        let found = if path.starts_with(&top) { path.to_owned() } else { below };
+        Some(fs::metadata(found).ok()?.ino())
+    }
+}

@@ -1,0 +1,371 @@
+//! `netmon snapshot`: what there is, as netstat lists it.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+
+use super::{hosts, names, stdout::Stdout};
+use crate::{
+    core::{
+        filter::Filter,
+        names::Services,
+        owners::Owners,
+        socket::{Protocol, Socket, UnixSocket},
+        tcp::TcpState,
+    },
+    kernel::{self, Dump, Namespace, Want},
+    view::{
+        json_rows::JsonRows,
+        lookup::Lookup,
+        netstat::{Columns, Netstat, Scope},
+        rows::{Names, Rows},
+        summary::Summary,
+    },
+};
+
+/// List sockets as netstat does, once
+///
+/// Without any of -t -u -w -x -l -a it is `netmon snapshot -tuap`: TCP and UDP, connected and
+/// listening, with the processes that hold them.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
+pub(super) struct Snapshot {
+    /// TCP
+    #[arg(short = 't', long)]
+    tcp: bool,
+    /// UDP
+    #[arg(short = 'u', long)]
+    udp: bool,
+    /// Raw IP
+    #[arg(short = 'w', long)]
+    raw: bool,
+    /// Unix domain
+    #[arg(short = 'x', long)]
+    unix: bool,
+    /// Only sockets that listen
+    #[arg(short = 'l', long)]
+    listening: bool,
+    /// Sockets that listen too
+    #[arg(short = 'a', long)]
+    all: bool,
+    /// Numbers instead of names of services and users
+    #[arg(short = 'n', long)]
+    numeric: bool,
+    /// Names of hosts instead of addresses
+    #[arg(short = 'r', long, conflicts_with = "numeric")]
+    resolve: bool,
+    /// The processes that hold each socket
+    #[arg(short = 'p', long = "program")]
+    program: bool,
+    /// User and inode, cookie, namespace and cgroup
+    #[arg(short = 'e', long)]
+    extend: bool,
+    /// The timer that runs, and its time left
+    #[arg(short = 'o', long)]
+    timers: bool,
+    /// What TCP measures: round trip time, window, retransmissions, bytes
+    #[arg(short = 'i', long)]
+    info: bool,
+    /// Only sockets of IPv4
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Only sockets of IPv6, those that carry IPv4 among them
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// No headings
+    #[arg(short = 'H', long = "no-header")]
+    no_header: bool,
+    /// Do not cut addresses to the width of the terminal
+    #[arg(short = 'W', long)]
+    wide: bool,
+    /// List again and again, every SECONDS
+    #[arg(short = 'c', long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    continuous: Option<u32>,
+    /// Order by this, the largest queue first
+    #[arg(long, value_enum, value_name = "COLUMN")]
+    sort: Option<Sort>,
+    /// Counts instead of sockets
+    #[arg(long, conflicts_with_all = ["sort", "resolve"])]
+    summary: bool,
+    /// Write JSON Lines
+    #[arg(long)]
+    json: bool,
+    /// Another network namespace: its name, the id of a process in it, or all of them
+    #[arg(long, value_name = "all|NAME|PID")]
+    netns: Option<String>,
+    /// Where to look; without this, bpf when permitted, else proc
+    #[arg(long, value_enum)]
+    source: Option<Source>,
+    /// Which sockets, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+/// What rows are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    State,
+    Local,
+    Remote,
+    Recvq,
+    Sendq,
+    Pid,
+}
+
+/// Where the rows come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Source {
+    /// BPF iterators: fast, and complete about owners; needs root
+    Bpf,
+    /// /proc: works for anybody, and shows the owners of one's own processes
+    Proc,
+}
+
+impl Snapshot {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let filter = super::filter(&self.filter);
+        let (namespaces, refused) = self.namespaces()?;
+        if refused > 0 {
+            warn(&format!(
+                "{refused} processes do not show their network namespace: sockets of others may be \
+                 missing, root sees them"
+            ));
+        }
+        let mut dump = self.open(&filter)?;
+        loop {
+            let begun = Instant::now();
+            self.list(&mut dump, &namespaces, &filter)?;
+            let Some(seconds) = self.continuous else { return Ok(()) };
+            thread::sleep(
+                Duration::from_secs(seconds.into()).saturating_sub(begun.elapsed()),
+            );
+        }
+    }
+
+    /// Nothing was chosen: the listing that says most.
+    fn is_bare(&self) -> bool {
+        !(self.tcp || self.udp || self.raw || self.unix || self.listening || self.all)
+    }
+
+    fn shows_owners(&self) -> bool {
+        self.program || self.is_bare()
+    }
+
+    fn scope(&self) -> Scope {
+        if self.all || self.is_bare() {
+            Scope::All
+        } else if self.listening {
+            Scope::Listening
+        } else {
+            Scope::Connected
+        }
+    }
+
+    fn protocols(&self) -> Vec<Protocol> {
+        let none = !(self.tcp || self.udp || self.raw || self.unix);
+        [
+            (Protocol::Tcp, self.tcp || none),
+            (Protocol::Udp, self.udp || none),
+            (Protocol::Raw, self.raw),
+        ]
+        .into_iter()
+        .filter_map(|(protocol, chosen)| chosen.then_some(protocol))
+        .collect()
+    }
+
+    /// The states of the scope, as the kernel program takes them: bit n is the kernel's number n.
+    ///
+    /// UDP without a connection is in CLOSE, where no TCP socket of a dump is.
+    fn states(&self) -> u16 {
+        const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
+        match self.scope() {
+            Scope::All => u16::MAX,
+            Scope::Listening => LISTENING,
+            Scope::Connected => !LISTENING,
+        }
+    }
+
+    fn families(&self) -> u16 {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => 1,
+            (_, true) => 2,
+            _ => 3,
+        }
+    }
+
+    fn namespaces(&self) -> anyhow::Result<(Vec<Namespace>, usize)> {
+        Ok(match self.netns.as_deref() {
+            None => (vec![Namespace::current()?], 0),
+            Some("all") => Namespace::all()?,
+            Some(name) => (vec![Namespace::named(name)?], 0),
+        })
+    }
+
+    /// The source: as asked for, or the better one that works.
+    fn open(&self, filter: &Filter) -> anyhow::Result<Dump> {
+        let want = Want {
+            protocols: self.protocols(),
+            info: self.info,
+            identity: self.extend || self.json || filter.needs_cgroup(),
+            filter: filter.clauses().restrict(self.states(), self.families()),
+            owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
+        };
+        match self.source {
+            Some(Source::Bpf) => Ok(Dump::through_iterators(want)?),
+            Some(Source::Proc) => Ok(Dump::through_proc(want)),
+            None => match Dump::through_iterators(want.clone()) {
+                Ok(dump) => Ok(dump),
+                // That is the way of things without root; anything else should be known.
+                Err(kernel::LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
+                Err(error) => {
+                    warn(&format!("{error}; reading /proc instead"));
+                    Ok(Dump::through_proc(want))
+                }
+            },
+        }
+    }
+
+    fn list(
+        &self,
+        dump: &mut Dump,
+        namespaces: &[Namespace],
+        filter: &Filter,
+    ) -> anyhow::Result<()> {
+        let time = jiff::Timestamp::now();
+        let owners = if dump.wants_owners() { self.owners(dump)? } else { Owners::default() };
+        let collects = self.sort.is_some() || self.resolve;
+        let mut collected = Vec::new();
+        let mut rows = if collects { None } else { Some(self.rows(&time, Lookup::default())) };
+        let mut malformed = 0;
+        for namespace in namespaces {
+            malformed += dump.sockets(namespace, |socket| {
+                if !self.shows(&socket) || !filter.matches(&(&socket, &owners)) {
+                    return Ok(());
+                }
+                match &mut rows {
+                    Some(rows) => rows.socket(&socket, &owners),
+                    None => {
+                        collected.push(socket);
+                        Ok(())
+                    }
+                }
+            })?;
+        }
+        if let Some(sort) = self.sort {
+            order(&mut collected, sort, &owners);
+        }
+        let mut rows = rows.unwrap_or_else(|| {
+            let addresses = collected.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
+            self.rows(&time, if self.resolve { hosts::resolve(addresses) } else { Lookup::default() })
+        });
+        for socket in &collected {
+            rows.socket(socket, &owners)?;
+        }
+        if self.unix {
+            for namespace in namespaces {
+                malformed += dump.unix(namespace, |socket| {
+                    let shown = self.shows_unix(&socket)
+                        && filter.matches(&(&socket, &owners));
+                    if shown { rows.unix(&socket, &owners) } else { Ok(()) }
+                })?;
+            }
+        }
+        rows.finish(&owners)?;
+        if malformed > 0 {
+            warn(&format!("{malformed} lines of /proc/net were not understood: -v shows them"));
+        }
+        Ok(())
+    }
+
+    fn owners(&self, dump: &mut Dump) -> io::Result<Owners> {
+        let (owners, refused) = dump.owners()?;
+        if refused > 0 && (self.shows_owners() || self.sort == Some(Sort::Pid)) {
+            warn(&format!(
+                "{refused} processes do not show what they hold: their sockets have no owner here, \
+                 root sees them all"
+            ));
+        }
+        Ok(owners)
+    }
+
+    fn shows(&self, socket: &Socket) -> bool {
+        let family = if socket.ipv6 { !self.ipv4 } else { !self.ipv6 };
+        family
+            && match self.scope() {
+                Scope::All => true,
+                Scope::Listening => socket.is_listening(),
+                Scope::Connected => !socket.is_listening(),
+            }
+    }
+
+    fn shows_unix(&self, socket: &UnixSocket) -> bool {
+        match self.scope() {
+            Scope::All => true,
+            Scope::Listening => socket.listening,
+            Scope::Connected => !socket.listening,
+        }
+    }
+
+    fn rows(&self, time: &jiff::Timestamp, hosts: Lookup<IpAddr>) -> Box<dyn Rows> {
+        let out = Stdout::lock();
+        if self.summary {
+            return Box::new(Summary::new(out, self.json, self.shows_owners()));
+        }
+        let names = Names {
+            services: if self.numeric { Services::default() } else { Services::load() },
+            hosts,
+            users: if self.numeric { Lookup::default() } else { Lookup::new(names::user) },
+            namespaces: Lookup::new(kernel::name_of),
+            cgroups: Lookup::new(names::cgroups()),
+        };
+        if self.json {
+            return Box::new(JsonRows::new(out, names, time, self.shows_owners()));
+        }
+        let columns = Columns {
+            heading: !self.no_header,
+            owners: self.shows_owners(),
+            extended: self.extend,
+            timers: self.timers,
+            info: self.info,
+            netns: self.netns.as_deref() == Some("all"),
+        };
+        let terminal = if self.wide { None } else { terminal_width() };
+        Box::new(Netstat::new(out, columns, self.scope(), names, terminal))
+    }
+}
+
+/// Columns of the terminal that standard output is, if it is one.
+fn terminal_width() -> Option<usize> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&out).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+fn order(sockets: &mut [Socket], sort: Sort, owners: &Owners) {
+    use std::cmp::Reverse;
+    let place = |end: std::net::SocketAddr| (end.ip(), end.port());
+    match sort {
+        Sort::State => sockets.sort_by_key(|s| (s.protocol, s.state)),
+        Sort::Local => sockets.sort_by_key(|s| place(s.tuple.local)),
+        Sort::Remote => sockets.sort_by_key(|s| place(s.tuple.remote)),
+        Sort::Recvq => sockets.sort_by_key(|s| Reverse(s.recv_q)),
+        Sort::Sendq => sockets.sort_by_key(|s| Reverse(s.send_q)),
+        // Those without an owner last.
+        Sort::Pid => sockets.sort_by_cached_key(|s| {
+            owners.of(s.inode).first().map_or(u32::MAX, |process| process.pid)
+        }),
+    }
+}
+
+fn warn(text: &str) {
+    // Nobody may be left to read that either.
+    let _ = writeln!(io::stderr(), "netmon: {text}");
+}

@@ -1,0 +1,160 @@
+//! Values of a filter that the network knows: ports, addresses and their prefixes.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use super::{super::escape::Escaped, Names};
+
+/// The addresses that begin with the same bits.
+///
+/// A v4-mapped IPv6 address is the IPv4 address that it is; bits beyond the prefix are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Net {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Net {
+    /// None where `prefix` is longer than the address.
+    pub(super) fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let (address, prefix) = match (address, address.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(mapped)) if (96..=128).contains(&prefix) => {
+                (IpAddr::V4(mapped), prefix - 96)
+            }
+            _ => (address, prefix),
+        };
+        let address = match address {
+            IpAddr::V4(v4) if prefix <= 32 => {
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask_v4(prefix)))
+            }
+            IpAddr::V6(v6) if prefix <= 128 => {
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask_v6(prefix)))
+            }
+            _ => return None,
+        };
+        Some(Self { address, prefix })
+    }
+
+    pub(super) fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(v4)) => {
+                v4.to_bits() & mask_v4(self.prefix) == net.to_bits()
+            }
+            (IpAddr::V6(net), IpAddr::V6(v6)) => {
+                v6.to_bits() & mask_v6(self.prefix) == net.to_bits()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            IpAddr::V4(v4) => write!(f, "{v4}")?,
+            IpAddr::V6(v6) => write!(f, "[{v6}]")?,
+        }
+        if self.prefix == longest(self.address) { Ok(()) } else { write!(f, "/{}", self.prefix) }
+    }
+}
+
+/// The first `prefix` bits, of which there may be none: what `<<` alone cannot do.
+fn mask_v4(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+fn mask_v6(prefix: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)
+}
+
+const fn longest(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// Reads `ADDRESS[/PREFIX][:PORT]`, where `*` or nothing before `:PORT` is any address.
+pub(super) fn endpoint(
+    text: &str,
+    names: &dyn Names,
+) -> Result<(Option<Net>, Option<u16>), String> {
+    let bad = || {
+        let text = Escaped(text.as_bytes());
+        format!(
+            "bad address '{text}': write 10.0.0.1, 10.0.0.0/8, [2001:db8::]/32, [::1]:443 or :443"
+        )
+    };
+    let (host, rest) = split_host(text).ok_or_else(bad)?;
+    let (prefix, port) = match rest.strip_prefix('/') {
+        Some(rest) => match rest.split_once(':') {
+            Some((prefix, port)) => (Some(prefix), Some(port)),
+            None => (Some(rest), None),
+        },
+        None if rest.is_empty() => (None, None),
+        None => (None, Some(rest.strip_prefix(':').ok_or_else(bad)?)),
+    };
+    let net = match (host, prefix) {
+        ("*", None) => None,
+        ("", None) if port.is_some() => None,
+        _ => {
+            let address: IpAddr = host.parse().map_err(|_| bad())?;
+            let longest = longest(address);
+            let length = prefix.map_or(Some(longest), number);
+            Some(length.and_then(|length| Net::new(address, length)).ok_or_else(|| {
+                let prefix = Escaped(prefix.unwrap_or_default().as_bytes());
+                format!("bad prefix length '{prefix}' of {address}: write 0 to {longest}")
+            })?)
+        }
+    };
+    let port = match port {
+        None | Some("*") => None,
+        Some(text) => Some(self::port(text, names)?),
+    };
+    Ok((net, port))
+}
+
+/// Splits the address from its prefix and port. Only in brackets or before a `/` can an IPv6 address
+/// have a port: in `::1:80` it is a part of the address.
+fn split_host(text: &str) -> Option<(&str, &str)> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, rest) = bracketed.split_once(']')?;
+        // An IPv4 address needs no brackets, and what else is in there is none.
+        return host.contains(':').then_some((host, rest));
+    }
+    let end = match text.find('/') {
+        Some(slash) => slash,
+        None if text.matches(':').count() > 1 => text.len(),
+        None => text.find(':').unwrap_or(text.len()),
+    };
+    Some(text.split_at(end))
+}
+
+/// Reads `[:]NUMBER` or `[:]SERVICE`.
+pub(super) fn port(text: &str, names: &dyn Names) -> Result<u16, String> {
+    let text = text.strip_prefix(':').unwrap_or(text);
+    id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
+}
+
+/// Reads a number, or a name that `named` knows; `what` and `write` are for the one who misspelt it.
+pub(super) fn id<T: FromStr>(
+    what: &str,
+    write: &str,
+    text: &str,
+    named: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, String> {
+    let found = if is_number(text) { text.parse().ok() } else { named(text) };
+    found.ok_or_else(|| format!("unknown {what} '{}': write {write}", Escaped(text.as_bytes())))
+}
+
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    is_number(text).then(|| text.parse().ok()).flatten()
+}
+
+/// The standard library also takes a sign.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}

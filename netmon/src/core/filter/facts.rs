@@ -1,0 +1,108 @@
+//! Everything that can be filtered, as a filter sees it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::Facts;
+use crate::core::{
+    owners::Owners,
+    socket::{Socket, UnixSocket},
+    table::Step,
+    tcp::TcpState,
+};
+
+/// A transition: its state is the new one, its process the one that opened the connection.
+impl Facts for Step<'_> {
+    fn state(&self) -> TcpState {
+        self.transition.new
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.transition.tuple.local
+    }
+
+    fn remote(&self) -> SocketAddr {
+        self.transition.tuple.remote
+    }
+
+    fn netns(&self) -> u32 {
+        self.transition.tuple.netns
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.connection.owner.as_ref().map(|owner| owner.uid)
+    }
+
+    fn cgroup(&self) -> Option<u64> {
+        self.connection.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+    }
+
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+        self.connection.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+    }
+}
+
+/// A socket of a listing, with all who hold it.
+impl Facts for (&Socket, &Owners) {
+    fn state(&self) -> TcpState {
+        self.0.state
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.0.tuple.local
+    }
+
+    fn remote(&self) -> SocketAddr {
+        self.0.tuple.remote
+    }
+
+    fn netns(&self) -> u32 {
+        self.0.tuple.netns
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.0.uid
+    }
+
+    fn cgroup(&self) -> Option<u64> {
+        self.0.cgroup.map(Into::into)
+    }
+
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+        self.1.any(self.0.inode, &mut |process| test(process.pid, &process.comm))
+    }
+}
+
+/// A unix socket: it has neither addresses nor a user; what is not connected counts as closed.
+impl Facts for (&UnixSocket, &Owners) {
+    fn state(&self) -> TcpState {
+        match self.0.state_name() {
+            "LISTENING" => TcpState::Listen,
+            "CONNECTED" => TcpState::Established,
+            _ => TcpState::Close,
+        }
+    }
+
+    fn local(&self) -> SocketAddr {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    }
+
+    fn remote(&self) -> SocketAddr {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    }
+
+    fn netns(&self) -> u32 {
+        self.0.netns
+    }
+
+    fn uid(&self) -> Option<u32> {
+        None
+    }
+
+    fn cgroup(&self) -> Option<u64> {
+        None
+    }
+
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+        self.1.any(self.0.inode, &mut |process| test(process.pid, &process.comm))
+    }
+}

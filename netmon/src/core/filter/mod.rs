@@ -1,0 +1,269 @@
+//! The filter language: which connections a user asks for, written as for `ss`.
+//!
+//! Owns what a filter means and how it is written back. `token` and `parse` own how it is read,
+//! `states` and `address` its values, `clauses` what of it the kernel program can decide.
+
+mod address;
+mod clauses;
+mod facts;
+mod parse;
+mod states;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::{fmt, net::SocketAddr};
+
+use netmon_common::KernelFilter;
+
+use self::{address::Net, states::States};
+use super::tcp::TcpState;
+
+pub use self::parse::FilterError;
+
+/// What the names in a filter stand for on this host.
+pub trait Names {
+    /// The port of the TCP service `name`.
+    fn service(&self, name: &str) -> Option<u16>;
+    /// The id of the user `name`.
+    fn user(&self, name: &str) -> Option<u32>;
+    /// The inode number of the network namespace `name`.
+    fn netns(&self, name: &str) -> Option<u32>;
+    /// The id of the cgroup at `path`.
+    fn cgroup(&self, path: &str) -> Option<u64>;
+}
+
+/// What a filter asks of a connection.
+pub trait Facts {
+    /// Its state.
+    fn state(&self) -> TcpState;
+    /// This host's end.
+    fn local(&self) -> SocketAddr;
+    /// The other end.
+    fn remote(&self) -> SocketAddr;
+    /// Inode number of its network namespace.
+    fn netns(&self) -> u32;
+    /// Its user, where that is known.
+    fn uid(&self) -> Option<u32>;
+    /// Its cgroup, where that is known.
+    fn cgroup(&self) -> Option<u64>;
+    /// Whether `test(pid, comm)` holds of any process that is known to hold it.
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
+}
+
+/// A filter; the default one admits everything. Shown as text that parses to the same filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter(Node);
+
+impl Filter {
+    /// Reads a filter; blank text is the default one.
+    ///
+    /// # Errors
+    ///
+    /// Where `text` is not of the language, or has a name that `names` does not know.
+    pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
+        parse::parse(text, names).map(Self)
+    }
+
+    /// Whether the connection is one that was asked for. What is not known equals nothing.
+    #[must_use]
+    pub fn matches(&self, facts: &impl Facts) -> bool {
+        self.0.matches(facts)
+    }
+
+    /// Whether it asks for the processes of a connection.
+    #[must_use]
+    pub fn needs_owners(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Pid(_) | Term::Comm(_)))
+    }
+
+    /// Whether it asks for the cgroup of a connection.
+    #[must_use]
+    pub fn needs_cgroup(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Cgroup(_)))
+    }
+
+    /// What the kernel program can decide of it: admits whatever matches, and maybe more.
+    #[must_use]
+    pub fn clauses(&self) -> KernelFilter {
+        clauses::compile(&self.0)
+    }
+}
+
+/// An expression. Its lists are as long as the text, its depth is bounded by the parser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Node {
+    /// All of these: true of none. Holds no other `All`.
+    All(Vec<Self>),
+    /// At least one of these. Holds no other `Any`.
+    Any(Vec<Self>),
+    /// Not this. Holds no other `Not`.
+    Not(Box<Self>),
+    Term(Term),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    States(States),
+    /// The port is between these, both included; none where the first is above the second.
+    Ports(Side, [u16; 2]),
+    Address(Side, Net),
+    Pid(u32),
+    Comm(Box<str>),
+    Uid(u32),
+    Netns(u32),
+    Cgroup(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Local,
+    Remote,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+impl Node {
+    fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut flat = Vec::new();
+        for part in parts {
+            match part {
+                Self::All(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        <[Self; 1]>::try_from(flat).map_or_else(Self::All, |[only]| only)
+    }
+
+    fn any(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut flat = Vec::new();
+        for part in parts {
+            match part {
+                Self::Any(inner) => flat.extend(inner),
+                other => flat.push(other),
+            }
+        }
+        <[Self; 1]>::try_from(flat).map_or_else(Self::Any, |[only]| only)
+    }
+
+    fn negated(self) -> Self {
+        match self {
+            Self::Not(inner) => *inner,
+            other => Self::Not(Box::new(other)),
+        }
+    }
+
+    fn matches(&self, facts: &impl Facts) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(facts)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(facts)),
+            Self::Not(inner) => !inner.matches(facts),
+            Self::Term(term) => term.matches(facts),
+        }
+    }
+
+    fn has(&self, test: fn(&Term) -> bool) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.has(test)),
+            Self::Not(inner) => inner.has(test),
+            Self::Term(term) => test(term),
+        }
+    }
+
+    /// Writes it as a part of a greater expression.
+    fn write_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The only text for what is always true that is not blank.
+            Self::All(parts) if parts.is_empty() => f.write_str("src *"),
+            Self::All(_) | Self::Any(_) => write!(f, "( {self} )"),
+            Self::Not(_) | Self::Term(_) => write!(f, "{self}"),
+        }
+    }
+}
+
+impl Term {
+    fn matches(&self, facts: &impl Facts) -> bool {
+        match *self {
+            Self::States(states) => states.contains(facts.state()),
+            Self::Ports(side, [low, high]) => {
+                let port = side.of(facts).port();
+                low <= port && port <= high
+            }
+            Self::Address(side, net) => net.contains(side.of(facts).ip()),
+            Self::Pid(wanted) => facts.any_owner(&mut |pid, _| pid == wanted),
+            Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
+            Self::Uid(uid) => facts.uid() == Some(uid),
+            Self::Netns(netns) => facts.netns() == netns,
+            Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
+        }
+    }
+}
+
+impl Side {
+    fn of(self, facts: &impl Facts) -> SocketAddr {
+        match self {
+            Self::Local => facts.local(),
+            Self::Remote => facts.remote(),
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (parts, between) = match self {
+            Self::All(parts) => (parts, " and "),
+            Self::Any(parts) => (parts, " or "),
+            Self::Not(inner) => {
+                f.write_str("not ")?;
+                return inner.write_part(f);
+            }
+            Self::Term(term) => return term.fmt(f),
+        };
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                f.write_str(between)?;
+            }
+            part.write_part(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::States(states) => states.fmt(f),
+            Self::Ports(side, [low, high]) => {
+                f.write_str(match side {
+                    Side::Local => "sport ",
+                    Side::Remote => "dport ",
+                })?;
+                match (low, high) {
+                    _ if low > high => f.write_str("< :0"),
+                    _ if low == high => write!(f, "= :{low}"),
+                    (0, _) => write!(f, "<= :{high}"),
+                    // The language has no range that is open at neither end.
+                    _ => write!(f, ">= :{low}"),
+                }
+            }
+            Self::Address(Side::Local, net) => write!(f, "src {net}"),
+            Self::Address(Side::Remote, net) => write!(f, "dst {net}"),
+            Self::Pid(pid) => write!(f, "pid = {pid}"),
+            Self::Comm(ref comm) if token::is_word(comm) => write!(f, "comm = {comm}"),
+            Self::Comm(ref comm) => write!(f, "comm = \"{}\"", comm.replace('"', "\"\"")),
+            Self::Uid(uid) => write!(f, "uid = {uid}"),
+            Self::Netns(netns) => write!(f, "netns = {netns}"),
+            Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
+        }
+    }
+}

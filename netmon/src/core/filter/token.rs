@@ -1,0 +1,116 @@
+//! The tokens of a filter.
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Open,
+    Close,
+    Not,
+    And,
+    Or,
+    Compare(Compare),
+    Word,
+    Quoted,
+    End,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Compare {
+    Equal,
+    Unequal,
+    Less,
+    Greater,
+    AtMost,
+    AtLeast,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Token<'a> {
+    pub(super) kind: Kind,
+    pub(super) at: usize,
+    pub(super) source: &'a str,
+}
+
+/// The longer ones first.
+const SYMBOLS: [(&str, Kind); 14] = [
+    ("&&", Kind::And),
+    ("||", Kind::Or),
+    ("==", Kind::Compare(Compare::Equal)),
+    ("!=", Kind::Compare(Compare::Unequal)),
+    ("<=", Kind::Compare(Compare::AtMost)),
+    (">=", Kind::Compare(Compare::AtLeast)),
+    ("(", Kind::Open),
+    (")", Kind::Close),
+    ("&", Kind::And),
+    ("|", Kind::Or),
+    ("!", Kind::Not),
+    ("=", Kind::Compare(Compare::Equal)),
+    ("<", Kind::Compare(Compare::Less)),
+    (">", Kind::Compare(Compare::Greater)),
+];
+
+const KEYWORDS: [(&str, Kind); 3] = [("and", Kind::And), ("or", Kind::Or), ("not", Kind::Not)];
+
+/// Words that compare after the name of a fact; anywhere else they are like any other word.
+pub(super) const COMPARISONS: [(&str, Compare); 9] = [
+    ("eq", Compare::Equal),
+    ("ne", Compare::Unequal),
+    ("neq", Compare::Unequal),
+    ("lt", Compare::Less),
+    ("gt", Compare::Greater),
+    ("le", Compare::AtMost),
+    ("leq", Compare::AtMost),
+    ("ge", Compare::AtLeast),
+    ("geq", Compare::AtLeast),
+];
+
+/// An error that has yet to get its text.
+pub(super) struct Wrong {
+    pub(super) at: usize,
+    pub(super) message: String,
+}
+
+pub(super) fn wrong<T>(at: usize, message: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { at, message: message.into() })
+}
+
+/// The tokens of `text`; the last and only the last is the end.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let at = text.len() - rest.len();
+        let Some((kind, length)) = token(rest) else {
+            return wrong(at, "this quote is never closed: write \" at its end");
+        };
+        tokens.push(Token { kind, at, source: &rest[..length] });
+        rest = rest[length..].trim_start();
+    }
+    tokens.push(Token { kind: Kind::End, at: text.len(), source: "" });
+    Ok(tokens)
+}
+
+/// The token that `text` begins with and its length; none where a quote is open.
+fn token(text: &str) -> Option<(Kind, usize)> {
+    if let Some((symbol, kind)) = SYMBOLS.iter().find(|(symbol, _)| text.starts_with(symbol)) {
+        return Some((*kind, symbol.len()));
+    }
+    if let Some(mut rest) = text.strip_prefix('"') {
+        // A quote within is written twice. Backslashes are themselves: paths of cgroups have them.
+        loop {
+            rest = rest.split_once('"')?.1;
+            match rest.strip_prefix('"') {
+                Some(more) => rest = more,
+                None => return Some((Kind::Quoted, text.len() - rest.len())),
+            }
+        }
+    }
+    let ends = |c: char| c.is_whitespace() || "()&|!=<>\"".contains(c);
+    let length = text.find(ends).unwrap_or(text.len());
+    let keyword = KEYWORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text[..length]));
+    Some((keyword.map_or(Kind::Word, |(_, kind)| *kind), length))
+}
+
+/// Whether `text` is read as one word and not as a keyword.
+pub(super) fn is_word(text: &str) -> bool {
+    matches!(tokens(text).as_deref(), Ok([one, _]) if one.kind == Kind::Word && one.source == text)
+}

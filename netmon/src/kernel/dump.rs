@@ -1,0 +1,130 @@
+//! What sockets there are, from one of two sources: BPF iterators, or `/proc`.
+
+use std::io;
+
+use netmon_common::{KernelFilter, Wanted};
+
+use super::{
+    details::Details,
+    iter::{Iterators, Walk},
+    load::LoadError,
+    netns::Namespace,
+    proc,
+};
+use crate::core::{
+    owners::Owners,
+    socket::{Protocol, Socket, UnixSocket},
+};
+
+/// What a dump is to contain.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// Which IP sockets.
+    pub protocols: Vec<Protocol>,
+    /// [`Socket::info`].
+    pub info: bool,
+    /// [`Socket::cookie`] and [`Socket::cgroup`] where they cost extra.
+    pub identity: bool,
+    /// Who holds them.
+    pub owners: bool,
+    /// What the kernel program may leave out; `/proc` has them all.
+    pub filter: KernelFilter,
+}
+
+/// The kernel's tables, to be read as often as wanted.
+pub struct Dump {
+    want: Want,
+    /// Without them, `/proc` is read.
+    iterators: Option<Iterators>,
+}
+
+impl Dump {
+    /// Reads through BPF iterators; raw and unix sockets, for which nothing is gained, from `/proc`.
+    ///
+    /// # Errors
+    /// [`LoadError`], which says what to do.
+    pub fn through_iterators(want: Want) -> Result<Self, LoadError> {
+        let walks: Vec<_> = [
+            (Walk::Tcp, want.protocols.contains(&Protocol::Tcp)),
+            (Walk::Udp, want.protocols.contains(&Protocol::Udp)),
+            (Walk::Files, want.owners),
+        ]
+        .into_iter()
+        .filter_map(|(walk, wanted)| wanted.then_some(walk))
+        .collect();
+        let wanted = Wanted { info: u32::from(want.info), cgroup: u32::from(want.identity) };
+        let iterators = Some(Iterators::load(wanted, want.filter, &walks)?);
+        Ok(Self { want, iterators })
+    }
+
+    /// Reads `/proc`, which takes no privilege.
+    #[must_use]
+    pub fn through_proc(want: Want) -> Self {
+        Self { want, iterators: None }
+    }
+
+    /// Whether owners are to be looked for.
+    #[must_use]
+    pub fn wants_owners(&self) -> bool {
+        self.want.owners
+    }
+
+    /// Who holds which socket, and how many processes did not let it be seen.
+    ///
+    /// # Errors
+    /// What reading answered.
+    pub fn owners(&mut self) -> io::Result<(Owners, usize)> {
+        match &mut self.iterators {
+            Some(iterators) => Ok((iterators.owners()?, 0)),
+            None => proc::owners(),
+        }
+    }
+
+    /// Hands every IP socket of the namespace to `each`; how many could not be understood.
+    ///
+    /// # Errors
+    /// What reading, or `each`, answered.
+    pub fn sockets(
+        &mut self,
+        namespace: &Namespace,
+        mut each: impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let mut malformed = 0;
+        for protocol in self.want.protocols.clone() {
+            match (&mut self.iterators, protocol) {
+                (Some(iterators), Protocol::Tcp) => {
+                    iterators.sockets(Walk::Tcp, namespace, &mut each)?;
+                }
+                (Some(iterators), Protocol::Udp) => {
+                    iterators.sockets(Walk::Udp, namespace, &mut each)?;
+                }
+                _ => {
+                    let Want { info, identity, .. } = self.want;
+                    let mut details = Details::ask(namespace, protocol, info || identity, info);
+                    for ipv6 in [false, true] {
+                        let table = namespace.run(|| proc::open_inet(protocol, ipv6))?;
+                        let netns = namespace.inum;
+                        malformed +=
+                            proc::read_inet(table, protocol, ipv6, netns, |mut socket| {
+                                details.complete(&mut socket);
+                                each(socket)
+                            })?;
+                    }
+                }
+            }
+        }
+        Ok(malformed)
+    }
+
+    /// Hands every unix socket of the namespace to `each`; how many could not be understood.
+    ///
+    /// # Errors
+    /// What reading, or `each`, answered.
+    pub fn unix(
+        &self,
+        namespace: &Namespace,
+        each: impl FnMut(UnixSocket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        proc::read_unix(namespace.run(proc::open_unix)?, namespace.inum, each)
+    }
+}

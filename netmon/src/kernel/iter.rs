@@ -1,0 +1,253 @@
+//! Reads the kernel's tables through BPF iterators: sockets, and who holds them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    num::NonZeroU64,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use aya::{Ebpf, programs::Iter};
+use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, KernelFilter, Wanted, has, kind};
+use rustix::time::{ClockId, clock_getres};
+
+use super::{
+    decode::{Malformed, address},
+    load::{LoadError, load_iterators, program},
+    netns::Namespace,
+};
+use crate::core::{
+    event::Tuple,
+    owners::Owners,
+    socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
+    tcp::TcpState,
+};
+
+/// What the kernel hands over in one read at most (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
+const BLOCK: usize = 32 * 1024;
+/// Blocks read ahead of their decoding: enough to keep both sides busy, little to keep in memory.
+const READ_AHEAD: usize = 16;
+
+/// A table that can be walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walk {
+    /// TCP sockets of a namespace.
+    Tcp,
+    /// UDP sockets of a namespace.
+    Udp,
+    /// Open files of every process.
+    Files,
+}
+
+impl Walk {
+    /// The program of the object.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Tcp => "dump_tcp",
+            Self::Udp => "dump_udp",
+            Self::Files => "dump_held",
+        }
+    }
+
+    /// The kernel's name of the iterator.
+    pub(super) const fn target(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Files => "task_file",
+        }
+    }
+}
+
+/// The iterator programs, loaded.
+pub(super) struct Iterators {
+    ebpf: Ebpf,
+    tick: Duration,
+}
+
+impl Iterators {
+    pub(super) fn load(
+        wanted: Wanted,
+        filter: KernelFilter,
+        walks: &[Walk],
+    ) -> Result<Self, LoadError> {
+        // The coarse clocks advance with the tick, so their resolution is one.
+        let resolution = clock_getres(ClockId::MonotonicCoarse);
+        let tick = Duration::from_nanos(resolution.tv_nsec.unsigned_abs());
+        Ok(Self { ebpf: load_iterators(wanted, filter, walks)?, tick })
+    }
+
+    /// The sockets of `walk` in the namespace.
+    pub(super) fn sockets(
+        &mut self,
+        walk: Walk,
+        namespace: &Namespace,
+        mut each: impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = self.open(walk, namespace)?;
+        let tick = self.tick;
+        read(file, |blocks| {
+            for block in blocks {
+                let mut records = Records(&block?);
+                while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
+                    let info = if socket.has & has::INFO == 0 {
+                        None
+                    } else {
+                        records.next_of::<wire::Info>(kind::INFO)?
+                    };
+                    let info = info.map(|info| Box::new(decode_info(&info, tick)));
+                    each(decode(&socket, info, tick).ok_or_else(|| malformed(&records))?)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Every process that holds a socket, in every namespace.
+    pub(super) fn owners(&mut self) -> io::Result<Owners> {
+        let file = self.open(Walk::Files, &Namespace::current()?)?;
+        let mut owners = Owners::default();
+        read(file, |blocks| {
+            for block in blocks {
+                let mut records = Records(&block?);
+                while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
+                    let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
+                    owners.add(held.inode, held.pid, &held.comm[..end]);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(owners)
+    }
+
+    fn open(&mut self, walk: Walk, namespace: &Namespace) -> io::Result<File> {
+        let program: &mut Iter = program(&mut self.ebpf, walk.program()).map_err(io::Error::other)?;
+        let link = program
+            .attach()
+            .and_then(|link| program.take_link(link))
+            .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))?;
+        // The iterator walks the namespace of the thread that makes its file.
+        namespace.run(|| link.into_file().map_err(io::Error::other))
+    }
+}
+
+/// Reads `file` on a thread of its own, so that decoding and reading overlap.
+fn read(
+    mut file: File,
+    take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
+) -> io::Result<()> {
+    let (to, blocks) = sync_channel(READ_AHEAD);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            loop {
+                let mut block = vec![0; BLOCK];
+                let result = match file.read(&mut block) {
+                    Ok(0) => return,
+                    Ok(length) => {
+                        block.truncate(length);
+                        Ok(block)
+                    }
+                    // A bucket that is locked for long: nothing was lost.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let failed = result.is_err();
+                // The receiver is gone when the listing is.
+                if to.send(result).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        take(blocks)
+    })
+}
+
+/// The records of a block, which end where it ends.
+struct Records<'a>(&'a [u8]);
+
+impl Records<'_> {
+    fn next_of<T: bytemuck::AnyBitPattern>(&mut self, kind: u8) -> io::Result<Option<T>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let Some((record, rest)) = self.0.split_at_checked(size_of::<T>()) else {
+            return Err(malformed(self));
+        };
+        if record[0] != kind {
+            return Err(malformed(self));
+        }
+        self.0 = rest;
+        Ok(Some(bytemuck::pod_read_unaligned(record)))
+    }
+}
+
+fn malformed(records: &Records<'_>) -> io::Error {
+    let rest = records.0;
+    io::Error::other(Malformed { length: rest.len(), kind: rest.first().copied() })
+}
+
+fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> Option<Socket> {
+    let protocol = match u16::from(record.protocol) {
+        IPPROTO_TCP => Protocol::Tcp,
+        IPPROTO_UDP => Protocol::Udp,
+        _ => return None,
+    };
+    if !matches!(record.family, AF_INET | AF_INET6) {
+        return None;
+    }
+    let kind = match record.timer {
+        wire::timer::ON => Some(TimerKind::On),
+        wire::timer::KEEPALIVE => Some(TimerKind::Keepalive),
+        wire::timer::TIME_WAIT => Some(TimerKind::TimeWait),
+        wire::timer::PROBE => Some(TimerKind::Probe),
+        _ => None,
+    };
+    let left = tick * u32::try_from(record.ticks).unwrap_or(0);
+    let end = |bytes, port| SocketAddr::new(address(record.family, bytes), port);
+    Some(Socket {
+        protocol,
+        ipv6: record.family == AF_INET6,
+        tuple: Tuple {
+            netns: record.netns,
+            local: end(record.local_addr, record.local_port),
+            remote: end(record.remote_addr, record.remote_port),
+        },
+        state: TcpState::from_number(record.state)?,
+        cookie: NonZeroU64::new(record.cookie),
+        recv_q: record.recv_q,
+        send_q: Some(record.send_q),
+        uid: (record.has & has::UID != 0).then_some(record.uid),
+        inode: NonZeroU64::new(record.inode),
+        cgroup: NonZeroU64::new(record.cgroup),
+        timer: kind.map(|kind| Timer { kind, left }),
+        retransmits: u32::from(record.retransmits),
+        probes: u32::from(record.probes),
+        info,
+    })
+}
+
+/// As `tcp_get_info` and `tcp_compute_delivery_rate` (net/ipv4/tcp.c) put it.
+fn decode_info(record: &wire::Info, tick: Duration) -> TcpInfo {
+    /// `TCP_INFINITE_SSTHRESH` (include/net/tcp.h).
+    const INFINITE: u32 = 0x7fff_ffff;
+    let delivered = u64::from(record.rate_delivered) * u64::from(record.mss_cache) * 1_000_000;
+    TcpInfo {
+        rtt_us: Some(record.srtt_us >> 3).filter(|rtt| *rtt != 0),
+        rttvar_us: record.mdev_us >> 2,
+        rto_us: u32::try_from((tick * record.rto).as_micros()).unwrap_or(u32::MAX),
+        mss: record.mss_cache,
+        cwnd: record.snd_cwnd,
+        ssthresh: Some(record.snd_ssthresh).filter(|ssthresh| *ssthresh < INFINITE),
+        unacked: record.packets_out,
+        retrans_out: record.retrans_out,
+        retransmits: record.total_retrans,
+        bytes_sent: record.bytes_sent,
+        bytes_retrans: record.bytes_retrans,
+        bytes_acked: record.bytes_acked,
+        bytes_received: record.bytes_received,
+        delivery_rate: delivered.checked_div(u64::from(record.rate_interval_us)),
+    }
+}

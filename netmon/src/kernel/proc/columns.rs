@@ -1,0 +1,154 @@
+//! The columns of a line, and the numbers in them, as printf writes them in the kernel.
+
+use crate::core::escape::Escaped;
+
+/// A line that the kernel does not write, as far as this program knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected} in '{line}'")]
+pub struct Malformed {
+    /// What its first wrong column should have been.
+    pub expected: &'static str,
+    /// The line, shortened, and escaped for showing.
+    pub line: Box<str>,
+}
+
+impl Malformed {
+    /// Enough to tell the column; a line of IPv6 reaches its inode within.
+    const SHOWN: usize = 200;
+
+    pub(super) fn new(line: &[u8], expected: &'static str) -> Self {
+        let line = match line.split_at_checked(Self::SHOWN) {
+            Some((start, [_, ..])) => format!("{}...", Escaped(start)),
+            _ => Escaped(line).to_string(),
+        };
+        Self { expected, line: line.into() }
+    }
+}
+
+/// The columns of a line, one after the other.
+pub(super) struct Columns<'a> {
+    line: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    pub(super) const fn of(line: &'a [u8]) -> Self {
+        Self { line, rest: line }
+    }
+
+    /// What `parse` makes of the next column; `expected` says what that should be.
+    #[inline]
+    pub(super) fn next<T>(
+        &mut self,
+        expected: &'static str,
+        parse: impl FnOnce(&'a [u8]) -> Option<T>,
+    ) -> Result<T, Malformed> {
+        let start = self.rest.iter().position(|b| *b != b' ').unwrap_or(self.rest.len());
+        let rest = &self.rest[start..];
+        let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
+        let (column, rest) = rest.split_at(end);
+        self.rest = rest;
+        parse(column).ok_or_else(|| Malformed::new(self.line, expected))
+    }
+
+    /// All that follows, from the space behind the last column on.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+/// Both sides of the first colon.
+pub(super) fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().position(|b| *b == b':')?;
+    Some((&text[..colon], &text[colon + 1..]))
+}
+
+/// A number of `%X`, padded or not.
+#[inline]
+pub(super) fn hex<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+    // So many digits cannot overflow.
+    if !(1..=16).contains(&text.len()) {
+        return None;
+    }
+    let mut value = 0u64;
+    // Digits are looked up and checked together, which halves the time that a whole line takes.
+    let mut seen = 0;
+    for &byte in text {
+        let digit = DIGITS[usize::from(byte)];
+        seen |= digit;
+        value = value << 4 | u64::from(digit);
+    }
+    if seen == NO_DIGIT { None } else { value.try_into().ok() }
+}
+
+/// A number of `%u`.
+#[inline]
+pub(super) fn decimal<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut value = 0u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    value.try_into().ok()
+}
+
+const NO_DIGIT: u8 = 0xff;
+
+/// What each byte stands for as a hexadecimal digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digits[b"0123456789ABCDEF"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_digits_that_fit() {
+        assert_eq!(hex::<u8>(b"0f"), Some(15));
+        assert_eq!(hex::<u8>(b"0000FF"), Some(255));
+        assert_eq!(hex::<u64>(b"FFFFFFFFFFFFFFFF"), Some(u64::MAX));
+        assert_eq!(decimal::<u32>(b"4294967295"), Some(u32::MAX));
+        for wrong in ["", " ", "-1", "+1", "0x1", "g", "1.", "100"] {
+            assert_eq!(hex::<u8>(wrong.as_bytes()), None, "{wrong}");
+        }
+        for wrong in ["", "a", "-1", "+1", "256", "18446744073709551616"] {
+            assert_eq!(decimal::<u8>(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(hex::<u64>(b"10000000000000000"), None);
+    }
+
+    #[test]
+    fn columns_are_apart_by_any_spaces() {
+        let mut columns = Columns::of(b"  a bc   d");
+        assert_eq!(columns.next("a", Some), Ok(&b"a"[..]));
+        assert_eq!(columns.next("bc", Some), Ok(&b"bc"[..]));
+        assert_eq!(columns.rest(), b"   d");
+        assert_eq!(columns.next("d", Some), Ok(&b"d"[..]));
+        assert_eq!(columns.next("nothing", Some), Ok(&b""[..]));
+        assert!(columns.next("a number", decimal::<u8>).is_err());
+    }
+
+    #[test]
+    fn an_error_shows_what_is_safe_and_short() {
+        let short = Malformed::new(b"\x1b[2J\xff", "a state");
+        assert_eq!(short.to_string(), "expected a state in '\\u{1b}[2J\\xff'");
+        let whole = Malformed::new(&[b'x'; Malformed::SHOWN], "a state");
+        assert_eq!(whole.line.len(), Malformed::SHOWN);
+        let long = Malformed::new(&[b'x'; 100_000], "a state");
+        assert_eq!(long.line.len(), Malformed::SHOWN + "...".len());
+    }
+}

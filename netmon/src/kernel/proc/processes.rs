@@ -1,0 +1,157 @@
+//! Which process holds which socket, from the links in `/proc/PID/fd`.
+//!
+//! A link is read into a fixed buffer, relative to its directory: a host may have millions of them,
+//! and a whole path for each takes half as long again. The directory of a process stays that process',
+//! so a pid that is given again cannot mix two up.
+//!
+//! What a mount option (`hidepid`) hides is not seen and not counted. Threads share the descriptors of
+//! their process; one that has its own (`unshare`, CLONE_FILES) is not looked into.
+
+use std::{fs, io, mem::MaybeUninit};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
+    io::Errno,
+    path::Arg,
+};
+
+use super::columns::decimal;
+use crate::core::owners::Owners;
+
+/// Directory entries read at once, in bytes: some thousand.
+const ENTRIES: usize = 32 * 1024;
+/// `socket:[18446744073709551615]` is the longest link that is of interest.
+const LINK: usize = 32;
+/// More than a name has: 15 bytes, 63 of a kernel thread (`proc_task_name`, fs/proc/array.c).
+const COMM: usize = 64;
+
+/// Every process of `/proc` that holds a socket; and how many did not show what they hold.
+///
+/// # Errors
+/// Where `/proc` cannot be read, or this process has no descriptor left.
+pub fn owners() -> io::Result<(Owners, usize)> {
+    let mut owners = Owners::default();
+    let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
+    let mut refused = 0;
+    for pid in pids()? {
+        match scan(pid, &mut entries, &mut owners) {
+            Ok(()) => {}
+            Err(Errno::ACCESS | Errno::PERM) => refused += 1,
+            // It has ended.
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((owners, refused))
+}
+
+fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(decimal::<u32>(entry?.file_name().as_encoded_bytes()));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Notes the sockets that process `pid` holds.
+fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rustix::io::Result<()> {
+    let process = directory(CWD, format!("/proc/{pid}"))?;
+    let fds = directory(process.as_fd(), "fd")?;
+    let mut name = None;
+    let mut links = RawDir::new(&fds, entries);
+    while let Some(entry) = links.next() {
+        let mut buffer = [0; LINK];
+        let length = match readlinkat_raw(&fds, entry?.file_name(), &mut buffer) {
+            Ok(length) => length,
+            // It is closed by now; or a link to no file, as the directory itself and its parent are.
+            Err(Errno::NOENT | Errno::INVAL) => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(inode) = socket(&buffer[..length]) else { continue };
+        // Most processes hold none, and need no name.
+        let name = match &name {
+            Some(name) => name,
+            None => name.insert(comm(process.as_fd())?),
+        };
+        owners.add(inode, pid, name);
+    }
+    Ok(())
+}
+
+fn directory(at: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The inode of a link `socket:[INODE]` (`sockfs_dname`, net/socket.c).
+fn socket(link: &[u8]) -> Option<u64> {
+    decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
+}
+
+/// The name of the process' first thread: `comm_show` (fs/proc/base.c) ends it by a line break, and
+/// it may contain others.
+fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    let file = openat(process, "comm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut name = vec![0; COMM + 1];
+    let length = rustix::io::read(&file, &mut name)?;
+    name.truncate(length);
+    name.pop_if(|last| *last == b'\n');
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        num::NonZeroU64,
+        os::{fd::AsRawFd, linux::fs::MetadataExt},
+        process,
+    };
+
+    use super::*;
+
+    #[test]
+    fn links_of_sockets_only() {
+        assert_eq!(socket(b"socket:[1]"), Some(1));
+        assert_eq!(socket(b"socket:[18446744073709551615]"), Some(u64::MAX));
+        for wrong in
+            ["", "socket:[", "socket:[]", "socket:[x]", "socket:[1] ", "pipe:[1]", "/socket:[1]"]
+        {
+            assert_eq!(socket(wrong.as_bytes()), None, "{wrong}");
+        }
+        // Cut off by the buffer, a path cannot pass for one.
+        assert_eq!(socket(&b"/tmp/a/very/long/path/to/socket:[1]"[..LINK]), None);
+    }
+
+    #[test]
+    fn this_process_holds_what_it_opened() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        // The same socket by two descriptors is held once.
+        let again = listener.try_clone().expect("a descriptor");
+        let link = format!("/proc/self/fd/{}", again.as_raw_fd());
+        let inode = fs::metadata(link).expect("a link").st_ino();
+        let (owners, _) = owners().expect("/proc");
+        let holders = owners.of(NonZeroU64::new(inode));
+        let [holder] = holders[..] else { panic!("{holders:?}") };
+        assert_eq!(holder.pid, process::id());
+        let comm = fs::read("/proc/self/comm").expect("a name");
+        assert_eq!(Some(&*holder.comm), comm.strip_suffix(b"\n"));
+        assert!(owners.of(NonZeroU64::new(u64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_is_none_has_ended() {
+        let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
+        // Above PID_MAX_LIMIT, 4 Mi.
+        let scanned = scan(u32::MAX, &mut entries, &mut Owners::default());
+        assert_eq!(scanned, Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn pids_come_in_order_and_with_this_one() {
+        let pids = pids().expect("/proc");
+        assert!(pids.is_sorted());
+        assert!(pids.binary_search(&process::id()).is_ok());
+    }
+}

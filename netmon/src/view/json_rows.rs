@@ -1,0 +1,145 @@
+//! The listing as JSON Lines: one object of type `connection` for each socket.
+//!
+//! What is unknown is absent, never 0 or "".
+//!
+//! | field | |
+//! |---|---|
+//! | `time` | when the listing began: RFC 3339, UTC |
+//! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
+//! | `netns` | inode number of the network namespace |
+//! | `proto` | `tcp`, `udp`, `raw` or `unix` |
+//! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
+//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener; for raw, `local_port` is the number of the IP protocol |
+//! | `state` | the kernel's name of it; `CLOSE` for UDP without a connection |
+//! | `recv_q`, `send_q` | bytes; of a listener, connections waiting and how many may |
+//! | `uid`, `inode`, `cgroup` | not for minisockets; `cgroup` is a path, or an id where it has none |
+//! | `timer`, `timer_ms`, `timer_retransmits`, `timer_probes` | the timer that runs (`on`, `keepalive`, `timewait`, `probe`), its time left, and how often it led to sending |
+//! | `rtt_us`, `rttvar_us`, `rto_us`, `mss`, `cwnd`, `ssthresh`, `unacked`, `retrans_out`, `retransmits`, `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received`, `delivery_rate` | with `-i`: what TCP measures; `delivery_rate` in bytes a second |
+//! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds it |
+//! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
+
+use std::io::{self, Write};
+
+use super::{
+    object::Object,
+    output::Output,
+    rows::{Names, Rows},
+};
+use crate::core::{
+    owners::{Owners, Process},
+    socket::{Socket, TcpInfo, UnixSocket},
+};
+
+/// Writes rows as JSON Lines.
+pub struct JsonRows<W> {
+    out: Output<W>,
+    names: Names,
+    /// The same beginning for each: the type and the time.
+    head: String,
+    owners: bool,
+}
+
+impl<W: Write> JsonRows<W> {
+    /// Writes to `to`; the listing began at `time`, RFC 3339.
+    pub fn new(to: W, names: Names, time: &jiff::Timestamp, owners: bool) -> Self {
+        let head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
+        Self { out: Output::new(to), names, head, owners }
+    }
+}
+
+impl<W: Write> Rows for JsonRows<W> {
+    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
+        let mut object = Object::begin(self.out.line()?, &self.head);
+        if let Some(cookie) = socket.cookie {
+            object.number(",\"cookie\":", cookie.get());
+        }
+        object.number(",\"netns\":", u64::from(socket.tuple.netns));
+        object.word(",\"proto\":\"", socket.protocol.name());
+        let (local, remote) = (socket.tuple.local, socket.tuple.remote);
+        object.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });
+        object.address(",\"local_addr\":\"", local.ip());
+        object.some(",\"local_port\":", Some(u64::from(local.port())).filter(|port| *port != 0));
+        object.address(",\"remote_addr\":\"", remote.ip());
+        object.some(",\"remote_port\":", Some(u64::from(remote.port())).filter(|port| *port != 0));
+        object.word(",\"state\":\"", socket.state.name());
+        object.number(",\"recv_q\":", u64::from(socket.recv_q));
+        object.some(",\"send_q\":", socket.send_q.map(u64::from));
+        object.some(",\"uid\":", socket.uid.map(u64::from));
+        object.some(",\"inode\":", socket.inode.map(Into::into));
+        if let Some(cgroup) = socket.cgroup {
+            match self.names.cgroups.name(cgroup.get()) {
+                Some(path) => object.text(",\"cgroup\":", path.as_bytes()),
+                None => object.number(",\"cgroup\":", cgroup.get()),
+            }
+        }
+        if let Some(timer) = socket.timer {
+            object.word(",\"timer\":\"", timer.kind.name());
+            let ms = u64::try_from(timer.left.as_millis()).unwrap_or(u64::MAX);
+            object.number(",\"timer_ms\":", ms);
+            object.number(",\"timer_retransmits\":", u64::from(socket.retransmits));
+            object.number(",\"timer_probes\":", u64::from(socket.probes));
+        }
+        if let Some(info) = &socket.info {
+            put_info(&mut object, info);
+        }
+        if self.owners {
+            put_owners(&mut object, &owners.of(socket.inode));
+        }
+        object.end();
+        Ok(())
+    }
+
+    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
+        let mut object = Object::begin(self.out.line()?, &self.head);
+        object.number(",\"netns\":", u64::from(socket.netns));
+        object.raw(",\"proto\":\"unix\"");
+        object.word(",\"kind\":\"", socket.kind_name());
+        if !socket.state_name().is_empty() {
+            object.word(",\"state\":\"", socket.state_name());
+        }
+        object.number(",\"references\":", u64::from(socket.references));
+        object.some(",\"inode\":", socket.inode.map(Into::into));
+        if let Some(path) = &socket.path {
+            object.text(",\"path\":", path);
+        }
+        if self.owners {
+            put_owners(&mut object, &owners.of(socket.inode));
+        }
+        object.end();
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Owners) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn put_info(object: &mut Object<'_>, info: &TcpInfo) {
+    object.some(",\"rtt_us\":", info.rtt_us.map(u64::from));
+    if info.rtt_us.is_some() {
+        object.number(",\"rttvar_us\":", u64::from(info.rttvar_us));
+    }
+    object.number(",\"rto_us\":", u64::from(info.rto_us));
+    object.number(",\"mss\":", u64::from(info.mss));
+    object.number(",\"cwnd\":", u64::from(info.cwnd));
+    object.some(",\"ssthresh\":", info.ssthresh.map(u64::from));
+    object.number(",\"unacked\":", u64::from(info.unacked));
+    object.number(",\"retrans_out\":", u64::from(info.retrans_out));
+    object.number(",\"retransmits\":", u64::from(info.retransmits));
+    object.number(",\"bytes_sent\":", info.bytes_sent);
+    object.number(",\"bytes_retrans\":", info.bytes_retrans);
+    object.number(",\"bytes_acked\":", info.bytes_acked);
+    object.number(",\"bytes_received\":", info.bytes_received);
+    object.some(",\"delivery_rate\":", info.delivery_rate);
+}
+
+fn put_owners(object: &mut Object<'_>, owners: &[&Process]) {
+    object.raw(",\"owners\":[");
+    for (i, process) in owners.iter().enumerate() {
+        object.raw(if i == 0 { "{" } else { ",{" });
+        object.number("\"pid\":", u64::from(process.pid));
+        object.text(",\"comm\":", &process.comm);
+        object.raw("}");
+    }
+    object.raw("]");
+}

@@ -132,8 +132,8 @@ impl Snapshot {
         let (namespaces, refused) = self.namespaces()?;
         if refused > 0 {
             warn(&format!(
-                "{refused} processes do not show their network namespace: sockets of others may be \
-                 missing, root sees them"
+                "{refused} of the processes do not show their network namespace, which may be missing \
+                 here: it takes root, with CAP_SYS_PTRACE"
             ));
         }
         let mut dump = self.open(&filter)?;
@@ -141,9 +141,7 @@ impl Snapshot {
             let begun = Instant::now();
             self.list(&mut dump, &namespaces, &filter)?;
             let Some(seconds) = self.continuous else { return Ok(()) };
-            thread::sleep(
-                Duration::from_secs(seconds.into()).saturating_sub(begun.elapsed()),
-            );
+            thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(begun.elapsed()));
         }
     }
 
@@ -260,8 +258,12 @@ impl Snapshot {
             order(&mut collected, sort, &owners);
         }
         let mut rows = rows.unwrap_or_else(|| {
-            let addresses = collected.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
-            self.rows(&time, if self.resolve { hosts::resolve(addresses) } else { Lookup::default() })
+            let addresses =
+                collected.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
+            self.rows(
+                &time,
+                if self.resolve { hosts::resolve(addresses) } else { Lookup::default() },
+            )
         });
         for socket in &collected {
             rows.socket(socket, &owners)?;
@@ -269,8 +271,7 @@ impl Snapshot {
         if self.unix {
             for namespace in namespaces {
                 malformed += dump.unix(namespace, |socket| {
-                    let shown = self.shows_unix(&socket)
-                        && filter.matches(&(&socket, &owners));
+                    let shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
                     if shown { rows.unix(&socket, &owners) } else { Ok(()) }
                 })?;
             }
@@ -286,8 +287,8 @@ impl Snapshot {
         let (owners, refused) = dump.owners()?;
         if refused > 0 && (self.shows_owners() || self.sort == Some(Sort::Pid)) {
             warn(&format!(
-                "{refused} processes do not show what they hold: their sockets have no owner here, \
-                 root sees them all"
+                "{refused} of the processes do not show what they hold, so that their sockets have no \
+                 owner here: it takes root, with CAP_SYS_PTRACE"
             ));
         }
         Ok(owners)

@@ -73,8 +73,7 @@ impl Watch {
     async fn watch(self, log: LevelFilter) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
         let stop = stop_on_signals()?;
-        let options =
-            Options { buffer: self.buffer, log, filter: filter.clauses().in_any_state() };
+        let options = Options { buffer: self.buffer, log, filter: filter.clauses().in_any_state() };
         let mut live = Live::start(options)?;
         let limits = Limits { duration: self.duration, count: self.count };
         let summary = if self.json {

@@ -3,11 +3,7 @@
 //! Pure but for the questions it asks through [`Ask`]; `now` is always given. Events of different
 //! connections may leave in another order than they came; those of one connection never do.
 
-use std::{
-    collections::VecDeque,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use netmon_common::{self as wire, flag};
 use rustc_hash::FxHashMap;

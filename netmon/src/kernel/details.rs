@@ -4,7 +4,7 @@
 use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU64};
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, Nla as _, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _,
 };
 use netlink_packet_sock_diag::{
     SockDiagMessage,

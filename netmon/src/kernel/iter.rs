@@ -11,7 +11,9 @@ use std::{
 };
 
 use aya::{Ebpf, programs::Iter};
-use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, KernelFilter, Wanted, has, kind};
+use netmon_common::{
+    self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, KernelFilter, Wanted, has, kind,
+};
 use rustix::time::{ClockId, clock_getres};
 
 use super::{
@@ -124,7 +126,8 @@ impl Iterators {
     }
 
     fn open(&mut self, walk: Walk, namespace: &Namespace) -> io::Result<File> {
-        let program: &mut Iter = program(&mut self.ebpf, walk.program()).map_err(io::Error::other)?;
+        let program: &mut Iter =
+            program(&mut self.ebpf, walk.program()).map_err(io::Error::other)?;
         let link = program
             .attach()
             .and_then(|link| program.take_link(link))

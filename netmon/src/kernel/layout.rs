@@ -43,9 +43,8 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         connection.offset("icsk_retransmit_timer.expires"),
         sock.offset("tcp_retransmit_timer.expires"),
     ];
-    let keepalive = |field: [&'static str; 2]| {
-        sock.offset(field[0]).or_else(|_| connection.offset(field[1]))
-    };
+    let keepalive =
+        |field: [&'static str; 2]| sock.offset(field[0]).or_else(|_| connection.offset(field[1]));
     Ok(Offsets {
         skc_daddr: common.offset("skc_daddr")?,
         skc_rcv_saddr: common.offset("skc_rcv_saddr")?,

@@ -10,3 +10,5 @@ mod minisockets;
 mod netns;
 mod peer;
 mod refusals;
+mod scene;
+mod snapshot;

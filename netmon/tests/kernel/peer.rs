@@ -59,11 +59,18 @@ impl Wire {
         Self { socket }
     }
 
-    fn send(&mut self, from: u16, to: u16, seq: u32, ack: u32, flags: Flags, data: &[u8]) {
+    /// Asks a listener of the kernel for a connection that the peer will never complete.
+    pub(crate) fn knock(&mut self, from: u16, to: u16) {
+        self.send(from, to, 1, None, SYN, b"");
+    }
+
+    fn send(&mut self, from: u16, to: u16, seq: u32, ack: Option<u32>, flags: Flags, data: &[u8]) {
         let mut builder = PacketBuilder::ethernet2(PEER_MAC, LOCAL_MAC)
             .ipv4(PEER, LOCAL, 64)
-            .tcp(from, to, seq, WINDOW)
-            .ack(ack);
+            .tcp(from, to, seq, WINDOW);
+        if let Some(ack) = ack {
+            builder = builder.ack(ack);
+        }
         if flags.syn {
             builder = builder.syn();
         }
@@ -143,7 +150,8 @@ impl<'w> Connection<'w> {
 
     /// Sends a segment that acknowledges what was acknowledged before.
     pub(crate) fn send(&mut self, flags: Flags, data: &[u8]) {
-        self.wire.send(self.port, self.kernel_port, self.next, self.acknowledged, flags, data);
+        let ack = Some(self.acknowledged);
+        self.wire.send(self.port, self.kernel_port, self.next, ack, flags, data);
     }
 
     /// Takes the kernel's FIN, without acknowledging it yet: later segments do.
@@ -155,6 +163,11 @@ impl<'w> Connection<'w> {
     /// Like [`Self::take_fin`], and lets later segments not acknowledge it.
     pub(crate) fn see_fin(&mut self) {
         self.wire.receive(self.port, |tcp| tcp.fin);
+    }
+
+    /// Leaves the wire to others; the kernel's end stays as it is.
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// What was sent took up this much sequence space.

@@ -226,9 +226,10 @@ fn of_ss(text: &str) -> anyhow::Result<Rows> {
             other => other.replace('-', "_"),
         };
         let pids = rest.join(" ");
-        let pids = pids.split("pid=").skip(1).filter_map(|rest| {
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-        });
+        let pids = pids
+            .split("pid=")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
         add(&mut rows, (end_of_ss(local)?, end_of_ss(remote)?, state), pids.collect());
     }
     Ok(rows)

@@ -52,10 +52,11 @@ impl Disjunction {
 
     fn of_term(term: &Term, wanted: bool) -> Self {
         let any = Clause::ANY;
+        let one = |clause| Self::from_iter([clause]);
         match *term {
             Term::States(states) => {
                 let states = if wanted { states.bits() } else { any.states & !states.bits() };
-                [Clause { states, ..any }].into_iter().collect()
+                one(Clause { states, ..any })
             }
             Term::Ports(side, ports) => {
                 let within = |ports| match side {
@@ -63,8 +64,8 @@ impl Disjunction {
                     Side::Remote => Clause { remote_ports: ports, ..any },
                 };
                 match ports {
-                    ports if wanted => [within(ports)].into_iter().collect(),
-                    [low, high] if low > high => [any].into_iter().collect(),
+                    ports if wanted => one(within(ports)),
+                    [low, high] if low > high => one(any),
                     [low, high] => {
                         let below = low.checked_sub(1).map(|below| within([0, below]));
                         let above = high.checked_add(1).map(|above| within([above, u16::MAX]));
@@ -73,13 +74,13 @@ impl Disjunction {
                 }
             }
             // In a clause 0 is any.
-            Term::Netns(netns) if wanted => [Clause { netns, ..any }].into_iter().collect(),
+            Term::Netns(netns) if wanted => one(Clause { netns, ..any }),
             Term::Netns(_)
             | Term::Address(..)
             | Term::Pid(_)
             | Term::Comm(_)
             | Term::Uid(_)
-            | Term::Cgroup(_) => [any].into_iter().collect(),
+            | Term::Cgroup(_) => one(any),
         }
     }
 
@@ -111,6 +112,12 @@ impl FromIterator<Clause> for Disjunction {
         clauses.into_iter().for_each(|clause| any.add(clause));
         any
     }
+}
+
+/// Whether what is compiled of `node` may be too much for want of room.
+#[cfg(test)]
+pub(super) fn gives_up(node: &Node) -> bool {
+    Disjunction::of(node, true).0.len() > MAX_CLAUSES
 }
 
 const fn admits_nothing(clause: &Clause) -> bool {
@@ -152,4 +159,115 @@ fn meet(one: &Clause, two: &Clause) -> Option<Clause> {
         local_ports: ports(one.local_ports, two.local_ports),
         remote_ports: ports(one.remote_ports, two.remote_ports),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::filter, *};
+
+    fn compiled(text: &str) -> Vec<Clause> {
+        let compiled = filter(text).clauses();
+        let (used, free) = compiled.clauses.split_at(compiled.count as usize);
+        assert!(free.iter().all(|clause| *clause == Clause::NONE));
+        used.to_vec()
+    }
+
+    fn states(text: &str) -> u16 {
+        match *compiled(text) {
+            [Clause { states, .. }] => states,
+            ref other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn local(low: u16, high: u16) -> Clause {
+        Clause { local_ports: [low, high], ..Clause::ANY }
+    }
+
+    fn remote(low: u16, high: u16) -> Clause {
+        Clause { remote_ports: [low, high], ..Clause::ANY }
+    }
+
+    #[test]
+    fn terms_of_the_kernel_are_exact() {
+        assert_eq!(states("state established"), 1 << 1);
+        assert_eq!(states("state syn-recv"), 1 << 3 | 1 << 12);
+        assert_eq!(states("exclude syn-recv"), 0x1ffe & !(1 << 3 | 1 << 12));
+        assert_eq!(compiled("sport = :22"), [local(22, 22)]);
+        assert_eq!(compiled("sport < :22"), [local(0, 21)]);
+        assert_eq!(compiled("dport >= :22"), [remote(22, 65535)]);
+        assert_eq!(compiled("dport != :22"), [remote(0, 21), remote(23, 65535)]);
+        assert_eq!(compiled("dport != :0"), [remote(1, 65535)]);
+        assert_eq!(compiled("dport != :65535"), [remote(0, 65534)]);
+        assert_eq!(compiled("netns = 5"), [Clause { netns: 5, ..Clause::ANY }]);
+        assert_eq!(
+            compiled("not (sport = :1 or dport > :9)"),
+            [
+                Clause { local_ports: [0, 0], remote_ports: [0, 9], ..Clause::ANY },
+                Clause { local_ports: [2, 65535], remote_ports: [0, 9], ..Clause::ANY }
+            ]
+        );
+    }
+
+    #[test]
+    fn the_example_of_the_manual() {
+        let text =
+            "state established and ( dport = :443 or dport = :http ) and not src 127.0.0.0/8";
+        let established = |port| Clause { states: 1 << 1, ..remote(port, port) };
+        assert_eq!(compiled(text), [established(443), established(80)]);
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_decide_is_everything_whichever_way_round() {
+        for text in ["pid = 1", "comm = a", "uid = 1", "cgroup = 1", "src 10.0.0.1", "netns != 1"] {
+            assert_eq!(compiled(text), [], "{text}");
+            assert_eq!(compiled(&format!("not ({text})")).len(), usize::from(text == "netns != 1"));
+            assert_eq!(compiled(&format!("dport = :1 and {text}")), [remote(1, 1)], "{text}");
+            assert_eq!(compiled(&format!("dport = :1 or {text}")), [], "{text}");
+            assert_eq!(compiled(&format!("not (dport != :1 or {text})")).len(), 1, "{text}");
+        }
+        assert_eq!(compiled("dst 10.0.0.0/8:443"), [remote(443, 443)]);
+        assert_eq!(compiled("dst != 10.0.0.0/8:443"), []);
+    }
+
+    #[test]
+    fn what_is_always_true_needs_no_clause_and_what_never_is_has_one() {
+        for text in ["", "state all", "sport >= :0", "dport = :1 or src *", "not dport < :0"] {
+            assert_eq!(filter(text).clauses(), KernelFilter::ANY, "{text}");
+        }
+        for text in ["exclude all", "sport < :0", "state big and state bucket", "not src *"] {
+            assert_eq!(compiled(text), [Clause::NONE], "{text}");
+        }
+        assert_eq!(compiled("netns = 1 and netns = 2"), [Clause::NONE]);
+    }
+
+    #[test]
+    fn drops_what_another_clause_covers() {
+        assert_eq!(compiled("dport = :5 or dport < :9 or dport = :5"), [remote(0, 8)]);
+        assert_eq!(compiled("dport < :9 and dport > :3 or dport < :0"), [remote(4, 8)]);
+        assert_eq!(compiled("(netns = 1 and dport = :5) or dport = :5"), [remote(5, 5)]);
+        assert_eq!(compiled("netns = 1 or netns = 2").len(), 2);
+    }
+
+    #[test]
+    fn covers_them_all_where_there_are_too_many() {
+        let ports = |range: std::ops::RangeInclusive<u16>| {
+            range.map(|port| format!("dport = :{port}")).collect::<Vec<_>>().join(" or ")
+        };
+        assert_eq!(compiled(&ports(1..=8)).len(), 8);
+        assert_eq!(compiled(&ports(1..=9)), [remote(1, 9)]);
+        assert_eq!(compiled(&ports(1..=100)), [remote(1, 100)]);
+        let part = format!("state established and sport = :7 and ({})", ports(3..=99));
+        let wanted = Clause { states: 1 << 1, local_ports: [7, 7], ..remote(3, 99) };
+        assert_eq!(compiled(&part), [wanted]);
+    }
+
+    /// 2 to the 300th clauses, were they all made.
+    #[test]
+    fn does_not_grow_exponentially() {
+        let text: Vec<_> =
+            (1..300).map(|n| format!("(sport = :{n} or dport > :{})", n * 2)).collect();
+        let compiled = filter(&text.join(" and ")).clauses();
+        assert!(compiled.admits(1, 2, 1, 1, 65535));
+        assert!(compiled.admits(1, 2, 1, 7, 700));
+    }
 }

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn knows_the_names_of_ss_and_of_the_kernel() {
-        let same = |name, states: &[TcpState]| {
+        let same = |name: &str, states: &[TcpState]| {
             assert_eq!(States::named(name), Some(States::of(states)), "{name}");
         };
         for (name, state) in SINGLE {

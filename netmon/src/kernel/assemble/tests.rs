@@ -65,7 +65,7 @@ fn wire(old: TcpState, new: TcpState, time: u64) -> wire::Transition {
         kind: wire::kind::TRANSITION,
         old_state: old as u8,
         new_state: new as u8,
-        family: AF_INET,
+        family: wire::AF_INET,
         flags: 0,
         errno: 0,
         interface: 0,

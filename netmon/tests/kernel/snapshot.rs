@@ -1,0 +1,337 @@
+//! `netmon snapshot` against `ss`, and its two sources against each other, on a scene that keeps still.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::{
+    netns::Netns,
+    scene::{SHARED, STATES, Scene},
+};
+
+fn netmon(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_netmon"))
+        .arg("snapshot")
+        .args(args)
+        .output()
+        .expect("netmon starts")
+}
+
+fn text(args: &[&str]) -> String {
+    let output = netmon(args);
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A container's first process may be one that root cannot look into.
+    let expected = said.lines().all(|line| line.contains("of the processes do not show"));
+    assert!(output.status.success() && expected, "{args:?}: {said}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The rows of `snapshot --json`, in no order.
+fn rows(args: &[&str]) -> Vec<Value> {
+    let mut all = vec!["--json"];
+    all.extend(args);
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    text(&all).lines().map(parse).collect()
+}
+
+/// A socket as both programs print it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    proto: String,
+    state: String,
+    queues: (u64, u64),
+    local: SocketAddr,
+    remote: SocketAddr,
+    uid: Option<u64>,
+    inode: Option<u64>,
+    cookie: Option<u64>,
+    timer: Option<String>,
+    pids: Vec<u64>,
+}
+
+fn of_netmon(row: &Value) -> Row {
+    let end = |side: &str| {
+        let address = row[format!("{side}_addr")].as_str().expect("an address");
+        let port = row[format!("{side}_port")].as_u64().unwrap_or(0);
+        SocketAddr::new(address.parse().expect("an address"), port.try_into().expect("a port"))
+    };
+    let word = |key: &str| row[key].as_str().expect("a word").to_owned();
+    let mut pids: Vec<u64> = row["owners"]
+        .as_array()
+        .expect("owners")
+        .iter()
+        .map(|owner| owner["pid"].as_u64().expect("a pid"))
+        .collect();
+    pids.sort_unstable();
+    Row {
+        proto: word("proto"),
+        state: word("state"),
+        queues: (row["recv_q"].as_u64().expect("bytes"), row["send_q"].as_u64().expect("bytes")),
+        local: end("local"),
+        remote: end("remote"),
+        // ss does not print root's.
+        uid: row["uid"].as_u64().filter(|uid| *uid != 0),
+        inode: row["inode"].as_u64(),
+        cookie: row["cookie"].as_u64(),
+        timer: row["timer"].as_str().map(str::to_owned),
+        pids,
+    }
+}
+
+/// A line of `ss -H -O -n -e -o -p`, its flags for the protocol before it.
+fn of_ss(proto: &str, line: &str) -> Row {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [state, recv_q, send_q, local, remote, rest @ ..] = words.as_slice() else {
+        panic!("ss: {line}")
+    };
+    let state = match *state {
+        "ESTAB" => "ESTABLISHED".to_owned(),
+        "UNCONN" => "CLOSE".to_owned(),
+        "FIN-WAIT-1" => "FIN_WAIT1".to_owned(),
+        "FIN-WAIT-2" => "FIN_WAIT2".to_owned(),
+        other => other.replace('-', "_"),
+    };
+    let end = |text: &str| {
+        let (address, port) = text.rsplit_once(':').expect("a port");
+        let address = address.split('%').next().expect("an address").trim_matches(['[', ']']);
+        let address: IpAddr = match address {
+            "*" => "::".parse().expect("an address"),
+            other => other.parse().unwrap_or_else(|e| panic!("{e}: {line}")),
+        };
+        // Of a raw socket's protocol ss may print the name.
+        let port = match port {
+            "*" => 0,
+            "icmp" => 1,
+            "ipv6-icmp" => 58,
+            number => number.parse().unwrap_or_else(|e| panic!("{e}: {line}")),
+        };
+        SocketAddr::new(address.to_canonical(), port)
+    };
+    let field = |name: &str| rest.iter().find_map(|word| word.strip_prefix(name));
+    let number = |name: &str| field(name).and_then(|text| text.parse().ok());
+    let rest_of_line = rest.join(" ");
+    let mut pids: Vec<u64> = rest_of_line
+        .split("pid=")
+        .skip(1)
+        .filter_map(|rest| rest.split(',').next()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    Row {
+        proto: proto.to_owned(),
+        state,
+        queues: (recv_q.parse().expect("a queue"), send_q.parse().expect("a queue")),
+        local: end(local),
+        remote: end(remote),
+        uid: number("uid:"),
+        inode: number("ino:").filter(|inode| *inode != 0),
+        cookie: field("sk:").and_then(|text| u64::from_str_radix(text, 16).ok()),
+        timer: field("timer:(").map(|timer| {
+            let kind = timer.split(',').next().expect("a kind");
+            if kind == "persist" { "probe".to_owned() } else { kind.to_owned() }
+        }),
+        pids,
+    }
+}
+
+/// What ss lists; its own netlink socket is of another family.
+fn ss(proto: &str, flags: &str) -> Vec<Row> {
+    let output = Command::new("ss").arg(flags).output().expect("ss (iproute2)");
+    assert!(output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut rows: Vec<Row> = text.lines().map(|line| of_ss(proto, line)).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// Of raw sockets ss prints neither inode nor cookie when it has them from /proc, as netmon does.
+fn as_raw(mut row: Row) -> Row {
+    (row.inode, row.cookie) = (None, None);
+    row
+}
+
+#[test]
+fn lists_what_ss_lists() {
+    Netns::new().run(|| {
+        let scene = Scene::play();
+        for (proto, flags, ss_flags) in [
+            ("tcp", "-tap", "-tanHOeop"),
+            ("udp", "-uap", "-uanHOeop"),
+            ("raw", "-wap", "-wanHOeop"),
+        ] {
+            let theirs = ss(proto, ss_flags);
+            assert!(theirs.len() > 1, "{theirs:?}");
+            for source in ["bpf", "proc"] {
+                let mut ours: Vec<Row> =
+                    rows(&[flags, "--source", source]).iter().map(of_netmon).collect();
+                ours.sort_unstable();
+                if proto == "raw" {
+                    let raw = |rows: &[Row]| rows.iter().cloned().map(as_raw).collect::<Vec<_>>();
+                    assert_eq!(raw(&ours), raw(&theirs), "{source}");
+                } else {
+                    assert_eq!(ours, theirs, "{proto} from {source}");
+                }
+            }
+        }
+        let states: BTreeSet<String> = ss("tcp", "-tanHOeop")
+            .into_iter()
+            .chain(ss("udp", "-uanHOeop"))
+            .map(|row| row.state)
+            .collect();
+        assert_eq!(states, STATES.map(str::to_owned).into(), "the scene is not what it should be");
+        drop(scene);
+    });
+}
+
+/// Everything but what changes from one moment to the next.
+fn still(mut row: Value) -> Value {
+    let object = row.as_object_mut().expect("an object");
+    for key in ["time", "timer_ms"] {
+        object.remove(key);
+    }
+    row
+}
+
+#[test]
+fn both_sources_say_the_same() {
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        for flags in ["-tapi", "-uap", "-wap", "-xap"] {
+            let mut bpf = rows(&[flags, "--source", "bpf"]);
+            let mut proc = rows(&[flags, "--source", "proc"]);
+            assert!(bpf.len() > 1, "{flags}: {bpf:?}");
+            for (one, other) in [(&bpf, &proc), (&proc, &bpf)] {
+                for row in one {
+                    assert!(
+                        other
+                            .iter()
+                            .any(|candidate| still(candidate.clone()) == still(row.clone())),
+                        "{flags}: {row} is not in {other:#?}"
+                    );
+                }
+            }
+            let by_cookie = |row: &Value| row["cookie"].as_u64();
+            bpf.sort_by_key(by_cookie);
+            proc.sort_by_key(by_cookie);
+            for (bpf, proc) in bpf.iter().zip(&proc) {
+                let apart =
+                    bpf["timer_ms"].as_i64().unwrap_or(0) - proc["timer_ms"].as_i64().unwrap_or(0);
+                // They were asked one after the other.
+                assert!(apart.abs() < 5_000, "{bpf} {proc}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_shared_socket_has_every_owner() {
+    Netns::new().run(|| {
+        let scene = Scene::play();
+        for source in ["bpf", "proc"] {
+            let filter = format!("dport = {SHARED}");
+            let found = rows(&["-tp", "--source", source, &filter]);
+            let [row] = found.as_slice() else { panic!("{found:?}") };
+            let owners: BTreeSet<(u64, &str)> = row["owners"]
+                .as_array()
+                .expect("owners")
+                .iter()
+                .map(|owner| {
+                    (owner["pid"].as_u64().expect("pid"), owner["comm"].as_str().expect("comm"))
+                })
+                .collect();
+            let pids: BTreeSet<u64> = owners.iter().map(|(pid, _)| *pid).collect();
+            assert_eq!(pids, [u64::from(std::process::id()), u64::from(scene.heir.id())].into());
+            assert!(owners.contains(&(u64::from(scene.heir.id()), "sleep")), "{owners:?}");
+            assert_eq!(row["timer"], "keepalive");
+            let ms = row["timer_ms"].as_u64().expect("ms");
+            assert!((3_500_000..=3_600_000).contains(&ms), "{row}");
+            let by_pid = rows(&["-t", "--source", source, &format!("pid = {}", scene.heir.id())]);
+            assert_eq!(by_pid.len(), 1, "{by_pid:?}");
+            assert!(
+                rows(&["-t", "--source", source, "comm = sleep and not dport = 7001"]).is_empty()
+            );
+        }
+    });
+}
+
+#[test]
+fn every_namespace_at_once() {
+    let (one, two) = (Netns::new(), Netns::new());
+    let first = one.run(Scene::play);
+    let second = two.run(Scene::play);
+    for source in ["bpf", "proc"] {
+        let everywhere = rows(&["-tuap", "--netns", "all", "--source", source]);
+        for netns in [&one, &two] {
+            let here: BTreeSet<u64> = everywhere
+                .iter()
+                .filter(|row| row["netns"] == netns.inum)
+                .map(|row| row["cookie"].as_u64().expect("a cookie"))
+                .collect();
+            let by_name = rows(&["-tuap", "--netns", netns.name(), "--source", source]);
+            assert!(by_name.iter().all(|row| row["netns"] == netns.inum), "{by_name:?}");
+            assert_eq!(
+                here,
+                by_name.iter().map(|row| row["cookie"].as_u64().expect("a cookie")).collect()
+            );
+            assert!(here.len() > 20, "{here:?}");
+            let filtered =
+                rows(&["-tuap", "--netns", "all", "--source", source, "netns", netns.name()]);
+            assert_eq!(filtered.len(), by_name.len());
+        }
+        // A process stands for its namespace.
+        let mut sleeper = two.run(|| Command::new("sleep").arg("60").spawn().expect("sleep"));
+        let by_pid = rows(&["-ta", "--netns", &sleeper.id().to_string(), "--source", source]);
+        assert!(!by_pid.is_empty() && by_pid.iter().all(|row| row["netns"] == two.inum));
+        let _ = sleeper.kill();
+        let _ = sleeper.wait();
+    }
+    drop((first, second));
+}
+
+#[test]
+fn the_kernel_filters_as_user_space_does() {
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let all = rows(&["-tua"]);
+        for filter in [
+            "sport = 8001",
+            "dport >= 7010 and dport < 7014",
+            "not dport = 7000",
+            "state time-wait or state fin-wait-2",
+            "exclude connected",
+            "( sport 8003 or dport 8003 ) and state established",
+            "state listening and sport != :8001",
+            "dst 127.0.0.0/8 and not src [::1]",
+            "src 10.9.0.1:8000",
+            "sport < 1 and sport > 1",
+        ] {
+            // /proc is not filtered by a kernel program.
+            let mut bpf: Vec<_> =
+                rows(&["-tua", "--source", "bpf", filter]).into_iter().map(still).collect();
+            let mut proc: Vec<_> =
+                rows(&["-tua", "--source", "proc", filter]).into_iter().map(still).collect();
+            let key = |row: &Value| row["cookie"].as_u64();
+            bpf.sort_by_key(key);
+            proc.sort_by_key(key);
+            assert_eq!(bpf, proc, "{filter}");
+            assert!(bpf.len() < all.len(), "{filter} has all");
+            assert!(filter.contains("< 1") || !bpf.is_empty(), "{filter} has none");
+        }
+        for (flags, family) in [("-ta4", false), ("-ta6", true)] {
+            let some = text(&[flags, "-nH"]);
+            assert!(!some.is_empty());
+            assert!(some.lines().all(|line| line.starts_with("tcp6") == family), "{some}");
+        }
+        for (flags, listening) in [("-tl", true), ("-t", false)] {
+            let some = rows(&[flags]);
+            assert!(!some.is_empty());
+            assert!(some.iter().all(|row| (row["state"] == "LISTEN") == listening), "{some:?}");
+        }
+        assert!(rows(&["-ul"]).iter().all(|row| row["state"] == "CLOSE"));
+        assert!(rows(&["-u"]).iter().all(|row| row["state"] == "ESTABLISHED"));
+        assert_eq!(rows(&["-u"]).len() + rows(&["-ul"]).len(), rows(&["-ua"]).len());
+    });
+}

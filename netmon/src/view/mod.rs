@@ -3,6 +3,7 @@
 //! Views consume changes of the table and know nothing of where events come from. They must never
 //! import `kernel`.
 
+mod cells;
 pub mod json;
 pub mod json_rows;
 pub mod lines;

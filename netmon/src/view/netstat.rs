@@ -6,17 +6,19 @@
 use std::{
     io::{self, Write},
     mem,
-    net::{IpAddr, SocketAddr},
 };
 
 use super::{
-    output::{Output, put_address},
+    cells::{
+        columns_of, digits, end_line, put_endpoint, put_escaped, put_identity, put_info, put_left,
+        put_number, put_owners, put_right, put_timer,
+    },
+    output::Output,
     rows::{Names, Rows},
 };
 use crate::core::{
-    escape::Escaped,
-    owners::{Owners, Process},
-    socket::{Protocol, Socket, TcpInfo, Timer, UnixSocket},
+    owners::Owners,
+    socket::{Protocol, Socket, UnixSocket},
     tcp::TcpState,
 };
 
@@ -62,6 +64,7 @@ impl Scope {
 /// Rows that are held until the width of the columns is known.
 const HEAD: usize = 1_000;
 /// As wide as netstat's, at least.
+const QUEUE: usize = 6;
 const ADDRESS: usize = 23;
 const PROGRAM: usize = 19;
 /// A host name or address is not cut below this, so that it says something.
@@ -83,6 +86,8 @@ pub struct Netstat<W> {
 
 #[derive(Clone, Copy, Debug)]
 struct Widths {
+    recv_q: usize,
+    send_q: usize,
     local: usize,
     remote: usize,
     program: usize,
@@ -113,7 +118,13 @@ impl<W: Write> Netstat<W> {
     /// Settles the widths and writes what was held for them.
     fn begin(&mut self, owners: &Owners) -> io::Result<()> {
         let head = mem::take(&mut self.head);
-        let mut widths = Widths { local: ADDRESS, remote: ADDRESS, program: PROGRAM };
+        let mut widths = Widths {
+            recv_q: QUEUE,
+            send_q: QUEUE,
+            local: ADDRESS,
+            remote: ADDRESS,
+            program: PROGRAM,
+        };
         let mut scratch = Vec::new();
         let mut width = |put: &mut dyn FnMut(&mut Vec<u8>)| {
             scratch.clear();
@@ -123,6 +134,8 @@ impl<W: Write> Netstat<W> {
         for socket in &head {
             let (local, remote) = (socket.tuple.local, socket.tuple.remote);
             let names = &mut self.names;
+            widths.recv_q = widths.recv_q.max(digits(Some(socket.recv_q)));
+            widths.send_q = widths.send_q.max(digits(socket.send_q));
             widths.local = widths.local.max(width(&mut |out| {
                 put_endpoint(out, names, socket.protocol, local, usize::MAX);
             }));
@@ -151,13 +164,15 @@ impl<W: Write> Netstat<W> {
         let _ = writeln!(out, "Active Internet connections ({})", self.scope.words());
         let _ = write!(
             out,
-            "{:<5} {:>6} {:>6} {:<local$} {:<remote$} {:<11}",
+            "{:<5} {:>recv_q$} {:>send_q$} {:<local$} {:<remote$} {:<11}",
             "Proto",
             "Recv-Q",
             "Send-Q",
             "Local Address",
             "Foreign Address",
             "State",
+            recv_q = widths.recv_q,
+            send_q = widths.send_q,
             local = widths.local,
             remote = widths.remote,
         );
@@ -185,16 +200,18 @@ impl<W: Write> Netstat<W> {
             out.extend_from_slice(socket.protocol.name().as_bytes());
             out.extend_from_slice(six.as_bytes());
         });
-        put_right(out, 6, Some(socket.recv_q));
-        put_right(out, 6, socket.send_q);
+        put_right(out, widths.recv_q, Some(socket.recv_q));
+        put_right(out, widths.send_q, socket.send_q);
         out.push(b' ');
         let Socket { protocol, tuple, .. } = *socket;
+        // Only a terminal has a width that must not be passed.
+        let limit = |width| if self.terminal.is_some() { width } else { usize::MAX };
         put_left(out, widths.local, |out| {
-            put_endpoint(out, names, protocol, tuple.local, widths.local);
+            put_endpoint(out, names, protocol, tuple.local, limit(widths.local));
         });
         out.push(b' ');
         put_left(out, widths.remote, |out| {
-            put_endpoint(out, names, protocol, tuple.remote, widths.remote);
+            put_endpoint(out, names, protocol, tuple.remote, limit(widths.remote));
         });
         out.push(b' ');
         put_left(out, 11, |out| {
@@ -270,7 +287,7 @@ impl<W: Write> Rows for Netstat<W> {
         let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
         let _ = write!(
             out,
-            "unix  {:<6} {flags:<11} {:<10} {:<13}",
+            "unix  {:<6} {flags:<11} {:<10} {:<13} ",
             socket.references,
             socket.kind_name(),
             socket.state_name()
@@ -304,7 +321,7 @@ impl Widths {
     fn fit(&mut self, terminal: usize, columns: Columns) {
         let Columns { owners, extended, timers, netns, .. } = columns;
         let others = [
-            (true, 5 + 1 + 6 + 1 + 6 + 1 + 1 + 1 + 11),
+            (true, 5 + 1 + self.recv_q + 1 + self.send_q + 1 + 1 + 1 + 11),
             (extended, 22),
             (owners, 1 + self.program),
             (netns, 13),
@@ -318,147 +335,4 @@ impl Widths {
             self.remote = self.remote.min(room - self.local);
         }
     }
-}
-
-/// Writes what `put` puts, and spaces up to `width`.
-#[inline]
-fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    put(out);
-    let used = columns_of(&out[start..]);
-    out.resize(out.len() + width.saturating_sub(used), b' ');
-}
-
-/// A space and a number, to the right.
-#[inline]
-fn put_right(out: &mut Vec<u8>, width: usize, number: Option<u32>) {
-    let mut digits = itoa::Buffer::new();
-    let text = number.map_or("-", |number| digits.format(number));
-    out.resize(out.len() + 1 + width.saturating_sub(text.len()), b' ');
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn put_number(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let _ = write!(out, "{}", Escaped(text));
-}
-
-/// How many columns the text takes; names from outside were escaped, and wide scripts are rare in them.
-fn columns_of(text: &[u8]) -> usize {
-    if text.is_ascii() { text.len() } else { String::from_utf8_lossy(text).chars().count() }
-}
-
-/// An address and its port, the address cut where both do not fit `width`.
-fn put_endpoint(
-    out: &mut Vec<u8>,
-    names: &mut Names,
-    protocol: Protocol,
-    end: SocketAddr,
-    width: usize,
-) {
-    let start = out.len();
-    match names.hosts.name(end.ip()) {
-        Some(host) => put_escaped(out, host.as_bytes()),
-        None => match end.ip() {
-            address @ IpAddr::V4(_) => put_address(out, address),
-            address @ IpAddr::V6(_) => {
-                out.push(b'[');
-                put_address(out, address);
-                out.push(b']');
-            }
-        },
-    }
-    let host = out.len();
-    out.push(b':');
-    match (end.port(), names.services.name(protocol, end.port())) {
-        (0, _) => out.push(b'*'),
-        (_, Some(name)) => put_escaped(out, name.as_bytes()),
-        (port, None) => put_number(out, u64::from(port)),
-    }
-    if width == usize::MAX || columns_of(&out[start..]) <= width {
-        return;
-    }
-    let port = out.split_off(host);
-    let text = String::from_utf8_lossy(&out[start..]).into_owned();
-    out.truncate(start);
-    let room = width.saturating_sub(columns_of(&port) + 1);
-    out.extend(text.chars().take(room).collect::<String>().bytes());
-    out.extend_from_slice("…".as_bytes());
-    out.extend_from_slice(&port);
-}
-
-fn put_owners(out: &mut Vec<u8>, owners: &[&Process]) {
-    if owners.is_empty() {
-        out.push(b'-');
-    }
-    for (i, process) in owners.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        put_number(out, u64::from(process.pid));
-        out.push(b'/');
-        put_escaped(out, &process.comm);
-    }
-}
-
-/// As netstat: what for, seconds left, retransmissions, probes.
-fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
-    let (name, left) = match socket.timer {
-        Some(Timer { kind, left }) => (kind.name(), left.as_secs_f64()),
-        None => ("off", 0.0),
-    };
-    let _ = write!(out, "{name} ({left:.2}/{}/{})", socket.retransmits, socket.probes);
-}
-
-/// As `ss -e`: what identifies it.
-fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut Names) {
-    if let Some(cookie) = socket.cookie {
-        let _ = write!(out, " sk:{cookie:x}");
-    }
-    let _ = write!(out, " netns:{}", socket.tuple.netns);
-    if let Some(cgroup) = socket.cgroup {
-        out.extend_from_slice(b" cgroup:");
-        match names.cgroups.name(cgroup.get()) {
-            Some(path) => put_escaped(out, path.as_bytes()),
-            None => put_number(out, cgroup.get()),
-        }
-    }
-}
-
-/// As `ss -i`: a line of its own.
-fn put_info(out: &mut Vec<u8>, info: &TcpInfo) {
-    let ms = |us: u32| f64::from(us) / 1_000.0;
-    out.push(b'\t');
-    if let Some(rtt) = info.rtt_us {
-        let _ = write!(out, " rtt:{:.3}/{:.3}", ms(rtt), ms(info.rttvar_us));
-    }
-    let _ = write!(out, " rto:{} mss:{} cwnd:{}", ms(info.rto_us), info.mss, info.cwnd);
-    if let Some(ssthresh) = info.ssthresh {
-        let _ = write!(out, " ssthresh:{ssthresh}");
-    }
-    let _ = write!(
-        out,
-        " bytes_sent:{} bytes_retrans:{} bytes_acked:{} bytes_received:{} unacked:{} retrans:{}/{}",
-        info.bytes_sent,
-        info.bytes_retrans,
-        info.bytes_acked,
-        info.bytes_received,
-        info.unacked,
-        info.retrans_out,
-        info.retransmits
-    );
-    if let Some(rate) = info.delivery_rate {
-        let _ = write!(out, " delivery_rate:{}bps", rate.saturating_mul(8));
-    }
-    out.push(b'\n');
-}
-
-fn end_line(out: &mut Vec<u8>) {
-    while out.last() == Some(&b' ') {
-        out.pop();
-    }
-    out.push(b'\n');
 }

@@ -1,0 +1,245 @@
+//! `netmon snapshot` for everybody, and what it says when it cannot.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Instant,
+};
+
+use crate::{netns::Netns, scene::Scene};
+
+/// The user that owns nothing.
+const NOBODY: u32 = 65_534;
+
+/// A copy of the program where everybody may run it; gone when dropped.
+struct Public(PathBuf);
+
+impl Public {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
+        fs::copy(env!("CARGO_BIN_EXE_netmon"), &path).expect("copied");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permitted");
+        Self(path)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        as_nobody(Command::new(&self.0).arg("snapshot").args(args))
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn as_nobody(command: &mut Command) -> Output {
+    command.uid(NOBODY).gid(NOBODY).output().expect("it starts")
+}
+
+fn netmon(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_netmon")).arg("snapshot").args(args).output().expect("netmon")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// State, queues and both ends, as words.
+fn words(state: &str, rest: &[&str]) -> String {
+    let state = match state {
+        "ESTAB" => "ESTABLISHED",
+        "FIN-WAIT-1" => "FIN_WAIT1",
+        "FIN-WAIT-2" => "FIN_WAIT2",
+        other => other,
+    };
+    // ss writes `*` for an IPv6 socket that takes IPv4 too, and keeps the form of mapped addresses.
+    let rest = rest.join(" ").replace('*', "[::]").replace("[::ffff:127.0.0.1]", "127.0.0.1");
+    format!("{} {rest}", state.replace('-', "_"))
+}
+
+#[test]
+fn equals_ss_run_without_privileges() {
+    let public = Public::new("nobody");
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let ours = public.run(&["-tanH"]);
+        assert!(ours.status.success() && ours.stderr.is_empty(), "{}", stderr(&ours));
+        let ours: BTreeSet<String> = stdout(&ours)
+            .lines()
+            .map(|line| {
+                let columns: Vec<&str> = line.split_whitespace().collect();
+                words(columns[5], &columns[1..5]).replace('*', "[::]")
+            })
+            .collect();
+        let theirs = as_nobody(Command::new("ss").arg("-tanHO"));
+        let theirs: BTreeSet<String> = stdout(&theirs)
+            .lines()
+            .map(|line| {
+                let columns: Vec<&str> = line.split_whitespace().collect();
+                words(columns[0], &columns[1..5])
+            })
+            .collect();
+        assert!(theirs.len() > 15, "{theirs:#?}");
+        assert_eq!(ours, theirs);
+    });
+}
+
+#[test]
+fn owners_of_others_are_not_shown_and_that_is_said() {
+    let public = Public::new("owners");
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let output = public.run(&["-tanpH"]);
+        assert!(output.status.success());
+        let said = stderr(&output);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("of the processes do not show what they hold"), "{said}");
+        assert!(stdout(&output).lines().all(|line| line.ends_with(" -")), "{}", stdout(&output));
+        let output = public.run(&["-tan", "--source", "bpf"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("CAP_BPF"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("sudo netmon"), "{}", stderr(&output));
+    });
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    for (args, code, word) in [
+        (&["--netns", "no-such-netns"][..], 1, "`ip netns` lists names"),
+        (&["--netns", "../../etc/passwd"], 1, "no name of a namespace"),
+        (&["--netns", "4194305"], 1, "there is no process 4194305"),
+        (&["state", "sideways"], 2, "unknown state 'sideways'"),
+        (&["dport", "=", ":nowhere"], 2, "nowhere"),
+        (&["(", "pid", "=", "1"], 2, "^"),
+        (&["uid = \u{1b}[31mred"], 2, "\\u{1b}[31mred"),
+        (&["netns", "=", "nope"], 2, "nope"),
+        (&["--sort", "colour"], 2, "possible values"),
+        (&["-c", "0"], 2, "0"),
+        (&["-46"], 2, "cannot be used with"),
+    ] {
+        let output = netmon(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(word), "{args:?}: {}", stderr(&output));
+        assert!(stdout(&output).is_empty(), "{args:?}: {}", stdout(&output));
+        assert!(!stderr(&output).contains('\u{1b}'), "{args:?}");
+    }
+}
+
+#[test]
+fn without_iterators_it_reads_proc_and_says_so() {
+    let object = std::env::temp_dir().join(format!("netmon-no-object-{}", std::process::id()));
+    fs::write(&object, b"no object").expect("written");
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+        command.args(["snapshot", "-tanH"]).env("NETMON_EBPF_OBJECT", &object);
+        let output = command.output().expect("netmon");
+        assert!(output.status.success());
+        assert!(stderr(&output).contains("reading /proc instead"), "{}", stderr(&output));
+        assert!(stdout(&output).lines().count() > 15, "{}", stdout(&output));
+        let output = command.args(["--source", "bpf"]).output().expect("netmon");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stdout(&output).is_empty());
+    });
+    fs::remove_file(&object).expect("removed");
+}
+
+#[test]
+fn processes_that_vanish_do_no_harm() {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().expect("true").success());
+            }
+        });
+        for _ in 0..20 {
+            for source in ["bpf", "proc"] {
+                let output = netmon(&["-tuap", "--netns", "all", "--source", source]);
+                assert!(output.status.success(), "{}", stderr(&output));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn again_and_again_until_nobody_reads() {
+    Netns::new().run(|| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_netmon"))
+            .args(["snapshot", "-ta", "-c", "1"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("netmon");
+        let lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+        let headings = lines.map_while(Result::ok).filter(|line| line.starts_with("Active"));
+        assert_eq!(headings.take(3).count(), 3);
+        // The pipe is closed by now.
+        assert!(child.wait().expect("ended").success());
+    });
+}
+
+#[test]
+fn a_silent_resolver_does_not_hold_the_listing_up() {
+    let configuration = std::env::temp_dir().join(format!("netmon-resolv-{}", std::process::id()));
+    // The scene's peer answers nothing; the resolver would wait ten seconds for each address.
+    fs::write(&configuration, "nameserver 10.9.0.2\noptions timeout:5 attempts:2\n")
+        .expect("written");
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let script = format!(
+            "mount --bind {} /etc/resolv.conf && exec {} snapshot -tarH",
+            configuration.display(),
+            env!("CARGO_BIN_EXE_netmon")
+        );
+        let begun = Instant::now();
+        let output = Command::new("unshare").args(["-m", "sh", "-ec", &script]).output();
+        let output = output.expect("unshare (util-linux)");
+        let took = begun.elapsed();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("10.9.0.2:7011"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("localhost:8001"), "{}", stdout(&output));
+        assert!((2..9).contains(&took.as_secs()), "it took {took:?}");
+    });
+    fs::remove_file(&configuration).expect("removed");
+}
+
+#[test]
+fn names_of_hosts_and_an_order() {
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        // No resolver can be reached from here: /etc/hosts is all there is.
+        let output = netmon(&["-tarH"]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+        assert!(stdout(&output).contains("localhost:8001"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("10.9.0.2:7011"), "{}", stdout(&output));
+        let column = |args: &[&str], index: usize| -> Vec<String> {
+            let text = stdout(&netmon(args));
+            let cell = |line: &str| line.split_whitespace().nth(index).map(str::to_owned);
+            text.lines().filter_map(cell).collect()
+        };
+        let numbers = |cells: Vec<String>| -> Vec<u64> {
+            cells.iter().map(|cell| cell.parse().expect("a number")).collect()
+        };
+        let recv_q = numbers(column(&["-tanH", "--sort", "recvq"], 1));
+        assert!(recv_q.is_sorted_by(|a, b| a >= b) && recv_q[0] > 0, "{recv_q:?}");
+        let send_q = numbers(column(&["-tanH", "--sort", "sendq"], 2));
+        assert!(send_q.is_sorted_by(|a, b| a >= b) && send_q[0] > 0, "{send_q:?}");
+        let states = column(&["-tanH", "--sort", "state"], 5);
+        let runs = states.chunk_by(|a, b| a == b).count();
+        assert_eq!(runs, states.iter().collect::<BTreeSet<_>>().len(), "{states:?}");
+        let counts = stdout(&netmon(&["-ta", "--summary"]));
+        assert!(counts.contains(&format!("Total: {}", states.len())), "{counts}");
+    });
+}

@@ -28,6 +28,16 @@ struct Cli {
     command: Command,
 }
 
+/// What `--help` says of filters; docs/filter.md says all.
+const FILTER_HELP: &str = "\
+FILTER, as for ss:
+  state NAME | exclude NAME     established, listening, time-wait, connected, ...
+  sport OP PORT, dport OP PORT  = != < > <= >=; :443, 443, https
+  src ADDRESS, dst ADDRESS      10.0.0.0/8, 10.0.0.1:443, [::1]:80, *:80
+  pid, comm, uid, netns, cgroup = or !=, then a number or a name
+  and, or, not, ( )             side by side means and
+Quote it against the shell: netmon snapshot 'state established and ( dport = :443 )'";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Watch(watch::Watch),

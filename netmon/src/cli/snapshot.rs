@@ -33,6 +33,7 @@ use crate::{
 /// Without any of -t -u -w -x -l -a it is `netmon snapshot -tuap`: TCP and UDP, connected and
 /// listening, with the processes that hold them.
 #[derive(Debug, Args)]
+#[command(after_help = super::FILTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
 pub(super) struct Snapshot {
     /// TCP
@@ -129,11 +130,11 @@ enum Source {
 impl Snapshot {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
-        let (namespaces, refused) = self.namespaces()?;
+        let (namespaces, refused) = self.namespaces(&filter)?;
         if refused > 0 {
             warn(&format!(
-                "{refused} of the processes do not show their network namespace, which may be missing \
-                 here: it takes root, with CAP_SYS_PTRACE"
+                "{refused} processes or names do not let this one into their network namespace, which \
+                 may be missing here: it takes root, with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
             ));
         }
         let mut dump = self.open(&filter)?;
@@ -196,8 +197,10 @@ impl Snapshot {
         }
     }
 
-    fn namespaces(&self) -> anyhow::Result<(Vec<Namespace>, usize)> {
+    fn namespaces(&self, filter: &Filter) -> anyhow::Result<(Vec<Namespace>, usize)> {
         Ok(match self.netns.as_deref() {
+            // Whoever asks for a namespace means to see it.
+            None if filter.needs_namespaces() => Namespace::all()?,
             None => (vec![Namespace::current()?], 0),
             Some("all") => Namespace::all()?,
             Some(name) => (vec![Namespace::named(name)?], 0),
@@ -238,7 +241,9 @@ impl Snapshot {
         let owners = if dump.wants_owners() { self.owners(dump)? } else { Owners::default() };
         let collects = self.sort.is_some() || self.resolve;
         let mut collected = Vec::new();
-        let mut rows = if collects { None } else { Some(self.rows(&time, Lookup::default())) };
+        let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");
+        let mut rows =
+            if collects { None } else { Some(self.rows(&time, several, Lookup::default())) };
         let mut malformed = 0;
         for namespace in namespaces {
             malformed += dump.sockets(namespace, |socket| {
@@ -260,10 +265,8 @@ impl Snapshot {
         let mut rows = rows.unwrap_or_else(|| {
             let addresses =
                 collected.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
-            self.rows(
-                &time,
-                if self.resolve { hosts::resolve(addresses) } else { Lookup::default() },
-            )
+            let hosts = if self.resolve { hosts::resolve(addresses) } else { Lookup::default() };
+            self.rows(&time, several, hosts)
         });
         for socket in &collected {
             rows.socket(socket, &owners)?;
@@ -312,7 +315,7 @@ impl Snapshot {
         }
     }
 
-    fn rows(&self, time: &jiff::Timestamp, hosts: Lookup<IpAddr>) -> Box<dyn Rows> {
+    fn rows(&self, time: &jiff::Timestamp, several: bool, hosts: Lookup<IpAddr>) -> Box<dyn Rows> {
         let out = Stdout::lock();
         if self.summary {
             return Box::new(Summary::new(out, self.json, self.shows_owners()));
@@ -333,7 +336,7 @@ impl Snapshot {
             extended: self.extend,
             timers: self.timers,
             info: self.info,
-            netns: self.netns.as_deref() == Some("all"),
+            netns: several,
         };
         let terminal = if self.wide { None } else { terminal_width() };
         Box::new(Netstat::new(out, columns, self.scope(), names, terminal))

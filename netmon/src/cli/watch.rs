@@ -38,6 +38,7 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 
 /// Show TCP connections changing state, live, one line each
 #[derive(Debug, Args)]
+#[command(after_help = super::FILTER_HELP)]
 pub(super) struct Watch {
     /// Write JSON Lines
     #[arg(long)]

@@ -87,8 +87,8 @@ impl Namespace {
         })
     }
 
-    /// Every one that has a process or a name, each once, this process' first; and how many of the
-    /// processes did not show theirs.
+    /// Every one that has a process or a name and can be entered, each once, this process' first; and
+    /// how many names or processes did not lead into theirs.
     ///
     /// # Errors
     /// Where `/proc` cannot be read.
@@ -100,10 +100,12 @@ impl Namespace {
         for path in paths()? {
             match fs::metadata(&path) {
                 Ok(found) if !seen.insert(inum_of(&found)) => {}
-                Ok(_) => match Self::open(&path) {
-                    Ok(namespace) => all.push(namespace),
-                    Err(_) => refused += 1,
-                },
+                Ok(_) => {
+                    match Self::open(&path).and_then(|found| found.run(|| Ok(())).map(|()| found)) {
+                        Ok(namespace) => all.push(namespace),
+                        Err(_) => refused += 1,
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused += 1,
                 // It has ended.
                 Err(_) => {}
@@ -122,12 +124,21 @@ impl Namespace {
         thread::scope(|scope| {
             scope
                 .spawn(move || {
-                    move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))?;
+                    move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
+                        .map_err(|error| self.refused(error.into()))?;
                     work()
                 })
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
         })
+    }
+
+    fn refused(&self, error: io::Error) -> io::Error {
+        let text = format!(
+            "entering network namespace {}: {error}; it takes CAP_SYS_ADMIN: use sudo",
+            self.inum
+        );
+        io::Error::new(error.kind(), text)
     }
 
     fn open(path: &Path) -> io::Result<Self> {

@@ -106,6 +106,13 @@ fn owners_of_others_are_not_shown_and_that_is_said() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains("of the processes do not show what they hold"), "{said}");
         assert!(stdout(&output).lines().all(|line| line.ends_with(" -")), "{}", stdout(&output));
+        let other = Netns::new();
+        let output = public.run(&["-tan", "--netns", other.name()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("CAP_SYS_ADMIN"), "{}", stderr(&output));
+        let output = public.run(&["-tan", "--netns", "all"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains("may be missing here"), "{}", stderr(&output));
         let output = public.run(&["-tan", "--source", "bpf"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("CAP_BPF"), "{}", stderr(&output));

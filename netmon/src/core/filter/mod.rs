@@ -83,6 +83,12 @@ impl Filter {
         self.0.has(|term| matches!(term, Term::Cgroup(_)))
     }
 
+    /// Whether it tells network namespaces apart.
+    #[must_use]
+    pub fn needs_namespaces(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Netns(_)))
+    }
+
     /// What the kernel program can decide of it: admits whatever matches, and maybe more.
     #[must_use]
     pub fn clauses(&self) -> KernelFilter {

@@ -34,7 +34,7 @@ impl Services {
         );
         let mut out = Vec::new();
         // Writing to a vector does not fail.
-        let _ = writeln!(out, "{:<16} {:<10} {}", "Service", "Port/Proto", "Also known as");
+        let _ = writeln!(out, "{:<16} {:<10} Also known as", "Service", "Port/Proto");
         for service in found {
             let name = Escaped(service.name.as_bytes()).to_string();
             let port = format!("{}/{}", service.port, Escaped(service.protocol.as_bytes()));

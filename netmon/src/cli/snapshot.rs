@@ -99,7 +99,7 @@ pub(super) struct Snapshot {
     /// Another network namespace: its name, the id of a process in it, or all of them
     #[arg(long, value_name = "all|NAME|PID")]
     netns: Option<String>,
-    /// Where to look; without this, bpf when permitted, else proc
+    /// Where to look; without this, what is faster here and permitted
     #[arg(long, value_enum)]
     source: Option<Source>,
     /// Which sockets, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
@@ -219,6 +219,10 @@ impl Snapshot {
         match self.source {
             Some(Source::Bpf) => Ok(Dump::through_iterators(want)?),
             Some(Source::Proc) => Ok(Dump::through_proc(want)),
+            // One namespace, that is: each more has sockets that this does not count.
+            None if self.netns.is_none() && kernel::has_few_sockets() => {
+                Ok(Dump::through_proc_first(want))
+            }
             None => match Dump::through_iterators(want.clone()) {
                 Ok(dump) => Ok(dump),
                 // That is the way of things without root; anything else should be known.
@@ -281,7 +285,9 @@ impl Snapshot {
         }
         rows.finish(&owners)?;
         if malformed > 0 {
-            warn(&format!("{malformed} lines of /proc/net were not understood: -v shows them"));
+            warn(&format!(
+                "{malformed} sockets were not understood and are not shown here: -v shows them"
+            ));
         }
         Ok(())
     }

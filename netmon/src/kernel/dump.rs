@@ -1,6 +1,6 @@
 //! What sockets there are, from one of two sources: BPF iterators, or `/proc`.
 
-use std::io;
+use std::{fs, io};
 
 use netmon_common::{KernelFilter, Wanted};
 
@@ -36,6 +36,23 @@ pub struct Dump {
     want: Want,
     /// Without them, `/proc` is read.
     iterators: Option<Iterators>,
+    /// Whether to turn to iterators where `/proc` does not show all.
+    may_turn: bool,
+}
+
+/// Below this, reading `/proc` (some 4 µs for each open file) is done before iterators are loaded (some
+/// 60 ms, most of it for the kernel's types).
+const FEW: u64 = 10_000;
+
+/// Whether the host has so few sockets that loading iterators would take longer than it saves.
+#[must_use]
+pub fn has_few_sockets() -> bool {
+    // Open files, of the whole host: of all but the sockets in TIME_WAIT, which have none.
+    let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
+    let files = files.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+    let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let waiting = sockets.split("tw ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+    files.zip(waiting).is_some_and(|(files, waiting): (u64, u64)| files + waiting < FEW)
 }
 
 impl Dump {
@@ -44,23 +61,20 @@ impl Dump {
     /// # Errors
     /// [`LoadError`], which says what to do.
     pub fn through_iterators(want: Want) -> Result<Self, LoadError> {
-        let walks: Vec<_> = [
-            (Walk::Tcp, want.protocols.contains(&Protocol::Tcp)),
-            (Walk::Udp, want.protocols.contains(&Protocol::Udp)),
-            (Walk::Files, want.owners),
-        ]
-        .into_iter()
-        .filter_map(|(walk, wanted)| wanted.then_some(walk))
-        .collect();
-        let wanted = Wanted { info: u32::from(want.info), cgroup: u32::from(want.identity) };
-        let iterators = Some(Iterators::load(wanted, want.filter, &walks)?);
-        Ok(Self { want, iterators })
+        let iterators = Some(load(&want)?);
+        Ok(Self { want, iterators, may_turn: false })
+    }
+
+    /// Reads `/proc`, and turns to iterators, if they can be had, where it does not show all owners.
+    #[must_use]
+    pub fn through_proc_first(want: Want) -> Self {
+        Self { want, iterators: None, may_turn: true }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
     pub fn through_proc(want: Want) -> Self {
-        Self { want, iterators: None }
+        Self { want, iterators: None, may_turn: false }
     }
 
     /// Whether owners are to be looked for.
@@ -74,10 +88,21 @@ impl Dump {
     /// # Errors
     /// What reading answered.
     pub fn owners(&mut self) -> io::Result<(Owners, usize)> {
-        match &mut self.iterators {
-            Some(iterators) => Ok((iterators.owners()?, 0)),
-            None => proc::owners(),
+        if let Some(iterators) = &mut self.iterators {
+            return Ok((iterators.owners()?, 0));
         }
+        let (owners, refused) = proc::owners()?;
+        if refused > 0 && self.may_turn {
+            self.may_turn = false;
+            match load(&self.want) {
+                Ok(iterators) => {
+                    self.iterators = Some(iterators);
+                    return self.owners();
+                }
+                Err(error) => log::debug!("{error}"),
+            }
+        }
+        Ok((owners, refused))
     }
 
     /// Hands every IP socket of the namespace to `each`; how many could not be understood.
@@ -93,10 +118,10 @@ impl Dump {
         for protocol in self.want.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {
-                    iterators.sockets(Walk::Tcp, namespace, &mut each)?;
+                    malformed += iterators.sockets(Walk::Tcp, namespace, &mut each)?;
                 }
                 (Some(iterators), Protocol::Udp) => {
-                    iterators.sockets(Walk::Udp, namespace, &mut each)?;
+                    malformed += iterators.sockets(Walk::Udp, namespace, &mut each)?;
                 }
                 _ => {
                     let Want { info, identity, .. } = self.want;
@@ -127,4 +152,17 @@ impl Dump {
     ) -> io::Result<usize> {
         proc::read_unix(namespace.run(proc::open_unix)?, namespace.inum, each)
     }
+}
+
+fn load(want: &Want) -> Result<Iterators, LoadError> {
+    let walks: Vec<_> = [
+        (Walk::Tcp, want.protocols.contains(&Protocol::Tcp)),
+        (Walk::Udp, want.protocols.contains(&Protocol::Udp)),
+        (Walk::Files, want.owners),
+    ]
+    .into_iter()
+    .filter_map(|(walk, wanted)| wanted.then_some(walk))
+    .collect();
+    let wanted = Wanted { info: u32::from(want.info), cgroup: u32::from(want.identity) };
+    Iterators::load(wanted, want.filter, &walks)
 }

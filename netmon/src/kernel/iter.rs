@@ -82,15 +82,16 @@ impl Iterators {
         Ok(Self { ebpf: load_iterators(wanted, filter, walks)?, tick })
     }
 
-    /// The sockets of `walk` in the namespace.
+    /// The sockets of `walk` in the namespace; how many are of a kind that is not known.
     pub(super) fn sockets(
         &mut self,
         walk: Walk,
         namespace: &Namespace,
         mut each: impl FnMut(Socket) -> io::Result<()>,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let file = self.open(walk, namespace)?;
         let tick = self.tick;
+        let mut unknown = 0;
         read(file, |blocks| {
             for block in blocks {
                 let mut records = Records(&block?);
@@ -101,11 +102,18 @@ impl Iterators {
                         records.next_of::<wire::Info>(kind::INFO)?
                     };
                     let info = info.map(|info| Box::new(decode_info(&info, tick)));
-                    each(decode(&socket, info, tick).ok_or_else(|| malformed(&records))?)?;
+                    match decode(&socket, info, tick) {
+                        Some(socket) => each(socket)?,
+                        None => {
+                            log::debug!("a socket of an unknown kind: {socket:?}");
+                            unknown += 1;
+                        }
+                    }
                 }
             }
             Ok(())
-        })
+        })?;
+        Ok(unknown)
     }
 
     /// Every process that holds a socket, in every namespace.

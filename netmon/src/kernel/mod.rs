@@ -18,7 +18,7 @@ mod privilege;
 pub mod proc;
 
 pub use decode::{Malformed, Record, decode};
-pub use dump::{Dump, Want};
+pub use dump::{Dump, Want, has_few_sockets};
 pub use live::Live;
 pub use load::{LoadError, Options};
 pub use netns::{Namespace, name_of};

@@ -125,7 +125,7 @@ impl Namespace {
             scope
                 .spawn(move || {
                     move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
-                        .map_err(|error| self.refused(error.into()))?;
+                        .map_err(|error| self.refused(&error.into()))?;
                     work()
                 })
                 .join()
@@ -133,7 +133,7 @@ impl Namespace {
         })
     }
 
-    fn refused(&self, error: io::Error) -> io::Error {
+    fn refused(&self, error: &io::Error) -> io::Error {
         let text = format!(
             "entering network namespace {}: {error}; it takes CAP_SYS_ADMIN: use sudo",
             self.inum

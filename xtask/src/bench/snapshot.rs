@@ -18,7 +18,7 @@ use crate::shell::{as_root, build_release, cargo, output, release_binary, run};
 #[derive(Debug, Args)]
 pub(crate) struct Snapshot {
     /// Sockets to hold open while measuring
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 200_000)]
     sockets: u32,
     /// Runs of each command, taken in turn
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,0 +1,40 @@
+//! `netmon services` on this host's own database.
+
+use std::process::{Command, Output};
+
+fn services(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_netmon")).arg("services").args(args).output().expect("netmon")
+}
+
+fn text(args: &[&str]) -> String {
+    let output = services(args);
+    assert!(
+        output.status.success(),
+        "netmon services needs /etc/services (on Debian, netbase): {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn by_port_by_name_and_by_its_beginning() {
+    let ssh = text(&["22"]);
+    assert!(ssh.lines().any(|line| line.starts_with("ssh ") && line.contains(" 22/tcp")), "{ssh}");
+    assert_eq!(text(&["ssh"]).lines().nth(1), ssh.lines().nth(1));
+    let domain = text(&["domain"]);
+    assert!(domain.contains("53/tcp") && domain.contains("53/udp"), "{domain}");
+    let http = text(&["HTTP"]);
+    assert!(http.contains("80/tcp") && http.contains("https"), "{http}");
+    // An alias leads there too.
+    assert!(text(&["www"]).contains("80/tcp"));
+    assert!(text(&[]).lines().count() > 50);
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let output = services(&["no-such-service\u{1b}[31m"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no-such-service\\u{1b}"), "{said}");
+}

@@ -59,6 +59,8 @@ impl Owners {
             false
         });
         found.sort_unstable();
+        // A thread with descriptors of its own is met apart from its process.
+        found.dedup();
         found
     }
 
@@ -90,4 +92,34 @@ impl Owners {
 /// A place in a vector of at most some millions: descriptors are counted in 32 bits.
 fn place(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(owners: &Owners, inode: u64) -> Vec<(u32, &[u8])> {
+        let of = owners.of(NonZeroU64::new(inode));
+        of.into_iter().map(|process| (process.pid, &*process.comm)).collect()
+    }
+
+    #[test]
+    fn each_process_once_for_each_socket() {
+        let mut owners = Owners::default();
+        for (inode, pid, comm) in [
+            (7, 20, b"b".as_slice()),
+            (7, 20, b"b"),
+            (8, 20, b"b"),
+            (7, 10, b"a"),
+            // A thread of the first, with descriptors of its own.
+            (7, 20, b"b"),
+        ] {
+            owners.add(inode, pid, comm);
+        }
+        assert_eq!(of(&owners, 7), [(10, b"a".as_slice()), (20, b"b")]);
+        assert_eq!(of(&owners, 8), [(20, b"b".as_slice())]);
+        assert!(of(&owners, 9).is_empty() && owners.of(None).is_empty());
+        assert!(owners.any(NonZeroU64::new(7), &mut |process| process.pid == 10));
+        assert!(!owners.any(NonZeroU64::new(8), &mut |process| process.pid == 10));
+    }
 }

@@ -161,8 +161,16 @@ fn read(
                         block.truncate(length);
                         Ok(block)
                     }
-                    // A bucket that is locked for long: nothing was lost.
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    // EAGAIN: a million objects were passed over without one that is wanted
+                    // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c); it goes on from there.
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                        ) =>
+                    {
+                        continue;
+                    }
                     Err(error) => Err(error),
                 };
                 let failed = result.is_err();

@@ -12,7 +12,7 @@
 //! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener; for raw, `local_port` is the number of the IP protocol |
 //! | `state` | the kernel's name of it; `CLOSE` for UDP without a connection |
 //! | `recv_q`, `send_q` | bytes; of a listener, connections waiting and how many may |
-//! | `uid`, `inode`, `cgroup` | not for minisockets; `cgroup` is a path, or an id where it has none |
+//! | `uid`, `inode`, `cgroup`, `cgroup_id` | not for minisockets; `cgroup` is the path of a cgroup v2 below its mount |
 //! | `timer`, `timer_ms`, `timer_retransmits`, `timer_probes` | the timer that runs (`on`, `keepalive`, `timewait`, `probe`), its time left, and how often it led to sending |
 //! | `rtt_us`, `rttvar_us`, `rto_us`, `mss`, `cwnd`, `ssthresh`, `unacked`, `retrans_out`, `retransmits`, `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received`, `delivery_rate` | with `-i`: what TCP measures; `delivery_rate` in bytes a second |
 //! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds it |
@@ -67,10 +67,10 @@ impl<W: Write> Rows for JsonRows<W> {
         object.some(",\"uid\":", socket.uid.map(u64::from));
         object.some(",\"inode\":", socket.inode.map(Into::into));
         if let Some(cgroup) = socket.cgroup {
-            match self.names.cgroups.name(cgroup.get()) {
-                Some(path) => object.text(",\"cgroup\":", path.as_bytes()),
-                None => object.number(",\"cgroup\":", cgroup.get()),
+            if let Some(path) = self.names.cgroups.name(cgroup.get()) {
+                object.text(",\"cgroup\":", path.as_bytes());
             }
+            object.number(",\"cgroup_id\":", cgroup.get());
         }
         if let Some(timer) = socket.timer {
             object.word(",\"timer\":\"", timer.kind.name());

@@ -16,8 +16,7 @@ use netmon_common::{Child, IPPROTO_TCP, Open, Transition, counter, kind, state};
 
 use crate::{
     emit::{count, reserve},
-    filter,
-    owner,
+    filter, owner,
     sock::Sock,
 };
 

@@ -128,8 +128,10 @@ enum Source {
 }
 
 impl Snapshot {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(mut self) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
+        // As for ss: whoever says which states means those, listening or not.
+        self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let (namespaces, refused) = self.namespaces(&filter)?;
         if refused > 0 {
             warn(&format!(
@@ -200,7 +202,7 @@ impl Snapshot {
     fn namespaces(&self, filter: &Filter) -> anyhow::Result<(Vec<Namespace>, usize)> {
         Ok(match self.netns.as_deref() {
             // Whoever asks for a namespace means to see it.
-            None if filter.needs_namespaces() => Namespace::all()?,
+            None if filter.names_namespaces() => Namespace::all()?,
             None => (vec![Namespace::current()?], 0),
             Some("all") => Namespace::all()?,
             Some(name) => (vec![Namespace::named(name)?], 0),

@@ -329,6 +329,12 @@ fn the_kernel_filters_as_user_space_does() {
             assert!(!some.is_empty());
             assert!(some.iter().all(|row| (row["state"] == "LISTEN") == listening), "{some:?}");
         }
+        let listening = rows(&["-t", "state listening"]);
+        assert_eq!(
+            listening.len(),
+            rows(&["-tl"]).len(),
+            "a state in the filter counts, not the scope"
+        );
         assert!(rows(&["-ul"]).iter().all(|row| row["state"] == "CLOSE"));
         assert!(rows(&["-u"]).iter().all(|row| row["state"] == "ESTABLISHED"));
         assert_eq!(rows(&["-u"]).len() + rows(&["-ul"]).len(), rows(&["-ua"]).len());

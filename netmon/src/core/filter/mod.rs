@@ -83,9 +83,15 @@ impl Filter {
         self.0.has(|term| matches!(term, Term::Cgroup(_)))
     }
 
+    /// Whether it says which states.
+    #[must_use]
+    pub fn names_states(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::States(_)))
+    }
+
     /// Whether it tells network namespaces apart.
     #[must_use]
-    pub fn needs_namespaces(&self) -> bool {
+    pub fn names_namespaces(&self) -> bool {
         self.0.has(|term| matches!(term, Term::Netns(_)))
     }
 

@@ -30,6 +30,8 @@ pub fn admits(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u
 }
 
 /// Whether any clause admits it: a function of its own, not a copy at each of its callers.
+// A mangled name would have a hash of the directory in it, and the object other bytes in each.
+#[unsafe(no_mangle)]
 #[inline(never)]
 fn admits_any(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u16) -> bool {
     for i in 0..MAX_CLAUSES {

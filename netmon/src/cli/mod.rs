@@ -35,6 +35,7 @@ FILTER, as for ss:
   sport OP PORT, dport OP PORT  = != < > <= >=; :443, 443, https
   src ADDRESS, dst ADDRESS      10.0.0.0/8, 10.0.0.1:443, [::1]:80, *:80
   pid, comm, uid, netns, cgroup = or !=, then a number or a name
+  verdict = refused, ...        watch: the last of connections that ended so
   and, or, not, ( )             side by side means and
 Quote it against the shell: netmon snapshot 'state established and ( dport = :443 )'";
 

@@ -12,3 +12,4 @@ pub mod owners;
 pub mod socket;
 pub mod table;
 pub mod tcp;
+pub mod verdict;

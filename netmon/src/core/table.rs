@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use super::{
     event::{Anchor, ConnectionId, Event, Loss, Opening, Owner, Transition, Tuple},
     tcp::TcpState,
+    verdict::{FirstFin, Verdict, judge},
 };
 
 /// Who began a connection.
@@ -47,6 +48,8 @@ pub struct Connection {
     pub direction: Option<Direction>,
     /// The process behind it.
     pub owner: Option<Arc<Owner>>,
+    /// Which side sent its FIN first, once one did.
+    pub first_fin: Option<FirstFin>,
 }
 
 /// A transition as it changed the table.
@@ -59,6 +62,8 @@ pub struct Step<'a> {
     /// How long the connection was in the old state, ns; unknown on the first event of one that was
     /// open before netmon looked.
     pub in_state: Option<u64>,
+    /// Why it ended: on the last one of a connection.
+    pub verdict: Option<Verdict>,
 }
 
 /// What an event did to the table: what every view consumes.
@@ -121,7 +126,9 @@ impl ConnectionTable {
                 Some(row) if !opening => moved(row, t),
                 _ => self.opened(t),
             };
-            return view(Change::Closed(Step { transition: t, connection: &row, in_state }));
+            let verdict = judge(t, row.first_fin);
+            let step = Step { transition: t, connection: &row, in_state, verdict };
+            return view(Change::Closed(step));
         }
         let row = match known {
             Some(row) => {
@@ -129,6 +136,7 @@ impl ConnectionTable {
                 row.tuple = t.tuple;
                 row.state = t.new;
                 row.since = t.time;
+                row.first_fin = row.first_fin.or(FirstFin::told_by(t));
                 &*row
             }
             None => {
@@ -136,7 +144,7 @@ impl ConnectionTable {
                 self.rows.entry(t.cookie).insert_entry(row).into_mut()
             }
         };
-        let step = Step { transition: t, connection: row, in_state };
+        let step = Step { transition: t, connection: row, in_state, verdict: None };
         view(if opening { Change::Opened(step) } else { Change::Moved(step) })
     }
 
@@ -161,6 +169,7 @@ impl ConnectionTable {
             since: t.time,
             direction,
             owner,
+            first_fin: FirstFin::told_by(t),
         }
     }
 

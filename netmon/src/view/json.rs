@@ -21,6 +21,15 @@
 //! | `orphan` | `true`: its process has closed it |
 //! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
 //!
+//! `closed`, after the last `transition` of a connection: `time`, `cookie`, `epoch`, `netns`, `proto`, `family`,
+//! both ends, `direction` and the process as above, and
+//!
+//! | field | |
+//! |---|---|
+//! | `verdict` | why it ended: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`, `reset-by-peer`, `reset-locally`, `unreachable` or `aborted`; absent where no rule is known; they stand in `netmon/src/core/verdict.rs` |
+//! | `errno`, `reset` | as above |
+//! | `lifetime_us` | since it opened, µs; absent where that was before netmon looked |
+//!
 //! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
 
 use std::io::{self, Write};
@@ -34,6 +43,7 @@ use crate::{
     core::{
         errno,
         table::{Change, Step},
+        tcp::TcpState,
     },
     session::View,
 };
@@ -66,8 +76,15 @@ impl<W: Write> View for Json<W> {
                 object.end();
                 Ok(false)
             }
-            Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
+            Change::Opened(step) | Change::Moved(step) => {
                 transition(self.out.line()?, &mut self.clock, step);
+                Ok(true)
+            }
+            Change::Closed(step) => {
+                transition(self.out.line()?, &mut self.clock, step);
+                if step.transition.old != TcpState::Listen {
+                    closed(self.out.line()?, &mut self.clock, step);
+                }
                 Ok(true)
             }
         }
@@ -79,8 +96,41 @@ impl<W: Write> View for Json<W> {
 }
 
 fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
-    let Step { transition: t, connection, in_state } = step;
+    let Step { transition: t, in_state, .. } = step;
     let mut object = Object::begin(out, "{\"type\":\"transition\"");
+    put_place(&mut object, clock, step);
+    object.word(",\"old_state\":\"", t.old.name());
+    object.word(",\"new_state\":\"", t.new.name());
+    object.some(",\"in_state_us\":", in_state.map(|ns| ns / 1_000));
+    put_parties(&mut object, step);
+    put_failure(&mut object, step);
+    if t.orphan && !t.is_last() {
+        object.raw(",\"orphan\":true");
+    }
+    if t.inferred {
+        object.raw(",\"inferred\":true");
+    }
+    object.end();
+}
+
+fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
+    let mut object = Object::begin(out, "{\"type\":\"closed\"");
+    put_place(&mut object, clock, step);
+    put_parties(&mut object, step);
+    if let Some(verdict) = step.verdict {
+        object.word(",\"verdict\":\"", verdict.name());
+    }
+    put_failure(&mut object, step);
+    let epoch = step.connection.id.epoch;
+    let lifetime = (epoch != 0).then(|| step.transition.time.saturating_sub(epoch) / 1_000);
+    object.some(",\"lifetime_us\":", lifetime);
+    object.end();
+}
+
+/// When, which, and where.
+#[inline]
+fn put_place(object: &mut Object<'_>, clock: &mut Clock, step: &Step<'_>) {
+    let Step { transition: t, connection, .. } = step;
     object.time(",\"time\":\"", clock, t.time);
     object.number(",\"cookie\":", t.cookie);
     if connection.id.epoch != 0 {
@@ -93,31 +143,30 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
         ",\"proto\":\"tcp\",\"family\":\"ipv6\""
     });
     object.address(",\"local_addr\":\"", t.tuple.local.ip());
-    if t.tuple.local.port() != 0 {
-        object.number(",\"local_port\":", u64::from(t.tuple.local.port()));
-    }
+    let port = |port: u16| Some(u64::from(port)).filter(|port| *port != 0);
+    object.some(",\"local_port\":", port(t.tuple.local.port()));
     object.address(",\"remote_addr\":\"", t.tuple.remote.ip());
-    if t.tuple.remote.port() != 0 {
-        object.number(",\"remote_port\":", u64::from(t.tuple.remote.port()));
-    }
-    object.word(",\"old_state\":\"", t.old.name());
-    object.word(",\"new_state\":\"", t.new.name());
-    if let Some(in_state) = in_state {
-        object.number(",\"in_state_us\":", in_state / 1_000);
-    }
-    if let Some(direction) = connection.direction {
+    object.some(",\"remote_port\":", port(t.tuple.remote.port()));
+}
+
+/// Who began it, and the process.
+#[inline]
+fn put_parties(object: &mut Object<'_>, step: &Step<'_>) {
+    if let Some(direction) = step.connection.direction {
         object.word(",\"direction\":\"", direction.name());
     }
-    if let Some(owner) = &connection.owner {
+    if let Some(owner) = &step.connection.owner {
         object.number(",\"pid\":", u64::from(owner.pid));
         object.text(",\"comm\":", &owner.comm);
         object.number(",\"uid\":", u64::from(owner.uid));
-        if owner.cgroup != 0 {
-            object.number(",\"cgroup_id\":", owner.cgroup);
-        }
+        object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
         object.word(",\"owner_evidence\":\"", owner.evidence.name());
     }
-    match t.errno.map(|number| (number, errno::name(number))) {
+}
+
+#[inline]
+fn put_failure(object: &mut Object<'_>, step: &Step<'_>) {
+    match step.transition.errno.map(|number| (number, errno::name(number))) {
         Some((_, Some(name))) => object.word(",\"errno\":\"", name),
         Some((number, None)) => {
             object.number(",\"errno\":\"", u64::from(number));
@@ -125,14 +174,7 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
         }
         None => {}
     }
-    if let Some(side) = t.reset {
+    if let Some(side) = step.transition.reset {
         object.word(",\"reset\":\"", side.name());
     }
-    if t.orphan && !t.is_last() {
-        object.raw(",\"orphan\":true");
-    }
-    if t.inferred {
-        object.raw(",\"inferred\":true");
-    }
-    object.end();
 }

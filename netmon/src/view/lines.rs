@@ -108,7 +108,7 @@ impl<W: Write> View for Lines<W> {
 }
 
 fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
-    let Step { transition: t, connection, in_state } = step;
+    let Step { transition: t, connection, in_state, .. } = step;
     clock.write(line, t.time);
     match &connection.owner {
         Some(owner) => {
@@ -153,6 +153,13 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     if failed && look.colour {
         line.extend_from_slice(RED.as_bytes());
     }
+    match step.verdict {
+        Some(verdict) => {
+            let _ = write!(line, "{verdict} ");
+        }
+        None if t.is_last() => line.extend_from_slice(b"closed "),
+        None => {}
+    }
     match t.errno.map(|number| (number, errno::name(number))) {
         Some((_, Some(name))) => {
             let _ = write!(line, "{name} ");
@@ -167,9 +174,6 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     }
     if failed && look.colour {
         line.extend_from_slice(PLAIN.as_bytes());
-    }
-    if t.is_last() && !failed {
-        line.extend_from_slice(b"closed ");
     }
     if t.orphan && !t.is_last() {
         line.extend_from_slice(b"orphan ");

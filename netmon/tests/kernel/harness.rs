@@ -106,7 +106,16 @@ impl Watch {
 
     /// The socket's transitions so far.
     pub(crate) fn of(&self, cookie: u64) -> Vec<Value> {
-        self.events.iter().filter(|event| event["cookie"] == cookie).cloned().collect()
+        let is_transition = |event: &&Value| event["type"] == "transition";
+        let of_it = self.events.iter().filter(|event| event["cookie"] == cookie);
+        of_it.filter(is_transition).cloned().collect()
+    }
+
+    /// What is said of the socket's last connection, once it has ended.
+    pub(crate) fn closed(&mut self, cookie: u64) -> Value {
+        let is_it = |event: &&Value| event["type"] == "closed" && event["cookie"] == cookie;
+        self.until("a verdict", |events| events.iter().any(|event| is_it(&event)));
+        self.events.iter().rfind(is_it).cloned().expect("just seen")
     }
 
     pub(crate) fn path(&self, cookie: u64) -> Vec<String> {

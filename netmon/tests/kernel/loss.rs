@@ -53,6 +53,12 @@ fn a_full_ring_is_said_and_counted() {
     });
 }
 
+/// What happened in the namespace.
+fn transitions<'w>(watch: &'w Watch, netns: &Netns) -> Vec<&'w Value> {
+    let ours = watch.events.iter().filter(|event| event["netns"] == netns.inum);
+    ours.filter(|event| event["type"] == "transition").collect()
+}
+
 #[test]
 fn churn_loses_nothing_with_the_default_buffer() {
     let netns = Netns::new();
@@ -61,8 +67,7 @@ fn churn_loses_nothing_with_the_default_buffer() {
         churn(5_000);
         watch.stop();
         assert_eq!(lost(&watch.events), 0);
-        let ours: Vec<&Value> =
-            watch.events.iter().filter(|event| event["netns"] == netns.inum).collect();
+        let ours = transitions(&watch, &netns);
         // And the listener's two.
         assert_eq!(ours.len(), 5_000 * 6 + 2);
         assert!(ours.iter().all(|event| event["pid"] == std::process::id()), "owners all along");
@@ -98,9 +103,9 @@ fn signals_flush_what_was_read() {
             // At once: the last events are still on their way.
             watch.signal(signal);
             watch.ended();
-            let ours = watch.events.iter().filter(|event| event["netns"] == netns.inum);
-            assert_eq!(ours.clone().count(), 50 * 6 + 2, "{signal}");
-            assert_eq!(ours.filter(|event| step(event) == "LISTEN>CLOSE").count(), 1);
+            let ours = transitions(&watch, &netns);
+            assert_eq!(ours.len(), 50 * 6 + 2, "{signal}");
+            assert_eq!(ours.iter().filter(|event| step(event) == "LISTEN>CLOSE").count(), 1);
         });
     }
 }

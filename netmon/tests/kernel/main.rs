@@ -14,3 +14,4 @@ mod refusals;
 mod scene;
 mod snapshot;
 mod unprivileged;
+mod verdicts;

@@ -80,7 +80,8 @@ impl Disjunction {
             | Term::Pid(_)
             | Term::Comm(_)
             | Term::Uid(_)
-            | Term::Cgroup(_) => one(any),
+            | Term::Cgroup(_)
+            | Term::Verdict(_) => one(any),
         }
     }
 

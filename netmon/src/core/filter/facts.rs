@@ -8,6 +8,7 @@ use crate::core::{
     socket::{Socket, UnixSocket},
     table::Step,
     tcp::TcpState,
+    verdict::Verdict,
 };
 
 /// A transition: its state is the new one, its process the one that opened the connection.
@@ -34,6 +35,10 @@ impl Facts for Step<'_> {
 
     fn cgroup(&self) -> Option<u64> {
         self.connection.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        self.verdict
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {

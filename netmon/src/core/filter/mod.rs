@@ -17,7 +17,7 @@ use std::{fmt, net::SocketAddr};
 use netmon_common::KernelFilter;
 
 use self::{address::Net, states::States};
-use super::tcp::TcpState;
+use super::{tcp::TcpState, verdict::Verdict};
 
 pub use self::parse::FilterError;
 
@@ -47,6 +47,10 @@ pub trait Facts {
     fn uid(&self) -> Option<u32>;
     /// Its cgroup, where that is known.
     fn cgroup(&self) -> Option<u64>;
+    /// Why it ended, where it has.
+    fn verdict(&self) -> Option<Verdict> {
+        None
+    }
     /// Whether `test(pid, comm)` holds of any process that is known to hold it.
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
 }
@@ -125,6 +129,7 @@ enum Term {
     Uid(u32),
     Netns(u32),
     Cgroup(u64),
+    Verdict(Verdict),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +216,7 @@ impl Term {
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
+            Self::Verdict(verdict) => facts.verdict() == Some(verdict),
         }
     }
 }
@@ -276,6 +282,7 @@ impl fmt::Display for Term {
             Self::Uid(uid) => write!(f, "uid = {uid}"),
             Self::Netns(netns) => write!(f, "netns = {netns}"),
             Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
+            Self::Verdict(verdict) => write!(f, "verdict = {verdict}"),
         }
     }
 }

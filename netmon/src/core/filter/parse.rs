@@ -3,7 +3,7 @@
 use std::{borrow::Cow, error, fmt};
 
 use super::{
-    super::escape::Escaped,
+    super::{escape::Escaped, verdict::Verdict},
     Names, Node, Side, Term,
     address::{endpoint, id, port},
     states::States,
@@ -44,7 +44,7 @@ impl fmt::Display for FilterError {
 impl error::Error for FilterError {}
 
 /// The words that a term begins with, each with a term to show.
-const FACTS: [(&str, &str); 11] = [
+const FACTS: [(&str, &str); 12] = [
     ("state", "state established"),
     ("exclude", "exclude time-wait"),
     ("sport", "sport = :22"),
@@ -56,6 +56,7 @@ const FACTS: [(&str, &str); 11] = [
     ("uid", "uid = www-data"),
     ("netns", "netns = blue"),
     ("cgroup", "cgroup = /system.slice"),
+    ("verdict", "verdict = refused"),
 ];
 
 pub(super) fn parse(text: &str, names: &dyn Names) -> Result<Node, FilterError> {
@@ -201,6 +202,7 @@ impl<'a> Parser<'a> {
                 let write = "a name as of ip netns or an inode number";
                 id("namespace", write, text, |name| known.netns(name)).map(Term::Netns)
             }),
+            "verdict" => self.equal(fact, verdict),
             _ => self.equal(fact, |text| {
                 let write = "a path as in /proc/PID/cgroup or an id";
                 id("cgroup", write, text, |path| known.cgroup(path)).map(Term::Cgroup)
@@ -319,6 +321,14 @@ fn comm(text: &str) -> Result<Term, String> {
         ));
     }
     Ok(Term::Comm(text.into()))
+}
+
+fn verdict(text: &str) -> Result<Term, String> {
+    let found = Verdict::ALL.into_iter().find(|verdict| verdict.name().eq_ignore_ascii_case(text));
+    found.map(Term::Verdict).ok_or_else(|| {
+        let unknown = Escaped(text.as_bytes());
+        format!("unknown verdict '{unknown}': write {}", Verdict::ALL.map(Verdict::name).join(", "))
+    })
 }
 
 fn names() -> String {

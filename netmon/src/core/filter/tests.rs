@@ -110,6 +110,17 @@ fn same(one: &str, two: &str) {
 }
 
 #[test]
+fn verdicts_are_words() {
+    let refused = filter("verdict = refused");
+    assert_eq!(refused, filter("verdict REFUSED"));
+    assert_eq!(refused.to_string(), "verdict = refused");
+    assert_eq!(filter("verdict != reset-by-peer").to_string(), "not verdict = reset-by-peer");
+    // One that goes on has none.
+    assert!(!refused.matches(&connection()));
+    assert!(filter("verdict != refused").matches(&connection()));
+}
+
+#[test]
 fn blank_text_admits_everything() {
     for text in ["", "  \t\n"] {
         assert_eq!(filter(text), Filter::default());

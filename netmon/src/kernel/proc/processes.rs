@@ -65,9 +65,10 @@ fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rusti
         let mut buffer = [0; LINK];
         let length = match readlinkat_raw(&fds, entry?.file_name(), &mut buffer) {
             Ok(length) => length,
-            // It is closed by now; or a link to no file, as the directory itself and its parent are.
-            Err(Errno::NOENT | Errno::INVAL) => continue,
-            Err(error) => return Err(error),
+            Err(error @ (Errno::ACCESS | Errno::PERM | Errno::SRCH)) => return Err(error),
+            // It is closed by now; or a link to no file, as the directory itself and its parent are;
+            // or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No socket's is.
+            Err(_) => continue,
         };
         let Some(inode) = socket(&buffer[..length]) else { continue };
         // Most processes hold none, and need no name.
@@ -122,6 +123,26 @@ mod tests {
         }
         // Cut off by the buffer, a path cannot pass for one.
         assert_eq!(socket(&b"/tmp/a/very/long/path/to/socket:[1]"[..LINK]), None);
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_cannot_print_ends_nothing() {
+        // Longer than PATH_MAX: reading the link to it is refused with ENAMETOOLONG.
+        let top = std::env::temp_dir().join(format!("netmon-deep-{}", process::id()));
+        fs::create_dir(&top).expect("a directory");
+        let mut deep = directory(CWD, top.as_path()).expect("opened");
+        let name = "d".repeat(250);
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&deep, name.as_str(), Mode::RWXU).expect("a directory");
+            deep = directory(deep.as_fd(), name.as_str()).expect("opened");
+        }
+        let mut link = [0; LINK];
+        let path = format!("/proc/self/fd/{}", deep.as_raw_fd());
+        assert_eq!(readlinkat_raw(CWD, path, &mut link).err(), Some(Errno::NAMETOOLONG));
+        let found = owners();
+        drop(deep);
+        fs::remove_dir_all(&top).expect("removed");
+        assert!(found.is_ok(), "{found:?}");
     }
 
     #[test]

@@ -53,6 +53,7 @@ fn any_term() -> impl Strategy<Value = Node> {
         (0..3_u32).prop_map(Term::Uid),
         (0..3_u32).prop_map(Term::Netns),
         (0..3_u64).prop_map(Term::Cgroup),
+        proptest::sample::select(Verdict::ALL.to_vec()).prop_map(Term::Verdict),
     ];
     prop_oneof![
         2 => decidable(),

@@ -1,0 +1,225 @@
+//! Why a connection ended.
+//!
+//! One rule, [`judge`], from what its last transition says and which side sent the first FIN. It never
+//! guesses: each verdict has a row here.
+//!
+//! | last transition | errno | RST | verdict |
+//! |---|---|---|---|
+//! | `SYN_SENT -> CLOSE` | ECONNREFUSED | | refused |
+//! | | ETIMEDOUT | | timed-out |
+//! | | ECONNRESET, EPIPE | | reset-by-peer |
+//! | | any that ICMP brings | | unreachable |
+//! | | none, ECONNABORTED, any other | | aborted |
+//! | any other `-> CLOSE` | ECONNRESET, EPIPE | sent | reset-locally |
+//! | | ECONNRESET, EPIPE | | reset-by-peer |
+//! | | ECONNABORTED | | reset-locally |
+//! | | any that ICMP brings: `tcp_write_err` puts a soft error in the place of ETIMEDOUT | | timed-out |
+//! | | any other | | none |
+//! | | none | sent | reset-locally |
+//! | | none | received | reset-by-peer |
+//! | `ESTABLISHED`, `CLOSE_WAIT`, `SYN_RECV -> CLOSE` | none | | reset-locally |
+//! | any other, `-> TIME_WAIT` too | none | | closed-locally or closed-by-peer: whose FIN came first |
+
+use std::fmt;
+
+use super::{
+    event::{ResetSide, Transition},
+    tcp::TcpState,
+};
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// A process of this host closed it first, and the peer followed.
+    ClosedLocally,
+    /// The peer closed it first, and this host followed.
+    ClosedByPeer,
+    /// Nobody listens there.
+    Refused,
+    /// No answer came: to the connect, or to what was sent later.
+    TimedOut,
+    /// The peer sent a RST.
+    ResetByPeer,
+    /// This host ended it with a RST: SO_LINGER 0, data that nobody read, data after close, a
+    /// connection that nobody accepted, `ss -K`.
+    ResetLocally,
+    /// The network has no way there.
+    Unreachable,
+    /// Given up before an answer came.
+    Aborted,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 8] = [
+        Self::ClosedLocally,
+        Self::ClosedByPeer,
+        Self::Refused,
+        Self::TimedOut,
+        Self::ResetByPeer,
+        Self::ResetLocally,
+        Self::Unreachable,
+        Self::Aborted,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedLocally => "closed-locally",
+            Self::ClosedByPeer => "closed-by-peer",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed-out",
+            Self::ResetByPeer => "reset-by-peer",
+            Self::ResetLocally => "reset-locally",
+            Self::Unreachable => "unreachable",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Which side sent its FIN first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FirstFin {
+    /// This host.
+    Ours,
+    /// The peer.
+    Peers,
+}
+
+impl FirstFin {
+    /// What a transition tells of it.
+    #[must_use]
+    pub const fn told_by(t: &Transition) -> Option<Self> {
+        match (t.old, t.new) {
+            (_, TcpState::FinWait1) => Some(Self::Ours),
+            (_, TcpState::CloseWait) => Some(Self::Peers),
+            // Those that were on their way before netmon looked.
+            (TcpState::LastAck, _) => Some(Self::Peers),
+            (TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing, _) => Some(Self::Ours),
+            _ => None,
+        }
+    }
+}
+
+/// The verdict on a connection whose last transition is `t`; none on a listener, none before, and none
+/// where no rule is known.
+#[must_use]
+pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
+    if !t.is_last() || t.old == TcpState::Listen {
+        return None;
+    }
+    let errno = t.errno.map(i32::from);
+    Some(match (t.old, errno, t.reset) {
+        (TcpState::SynSent, Some(libc::ECONNREFUSED), _) => Verdict::Refused,
+        (_, Some(libc::ETIMEDOUT), _) => Verdict::TimedOut,
+        (TcpState::SynSent, None | Some(libc::ECONNABORTED), _) => Verdict::Aborted,
+        (_, Some(libc::ECONNRESET | libc::EPIPE), Some(ResetSide::Sent)) => Verdict::ResetLocally,
+        (_, Some(libc::ECONNRESET | libc::EPIPE), _) => Verdict::ResetByPeer,
+        (TcpState::SynSent, Some(errno), _) if is_of_icmp(errno) => Verdict::Unreachable,
+        (TcpState::SynSent, Some(_), _) => Verdict::Aborted,
+        (_, Some(libc::ECONNABORTED), _) => Verdict::ResetLocally,
+        (_, Some(errno), _) if is_of_icmp(errno) => Verdict::TimedOut,
+        (_, Some(_), _) => return None,
+        (_, None, Some(ResetSide::Sent)) => Verdict::ResetLocally,
+        (_, None, Some(ResetSide::Received)) => Verdict::ResetByPeer,
+        (TcpState::Established | TcpState::CloseWait | TcpState::SynRecv, None, None) => {
+            Verdict::ResetLocally
+        }
+        (_, None, None) => match first.or(FirstFin::told_by(t)) {
+            Some(FirstFin::Peers) => Verdict::ClosedByPeer,
+            Some(FirstFin::Ours) | None => Verdict::ClosedLocally,
+        },
+    })
+}
+
+/// The errors that ICMP messages become (`icmp_err_convert`, net/ipv4/icmp.c), and those of a route.
+const fn is_of_icmp(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENETDOWN
+            | libc::ENONET
+            | libc::EACCES
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::EOPNOTSUPP
+            | libc::ENOPROTOOPT
+            | libc::EMSGSIZE
+            | libc::ENETRESET
+            | libc::EINVAL
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::{Opening, Tuple};
+    use TcpState::*;
+
+    fn last(old: TcpState, new: TcpState, errno: i32, reset: Option<ResetSide>) -> Transition {
+        let address = "127.0.0.1:80".parse().expect("an address");
+        Transition {
+            time: 1,
+            cookie: 1,
+            tuple: Tuple { netns: 1, local: address, remote: address },
+            old,
+            new,
+            errno: u8::try_from(errno).ok().filter(|errno| *errno != 0),
+            reset,
+            orphan: false,
+            inferred: false,
+            opening: Opening::None,
+        }
+    }
+
+    #[test]
+    fn each_row_of_the_table() {
+        use Verdict::*;
+        let (sent, received) = (Some(ResetSide::Sent), Some(ResetSide::Received));
+        for (old, new, errno, reset, first, verdict) in [
+            (SynSent, Close, libc::ECONNREFUSED, received, None, Refused),
+            (SynSent, Close, libc::ETIMEDOUT, None, None, TimedOut),
+            (SynSent, Close, libc::EHOSTUNREACH, None, None, Unreachable),
+            (SynSent, Close, libc::EACCES, None, None, Unreachable),
+            (SynSent, Close, libc::ECONNRESET, received, None, ResetByPeer),
+            (SynSent, Close, libc::EADDRNOTAVAIL, None, None, Aborted),
+            (SynSent, Close, libc::ECONNABORTED, None, None, Aborted),
+            (SynSent, Close, 0, None, None, Aborted),
+            (Established, Close, libc::ETIMEDOUT, None, None, TimedOut),
+            (Established, Close, libc::EHOSTUNREACH, None, None, TimedOut),
+            (FinWait1, Close, libc::ETIMEDOUT, None, Some(FirstFin::Ours), TimedOut),
+            (Established, Close, libc::ECONNRESET, received, None, ResetByPeer),
+            (CloseWait, Close, libc::EPIPE, received, Some(FirstFin::Peers), ResetByPeer),
+            (FinWait1, Close, libc::ECONNRESET, sent, Some(FirstFin::Ours), ResetLocally),
+            (Established, Close, libc::ECONNABORTED, sent, None, ResetLocally),
+            (Established, Close, 0, None, None, ResetLocally),
+            (CloseWait, Close, 0, sent, Some(FirstFin::Peers), ResetLocally),
+            (SynRecv, Close, 0, received, None, ResetByPeer),
+            (FinWait2, Close, 0, sent, Some(FirstFin::Ours), ResetLocally),
+            (FinWait2, TimeWait, 0, None, Some(FirstFin::Ours), ClosedLocally),
+            (Closing, TimeWait, 0, None, Some(FirstFin::Ours), ClosedLocally),
+            (LastAck, Close, 0, None, Some(FirstFin::Peers), ClosedByPeer),
+            (LastAck, Close, 0, None, None, ClosedByPeer),
+            (FinWait2, TimeWait, 0, None, None, ClosedLocally),
+        ] {
+            let t = last(old, new, errno, reset);
+            assert_eq!(judge(&t, first), Some(verdict), "{old} -> {new}, {errno}, {reset:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_and_listeners_have_none() {
+        assert_eq!(judge(&last(Established, FinWait1, 0, None), None), None);
+        assert_eq!(judge(&last(Listen, Close, 0, None), None), None);
+        assert_eq!(judge(&last(Established, Close, 133, None), None), None);
+    }
+}

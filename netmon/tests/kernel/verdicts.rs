@@ -1,0 +1,166 @@
+//! Why connections ended: each verdict provoked, and recognised.
+
+use std::{
+    fs,
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::{
+    harness::{Watch, cookie},
+    netns::Netns,
+    peer::{Connection, Wire},
+};
+
+/// Plays `scene` in a namespace of its own, which hands back a socket's cookie; what was said of it.
+fn verdict(scene: impl FnOnce(&mut Watch) -> u64 + Send) -> Value {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let cookie = scene(&mut watch);
+        watch.closed(cookie)
+    })
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    let (server, _) = listener.accept().expect("accepted");
+    (client, server)
+}
+
+/// A connect to `address` that does not wait for its end.
+fn begin(address: &str) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_nonblocking(true).expect("non-blocking");
+    let address: SocketAddr = address.parse().expect("an address");
+    assert!(socket.connect(&address.into()).is_err());
+    socket
+}
+
+#[test]
+fn whoever_closes_first_closed_it() {
+    for client_first in [true, false] {
+        let client = verdict(|watch| {
+            let (client, server) = pair();
+            let ids = (cookie(&client), cookie(&server));
+            let (first, second) = if client_first { (client, server) } else { (server, client) };
+            drop(first);
+            std::thread::sleep(Duration::from_millis(20));
+            drop(second);
+            let server = watch.closed(ids.1);
+            let expected = if client_first { "closed-by-peer" } else { "closed-locally" };
+            assert_eq!(server["verdict"], expected, "{server}");
+            ids.0
+        });
+        let expected = if client_first { "closed-locally" } else { "closed-by-peer" };
+        assert_eq!(client["verdict"], expected, "{client}");
+        assert_eq!(client["pid"], std::process::id());
+        let lifetime = client["lifetime_us"].as_u64().expect("µs");
+        assert!((20_000..5_000_000).contains(&lifetime), "{client}");
+    }
+}
+
+#[test]
+fn refused() {
+    let said = verdict(|_| cookie(&begin("127.0.0.1:9")));
+    assert_eq!((&said["verdict"], &said["errno"]), (&"refused".into(), &"ECONNREFUSED".into()));
+}
+
+#[test]
+fn timed_out_while_connecting() {
+    let mut held = None;
+    let said = verdict(|_| {
+        let _wire = Wire::new();
+        // One and two seconds, then it is given up.
+        fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1").expect("a sysctl of the namespace");
+        let socket = held.insert(begin("10.9.0.2:7000"));
+        cookie(&*socket)
+    });
+    assert_eq!((&said["verdict"], &said["errno"]), (&"timed-out".into(), &"ETIMEDOUT".into()));
+}
+
+#[test]
+fn timed_out_while_established() {
+    let mut held = None;
+    let said = verdict(|_| {
+        let mut wire = Wire::new();
+        let socket = Connection::new(&mut wire, 7000).into_socket();
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(600))).expect("TCP_USER_TIMEOUT");
+        (&socket).write_all(b"no answer").expect("sent");
+        cookie(&*held.insert(socket))
+    });
+    assert_eq!(said["verdict"], "timed-out", "{said}");
+}
+
+#[test]
+fn reset_by_one_is_reset_by_the_peer_for_the_other() {
+    let by_peer = verdict(|watch| {
+        let (client, server) = pair();
+        let ids = (cookie(&client), cookie(&server));
+        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        drop(client);
+        let locally = watch.closed(ids.0);
+        assert_eq!(locally["verdict"], "reset-locally", "{locally}");
+        let closed = watch.closed(ids.1);
+        drop(server);
+        assert_eq!(closed["verdict"], "reset-by-peer");
+        ids.1
+    });
+    assert_eq!(by_peer["owner_evidence"], "listen");
+}
+
+#[test]
+fn data_that_nobody_read_resets() {
+    let said = verdict(|watch| {
+        let (mut client, server) = pair();
+        let ids = (cookie(&client), cookie(&server));
+        client.write_all(b"nobody reads this").expect("sent");
+        drop(server);
+        let by_peer = watch.closed(ids.0);
+        assert_eq!(by_peer["verdict"], "reset-by-peer", "{by_peer}");
+        ids.1
+    });
+    assert_eq!((&said["verdict"], &said["reset"]), (&"reset-locally".into(), &"sent".into()));
+}
+
+#[test]
+fn unreachable() {
+    let mut held = None;
+    let said = verdict(|_| {
+        let _wire = Wire::new();
+        // On the wire's network, with no neighbour: ARP gives up after some three seconds.
+        cookie(&*held.insert(begin("10.9.0.77:80")))
+    });
+    assert_eq!((&said["verdict"], &said["errno"]), (&"unreachable".into(), &"EHOSTUNREACH".into()));
+}
+
+#[test]
+fn aborted_before_an_answer() {
+    let said = verdict(|watch| {
+        let _wire = Wire::new();
+        let socket = begin("10.9.0.2:7000");
+        let id = cookie(&socket);
+        watch.expect(id, "CLOSE>SYN_SENT");
+        drop(socket);
+        id
+    });
+    assert_eq!(said["verdict"], "aborted", "{said}");
+    assert!(said.get("errno").is_none(), "{said}");
+}
+
+#[test]
+fn by_verdict() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&["verdict = refused and dport = 9"]);
+        let (client, server) = pair();
+        drop((client, server));
+        let id = cookie(&begin("127.0.0.1:9"));
+        assert_eq!(watch.closed(id)["verdict"], "refused");
+        watch.stop();
+        assert_eq!(watch.events.len(), 2, "{:#?}", watch.events);
+    });
+}

@@ -317,6 +317,9 @@ pub struct Wanted {
     pub info: u32,
     /// Not 0: [`Socket::cgroup`].
     pub cgroup: u32,
+    /// Not 0: the dump is for a stream that follows. Listeners pass the filter, as what they take has
+    /// their owner, and from now on leave it their cookie.
+    pub seed: u32,
 }
 
 /// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.

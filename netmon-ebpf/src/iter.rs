@@ -20,11 +20,12 @@ use netmon_common::{
 use crate::{
     filter,
     sock::{Sock, load, offset},
+    transition,
 };
 
 /// Written by user space before load.
 #[unsafe(no_mangle)]
-static WANTED: Global<Wanted> = Global::new(Wanted { info: 0, cgroup: 0 });
+static WANTED: Global<Wanted> = Global::new(Wanted { info: 0, cgroup: 0, seed: 0 });
 
 /// One entry of [`WANTED`], a constant to the verifier.
 macro_rules! wanted {
@@ -147,7 +148,8 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     out.netns = sock.netns();
     out.local_port = sock.load(offset!(skc_num));
     out.remote_port = u16::from_be(remote_port);
-    if !filter::admits(state, out.family, out.netns, out.local_port, out.remote_port) {
+    let is_seed = wanted!(seed) && state == state::LISTEN;
+    if !is_seed && !filter::admits(state, out.family, out.netns, out.local_port, out.remote_port) {
         return None;
     }
     out.cookie = sock.cookie();
@@ -226,6 +228,9 @@ fn full(ctx: Context, sock: Sock, state: u8) {
     out.has = has::UID;
     out.uid = ctx.member(16);
     queues(tcp, state, &mut out);
+    if wanted!(seed) && state == state::LISTEN {
+        transition::adopt(tcp, out.cookie);
+    }
     if wanted!(info) && state != state::LISTEN {
         out.has |= has::INFO;
         ctx.write(&out);

@@ -68,6 +68,15 @@ fn heritage(sk: Sock, new: Option<&mut Heritage>) -> Option<&'static mut Heritag
     }
 }
 
+/// Lets a listener that is older than the program leave its cookie to what it takes from now on.
+#[inline(always)]
+pub fn adopt(listener: Sock, cookie: u64) {
+    let mut new = Heritage { listener: cookie, syn_recv_time: 0 };
+    if heritage(listener, Some(&mut new)).is_none() {
+        count(counter::NO_STORAGE);
+    }
+}
+
 /// `tp_btf/inet_sock_set_state(const struct sock *sk, int oldstate, int newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {

@@ -41,6 +41,15 @@ pub trait View {
     fn flush(&mut self) -> io::Result<()>;
 }
 
+/// What to show.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Which connections.
+    pub filter: Filter,
+    /// Also those that were there before, first.
+    pub initial: bool,
+}
+
 /// When to end by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
@@ -82,12 +91,12 @@ impl Summary {
 pub async fn run(
     source: &mut impl Source,
     view: &mut impl View,
-    filter: &Filter,
+    scope: &Scope,
     limits: Limits,
     stop: &Notify,
 ) -> io::Result<Summary> {
     let table = ConnectionTable::default();
-    let mut session = Session { table, filter, summary: Summary::default(), limits };
+    let mut session = Session { table, scope, summary: Summary::default(), limits };
     let mut events = VecDeque::new();
     // Far enough to be never, near enough to be a time.
     const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -108,7 +117,7 @@ pub async fn run(
 
 struct Session<'a> {
     table: ConnectionTable,
-    filter: &'a Filter,
+    scope: &'a Scope,
     summary: Summary,
     limits: Limits,
 }
@@ -135,9 +144,15 @@ impl Session<'_> {
                     Change::Anchor(_) => {}
                     Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
                         self.summary.seen += 1;
-                        if !self.filter.matches(step) {
+                        if !self.scope.filter.matches(step) {
                             return Ok(());
                         }
+                    }
+                    Change::Seeded { connection, .. } => {
+                        if self.scope.initial && self.scope.filter.matches(*connection) {
+                            view.change(&change)?;
+                        }
+                        return Ok(());
                     }
                 }
                 self.summary.shown += u64::from(view.change(&change)?);

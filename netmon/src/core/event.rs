@@ -45,6 +45,8 @@ pub enum Evidence {
     Connect,
     /// It called listen, on this socket or on the listener that took this connection.
     Listen,
+    /// It held the socket when netmon began to look.
+    FdScan,
 }
 
 impl Evidence {
@@ -54,6 +56,7 @@ impl Evidence {
         match self {
             Self::Connect => "connect",
             Self::Listen => "listen",
+            Self::FdScan => "fd-scan",
         }
     }
 }
@@ -182,11 +185,28 @@ impl Anchor {
     }
 }
 
+/// A socket that was there when netmon began to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// When it was found, `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The socket's cookie.
+    pub cookie: u64,
+    /// Its place.
+    pub tuple: Tuple,
+    /// Its state then.
+    pub state: TcpState,
+    /// A process that held it.
+    pub owner: Option<Arc<Owner>>,
+}
+
 /// Something the source yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A state transition.
     Transition(Transition),
+    /// A socket that was there before; all of them come before the first transition.
+    Seed(Seed),
     /// Ties the two clocks together from here on: wall time can step, the monotonic clock cannot.
     Anchor(Anchor),
     /// `count` records were lost since the last such event, before `time`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{
-    event::{Anchor, ConnectionId, Event, Loss, Opening, Owner, Transition, Tuple},
+    event::{Anchor, ConnectionId, Event, Loss, Opening, Owner, Seed, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
@@ -42,8 +42,9 @@ pub struct Connection {
     pub tuple: Tuple,
     /// Its state now.
     pub state: TcpState,
-    /// When it entered that state, `CLOCK_MONOTONIC`, ns.
-    pub since: u64,
+    /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one that
+    /// was open before netmon looked.
+    pub since: Option<u64>,
     /// Who began it; unknown when it was open before netmon looked.
     pub direction: Option<Direction>,
     /// The process behind it.
@@ -69,6 +70,13 @@ pub struct Step<'a> {
 /// What an event did to the table: what every view consumes.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
+    /// It was there when netmon began to look.
+    Seeded {
+        /// When it was found, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The row of it.
+        connection: &'a Connection,
+    },
     /// A connection, or a listener, began.
     Opened(Step<'a>),
     /// It changed its state.
@@ -109,8 +117,27 @@ impl ConnectionTable {
             Event::Lost { time, count, loss } => {
                 view(Change::Gap { time: *time, count: *count, loss: *loss })
             }
+            Event::Seed(seed) => view(Change::Seeded { time: seed.time, connection: self.seed(seed) }),
             Event::Transition(transition) => self.transition(transition, view),
         }
+    }
+
+    /// Takes a socket that was there before.
+    ///
+    /// Seeds come before any transition, also those that happened before the dump: these lead to the
+    /// state that the seed has already, or open the connection anew, or end it.
+    fn seed(&mut self, seed: &Seed) -> &Connection {
+        let is_listener = seed.state == TcpState::Listen;
+        let row = Connection {
+            id: ConnectionId { cookie: seed.cookie, epoch: 0 },
+            tuple: seed.tuple,
+            state: seed.state,
+            since: None,
+            direction: is_listener.then_some(Direction::Listen),
+            owner: seed.owner.clone(),
+            first_fin: None,
+        };
+        self.rows.entry(seed.cookie).insert_entry(row).into_mut()
     }
 
     fn transition<E>(
@@ -120,7 +147,7 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let opening = t.opening != Opening::None;
         let known = if opening { None } else { self.rows.get_mut(&t.cookie) };
-        let in_state = known.as_ref().map(|row| t.time.saturating_sub(row.since));
+        let in_state = known.as_ref().and_then(|row| Some(t.time.saturating_sub(row.since?)));
         if t.is_last() {
             let row = match self.rows.remove(&t.cookie) {
                 Some(row) if !opening => moved(row, t),
@@ -135,7 +162,7 @@ impl ConnectionTable {
                 // The tuple can only become better known: an address chosen late, a port looked up.
                 row.tuple = t.tuple;
                 row.state = t.new;
-                row.since = t.time;
+                row.since = Some(t.time);
                 row.first_fin = row.first_fin.or(FirstFin::told_by(t));
                 &*row
             }
@@ -166,7 +193,7 @@ impl ConnectionTable {
             id: ConnectionId { cookie: t.cookie, epoch },
             tuple: t.tuple,
             state: t.new,
-            since: t.time,
+            since: Some(t.time),
             direction,
             owner,
             first_fin: FirstFin::told_by(t),
@@ -187,7 +214,7 @@ impl ConnectionTable {
 }
 
 fn moved(row: Connection, t: &Transition) -> Connection {
-    Connection { tuple: t.tuple, state: t.new, since: t.time, ..row }
+    Connection { tuple: t.tuple, state: t.new, since: Some(t.time), ..row }
 }
 
 #[cfg(test)]

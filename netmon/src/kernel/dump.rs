@@ -2,12 +2,13 @@
 
 use std::{fs, io};
 
+use aya::Ebpf;
 use netmon_common::{KernelFilter, Wanted};
 
 use super::{
     details::Details,
-    iter::{Iterators, Walk},
-    load::LoadError,
+    iter::{self, Walk},
+    load::{LoadError, load_iterators},
     netns::Namespace,
     proc,
 };
@@ -35,7 +36,7 @@ pub struct Want {
 pub struct Dump {
     want: Want,
     /// Without them, `/proc` is read.
-    iterators: Option<Iterators>,
+    iterators: Option<Ebpf>,
     /// Whether to turn to iterators where `/proc` does not show all.
     may_turn: bool,
 }
@@ -89,7 +90,7 @@ impl Dump {
     /// What reading answered.
     pub fn owners(&mut self) -> io::Result<(Owners, usize)> {
         if let Some(iterators) = &mut self.iterators {
-            return Ok((iterators.owners()?, 0));
+            return Ok((iter::owners(iterators)?, 0));
         }
         let (owners, refused) = proc::owners()?;
         if refused > 0 && self.may_turn {
@@ -118,10 +119,10 @@ impl Dump {
         for protocol in self.want.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {
-                    malformed += iterators.sockets(Walk::Tcp, namespace, &mut each)?;
+                    malformed += iter::sockets(iterators, Walk::Tcp, namespace, &mut each)?;
                 }
                 (Some(iterators), Protocol::Udp) => {
-                    malformed += iterators.sockets(Walk::Udp, namespace, &mut each)?;
+                    malformed += iter::sockets(iterators, Walk::Udp, namespace, &mut each)?;
                 }
                 _ => {
                     let Want { info, identity, .. } = self.want;
@@ -154,7 +155,7 @@ impl Dump {
     }
 }
 
-fn load(want: &Want) -> Result<Iterators, LoadError> {
+fn load(want: &Want) -> Result<Ebpf, LoadError> {
     let walks: Vec<_> = [
         (Walk::Tcp, want.protocols.contains(&Protocol::Tcp)),
         (Walk::Udp, want.protocols.contains(&Protocol::Udp)),
@@ -163,6 +164,10 @@ fn load(want: &Want) -> Result<Iterators, LoadError> {
     .into_iter()
     .filter_map(|(walk, wanted)| wanted.then_some(walk))
     .collect();
-    let wanted = Wanted { info: u32::from(want.info), cgroup: u32::from(want.identity) };
-    Iterators::load(wanted, want.filter, &walks)
+    let wanted = Wanted {
+        info: u32::from(want.info),
+        cgroup: u32::from(want.identity),
+        ..Wanted::default()
+    };
+    load_iterators(wanted, want.filter, &walks)
 }

@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_getres};
 
 use super::{
     decode::{Malformed, address},
-    load::{LoadError, load_iterators, program},
+    load::program,
     netns::Namespace,
 };
 use crate::core::{
@@ -64,85 +64,68 @@ impl Walk {
     }
 }
 
-/// The iterator programs, loaded.
-pub(super) struct Iterators {
-    ebpf: Ebpf,
-    tick: Duration,
-}
-
-impl Iterators {
-    pub(super) fn load(
-        wanted: Wanted,
-        filter: KernelFilter,
-        walks: &[Walk],
-    ) -> Result<Self, LoadError> {
-        // The coarse clocks advance with the tick, so their resolution is one.
-        let resolution = clock_getres(ClockId::MonotonicCoarse);
-        let tick = Duration::from_nanos(resolution.tv_nsec.unsigned_abs());
-        Ok(Self { ebpf: load_iterators(wanted, filter, walks)?, tick })
-    }
-
-    /// The sockets of `walk` in the namespace; how many are of a kind that is not known.
-    pub(super) fn sockets(
-        &mut self,
-        walk: Walk,
-        namespace: &Namespace,
-        mut each: impl FnMut(Socket) -> io::Result<()>,
-    ) -> io::Result<usize> {
-        let file = self.open(walk, namespace)?;
-        let tick = self.tick;
-        let mut unknown = 0;
-        read(file, |blocks| {
-            for block in blocks {
-                let mut records = Records(&block?);
-                while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
-                    let info = if socket.has & has::INFO == 0 {
-                        None
-                    } else {
-                        records.next_of::<wire::Info>(kind::INFO)?
-                    };
-                    let info = info.map(|info| Box::new(decode_info(&info, tick)));
-                    match decode(&socket, info, tick) {
-                        Some(socket) => each(socket)?,
-                        None => {
-                            log::debug!("a socket of an unknown kind: {socket:?}");
-                            unknown += 1;
-                        }
+/// The sockets of `walk` in the namespace; how many are of a kind that is not known.
+pub(super) fn sockets(
+    ebpf: &mut Ebpf,
+    walk: Walk,
+    namespace: &Namespace,
+    mut each: impl FnMut(Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let file = open(ebpf, walk, namespace)?;
+    // The coarse clocks advance with the tick, so their resolution is one.
+    let resolution = clock_getres(ClockId::MonotonicCoarse);
+    let tick = Duration::from_nanos(resolution.tv_nsec.unsigned_abs());
+    let mut unknown = 0;
+    read(file, |blocks| {
+        for block in blocks {
+            let mut records = Records(&block?);
+            while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
+                let info = if socket.has & has::INFO == 0 {
+                    None
+                } else {
+                    records.next_of::<wire::Info>(kind::INFO)?
+                };
+                let info = info.map(|info| Box::new(decode_info(&info, tick)));
+                match decode(&socket, info, tick) {
+                    Some(socket) => each(socket)?,
+                    None => {
+                        log::debug!("a socket of an unknown kind: {socket:?}");
+                        unknown += 1;
                     }
                 }
             }
-            Ok(())
-        })?;
-        Ok(unknown)
-    }
+        }
+        Ok(())
+    })?;
+    Ok(unknown)
+}
 
-    /// Every process that holds a socket, in every namespace.
-    pub(super) fn owners(&mut self) -> io::Result<Owners> {
-        let file = self.open(Walk::Files, &Namespace::current()?)?;
-        let mut owners = Owners::default();
-        read(file, |blocks| {
-            for block in blocks {
-                let mut records = Records(&block?);
-                while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
-                    let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
-                    owners.add(held.inode, held.pid, &held.comm[..end]);
-                }
+/// Every process that holds a socket, in every namespace.
+pub(super) fn owners(ebpf: &mut Ebpf) -> io::Result<Owners> {
+    let file = open(ebpf, Walk::Files, &Namespace::current()?)?;
+    let mut owners = Owners::default();
+    read(file, |blocks| {
+        for block in blocks {
+            let mut records = Records(&block?);
+            while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
+                let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
+                owners.add(held.inode, held.pid, &held.comm[..end]);
             }
-            Ok(())
-        })?;
-        Ok(owners)
-    }
+        }
+        Ok(())
+    })?;
+    Ok(owners)
+}
 
-    fn open(&mut self, walk: Walk, namespace: &Namespace) -> io::Result<File> {
-        let program: &mut Iter =
-            program(&mut self.ebpf, walk.program()).map_err(io::Error::other)?;
-        let link = program
-            .attach()
-            .and_then(|link| program.take_link(link))
-            .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))?;
-        // The iterator walks the namespace of the thread that makes its file.
-        namespace.run(|| link.into_file().map_err(io::Error::other))
-    }
+fn open(ebpf: &mut Ebpf, walk: Walk, namespace: &Namespace) -> io::Result<File> {
+    let program: &mut Iter =
+        program(ebpf, walk.program()).map_err(io::Error::other)?;
+    let link = program
+        .attach()
+        .and_then(|link| program.take_link(link))
+        .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))?;
+    // The iterator walks the namespace of the thread that makes its file.
+    namespace.run(|| link.into_file().map_err(io::Error::other))
 }
 
 /// Reads `file` on a thread of its own, so that decoding and reading overlap.

@@ -28,6 +28,7 @@ use super::{
     diag::Diag,
     load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, load, program, refused},
     minisocket::{Found, Question},
+    seed,
 };
 use crate::{
     core::event::{Anchor, Event, Loss},
@@ -58,6 +59,8 @@ pub struct Live {
     reported: [u64; 4],
     malformed: u64,
     next_count: Instant,
+    /// Whether what was there before is still to be told.
+    unseeded: bool,
 }
 
 impl Live {
@@ -99,6 +102,7 @@ impl Live {
             reported: [0; 4],
             malformed: 0,
             next_count: Instant::now(),
+            unseeded: true,
         })
     }
 
@@ -199,6 +203,14 @@ impl Live {
 
 impl Source for Live {
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        if std::mem::take(&mut self.unseeded) {
+            self.count(events)?;
+            // The ring fills meanwhile: what happened since the hooks were attached comes after.
+            if let Err(error) = seed::seeds(&mut self.ebpf, events) {
+                log::warn!("what was there before is not known: {error}");
+            }
+            return Ok(());
+        }
         self.wait().await?;
         // First, so that the first event has a clock to be shown by.
         if Instant::now() >= self.next_count {

@@ -95,11 +95,14 @@ pub(super) type Hook = BtfTracePointLink;
 
 /// Loads and attaches everything that traces; from here on the ring fills.
 pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
-    let (mut ebpf, btf) = open(options, Wanted::default())?;
+    // What the stream's rows are seeded with.
+    let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
+    let (mut ebpf, btf) = open(options, wanted)?;
     for hook in HOOKS {
         let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
         program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
     }
+    load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files])?;
     let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
     local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
     // Attached last to first, so that no transition comes without the resets that explain it.
@@ -121,12 +124,17 @@ pub(super) fn load_iterators(
     // A dump needs no ring.
     let options = Options { buffer: 4096, log: log::LevelFilter::Off, filter };
     let (mut ebpf, btf) = open(options, wanted)?;
+    load_walks(&mut ebpf, &btf, walks)?;
+    Ok(ebpf)
+}
+
+fn load_walks(ebpf: &mut Ebpf, btf: &Btf, walks: &[Walk]) -> Result<(), LoadError> {
     for walk in walks {
         let name = walk.program();
-        let program: &mut Iter = program(&mut ebpf, name)?;
-        program.load(walk.target(), &btf).map_err(|error| refused(name, &error))?;
+        let program: &mut Iter = program(ebpf, name)?;
+        program.load(walk.target(), btf).map_err(|error| refused(name, &error))?;
     }
-    Ok(ebpf)
+    Ok(())
 }
 
 /// The object, its globals set and its maps made, and the types to load its programs with.

@@ -16,6 +16,7 @@ mod minisocket;
 mod netns;
 mod privilege;
 pub mod proc;
+mod seed;
 
 pub use decode::{Malformed, Record, decode};
 pub use dump::{Dump, Want, has_few_sockets};

@@ -6,12 +6,43 @@ use super::Facts;
 use crate::core::{
     owners::Owners,
     socket::{Socket, UnixSocket},
-    table::Step,
+    table::{Connection, Step},
     tcp::TcpState,
     verdict::Verdict,
 };
 
-/// A transition: its state is the new one, its process the one that opened the connection.
+/// A row of the table: its process is the one that opened the connection.
+impl Facts for Connection {
+    fn state(&self) -> TcpState {
+        self.state
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.tuple.local
+    }
+
+    fn remote(&self) -> SocketAddr {
+        self.tuple.remote
+    }
+
+    fn netns(&self) -> u32 {
+        self.tuple.netns
+    }
+
+    fn uid(&self) -> Option<u32> {
+        self.owner.as_ref().map(|owner| owner.uid)
+    }
+
+    fn cgroup(&self) -> Option<u64> {
+        self.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+    }
+
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+        self.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+    }
+}
+
+/// A transition: its state is the new one.
 impl Facts for Step<'_> {
     fn state(&self) -> TcpState {
         self.transition.new
@@ -30,11 +61,11 @@ impl Facts for Step<'_> {
     }
 
     fn uid(&self) -> Option<u32> {
-        self.connection.owner.as_ref().map(|owner| owner.uid)
+        self.connection.uid()
     }
 
     fn cgroup(&self) -> Option<u64> {
-        self.connection.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+        self.connection.cgroup()
     }
 
     fn verdict(&self) -> Option<Verdict> {
@@ -42,7 +73,7 @@ impl Facts for Step<'_> {
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.connection.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+        self.connection.any_owner(test)
     }
 }
 

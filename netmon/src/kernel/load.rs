@@ -39,7 +39,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Capabilities are missing.
-    #[error("tracing needs {}, which this process lacks: run `sudo netmon watch`", .0.join(" and "))]
+    #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
     Privilege(Vec<&'static str>),
     /// The kernel publishes no types.
     #[error(

@@ -9,8 +9,8 @@ use core::{ffi::c_void, mem::size_of, ptr::addr_of};
 use aya_ebpf::{
     Global,
     helpers::{
-        bpf_jiffies64, bpf_seq_write, bpf_skc_to_tcp_request_sock, bpf_skc_to_tcp_sock,
-        bpf_skc_to_tcp_timewait_sock, bpf_sock_from_file,
+        bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_skc_to_tcp_sock,
+        bpf_sock_from_file,
     },
 };
 use netmon_common::{
@@ -189,31 +189,35 @@ const EMPTY: Socket = Socket {
     uid: 0,
 };
 
+/// A field of a minisocket or a request socket, beyond what all sockets share.
+///
+/// The helpers that would give the verifier its type (`bpf_skc_to_tcp_timewait_sock` and the like) know
+/// plain TCP only, not what MPTCP and sockmaps make of it; the state tells the type as well.
+#[inline(always)]
+fn beyond<T>(sock: Sock, offset: usize) -> Option<T> {
+    // SAFETY: a probe read takes any address.
+    unsafe { bpf_probe_read_kernel((sock.address() as usize + offset) as *const T).ok() }
+}
+
 /// A minisocket: in TIME_WAIT, or parked in FIN_WAIT2.
 #[inline(always)]
 fn timewait(ctx: Context, sock: Sock) {
-    // SAFETY: the helper checks the type at run time and returns NULL for anything else.
-    let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sock.as_ptr()) };
-    let Some(tw) = Sock::new(tw.cast::<u8>()) else { return };
-    let substate = tw.load(offset!(tw_substate));
+    let substate = beyond(sock, offset!(tw_substate)).unwrap_or(state::TIME_WAIT);
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, substate) else { return };
     out.timer = timer::TIME_WAIT;
-    out.ticks = until(tw.load(offset!(tw_timer_expires)));
+    out.ticks = beyond(sock, offset!(tw_timer_expires)).map_or(0, until);
     ctx.write(&out);
 }
 
 /// A request socket: half open, its SYN-ACK not acknowledged yet.
 #[inline(always)]
 fn request(ctx: Context, sock: Sock) {
-    // SAFETY: as in `timewait`.
-    let req = unsafe { bpf_skc_to_tcp_request_sock(sock.as_ptr()) };
-    let Some(req) = Sock::new(req.cast::<u8>()) else { return };
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state::SYN_RECV) else { return };
     out.has = has::UID;
     out.uid = ctx.member(16);
     out.timer = timer::ON;
-    out.ticks = until(req.load(offset!(rsk_timer_expires)));
-    let bits: u8 = req.load(offset!(rsk_num_retrans) + 1);
+    out.ticks = beyond(sock, offset!(rsk_timer_expires)).map_or(0, until);
+    let bits: u8 = beyond(sock, offset!(rsk_num_retrans) + 1).unwrap_or(0);
     out.retransmits = bits >> 1;
     ctx.write(&out);
 }
@@ -221,7 +225,7 @@ fn request(ctx: Context, sock: Sock) {
 /// A full socket.
 #[inline(always)]
 fn full(ctx: Context, sock: Sock, state: u8) {
-    // SAFETY: as in `timewait`.
+    // SAFETY: the helper checks the type at run time and returns NULL for anything else.
     let tcp = unsafe { bpf_skc_to_tcp_sock(sock.as_ptr()) };
     let Some(tcp) = Sock::new(tcp.cast::<u8>()) else { return };
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state) else { return };

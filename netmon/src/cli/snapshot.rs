@@ -1,6 +1,7 @@
 //! `netmon snapshot`: what there is, as netstat lists it.
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal, Write},
     net::IpAddr,
     thread,
@@ -55,13 +56,13 @@ pub(super) struct Snapshot {
     #[arg(short = 'a', long)]
     all: bool,
     /// Numbers instead of names of services and users
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, overrides_with = "resolve")]
     numeric: bool,
     /// Names of hosts instead of addresses
-    #[arg(short = 'r', long, conflicts_with = "numeric")]
+    #[arg(short = 'r', long, overrides_with = "numeric")]
     resolve: bool,
     /// The processes that hold each socket
-    #[arg(short = 'p', long = "program")]
+    #[arg(short = 'p', long, visible_aliases = ["programs", "processes"])]
     program: bool,
     /// User and inode, cookie, namespace and cgroup
     #[arg(short = 'e', long)]
@@ -73,7 +74,7 @@ pub(super) struct Snapshot {
     #[arg(short = 'i', long)]
     info: bool,
     /// Only sockets of IPv4
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    #[arg(short = '4', long)]
     ipv4: bool,
     /// Only sockets of IPv6, those that carry IPv4 among them
     #[arg(short = '6', long)]
@@ -132,17 +133,23 @@ impl Snapshot {
         let filter = super::filter(&self.filter);
         // As for ss: whoever says which states means those, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
-        let (namespaces, refused) = self.namespaces(&filter)?;
-        if refused > 0 {
-            warn(&format!(
-                "{refused} processes or names do not let this one into their network namespace, which \
-                 may be missing here: it takes root, with CAP_SYS_ADMIN and CAP_SYS_PTRACE"
-            ));
-        }
         let mut dump = self.open(&filter)?;
+        let mut warnings = Warnings::default();
         loop {
             let begun = Instant::now();
-            self.list(&mut dump, &namespaces, &filter)?;
+            // Some may have come or gone since the last time.
+            let (namespaces, refused) = self.namespaces(&filter)?;
+            if refused > 0 {
+                warnings.once(
+                    "namespaces",
+                    &format!(
+                        "{refused} processes or names do not let this one into their network \
+                         namespace, which may be missing here: it takes root, with CAP_SYS_ADMIN and \
+                         CAP_SYS_PTRACE"
+                    ),
+                );
+            }
+            self.list(&mut dump, &namespaces, &filter, &mut warnings)?;
             let Some(seconds) = self.continuous else { return Ok(()) };
             thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(begun.elapsed()));
         }
@@ -193,8 +200,8 @@ impl Snapshot {
 
     fn families(&self) -> u16 {
         match (self.ipv4, self.ipv6) {
-            (true, _) => 1,
-            (_, true) => 2,
+            (true, false) => 1,
+            (false, true) => 2,
             _ => 3,
         }
     }
@@ -242,9 +249,11 @@ impl Snapshot {
         dump: &mut Dump,
         namespaces: &[Namespace],
         filter: &Filter,
+        warnings: &mut Warnings,
     ) -> anyhow::Result<()> {
         let time = jiff::Timestamp::now();
-        let owners = if dump.wants_owners() { self.owners(dump)? } else { Owners::default() };
+        let owners =
+            if dump.wants_owners() { self.owners(dump, warnings)? } else { Owners::default() };
         let collects = self.sort.is_some() || self.resolve;
         let mut collected = Vec::new();
         let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");
@@ -252,7 +261,7 @@ impl Snapshot {
             if collects { None } else { Some(self.rows(&time, several, Lookup::default())) };
         let mut malformed = 0;
         for namespace in namespaces {
-            malformed += dump.sockets(namespace, |socket| {
+            let listed = dump.sockets(namespace, |socket| {
                 if !self.shows(&socket) || !filter.matches(&(&socket, &owners)) {
                     return Ok(());
                 }
@@ -263,7 +272,8 @@ impl Snapshot {
                         Ok(())
                     }
                 }
-            })?;
+            });
+            malformed += unless_ended(listed, several)?;
         }
         if let Some(sort) = self.sort {
             order(&mut collected, sort, &owners);
@@ -279,10 +289,11 @@ impl Snapshot {
         }
         if self.unix {
             for namespace in namespaces {
-                malformed += dump.unix(namespace, |socket| {
+                let listed = dump.unix(namespace, |socket| {
                     let shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
                     if shown { rows.unix(&socket, &owners) } else { Ok(()) }
-                })?;
+                });
+                malformed += unless_ended(listed, several)?;
             }
         }
         rows.finish(&owners)?;
@@ -294,19 +305,22 @@ impl Snapshot {
         Ok(())
     }
 
-    fn owners(&self, dump: &mut Dump) -> io::Result<Owners> {
+    fn owners(&self, dump: &mut Dump, warnings: &mut Warnings) -> io::Result<Owners> {
         let (owners, refused) = dump.owners()?;
         if refused > 0 && (self.shows_owners() || self.sort == Some(Sort::Pid)) {
-            warn(&format!(
-                "{refused} of the processes do not show what they hold, so that their sockets have no \
-                 owner here: it takes root, with CAP_SYS_PTRACE"
-            ));
+            warnings.once(
+                "owners",
+                &format!(
+                    "{refused} of the processes do not show what they hold, so that their sockets have \
+                     no owner here: it takes root, with CAP_SYS_PTRACE"
+                ),
+            );
         }
         Ok(owners)
     }
 
     fn shows(&self, socket: &Socket) -> bool {
-        let family = if socket.ipv6 { !self.ipv4 } else { !self.ipv6 };
+        let family = self.ipv4 == self.ipv6 || self.ipv6 == socket.ipv6;
         family
             && match self.scope() {
                 Scope::All => true,
@@ -374,6 +388,26 @@ fn order(sockets: &mut [Socket], sort: Sort, owners: &Owners) {
         Sort::Pid => sockets.sort_by_cached_key(|s| {
             owners.of(s.inode).first().map_or(u32::MAX, |process| process.pid)
         }),
+    }
+}
+
+/// Of several namespaces, one that ended meanwhile has nothing to show.
+fn unless_ended(listed: io::Result<usize>, several: bool) -> io::Result<usize> {
+    match listed {
+        Err(error) if several && error.kind() == io::ErrorKind::NotFound => Ok(0),
+        other => other,
+    }
+}
+
+/// What was said already is not said again each time with `-c`.
+#[derive(Default)]
+struct Warnings(HashSet<&'static str>);
+
+impl Warnings {
+    fn once(&mut self, about: &'static str, text: &str) {
+        if self.0.insert(about) {
+            warn(text);
+        }
     }
 }
 

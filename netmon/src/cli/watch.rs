@@ -23,7 +23,7 @@ use super::stdout::Stdout;
 use crate::{
     core::names::Services,
     kernel::{Live, Options},
-    session::{Limits, Summary, View, run},
+    session::{Limits, Scope, Summary, View, run},
     view::{
         json::Json,
         lines::{Appearance, Lines},
@@ -46,6 +46,9 @@ pub(super) struct Watch {
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     numeric: bool,
+    /// First show the connections that are there already
+    #[arg(long)]
+    initial: bool,
     /// End after this time: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -75,14 +78,15 @@ impl Watch {
         let filter = super::filter(&self.filter);
         let stop = stop_on_signals()?;
         let options = Options { buffer: self.buffer, log, filter: filter.clauses().in_any_state() };
+        let scope = Scope { filter, initial: self.initial };
         let mut live = Live::start(options)?;
         let limits = Limits { duration: self.duration, count: self.count };
         let summary = if self.json {
-            run(&mut live, &mut Json::new(Stdout::lock()), &filter, limits, &stop).await?
+            run(&mut live, &mut Json::new(Stdout::lock()), &scope, limits, &stop).await?
         } else {
             let mut view = Lines::new(Stdout::lock(), self.appearance())?;
             view.flush()?;
-            run(&mut live, &mut view, &filter, limits, &stop).await?
+            run(&mut live, &mut view, &scope, limits, &stop).await?
         };
         report(&summary);
         Ok(())

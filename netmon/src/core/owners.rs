@@ -54,7 +54,7 @@ impl Owners {
     #[must_use]
     pub fn of(&self, inode: Option<NonZeroU64>) -> Vec<&Process> {
         let mut found = Vec::new();
-        self.each(inode, &mut |process| {
+        self.any(inode, &mut |process| {
             found.push(process);
             false
         });
@@ -66,14 +66,6 @@ impl Owners {
 
     /// Whether `test` holds of any process that holds the socket `inode`.
     pub fn any<'a>(
-        &'a self,
-        inode: Option<NonZeroU64>,
-        test: &mut dyn FnMut(&'a Process) -> bool,
-    ) -> bool {
-        self.each(inode, test)
-    }
-
-    fn each<'a>(
         &'a self,
         inode: Option<NonZeroU64>,
         test: &mut dyn FnMut(&'a Process) -> bool,

@@ -117,7 +117,9 @@ impl ConnectionTable {
             Event::Lost { time, count, loss } => {
                 view(Change::Gap { time: *time, count: *count, loss: *loss })
             }
-            Event::Seed(seed) => view(Change::Seeded { time: seed.time, connection: self.seed(seed) }),
+            Event::Seed(seed) => {
+                view(Change::Seeded { time: seed.time, connection: self.seed(seed) })
+            }
             Event::Transition(transition) => self.transition(transition, view),
         }
     }
@@ -317,6 +319,49 @@ mod tests {
         assert_eq!((kind, in_state, row.id.epoch), ("opened", None, 900));
         assert_eq!(row.owner.map(|owner| owner.pid), Some(43));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_seed_is_followed_from_there() {
+        let mut table = ConnectionTable::default();
+        let holder = Arc::new(Owner {
+            pid: 7,
+            uid: 0,
+            cgroup: 0,
+            comm: b"held"[..].into(),
+            evidence: Evidence::FdScan,
+        });
+        let tuple = Tuple {
+            netns: 1,
+            local: "127.0.0.1:80".parse().expect("an address"),
+            remote: "127.0.0.1:80".parse().expect("an address"),
+        };
+        for (cookie, state) in [(1, Listen), (2, Established)] {
+            let owner = Some(Arc::clone(&holder));
+            let seed = Event::Seed(Seed { time: 50, cookie, tuple, state, owner });
+            let mut seeded = false;
+            let result: Result<(), Infallible> = table.apply(&seed, |change| {
+                seeded = matches!(change, Change::Seeded { time: 50, .. });
+                Ok(())
+            });
+            result.expect("infallible");
+            assert!(seeded);
+        }
+        // A transition from before the dump, read after it, leads to where the seed is already.
+        let (kind, row, in_state) =
+            apply(&mut table, &event(2, SynRecv, Established, 40, Opening::None));
+        assert_eq!((kind, in_state, row.owner.map(|owner| owner.pid)), ("moved", None, Some(7)));
+        let (_, row, in_state) =
+            apply(&mut table, &event(2, Established, FinWait1, 60, Opening::None));
+        assert_eq!((row.id.epoch, in_state), (0, Some(20)));
+        // What a seeded listener takes has its owner.
+        let child = event(3, Listen, SynRecv, 70, Opening::FromListener(Some(1)));
+        let (_, row, _) = apply(&mut table, &child);
+        assert_eq!(row.owner.map(|owner| owner.evidence), Some(Evidence::FdScan));
+        // A socket that connects again is another connection.
+        let again = event(2, Close, SynSent, 90, owner(42, Evidence::Connect));
+        let (kind, row, _) = apply(&mut table, &again);
+        assert_eq!((kind, row.id.epoch), ("opened", 90));
     }
 
     #[test]

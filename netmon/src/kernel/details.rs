@@ -21,7 +21,7 @@ const ANSWER: usize = 64 * 1024;
 /// `INET_DIAG_CGROUP_ID` (include/uapi/linux/inet_diag.h), which the parser leaves as bytes.
 const CGROUP_ID: u16 = 21;
 /// `TCP_INFINITE_SSTHRESH` (include/net/tcp.h).
-const INFINITE: u32 = 0x7fff_ffff;
+pub(super) const INFINITE: u32 = 0x7fff_ffff;
 
 /// A socket as both sources name it: protocol, both ends, inode.
 type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);

@@ -1,6 +1,6 @@
 //! What sockets there are, from one of two sources: BPF iterators, or `/proc`.
 
-use std::{fs, io};
+use std::{fs, io, os::unix::fs::MetadataExt};
 
 use aya::Ebpf;
 use netmon_common::{KernelFilter, Wanted};
@@ -89,11 +89,16 @@ impl Dump {
     /// # Errors
     /// What reading answered.
     pub fn owners(&mut self) -> io::Result<(Owners, usize)> {
-        if let Some(iterators) = &mut self.iterators {
-            return Ok((iter::owners(iterators)?, 0));
+        match &mut self.iterators {
+            // Iterators tell process ids of the host's, which mean nothing where others are in use.
+            Some(iterators) if is_initial_pid_namespace() => {
+                return Ok((iter::owners(iterators)?, 0));
+            }
+            _ => {}
         }
-        let (owners, refused) = proc::owners()?;
-        if refused > 0 && self.may_turn {
+        let found = proc::owners();
+        let whole = found.as_ref().is_ok_and(|(_, refused)| *refused == 0);
+        if !whole && self.may_turn && is_initial_pid_namespace() {
             self.may_turn = false;
             match load(&self.want) {
                 Ok(iterators) => {
@@ -103,7 +108,7 @@ impl Dump {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        Ok((owners, refused))
+        found
     }
 
     /// Hands every IP socket of the namespace to `each`; how many could not be understood.
@@ -153,6 +158,13 @@ impl Dump {
     ) -> io::Result<usize> {
         proc::read_unix(namespace.run(proc::open_unix)?, namespace.inum, each)
     }
+}
+
+/// Whether this process counts processes as the whole host does.
+fn is_initial_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
+    const INITIAL: u64 = 0xeffffffc;
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)
 }
 
 fn load(want: &Want) -> Result<Ebpf, LoadError> {

@@ -11,13 +11,12 @@ use std::{
 };
 
 use aya::{Ebpf, programs::Iter};
-use netmon_common::{
-    self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, KernelFilter, Wanted, has, kind,
-};
+use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, has, kind};
 use rustix::time::{ClockId, clock_getres};
 
 use super::{
     decode::{Malformed, address},
+    details::INFINITE,
     load::program,
     netns::Namespace,
 };
@@ -28,8 +27,9 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// What the kernel hands over in one read at most (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
-const BLOCK: usize = 32 * 1024;
+/// Pages that the kernel hands over in one read at most (`bpf_seq_read`, kernel/bpf/bpf_iter.c): in a
+/// smaller buffer it would cut records.
+const BLOCK_PAGES: usize = 8;
 /// Blocks read ahead of their decoding: enough to keep both sides busy, little to keep in memory.
 const READ_AHEAD: usize = 16;
 
@@ -118,8 +118,7 @@ pub(super) fn owners(ebpf: &mut Ebpf) -> io::Result<Owners> {
 }
 
 fn open(ebpf: &mut Ebpf, walk: Walk, namespace: &Namespace) -> io::Result<File> {
-    let program: &mut Iter =
-        program(ebpf, walk.program()).map_err(io::Error::other)?;
+    let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
     let link = program
         .attach()
         .and_then(|link| program.take_link(link))
@@ -134,10 +133,11 @@ fn read(
     take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
 ) -> io::Result<()> {
     let (to, blocks) = sync_channel(READ_AHEAD);
+    let size = BLOCK_PAGES * rustix::param::page_size();
     thread::scope(|scope| {
         scope.spawn(move || {
             loop {
-                let mut block = vec![0; BLOCK];
+                let mut block = vec![0; size];
                 let result = match file.read(&mut block) {
                     Ok(0) => return,
                     Ok(length) => {
@@ -233,8 +233,6 @@ fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> 
 
 /// As `tcp_get_info` and `tcp_compute_delivery_rate` (net/ipv4/tcp.c) put it.
 fn decode_info(record: &wire::Info, tick: Duration) -> TcpInfo {
-    /// `TCP_INFINITE_SSTHRESH` (include/net/tcp.h).
-    const INFINITE: u32 = 0x7fff_ffff;
     let delivered = u64::from(record.rate_delivered) * u64::from(record.mss_cache) * 1_000_000;
     TcpInfo {
         rtt_us: Some(record.srtt_us >> 3).filter(|rtt| *rtt != 0),

@@ -22,6 +22,9 @@ pub enum LayoutError {
     },
 }
 
+/// No structure is as large: the verifier refuses the program that would read there.
+const NO_FIELD: u32 = 1 << 30;
+
 /// Reads every offset from the running kernel's BTF.
 pub(super) fn offsets() -> Result<Offsets, LayoutError> {
     let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)?;
@@ -30,21 +33,31 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
     let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
     let net = Structure::find(&btf, "net", "ns.inum")?;
     let task = Structure::find(&btf, "task_struct", "group_leader")?;
-    let tcp = Structure::find(&btf, "tcp_sock", "snd_una")?;
-    let connection = Structure::find(&btf, "inet_connection_sock", "icsk_pending")?;
-    let udp = Structure::find(&btf, "udp_sock", "forward_deficit")?;
-    let timewait = Structure::find(&btf, "inet_timewait_sock", "tw_substate")?;
-    let request = Structure::find(&btf, "request_sock", "rsk_timer")?;
-    let inode = Structure::find(&btf, "inode", "i_ino")?;
-    let cgroup = Structure::find(&btf, "cgroup", "kn");
-    // Both timers moved in Linux 6.19, the first lost its copy of the time before.
-    let retransmit = [
-        connection.offset("icsk_timeout"),
-        connection.offset("icsk_retransmit_timer.expires"),
-        sock.offset("tcp_retransmit_timer.expires"),
-    ];
-    let keepalive =
-        |field: [&'static str; 2]| sock.offset(field[0]).or_else(|_| connection.offset(field[1]));
+    // What only dumps need must not keep `watch` from running.
+    let dump = |structure: Option<&Structure<'_>>, field| {
+        structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
+            log::debug!("the kernel's BTF has no {field}: no dumps through iterators");
+            NO_FIELD
+        })
+    };
+    let tcp = Structure::find(&btf, "tcp_sock", "snd_una").ok();
+    let udp = Structure::find(&btf, "udp_sock", "forward_deficit").ok();
+    let timewait = Structure::find(&btf, "inet_timewait_sock", "tw_substate").ok();
+    let request = Structure::find(&btf, "request_sock", "rsk_timer").ok();
+    let inode = Structure::find(&btf, "inode", "i_ino").ok();
+    let file = Structure::find(&btf, "file", "f_inode").ok();
+    let socket = Structure::find(&btf, "socket", "file").ok();
+    let cgroup = Structure::find(&btf, "cgroup", "kn").ok();
+    let node = Structure::find(&btf, "kernfs_node", "id").ok();
+    let connection = Structure::find(&btf, "inet_connection_sock", "icsk_pending").ok();
+    // Both timers moved in Linux 6.19, the first lost its copy of the time before. `sk_timer` is still
+    // there, as another name of the first: so it is asked for last.
+    let first = |fields: &[(Option<&Structure<'_>>, &'static str)]| {
+        fields
+            .iter()
+            .find_map(|(found, field)| found.as_ref()?.offset(field).ok())
+            .unwrap_or(NO_FIELD)
+    };
     Ok(Offsets {
         skc_daddr: common.offset("skc_daddr")?,
         skc_rcv_saddr: common.offset("skc_rcv_saddr")?,
@@ -69,48 +82,58 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         task_group_leader: task.offset("group_leader")?,
         task_comm: task.offset("comm")?,
         sk_ino: sock.offset("sk_ino").unwrap_or(0),
-        sk_socket: sock.offset("sk_socket")?,
-        socket_file: Structure::find(&btf, "socket", "file")?.offset("file")?,
-        file_inode: Structure::find(&btf, "file", "f_inode")?.offset("f_inode")?,
-        inode_ino: inode.offset("i_ino")?,
+        sk_socket: dump(Some(&sock), "sk_socket"),
+        socket_file: dump(socket.as_ref(), "file"),
+        file_inode: dump(file.as_ref(), "f_inode"),
+        inode_ino: dump(inode.as_ref(), "i_ino"),
         sk_cgroup: sock.offset("sk_cgrp_data.cgroup").unwrap_or(0),
-        cgroup_kn: cgroup.and_then(|cgroup| cgroup.offset("kn")).unwrap_or(0),
-        kn_id: Structure::find(&btf, "kernfs_node", "id")?.offset("id")?,
-        sk_ack_backlog: sock.offset("sk_ack_backlog")?,
-        sk_max_ack_backlog: sock.offset("sk_max_ack_backlog")?,
-        sk_rmem_alloc: sock.offset("sk_backlog.rmem_alloc")?,
-        sk_wmem_alloc: sock.offset("sk_wmem_alloc")?,
-        sk_timer_expires: keepalive(["sk_timer.expires", "icsk_keepalive_timer.expires"])?,
-        sk_timer_pprev: keepalive(["sk_timer.entry.pprev", "icsk_keepalive_timer.entry.pprev"])?,
-        icsk_pending: connection.offset("icsk_pending")?,
-        icsk_retransmits: connection.offset("icsk_retransmits")?,
-        icsk_probes_out: connection.offset("icsk_probes_out")?,
-        icsk_timeout: retransmit.into_iter().reduce(Result::or).transpose()?.unwrap_or(0),
-        icsk_rto: connection.offset("icsk_rto")?,
-        copied_seq: tcp.offset("copied_seq")?,
-        rcv_nxt: tcp.offset("rcv_nxt")?,
-        write_seq: tcp.offset("write_seq")?,
-        snd_una: tcp.offset("snd_una")?,
-        srtt_us: tcp.offset("srtt_us")?,
-        mdev_us: tcp.offset("mdev_us")?,
-        snd_cwnd: tcp.offset("snd_cwnd")?,
-        snd_ssthresh: tcp.offset("snd_ssthresh")?,
-        retrans_out: tcp.offset("retrans_out")?,
-        total_retrans: tcp.offset("total_retrans")?,
-        mss_cache: tcp.offset("mss_cache")?,
-        rate_delivered: tcp.offset("rate_delivered")?,
-        rate_interval_us: tcp.offset("rate_interval_us")?,
-        packets_out: tcp.offset("packets_out")?,
-        bytes_sent: tcp.offset("bytes_sent")?,
-        bytes_acked: tcp.offset("bytes_acked")?,
-        bytes_received: tcp.offset("bytes_received")?,
-        bytes_retrans: tcp.offset("bytes_retrans")?,
-        udp_forward_deficit: udp.offset("forward_deficit")?,
-        tw_substate: timewait.offset("tw_substate")?,
-        tw_timer_expires: timewait.offset("tw_timer.expires")?,
-        rsk_timer_expires: request.offset("rsk_timer.expires")?,
-        rsk_num_retrans: request.offset("num_retrans")?,
-        task_tgid: task.offset("tgid")?,
+        cgroup_kn: dump(cgroup.as_ref(), "kn"),
+        kn_id: dump(node.as_ref(), "id"),
+        sk_ack_backlog: dump(Some(&sock), "sk_ack_backlog"),
+        sk_max_ack_backlog: dump(Some(&sock), "sk_max_ack_backlog"),
+        sk_rmem_alloc: dump(Some(&sock), "sk_backlog.rmem_alloc"),
+        sk_wmem_alloc: dump(Some(&sock), "sk_wmem_alloc"),
+        sk_timer_expires: first(&[
+            (connection.as_ref(), "icsk_keepalive_timer.expires"),
+            (Some(&sock), "sk_timer.expires"),
+        ]),
+        sk_timer_pprev: first(&[
+            (connection.as_ref(), "icsk_keepalive_timer.entry.pprev"),
+            (Some(&sock), "sk_timer.entry.pprev"),
+        ]),
+        icsk_pending: dump(connection.as_ref(), "icsk_pending"),
+        icsk_retransmits: dump(connection.as_ref(), "icsk_retransmits"),
+        icsk_probes_out: dump(connection.as_ref(), "icsk_probes_out"),
+        icsk_timeout: first(&[
+            (connection.as_ref(), "icsk_timeout"),
+            (connection.as_ref(), "icsk_retransmit_timer.expires"),
+            (Some(&sock), "tcp_retransmit_timer.expires"),
+        ]),
+        icsk_rto: dump(connection.as_ref(), "icsk_rto"),
+        copied_seq: dump(tcp.as_ref(), "copied_seq"),
+        rcv_nxt: dump(tcp.as_ref(), "rcv_nxt"),
+        write_seq: dump(tcp.as_ref(), "write_seq"),
+        snd_una: dump(tcp.as_ref(), "snd_una"),
+        srtt_us: dump(tcp.as_ref(), "srtt_us"),
+        mdev_us: dump(tcp.as_ref(), "mdev_us"),
+        snd_cwnd: dump(tcp.as_ref(), "snd_cwnd"),
+        snd_ssthresh: dump(tcp.as_ref(), "snd_ssthresh"),
+        retrans_out: dump(tcp.as_ref(), "retrans_out"),
+        total_retrans: dump(tcp.as_ref(), "total_retrans"),
+        mss_cache: dump(tcp.as_ref(), "mss_cache"),
+        rate_delivered: dump(tcp.as_ref(), "rate_delivered"),
+        rate_interval_us: dump(tcp.as_ref(), "rate_interval_us"),
+        packets_out: dump(tcp.as_ref(), "packets_out"),
+        bytes_sent: dump(tcp.as_ref(), "bytes_sent"),
+        bytes_acked: dump(tcp.as_ref(), "bytes_acked"),
+        bytes_received: dump(tcp.as_ref(), "bytes_received"),
+        bytes_retrans: dump(tcp.as_ref(), "bytes_retrans"),
+        udp_forward_deficit: dump(udp.as_ref(), "forward_deficit"),
+        tw_substate: dump(timewait.as_ref(), "tw_substate"),
+        tw_timer_expires: dump(timewait.as_ref(), "tw_timer.expires"),
+        rsk_timer_expires: dump(request.as_ref(), "rsk_timer.expires"),
+        rsk_num_retrans: dump(request.as_ref(), "num_retrans"),
+        task_tgid: dump(Some(&task), "tgid"),
     })
 }
 

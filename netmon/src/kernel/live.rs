@@ -87,7 +87,6 @@ impl Live {
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        log::info!("attached: {}", HOOKS.join(", "));
         Ok(Self {
             ebpf,
             hooks,
@@ -209,6 +208,7 @@ impl Source for Live {
             if let Err(error) = seed::seeds(&mut self.ebpf, events) {
                 log::warn!("what was there before is not known: {error}");
             }
+            log::info!("attached: {}; {} sockets were there", HOOKS.join(", "), events.len());
             return Ok(());
         }
         self.wait().await?;

@@ -39,7 +39,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Capabilities are missing.
-    #[error("tracing needs {}, which this process lacks: run `sudo netmon watch`", .0.join(" and "))]
+    #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
     Privilege(Vec<&'static str>),
     /// The kernel publishes no types.
     #[error(
@@ -102,7 +102,10 @@ pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
         let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
         program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
     }
-    load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files])?;
+    // Without dumps the stream is still worth having.
+    if let Err(error) = load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files]) {
+        log::warn!("what was there before will not be known: {error}");
+    }
     let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
     local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
     // Attached last to first, so that no transition comes without the resets that explain it.

@@ -21,8 +21,9 @@ const OWN: &str = "/proc/self/ns/net";
 pub struct Namespace {
     /// Its inode number, as in `/proc/PID/ns/net`.
     pub inum: u32,
-    /// Keeps it alive; none for the one that this process is in.
-    handle: Option<File>,
+    /// What leads there; none for the one that this process is in. Not a handle, which would keep it
+    /// alive, and of which a host with many would have more than a process may open.
+    path: Option<PathBuf>,
 }
 
 impl Namespace {
@@ -31,7 +32,7 @@ impl Namespace {
     /// # Errors
     /// Where `/proc` is not mounted.
     pub fn current() -> io::Result<Self> {
-        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), handle: None })
+        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), path: None })
     }
 
     /// The one that `ip netns` calls `name`, or that of the process with that id.
@@ -53,7 +54,7 @@ impl Namespace {
         } else {
             named
         };
-        Self::open(&path).map_err(|error| {
+        Self::at(path).map_err(|error| {
             let what = if is_pid { "process" } else { "network namespace" };
             let shown = name.escape_debug();
             let text = match error.kind() {
@@ -81,10 +82,7 @@ impl Namespace {
         let path = paths()?
             .find(|path| fs::metadata(path).is_ok_and(|found| inum_of(&found) == inum))
             .ok_or(io::ErrorKind::NotFound)?;
-        // The process may have ended meanwhile, and its pid be another's.
-        Self::open(&path).and_then(|found| {
-            if found.inum == inum { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
-        })
+        Ok(Self { inum, path: Some(path) })
     }
 
     /// Every one that has a process or a name and can be entered, each once, this process' first; and
@@ -98,15 +96,19 @@ impl Namespace {
         let mut all = vec![own];
         let mut refused = 0;
         for path in paths()? {
+            let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
             match fs::metadata(&path) {
                 Ok(found) if !seen.insert(inum_of(&found)) => {}
-                Ok(_) => {
-                    match Self::open(&path).and_then(|found| found.run(|| Ok(())).map(|()| found)) {
-                        Ok(namespace) => all.push(namespace),
-                        Err(_) => refused += 1,
+                Ok(found) => {
+                    let namespace = Self { inum: inum_of(&found), path: Some(path) };
+                    match namespace.run(|| Ok(())) {
+                        Ok(()) => all.push(namespace),
+                        Err(error) if denied(&error) => refused += 1,
+                        // It has ended, or is a file that is none.
+                        Err(error) => log::debug!("{error}"),
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => refused += 1,
+                Err(error) if denied(&error) => refused += 1,
                 // It has ended.
                 Err(_) => {}
             }
@@ -117,15 +119,21 @@ impl Namespace {
     /// Runs `work` inside it.
     ///
     /// # Errors
-    /// What setns or `work` answered.
+    /// `NotFound` when it has ended, `PermissionDenied` when it may not be entered; else what setns or
+    /// `work` answered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-        let Some(handle) = &self.handle else { return work() };
+        let Some(path) = &self.path else { return work() };
+        let handle = File::open(path).map_err(|error| self.explain(&error))?;
+        // The process may have ended meanwhile, and its pid be another's.
+        if inum_of(&handle.metadata()?) != self.inum {
+            return Err(self.explain(&io::ErrorKind::NotFound.into()));
+        }
         // A thread of its own: entering a namespace is for good.
         thread::scope(|scope| {
             scope
                 .spawn(move || {
                     move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
-                        .map_err(|error| self.refused(&error.into()))?;
+                        .map_err(|error| self.explain(&error.into()))?;
                     work()
                 })
                 .join()
@@ -133,19 +141,22 @@ impl Namespace {
         })
     }
 
-    fn refused(&self, error: &io::Error) -> io::Error {
-        let text = format!(
-            "entering network namespace {}: {error}; it takes CAP_SYS_ADMIN: use sudo",
-            self.inum
-        );
-        io::Error::new(error.kind(), text)
+    fn explain(&self, error: &io::Error) -> io::Error {
+        let why = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("{error}; it takes CAP_SYS_ADMIN: use sudo")
+            }
+            io::ErrorKind::NotFound => "it has ended".to_owned(),
+            io::ErrorKind::InvalidInput => "it is no network namespace".to_owned(),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("entering network namespace {}: {why}", self.inum))
     }
 
-    fn open(path: &Path) -> io::Result<Self> {
-        let handle = File::open(path)?;
-        let inum = inum_of(&handle.metadata()?);
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let inum = inum_of(&fs::metadata(&path)?);
         let own = Self::current()?;
-        Ok(if own.inum == inum { own } else { Self { inum, handle: Some(handle) } })
+        Ok(if own.inum == inum { own } else { Self { inum, path: Some(path) } })
     }
 }
 

@@ -15,7 +15,7 @@
 //! | `old_state`, `new_state` | the kernel's names; TIME_WAIT where the kernel holds a minisocket in it |
 //! | `in_state_us` | time spent in the old state, µs |
 //! | `direction` | `outbound`, `inbound` or `listen` |
-//! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect` or `listen` |
+//! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect`, `listen`, or `fd-scan` of one that held it when netmon began |
 //! | `errno` | on `CLOSE`: a string: the error's name, or its number where it has none |
 //! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
 //! | `orphan` | `true`: its process has closed it |
@@ -30,6 +30,9 @@
 //! | `errno`, `reset` | as above |
 //! | `lifetime_us` | since it opened, µs; absent where that was before netmon looked |
 //!
+//! `connection`, with `--initial`, before all others: what was there when netmon began: `time`, `cookie`, `netns`,
+//! `proto`, `family`, both ends, `state`, the process as above, and `initial`, which is `true`.
+//!
 //! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
 
 use std::io::{self, Write};
@@ -42,7 +45,7 @@ use super::{
 use crate::{
     core::{
         errno,
-        table::{Change, Step},
+        table::{Change, Connection, Step},
         tcp::TcpState,
     },
     session::View,
@@ -67,6 +70,15 @@ impl<W: Write> View for Json<W> {
             Change::Anchor(anchor) => {
                 self.clock.anchor = *anchor;
                 Ok(false)
+            }
+            Change::Seeded { time, connection } => {
+                let mut object = Object::begin(self.out.line()?, "{\"type\":\"connection\"");
+                put_place(&mut object, &mut self.clock, *time, connection);
+                object.word(",\"state\":\"", connection.state.name());
+                put_parties(&mut object, connection);
+                object.raw(",\"initial\":true");
+                object.end();
+                Ok(true)
             }
             Change::Gap { time, count, loss } => {
                 let mut object = Object::begin(self.out.line()?, "{\"type\":\"lost\"");
@@ -98,11 +110,11 @@ impl<W: Write> View for Json<W> {
 fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     let Step { transition: t, in_state, .. } = step;
     let mut object = Object::begin(out, "{\"type\":\"transition\"");
-    put_place(&mut object, clock, step);
+    put_place(&mut object, clock, step.transition.time, step.connection);
     object.word(",\"old_state\":\"", t.old.name());
     object.word(",\"new_state\":\"", t.new.name());
     object.some(",\"in_state_us\":", in_state.map(|ns| ns / 1_000));
-    put_parties(&mut object, step);
+    put_parties(&mut object, step.connection);
     put_failure(&mut object, step);
     if t.orphan && !t.is_last() {
         object.raw(",\"orphan\":true");
@@ -115,8 +127,8 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
 
 fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     let mut object = Object::begin(out, "{\"type\":\"closed\"");
-    put_place(&mut object, clock, step);
-    put_parties(&mut object, step);
+    put_place(&mut object, clock, step.transition.time, step.connection);
+    put_parties(&mut object, step.connection);
     if let Some(verdict) = step.verdict {
         object.word(",\"verdict\":\"", verdict.name());
     }
@@ -129,33 +141,32 @@ fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
 
 /// When, which, and where.
 #[inline]
-fn put_place(object: &mut Object<'_>, clock: &mut Clock, step: &Step<'_>) {
-    let Step { transition: t, connection, .. } = step;
-    object.time(",\"time\":\"", clock, t.time);
-    object.number(",\"cookie\":", t.cookie);
-    if connection.id.epoch != 0 {
-        object.number(",\"epoch\":", connection.id.epoch);
+fn put_place(object: &mut Object<'_>, clock: &mut Clock, time: u64, row: &Connection) {
+    object.time(",\"time\":\"", clock, time);
+    object.number(",\"cookie\":", row.id.cookie);
+    if row.id.epoch != 0 {
+        object.number(",\"epoch\":", row.id.epoch);
     }
-    object.number(",\"netns\":", u64::from(t.tuple.netns));
-    object.raw(if t.tuple.remote.is_ipv4() {
+    object.number(",\"netns\":", u64::from(row.tuple.netns));
+    object.raw(if row.tuple.remote.is_ipv4() {
         ",\"proto\":\"tcp\",\"family\":\"ipv4\""
     } else {
         ",\"proto\":\"tcp\",\"family\":\"ipv6\""
     });
-    object.address(",\"local_addr\":\"", t.tuple.local.ip());
+    object.address(",\"local_addr\":\"", row.tuple.local.ip());
     let port = |port: u16| Some(u64::from(port)).filter(|port| *port != 0);
-    object.some(",\"local_port\":", port(t.tuple.local.port()));
-    object.address(",\"remote_addr\":\"", t.tuple.remote.ip());
-    object.some(",\"remote_port\":", port(t.tuple.remote.port()));
+    object.some(",\"local_port\":", port(row.tuple.local.port()));
+    object.address(",\"remote_addr\":\"", row.tuple.remote.ip());
+    object.some(",\"remote_port\":", port(row.tuple.remote.port()));
 }
 
 /// Who began it, and the process.
 #[inline]
-fn put_parties(object: &mut Object<'_>, step: &Step<'_>) {
-    if let Some(direction) = step.connection.direction {
+fn put_parties(object: &mut Object<'_>, row: &Connection) {
+    if let Some(direction) = row.direction {
         object.word(",\"direction\":\"", direction.name());
     }
-    if let Some(owner) = &step.connection.owner {
+    if let Some(owner) = &row.owner {
         object.number(",\"pid\":", u64::from(owner.pid));
         object.text(",\"comm\":", &owner.comm);
         object.number(",\"uid\":", u64::from(owner.uid));

@@ -19,7 +19,7 @@ use crate::{
         event::Loss,
         names::Services,
         socket::Protocol,
-        table::{Change, Direction, Step},
+        table::{Change, Connection, Direction, Step},
     },
     session::View,
 };
@@ -82,6 +82,15 @@ impl<W: Write> View for Lines<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
+            Change::Seeded { time, connection } => {
+                let line = self.out.line()?;
+                place(line, &mut self.clock, &self.look, *time, connection);
+                let state = connection.state;
+                let _ = write!(line, " {:>11} -> {state:<11} {:>8}  initial ", "", "-");
+                elsewhere(line, &self.look, connection);
+                end_line(line);
+                Ok(true)
+            }
             Change::Gap { time, count, loss } => {
                 let line = self.out.line()?;
                 self.clock.write(line, *time);
@@ -109,27 +118,8 @@ impl<W: Write> View for Lines<W> {
 
 fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
     let Step { transition: t, connection, in_state, .. } = step;
-    clock.write(line, t.time);
-    match &connection.owner {
-        Some(owner) => {
-            let comm = Escaped(&owner.comm).to_string();
-            let _ = write!(line, " {:>7} {comm:<15}", owner.pid);
-        }
-        None => {
-            let _ = write!(line, " {:>7} {:<15}", "-", "-");
-        }
-    }
-    let direction = match connection.direction {
-        Some(Direction::Outbound) => "out",
-        Some(Direction::Inbound) => "in",
-        Some(Direction::Listen) => "lis",
-        None => "-",
-    };
-    let services = &look.services;
-    let local = Endpoint { address: t.tuple.local, services, none: "?" }.to_string();
-    let remote = Endpoint { address: t.tuple.remote, services, none: "*" }.to_string();
-    let _ =
-        write!(line, " {direction:<3} {local:<21} {remote:<21} {:>11} -> {:<11} ", t.old, t.new);
+    place(line, clock, look, t.time, connection);
+    let _ = write!(line, " {:>11} -> {:<11} ", t.old, t.new);
     match in_state {
         Some(in_state) => {
             let _ = write!(line, "{:>8}", Span(*in_state));
@@ -140,6 +130,40 @@ fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &S
     }
     line.extend_from_slice(b"  ");
     why(line, look, step);
+    end_line(line);
+}
+
+/// When, who and where.
+fn place(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, time: u64, row: &Connection) {
+    clock.write(line, time);
+    match &row.owner {
+        Some(owner) => {
+            let comm = Escaped(&owner.comm).to_string();
+            let _ = write!(line, " {:>7} {comm:<15}", owner.pid);
+        }
+        None => {
+            let _ = write!(line, " {:>7} {:<15}", "-", "-");
+        }
+    }
+    let direction = match row.direction {
+        Some(Direction::Outbound) => "out",
+        Some(Direction::Inbound) => "in",
+        Some(Direction::Listen) => "lis",
+        None => "-",
+    };
+    let services = &look.services;
+    let local = Endpoint { address: row.tuple.local, services, none: "?" }.to_string();
+    let remote = Endpoint { address: row.tuple.remote, services, none: "*" }.to_string();
+    let _ = write!(line, " {direction:<3} {local:<21} {remote:<21}");
+}
+
+fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
+    if look.netns.is_some_and(|own| own != row.tuple.netns) {
+        let _ = write!(line, "netns={} ", row.tuple.netns);
+    }
+}
+
+fn end_line(line: &mut Vec<u8>) {
     while line.last() == Some(&b' ') {
         line.truncate(line.len() - 1);
     }
@@ -181,9 +205,7 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     if t.inferred {
         line.extend_from_slice(b"(inferred) ");
     }
-    if look.netns.is_some_and(|own| own != t.tuple.netns) {
-        let _ = write!(line, "netns={} ", t.tuple.netns);
-    }
+    elsewhere(line, look, step.connection);
 }
 
 /// An address as netstat shows it: the port by name, `none` where there is no port.

@@ -67,8 +67,8 @@ const HEAD: usize = 1_000;
 const QUEUE: usize = 6;
 const ADDRESS: usize = 23;
 const PROGRAM: usize = 19;
-/// A host name or address is not cut below this, so that it says something.
-const LEAST: usize = 15;
+/// What an address is not cut below: any of IPv4 with its port.
+const LEAST: usize = 21;
 
 /// Writes rows as netstat does.
 pub struct Netstat<W> {
@@ -323,7 +323,7 @@ impl Widths {
         let others = [
             (true, 5 + 1 + self.recv_q + 1 + self.send_q + 1 + 1 + 1 + 11),
             (extended, 22),
-            (owners, 1 + self.program),
+            (owners, 1 + self.program.min(PROGRAM)),
             (netns, 13),
             (timers, 28),
         ];

@@ -100,6 +100,13 @@ impl<W: Write> Rows for Summary<W> {
                     serde_json::Value::from(String::from_utf8_lossy(&process.comm))
                 );
             }
+            if self.unowned > 0 {
+                let _ = writeln!(
+                    out,
+                    "{{\"type\":\"summary\",\"owned\":false,\"count\":{}}}",
+                    self.unowned
+                );
+            }
             return self.out.flush();
         }
         let _ = writeln!(out, "Total: {total}\n\n{:<5} {:<11} {:>9}", "Proto", "State", "Sockets");

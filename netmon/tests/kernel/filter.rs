@@ -88,7 +88,6 @@ fn by_process() {
         let mine = format!("pid = {} and sport = 8445", std::process::id());
         let mut watch = Watch::start(&[&mine]);
         let _second = TcpListener::bind("127.0.0.1:8446").expect("bound");
-        // The listener is older than netmon, so that only this one's owner is known.
         drop(listener);
         let listener = TcpListener::bind("127.0.0.1:8445").expect("bound");
         connect(&listener);
@@ -104,6 +103,8 @@ fn by_process() {
         assert_eq!(
             steps,
             [
+                // It was there before, and so was its owner.
+                "LISTEN>CLOSE",
                 "CLOSE>LISTEN",
                 "LISTEN>SYN_RECV",
                 "SYN_RECV>ESTABLISHED",

@@ -226,9 +226,12 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
         drop(server);
         let path = "ESTABLISHED>FIN_WAIT1 FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         let events = watch.expect(ids.0, path);
-        for absent in ["in_state_us", "direction", "pid", "comm", "epoch"] {
+        for absent in ["in_state_us", "direction", "epoch"] {
             assert!(events[0].get(absent).is_none(), "{absent}: {events:#?}");
         }
+        // But it was found, and who held it.
+        assert_eq!(events[0]["pid"], std::process::id());
+        assert_eq!(events[0]["owner_evidence"], "fd-scan");
         assert!(events[1]["in_state_us"].is_u64());
         for event in &events {
             assert_eq!(event["local_port"], ends.0.port());

@@ -12,6 +12,7 @@ mod netns;
 mod peer;
 mod refusals;
 mod scene;
+mod seeds;
 mod snapshot;
 mod unprivileged;
 mod verdicts;

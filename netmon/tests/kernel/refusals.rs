@@ -167,11 +167,11 @@ fn without_privilege_one_line_says_what_to_do() {
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(
         said,
-        "netmon: tracing needs CAP_BPF and CAP_PERFMON, which this process lacks: run `sudo netmon watch`"
+        "netmon: this takes CAP_BPF and CAP_PERFMON, which this process lacks: run it with sudo"
     );
     let (code, said) = netmon(&["setpriv", "--bounding-set=-sys_admin,-perfmon"], &["watch"], &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("needs CAP_PERFMON, which"), "{said}");
+    assert!(said.contains("takes CAP_PERFMON, which"), "{said}");
 }
 
 #[test]

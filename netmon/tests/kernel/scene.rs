@@ -48,7 +48,7 @@ impl Scene {
         let heir = established(&mut wire, &mut held);
         opening(&mut wire, &mut held);
         closing(&mut wire, &mut held);
-        loopback(&mut held);
+        loopback(&mut wire, &mut held);
         others(&mut held);
         Self { _wire: wire, _held: held, heir }
     }
@@ -126,7 +126,7 @@ fn closing(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
 }
 
 /// On loopback: listeners, one with a connection that waits, TIME_WAIT, IPv4 on an IPv6 socket.
-fn loopback(held: &mut Vec<OwnedFd>) {
+fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     let busy = TcpListener::bind("127.0.0.1:8001").expect("bound");
     held.push(TcpStream::connect("127.0.0.1:8001").expect("connected").into());
     held.push(busy.into());
@@ -137,6 +137,17 @@ fn loopback(held: &mut Vec<OwnedFd>) {
     std::thread::sleep(Duration::from_millis(20));
     drop(server);
     drop(listener);
+    // MPTCP: what it leaves are TCP's minisockets and requests, of a protocol structure of its own.
+    let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).expect("MPTCP");
+    mptcp.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8004)).into()).expect("bound");
+    mptcp.listen(7).expect("listening");
+    let client = TcpStream::connect("127.0.0.1:8004").expect("connected");
+    let (server, _) = mptcp.accept().expect("accepted");
+    drop(server);
+    std::thread::sleep(Duration::from_millis(20));
+    drop(client);
+    wire.knock(7004, 8004);
+    held.push(mptcp.into());
     let dual = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
     dual.set_only_v6(false).expect("IPV6_V6ONLY");
     dual.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8003)).into()).expect("bound");

@@ -1,6 +1,6 @@
 //! Everything that can be filtered, as a filter sees it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Facts;
 use crate::core::{
@@ -17,12 +17,12 @@ impl Facts for Connection {
         self.state
     }
 
-    fn local(&self) -> SocketAddr {
-        self.tuple.local
+    fn local(&self) -> Option<SocketAddr> {
+        Some(self.tuple.local)
     }
 
-    fn remote(&self) -> SocketAddr {
-        self.tuple.remote
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.tuple.remote)
     }
 
     fn netns(&self) -> u32 {
@@ -48,12 +48,12 @@ impl Facts for Step<'_> {
         self.transition.new
     }
 
-    fn local(&self) -> SocketAddr {
-        self.transition.tuple.local
+    fn local(&self) -> Option<SocketAddr> {
+        Some(self.transition.tuple.local)
     }
 
-    fn remote(&self) -> SocketAddr {
-        self.transition.tuple.remote
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.transition.tuple.remote)
     }
 
     fn netns(&self) -> u32 {
@@ -83,12 +83,12 @@ impl Facts for (&Socket, &Owners) {
         self.0.state
     }
 
-    fn local(&self) -> SocketAddr {
-        self.0.tuple.local
+    fn local(&self) -> Option<SocketAddr> {
+        Some(self.0.tuple.local)
     }
 
-    fn remote(&self) -> SocketAddr {
-        self.0.tuple.remote
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.0.tuple.remote)
     }
 
     fn netns(&self) -> u32 {
@@ -118,12 +118,12 @@ impl Facts for (&UnixSocket, &Owners) {
         }
     }
 
-    fn local(&self) -> SocketAddr {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
+    fn local(&self) -> Option<SocketAddr> {
+        None
     }
 
-    fn remote(&self) -> SocketAddr {
-        (Ipv4Addr::UNSPECIFIED, 0).into()
+    fn remote(&self) -> Option<SocketAddr> {
+        None
     }
 
     fn netns(&self) -> u32 {

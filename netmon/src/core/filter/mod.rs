@@ -37,10 +37,10 @@ pub trait Names {
 pub trait Facts {
     /// Its state.
     fn state(&self) -> TcpState;
-    /// This host's end.
-    fn local(&self) -> SocketAddr;
+    /// This host's end, of what has such an end.
+    fn local(&self) -> Option<SocketAddr>;
     /// The other end.
-    fn remote(&self) -> SocketAddr;
+    fn remote(&self) -> Option<SocketAddr>;
     /// Inode number of its network namespace.
     fn netns(&self) -> u32;
     /// Its user, where that is known.
@@ -207,10 +207,9 @@ impl Term {
         match *self {
             Self::States(states) => states.contains(facts.state()),
             Self::Ports(side, [low, high]) => {
-                let port = side.of(facts).port();
-                low <= port && port <= high
+                side.of(facts).is_some_and(|end| low <= end.port() && end.port() <= high)
             }
-            Self::Address(side, net) => net.contains(side.of(facts).ip()),
+            Self::Address(side, net) => side.of(facts).is_some_and(|end| net.contains(end.ip())),
             Self::Pid(wanted) => facts.any_owner(&mut |pid, _| pid == wanted),
             Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
             Self::Uid(uid) => facts.uid() == Some(uid),
@@ -222,7 +221,7 @@ impl Term {
 }
 
 impl Side {
-    fn of(self, facts: &impl Facts) -> SocketAddr {
+    fn of(self, facts: &impl Facts) -> Option<SocketAddr> {
         match self {
             Self::Local => facts.local(),
             Self::Remote => facts.remote(),

@@ -55,7 +55,7 @@ const FACTS: [(&str, &str); 12] = [
     ("comm", "comm = nginx"),
     ("uid", "uid = www-data"),
     ("netns", "netns = blue"),
-    ("cgroup", "cgroup = /system.slice"),
+    ("cgroup", "cgroup = /system.slice/nginx.service"),
     ("verdict", "verdict = refused"),
 ];
 

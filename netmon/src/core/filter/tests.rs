@@ -47,11 +47,11 @@ impl Facts for Connection {
     fn state(&self) -> TcpState {
         self.state
     }
-    fn local(&self) -> SocketAddr {
-        self.local
+    fn local(&self) -> Option<SocketAddr> {
+        Some(self.local)
     }
-    fn remote(&self) -> SocketAddr {
-        self.remote
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.remote)
     }
     fn netns(&self) -> u32 {
         self.netns

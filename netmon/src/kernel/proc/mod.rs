@@ -2,7 +2,7 @@
 //!
 //! Owns the text formats of `/proc/net` and the walk over `/proc/PID/fd`, and knows nothing that they
 //! do not say. A table is read line by line, so that a large one costs no memory. A line that cannot
-//! be understood is skipped and counted: it must never end a listing, and never pass for a socket.
+//! be understood is skipped and counted: it must never end a listing.
 
 mod columns;
 mod net;
@@ -64,8 +64,8 @@ pub fn read_inet(
 
 /// Hands every socket of `file` to `each`; answers how many lines could not be understood.
 ///
-/// A process may put a line break into its socket's path. What follows is a line of its own then,
-/// mostly one that cannot be understood.
+/// The kernel prints a socket's path as it is. A process that puts a line break into it makes a line of
+/// its own, mostly one that cannot be understood, but at will one that looks like another socket.
 ///
 /// # Errors
 /// What reading or `each` answered.

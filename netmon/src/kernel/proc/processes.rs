@@ -5,13 +5,14 @@
 //! so a pid that is given again cannot mix two up.
 //!
 //! What a mount option (`hidepid`) hides is not seen and not counted. Threads share the descriptors of
-//! their process; one that has its own (`unshare`, CLONE_FILES) is not looked into.
+//! their process, and are looked into where the first of them has ended and left it none; one that has
+//! its own beside its process' (`unshare`, CLONE_FILES) is not.
 
 use std::{fs, io, mem::MaybeUninit};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw},
+    fs::{CWD, Dir, Mode, OFlags, RawDir, openat, readlinkat_raw},
     io::Errno,
     path::Arg,
 };
@@ -58,8 +59,38 @@ fn pids() -> io::Result<Vec<u32>> {
 /// Notes the sockets that process `pid` holds.
 fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rustix::io::Result<()> {
     let process = directory(CWD, format!("/proc/{pid}"))?;
-    let fds = directory(process.as_fd(), "fd")?;
+    if !descriptors(pid, process.as_fd(), process.as_fd(), entries, owners)? {
+        // The first thread may have ended: the others hold on to what it had.
+        for thread in threads(process.as_fd()) {
+            let thread = directory(process.as_fd(), format!("task/{thread}"))?;
+            if descriptors(pid, process.as_fd(), thread.as_fd(), entries, owners)? {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The threads of a process but the first, which is looked into already; none where it has ended.
+fn threads(process: BorrowedFd<'_>) -> Vec<u32> {
+    let Ok(tasks) = directory(process, "task").and_then(|tasks| Dir::read_from(&tasks)) else {
+        return Vec::new();
+    };
+    let ids = tasks.filter_map(|entry| decimal::<u32>(entry.ok()?.file_name().to_bytes()));
+    ids.skip(1).collect()
+}
+
+/// Notes the sockets among the descriptors of `thread`; whether it has any descriptor.
+fn descriptors(
+    pid: u32,
+    process: BorrowedFd<'_>,
+    thread: BorrowedFd<'_>,
+    entries: &mut [MaybeUninit<u8>],
+    owners: &mut Owners,
+) -> rustix::io::Result<bool> {
+    let fds = directory(thread, "fd")?;
     let mut name = None;
+    let mut any = false;
     let mut links = RawDir::new(&fds, entries);
     while let Some(entry) = links.next() {
         let mut buffer = [0; LINK];
@@ -70,15 +101,16 @@ fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rusti
             // or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No socket's is.
             Err(_) => continue,
         };
+        any = true;
         let Some(inode) = socket(&buffer[..length]) else { continue };
         // Most processes hold none, and need no name.
         let name = match &name {
             Some(name) => name,
-            None => name.insert(comm(process.as_fd())?),
+            None => name.insert(comm(process)?),
         };
         owners.add(inode, pid, name);
     }
-    Ok(())
+    Ok(any)
 }
 
 fn directory(at: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<OwnedFd> {

@@ -74,14 +74,16 @@ fn initial_shows_what_a_listing_shows() {
 
 #[test]
 fn a_filter_holds_for_what_was_there_too() {
-    Netns::new().run(|| {
+    let netns = Netns::new();
+    netns.run(|| {
         let _scene = Scene::play();
         let mut watch = Watch::start(&["--initial", "dport = 7001 or sport = 9998"]);
         let last = TcpListener::bind("127.0.0.1:9998").expect("bound");
         watch.expect(cookie(&last), "CLOSE>LISTEN");
         watch.stop();
-        let seeds: Vec<_> =
-            watch.events.iter().filter(|event| event["type"] == "connection").collect();
+        // Other tests have the same scene.
+        let ours = |event: &&Value| event["type"] == "connection" && event["netns"] == netns.inum;
+        let seeds: Vec<_> = watch.events.iter().filter(ours).collect();
         let [seed] = seeds.as_slice() else { panic!("{seeds:#?}") };
         assert_eq!((&seed["remote_port"], &seed["state"]), (&7001.into(), &"ESTABLISHED".into()));
     });

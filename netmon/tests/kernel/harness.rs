@@ -1,7 +1,9 @@
 //! A running `netmon watch --json` and what it says.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::MetadataExt,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -18,12 +20,23 @@ pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
     stderr: Receiver<String>,
+    /// What a line about another namespace does not contain; nothing where all count.
+    own: String,
     pub(crate) events: Vec<Value>,
 }
 
 impl Watch {
-    /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached.
+    /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached. Of what it
+    /// says of sockets, that of this thread's namespace is kept: other tests make thousands.
     pub(crate) fn start(args: &[&str]) -> Self {
+        let inum = fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino();
+        let mut watch = Self::everywhere(args);
+        watch.own = format!("\"netns\":{inum},");
+        watch
+    }
+
+    /// The same, and everything is kept.
+    pub(crate) fn everywhere(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
         command.args(["-v", "watch", "--json"]).args(args);
         Self::spawn(command)
@@ -34,7 +47,7 @@ impl Watch {
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("netmon starts");
         let lines = follow(child.stdout.take().expect("stdout"));
         let stderr = follow(child.stderr.take().expect("stderr"));
-        let mut watch = Self { child, lines, stderr, events: Vec::new() };
+        let mut watch = Self { child, lines, stderr, own: String::new(), events: Vec::new() };
         watch.until_stderr("attached");
         watch
     }
@@ -57,12 +70,18 @@ impl Watch {
         }
     }
 
+    fn take(&mut self, line: &str) {
+        if line.contains(&self.own) || !line.contains("\"netns\":") {
+            self.events.push(parse(line));
+        }
+    }
+
     /// Reads events until `done` holds of them.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&[Value]) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done(&self.events) {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.events.push(parse(&line)),
+                Ok(line) => self.take(&line),
                 Err(error) => panic!("waiting for {what}: {error}; events: {:#?}", self.events),
             }
         }
@@ -73,7 +92,7 @@ impl Watch {
         let end = Instant::now() + time;
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.events.push(parse(&line)),
+                Ok(line) => self.take(&line),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => panic!("netmon ended"),
             }
@@ -98,7 +117,7 @@ impl Watch {
                 "socket {cookie}: expected {wanted:?}, found {found:?}"
             );
             match self.lines.recv_timeout(left) {
-                Ok(line) => self.events.push(parse(&line)),
+                Ok(line) => self.take(&line),
                 Err(_) => panic!("socket {cookie}: expected {wanted:?}, found only {found:?}"),
             }
         }
@@ -136,7 +155,9 @@ impl Watch {
     /// Waits for its end, which must be a success; what it said on stderr.
     pub(crate) fn ended(&mut self) -> String {
         let said: Vec<String> = drain(&self.stderr);
-        self.events.extend(drain(&self.lines).iter().map(|line| parse(line)));
+        for line in drain(&self.lines) {
+            self.take(&line);
+        }
         let status = self.child.wait().expect("its status");
         assert!(status.success(), "netmon: {status}: {said:?}");
         said.join("\n")

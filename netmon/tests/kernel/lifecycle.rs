@@ -246,7 +246,7 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
 fn between_two_namespaces() {
     let (here, there) = (Netns::new(), Netns::new());
     here.run(|| {
-        let mut watch = Watch::start(&[]);
+        let mut watch = Watch::everywhere(&[]);
         crate::netns::sh(&format!(
             "ip link add v0 type veth peer name v1
              ip addr add 10.8.0.1/24 dev v0; ip link set v0 up
@@ -273,7 +273,7 @@ fn between_two_namespaces() {
 fn a_minisocket_of_another_namespace_is_asked_about_there() {
     let there = Netns::new();
     let here = Netns::new();
-    let mut watch = here.run(|| Watch::start(&[]));
+    let mut watch = here.run(|| Watch::everywhere(&[]));
     there.run(|| {
         let mut wire = crate::peer::Wire::new();
         let mut connection = crate::peer::Connection::new(&mut wire, 7001);

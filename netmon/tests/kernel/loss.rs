@@ -79,7 +79,7 @@ fn churn_loses_nothing_with_the_default_buffer() {
 #[test]
 fn ends_after_so_many() {
     Netns::new().run(|| {
-        let mut watch = Watch::start(&["--count", "7"]);
+        let mut watch = Watch::everywhere(&["--count", "7"]);
         churn(10);
         let said = watch.ended();
         assert_eq!(watch.events.iter().filter(|event| event["type"] == "transition").count(), 7);

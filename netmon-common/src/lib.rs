@@ -5,8 +5,8 @@
 //! byte order of the machine: both sides run on it. Nothing here knows what a record means.
 //!
 //! Every record starts with its kind; the kind decides its size. Through the ring buffer come
-//! [`Transition`], [`Open`], [`Child`] and [`Reset`]; iterators write [`Socket`], [`Info`] and
-//! [`Held`].
+//! [`Transition`], [`Open`], [`Child`], [`End`] and [`Reset`]; iterators write [`Socket`], [`Info`]
+//! and [`Held`].
 #![no_std]
 
 mod filter;
@@ -31,6 +31,8 @@ pub mod kind {
     pub const INFO: u8 = 6;
     /// A [`Held`](crate::Held): a process and a socket that it holds.
     pub const HELD: u8 = 7;
+    /// An [`End`](crate::End): a transition to CLOSE, with what the connection had done.
+    pub const END: u8 = 8;
 }
 
 /// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
@@ -153,6 +155,23 @@ pub struct Child {
     pub listener: u64,
     /// When LISTEN -> SYN_RECV happened, `CLOCK_MONOTONIC`, ns.
     pub syn_recv_time: u64,
+}
+
+/// A transition to CLOSE of a connection, with what its socket had counted until then.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct End {
+    /// The transition, its kind [`kind::END`].
+    pub transition: Transition,
+    /// `bytes_sent`: data bytes, retransmitted ones included.
+    pub bytes_sent: u64,
+    /// `bytes_received`: data bytes in order.
+    pub bytes_received: u64,
+    /// `total_retrans`: segments.
+    pub retransmits: u32,
+    /// `srtt_us`: smoothed round trip time, µs times 8; 0 before the first.
+    pub srtt_us: u32,
 }
 
 /// A RST sent for a socket or a TIME_WAIT minisocket.
@@ -410,8 +429,10 @@ pub mod counter {
     pub const LOST_RESETS: u32 = 1;
     /// Sockets whose storage could not be made: their listener stays unknown.
     pub const NO_STORAGE: u32 = 2;
+    /// Transitions that the program on standby took: those that the kernel skipped the first one for.
+    pub const STOOD_IN: u32 = 3;
     /// How many there are.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 4;
 }
 
 const _: () = {
@@ -424,6 +445,8 @@ const _: () = {
     assert!(offset_of!(Open, comm) == 88);
     assert!(size_of::<Child>() == 80);
     assert!(offset_of!(Child, listener) == 64);
+    assert!(size_of::<End>() == 88);
+    assert!(offset_of!(End, bytes_sent) == 64);
     assert!(size_of::<Reset>() == 24);
     assert!(offset_of!(Reset, time) == 8);
     assert!(size_of::<Socket>() == 88);

@@ -8,10 +8,7 @@ use core::{ffi::c_void, mem::size_of, ptr::addr_of};
 
 use aya_ebpf::{
     Global,
-    helpers::{
-        bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_skc_to_tcp_sock,
-        bpf_sock_from_file,
-    },
+    helpers::{bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_sock_from_file},
 };
 use netmon_common::{
     AF_INET6, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, Wanted, has, kind, state, timer,
@@ -144,7 +141,9 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
 fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     let family: u16 = sock.load(offset!(skc_family));
     let remote_port: u16 = sock.load(offset!(skc_dport));
-    let mut out = Socket { kind: kind::SOCKET, protocol, state, family: family as u8, ..EMPTY };
+    // SAFETY: plain integers.
+    let mut out: Socket = unsafe { core::mem::zeroed() };
+    (out.kind, out.protocol, out.state, out.family) = (kind::SOCKET, protocol, state, family as u8);
     out.netns = sock.netns();
     out.local_port = sock.load(offset!(skc_num));
     out.remote_port = u16::from_be(remote_port);
@@ -164,30 +163,6 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     }
     Some(out)
 }
-
-/// `Socket::default()`, which is no constant.
-const EMPTY: Socket = Socket {
-    kind: 0,
-    protocol: 0,
-    state: 0,
-    family: 0,
-    timer: timer::OFF,
-    retransmits: 0,
-    probes: 0,
-    has: 0,
-    cookie: 0,
-    local_addr: [0; 16],
-    remote_addr: [0; 16],
-    netns: 0,
-    local_port: 0,
-    remote_port: 0,
-    inode: 0,
-    cgroup: 0,
-    recv_q: 0,
-    send_q: 0,
-    ticks: 0,
-    uid: 0,
-};
 
 /// A field of a minisocket or a request socket, beyond what all sockets share.
 ///
@@ -225,9 +200,7 @@ fn request(ctx: Context, sock: Sock) {
 /// A full socket.
 #[inline(always)]
 fn full(ctx: Context, sock: Sock, state: u8) {
-    // SAFETY: the helper checks the type at run time and returns NULL for anything else.
-    let tcp = unsafe { bpf_skc_to_tcp_sock(sock.as_ptr()) };
-    let Some(tcp) = Sock::new(tcp.cast::<u8>()) else { return };
+    let Some(tcp) = sock.tcp() else { return };
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state) else { return };
     out.has = has::UID;
     out.uid = ctx.member(16);

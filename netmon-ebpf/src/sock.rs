@@ -96,13 +96,14 @@ impl Sock {
         if num != 0 || new_state != state::CLOSE {
             return num;
         }
+        self.tcp().map_or(0, |tcp| u16::from_be(tcp.load(offset!(inet_sport))))
+    }
+
+    /// The whole of it, a `struct tcp_sock`.
+    #[inline(always)]
+    pub fn tcp(self) -> Option<Self> {
         // SAFETY: the helper checks the type at run time and returns NULL for anything else.
-        let tcp = unsafe { bpf_skc_to_tcp_sock(self.as_ptr()) }.cast::<u8>().cast_const();
-        if tcp.is_null() {
-            return 0;
-        }
-        // SAFETY: as in `Self::load`; the field lies in `struct tcp_sock`.
-        u16::from_be(unsafe { load(tcp, offset!(inet_sport)) })
+        Self::new(unsafe { bpf_skc_to_tcp_sock(self.as_ptr()) }.cast())
     }
 
     /// Inode number of the socket's network namespace.

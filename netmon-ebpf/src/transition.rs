@@ -1,4 +1,9 @@
 //! `inet_sock_set_state`: every TCP state transition of the host, in every namespace.
+//!
+//! The kernel skips a tracing program on a CPU that is running it already (`__bpf_trace_run`,
+//! kernel/trace/bpf_trace.c): a softirq in its midst would go unseen. So there are two on the
+//! tracepoint, one after the other. The first does the work and leaves a sign; the second, on standby,
+//! finds the sign and returns, or else does the work itself. They are never both in the midst of it.
 
 use core::{ffi::c_void, ptr, ptr::addr_of_mut};
 
@@ -8,16 +13,17 @@ use aya_ebpf::{
         bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
     },
     helpers::{bpf_ktime_get_ns, bpf_sk_storage_get},
-    macros::{btf_map, btf_tracepoint},
+    macros::{btf_map, btf_tracepoint, map},
+    maps::PerCpuArray,
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
-use netmon_common::{Child, IPPROTO_TCP, Open, Transition, counter, kind, state};
+use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, kind, state};
 
 use crate::{
     emit::{count, reserve},
     filter, owner,
-    sock::Sock,
+    sock::{Sock, offset},
 };
 
 /// What a listener leaves to the connections that it takes.
@@ -77,25 +83,103 @@ pub fn adopt(listener: Sock, cookie: u64) {
     }
 }
 
+/// What tells a transition from any other on this CPU.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sign {
+    sock: u64,
+    states: u64,
+}
+
+impl Sign {
+    const NONE: Self = Self { sock: 0, states: 0 };
+
+    #[inline(always)]
+    fn new(sk: Sock, old: u8, new: u8) -> Self {
+        Self { sock: sk.address(), states: (old as u64) << 8 | new as u64 }
+    }
+
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        self.sock == other.sock && self.states == other.states
+    }
+}
+
+/// Transitions that the first program took on this CPU, and the one on standby has not passed yet.
+#[repr(C)]
+struct Taken {
+    latest: Sign,
+    /// The one that `latest` came in the midst of.
+    outer: Sign,
+}
+
+#[map]
+static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
+
 /// `tp_btf/inet_sock_set_state(const struct sock *sk, int oldstate, int newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
+    if let Some(taken) = TAKEN.get_ptr_mut(0) {
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe {
+            (*taken).outer = (*taken).latest;
+            (*taken).latest = Sign::new(sk, old, new);
+        }
+    }
+    take(&ctx, sk, old, new);
+    0
+}
+
+/// The same on standby: attached after the first, so that it runs after it.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn standby(ctx: BtfTracePointContext) -> i32 {
+    let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
+    let Some(taken) = TAKEN.get_ptr_mut(0) else { return 0 };
+    let sign = Sign::new(sk, old, new);
+    // SAFETY: as above.
+    unsafe {
+        if (*taken).latest.is(sign) {
+            (*taken).latest = (*taken).outer;
+            (*taken).outer = Sign::NONE;
+            return 0;
+        }
+        // One that came between the two programs, where this one is skipped, left its sign on top.
+        if (*taken).outer.is(sign) {
+            (*taken).latest = Sign::NONE;
+            (*taken).outer = Sign::NONE;
+            return 0;
+        }
+    }
+    count(counter::STOOD_IN);
+    take(&ctx, sk, old, new);
+    0
+}
+
+/// Socket and states of a transition of TCP.
+#[inline(always)]
+fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    let (old, new) = (old as u8, new as u8);
-    let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
+    let sk = Sock::new(ctx.arg(0))?;
     // 5 -> 5 is a close() after shutdown(): the descriptor's end, no transition.
-    if old == new || sk.protocol() != IPPROTO_TCP || !filter::admits_transition(sk, old, new) {
-        return 0;
+    (old != new && sk.protocol() == IPPROTO_TCP).then_some((sk, old as u8, new as u8))
+}
+
+#[inline(always)]
+fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8) {
+    if !filter::admits_transition(sk, old, new) {
+        return;
     }
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
     match (old, new) {
-        (state::LISTEN, state::SYN_RECV) => born(&ctx, sk, time),
-        (_, state::SYN_SENT | state::LISTEN) => opened(&ctx, sk, old, new, time),
+        (state::LISTEN, state::SYN_RECV) => born(ctx, sk, time),
+        (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, old, new, time),
         (state::SYN_RECV, _) => grown(sk, old, new, time),
+        (state::LISTEN, _) => moved(sk, old, new, time),
+        (_, state::CLOSE) => ended(sk, old, time),
         _ => moved(sk, old, new, time),
     }
-    0
 }
 
 /// A clone of the listener, with no identity of its own on older kernels: only its time is kept.
@@ -155,6 +239,29 @@ fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
         sk.describe(addr_of_mut!((*out).transition), kind::OPEN, old, new, time);
         owner::describe(out);
         addr_of_mut!((*out).sock).write(sk.address());
+    }
+    entry.submit(0);
+}
+
+/// The end of a connection, with what it had done: the socket is still whole.
+#[inline(always)]
+fn ended(sk: Sock, old: u8, time: u64) {
+    let Some(mut entry) = reserve::<End>(counter::LOST_TRANSITIONS) else { return };
+    let out = entry.as_mut_ptr();
+    // SAFETY: reserved for an `End`; every byte is written.
+    unsafe {
+        sk.describe(addr_of_mut!((*out).transition), kind::END, old, state::CLOSE, time);
+        if let Some(tcp) = sk.tcp() {
+            addr_of_mut!((*out).bytes_sent).write(tcp.load(offset!(bytes_sent)));
+            addr_of_mut!((*out).bytes_received).write(tcp.load(offset!(bytes_received)));
+            addr_of_mut!((*out).retransmits).write(tcp.load(offset!(total_retrans)));
+            addr_of_mut!((*out).srtt_us).write(tcp.load(offset!(srtt_us)));
+        } else {
+            addr_of_mut!((*out).bytes_sent).write(0);
+            addr_of_mut!((*out).bytes_received).write(0);
+            addr_of_mut!((*out).retransmits).write(0);
+            addr_of_mut!((*out).srtt_us).write(0);
+        }
     }
     entry.submit(0);
 }

@@ -10,9 +10,11 @@ use tokio::{
 };
 
 use crate::core::{
+    connection::{Change, Resync},
     event::{Event, Loss},
     filter::Filter,
-    table::{Change, ConnectionTable},
+    table::ConnectionTable,
+    tcp::TcpState,
 };
 
 /// Yields events: the live kernel, or a journal.
@@ -74,6 +76,8 @@ pub struct Summary {
     pub malformed: u64,
     /// Sockets that the kernel could make no storage for.
     pub storage: u64,
+    /// Rows of the table that a dump of the kernel's corrected.
+    pub corrected: u64,
 }
 
 impl Summary {
@@ -84,7 +88,8 @@ impl Summary {
     }
 }
 
-/// Runs until a limit is reached, `stop` is notified, or an error ends it.
+/// Runs until a limit is reached, `stop` is notified, or an error ends it, and takes what is still on its
+/// way.
 ///
 /// # Errors
 /// What the source or the view answered; a closed pipe among them.
@@ -95,67 +100,149 @@ pub async fn run(
     limits: Limits,
     stop: &Notify,
 ) -> io::Result<Summary> {
-    let table = ConnectionTable::default();
-    let mut session = Session { table, scope, summary: Summary::default(), limits };
-    let mut events = VecDeque::new();
-    // Far enough to be never, near enough to be a time.
-    const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-    let end = Instant::now() + limits.duration.unwrap_or(NEVER).min(NEVER);
-    while !session.is_done() {
-        tokio::select! {
-            biased;
-            () = stop.notified() => break,
-            () = sleep_until(end) => break,
-            result = source.next(&mut events) => result?,
-        }
-        session.show(&mut events, view)?;
-    }
-    source.finish(&mut events).await?;
-    session.show(&mut events, view)?;
-    Ok(session.summary)
+    let mut session = Session::new(scope);
+    session.follow(source, view, limits, stop).await?;
+    session.finish(source, view).await
 }
 
-struct Session<'a> {
+/// A table on its way through time.
+pub struct Session<'a> {
     table: ConnectionTable,
     scope: &'a Scope,
     summary: Summary,
-    limits: Limits,
+    events: VecDeque<Event>,
+    count: Option<u64>,
+    /// What the dump under way has corrected, of what the filter lets pass.
+    resync: Resync,
+    /// How many dumps it takes until what was lost has been found.
+    unsettled: u8,
+    /// Dumps that the table was compared with.
+    reconciled: u64,
 }
 
-impl Session<'_> {
-    fn show(&mut self, events: &mut VecDeque<Event>, view: &mut impl View) -> io::Result<()> {
-        while let Some(event) = events.pop_front() {
+/// One dump notices what is not there, the next is sure of it.
+const DUMPS_TO_BE_SURE: u8 = 2;
+
+impl<'a> Session<'a> {
+    /// Begins with an empty table.
+    #[must_use]
+    pub fn new(scope: &'a Scope) -> Self {
+        Self {
+            table: ConnectionTable::default(),
+            scope,
+            summary: Summary::default(),
+            events: VecDeque::new(),
+            count: None,
+            resync: Resync::default(),
+            unsettled: 0,
+            reconciled: 0,
+        }
+    }
+
+    /// The table as it is now.
+    #[must_use]
+    pub fn table(&self) -> &ConnectionTable {
+        &self.table
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// How often the table has been compared with the kernel's.
+    #[must_use]
+    pub fn reconciled(&self) -> u64 {
+        self.reconciled
+    }
+
+    /// Runs until a limit is reached, `stop` is notified, or an error ends it; can be gone on with.
+    ///
+    /// # Errors
+    /// What the source or the view answered.
+    pub async fn follow(
+        &mut self,
+        source: &mut impl Source,
+        view: &mut impl View,
+        limits: Limits,
+        stop: &Notify,
+    ) -> io::Result<()> {
+        self.count = limits.count;
+        // Far enough to be never, near enough to be a time.
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+        let end = Instant::now() + limits.duration.unwrap_or(NEVER).min(NEVER);
+        while !self.is_done() {
+            tokio::select! {
+                biased;
+                () = stop.notified() => break,
+                () = sleep_until(end) => break,
+                result = source.next(&mut self.events) => result?,
+            }
+            self.show(view)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is still on its way.
+    ///
+    /// # Errors
+    /// What the source or the view answered.
+    pub async fn finish(
+        mut self,
+        source: &mut impl Source,
+        view: &mut impl View,
+    ) -> io::Result<Summary> {
+        source.finish(&mut self.events).await?;
+        self.show(view)?;
+        Ok(self.summary)
+    }
+
+    fn show(&mut self, view: &mut impl View) -> io::Result<()> {
+        while let Some(event) = self.events.pop_front() {
             // What was lost must be said even when enough was shown.
             if self.is_done() && matches!(event, Event::Transition(_)) {
                 continue;
             }
-            self.table.apply(&event, |change| {
+            let Self { table, scope, summary, resync, unsettled, reconciled, .. } = self;
+            table.apply(&event, |change| {
+                if !is_wanted(&change, scope) {
+                    summary.seen += u64::from(is_seen(&change));
+                    return Ok(());
+                }
                 match &change {
-                    Change::Gap { count, loss: Loss::RingFull, .. } => {
-                        self.summary.ring_full += count;
+                    Change::Gap(gap) => {
+                        *unsettled = DUMPS_TO_BE_SURE;
+                        let lost = match gap.loss {
+                            Loss::RingFull => &mut summary.ring_full,
+                            Loss::Recursion => &mut summary.recursion,
+                            Loss::Malformed => &mut summary.malformed,
+                            Loss::Storage => &mut summary.storage,
+                        };
+                        *lost += gap.count;
                     }
-                    Change::Gap { count, loss: Loss::Recursion, .. } => {
-                        self.summary.recursion += count;
+                    Change::Found { initial: false, .. } => resync.found += 1,
+                    Change::Moved(step) if step.corrected => resync.moved += 1,
+                    Change::Closed(step) if step.corrected => {
+                        let is_left = step.transition.new == TcpState::TimeWait;
+                        *(if is_left { &mut resync.moved } else { &mut resync.ended }) += 1;
                     }
-                    Change::Gap { count, loss: Loss::Malformed, .. } => {
-                        self.summary.malformed += count;
-                    }
-                    Change::Gap { count, loss: Loss::Storage, .. } => self.summary.storage += count,
-                    Change::Anchor(_) => {}
-                    Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
-                        self.summary.seen += 1;
-                        if !self.scope.filter.matches(step) {
-                            return Ok(());
-                        }
-                    }
-                    Change::Seeded { connection, .. } => {
-                        if self.scope.initial && self.scope.filter.matches(*connection) {
-                            view.change(&change)?;
+                    Change::Reconciled { time } => {
+                        *reconciled += 1;
+                        let was_unsettled = *unsettled > 0;
+                        *unsettled = unsettled.saturating_sub(1);
+                        let corrected = resync.found + resync.moved + resync.ended;
+                        if corrected > 0 || was_unsettled && *unsettled == 0 {
+                            summary.corrected += corrected;
+                            let resync = Resync { time: *time, ..std::mem::take(resync) };
+                            view.change(&Change::Resync(resync))?;
                         }
                         return Ok(());
                     }
+                    _ => {}
                 }
-                self.summary.shown += u64::from(view.change(&change)?);
+                summary.seen += u64::from(is_seen(&change));
+                summary.shown += u64::from(view.change(&change)?);
                 io::Result::Ok(())
             })?;
         }
@@ -163,6 +250,32 @@ impl Session<'_> {
     }
 
     fn is_done(&self) -> bool {
-        self.limits.count.is_some_and(|count| self.summary.shown >= count)
+        self.count.is_some_and(|count| self.summary.shown >= count)
+    }
+}
+
+/// Whether an event told of it, not a dump.
+fn is_seen(change: &Change<'_>) -> bool {
+    match change {
+        Change::Opened(_) => true,
+        Change::Moved(step) | Change::Closed(step) | Change::Expired(step) => !step.corrected,
+        _ => false,
+    }
+}
+
+fn is_wanted(change: &Change<'_>, scope: &Scope) -> bool {
+    match change {
+        Change::Found { connection, initial, .. } => {
+            // Half-open connections are for the table: no hook tells of them, so nothing was missed.
+            let is_news =
+                *initial && scope.initial || !*initial && connection.state != TcpState::SynRecv;
+            is_news && scope.filter.matches(*connection)
+        }
+        Change::Expired(step) if step.transition.old == TcpState::SynRecv => false,
+        Change::Opened(step)
+        | Change::Moved(step)
+        | Change::Closed(step)
+        | Change::Expired(step) => scope.filter.matches(step),
+        Change::Anchor(_) | Change::Gap(_) | Change::Reconciled { .. } | Change::Resync(_) => true,
     }
 }

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use jiff::tz::TimeZone;
 use netmon::{
     core::{
-        event::{Anchor, Event, Evidence, Loss, Opening, Owner, ResetSide, Transition, Tuple},
+        connection::{Change, Resync},
+        event::{
+            Anchor, Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals,
+            Transition, Tuple,
+        },
         names::Services,
         table::ConnectionTable,
         tcp::TcpState,
@@ -35,6 +39,7 @@ fn transition(
         new,
         errno: None,
         reset: None,
+        totals: None,
         orphan: false,
         inferred: false,
         opening: Opening::None,
@@ -75,7 +80,16 @@ fn scene() -> Vec<Event> {
             },
             transition(20, 2, web, Established, FinWait1),
             Transition { orphan: true, ..transition(40, 2, web, FinWait1, FinWait2) },
-            Transition { inferred: true, ..transition(62, 2, web, FinWait2, TimeWait) },
+            Transition {
+                inferred: true,
+                totals: Some(Totals {
+                    bytes_sent: 517,
+                    bytes_received: 4_321_987,
+                    retransmits: 2,
+                    rtt_us: Some(15_400),
+                }),
+                ..transition(62, 2, web, FinWait2, TimeWait)
+            },
             Transition {
                 opening: owner(900, b"\x1b[2J\"\xff", Evidence::Connect),
                 ..transition(70, 4, refused, Close, SynSent)
@@ -93,8 +107,18 @@ fn scene() -> Vec<Event> {
         ]
         .map(Event::Transition),
     );
-    events.push(Event::Lost { time: 95 * MS, count: 17, loss: Loss::RingFull });
-    events.push(Event::Lost { time: 96 * MS, count: 1, loss: Loss::Recursion });
+    let lost = |count, loss| Event::Lost(Gap { from: 85 * MS, time: 95 * MS, count, loss });
+    events.extend([lost(17, Loss::RingFull), lost(1, Loss::Recursion)]);
+    // One whose beginning was lost, the end of one of those above, and the end of a TIME_WAIT.
+    let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
+    let (state, owner) = (Established, None);
+    let seed = Seed { time: 500 * MS, cookie: 7, tuple, state, minisocket: false, owner };
+    events.extend([Event::Reconciled { time: 200 * MS }, Event::Seed(seed)]);
+    for ms in [600, 700] {
+        let reconciled = Event::Reconciled { time: (ms + 1) * MS };
+        events.extend([Event::Dumped { netns: 4_026_532_200, began: ms * MS }, reconciled]);
+    }
+    events.push(Event::Transition(transition(60_062, 2, web, TimeWait, Close)));
     events
 }
 
@@ -109,6 +133,8 @@ fn show(view: &mut impl View) -> u32 {
             })
             .expect("written");
     }
+    let resync = Resync { time: 702 * MS, found: 1, moved: 0, ended: 1 };
+    view.change(&Change::Resync(resync)).expect("written");
     view.flush().expect("written");
     shown
 }
@@ -118,7 +144,7 @@ fn lines(colour: bool) -> String {
     let look = Appearance { services, colour, zone: TimeZone::UTC, netns: Some(4_026_531_840) };
     let mut out = Vec::new();
     let mut view = Lines::new(&mut out, look).expect("written");
-    assert_eq!(show(&mut view), 11);
+    assert_eq!(show(&mut view), 14);
     drop(view);
     String::from_utf8(out).expect("text")
 }
@@ -146,7 +172,7 @@ fn colour_adds_nothing_but_colour() {
 fn json() {
     let mut out = Vec::new();
     let mut view = Json::new(&mut out);
-    assert_eq!(show(&mut view), 11);
+    assert_eq!(show(&mut view), 14);
     drop(view);
     let text = String::from_utf8(out).expect("UTF-8");
     for line in text.lines() {

@@ -108,10 +108,14 @@ fn report(summary: &Summary) {
     // Nobody may be left to read that either.
     let _ = writeln!(
         io::stderr(),
-        "netmon: {} transitions seen, {} shown, {} events lost",
+        "netmon: {} transitions seen, {} shown, {} events lost{}",
         summary.seen,
         summary.shown,
-        summary.lost()
+        summary.lost(),
+        match summary.corrected {
+            0 => String::new(),
+            corrected => format!(", {corrected} connections corrected"),
+        }
     );
 }
 

@@ -108,6 +108,19 @@ impl ResetSide {
     }
 }
 
+/// What a connection's socket had counted when it ended (`struct tcp_sock`, include/linux/tcp.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Data bytes sent, retransmitted ones included.
+    pub bytes_sent: u64,
+    /// Data bytes received in order.
+    pub bytes_received: u64,
+    /// Segments retransmitted.
+    pub retransmits: u32,
+    /// The last smoothed round trip time, µs; none before the first.
+    pub rtt_us: Option<u32>,
+}
+
 /// One state transition, complete: with its local port, and TIME_WAIT where the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -125,6 +138,8 @@ pub struct Transition {
     pub errno: Option<u8>,
     /// Who reset it, on a transition to CLOSE.
     pub reset: Option<ResetSide>,
+    /// What it had done, on a transition to CLOSE or TIME_WAIT.
+    pub totals: Option<Totals>,
     /// Its process has closed it: the kernel finishes alone.
     pub orphan: bool,
     /// No hook saw this happen; a later look found it done, and `time` is that of the look.
@@ -168,6 +183,19 @@ impl Loss {
     }
 }
 
+/// Events that are missing from the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// None were missing up to here, `CLOCK_MONOTONIC`, ns.
+    pub from: u64,
+    /// When it was noticed, `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub loss: Loss,
+}
+
 /// The same moment on two clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Anchor {
@@ -185,17 +213,19 @@ impl Anchor {
     }
 }
 
-/// A socket that was there when netmon began to look.
+/// A socket as a dump had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// When it was found, `CLOCK_MONOTONIC`, ns.
+    /// A moment just before the dump came to it, `CLOCK_MONOTONIC`, ns.
     pub time: u64,
     /// The socket's cookie.
     pub cookie: u64,
     /// Its place.
     pub tuple: Tuple,
-    /// Its state then.
+    /// Its state then; SYN_RECV for a half-open connection.
     pub state: TcpState,
+    /// The kernel has let go of the full socket: in TIME_WAIT, or waiting for the peer's FIN.
+    pub minisocket: bool,
     /// A process that held it.
     pub owner: Option<Arc<Owner>>,
 }
@@ -205,17 +235,23 @@ pub struct Seed {
 pub enum Event {
     /// A state transition.
     Transition(Transition),
-    /// A socket that was there before; all of them come before the first transition.
+    /// A socket that a dump had.
     Seed(Seed),
+    /// A dump has had every socket of a namespace.
+    Dumped {
+        /// Inode number of the namespace.
+        netns: u32,
+        /// When it began with it, `CLOCK_MONOTONIC`, ns.
+        began: u64,
+    },
+    /// The dump of all namespaces is done: what it did not have, in those that it had, is not there. The
+    /// first one is what was there when netmon began to look.
+    Reconciled {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+    },
     /// Ties the two clocks together from here on: wall time can step, the monotonic clock cannot.
     Anchor(Anchor),
-    /// `count` records were lost since the last such event, before `time`.
-    Lost {
-        /// `CLOCK_MONOTONIC`, ns, of the look at the counters.
-        time: u64,
-        /// How many.
-        count: u64,
-        /// Why.
-        loss: Loss,
-    },
+    /// Records were lost.
+    Lost(Gap),
 }

@@ -1,112 +1,96 @@
 //! The table of connections: a pure state machine from events to changes.
+//!
+//! What hooks tell is applied as it comes. What dumps tell corrects the rows that no event explains: one
+//! that the table does not have is added, one in another state is moved, and one that two dumps in a row
+//! do not have is ended. A dump is no snapshot, so the later of row and dump wins, and a row that changed
+//! at about the time of the look is left to the next one.
 
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
+use self::closed::RecentlyClosed;
+pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
-    event::{Anchor, ConnectionId, Event, Loss, Opening, Owner, Seed, Transition, Tuple},
+    event::{ConnectionId, Event, Evidence, Opening, Seed, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
 
-/// Who began a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// This host connected.
-    Outbound,
-    /// The peer connected to a listener here.
-    Inbound,
-    /// A listening socket.
-    Listen,
-}
+mod closed;
 
-impl Direction {
-    /// The word for it in the output.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Outbound => "outbound",
-            Self::Inbound => "inbound",
-            Self::Listen => "listen",
-        }
-    }
-}
+const SECOND: u64 = 1_000_000_000;
+/// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c), and may
+/// be interrupted between: a look that comes so soon after one proves nothing.
+const SETTLED: u64 = SECOND / 10;
+/// The same transition told twice, as when the program on standby took it as well, is not further apart.
+const REPEATED: u64 = SECOND / 10;
+/// TCP_TIMEWAIT_LEN (include/net/tcp.h), less what rounding to ticks may take.
+const TIME_WAIT: u64 = 59 * SECOND;
+/// When a TIME_WAIT in a namespace that cannot be looked into is over: its timer's slack included.
+const UNSEEN_TIME_WAIT: u64 = 70 * SECOND;
+/// No reconciliation has this number.
+const NEVER: u32 = u32::MAX;
 
-/// A row of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// Which connection this is.
-    pub id: ConnectionId,
-    /// Its place.
-    pub tuple: Tuple,
-    /// Its state now.
-    pub state: TcpState,
-    /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one that
-    /// was open before netmon looked.
-    pub since: Option<u64>,
-    /// Who began it; unknown when it was open before netmon looked.
-    pub direction: Option<Direction>,
-    /// The process behind it.
-    pub owner: Option<Arc<Owner>>,
-    /// Which side sent its FIN first, once one did.
-    pub first_fin: Option<FirstFin>,
-}
-
-/// A transition as it changed the table.
-#[derive(Clone, Copy, Debug)]
-pub struct Step<'a> {
-    /// What happened.
-    pub transition: &'a Transition,
-    /// The row after it.
-    pub connection: &'a Connection,
-    /// How long the connection was in the old state, ns; unknown on the first event of one that was
-    /// open before netmon looked.
-    pub in_state: Option<u64>,
-    /// Why it ended: on the last one of a connection.
-    pub verdict: Option<Verdict>,
-}
-
-/// What an event did to the table: what every view consumes.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// It was there when netmon began to look.
-    Seeded {
-        /// When it was found, `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// The row of it.
-        connection: &'a Connection,
-    },
-    /// A connection, or a listener, began.
-    Opened(Step<'a>),
-    /// It changed its state.
-    Moved(Step<'a>),
-    /// It ended, or only its TIME_WAIT is left.
-    Closed(Step<'a>),
-    /// The clocks were compared.
-    Anchor(Anchor),
-    /// Events were lost.
-    Gap {
-        /// When that was noticed, `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// How many.
-        count: u64,
-        /// Why.
-        loss: Loss,
-    },
-}
-
-/// Every connection that is known to be open.
-#[derive(Debug, Default)]
+/// Every connection that is known to be there: open, or in its TIME_WAIT.
+///
+/// About 200 bytes each, indexes included, and 300 at worst, just after they grew.
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionTable {
-    rows: FxHashMap<u64, Connection>,
+    /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
+    rows: FxHashMap<u64, Box<Connection>>,
+    /// From the hash of a tuple to the key of its row, listeners excepted: those share tuples. Should two
+    /// have the same hash, one of them is not found by its tuple.
+    by_tuple: FxHashMap<u64, u64>,
+    closed: RecentlyClosed,
+    /// Namespaces that the dump under way had, and when it began with each.
+    dumped: FxHashMap<u32, u64>,
+    /// Reconciliations done.
+    reconciled: u32,
 }
 
 impl ConnectionTable {
-    /// Applies one event and hands the change it made to `view`.
+    /// The table with these rows: those of [`Self::rows`] make an equal one.
+    #[must_use]
+    pub fn restore(rows: impl IntoIterator<Item = Connection>) -> Self {
+        let mut table = Self { reconciled: 1, ..Self::default() };
+        for row in rows {
+            let row = Box::new(Connection { seen: NEVER, ..row });
+            match table.rows.get(&row.id.cookie).map(|other| other.id.epoch) {
+                Some(epoch) if epoch > row.id.epoch => {
+                    table.put(key_of_former(row.id.cookie, &row.tuple), row);
+                }
+                Some(_) => {
+                    table.retire(row.id.cookie);
+                    table.put(row.id.cookie, row);
+                }
+                None => table.put(row.id.cookie, row),
+            }
+        }
+        table
+    }
+
+    /// Every row, in no order.
+    pub fn rows(&self) -> impl Iterator<Item = &Connection> {
+        self.rows.values().map(|row| &**row)
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Applies one event and hands the changes it made to `view`.
     ///
     /// # Errors
-    /// What `view` answered; the table has taken the event all the same.
+    /// What `view` answered first; the table has taken the event all the same.
     pub fn apply<E>(
         &mut self,
         event: &Event,
@@ -114,32 +98,15 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         match event {
             Event::Anchor(anchor) => view(Change::Anchor(*anchor)),
-            Event::Lost { time, count, loss } => {
-                view(Change::Gap { time: *time, count: *count, loss: *loss })
-            }
-            Event::Seed(seed) => {
-                view(Change::Seeded { time: seed.time, connection: self.seed(seed) })
-            }
+            Event::Lost(gap) => view(Change::Gap(*gap)),
             Event::Transition(transition) => self.transition(transition, view),
+            Event::Seed(seed) => self.seed(seed, view),
+            Event::Dumped { netns, began } => {
+                self.dumped.insert(*netns, *began);
+                Ok(())
+            }
+            Event::Reconciled { time } => self.reconcile(*time, view),
         }
-    }
-
-    /// Takes a socket that was there before.
-    ///
-    /// Seeds come before any transition, also those that happened before the dump: these lead to the
-    /// state that the seed has already, or open the connection anew, or end it.
-    fn seed(&mut self, seed: &Seed) -> &Connection {
-        let is_listener = seed.state == TcpState::Listen;
-        let row = Connection {
-            id: ConnectionId { cookie: seed.cookie, epoch: 0 },
-            tuple: seed.tuple,
-            state: seed.state,
-            since: None,
-            direction: is_listener.then_some(Direction::Listen),
-            owner: seed.owner.clone(),
-            first_fin: None,
-        };
-        self.rows.entry(seed.cookie).insert_entry(row).into_mut()
     }
 
     fn transition<E>(
@@ -147,38 +114,127 @@ impl ConnectionTable {
         t: &Transition,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let opening = t.opening != Opening::None;
-        let known = if opening { None } else { self.rows.get_mut(&t.cookie) };
-        let in_state = known.as_ref().and_then(|row| Some(t.time.saturating_sub(row.since?)));
-        if t.is_last() {
-            let row = match self.rows.remove(&t.cookie) {
-                Some(row) if !opening => moved(row, t),
-                _ => self.opened(t),
-            };
-            let verdict = judge(t, row.first_fin);
-            let step = Step { transition: t, connection: &row, in_state, verdict };
-            return view(Change::Closed(step));
+        if t.opening != Opening::None {
+            return self.open(t, view);
         }
-        let row = match known {
-            Some(row) => {
-                // The tuple can only become better known: an address chosen late, a port looked up.
-                row.tuple = t.tuple;
-                row.state = t.new;
-                row.since = Some(t.time);
-                row.first_fin = row.first_fin.or(FirstFin::told_by(t));
-                &*row
+        let Some(row) = self.rows.get_mut(&t.cookie) else {
+            // The end of one that has ended was told twice.
+            if t.is_last() && self.closed.within(t.cookie, t.time, REPEATED) {
+                return Ok(());
             }
-            None => {
-                let row = self.opened(t);
-                self.rows.entry(t.cookie).insert_entry(row).into_mut()
-            }
+            return self.open(t, view);
         };
-        let step = Step { transition: t, connection: row, in_state, verdict: None };
-        view(if opening { Change::Opened(step) } else { Change::Moved(step) })
+        let in_state = row.since.map(|since| t.time.saturating_sub(since));
+        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
+        if row.state == t.new && row.since.is_some() {
+            // Told twice, or found by a dump already: then this says when it really was.
+            row.since = row.since.map(|since| since.min(t.time));
+            return Ok(());
+        }
+        if t.time < row.as_of() && t.new != TcpState::Close {
+            // History, of one that a dump found in a later state, or in this.
+            if row.state == t.new {
+                row.since = Some(t.time);
+            }
+            let step = step(t, row, None, None);
+            return view(Change::Moved(step));
+        }
+        self.advance(t.cookie, t, in_state, false, view)
     }
 
-    /// The row that `t` begins, or that it is the first sign of.
-    fn opened(&self, t: &Transition) -> Connection {
+    /// Moves the row under `key` as `t` says.
+    fn advance<E>(
+        &mut self,
+        key: u64,
+        t: &Transition,
+        in_state: Option<u64>,
+        corrected: bool,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
+        // The tuple can only become better known: an address chosen late, a port looked up.
+        let result = if row.tuple == t.tuple {
+            Ok(())
+        } else {
+            row.tuple = t.tuple;
+            self.place(key, t, &mut view)
+        };
+        let Some(row) = self.rows.get_mut(&key) else { return result };
+        let was_over = row.state == TcpState::TimeWait;
+        row.state = t.new;
+        row.since = Some(t.time);
+        let told = if !t.is_last() {
+            view(Change::Moved(Step { corrected, ..step(t, row, in_state, None) }))
+        } else if was_over {
+            let Some(row) = self.remove(key, t.time) else { return result };
+            view(Change::Expired(Step { corrected, ..step(t, &row, in_state, None) }))
+        } else {
+            row.verdict = judge(t, row.first_fin);
+            let verdict = row.verdict;
+            if t.new == TcpState::TimeWait {
+                view(Change::Closed(Step { corrected, ..step(t, row, in_state, verdict) }))
+            } else {
+                let Some(row) = self.remove(key, t.time) else { return result };
+                view(Change::Closed(Step { corrected, ..step(t, &row, in_state, verdict) }))
+            }
+        };
+        result.and(told)
+    }
+
+    /// Begins the row that `t` opens, or is the first sign of.
+    fn open<E>(
+        &mut self,
+        t: &Transition,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut row = self.row_of(t);
+        let mut result = Ok(());
+        if let Some(known) = self.rows.get_mut(&t.cookie) {
+            if known.id.epoch == 0 && t.time <= known.looked {
+                // A dump found it before its beginning was read.
+                known.id.epoch = row.id.epoch;
+                known.direction = row.direction;
+                known.owner = row.owner.take().or(known.owner.take());
+                if known.state == t.new {
+                    known.since = Some(t.time);
+                }
+                return view(Change::Opened(step(t, known, None, None)));
+            }
+            let is_repeated = t.time.saturating_sub(known.id.epoch) < REPEATED;
+            if known.id.epoch != 0 && known.state == t.new && is_repeated {
+                return Ok(());
+            }
+            let is_half_open = known.state == TcpState::SynRecv && known.id.epoch == 0;
+            if known.state == TcpState::TimeWait {
+                // The socket connects again, and its minisocket goes on.
+                self.retire(t.cookie);
+            } else if known.state != TcpState::Listen && !is_half_open {
+                result = self.vanish(t.cookie, t.time, &mut view);
+            }
+        }
+        if t.is_last() {
+            // It was open before netmon looked, or its beginning was lost.
+            row.verdict = judge(t, row.first_fin);
+            let verdict = row.verdict;
+            let told = view(Change::Closed(step(t, &row, None, verdict)));
+            if t.new == TcpState::TimeWait {
+                self.rows.insert(t.cookie, Box::new(row));
+                result = result.and(self.place(t.cookie, t, &mut view));
+            } else {
+                self.closed.add(t.cookie, t.time);
+            }
+            return result.and(told);
+        }
+        self.rows.insert(t.cookie, Box::new(row));
+        result = result.and(self.place(t.cookie, t, &mut view));
+        let Some(row) = self.rows.get(&t.cookie) else { return result };
+        let step = step(t, row, None, None);
+        let change =
+            if t.opening == Opening::None { Change::Moved(step) } else { Change::Opened(step) };
+        result.and(view(change))
+    }
+
+    fn row_of(&self, t: &Transition) -> Connection {
         let (direction, owner) = match &t.opening {
             Opening::None => (None, None),
             Opening::ByProcess(owner) if t.new == TcpState::Listen => {
@@ -199,179 +255,239 @@ impl ConnectionTable {
             direction,
             owner,
             first_fin: FirstFin::told_by(t),
+            verdict: None,
+            looked: 0,
+            seen: NEVER,
+            missed: false,
         }
     }
 
-    /// How many connections and listeners are open.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
+    /// Takes what a dump had of a socket.
+    fn seed<E>(
+        &mut self,
+        seed: &Seed,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pass = self.reconciled;
+        let is_waiting = seed.state == TcpState::TimeWait;
+        let other = self.rows.get(&seed.cookie).filter(|row| row.tuple != seed.tuple);
+        let other = other.map(|row| row.state);
+        if other == Some(TcpState::TimeWait) && !is_waiting {
+            self.retire(seed.cookie);
+        }
+        let key = match other {
+            Some(_) if is_waiting => key_of_former(seed.cookie, &seed.tuple),
+            _ => seed.cookie,
+        };
+        let Some(row) = self.rows.get_mut(&key) else {
+            if self.closed.within(seed.cookie, seed.time, SETTLED) {
+                return Ok(());
+            }
+            let row = found(seed, pass);
+            self.put(key, Box::new(row.clone()));
+            return view(Change::Found { time: seed.time, connection: &row, initial: pass == 0 });
+        };
+        (row.seen, row.missed) = (pass, false);
+        // Whoever holds a connection now is better known than who holds its listener.
+        let inherited = |row: &Connection| {
+            row.direction != Some(Direction::Listen)
+                && row.owner.as_ref().is_some_and(|owner| owner.evidence == Evidence::Listen)
+        };
+        if let Some(owner) = &seed.owner
+            && (row.owner.is_none() || inherited(row))
+        {
+            row.owner = Some(owner.clone());
+        }
+        let settled = row.as_of().saturating_add(SETTLED) < seed.time;
+        row.looked = row.looked.max(seed.time);
+        if !settled || row.state == seed.state {
+            return Ok(());
+        }
+        let t = Transition {
+            time: seed.time,
+            cookie: seed.cookie,
+            tuple: seed.tuple,
+            old: row.state,
+            new: seed.state,
+            errno: None,
+            reset: None,
+            totals: None,
+            orphan: false,
+            inferred: true,
+            opening: Opening::None,
+        };
+        let in_state = row.since.map(|since| seed.time.saturating_sub(since));
+        self.advance(key, &t, in_state, true, view)
     }
 
-    /// Whether none is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// Ends what a dump of everything did not have.
+    fn reconcile<E>(
+        &mut self,
+        time: u64,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pass = self.reconciled;
+        let mut gone = Vec::new();
+        for (key, row) in &mut self.rows {
+            let is_waiting = row.state == TcpState::TimeWait;
+            let as_of = row.as_of();
+            match self.dumped.get(&row.tuple.netns) {
+                Some(began) if row.seen != pass && as_of.saturating_add(SETTLED) < *began => {
+                    let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= *began);
+                    if row.missed || is_waiting && is_over {
+                        gone.push((*key, *began));
+                    }
+                    row.missed = true;
+                }
+                None if is_waiting && as_of.saturating_add(UNSEEN_TIME_WAIT) < time => {
+                    gone.push((*key, time));
+                }
+                _ => {}
+            }
+        }
+        self.dumped.clear();
+        // It wraps where nobody lives to see it, and steers clear of "never" and of the first.
+        self.reconciled = (pass + 1) % NEVER;
+        let mut result = Ok(());
+        for (key, time) in gone {
+            let told = self.vanish(key, time, |change| match &result {
+                Ok(()) => view(change),
+                Err(_) => Ok(()),
+            });
+            result = result.and(told);
+        }
+        result.and_then(|()| view(Change::Reconciled { time }))
+    }
+
+    /// Removes the row under `key`, whose end nobody saw.
+    fn vanish<E>(
+        &mut self,
+        key: u64,
+        time: u64,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(mut row) = self.remove(key, time) else { return Ok(()) };
+        let t = Transition {
+            time,
+            cookie: row.id.cookie,
+            tuple: row.tuple,
+            old: row.state,
+            new: TcpState::Close,
+            errno: None,
+            reset: None,
+            totals: None,
+            orphan: false,
+            inferred: true,
+            opening: Opening::None,
+        };
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        row.state = TcpState::Close;
+        let is_left_over =
+            matches!(t.old, TcpState::TimeWait) || t.old == TcpState::SynRecv && row.id.epoch == 0;
+        if is_left_over {
+            return view(Change::Expired(step(&t, &row, in_state, None)));
+        }
+        let verdict = (t.old != TcpState::Listen).then_some(Verdict::Vanished);
+        let step = Step { corrected: true, ..step(&t, &row, in_state, verdict) };
+        view(Change::Closed(step))
+    }
+
+    /// Notes where the row under `key` is: a TIME_WAIT that was there has made room for it.
+    fn place<E>(
+        &mut self,
+        key: u64,
+        t: &Transition,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !is_indexed(&t.tuple) {
+            return Ok(());
+        }
+        let Some(before) = self.by_tuple.insert(hash(&t.tuple), key) else { return Ok(()) };
+        let is_left = self
+            .rows
+            .get(&before)
+            .is_some_and(|row| row.state == TcpState::TimeWait && row.tuple == t.tuple);
+        if before == key || !is_left {
+            return Ok(());
+        }
+        let result = self.vanish(before, t.time, view);
+        self.by_tuple.insert(hash(&t.tuple), key);
+        result
+    }
+
+    /// Makes way for another connection of the same socket.
+    fn retire(&mut self, cookie: u64) {
+        let Some(row) = self.rows.remove(&cookie) else { return };
+        self.put(key_of_former(cookie, &row.tuple), row);
+    }
+
+    fn put(&mut self, key: u64, row: Box<Connection>) {
+        if is_indexed(&row.tuple) {
+            self.by_tuple.insert(hash(&row.tuple), key);
+        }
+        self.rows.insert(key, row);
+    }
+
+    fn remove(&mut self, key: u64, time: u64) -> Option<Box<Connection>> {
+        let row = self.rows.remove(&key)?;
+        let hash = hash(&row.tuple);
+        if self.by_tuple.get(&hash) == Some(&key) {
+            self.by_tuple.remove(&hash);
+        }
+        // Of a socket that connected again, this is not the end.
+        if key == row.id.cookie {
+            self.closed.add(key, time);
+        }
+        Some(row)
     }
 }
 
-fn moved(row: Connection, t: &Transition) -> Connection {
-    Connection { tuple: t.tuple, state: t.new, since: Some(t.time), ..row }
+fn step<'a>(
+    transition: &'a Transition,
+    connection: &'a Connection,
+    in_state: Option<u64>,
+    verdict: Option<Verdict>,
+) -> Step<'a> {
+    Step { transition, connection, in_state, verdict, corrected: false }
+}
+
+/// The row of a socket that a dump had, and nothing else tells of.
+fn found(seed: &Seed, pass: u32) -> Connection {
+    Connection {
+        id: ConnectionId { cookie: seed.cookie, epoch: 0 },
+        tuple: seed.tuple,
+        state: seed.state,
+        since: None,
+        direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
+        owner: seed.owner.clone(),
+        first_fin: None,
+        verdict: None,
+        looked: seed.time,
+        seen: pass,
+        missed: false,
+    }
+}
+
+/// Whether both ends are known: neither a listener nor a connect that has no port.
+fn is_indexed(tuple: &Tuple) -> bool {
+    tuple.local.port() != 0 && tuple.remote.port() != 0
+}
+
+fn hash(tuple: &Tuple) -> u64 {
+    let mut hasher = FxHasher::default();
+    tuple.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The key of a TIME_WAIT whose socket has connected again: no cookie, which are counted from 1
+/// (`__sock_gen_cookie`, net/core/sock_diag.c).
+fn key_of_former(cookie: u64, tuple: &Tuple) -> u64 {
+    let mut hasher = FxHasher::default();
+    (cookie, tuple).hash(&mut hasher);
+    hasher.finish() | 1 << 63
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-    use crate::core::{
-        event::Evidence,
-        tcp::TcpState::{Close, Established, FinWait1, Listen, SynRecv, SynSent, TimeWait},
-    };
-
-    fn event(cookie: u64, old: TcpState, new: TcpState, time: u64, opening: Opening) -> Event {
-        let address = "127.0.0.1:80".parse().expect("an address");
-        Event::Transition(Transition {
-            time,
-            cookie,
-            tuple: Tuple { netns: 1, local: address, remote: address },
-            old,
-            new,
-            errno: None,
-            reset: None,
-            orphan: false,
-            inferred: false,
-            opening,
-        })
-    }
-
-    fn owner(pid: u32, evidence: Evidence) -> Opening {
-        let comm = b"test"[..].into();
-        Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 0, cgroup: 1, comm, evidence })))
-    }
-
-    /// Applies the event: what kind of change, the row after it, the time in the old state.
-    fn apply(
-        table: &mut ConnectionTable,
-        event: &Event,
-    ) -> (&'static str, Connection, Option<u64>) {
-        let mut seen = None;
-        let result: Result<(), Infallible> = table.apply(event, |change| {
-            let (kind, step) = match change {
-                Change::Opened(step) => ("opened", step),
-                Change::Moved(step) => ("moved", step),
-                Change::Closed(step) => ("closed", step),
-                other => panic!("{other:?}"),
-            };
-            seen = Some((kind, step.connection.clone(), step.in_state));
-            Ok(())
-        });
-        result.expect("infallible");
-        seen.expect("each transition is a change")
-    }
-
-    #[test]
-    fn a_connection_is_opened_moved_and_closed() {
-        let mut table = ConnectionTable::default();
-        let open = event(1, Close, SynSent, 100, owner(42, Evidence::Connect));
-        let (kind, row, in_state) = apply(&mut table, &open);
-        assert_eq!((kind, in_state), ("opened", None));
-        assert_eq!(row.id, ConnectionId { cookie: 1, epoch: 100 });
-        assert_eq!(row.direction, Some(Direction::Outbound));
-        let (kind, row, in_state) =
-            apply(&mut table, &event(1, SynSent, Established, 130, Opening::None));
-        assert_eq!((kind, in_state, row.id.epoch), ("moved", Some(30), 100));
-        let (kind, row, in_state) =
-            apply(&mut table, &event(1, FinWait1, TimeWait, 150, Opening::None));
-        assert_eq!((kind, in_state, row.state), ("closed", Some(20), TimeWait));
-        assert_eq!(row.owner.expect("kept to the end").pid, 42);
-        assert!(table.is_empty());
-    }
-
-    #[test]
-    fn an_accepted_connection_has_its_listeners_owner() {
-        let mut table = ConnectionTable::default();
-        apply(&mut table, &event(1, Close, Listen, 10, owner(42, Evidence::Listen)));
-        let child = event(2, Listen, SynRecv, 20, Opening::FromListener(Some(1)));
-        let (kind, row, _) = apply(&mut table, &child);
-        assert_eq!((kind, row.direction), ("opened", Some(Direction::Inbound)));
-        assert_eq!(
-            row.owner.map(|owner| (owner.pid, owner.evidence)),
-            Some((42, Evidence::Listen))
-        );
-        // The listener's end is not its connections' end.
-        apply(&mut table, &event(1, Listen, Close, 30, Opening::None));
-        let (_, row, _) = apply(&mut table, &event(2, SynRecv, Established, 40, Opening::None));
-        assert_eq!(row.owner.map(|owner| owner.pid), Some(42));
-        let (_, row, _) =
-            apply(&mut table, &event(3, Listen, SynRecv, 50, Opening::FromListener(Some(1))));
-        assert_eq!(row.owner, None, "nobody is named for a listener that is gone");
-        assert_eq!(table.len(), 2);
-    }
-
-    #[test]
-    fn a_second_connection_of_a_socket_is_another() {
-        let mut table = ConnectionTable::default();
-        apply(&mut table, &event(1, Close, SynSent, 100, owner(42, Evidence::Connect)));
-        // Its end was lost.
-        let again = event(1, Close, SynSent, 900, owner(43, Evidence::Connect));
-        let (kind, row, in_state) = apply(&mut table, &again);
-        assert_eq!((kind, in_state, row.id.epoch), ("opened", None, 900));
-        assert_eq!(row.owner.map(|owner| owner.pid), Some(43));
-        assert_eq!(table.len(), 1);
-    }
-
-    #[test]
-    fn a_seed_is_followed_from_there() {
-        let mut table = ConnectionTable::default();
-        let holder = Arc::new(Owner {
-            pid: 7,
-            uid: 0,
-            cgroup: 0,
-            comm: b"held"[..].into(),
-            evidence: Evidence::FdScan,
-        });
-        let tuple = Tuple {
-            netns: 1,
-            local: "127.0.0.1:80".parse().expect("an address"),
-            remote: "127.0.0.1:80".parse().expect("an address"),
-        };
-        for (cookie, state) in [(1, Listen), (2, Established)] {
-            let owner = Some(Arc::clone(&holder));
-            let seed = Event::Seed(Seed { time: 50, cookie, tuple, state, owner });
-            let mut seeded = false;
-            let result: Result<(), Infallible> = table.apply(&seed, |change| {
-                seeded = matches!(change, Change::Seeded { time: 50, .. });
-                Ok(())
-            });
-            result.expect("infallible");
-            assert!(seeded);
-        }
-        // A transition from before the dump, read after it, leads to where the seed is already.
-        let (kind, row, in_state) =
-            apply(&mut table, &event(2, SynRecv, Established, 40, Opening::None));
-        assert_eq!((kind, in_state, row.owner.map(|owner| owner.pid)), ("moved", None, Some(7)));
-        let (_, row, in_state) =
-            apply(&mut table, &event(2, Established, FinWait1, 60, Opening::None));
-        assert_eq!((row.id.epoch, in_state), (0, Some(20)));
-        // What a seeded listener takes has its owner.
-        let child = event(3, Listen, SynRecv, 70, Opening::FromListener(Some(1)));
-        let (_, row, _) = apply(&mut table, &child);
-        assert_eq!(row.owner.map(|owner| owner.evidence), Some(Evidence::FdScan));
-        // A socket that connects again is another connection.
-        let again = event(2, Close, SynSent, 90, owner(42, Evidence::Connect));
-        let (kind, row, _) = apply(&mut table, &again);
-        assert_eq!((kind, row.id.epoch), ("opened", 90));
-    }
-
-    #[test]
-    fn one_that_was_open_before_has_no_past() {
-        let mut table = ConnectionTable::default();
-        let (kind, row, in_state) =
-            apply(&mut table, &event(1, Established, FinWait1, 100, Opening::None));
-        assert_eq!((kind, in_state, row.id.epoch), ("moved", None, 0));
-        assert_eq!((row.direction, row.owner), (None, None));
-        let (_, _, in_state) = apply(&mut table, &event(1, FinWait1, Close, 90, Opening::None));
-        assert_eq!(in_state, Some(0), "time that runs backwards is no time");
-    }
-}
+mod properties;
+#[cfg(test)]
+mod tests;

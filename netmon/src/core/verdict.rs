@@ -18,7 +18,10 @@
 //! | | none | sent | reset-locally |
 //! | | none | received | reset-by-peer |
 //! | `ESTABLISHED`, `CLOSE_WAIT`, `SYN_RECV -> CLOSE` | none | | reset-locally |
-//! | any other, `-> TIME_WAIT` too | none | | closed-locally or closed-by-peer: whose FIN came first |
+//! | any `-> TIME_WAIT` | none | | closed-locally |
+//! | any other | none | | closed-locally or closed-by-peer: whose FIN came first |
+//!
+//! One that no transition ended, but that two dumps of the kernel did not have, has vanished.
 
 use std::fmt;
 
@@ -47,11 +50,13 @@ pub enum Verdict {
     Unreachable,
     /// Given up before an answer came.
     Aborted,
+    /// Nobody saw its end: it was lost, and dumps of the kernel do not have the connection any more.
+    Vanished,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ClosedLocally,
         Self::ClosedByPeer,
         Self::Refused,
@@ -60,6 +65,7 @@ impl Verdict {
         Self::ResetLocally,
         Self::Unreachable,
         Self::Aborted,
+        Self::Vanished,
     ];
 
     /// The word for it.
@@ -74,6 +80,7 @@ impl Verdict {
             Self::ResetLocally => "reset-locally",
             Self::Unreachable => "unreachable",
             Self::Aborted => "aborted",
+            Self::Vanished => "vanished",
         }
     }
 }
@@ -112,7 +119,7 @@ impl FirstFin {
 /// where no rule is known.
 #[must_use]
 pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
-    if !t.is_last() || t.old == TcpState::Listen {
+    if !t.is_last() || matches!(t.old, TcpState::Listen | TcpState::TimeWait) {
         return None;
     }
     let errno = t.errno.map(i32::from);
@@ -127,6 +134,7 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
         (_, Some(libc::ECONNABORTED), _) => Verdict::ResetLocally,
         (_, Some(errno), _) if is_of_icmp(errno) => Verdict::TimedOut,
         (_, Some(_), _) => return None,
+        (_, None, None) if t.new == TcpState::TimeWait => Verdict::ClosedLocally,
         (_, None, Some(ResetSide::Sent)) => Verdict::ResetLocally,
         (_, None, Some(ResetSide::Received)) => Verdict::ResetByPeer,
         (TcpState::Established | TcpState::CloseWait | TcpState::SynRecv, None, None) => {
@@ -175,6 +183,7 @@ mod tests {
             new,
             errno: u8::try_from(errno).ok().filter(|errno| *errno != 0),
             reset,
+            totals: None,
             orphan: false,
             inferred: false,
             opening: Opening::None,
@@ -210,6 +219,7 @@ mod tests {
             (LastAck, Close, 0, None, Some(FirstFin::Peers), ClosedByPeer),
             (LastAck, Close, 0, None, None, ClosedByPeer),
             (FinWait2, TimeWait, 0, None, None, ClosedLocally),
+            (Established, TimeWait, 0, None, None, ClosedLocally),
         ] {
             let t = last(old, new, errno, reset);
             assert_eq!(judge(&t, first), Some(verdict), "{old} -> {new}, {errno}, {reset:?}");
@@ -221,5 +231,6 @@ mod tests {
         assert_eq!(judge(&last(Established, FinWait1, 0, None), None), None);
         assert_eq!(judge(&last(Listen, Close, 0, None), None), None);
         assert_eq!(judge(&last(Established, Close, 133, None), None), None);
+        assert_eq!(judge(&last(TimeWait, Close, 0, None), None), None);
     }
 }

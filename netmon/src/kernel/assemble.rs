@@ -13,7 +13,7 @@ use super::{
     minisocket::{Found, Minisockets, Question},
 };
 use crate::core::{
-    event::{Event, Evidence, Opening, Owner, ResetSide, Transition, Tuple},
+    event::{Event, Evidence, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
     tcp::TcpState,
 };
 
@@ -110,7 +110,8 @@ impl Assembler {
     /// Takes one record.
     pub(super) fn record(&mut self, record: &Record, out: &mut Sink) {
         match record {
-            Record::Transition(t) => self.transition(t, out),
+            Record::Transition(t) => self.transition(t, None, out),
+            Record::End(end) => self.transition(&end.transition, Some(totals(end)), out),
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
             Record::Reset(reset) => self.reset(reset, out),
@@ -158,8 +159,26 @@ impl Assembler {
                 emit(out, older);
             }
         } else {
+            self.begin(event, out);
+        }
+    }
+
+    /// Takes what a dump had of a socket, the ring having been read since.
+    pub(super) fn seed(&mut self, seed: Seed, out: &mut Sink) {
+        // Its beginning is about to be told.
+        if self.portless.events.contains_key(&seed.cookie) {
+            return;
+        }
+        if let Some(event) = self.minisockets.look(&seed) {
             emit(out, event);
         }
+        out.push_back(Event::Seed(seed));
+    }
+
+    /// A dump has had every socket of a namespace.
+    pub(super) fn dumped(&mut self, netns: u32, began: u64, out: &mut Sink) {
+        self.minisockets.dumped(netns, began, |event| emit(out, event));
+        out.push_back(Event::Dumped { netns, began });
     }
 
     /// Who opened it; none where a kernel thread did.
@@ -192,25 +211,32 @@ impl Assembler {
     fn child(&mut self, child: &wire::Child, out: &mut Sink) {
         let listener = (child.listener != 0).then_some(child.listener);
         if let Some(event) = transition(&child.transition, Opening::FromListener(listener)) {
-            emit(
-                out,
-                Transition {
-                    time: child.syn_recv_time,
-                    old: TcpState::Listen,
-                    new: TcpState::SynRecv,
-                    errno: None,
-                    ..event
-                },
-            );
+            let began = Transition {
+                time: child.syn_recv_time,
+                old: TcpState::Listen,
+                new: TcpState::SynRecv,
+                errno: None,
+                ..event
+            };
+            self.begin(began, out);
         }
-        self.transition(&child.transition, out);
+        self.transition(&child.transition, None, out);
     }
 
-    fn transition(&mut self, record: &wire::Transition, out: &mut Sink) {
+    /// A connection begins: whatever was at its place has made room.
+    fn begin(&mut self, event: Transition, out: &mut Sink) {
+        if let Some(other) = self.minisockets.make_room(event.tuple, event.time) {
+            emit(out, other);
+        }
+        emit(out, event);
+    }
+
+    fn transition(&mut self, record: &wire::Transition, totals: Option<Totals>, out: &mut Sink) {
         let Some(mut event) = transition(record, Opening::None) else { return };
+        event.totals = totals;
         if let Some((mut first, _)) = self.portless.take(event.cookie) {
             first.tuple.local = event.tuple.local;
-            emit(out, first);
+            self.begin(first, out);
         }
         if event.new != TcpState::Close {
             return emit(out, event);
@@ -298,10 +324,20 @@ fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition>
         errno: (new == TcpState::Close && old != TcpState::Listen && record.errno != 0)
             .then_some(record.errno),
         reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),
+        totals: None,
         orphan: record.flags & flag::DEAD != 0,
         inferred: false,
         opening,
     })
+}
+
+fn totals(end: &wire::End) -> Totals {
+    Totals {
+        bytes_sent: end.bytes_sent,
+        bytes_received: end.bytes_received,
+        retransmits: end.retransmits,
+        rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub enum Record {
     Open(wire::Open),
     /// An accepted connection's first transition.
     Child(wire::Child),
+    /// A transition to CLOSE.
+    End(wire::End),
     /// A RST sent.
     Reset(wire::Reset),
 }
@@ -41,6 +43,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
         Some(kind::TRANSITION) => read(bytes).map(Record::Transition),
         Some(kind::OPEN) => read(bytes).map(Record::Open),
         Some(kind::CHILD) => read(bytes).map(Record::Child),
+        Some(kind::END) => read(bytes).map(Record::End),
         Some(kind::RESET) => read(bytes).map(Record::Reset),
         _ => None,
     };
@@ -49,6 +52,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             Record::Transition(t) => is_known(t),
             Record::Open(open) => is_known(&open.transition),
             Record::Child(child) => is_known(&child.transition),
+            Record::End(end) => is_known(&end.transition),
             Record::Reset(reset) => TcpState::from_number(reset.state).is_some(),
         })
         .ok_or(Malformed { length: bytes.len(), kind })

@@ -92,7 +92,8 @@ impl Dump {
         match &mut self.iterators {
             // Iterators tell process ids of the host's, which mean nothing where others are in use.
             Some(iterators) if is_initial_pid_namespace() => {
-                return Ok((iter::owners(iterators)?, 0));
+                let files = iter::open(iterators, Walk::Files, &Namespace::current()?)?;
+                return Ok((files.owners()?, 0));
             }
             _ => {}
         }
@@ -124,10 +125,12 @@ impl Dump {
         for protocol in self.want.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {
-                    malformed += iter::sockets(iterators, Walk::Tcp, namespace, &mut each)?;
+                    let table = iter::open(iterators, Walk::Tcp, namespace)?;
+                    malformed += table.sockets(&mut each)?;
                 }
                 (Some(iterators), Protocol::Udp) => {
-                    malformed += iter::sockets(iterators, Walk::Udp, namespace, &mut each)?;
+                    let table = iter::open(iterators, Walk::Udp, namespace)?;
+                    malformed += table.sockets(&mut each)?;
                 }
                 _ => {
                     let Want { info, identity, .. } = self.want;
@@ -161,7 +164,7 @@ impl Dump {
 }
 
 /// Whether this process counts processes as the whole host does.
-fn is_initial_pid_namespace() -> bool {
+pub(super) fn is_initial_pid_namespace() -> bool {
     /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
     const INITIAL: u64 = 0xeffffffc;
     fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use aya::{Ebpf, programs::Iter};
+use aya::{
+    Ebpf,
+    programs::{Iter, iter::IterLink},
+};
 use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, has, kind};
 use rustix::time::{ClockId, clock_getres};
 
@@ -64,107 +67,143 @@ impl Walk {
     }
 }
 
-/// The sockets of `walk` in the namespace; how many are of a kind that is not known.
-pub(super) fn sockets(
-    ebpf: &mut Ebpf,
-    walk: Walk,
-    namespace: &Namespace,
-    mut each: impl FnMut(Socket) -> io::Result<()>,
-) -> io::Result<usize> {
-    let file = open(ebpf, walk, namespace)?;
-    // The coarse clocks advance with the tick, so their resolution is one.
-    let resolution = clock_getres(ClockId::MonotonicCoarse);
-    let tick = Duration::from_nanos(resolution.tv_nsec.unsigned_abs());
-    let mut unknown = 0;
-    read(file, |blocks| {
-        for block in blocks {
-            let mut records = Records(&block?);
-            while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
-                let info = if socket.has & has::INFO == 0 {
-                    None
-                } else {
-                    records.next_of::<wire::Info>(kind::INFO)?
-                };
-                let info = info.map(|info| Box::new(decode_info(&info, tick)));
-                match decode(&socket, info, tick) {
-                    Some(socket) => each(socket)?,
-                    None => {
-                        log::debug!("a socket of an unknown kind: {socket:?}");
-                        unknown += 1;
-                    }
-                }
-            }
-        }
-        Ok(())
-    })?;
-    Ok(unknown)
+/// A table of the kernel that is being read.
+pub(super) struct Table {
+    file: File,
+    tick: Duration,
 }
 
-/// Every process that holds a socket, in every namespace.
-pub(super) fn owners(ebpf: &mut Ebpf) -> io::Result<Owners> {
-    let file = open(ebpf, Walk::Files, &Namespace::current()?)?;
-    let mut owners = Owners::default();
-    read(file, |blocks| {
-        for block in blocks {
-            let mut records = Records(&block?);
-            while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
-                let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
-                owners.add(held.inode, held.pid, &held.comm[..end]);
-            }
-        }
-        Ok(())
-    })?;
-    Ok(owners)
+/// Begins to read `walk` in the namespace.
+pub(super) fn open(ebpf: &mut Ebpf, walk: Walk, namespace: &Namespace) -> io::Result<Table> {
+    Table::open(link(ebpf, walk)?, namespace)
 }
 
-fn open(ebpf: &mut Ebpf, walk: Walk, namespace: &Namespace) -> io::Result<File> {
+/// What an iterator is made from, in whatever namespace it is to walk.
+pub(super) fn link(ebpf: &mut Ebpf, walk: Walk) -> io::Result<IterLink> {
     let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
-    let link = program
+    program
         .attach()
         .and_then(|link| program.take_link(link))
-        .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))?;
-    // The iterator walks the namespace of the thread that makes its file.
-    namespace.run(|| link.into_file().map_err(io::Error::other))
+        .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))
 }
 
-/// Reads `file` on a thread of its own, so that decoding and reading overlap.
-fn read(
-    mut file: File,
-    take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
-) -> io::Result<()> {
-    let (to, blocks) = sync_channel(READ_AHEAD);
-    let size = BLOCK_PAGES * rustix::param::page_size();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            loop {
-                let mut block = vec![0; size];
-                let result = match file.read(&mut block) {
-                    Ok(0) => return,
-                    Ok(length) => {
-                        block.truncate(length);
-                        Ok(block)
-                    }
-                    // EAGAIN: a million objects were passed over without one that is wanted
-                    // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c); it goes on from there.
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                        ) =>
-                    {
-                        continue;
-                    }
-                    Err(error) => Err(error),
-                };
-                let failed = result.is_err();
-                // The receiver is gone when the listing is.
-                if to.send(result).is_err() || failed {
-                    return;
+impl Table {
+    /// Begins to read.
+    pub(super) fn open(link: IterLink, namespace: &Namespace) -> io::Result<Self> {
+        // The iterator walks the namespace of the thread that makes its file.
+        let file = namespace.run(|| link.into_file().map_err(io::Error::other))?;
+        // The coarse clocks advance with the tick, so their resolution is one.
+        let resolution = clock_getres(ClockId::MonotonicCoarse);
+        Ok(Self { file, tick: Duration::from_nanos(resolution.tv_nsec.unsigned_abs()) })
+    }
+
+    /// The next records, as many as the kernel hands over at once; none at the end.
+    pub(super) fn block(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut block = vec![0; BLOCK_PAGES * rustix::param::page_size()];
+        loop {
+            match self.file.read(&mut block) {
+                Ok(0) => return Ok(None),
+                Ok(length) => {
+                    block.truncate(length);
+                    return Ok(Some(block));
+                }
+                // EAGAIN: a million objects were passed over without one that is wanted
+                // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c); it goes on from there.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Hands the sockets of `block` to `each`; how many are of a kind that is not known.
+    pub(super) fn decode(
+        &self,
+        block: &[u8],
+        each: &mut impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        decode_block(block, self.tick, each)
+    }
+
+    /// Every socket of it; how many are of a kind that is not known.
+    pub(super) fn sockets(
+        self,
+        mut each: impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let tick = self.tick;
+        let mut unknown = 0;
+        self.read(|blocks| {
+            for block in blocks {
+                unknown += decode_block(&block?, tick, &mut each)?;
+            }
+            Ok(())
+        })?;
+        Ok(unknown)
+    }
+
+    /// Every process that holds a socket, in every namespace.
+    pub(super) fn owners(self) -> io::Result<Owners> {
+        let mut owners = Owners::default();
+        self.read(|blocks| {
+            for block in blocks {
+                let mut records = Records(&block?);
+                while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
+                    let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
+                    owners.add(held.inode, held.pid, &held.comm[..end]);
                 }
             }
-        });
-        take(blocks)
-    })
+            Ok(())
+        })?;
+        Ok(owners)
+    }
+
+    /// Reads on a thread of its own, so that decoding and reading overlap.
+    fn read(
+        mut self,
+        take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (to, blocks) = sync_channel(READ_AHEAD);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while let Some(result) = self.block().transpose() {
+                    let failed = result.is_err();
+                    // The receiver is gone when the listing is.
+                    if to.send(result).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            take(blocks)
+        })
+    }
+}
+
+fn decode_block(
+    block: &[u8],
+    tick: Duration,
+    each: &mut impl FnMut(Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let mut unknown = 0;
+    let mut records = Records(block);
+    while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
+        let info = if socket.has & has::INFO == 0 {
+            None
+        } else {
+            records.next_of::<wire::Info>(kind::INFO)?
+        };
+        let info = info.map(|info| Box::new(decode_info(&info, tick)));
+        match decode(&socket, info, tick) {
+            Some(socket) => each(socket)?,
+            None => {
+                log::debug!("a socket of an unknown kind: {socket:?}");
+                unknown += 1;
+            }
+        }
+    }
+    Ok(unknown)
 }
 
 /// The records of a block, which end where it ends.

@@ -33,6 +33,7 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
     let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
     let net = Structure::find(&btf, "net", "ns.inum")?;
     let task = Structure::find(&btf, "task_struct", "group_leader")?;
+    let tcp = Structure::find(&btf, "tcp_sock", "bytes_received")?;
     // What only dumps need must not keep `watch` from running.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
@@ -40,7 +41,6 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
             NO_FIELD
         })
     };
-    let tcp = Structure::find(&btf, "tcp_sock", "snd_una").ok();
     let udp = Structure::find(&btf, "udp_sock", "forward_deficit").ok();
     let timewait = Structure::find(&btf, "inet_timewait_sock", "tw_substate").ok();
     let request = Structure::find(&btf, "request_sock", "rsk_timer").ok();
@@ -110,24 +110,24 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
             (Some(&sock), "tcp_retransmit_timer.expires"),
         ]),
         icsk_rto: dump(connection.as_ref(), "icsk_rto"),
-        copied_seq: dump(tcp.as_ref(), "copied_seq"),
-        rcv_nxt: dump(tcp.as_ref(), "rcv_nxt"),
-        write_seq: dump(tcp.as_ref(), "write_seq"),
-        snd_una: dump(tcp.as_ref(), "snd_una"),
-        srtt_us: dump(tcp.as_ref(), "srtt_us"),
-        mdev_us: dump(tcp.as_ref(), "mdev_us"),
-        snd_cwnd: dump(tcp.as_ref(), "snd_cwnd"),
-        snd_ssthresh: dump(tcp.as_ref(), "snd_ssthresh"),
-        retrans_out: dump(tcp.as_ref(), "retrans_out"),
-        total_retrans: dump(tcp.as_ref(), "total_retrans"),
-        mss_cache: dump(tcp.as_ref(), "mss_cache"),
-        rate_delivered: dump(tcp.as_ref(), "rate_delivered"),
-        rate_interval_us: dump(tcp.as_ref(), "rate_interval_us"),
-        packets_out: dump(tcp.as_ref(), "packets_out"),
-        bytes_sent: dump(tcp.as_ref(), "bytes_sent"),
-        bytes_acked: dump(tcp.as_ref(), "bytes_acked"),
-        bytes_received: dump(tcp.as_ref(), "bytes_received"),
-        bytes_retrans: dump(tcp.as_ref(), "bytes_retrans"),
+        copied_seq: dump(Some(&tcp), "copied_seq"),
+        rcv_nxt: dump(Some(&tcp), "rcv_nxt"),
+        write_seq: dump(Some(&tcp), "write_seq"),
+        snd_una: dump(Some(&tcp), "snd_una"),
+        srtt_us: tcp.offset("srtt_us")?,
+        mdev_us: dump(Some(&tcp), "mdev_us"),
+        snd_cwnd: dump(Some(&tcp), "snd_cwnd"),
+        snd_ssthresh: dump(Some(&tcp), "snd_ssthresh"),
+        retrans_out: dump(Some(&tcp), "retrans_out"),
+        total_retrans: tcp.offset("total_retrans")?,
+        mss_cache: dump(Some(&tcp), "mss_cache"),
+        rate_delivered: dump(Some(&tcp), "rate_delivered"),
+        rate_interval_us: dump(Some(&tcp), "rate_interval_us"),
+        packets_out: dump(Some(&tcp), "packets_out"),
+        bytes_sent: tcp.offset("bytes_sent")?,
+        bytes_acked: dump(Some(&tcp), "bytes_acked"),
+        bytes_received: tcp.offset("bytes_received")?,
+        bytes_retrans: dump(Some(&tcp), "bytes_retrans"),
         udp_forward_deficit: dump(udp.as_ref(), "forward_deficit"),
         tw_substate: dump(timewait.as_ref(), "tw_substate"),
         tw_timer_expires: dump(timewait.as_ref(), "tw_timer.expires"),

@@ -15,23 +15,24 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use netmon_common::counter;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     task::yield_now,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
     assemble::{Ask, Assembler},
+    clock::{anchor, now},
     decode::decode,
     diag::Diag,
-    load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, load, program, refused},
+    iter,
+    load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, TRANSITIONS, load, program, refused},
     minisocket::{Found, Question},
-    seed,
+    reconcile::{Message, Reconciler},
 };
 use crate::{
-    core::event::{Anchor, Event, Loss},
+    core::event::{Event, Gap, Loss},
     session::Source,
 };
 
@@ -40,6 +41,10 @@ use crate::{
 const READ_EVERY: Duration = Duration::from_millis(5);
 /// Records taken in one go, so that a flood cannot keep the loop from anything else.
 const RECORDS_AT_ONCE: usize = 65_536;
+/// What a dump says in one go.
+const SAID_AT_ONCE: usize = 16;
+/// What a dump said so long ago, ns, is of no use: the table remembers what closed since for two seconds.
+const TOO_LATE: u64 = 1_000_000_000;
 /// How often the loss counters are looked at while nothing or much happens.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
@@ -59,8 +64,15 @@ pub struct Live {
     reported: [u64; 4],
     malformed: u64,
     next_count: Instant,
-    /// Whether what was there before is still to be told.
-    unseeded: bool,
+    /// When the counters were last looked at, ns.
+    counted: u64,
+    reconciler: Reconciler,
+    /// What a dump said, until the ring has been read as far as that.
+    said: VecDeque<Message>,
+    /// A part of the namespace that is being dumped came too late to be used.
+    late: bool,
+    /// Whether what was there before has been told.
+    seeded: bool,
 }
 
 impl Live {
@@ -69,7 +81,7 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let (mut ebpf, hooks) = load(options)?;
+        let (mut ebpf, hooks, iterators) = load(options)?;
         let ring = take(&mut ebpf, "EVENTS")?;
         let ring = RingBuf::try_from(ring).map_err(|error| match error {
             // It exists, but this process has no room to see it.
@@ -101,7 +113,11 @@ impl Live {
             reported: [0; 4],
             malformed: 0,
             next_count: Instant::now(),
-            unseeded: true,
+            counted: now(),
+            reconciler: Reconciler::new(iterators),
+            said: VecDeque::new(),
+            late: false,
+            seeded: false,
         })
     }
 
@@ -135,6 +151,8 @@ impl Live {
         self.next_count = Instant::now() + COUNT_EVERY;
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
+        let (from, time) = (self.counted, now());
+        self.counted = time;
         let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_RESETS)?;
         let totals = [
             (Loss::RingFull, full),
@@ -146,7 +164,10 @@ impl Live {
             let count = total.saturating_sub(*reported);
             if count > 0 {
                 *reported = total;
-                events.push_back(Event::Lost { time: now(), count, loss });
+                events.push_back(Event::Lost(Gap { from, time, count, loss }));
+                if loss != Loss::Storage {
+                    self.reconciler.hurry();
+                }
             }
         }
         Ok(())
@@ -157,21 +178,46 @@ impl Live {
         Ok(values.iter().sum())
     }
 
-    /// How often the kernel skipped a program that was running on that CPU (`bpf_prog_show_fdinfo`,
-    /// kernel/bpf/syscall.c): fdinfo says it without a system call of our own.
+    /// How often the kernel skipped a program that was running on that CPU already, less what the one on
+    /// standby took.
     fn recursion_misses(&self) -> io::Result<u64> {
-        let mut misses = 0;
-        for hook in HOOKS {
-            let Some(program) = self.ebpf.program(hook) else { continue };
-            let fd = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
-            let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
-            misses += text
-                .lines()
-                .find_map(|line| line.strip_prefix("recursion_misses:"))
-                .and_then(|value| value.trim().parse::<u64>().ok())
-                .unwrap_or(0);
+        let skipped = self.misses(TRANSITIONS)?;
+        let resets = self.misses("tcp_send_reset")? + self.misses("tcp_receive_reset")?;
+        Ok(skipped.saturating_sub(self.counter(counter::STOOD_IN)?) + resets)
+    }
+
+    /// What fdinfo says of it (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), without a system call of our
+    /// own.
+    fn misses(&self, name: &str) -> io::Result<u64> {
+        let Some(program) = self.ebpf.program(name) else { return Ok(0) };
+        let fd = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
+        let value = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+        Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
+    }
+
+    /// Takes what a dump says, the ring having been read since it said so.
+    fn take(&mut self, message: Message, events: &mut VecDeque<Event>) {
+        match message {
+            Message::Link(walk, answer) => {
+                // Nobody waits for it when the dump has failed.
+                let _ = answer.send(iter::link(&mut self.ebpf, walk));
+            }
+            Message::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
+                self.late = true;
+            }
+            Message::Seeds { seeds, .. } => {
+                for seed in seeds {
+                    self.assembler.seed(seed, events);
+                }
+            }
+            Message::Dumped { netns, began } => {
+                if !std::mem::take(&mut self.late) {
+                    self.assembler.dumped(netns, began, events);
+                }
+            }
+            Message::Done { .. } => events.push_back(Event::Reconciled { time: now() }),
         }
-        Ok(misses)
     }
 
     /// Waits until there may be something to read or to settle.
@@ -191,36 +237,69 @@ impl Live {
             Instant::now()
                 + Duration::from_nanos(due.saturating_sub(now())).max(Duration::from_millis(1))
         });
-        let until = due.map_or(self.next_count, |due| due.min(self.next_count));
-        let limit = until.saturating_duration_since(Instant::now());
-        if let Ok(guard) = timeout(limit, self.ring.readable_mut()).await {
-            guard?.clear_ready();
+        let dump = self.reconciler.due().map(Instant::from_std);
+        let until = [due, dump].into_iter().flatten().fold(self.next_count, Instant::min);
+        tokio::select! {
+            ready = timeout_at(until, self.ring.readable_mut()) => {
+                if let Ok(guard) = ready {
+                    guard?.clear_ready();
+                }
+            }
+            message = self.reconciler.next() => self.said.extend(message),
         }
+        Ok(())
+    }
+
+    /// What was there before: the hooks are attached, the ring fills meanwhile, and what happened since
+    /// comes after.
+    async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        if !self.reconciler.is_running() {
+            self.count(events)?;
+            self.reconciler.begin()?;
+        }
+        while self.reconciler.is_running() {
+            if let Some(message) = self.reconciler.next().await {
+                self.take(message, events);
+            }
+        }
+        let found = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
+        self.seeded = true;
+        log::info!(
+            "attached: {}; {} sockets were there",
+            HOOKS.map(|(name, _)| name).join(", "),
+            found
+        );
         Ok(())
     }
 }
 
 impl Source for Live {
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        if std::mem::take(&mut self.unseeded) {
-            self.count(events)?;
-            // The ring fills meanwhile: what happened since the hooks were attached comes after.
-            if let Err(error) = seed::seeds(&mut self.ebpf, events) {
-                log::warn!("what was there before is not known: {error}");
-            }
-            log::info!("attached: {}; {} sockets were there", HOOKS.join(", "), events.len());
-            return Ok(());
+        if !self.seeded {
+            return self.begin(events).await;
         }
         self.wait().await?;
         // First, so that the first event has a clock to be shown by.
         if Instant::now() >= self.next_count {
             self.count(events)?;
         }
+        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
+            self.reconciler.begin()?;
+        }
+        while self.said.len() < SAID_AT_ONCE
+            && let Some(message) = self.reconciler.try_next()
+        {
+            self.said.push_back(message);
+        }
         let before = now();
         self.taken = self.read(events);
-        // The answer to what seems overdue may lie in what was not read yet.
+        // The answer to what seems overdue may lie in what was not read yet, and so may what explains
+        // the difference between a dump and the table.
         if self.taken < RECORDS_AT_ONCE {
             self.settle(before, events);
+            while let Some(message) = self.said.pop_front() {
+                self.take(message, events);
+            }
         }
         Ok(())
     }
@@ -273,26 +352,4 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {
         what: name.to_owned(),
         reason: "the object has no such map".to_owned(),
     })
-}
-
-/// `CLOCK_MONOTONIC`, ns: the clock of `bpf_ktime_get_ns`.
-fn now() -> u64 {
-    nanoseconds(ClockId::Monotonic).cast_unsigned()
-}
-
-/// The wall time between two looks at the monotonic clock, of the closest of a few tries: a
-/// preemption between them would shift every time that is shown.
-fn anchor() -> Anchor {
-    const TRIES: usize = 5;
-    let look = || {
-        let (before, wall, after) = (now(), nanoseconds(ClockId::Realtime), now());
-        (after - before, Anchor { monotonic: before + (after - before) / 2, wall })
-    };
-    let closest = (0..TRIES).map(|_| look()).min_by_key(|(apart, _)| *apart);
-    closest.map(|(_, anchor)| anchor).unwrap_or_default()
-}
-
-fn nanoseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

@@ -19,8 +19,17 @@ use super::{
 static PREBUILT: &[u8] = aya::include_bytes_aligned!("../../../netmon-ebpf/prebuilt/netmon.bpf.o");
 /// Names another object to load, for packagers and tests.
 const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
-/// The hooks on BTF tracepoints: program and tracepoint have the same name.
-pub(super) const HOOKS: [&str; 3] = ["inet_sock_set_state", "tcp_send_reset", "tcp_receive_reset"];
+/// What follows every transition: the program, which has the name of its tracepoint.
+pub(super) const TRANSITIONS: &str = "inet_sock_set_state";
+/// The programs on BTF tracepoints, and their tracepoints, in the order in which they are attached: no
+/// transition is to come without the resets that explain it, and of the two on one tracepoint the one on
+/// standby runs second.
+pub(super) const HOOKS: [(&str, &str); 4] = [
+    ("tcp_receive_reset", "tcp_receive_reset"),
+    ("tcp_send_reset", "tcp_send_reset"),
+    (TRANSITIONS, TRANSITIONS),
+    ("standby", TRANSITIONS),
+];
 /// Run on request, attached to nothing.
 pub(super) const LOCAL_PORT: &str = "local_port";
 
@@ -93,29 +102,28 @@ pub enum LoadError {
 /// A hook; dropped, it is detached.
 pub(super) type Hook = BtfTracePointLink;
 
-/// Loads and attaches everything that traces; from here on the ring fills.
-pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>), LoadError> {
+/// Loads and attaches everything that traces; from here on the ring fills. Also whether there are iterators
+/// to dump with: the stream is worth having without.
+pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>, bool), LoadError> {
     // What the stream's rows are seeded with.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
     let (mut ebpf, btf) = open(options, wanted)?;
-    for hook in HOOKS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
-        program.load(hook, &btf).map_err(|error| refused(hook, &error))?;
+    for (name, tracepoint) in HOOKS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+        program.load(tracepoint, &btf).map_err(|error| refused(name, &error))?;
     }
-    // Without dumps the stream is still worth having.
-    if let Err(error) = load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files]) {
-        log::warn!("what was there before will not be known: {error}");
-    }
+    let iterators = load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files])
+        .inspect_err(|error| log::info!("the table is compared with /proc instead: {error}"))
+        .is_ok();
     let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
     local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
-    // Attached last to first, so that no transition comes without the resets that explain it.
     let mut hooks = Vec::new();
-    for hook in HOOKS.into_iter().rev() {
-        let program: &mut BtfTracePoint = program(&mut ebpf, hook)?;
+    for (name, _) in HOOKS {
+        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         let link = program.attach().and_then(|link| program.take_link(link));
-        hooks.push(link.map_err(|error| refused(hook, &error))?);
+        hooks.push(link.map_err(|error| refused(name, &error))?);
     }
-    Ok((ebpf, hooks))
+    Ok((ebpf, hooks, iterators))
 }
 
 /// Loads what dumps: iterators run when they are read, and only then.

@@ -10,7 +10,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use rustc_hash::FxHashMap;
 
 use crate::core::{
-    event::{ResetSide, Transition, Tuple},
+    event::{Opening, ResetSide, Seed, Transition, Tuple},
     tcp::TcpState,
 };
 
@@ -20,6 +20,8 @@ const SECOND: u64 = 1_000 * MS;
 const FIRST_ASK: u64 = 2 * MS;
 /// Questions come at doubling distances up to this.
 const LONGEST_WAIT: u64 = 8 * SECOND;
+/// A dump that comes sooner after a transition says nothing about it.
+const SETTLED: u64 = 100 * MS;
 /// A FIN_WAIT2 minisocket lives at most TCP_TIMEWAIT_LEN, 60 s (`tcp_fin_time`); then it is given up.
 const GIVE_UP: u64 = 70 * SECOND;
 /// Questions a second, some 3 us each, and how many may come at once.
@@ -59,6 +61,10 @@ struct Parked {
     finished: bool,
     /// Distance to the next question, ns.
     wait: u64,
+    /// When a dump last had it, ns; 0 for never.
+    looked: u64,
+    /// The dump after that did not have it.
+    missed: bool,
 }
 
 /// Connections that may be minisockets now.
@@ -79,6 +85,13 @@ impl Minisockets {
         interface: u16,
         finished: bool,
     ) -> Option<Transition> {
+        // One that is finished is there or not, now; an orphan first gets the time for a reset.
+        let wait = if finished { 0 } else { FIRST_ASK };
+        self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
+        self.keep(event, interface, finished)
+    }
+
+    fn keep(&mut self, event: Transition, interface: u16, finished: bool) -> Option<Transition> {
         let pushed_out = if self.parked.len() >= MAX_PARKED {
             self.parked.keys().next().copied().and_then(|cookie| self.take(cookie)).map(given_up)
         } else {
@@ -89,11 +102,83 @@ impl Minisockets {
         if !finished {
             self.by_tuple.insert(event.tuple, event.cookie);
         }
-        // One that is finished is there or not, now; an orphan first gets the time for a reset.
-        let wait = if finished { 0 } else { FIRST_ASK };
-        self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
-        self.parked.insert(event.cookie, Parked { event, interface, finished, wait: FIRST_ASK });
+        let cookie = event.cookie;
+        let wait = FIRST_ASK;
+        let parked = Parked { event, interface, finished, wait, looked: 0, missed: false };
+        self.parked.insert(cookie, parked);
         pushed_out
+    }
+
+    /// Takes what a dump had: the fate of one that is parked, or one to park.
+    pub(super) fn look(&mut self, seed: &Seed) -> Option<Transition> {
+        match self.parked.get_mut(&seed.cookie) {
+            Some(parked) if seed.minisocket && seed.state == TcpState::TimeWait => {
+                let (time, inferred) = (parked.event.time.max(seed.time), !parked.finished);
+                let Parked { mut event, .. } = self.take(seed.cookie)?;
+                event.new = TcpState::TimeWait;
+                if inferred {
+                    (event.time, event.inferred) = (time, true);
+                }
+                Some(event)
+            }
+            Some(parked) => {
+                (parked.looked, parked.missed) = (seed.time, false);
+                None
+            }
+            None if seed.minisocket && seed.state == TcpState::FinWait2 => {
+                let event = Transition {
+                    time: seed.time,
+                    cookie: seed.cookie,
+                    tuple: seed.tuple,
+                    old: TcpState::FinWait2,
+                    new: TcpState::Close,
+                    errno: None,
+                    reset: None,
+                    totals: None,
+                    orphan: true,
+                    inferred: true,
+                    opening: Opening::None,
+                };
+                // Never asked about, since it may be bound to an interface: the next dump tells.
+                self.keep(event, 0, false)
+            }
+            None => None,
+        }
+    }
+
+    /// A dump has had all of a namespace: what two in a row did not have is gone.
+    pub(super) fn dumped(&mut self, netns: u32, began: u64, mut known: impl FnMut(Transition)) {
+        let mut gone = Vec::new();
+        for (cookie, parked) in &mut self.parked {
+            let last = parked.looked.max(parked.event.time);
+            if parked.event.tuple.netns != netns || last.saturating_add(SETTLED) > began {
+                continue;
+            }
+            if parked.missed {
+                gone.push(*cookie);
+            }
+            parked.missed = true;
+        }
+        for cookie in gone {
+            let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
+            if !finished {
+                (event.time, event.inferred) = (began, true);
+            }
+            known(event);
+        }
+    }
+
+    /// A connection begins at `tuple`: what was parked there can only have gone on to TIME_WAIT, which
+    /// makes room.
+    pub(super) fn make_room(&mut self, tuple: Tuple, time: u64) -> Option<Transition> {
+        if self.by_tuple.is_empty() {
+            return None;
+        }
+        let cookie = *self.by_tuple.get(&tuple)?;
+        let Parked { mut event, .. } = self.take(cookie)?;
+        event.new = TcpState::TimeWait;
+        (event.time, event.inferred) = (time, true);
+        Some(event)
     }
 
     /// A RST went out for the socket or its minisocket: it ended then.

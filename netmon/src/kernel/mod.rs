@@ -4,6 +4,7 @@
 //! never import `view` or `journal`.
 
 mod assemble;
+mod clock;
 mod decode;
 mod details;
 mod diag;
@@ -16,7 +17,7 @@ mod minisocket;
 mod netns;
 mod privilege;
 pub mod proc;
-mod seed;
+mod reconcile;
 
 pub use decode::{Malformed, Record, decode};
 pub use dump::{Dump, Want, has_few_sockets};

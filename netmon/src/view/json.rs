@@ -21,19 +21,27 @@
 //! | `orphan` | `true`: its process has closed it |
 //! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
 //!
-//! `closed`, after the last `transition` of a connection: `time`, `cookie`, `epoch`, `netns`, `proto`, `family`,
+//! `closed`, after the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`: `time`, `cookie`, `epoch`, `netns`, `proto`, `family`,
 //! both ends, `direction` and the process as above, and
 //!
 //! | field | |
 //! |---|---|
-//! | `verdict` | why it ended: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`, `reset-by-peer`, `reset-locally`, `unreachable` or `aborted`; absent where no rule is known; they stand in `netmon/src/core/verdict.rs` |
+//! | `verdict` | why it ended: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`, `reset-by-peer`, `reset-locally`, `unreachable`, `aborted` or `vanished`; absent where no rule is known; they stand in `netmon/src/core/verdict.rs` |
 //! | `errno`, `reset` | as above |
 //! | `lifetime_us` | since it opened, µs; absent where that was before netmon looked |
+//! | `bytes_sent`, `bytes_received`, `retransmits`, `rtt_us` | what its socket had counted: data bytes, the retransmitted included; segments; the last smoothed round trip time, µs. Absent where nobody saw it end |
+//! | `inferred` | as above |
 //!
 //! `connection`, with `--initial`, before all others: what was there when netmon began: `time`, `cookie`, `netns`,
-//! `proto`, `family`, both ends, `state`, the process as above, and `initial`, which is `true`.
+//! `proto`, `family`, both ends, `state`, the process as above, and `initial`, which is `true`. Without
+//! `--initial` too, one whose beginning was lost, when it is found: with `resync`, which is `true`.
 //!
-//! `lost`: `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
+//! `gap`: transitions may be missing between `from` and `time`. After it, for each reason, `lost`: `time`, `count`
+//! and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
+//!
+//! `resync`: at `time`, the table was compared with the kernel's own and corrected: how many connections were
+//! `found`, `moved` to another state, and `ended`. Each has a line before it, with `resync` or `inferred`.
+//! After a gap it comes when the table is whole again, also with nothing but zeros.
 
 use std::io::{self, Write};
 
@@ -44,8 +52,9 @@ use super::{
 };
 use crate::{
     core::{
+        connection::{Change, Connection, Step},
         errno,
-        table::{Change, Connection, Step},
+        event::Gap,
         tcp::TcpState,
     },
     session::View,
@@ -55,12 +64,33 @@ use crate::{
 pub struct Json<W> {
     out: Output<W>,
     clock: Clock,
+    /// The last that was told: its beginning and its end.
+    gap: (u64, u64),
 }
 
 impl<W: Write> Json<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { out: Output::new(to), clock: Clock::new(Style::Rfc3339) }
+        Self { out: Output::new(to), clock: Clock::new(Style::Rfc3339), gap: (0, 0) }
+    }
+}
+
+impl<W: Write> Json<W> {
+    /// The time that is affected, once for all losses of it, and this loss.
+    fn gap(&mut self, gap: &Gap) -> io::Result<()> {
+        if self.gap != (gap.from, gap.time) {
+            self.gap = (gap.from, gap.time);
+            let mut object = Object::begin(self.out.line()?, "{\"type\":\"gap\"");
+            object.time(",\"time\":\"", &mut self.clock, gap.time);
+            object.time(",\"from\":\"", &mut self.clock, gap.from);
+            object.end();
+        }
+        let mut object = Object::begin(self.out.line()?, "{\"type\":\"lost\"");
+        object.time(",\"time\":\"", &mut self.clock, gap.time);
+        object.number(",\"count\":", gap.count);
+        object.word(",\"reason\":\"", gap.loss.name());
+        object.end();
+        Ok(())
     }
 }
 
@@ -71,24 +101,30 @@ impl<W: Write> View for Json<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
-            Change::Seeded { time, connection } => {
+            Change::Reconciled { .. } => Ok(false),
+            Change::Found { time, connection, initial } => {
                 let mut object = Object::begin(self.out.line()?, "{\"type\":\"connection\"");
                 put_place(&mut object, &mut self.clock, *time, connection);
                 object.word(",\"state\":\"", connection.state.name());
                 put_parties(&mut object, connection);
-                object.raw(",\"initial\":true");
+                object.raw(if *initial { ",\"initial\":true" } else { ",\"resync\":true" });
                 object.end();
                 Ok(true)
             }
-            Change::Gap { time, count, loss } => {
-                let mut object = Object::begin(self.out.line()?, "{\"type\":\"lost\"");
-                object.time(",\"time\":\"", &mut self.clock, *time);
-                object.number(",\"count\":", *count);
-                object.word(",\"reason\":\"", loss.name());
+            Change::Gap(gap) => {
+                self.gap(gap)?;
+                Ok(false)
+            }
+            Change::Resync(resync) => {
+                let mut object = Object::begin(self.out.line()?, "{\"type\":\"resync\"");
+                object.time(",\"time\":\"", &mut self.clock, resync.time);
+                object.number(",\"found\":", resync.found);
+                object.number(",\"moved\":", resync.moved);
+                object.number(",\"ended\":", resync.ended);
                 object.end();
                 Ok(false)
             }
-            Change::Opened(step) | Change::Moved(step) => {
+            Change::Opened(step) | Change::Moved(step) | Change::Expired(step) => {
                 transition(self.out.line()?, &mut self.clock, step);
                 Ok(true)
             }
@@ -136,6 +172,15 @@ fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     let epoch = step.connection.id.epoch;
     let lifetime = (epoch != 0).then(|| step.transition.time.saturating_sub(epoch) / 1_000);
     object.some(",\"lifetime_us\":", lifetime);
+    if let Some(totals) = &step.transition.totals {
+        object.number(",\"bytes_sent\":", totals.bytes_sent);
+        object.number(",\"bytes_received\":", totals.bytes_received);
+        object.number(",\"retransmits\":", u64::from(totals.retransmits));
+        object.some(",\"rtt_us\":", totals.rtt_us.map(u64::from));
+    }
+    if step.transition.inferred {
+        object.raw(",\"inferred\":true");
+    }
     object.end();
 }
 

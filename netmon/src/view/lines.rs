@@ -9,17 +9,19 @@ use std::{
 use jiff::tz::TimeZone;
 
 use super::{
+    cells::end_line,
     output::Output,
     time::{Clock, Span, Style},
 };
 use crate::{
     core::{
+        connection::{Change, Connection, Direction, Step},
         errno,
         escape::Escaped,
-        event::Loss,
+        event::{Loss, Totals},
         names::Services,
         socket::Protocol,
-        table::{Change, Connection, Direction, Step},
+        tcp::TcpState,
     },
     session::View,
 };
@@ -82,29 +84,50 @@ impl<W: Write> View for Lines<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
-            Change::Seeded { time, connection } => {
+            Change::Reconciled { .. } => Ok(false),
+            Change::Found { time, connection, initial } => {
                 let line = self.out.line()?;
                 place(line, &mut self.clock, &self.look, *time, connection);
                 let state = connection.state;
-                let _ = write!(line, " {:>11} -> {state:<11} {:>8}  initial ", "", "-");
+                let _ = write!(line, " {:>11} -> {state:<11} {:>8}  ", "", "-");
+                line.extend_from_slice(if *initial {
+                    b"initial "
+                } else {
+                    b"found (its beginning was lost) "
+                });
                 elsewhere(line, &self.look, connection);
                 end_line(line);
                 Ok(true)
             }
-            Change::Gap { time, count, loss } => {
+            Change::Gap(gap) => {
                 let line = self.out.line()?;
-                self.clock.write(line, *time);
+                self.clock.write(line, gap.time);
                 let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
-                let cause = match loss {
+                let cause = match gap.loss {
                     Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
                     Loss::Recursion => "the kernel skipped the program, which was running already",
                     Loss::Malformed => "records of another version: rebuild netmon",
                     Loss::Storage => "the kernel could make no storage for a socket",
                 };
-                let _ = writeln!(line, " {on}{count} events lost ({cause}){off}");
+                let _ = writeln!(line, " {on}{} events lost ({cause}){off}", gap.count);
                 Ok(false)
             }
-            Change::Opened(step) | Change::Moved(step) | Change::Closed(step) => {
+            Change::Resync(resync) => {
+                let line = self.out.line()?;
+                self.clock.write(line, resync.time);
+                let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
+                let _ = writeln!(
+                    line,
+                    " {on}compared with the kernel's tables: {} connections found, {} moved on, {} \
+                     ended{off}",
+                    resync.found, resync.moved, resync.ended
+                );
+                Ok(false)
+            }
+            Change::Opened(step)
+            | Change::Moved(step)
+            | Change::Closed(step)
+            | Change::Expired(step) => {
                 transition(self.out.line()?, &mut self.clock, &self.look, step);
                 Ok(true)
             }
@@ -163,13 +186,6 @@ fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
     }
 }
 
-fn end_line(line: &mut Vec<u8>) {
-    while line.last() == Some(&b' ') {
-        line.truncate(line.len() - 1);
-    }
-    line.push(b'\n');
-}
-
 /// What else there is to say: on the last line of a connection, why it ended.
 fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     let t = step.transition;
@@ -181,6 +197,7 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
         Some(verdict) => {
             let _ = write!(line, "{verdict} ");
         }
+        None if t.old == TcpState::TimeWait => line.extend_from_slice(b"expired "),
         None if t.is_last() => line.extend_from_slice(b"closed "),
         None => {}
     }
@@ -199,6 +216,9 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     if failed && look.colour {
         line.extend_from_slice(PLAIN.as_bytes());
     }
+    if let Some(totals) = &t.totals {
+        put_totals(line, totals);
+    }
     if t.orphan && !t.is_last() {
         line.extend_from_slice(b"orphan ");
     }
@@ -206,6 +226,36 @@ fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
         line.extend_from_slice(b"(inferred) ");
     }
     elsewhere(line, look, step.connection);
+}
+
+/// What the connection had done, as far as there is something to say.
+fn put_totals(line: &mut Vec<u8>, totals: &Totals) {
+    for (name, bytes) in [("sent", totals.bytes_sent), ("received", totals.bytes_received)] {
+        if bytes > 0 {
+            let _ = write!(line, "{name} {} ", Bytes(bytes));
+        }
+    }
+    if totals.retransmits > 0 {
+        let _ = write!(line, "retransmitted {} ", totals.retransmits);
+    }
+}
+
+/// A number of bytes in three digits or so: `517`, `4.2K`, `38M`.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+        let (mut whole, mut tenths, mut unit) = (self.0, 0, 0);
+        while whole >= 1024 {
+            (whole, tenths, unit) = (whole >> 10, (whole & 1023) * 10 >> 10, unit + 1);
+        }
+        if unit > 0 && whole < 10 {
+            write!(f, "{whole}.{tenths}{}", UNITS[unit])
+        } else {
+            write!(f, "{whole}{}", UNITS[unit])
+        }
+    }
 }
 
 /// An address as netstat shows it: the port by name, `none` where there is no port.

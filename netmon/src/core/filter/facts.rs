@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use super::Facts;
 use crate::core::{
+    connection::{Connection, Step},
     owners::Owners,
     socket::{Socket, UnixSocket},
-    table::{Connection, Step},
     tcp::TcpState,
     verdict::Verdict,
 };

@@ -1,0 +1,130 @@
+//! A row of the table, and what a change of it tells the views.
+
+use std::sync::Arc;
+
+use super::{
+    event::{Anchor, ConnectionId, Gap, Owner, Transition, Tuple},
+    tcp::TcpState,
+    verdict::{FirstFin, Verdict},
+};
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// This host connected.
+    Outbound,
+    /// The peer connected to a listener here.
+    Inbound,
+    /// A listening socket.
+    Listen,
+}
+
+impl Direction {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::Listen => "listen",
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Which connection this is.
+    pub id: ConnectionId,
+    /// Its place.
+    pub tuple: Tuple,
+    /// Its state now.
+    pub state: TcpState,
+    /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one that
+    /// was open before netmon looked.
+    pub since: Option<u64>,
+    /// Who began it; unknown when it was open before netmon looked.
+    pub direction: Option<Direction>,
+    /// The process behind it.
+    pub owner: Option<Arc<Owner>>,
+    /// Which side sent its FIN first, once one did.
+    pub first_fin: Option<FirstFin>,
+    /// Why it ended, when all that is left of it is a TIME_WAIT.
+    pub verdict: Option<Verdict>,
+    /// When a dump last had it, `CLOCK_MONOTONIC`, ns; 0 for never.
+    pub(super) looked: u64,
+    /// Which reconciliation that was.
+    pub(super) seen: u32,
+    /// The one after it did not have it.
+    pub(super) missed: bool,
+}
+
+impl Connection {
+    /// The moment up to which the row tells all there is: what happened before it is history.
+    pub(super) fn as_of(&self) -> u64 {
+        self.since.unwrap_or(0).max(self.looked)
+    }
+}
+
+/// A transition as it changed the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What happened.
+    pub transition: &'a Transition,
+    /// The row after it.
+    pub connection: &'a Connection,
+    /// How long the connection was in the old state, ns; unknown on the first event of one that was
+    /// open before netmon looked.
+    pub in_state: Option<u64>,
+    /// Why it ended: on the last one of a connection.
+    pub verdict: Option<Verdict>,
+    /// No event said so: a dump corrected the table.
+    pub corrected: bool,
+}
+
+/// What an event did to the table: what every view consumes.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A dump had it, and the table did not.
+    Found {
+        /// When, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The row of it.
+        connection: &'a Connection,
+        /// It was there when netmon began to look; else its beginning was lost.
+        initial: bool,
+    },
+    /// A connection, or a listener, began.
+    Opened(Step<'a>),
+    /// It changed its state.
+    Moved(Step<'a>),
+    /// It ended, or only its TIME_WAIT is left.
+    Closed(Step<'a>),
+    /// What was left of one that had ended, or had never begun, is gone: its TIME_WAIT, or a half-open
+    /// connection.
+    Expired(Step<'a>),
+    /// The clocks were compared.
+    Anchor(Anchor),
+    /// Events were lost.
+    Gap(Gap),
+    /// The table was compared with a dump of everything.
+    Reconciled {
+        /// When that was done, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+    },
+    /// What the last comparison had to correct.
+    Resync(Resync),
+}
+
+/// What a comparison with the kernel's own tables corrected, in rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resync {
+    /// When it was done, `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The beginning was lost.
+    pub found: u64,
+    /// In another state than the table had.
+    pub moved: u64,
+    /// The end was lost.
+    pub ended: u64,
+}

@@ -1,0 +1,250 @@
+//! Dumps of every TCP socket of every namespace, again and again, for the table to compare itself with.
+//!
+//! Each is read by a thread of its own, a block at a time, so that the ring is never left alone; and on a
+//! budget, so that a host with a million sockets is not slowed down by being looked at.
+
+use std::{
+    io,
+    sync::{Arc, mpsc as answer},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::programs::iter::IterLink;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::{
+    clock::{now, used},
+    dump::{Dump, Want, is_initial_pid_namespace},
+    iter::{Table, Walk},
+    netns::Namespace,
+};
+use crate::core::{
+    event::{Evidence, Owner, Seed},
+    owners::Owners,
+    socket::{Protocol, Socket, TimerKind},
+    tcp::TcpState,
+};
+
+/// Dumps follow each other at this distance at least.
+const EVERY: Duration = Duration::from_secs(1);
+/// They may take a fiftieth of one core: 2 %.
+const BUDGET: u32 = 50;
+/// Blocks on their way to the table: a few hundred sockets each.
+const AHEAD: usize = 8;
+/// Sockets that are found through `/proc` travel together in such numbers.
+const TOGETHER: usize = 512;
+
+/// What the thread that reads a dump says.
+pub(super) enum Message {
+    /// It needs an iterator, which takes the loaded program to make.
+    Link(Walk, answer::Sender<io::Result<IterLink>>),
+    /// Some sockets, read after `time`, `CLOCK_MONOTONIC`, ns.
+    Seeds { time: u64, seeds: Vec<Seed> },
+    /// Those were all of a namespace, since `began`.
+    Dumped { netns: u32, began: u64 },
+    /// All namespaces are done.
+    Done { cost: Duration },
+}
+
+/// The dump under way, if one is, and when the next may be.
+pub(super) struct Reconciler {
+    messages: Option<Receiver<Message>>,
+    /// Whether iterators can be had; else `/proc` and sock_diag tell.
+    iterators: bool,
+    last: Instant,
+    /// What the budget has room for.
+    allowed: Instant,
+    hurry: bool,
+    /// Whether one has failed, and that was said.
+    failed: bool,
+}
+
+impl Reconciler {
+    pub(super) fn new(iterators: bool) -> Self {
+        let now = Instant::now();
+        Self { messages: None, iterators, last: now, allowed: now, hurry: false, failed: false }
+    }
+
+    /// Something was lost: the next dump is wanted as soon as the budget has room for it.
+    pub(super) fn hurry(&mut self) {
+        self.hurry = true;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.messages.is_some()
+    }
+
+    /// When the next dump begins, unless one is under way.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let wanted = if self.hurry { self.last } else { self.last + EVERY };
+        (!self.is_running()).then(|| wanted.max(self.allowed))
+    }
+
+    /// Begins a dump.
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        let (to, messages) = channel(AHEAD);
+        let (iterators, failed) = (self.iterators, self.failed);
+        self.hurry = false;
+        self.last = Instant::now();
+        // Whatever keeps it from ending well, it ends, and with it the channel.
+        thread::Builder::new().name("netmon-dump".to_owned()).spawn(move || {
+            if let Err(error) = dump(&to, iterators) {
+                let level = if failed { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "comparing with the kernel's tables: {error}");
+            }
+        })?;
+        self.messages = Some(messages);
+        Ok(())
+    }
+
+    /// What the dump has to say, once it says something; pends for ever when none is under way.
+    pub(super) async fn next(&mut self) -> Option<Message> {
+        match &mut self.messages {
+            Some(messages) => {
+                let message = messages.recv().await;
+                self.note(message)
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The same without waiting.
+    pub(super) fn try_next(&mut self) -> Option<Message> {
+        use tokio::sync::mpsc::error::TryRecvError;
+        match self.messages.as_mut()?.try_recv() {
+            Ok(message) => self.note(Some(message)),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => self.note(None),
+        }
+    }
+
+    fn note(&mut self, message: Option<Message>) -> Option<Message> {
+        let cost = match &message {
+            Some(Message::Done { cost }) => *cost,
+            // It failed: the next may do better.
+            None => {
+                self.failed = true;
+                Duration::ZERO
+            }
+            Some(_) => return message,
+        };
+        self.messages = None;
+        // The table's part in it, comparing, is less than that of the reader.
+        self.allowed = Instant::now() + cost * BUDGET * 3 / 2;
+        log::debug!("compared with the kernel's tables, in {cost:?}");
+        message
+    }
+}
+
+/// Nobody listens any more: the session is over.
+fn is_over<T>(_: T) -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
+}
+
+fn dump(to: &Sender<Message>, iterators: bool) -> io::Result<()> {
+    let result = if iterators { through_iterators(to) } else { through_proc(to) };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => to.blocking_send(Message::Done { cost: Duration::from_nanos(used()) }).or(Ok(())),
+    }
+}
+
+fn through_iterators(to: &Sender<Message>) -> io::Result<()> {
+    let own = Namespace::current()?;
+    // Iterators tell process ids of the host's, which mean nothing where others are in use.
+    let owners = if is_initial_pid_namespace() {
+        Table::open(link(to, Walk::Files)?, &own)?.owners()?
+    } else {
+        Owners::default()
+    };
+    each_namespace(to, |namespace| {
+        let mut table = Table::open(link(to, Walk::Tcp)?, namespace)?;
+        loop {
+            let time = now();
+            let Some(block) = table.block()? else { return Ok(()) };
+            let mut seeds = Vec::new();
+            table.decode(&block, &mut |socket| {
+                seeds.extend(seed(&socket, &owners, time));
+                Ok(())
+            })?;
+            to.blocking_send(Message::Seeds { time, seeds }).map_err(is_over)?;
+        }
+    })
+}
+
+fn link(to: &Sender<Message>, walk: Walk) -> io::Result<IterLink> {
+    let (answer, link) = answer::channel();
+    to.blocking_send(Message::Link(walk, answer)).map_err(is_over)?;
+    link.recv().map_err(is_over)?
+}
+
+fn through_proc(to: &Sender<Message>) -> io::Result<()> {
+    let want = Want {
+        protocols: vec![Protocol::Tcp],
+        info: false,
+        identity: true,
+        owners: true,
+        filter: netmon_common::KernelFilter::ANY,
+    };
+    let mut tables = Dump::through_proc(want);
+    let (owners, _) = tables.owners()?;
+    each_namespace(to, |namespace| {
+        let time = now();
+        let mut seeds = Vec::new();
+        tables.sockets(namespace, |socket| {
+            seeds.extend(seed(&socket, &owners, time));
+            Ok(())
+        })?;
+        while !seeds.is_empty() {
+            let rest = seeds.split_off(seeds.len().min(TOGETHER));
+            to.blocking_send(Message::Seeds { time, seeds }).map_err(is_over)?;
+            seeds = rest;
+        }
+        Ok(())
+    })
+}
+
+fn each_namespace(
+    to: &Sender<Message>,
+    mut dump: impl FnMut(&Namespace) -> io::Result<()>,
+) -> io::Result<()> {
+    let (namespaces, refused) = Namespace::all()?;
+    if refused > 0 {
+        log::debug!("{refused} processes or names do not let netmon into their network namespace");
+    }
+    for namespace in &namespaces {
+        let began = now();
+        match dump(namespace) {
+            Ok(()) => to
+                .blocking_send(Message::Dumped { netns: namespace.inum, began })
+                .map_err(is_over)?,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            // One that ended meanwhile, or cannot be entered, does not keep the others from being seen.
+            Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
+        }
+    }
+    Ok(())
+}
+
+fn seed(socket: &Socket, owners: &Owners, time: u64) -> Option<Seed> {
+    let owner = owners.of(socket.inode).first().map(|process| {
+        Arc::new(Owner {
+            pid: process.pid,
+            uid: socket.uid.unwrap_or_default(),
+            cgroup: socket.cgroup.map_or(0, Into::into),
+            comm: process.comm.clone(),
+            evidence: Evidence::FdScan,
+        })
+    });
+    let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
+    Some(Seed {
+        time,
+        cookie: socket.cookie?.get(),
+        tuple: socket.tuple,
+        state: socket.state,
+        minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
+        owner,
+    })
+}

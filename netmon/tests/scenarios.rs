@@ -1,0 +1,187 @@
+//! Scenarios: events in, changes and the table out, each a file that can be read from top to bottom.
+//!
+//! A line that begins with a time in milliseconds is an event. The indented lines below it are what the
+//! table made of it; this test makes them anew and compares. With `SCENARIOS=write` it writes them.
+//!
+//! | event | |
+//! |---|---|
+//! | `TIME COOKIE OLD>NEW [connect=PID] [listen=PID] [from=LISTENER] [errno=N] [reset=sent] [at=PORT]` | a transition; `at` is its local port |
+//! | `TIME COOKIE dump STATE [by=PID] [at=PORT]` | a socket that a dump had |
+//! | `TIME dumped [NETNS]` | that was all of the namespace, since that time |
+//! | `TIME reconciled` | that was all |
+//! | `TIME lost N` | records were lost |
+//! | `table` | what the table holds |
+
+use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
+
+use netmon::core::{
+    connection::{Change, Connection, Step},
+    event::{
+        Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple,
+    },
+    table::ConnectionTable,
+    tcp::TcpState,
+};
+
+const MS: u64 = 1_000_000;
+const LISTENER_PORT: u16 = 80;
+
+#[test]
+fn every_scenario_goes_as_written() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut played = 0;
+    for file in fs::read_dir(directory).expect("scenarios") {
+        let path = file.expect("a file").path();
+        let written = fs::read_to_string(&path).expect("text");
+        let made = play(&written).unwrap_or_else(|line| panic!("{}: {line}", path.display()));
+        if env::var_os("SCENARIOS").is_some_and(|value| value == "write") {
+            fs::write(&path, &made).expect("written");
+        } else {
+            assert!(made == written, "{}: this is what it makes:\n{made}", path.display());
+        }
+        played += 1;
+    }
+    assert!(played > 10, "{played}");
+}
+
+/// The scenario as the table of today makes it; or the line that is no event.
+fn play(written: &str) -> Result<String, String> {
+    let mut table = ConnectionTable::default();
+    let mut made = String::new();
+    for line in written.lines().filter(|line| !line.starts_with("  ")) {
+        made += line;
+        made += "\n";
+        if line == "table" {
+            let mut rows: Vec<_> = table.rows().collect();
+            rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
+            for row in rows {
+                let since = row.since.map_or("?".to_owned(), |since| (since / MS).to_string());
+                let _ = writeln!(made, "  {} {} since {since}", describe(row), row.state);
+            }
+        } else if !line.is_empty() && !line.starts_with('#') {
+            let event = parse(line).ok_or_else(|| line.to_owned())?;
+            let result: Result<(), std::fmt::Error> = table.apply(&event, |change| {
+                let said = tell(&change);
+                if said.is_empty() { Ok(()) } else { writeln!(made, "  {said}") }
+            });
+            result.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(made)
+}
+
+fn parse(line: &str) -> Option<Event> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let option = |name: &str| -> Option<u64> {
+        words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+    };
+    let time = words.first()?.parse::<u64>().ok()? * MS;
+    match words.get(1..)? {
+        ["dumped", rest @ ..] => {
+            let netns = rest.first().map_or(Some(1), |inum| inum.parse().ok())?;
+            Some(Event::Dumped { netns, began: time })
+        }
+        ["reconciled"] => Some(Event::Reconciled { time }),
+        ["lost", count] => {
+            let count = count.parse().ok()?;
+            Some(Event::Lost(Gap { from: 0, time, count, loss: Loss::RingFull }))
+        }
+        [cookie, "dump", state, ..] => {
+            let (cookie, state) = (cookie.parse().ok()?, state_of(state)?);
+            let owner = option("by").map(|pid| owner(pid, Evidence::FdScan));
+            let minisocket = state == TcpState::TimeWait;
+            let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
+            Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
+        }
+        [cookie, step, ..] => {
+            let (old, new) = step.split_once('>')?;
+            let (cookie, old, new) = (cookie.parse().ok()?, state_of(old)?, state_of(new)?);
+            let opening = match (option("connect"), option("listen"), option("from")) {
+                (Some(pid), ..) => Opening::ByProcess(Some(owner(pid, Evidence::Connect))),
+                (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid, Evidence::Listen))),
+                (.., Some(listener)) => Opening::FromListener(Some(listener)),
+                _ => Opening::None,
+            };
+            let is_listener = TcpState::Listen == old || TcpState::Listen == new;
+            let is_listener = is_listener && option("from").is_none();
+            Some(Event::Transition(Transition {
+                time,
+                cookie,
+                tuple: tuple(cookie, option("at"), is_listener),
+                old,
+                new,
+                errno: option("errno").and_then(|errno| errno.try_into().ok()),
+                reset: words.contains(&"reset=sent").then_some(ResetSide::Sent),
+                totals: (new == TcpState::Close).then(Totals::default),
+                orphan: false,
+                inferred: false,
+                opening,
+            }))
+        }
+        _ => None,
+    }
+}
+
+fn state_of(name: &str) -> Option<TcpState> {
+    TcpState::ALL.into_iter().find(|state| state.name() == name)
+}
+
+fn owner(pid: u64, evidence: Evidence) -> Arc<Owner> {
+    let pid = u32::try_from(pid).expect("a pid");
+    Arc::new(Owner { pid, uid: 0, cgroup: 1, comm: b"test"[..].into(), evidence })
+}
+
+fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {
+    let end = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let port = u16::try_from(port.unwrap_or(1000 + cookie)).expect("a port");
+    if is_listener {
+        Tuple { netns: 1, local: end(LISTENER_PORT), remote: end(0) }
+    } else {
+        Tuple { netns: 1, local: end(port), remote: end(LISTENER_PORT) }
+    }
+}
+
+fn describe(row: &Connection) -> String {
+    let mut text = format!("#{}", row.id.cookie);
+    if row.id.epoch != 0 {
+        let _ = write!(text, "/{}", row.id.epoch / MS);
+    }
+    let _ = write!(text, " :{}", row.tuple.local.port());
+    if let Some(direction) = row.direction {
+        let _ = write!(text, " {}", direction.name());
+    }
+    if let Some(owner) = &row.owner {
+        let _ = write!(text, " {} by {}", owner.evidence.name(), owner.pid);
+    }
+    text
+}
+
+fn tell(change: &Change<'_>) -> String {
+    match change {
+        Change::Found { connection, initial, .. } => {
+            let when = if *initial { "initial" } else { "found" };
+            format!("{when} {} {}", describe(connection), connection.state)
+        }
+        Change::Opened(step) => told("opened", step),
+        Change::Moved(step) => told("moved", step),
+        Change::Closed(step) => told("closed", step),
+        Change::Expired(step) => told("expired", step),
+        Change::Gap(gap) => format!("gap of {}", gap.count),
+        Change::Anchor(_) | Change::Reconciled { .. } | Change::Resync(_) => String::new(),
+    }
+}
+
+fn told(what: &str, step: &Step<'_>) -> String {
+    let Step { transition: t, connection, in_state, verdict, corrected } = step;
+    let mut text = format!("{what} {} {}>{}", describe(connection), t.old, t.new);
+    if let Some(in_state) = in_state {
+        let _ = write!(text, " after {}", in_state / MS);
+    }
+    if let Some(verdict) = verdict {
+        let _ = write!(text, ", {verdict}");
+    }
+    if *corrected {
+        text += ", corrected";
+    }
+    text
+}

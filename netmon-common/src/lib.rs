@@ -5,8 +5,8 @@
 //! byte order of the machine: both sides run on it. Nothing here knows what a record means.
 //!
 //! Every record starts with its kind; the kind decides its size. Through the ring buffer come
-//! [`Transition`], [`Open`], [`Child`], [`End`] and [`Reset`]; iterators write [`Socket`], [`Info`]
-//! and [`Held`].
+//! [`Transition`], [`Open`], [`Child`], [`End`] and [`Reset`]; iterators write [`Socket`], [`Info`],
+//! [`Held`] and [`Failed`].
 #![no_std]
 
 mod filter;
@@ -33,6 +33,8 @@ pub mod kind {
     pub const HELD: u8 = 7;
     /// An [`End`](crate::End): a transition to CLOSE, with what the connection had done.
     pub const END: u8 = 8;
+    /// A [`Failed`](crate::Failed): a closed socket that a process holds, and why it closed.
+    pub const FAILED: u8 = 9;
 }
 
 /// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
@@ -327,6 +329,23 @@ pub struct Held {
     pub comm: [u8; COMM_LEN],
 }
 
+/// A TCP socket that failed and that a process still holds, which has not asked why; 16 bytes.
+///
+/// In a dump for a stream ([`Wanted::seed`]), after its [`Held`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Failed {
+    /// [`kind::FAILED`].
+    pub kind: u8,
+    /// `sk_err`.
+    pub errno: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+    /// The socket's cookie; 0 when nobody has asked for it yet.
+    pub cookie: u64,
+}
+
 /// What dumps are to contain: user space writes it before load, frozen like [`Offsets`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -376,6 +395,7 @@ pub struct Offsets {
     /// `struct sock` since Linux 6.17; 0 before.
     pub sk_ino: u32,
     pub sk_socket: u32,
+    pub socket_sk: u32,
     pub socket_file: u32,
     pub file_inode: u32,
     pub inode_ino: u32,
@@ -458,4 +478,5 @@ const _: () = {
     assert!(offset_of!(Info, bytes_sent) == 48);
     assert!(size_of::<Held>() == 32);
     assert!(offset_of!(Held, inode) == 8);
+    assert!(size_of::<Failed>() == 16);
 };

@@ -11,7 +11,7 @@ use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_sock_from_file},
 };
 use netmon_common::{
-    AF_INET6, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, Wanted, has, kind, state, timer,
+    AF_INET6, Failed, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, Wanted, has, kind, state, timer,
 };
 
 use crate::{
@@ -113,11 +113,13 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
     if task.is_null() || file.is_null() {
         return 0;
     }
-    // SAFETY: the helper takes the iterator's file; the rest are loads through BTF pointers.
+    // SAFETY: the helper takes the iterator's file.
+    let socket: *const u8 = unsafe { bpf_sock_from_file(file.cast_mut().cast()) }.cast();
+    if socket.is_null() {
+        return 0;
+    }
+    // SAFETY: loads through BTF pointers.
     let out = unsafe {
-        if bpf_sock_from_file(file.cast_mut().cast()).is_null() {
-            return 0;
-        }
         let inode: *const u8 = load(file, offset!(file_inode));
         let leader: *const u8 = load(task, offset!(task_group_leader));
         let mut comm = [0; netmon_common::COMM_LEN];
@@ -133,7 +135,23 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         }
     };
     ctx.write(&out);
+    if wanted!(seed) {
+        failed(ctx, socket);
+    }
     0
+}
+
+/// What a TCP socket died of, for those whose end no hook saw.
+#[inline(always)]
+fn failed(ctx: Context, socket: *const u8) {
+    // SAFETY: a load through a BTF pointer.
+    let Some(sock) = Sock::new(unsafe { load(socket, offset!(socket_sk)) }) else { return };
+    let errno: u32 = sock.load(offset!(sk_err));
+    if errno != 0 && sock.state() == state::CLOSE && sock.protocol() == IPPROTO_TCP {
+        let cookie = sock.load(offset!(skc_cookie));
+        let errno = errno as u8;
+        ctx.write(&Failed { kind: kind::FAILED, errno, reserved: [0; 6], cookie });
+    }
 }
 
 /// What every kind of socket has, minisockets included; `None` for one that is not wanted.

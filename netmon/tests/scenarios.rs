@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `TIME COOKIE OLD>NEW [connect=PID] [listen=PID] [from=LISTENER] [errno=N] [reset=sent] [at=PORT]` | a transition; `at` is its local port |
 //! | `TIME COOKIE dump STATE [by=PID] [at=PORT]` | a socket that a dump had |
+//! | `TIME COOKIE failed ERRNO` | a closed socket that a dump had, and why it closed |
 //! | `TIME dumped [NETNS]` | that was all of the namespace, since that time |
 //! | `TIME reconciled` | that was all |
 //! | `TIME lost N` | records were lost |
@@ -16,9 +17,7 @@ use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use netmon::core::{
     connection::{Change, Connection, Step},
-    event::{
-        Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple,
-    },
+    event::{Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
     table::ConnectionTable,
     tcp::TcpState,
 };
@@ -86,9 +85,13 @@ fn parse(line: &str) -> Option<Event> {
             let count = count.parse().ok()?;
             Some(Event::Lost(Gap { from: 0, time, count, loss: Loss::RingFull }))
         }
+        [cookie, "failed", errno] => {
+            let (cookie, errno) = (cookie.parse().ok()?, errno.parse().ok()?);
+            Some(Event::Failed { time, cookie, errno })
+        }
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, state_of(state)?);
-            let owner = option("by").map(|pid| owner(pid, Evidence::FdScan));
+            let owner = option("by").map(owner);
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
             Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
@@ -97,8 +100,8 @@ fn parse(line: &str) -> Option<Event> {
             let (old, new) = step.split_once('>')?;
             let (cookie, old, new) = (cookie.parse().ok()?, state_of(old)?, state_of(new)?);
             let opening = match (option("connect"), option("listen"), option("from")) {
-                (Some(pid), ..) => Opening::ByProcess(Some(owner(pid, Evidence::Connect))),
-                (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid, Evidence::Listen))),
+                (Some(pid), ..) => Opening::ByProcess(Some(owner(pid))),
+                (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid))),
                 (.., Some(listener)) => Opening::FromListener(Some(listener)),
                 _ => Opening::None,
             };
@@ -126,9 +129,9 @@ fn state_of(name: &str) -> Option<TcpState> {
     TcpState::ALL.into_iter().find(|state| state.name() == name)
 }
 
-fn owner(pid: u64, evidence: Evidence) -> Arc<Owner> {
+fn owner(pid: u64) -> Arc<Owner> {
     let pid = u32::try_from(pid).expect("a pid");
-    Arc::new(Owner { pid, uid: 0, cgroup: 1, comm: b"test"[..].into(), evidence })
+    Arc::new(Owner { pid, uid: 0, cgroup: 1, comm: b"test"[..].into() })
 }
 
 fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {
@@ -150,8 +153,8 @@ fn describe(row: &Connection) -> String {
     if let Some(direction) = row.direction {
         let _ = write!(text, " {}", direction.name());
     }
-    if let Some(owner) = &row.owner {
-        let _ = write!(text, " {} by {}", owner.evidence.name(), owner.pid);
+    if let (Some(owner), Some(evidence)) = (&row.owner, row.evidence) {
+        let _ = write!(text, " {} by {}", evidence.name(), owner.pid);
     }
     text
 }

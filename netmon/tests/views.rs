@@ -7,8 +7,7 @@ use netmon::{
     core::{
         connection::{Change, Resync},
         event::{
-            Anchor, Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals,
-            Transition, Tuple,
+            Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple,
         },
         names::Services,
         table::ConnectionTable,
@@ -51,9 +50,9 @@ fn elsewhere(mut event: Transition) -> Transition {
     event
 }
 
-fn owner(pid: u32, comm: &[u8], evidence: Evidence) -> Opening {
+fn owner(pid: u32, comm: &[u8]) -> Opening {
     let comm = comm.into();
-    Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 33, cgroup: 5, comm, evidence })))
+    Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 33, cgroup: 5, comm })))
 }
 
 /// Everything that looks different from anything else.
@@ -66,13 +65,10 @@ fn scene() -> Vec<Event> {
     events.extend(
         [
             Transition {
-                opening: owner(1, b"sshd", Evidence::Listen),
+                opening: owner(1, b"sshd"),
                 ..transition(1, 1, ("0.0.0.0:22", "0.0.0.0:0"), Close, Listen)
             },
-            Transition {
-                opening: owner(812, b"curl", Evidence::Connect),
-                ..transition(2, 2, web, Close, SynSent)
-            },
+            Transition { opening: owner(812, b"curl"), ..transition(2, 2, web, Close, SynSent) },
             transition(18, 2, web, SynSent, Established),
             Transition {
                 opening: Opening::FromListener(Some(1)),
@@ -91,7 +87,7 @@ fn scene() -> Vec<Event> {
                 ..transition(62, 2, web, FinWait2, TimeWait)
             },
             Transition {
-                opening: owner(900, b"\x1b[2J\"\xff", Evidence::Connect),
+                opening: owner(900, b"\x1b[2J\"\xff"),
                 ..transition(70, 4, refused, Close, SynSent)
             },
             Transition {

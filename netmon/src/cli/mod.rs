@@ -1,10 +1,12 @@
 //! The command line: one file for each subcommand.
 
 mod hosts;
+mod live;
 mod names;
 mod services;
 mod snapshot;
 mod stdout;
+mod verify;
 mod watch;
 
 use std::{
@@ -43,6 +45,7 @@ Quote it against the shell: netmon snapshot 'state established and ( dport = :44
 enum Command {
     Watch(watch::Watch),
     Snapshot(snapshot::Snapshot),
+    Verify(verify::Verify),
     Services(services::Services),
 }
 
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Watch(watch) => watch.run(kernel_level),
         Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Verify(verify) => verify.run(kernel_level),
         Command::Services(services) => services.run(),
     };
     match result {

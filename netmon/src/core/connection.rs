@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    event::{Anchor, ConnectionId, Gap, Owner, Transition, Tuple},
+    event::{Anchor, ConnectionId, Evidence, Gap, Owner, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict},
 };
@@ -47,6 +47,8 @@ pub struct Connection {
     pub direction: Option<Direction>,
     /// The process behind it.
     pub owner: Option<Arc<Owner>>,
+    /// How that is known; none without an owner.
+    pub evidence: Option<Evidence>,
     /// Which side sent its FIN first, once one did.
     pub first_fin: Option<FirstFin>,
     /// Why it ended, when all that is left of it is a TIME_WAIT.

@@ -38,14 +38,14 @@ pub struct ConnectionId {
     pub epoch: u64,
 }
 
-/// How netmon knows an owner.
+/// How netmon knows the owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Evidence {
     /// It called connect.
     Connect,
     /// It called listen, on this socket or on the listener that took this connection.
     Listen,
-    /// It held the socket when netmon began to look.
+    /// It held the socket when a dump looked.
     FdScan,
 }
 
@@ -72,8 +72,6 @@ pub struct Owner {
     pub cgroup: u64,
     /// Name of the process, up to 15 bytes of anything: escape it before showing.
     pub comm: Box<[u8]>,
-    /// How this is known.
-    pub evidence: Evidence,
 }
 
 /// How a connection came to be, told by its first transition.
@@ -237,6 +235,15 @@ pub enum Event {
     Transition(Transition),
     /// A socket that a dump had.
     Seed(Seed),
+    /// A dump had a closed socket that its process still holds, with the error that closed it.
+    Failed {
+        /// A moment just before, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The socket's cookie.
+        cookie: u64,
+        /// `sk_err`.
+        errno: u8,
+    },
     /// A dump has had every socket of a namespace.
     Dumped {
         /// Inode number of the namespace.

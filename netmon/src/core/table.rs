@@ -101,6 +101,7 @@ impl ConnectionTable {
             Event::Lost(gap) => view(Change::Gap(*gap)),
             Event::Transition(transition) => self.transition(transition, view),
             Event::Seed(seed) => self.seed(seed, view),
+            Event::Failed { time, cookie, errno } => self.fail(*time, *cookie, *errno, view),
             Event::Dumped { netns, began } => {
                 self.dumped.insert(*netns, *began);
                 Ok(())
@@ -194,7 +195,9 @@ impl ConnectionTable {
                 // A dump found it before its beginning was read.
                 known.id.epoch = row.id.epoch;
                 known.direction = row.direction;
-                known.owner = row.owner.take().or(known.owner.take());
+                if row.owner.is_some() {
+                    (known.owner, known.evidence) = (row.owner, row.evidence);
+                }
                 if known.state == t.new {
                     known.since = Some(t.time);
                 }
@@ -235,17 +238,21 @@ impl ConnectionTable {
     }
 
     fn row_of(&self, t: &Transition) -> Connection {
-        let (direction, owner) = match &t.opening {
-            Opening::None => (None, None),
+        let (direction, owner, evidence) = match &t.opening {
+            Opening::None => (None, None, Evidence::Connect),
             Opening::ByProcess(owner) if t.new == TcpState::Listen => {
-                (Some(Direction::Listen), owner.clone())
+                (Some(Direction::Listen), owner.clone(), Evidence::Listen)
             }
-            Opening::ByProcess(owner) => (Some(Direction::Outbound), owner.clone()),
+            Opening::ByProcess(owner) => {
+                (Some(Direction::Outbound), owner.clone(), Evidence::Connect)
+            }
             Opening::FromListener(listener) => {
                 let row = listener.and_then(|cookie| self.rows.get(&cookie));
-                (Some(Direction::Inbound), row.and_then(|row| row.owner.clone()))
+                let owner = row.and_then(|row| row.owner.clone());
+                (Some(Direction::Inbound), owner, Evidence::Listen)
             }
         };
+        let evidence = owner.is_some().then_some(evidence);
         let epoch = if direction.is_some() { t.time } else { 0 };
         Connection {
             id: ConnectionId { cookie: t.cookie, epoch },
@@ -254,6 +261,7 @@ impl ConnectionTable {
             since: Some(t.time),
             direction,
             owner,
+            evidence,
             first_fin: FirstFin::told_by(t),
             verdict: None,
             looked: 0,
@@ -289,35 +297,40 @@ impl ConnectionTable {
         };
         (row.seen, row.missed) = (pass, false);
         // Whoever holds a connection now is better known than who holds its listener.
-        let inherited = |row: &Connection| {
-            row.direction != Some(Direction::Listen)
-                && row.owner.as_ref().is_some_and(|owner| owner.evidence == Evidence::Listen)
+        let may_be_other = match row.evidence {
+            Some(Evidence::Connect) => false,
+            Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
+            Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };
-        if let Some(owner) = &seed.owner
-            && (row.owner.is_none() || inherited(row))
-        {
-            row.owner = Some(owner.clone());
+        if may_be_other && seed.owner.is_some() {
+            (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
         }
         let settled = row.as_of().saturating_add(SETTLED) < seed.time;
         row.looked = row.looked.max(seed.time);
         if !settled || row.state == seed.state {
             return Ok(());
         }
-        let t = Transition {
-            time: seed.time,
-            cookie: seed.cookie,
-            tuple: seed.tuple,
-            old: row.state,
-            new: seed.state,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: true,
-            opening: Opening::None,
-        };
+        let t = Transition { tuple: seed.tuple, ..unseen(row, seed.time, seed.state) };
         let in_state = row.since.map(|since| seed.time.saturating_sub(since));
         self.advance(key, &t, in_state, true, view)
+    }
+
+    /// Ends the row of a socket that has failed without an event.
+    fn fail<E>(
+        &mut self,
+        time: u64,
+        cookie: u64,
+        errno: u8,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        let is_open = !matches!(row.state, TcpState::TimeWait | TcpState::Listen);
+        if !is_open || row.as_of().saturating_add(SETTLED) >= time {
+            return Ok(());
+        }
+        let t = Transition { errno: Some(errno), ..unseen(row, time, TcpState::Close) };
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        self.advance(cookie, &t, in_state, true, view)
     }
 
     /// Ends what a dump of everything did not have.
@@ -367,19 +380,7 @@ impl ConnectionTable {
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(mut row) = self.remove(key, time) else { return Ok(()) };
-        let t = Transition {
-            time,
-            cookie: row.id.cookie,
-            tuple: row.tuple,
-            old: row.state,
-            new: TcpState::Close,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: true,
-            opening: Opening::None,
-        };
+        let t = unseen(&row, time, TcpState::Close);
         let in_state = row.since.map(|since| time.saturating_sub(since));
         row.state = TcpState::Close;
         let is_left_over =
@@ -451,6 +452,23 @@ fn step<'a>(
     Step { transition, connection, in_state, verdict, corrected: false }
 }
 
+/// A transition of `row` that no hook saw, to `new`.
+fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
+    Transition {
+        time,
+        cookie: row.id.cookie,
+        tuple: row.tuple,
+        old: row.state,
+        new,
+        errno: None,
+        reset: None,
+        totals: None,
+        orphan: false,
+        inferred: true,
+        opening: Opening::None,
+    }
+}
+
 /// The row of a socket that a dump had, and nothing else tells of.
 fn found(seed: &Seed, pass: u32) -> Connection {
     Connection {
@@ -460,6 +478,7 @@ fn found(seed: &Seed, pass: u32) -> Connection {
         since: None,
         direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
         owner: seed.owner.clone(),
+        evidence: seed.owner.is_some().then_some(Evidence::FdScan),
         first_fin: None,
         verdict: None,
         looked: seed.time,

@@ -13,7 +13,7 @@ use super::{
     minisocket::{Found, Minisockets, Question},
 };
 use crate::core::{
-    event::{Event, Evidence, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
+    event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
     tcp::TcpState,
 };
 
@@ -24,6 +24,8 @@ const PORT_WAIT: u64 = 10 * MS;
 const RESET_WAIT: u64 = MS;
 /// Resets whose CLOSE has not come: more than this many will never come.
 const MAX_RESETS: usize = 4_096;
+/// Processes that opened a connection; beyond it all are forgotten, and met anew.
+const MAX_OWNERS: usize = 4_096;
 
 /// The questions that the kernel answers on request.
 pub(super) trait Ask {
@@ -85,8 +87,9 @@ pub(super) struct Assembler {
     minisockets: Minisockets,
     /// When sockets sent a RST that have not closed yet: not every RST is an end.
     resets: FxHashMap<u64, u64>,
-    /// The last one: a process that opens many connections is one owner.
-    owner: Option<Arc<Owner>>,
+    /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
+    /// that a pid that is used again misleads nobody.
+    owners: FxHashMap<u32, Arc<Owner>>,
 }
 
 /// Where complete events go.
@@ -103,7 +106,7 @@ impl Assembler {
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::default(),
             resets: FxHashMap::default(),
-            owner: None,
+            owners: FxHashMap::default(),
         }
     }
 
@@ -186,26 +189,24 @@ impl Assembler {
         if open.pid == 0 {
             return None;
         }
-        let evidence = match TcpState::from_number(open.transition.new_state) {
-            Some(TcpState::Listen) => Evidence::Listen,
-            _ => Evidence::Connect,
-        };
         let comm = open.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let same = self.owner.as_ref().filter(|last| {
-            (last.pid, last.uid, last.cgroup) == (open.pid, open.uid, open.cgroup)
-                && last.evidence == evidence
-                && *last.comm == *comm
+        let known = self.owners.get(&open.pid).filter(|known| {
+            (known.uid, known.cgroup) == (open.uid, open.cgroup) && *known.comm == *comm
         });
-        if same.is_none() {
-            self.owner = Some(Arc::new(Owner {
-                pid: open.pid,
-                uid: open.uid,
-                cgroup: open.cgroup,
-                comm: comm.into(),
-                evidence,
-            }));
+        if let Some(known) = known {
+            return Some(Arc::clone(known));
         }
-        self.owner.clone()
+        let owner = Arc::new(Owner {
+            pid: open.pid,
+            uid: open.uid,
+            cgroup: open.cgroup,
+            comm: comm.into(),
+        });
+        if self.owners.len() >= MAX_OWNERS {
+            self.owners.clear();
+        }
+        self.owners.insert(open.pid, Arc::clone(&owner));
+        Some(owner)
     }
 
     fn child(&mut self, child: &wire::Child, out: &mut Sink) {
@@ -334,7 +335,10 @@ fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition>
 fn totals(end: &wire::End) -> Totals {
     Totals {
         bytes_sent: end.bytes_sent,
-        bytes_received: end.bytes_received,
+        // The kernel counts the peer's FIN, which is in order like data (`tcp_rcv_nxt_update`).
+        bytes_received: end
+            .bytes_received
+            .saturating_sub(u64::from(end.transition.flags & flag::DONE != 0)),
         retransmits: end.retransmits,
         rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
     }

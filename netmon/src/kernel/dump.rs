@@ -93,7 +93,7 @@ impl Dump {
             // Iterators tell process ids of the host's, which mean nothing where others are in use.
             Some(iterators) if is_initial_pid_namespace() => {
                 let files = iter::open(iterators, Walk::Files, &Namespace::current()?)?;
-                return Ok((files.owners()?, 0));
+                return Ok((files.owners()?.0, 0));
             }
             _ => {}
         }

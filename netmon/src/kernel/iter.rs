@@ -144,20 +144,28 @@ impl Table {
         Ok(unknown)
     }
 
-    /// Every process that holds a socket, in every namespace.
-    pub(super) fn owners(self) -> io::Result<Owners> {
+    /// Every process that holds a socket, in every namespace; and in a dump for a stream, the cookies of
+    /// those that failed, with the error.
+    pub(super) fn owners(self) -> io::Result<(Owners, Vec<(u64, u8)>)> {
         let mut owners = Owners::default();
+        let mut failed = Vec::new();
         self.read(|blocks| {
             for block in blocks {
                 let mut records = Records(&block?);
-                while let Some(held) = records.next_of::<wire::Held>(kind::HELD)? {
+                loop {
+                    if records.0.first() == Some(&kind::FAILED) {
+                        let found = records.next_of::<wire::Failed>(kind::FAILED)?;
+                        failed.extend(found.map(|found| (found.cookie, found.errno)));
+                        continue;
+                    }
+                    let Some(held) = records.next_of::<wire::Held>(kind::HELD)? else { break };
                     let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
                     owners.add(held.inode, held.pid, &held.comm[..end]);
                 }
             }
             Ok(())
         })?;
-        Ok(owners)
+        Ok((owners, failed))
     }
 
     /// Reads on a thread of its own, so that decoding and reading overlap.

@@ -83,6 +83,7 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         task_comm: task.offset("comm")?,
         sk_ino: sock.offset("sk_ino").unwrap_or(0),
         sk_socket: dump(Some(&sock), "sk_socket"),
+        socket_sk: dump(socket.as_ref(), "sk"),
         socket_file: dump(socket.as_ref(), "file"),
         file_inode: dump(file.as_ref(), "f_inode"),
         inode_ino: dump(inode.as_ref(), "i_ino"),

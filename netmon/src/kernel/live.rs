@@ -183,7 +183,11 @@ impl Live {
     fn recursion_misses(&self) -> io::Result<u64> {
         let skipped = self.misses(TRANSITIONS)?;
         let resets = self.misses("tcp_send_reset")? + self.misses("tcp_receive_reset")?;
-        Ok(skipped.saturating_sub(self.counter(counter::STOOD_IN)?) + resets)
+        let stood_in = self.counter(counter::STOOD_IN)?;
+        if skipped > 0 {
+            log::trace!("skipped {skipped}, of which standby took {stood_in}; resets {resets}");
+        }
+        Ok(skipped.saturating_sub(stood_in) + resets)
     }
 
     /// What fdinfo says of it (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), without a system call of our
@@ -210,6 +214,10 @@ impl Live {
                 for seed in seeds {
                     self.assembler.seed(seed, events);
                 }
+            }
+            Message::Failed { time, failed } => {
+                let event = |(cookie, errno)| Event::Failed { time, cookie, errno };
+                events.extend(failed.into_iter().map(event));
             }
             Message::Dumped { netns, began } => {
                 if !std::mem::take(&mut self.late) {

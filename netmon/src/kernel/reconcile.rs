@@ -11,6 +11,7 @@ use std::{
 };
 
 use aya::programs::iter::IterLink;
+use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
@@ -20,14 +21,14 @@ use super::{
     netns::Namespace,
 };
 use crate::core::{
-    event::{Evidence, Owner, Seed},
+    event::{Owner, Seed},
     owners::Owners,
     socket::{Protocol, Socket, TimerKind},
     tcp::TcpState,
 };
 
 /// Dumps follow each other at this distance at least.
-const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(2);
 /// They may take a fiftieth of one core: 2 %.
 const BUDGET: u32 = 50;
 /// Blocks on their way to the table: a few hundred sockets each.
@@ -41,6 +42,8 @@ pub(super) enum Message {
     Link(Walk, answer::Sender<io::Result<IterLink>>),
     /// Some sockets, read after `time`, `CLOCK_MONOTONIC`, ns.
     Seeds { time: u64, seeds: Vec<Seed> },
+    /// Sockets that failed and are still held, by cookie, with the error, read after `time`.
+    Failed { time: u64, failed: Vec<(u64, u8)> },
     /// Those were all of a namespace, since `began`.
     Dumped { netns: u32, began: u64 },
     /// All namespaces are done.
@@ -154,11 +157,11 @@ fn dump(to: &Sender<Message>, iterators: bool) -> io::Result<()> {
 fn through_iterators(to: &Sender<Message>) -> io::Result<()> {
     let own = Namespace::current()?;
     // Iterators tell process ids of the host's, which mean nothing where others are in use.
-    let owners = if is_initial_pid_namespace() {
-        Table::open(link(to, Walk::Files)?, &own)?.owners()?
-    } else {
-        Owners::default()
-    };
+    let time = now();
+    let (owners, failed) = Table::open(link(to, Walk::Files)?, &own)?.owners()?;
+    let owners = if is_initial_pid_namespace() { owners } else { Owners::default() };
+    to.blocking_send(Message::Failed { time, failed }).map_err(is_over)?;
+    let mut holders = Holders::new(owners);
     each_namespace(to, |namespace| {
         let mut table = Table::open(link(to, Walk::Tcp)?, namespace)?;
         loop {
@@ -166,7 +169,7 @@ fn through_iterators(to: &Sender<Message>) -> io::Result<()> {
             let Some(block) = table.block()? else { return Ok(()) };
             let mut seeds = Vec::new();
             table.decode(&block, &mut |socket| {
-                seeds.extend(seed(&socket, &owners, time));
+                seeds.extend(seed(&socket, &mut holders, time));
                 Ok(())
             })?;
             to.blocking_send(Message::Seeds { time, seeds }).map_err(is_over)?;
@@ -189,12 +192,12 @@ fn through_proc(to: &Sender<Message>) -> io::Result<()> {
         filter: netmon_common::KernelFilter::ANY,
     };
     let mut tables = Dump::through_proc(want);
-    let (owners, _) = tables.owners()?;
+    let mut holders = Holders::new(tables.owners()?.0);
     each_namespace(to, |namespace| {
         let time = now();
         let mut seeds = Vec::new();
         tables.sockets(namespace, |socket| {
-            seeds.extend(seed(&socket, &owners, time));
+            seeds.extend(seed(&socket, &mut holders, time));
             Ok(())
         })?;
         while !seeds.is_empty() {
@@ -228,16 +231,29 @@ fn each_namespace(
     Ok(())
 }
 
-fn seed(socket: &Socket, owners: &Owners, time: u64) -> Option<Seed> {
-    let owner = owners.of(socket.inode).first().map(|process| {
-        Arc::new(Owner {
-            pid: process.pid,
-            uid: socket.uid.unwrap_or_default(),
-            cgroup: socket.cgroup.map_or(0, Into::into),
-            comm: process.comm.clone(),
-            evidence: Evidence::FdScan,
-        })
-    });
+/// Who holds what; a process that holds many sockets is one owner.
+struct Holders {
+    owners: Owners,
+    known: FxHashMap<(u32, u32, u64), Arc<Owner>>,
+}
+
+impl Holders {
+    fn new(owners: Owners) -> Self {
+        Self { owners, known: FxHashMap::default() }
+    }
+
+    fn of(&mut self, socket: &Socket) -> Option<Arc<Owner>> {
+        let process = *self.owners.of(socket.inode).first()?;
+        let uid = socket.uid.unwrap_or_default();
+        let cgroup = socket.cgroup.map_or(0, Into::into);
+        let owner = self.known.entry((process.pid, uid, cgroup)).or_insert_with(|| {
+            Arc::new(Owner { pid: process.pid, uid, cgroup, comm: process.comm.clone() })
+        });
+        Some(Arc::clone(owner))
+    }
+}
+
+fn seed(socket: &Socket, holders: &mut Holders, time: u64) -> Option<Seed> {
     let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Some(Seed {
         time,
@@ -245,6 +261,6 @@ fn seed(socket: &Socket, owners: &Owners, time: u64) -> Option<Seed> {
         tuple: socket.tuple,
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
-        owner,
+        owner: holders.of(socket),
     })
 }

@@ -15,7 +15,7 @@
 //! | `old_state`, `new_state` | the kernel's names; TIME_WAIT where the kernel holds a minisocket in it |
 //! | `in_state_us` | time spent in the old state, µs |
 //! | `direction` | `outbound`, `inbound` or `listen` |
-//! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect`, `listen`, or `fd-scan` of one that held it when netmon began |
+//! | `pid`, `comm`, `uid`, `cgroup_id`, `owner_evidence` | the process, and how it is known: `connect`, `listen` of the process of its listener, or `fd-scan` of one that held it when a dump looked |
 //! | `errno` | on `CLOSE`: a string: the error's name, or its number where it has none |
 //! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
 //! | `orphan` | `true`: its process has closed it |
@@ -216,7 +216,9 @@ fn put_parties(object: &mut Object<'_>, row: &Connection) {
         object.text(",\"comm\":", &owner.comm);
         object.number(",\"uid\":", u64::from(owner.uid));
         object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
-        object.word(",\"owner_evidence\":\"", owner.evidence.name());
+    }
+    if let Some(evidence) = row.evidence {
+        object.word(",\"owner_evidence\":\"", evidence.name());
     }
 }
 

@@ -248,7 +248,7 @@ impl fmt::Display for Bytes {
         const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
         let (mut whole, mut tenths, mut unit) = (self.0, 0, 0);
         while whole >= 1024 {
-            (whole, tenths, unit) = (whole >> 10, (whole & 1023) * 10 >> 10, unit + 1);
+            (whole, tenths, unit) = (whole >> 10, ((whole & 1023) * 10) >> 10, unit + 1);
         }
         if unit > 0 && whole < 10 {
             write!(f, "{whole}.{tenths}{}", UNITS[unit])

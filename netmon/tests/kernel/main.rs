@@ -3,6 +3,7 @@
 //! Nothing here skips: a kernel that lacks what a test needs fails it. Each test works in network
 //! namespaces of its own, by which it also tells its events from those of the rest of the host.
 
+mod converge;
 mod filter;
 mod harness;
 mod lifecycle;

@@ -24,7 +24,7 @@ fn a_listener_older_than_netmon_names_what_it_takes() {
         let events = watch.expect(cookie(&server), "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED");
         for event in &events {
             assert_eq!(event["pid"], std::process::id(), "{event}");
-            assert_eq!(event["owner_evidence"], "fd-scan");
+            assert_eq!(event["owner_evidence"], "listen");
             assert_eq!(event["direction"], "inbound");
         }
         drop(client);

@@ -1,0 +1,113 @@
+//! What the subcommands that trace have in common: their options, the runtime, the end.
+
+use std::{
+    io::{self, Write},
+    process,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+    time::sleep,
+};
+
+/// Sizes that the kernel takes: from a page to what a 32-bit size holds.
+const SMALLEST_BUFFER: u64 = 4 << 10;
+const LARGEST_BUFFER: u64 = 1 << 30;
+
+#[derive(Debug, Args)]
+pub(super) struct Tracing {
+    /// Size of the ring buffer between kernel and netmon, rounded up to a power of two: 4K to 1G
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
+    pub(super) buffer: u32,
+}
+
+/// One thread for the loop, besides this one.
+pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+/// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at
+/// once.
+pub(super) fn stop_on_signals(grace: Duration) -> anyhow::Result<Arc<Notify>> {
+    let stop = Arc::new(Notify::new());
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let notify = Arc::clone(&stop);
+    tokio::spawn(async move {
+        let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+        notify.notify_one();
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = sleep(grace) => {} }
+        let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
+        process::exit(code);
+    });
+    Ok(stop)
+}
+
+/// A time with a unit; a bare number is seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no time: write 30s, 5m or 1h");
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let span = text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
+            span.try_into().map_err(|_| wrong())?
+        }
+    };
+    if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
+}
+
+/// A size with an optional unit, as a power of two that the kernel takes.
+fn buffer(text: &str) -> Result<u32, String> {
+    let wrong = || format!("'{text}' is no size: write 64K, 16M or 1G");
+    let lower = text.to_ascii_lowercase();
+    let unit = lower.trim_start_matches(|c: char| c.is_ascii_digit());
+    let shift = match unit {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
+    let size = number
+        .checked_mul(1 << shift)
+        .filter(|size| (SMALLEST_BUFFER..=LARGEST_BUFFER).contains(size))
+        .ok_or_else(|| format!("'{text}' is not possible: the ring buffer takes from 4K to 1G"))?;
+    u32::try_from(size.next_power_of_two()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_powers_of_two() {
+        assert_eq!(buffer("16M"), Ok(16 << 20));
+        assert_eq!(buffer("16MiB"), Ok(16 << 20));
+        assert_eq!(buffer("5000"), Ok(8192));
+        assert_eq!(buffer("1g"), Ok(1 << 30));
+        for bad in ["", "0", "1K", "2G", "lots", "16T", "-1", "1.5M", "99999999999999999999"] {
+            assert!(buffer(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "0", "x", "-3s", "0s"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

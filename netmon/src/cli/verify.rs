@@ -1,0 +1,198 @@
+//! `netmon verify`: follows every connection for a while, then compares its table with the kernel's.
+
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use log::LevelFilter;
+use netmon_common::KernelFilter;
+use tokio::sync::Notify;
+
+use super::{
+    live::{Tracing, duration, runtime, stop_on_signals},
+    stdout::Stdout,
+};
+use crate::{
+    core::{
+        compare::{Difference, Kernel},
+        connection::Change,
+        socket::Protocol,
+        tcp::TcpState,
+    },
+    kernel::{Dump, Live, Namespace, Options, Want},
+    session::{Limits, Scope, Session, View},
+};
+
+/// What the ring held when the dump was made has been read after this time.
+const CATCH_UP: Duration = Duration::from_millis(200);
+/// Between the two looks the table is compared with the kernel's as often as it takes to be sure of a row;
+/// for no longer than this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Differences that are printed.
+const SHOWN: usize = 20;
+
+/// Follow every connection for a while, then compare the table with the kernel's own
+///
+/// Exits with 0 when they agree, and 1 when they do not.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// For how long: 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    #[command(flatten)]
+    tracing: Tracing,
+}
+
+/// Shows nothing: it is the table that counts.
+struct Nothing;
+
+impl View for Nothing {
+    fn change(&mut self, _: &Change<'_>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Verify {
+    pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
+        runtime()?.block_on(self.verify(log))
+    }
+
+    async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
+        let stop = stop_on_signals(2 * PATIENCE)?;
+        let options = Options { buffer: self.tracing.buffer, log, filter: KernelFilter::ANY };
+        let mut live = Live::start(options)?;
+        let scope = Scope::default();
+        let mut session = Session::new(&scope);
+        follow(&mut session, &mut live, self.duration, &stop).await?;
+
+        let mut oracle = Oracle::new();
+        let first = oracle.look(&mut session, &mut live, &stop).await?;
+        // What is behind now is not behind for long: that is what the table promises.
+        let sure = session.reconciled() + 3;
+        let begin = Instant::now();
+        while session.reconciled() < sure && begin.elapsed() < PATIENCE {
+            follow(&mut session, &mut live, CATCH_UP, &stop).await?;
+        }
+        let second = oracle.look(&mut session, &mut live, &stop).await?;
+        let differ: HashSet<_> = first.differences.intersection(&second.differences).collect();
+
+        let mut out = Stdout::lock();
+        let summary = session.summary();
+        let unowned = session.table().rows().filter(|row| {
+            !matches!(row.state, TcpState::TimeWait | TcpState::SynRecv) && row.owner.is_none()
+        });
+        writeln!(
+            out,
+            "{} rows, {} sockets in {} network namespaces\n\
+             {} transitions seen, {} events lost, {} rows corrected\n\
+             {} rows without an owner\n\
+             {} differences at first, {} still there {:.1} s later",
+            session.table().len(),
+            second.kernel.len(),
+            second.kernel.namespaces(),
+            summary.seen,
+            summary.lost(),
+            summary.corrected,
+            unowned.count(),
+            first.differences.len(),
+            differ.len(),
+            begin.elapsed().as_secs_f64(),
+        )?;
+        for difference in differ.iter().take(SHOWN) {
+            writeln!(out, "{difference}")?;
+        }
+        out.flush()?;
+        match differ.len() {
+            0 => Ok(()),
+            count => bail!("table and kernel differ in {count} rows"),
+        }
+    }
+}
+
+async fn follow(
+    session: &mut Session<'_>,
+    live: &mut Live,
+    time: Duration,
+    stop: &Notify,
+) -> io::Result<()> {
+    let limits = Limits { duration: Some(time), count: None };
+    session.follow(live, &mut Nothing, limits, stop).await
+}
+
+/// Asks the kernel by a way of its own: iterators loaded apart from those of the table.
+struct Oracle(Option<Dump>);
+
+struct Look {
+    kernel: Kernel,
+    differences: HashSet<Difference, rustc_hash::FxBuildHasher>,
+}
+
+impl Oracle {
+    fn new() -> Self {
+        Self(None)
+    }
+
+    /// What the kernel has, and where the table, which follows meanwhile, says otherwise.
+    async fn look(
+        &mut self,
+        session: &mut Session<'_>,
+        live: &mut Live,
+        stop: &Notify,
+    ) -> anyhow::Result<Look> {
+        let mut dump = match self.0.take() {
+            Some(dump) => dump,
+            None => open()?,
+        };
+        let looking = tokio::task::spawn_blocking(move || (kernel(&mut dump), dump));
+        while !looking.is_finished() {
+            follow(session, live, CATCH_UP / 10, stop).await?;
+        }
+        let (kernel, dump) = looking.await.context("the thread that reads the kernel's tables")?;
+        self.0 = Some(dump);
+        let kernel = kernel?;
+        follow(session, live, CATCH_UP, stop).await?;
+        let differences = kernel.differences(session.table().rows());
+        Ok(Look { kernel, differences })
+    }
+}
+
+fn open() -> anyhow::Result<Dump> {
+    let want = Want {
+        protocols: vec![Protocol::Tcp],
+        info: false,
+        identity: true,
+        owners: false,
+        filter: KernelFilter::ANY,
+    };
+    Ok(Dump::through_iterators(want.clone()).unwrap_or_else(|error| {
+        log::info!("compared with /proc and sock_diag: {error}");
+        Dump::through_proc(want)
+    }))
+}
+
+fn kernel(dump: &mut Dump) -> anyhow::Result<Kernel> {
+    let mut kernel = Kernel::default();
+    let (namespaces, _) = Namespace::all()?;
+    for namespace in &namespaces {
+        let read = dump.sockets(namespace, |socket| {
+            if let Some(cookie) = socket.cookie {
+                kernel.add(cookie.get(), socket.tuple, socket.state);
+            }
+            Ok(())
+        });
+        match read {
+            Ok(_) => kernel.add_namespace(namespace.inum),
+            // It has ended meanwhile, or cannot be entered.
+            Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
+        }
+    }
+    Ok(kernel)
+}

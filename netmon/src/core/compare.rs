@@ -1,0 +1,148 @@
+//! The table against the kernel's own: what differs.
+
+use std::fmt;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{connection::Connection, event::Tuple, tcp::TcpState};
+
+/// What the kernel has: every TCP socket of some namespaces.
+#[derive(Clone, Debug, Default)]
+pub struct Kernel {
+    sockets: FxHashMap<(u64, Tuple), TcpState>,
+    namespaces: FxHashSet<u32>,
+}
+
+impl Kernel {
+    /// It has such a socket.
+    pub fn add(&mut self, cookie: u64, tuple: Tuple, state: TcpState) {
+        self.sockets.insert((cookie, tuple), state);
+    }
+
+    /// Those were all of namespace `netns`.
+    pub fn add_namespace(&mut self, netns: u32) {
+        self.namespaces.insert(netns);
+    }
+
+    /// How many sockets it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// How many namespaces were looked into.
+    #[must_use]
+    pub fn namespaces(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    /// Where the table says otherwise, in the namespaces that were looked into.
+    pub fn differences<'a>(
+        &self,
+        table: impl Iterator<Item = &'a Connection>,
+    ) -> FxHashSet<Difference> {
+        let mut differences = FxHashSet::default();
+        let mut unseen: FxHashSet<&(u64, Tuple)> = self.sockets.keys().collect();
+        for row in table.filter(|row| self.namespaces.contains(&row.tuple.netns)) {
+            let key = (row.id.cookie, row.tuple);
+            unseen.remove(&key);
+            let kernel = self.sockets.get(&key).copied();
+            if kernel != Some(row.state) {
+                let (cookie, tuple) = key;
+                differences.insert(Difference { cookie, tuple, table: Some(row.state), kernel });
+            }
+        }
+        differences.extend(unseen.into_iter().map(|&(cookie, tuple)| Difference {
+            cookie,
+            tuple,
+            table: None,
+            kernel: self.sockets.get(&(cookie, tuple)).copied(),
+        }));
+        differences
+    }
+}
+
+/// One socket on which table and kernel disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Difference {
+    /// Its cookie.
+    pub cookie: u64,
+    /// Its place.
+    pub tuple: Tuple,
+    /// Its state in the table; none where that does not have it.
+    pub table: Option<TcpState>,
+    /// Its state in the kernel; none where that does not have it.
+    pub kernel: Option<TcpState>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = |state: Option<TcpState>| state.map_or("nothing", TcpState::name);
+        let Self { cookie, tuple, table, kernel } = *self;
+        write!(
+            f,
+            "socket {cookie} of namespace {}, {} to {}: {} in the table, {} in the kernel",
+            tuple.netns,
+            tuple.local,
+            tuple.remote,
+            state(table),
+            state(kernel)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::core::{
+        event::{Event, Seed},
+        table::ConnectionTable,
+    };
+
+    fn tuple(netns: u32, port: u16) -> Tuple {
+        let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        Tuple { netns, local: end(port), remote: end(80) }
+    }
+
+    #[test]
+    fn says_what_differs_and_nothing_else() {
+        use TcpState::{Established, FinWait2, TimeWait};
+        let mut table = ConnectionTable::default();
+        for (cookie, netns, state) in
+            [(1, 1, Established), (2, 1, FinWait2), (3, 1, Established), (4, 2, Established)]
+        {
+            let (tuple, owner) = (tuple(netns, 1000 + cookie), None);
+            let cookie = u64::from(cookie);
+            let seed = Seed { time: 1, cookie, tuple, state, minisocket: false, owner };
+            let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
+            result.expect("infallible");
+        }
+        let mut kernel = Kernel::default();
+        kernel.add_namespace(1);
+        kernel.add(1, tuple(1, 1001), Established);
+        kernel.add(2, tuple(1, 1002), TimeWait);
+        kernel.add(5, tuple(1, 1005), Established);
+        let mut said: Vec<String> =
+            kernel.differences(table.rows()).iter().map(ToString::to_string).collect();
+        said.sort();
+        assert_eq!(
+            said,
+            [
+                "socket 2 of namespace 1, 127.0.0.1:1002 to 127.0.0.1:80: FIN_WAIT2 in the table, \
+                 TIME_WAIT in the kernel",
+                "socket 3 of namespace 1, 127.0.0.1:1003 to 127.0.0.1:80: ESTABLISHED in the \
+                 table, nothing in the kernel",
+                "socket 5 of namespace 1, 127.0.0.1:1005 to 127.0.0.1:80: nothing in the table, \
+                 ESTABLISHED in the kernel",
+            ]
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! The table comes to agree with the kernel: after loss, after what no hook tells, under interruption.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::{
+    harness::{Watch, cookie},
+    netns::Netns,
+    peer::{ACK, Connection, FIN, RST, Wire},
+    scene::Scene,
+};
+
+/// Two dumps are sure of what one suspects, and dumps are seconds apart.
+const TWO_DUMPS: Duration = Duration::from_secs(5);
+
+fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    let (server, _) = listener.accept().expect("accepted");
+    (client, server)
+}
+
+fn of_type<'w>(watch: &'w Watch, kind: &str) -> Vec<&'w Value> {
+    watch.events.iter().filter(|event| event["type"] == kind).collect()
+}
+
+#[test]
+fn what_was_lost_is_found_again() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut watch = Watch::start(&["--buffer", "4K"]);
+        let ended = pair(&listener);
+        let ended_id = cookie(&ended.0);
+        watch.expect(ended_id, "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED");
+        watch.signal("-STOP");
+        // More than the ring holds; from here on nothing is heard of.
+        for _ in 0..50 {
+            drop(pair(&listener));
+        }
+        SockRef::from(&ended.0).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        drop(ended);
+        let begun = pair(&listener);
+        let begun_id = cookie(&begun.0);
+        watch.signal("-CONT");
+        let vanished = watch.closed(ended_id);
+        assert_eq!(vanished["verdict"], "vanished", "{vanished}");
+        assert_eq!(vanished["inferred"], true);
+        assert_eq!(vanished["pid"], std::process::id());
+        watch.until("the table to be whole", |events| {
+            events.iter().any(|event| event["type"] == "resync" && event["ended"] != 0)
+        });
+        let found = of_type(&watch, "connection");
+        let found = found.iter().find(|event| event["cookie"] == begun_id).expect("found");
+        assert_eq!((&found["resync"], &found["state"]), (&true.into(), &"ESTABLISHED".into()));
+        assert_eq!(
+            (&found["pid"], &found["owner_evidence"]),
+            (&std::process::id().into(), &"fd-scan".into())
+        );
+        // Loss is admitted before it is repaired, with the time that it is about.
+        let at = |kind: &str| watch.events.iter().position(|event| event["type"] == kind);
+        assert!(at("gap") < at("lost") && at("lost") < at("resync"), "{:#?}", watch.events);
+        let gap = of_type(&watch, "gap")[0];
+        assert!(gap["from"].as_str() < gap["time"].as_str(), "{gap}");
+        // What was found is followed as if it had never been lost.
+        drop(begun);
+        let closed = watch.closed(begun_id);
+        assert_eq!(closed["verdict"], "closed-locally", "{closed}");
+        assert!(watch.stop().contains(" connections corrected"));
+    });
+}
+
+#[test]
+fn user_timeouts_that_interrupt_everything_are_all_seen() {
+    const CONNECTIONS: u16 = 600;
+    let elsewhere = Netns::new();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Softirqs that end connections come while the same program runs for these.
+        for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                elsewhere.run(|| {
+                    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+                    while !done.load(Ordering::Relaxed) {
+                        let (client, _server) = pair(&listener);
+                        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+                    }
+                });
+            });
+        }
+        let netns = Netns::new();
+        netns.run(|| {
+            let mut watch = Watch::start(&[&format!("netns = {}", netns.inum)]);
+            let mut wire = Wire::new();
+            let mut held = Vec::new();
+            for port in 10_000..10_000 + CONNECTIONS {
+                let socket = Connection::new(&mut wire, port).into_socket();
+                let patience = Duration::from_millis(300 + u64::from(port) % 900);
+                socket.set_tcp_user_timeout(Some(patience)).expect("TCP_USER_TIMEOUT");
+                (&socket).write_all(b"no answer").expect("sent");
+                held.push(socket);
+            }
+            let ids: Vec<u64> = held.iter().map(cookie).collect();
+            watch.until("the end of all", |events| {
+                let ended = events.iter().filter(|event| event["type"] == "closed").count();
+                ended >= usize::from(CONNECTIONS)
+            });
+            done.store(true, Ordering::Relaxed);
+            let closed = of_type(&watch, "closed");
+            for id in ids {
+                let ends: Vec<_> = closed.iter().filter(|event| event["cookie"] == id).collect();
+                let [end] = ends.as_slice() else { panic!("{id}: {ends:#?}") };
+                assert_eq!(end["verdict"], "timed-out", "{end}");
+            }
+            let said = watch.stop();
+            assert!(said.contains(" 0 events lost"), "{said}");
+        });
+    });
+}
+
+#[test]
+fn a_time_wait_ends_when_its_place_is_taken() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let connect = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_reuse_address(true).expect("SO_REUSEADDR");
+            let from: SocketAddr = "127.0.0.1:45678".parse().expect("an address");
+            socket.bind(&from.into()).expect("bound");
+            socket.connect(&listener.local_addr().expect("bound").into()).expect("connected");
+            (socket, listener.accept().expect("accepted").0)
+        };
+        let (client, server) = connect();
+        let id = cookie(&client);
+        drop(client);
+        drop(server);
+        const LIFE: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 \
+            FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
+        watch.expect(id, LIFE);
+        // The kernel gives the place away after a second (`tcp_twsk_unique`).
+        thread::sleep(Duration::from_millis(1_200));
+        let (again, _server) = connect();
+        watch.expect(cookie(&again), "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED");
+        let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
+        let last = events.last().expect("events");
+        assert!(last["in_state_us"].as_u64() >= Some(1_000_000), "{last}");
+        assert_eq!(last["pid"], std::process::id(), "its owner is known to the end");
+        let ends = of_type(&watch, "closed").iter().filter(|event| event["cookie"] == id).count();
+        assert_eq!(ends, 1, "it ended once");
+    });
+}
+
+#[test]
+fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let mut wire = Wire::new();
+        let mut connection = Connection::new(&mut wire, 7000);
+        let id = cookie(&connection.socket);
+        connection.socket.shutdown(std::net::Shutdown::Write).expect("shutdown");
+        connection.take_fin();
+        connection.send(FIN, b"");
+        connection.advance(1);
+        const LIFE: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 \
+            FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
+        watch.expect(id, LIFE);
+        connection.send(ACK, b"");
+        // While it is there, dumps find it.
+        watch.during(TWO_DUMPS);
+        assert_eq!(watch.of(id).len(), 5);
+        connection.send(RST, b"");
+        let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
+        assert_eq!(events[5]["inferred"], true);
+    });
+}
+
+#[test]
+fn whoever_was_handed_a_connection_is_found_out() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut watch = Watch::start(&[]);
+        let (client, server) = pair(&listener);
+        let id = cookie(&server);
+        let events = watch.expect(id, "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED");
+        assert_eq!(
+            (&events[1]["pid"], &events[1]["owner_evidence"]),
+            (&std::process::id().into(), &"listen".into())
+        );
+        let mut heir = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(OwnedFd::from(server)))
+            .spawn()
+            .expect("sleep");
+        watch.during(TWO_DUMPS);
+        drop(client);
+        // The process dies, and its name stays with the connection.
+        let pid = heir.id();
+        heir.kill().expect("killed");
+        heir.wait().expect("its end");
+        let closed = watch.closed(id);
+        assert_eq!((&closed["pid"], &closed["comm"]), (&pid.into(), &"sleep".into()), "{closed}");
+        assert_eq!(closed["owner_evidence"], "fd-scan");
+    });
+}
+
+#[test]
+fn the_end_tells_what_the_connection_had_done() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut watch = Watch::start(&[]);
+        let (mut client, mut server) = pair(&listener);
+        let ids = (cookie(&client), cookie(&server));
+        client.write_all(&[1; 5_000]).expect("sent");
+        std::io::Read::read_exact(&mut server, &mut [0; 5_000]).expect("received");
+        server.write_all(&[2; 300]).expect("sent");
+        std::io::Read::read_exact(&mut client, &mut [0; 300]).expect("received");
+        drop(client);
+        thread::sleep(Duration::from_millis(20));
+        drop(server);
+        for (id, sent, received) in [(ids.0, 5_000, 300), (ids.1, 300, 5_000)] {
+            let end = watch.closed(id);
+            assert_eq!(
+                (&end["bytes_sent"], &end["bytes_received"]),
+                (&sent.into(), &received.into()),
+                "{end}"
+            );
+            assert_eq!(end["retransmits"], 0);
+            assert!(end["rtt_us"].as_u64() > Some(0), "{end}");
+        }
+    });
+}
+
+#[test]
+fn verify_finds_no_difference() {
+    Netns::new().run(|| {
+        let _scene = Scene::play();
+        let verify = Command::new(env!("CARGO_BIN_EXE_netmon"))
+            .args(["verify", "--duration", "1s"])
+            .output()
+            .expect("netmon");
+        let said = String::from_utf8_lossy(&verify.stdout);
+        assert!(verify.status.success(), "{said}{}", String::from_utf8_lossy(&verify.stderr));
+        let sockets = said.split(" rows, ").nth(1).and_then(|rest| rest.split(' ').next());
+        let sockets: usize = sockets.expect("a number").parse().expect("a number");
+        assert!(sockets > 15, "{said}");
+    });
+}
+
+#[test]
+fn a_signal_makes_verify_compare_at_once() {
+    let begin = Instant::now();
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_netmon"))
+        .args(["-v", "verify", "--duration", "1h"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("netmon");
+    let stderr = std::io::BufReader::new(verify.stderr.take().expect("stderr"));
+    let mut lines = std::io::BufRead::lines(stderr);
+    assert!(lines.any(|line| line.expect("a line").contains("attached")));
+    thread::spawn(move || lines.for_each(drop));
+    let pid = verify.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    assert!(verify.wait().expect("its end").success());
+    assert!(begin.elapsed() < Duration::from_secs(120));
+}

@@ -89,14 +89,21 @@ pub fn adopt(listener: Sock, cookie: u64) {
 struct Sign {
     sock: u64,
     states: u64,
+    /// When it was left, ns.
+    time: u64,
 }
 
+/// The program on standby comes this soon after the first, ns; else its part was skipped, and the sign is
+/// a stale one. Should something have kept it for longer, it does the work again, and user space sees
+/// the same transition twice.
+const SOON: u64 = 10_000_000;
+
 impl Sign {
-    const NONE: Self = Self { sock: 0, states: 0 };
+    const NONE: Self = Self { sock: 0, states: 0, time: 0 };
 
     #[inline(always)]
-    fn new(sk: Sock, old: u8, new: u8) -> Self {
-        Self { sock: sk.address(), states: (old as u64) << 8 | new as u64 }
+    fn new(sk: Sock, old: u8, new: u8, time: u64) -> Self {
+        Self { sock: sk.address(), states: (old as u64) << 8 | new as u64, time }
     }
 
     #[inline(always)]
@@ -109,7 +116,7 @@ impl Sign {
 #[repr(C)]
 struct Taken {
     latest: Sign,
-    /// The one that `latest` came in the midst of.
+    /// The one that `latest` came in the midst of, with those before it.
     outer: Sign,
 }
 
@@ -120,14 +127,18 @@ static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
     if let Some(taken) = TAKEN.get_ptr_mut(0) {
         // SAFETY: the lookup returned this CPU's slot.
         unsafe {
-            (*taken).outer = (*taken).latest;
-            (*taken).latest = Sign::new(sk, old, new);
+            if (*taken).outer.time + SOON < time {
+                (*taken).outer = (*taken).latest;
+            }
+            (*taken).latest = Sign::new(sk, old, new, time);
         }
     }
-    take(&ctx, sk, old, new);
+    take(&ctx, sk, old, new, time);
     0
 }
 
@@ -136,7 +147,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 pub fn standby(ctx: BtfTracePointContext) -> i32 {
     let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
     let Some(taken) = TAKEN.get_ptr_mut(0) else { return 0 };
-    let sign = Sign::new(sk, old, new);
+    let sign = Sign::new(sk, old, new, 0);
     // SAFETY: as above.
     unsafe {
         if (*taken).latest.is(sign) {
@@ -144,7 +155,7 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
             (*taken).outer = Sign::NONE;
             return 0;
         }
-        // One that came between the two programs, where this one is skipped, left its sign on top.
+        // Those that came while this one was about to look, and for which it was skipped, left theirs on top.
         if (*taken).outer.is(sign) {
             (*taken).latest = Sign::NONE;
             (*taken).outer = Sign::NONE;
@@ -152,7 +163,8 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
         }
     }
     count(counter::STOOD_IN);
-    take(&ctx, sk, old, new);
+    // SAFETY: a helper without arguments.
+    take(&ctx, sk, old, new, unsafe { bpf_ktime_get_ns() });
     0
 }
 
@@ -166,12 +178,10 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
 }
 
 #[inline(always)]
-fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8) {
+fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
     if !filter::admits_transition(sk, old, new) {
         return;
     }
-    // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() };
     match (old, new) {
         (state::LISTEN, state::SYN_RECV) => born(ctx, sk, time),
         (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, old, new, time),

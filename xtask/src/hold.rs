@@ -1,9 +1,9 @@
-//! What `bench snapshot` starts: processes that hold connections, and a stopwatch.
+//! What `bench snapshot` and `converge` start: processes that hold connections, and a stopwatch.
 
 use std::{
     ffi::OsString,
     io::{self, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{IpAddr, TcpListener},
     process::{Command, Stdio},
     time::Instant,
 };
@@ -12,24 +12,28 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use nix::sys::resource::{UsageWho, getrusage};
 
+use crate::mix::socket_at;
+
 #[derive(Debug, Args)]
 pub(crate) struct Hold {
     /// Connections, each with both ends in this process
     #[arg(long)]
     connections: u32,
-    /// Which process this is: each has an address of its own, for its ports
+    /// The address of both ends: each process has one of its own, for its ports
     #[arg(long)]
-    index: u8,
+    address: IpAddr,
 }
 
 impl Hold {
     /// Opens the connections, says `ready`, and holds them until standard input ends.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 2, self.index), 0))?;
+        let listener = TcpListener::bind((self.address, 0))?;
         let address = listener.local_addr()?;
         let mut held = Vec::new();
         for _ in 0..self.connections {
-            held.push(TcpStream::connect(address).context("connecting")?);
+            let client = socket_at(self.address)?;
+            client.connect(&address.into()).context("connecting")?;
+            held.push(client.into());
             held.push(listener.accept().context("accepting")?.0);
         }
         println!("ready");

@@ -2,9 +2,11 @@
 
 mod bench;
 mod ci;
+mod converge;
 mod ebpf;
 mod hold;
 mod load;
+mod mix;
 mod run;
 mod setup;
 mod shell;
@@ -52,12 +54,17 @@ enum Command {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
+    Converge(converge::Converge),
     /// Make load, as `bench` does
     #[command(hide = true)]
     Load(load::Load),
-    /// Hold connections, as `bench` does
+    /// Hold connections, as `bench` and `converge` do
     #[command(hide = true)]
     Hold(hold::Hold),
+    /// Make connections of every kind, as `converge` does
+    #[command(hide = true)]
+    Mix(mix::Mix),
     /// Run a command and print its seconds and peak kilobytes
     #[command(hide = true)]
     Measure {
@@ -75,8 +82,10 @@ fn main() -> anyhow::Result<()> {
         Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
         Command::Ci => ci::ci(),
         Command::Bench { what } => bench::bench(&what),
+        Command::Converge(converge) => converge.run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),
+        Command::Mix(mix) => mix.run(),
         Command::Measure { command } => hold::measure(&command),
     }
 }

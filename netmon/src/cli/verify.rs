@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{
         compare::{Difference, Kernel},
-        connection::Change,
+        connection::{Change, Connection},
         socket::Protocol,
         tcp::TcpState,
     },
@@ -89,13 +89,15 @@ impl Verify {
         let unowned = session.table().rows().filter(|row| {
             !matches!(row.state, TcpState::TimeWait | TcpState::SynRecv) && row.owner.is_none()
         });
+        let is_elsewhere = |row: &&Connection| !second.kernel.has_namespace(row.tuple.netns);
+        let elsewhere = session.table().rows().filter(is_elsewhere).count();
         writeln!(
             out,
-            "{} rows, {} sockets in {} network namespaces\n\
+            "{} rows and {} sockets in {} network namespaces, {elsewhere} rows in others\n\
              {} transitions seen, {} events lost, {} rows corrected\n\
              {} rows without an owner\n\
              {} differences at first, {} still there {:.1} s later",
-            session.table().len(),
+            session.table().len() - elsewhere,
             second.kernel.len(),
             second.kernel.namespaces(),
             summary.seen,

@@ -42,6 +42,12 @@ impl Kernel {
         self.namespaces.len()
     }
 
+    /// Whether namespace `netns` was looked into.
+    #[must_use]
+    pub fn has_namespace(&self, netns: u32) -> bool {
+        self.namespaces.contains(&netns)
+    }
+
     /// Where the table says otherwise, in the namespaces that were looked into.
     pub fn differences<'a>(
         &self,

@@ -191,8 +191,12 @@ impl ConnectionTable {
         let mut row = self.row_of(t);
         let mut result = Ok(());
         if let Some(known) = self.rows.get_mut(&t.cookie) {
-            if known.id.epoch == 0 && t.time <= known.looked {
-                // A dump found it before its beginning was read.
+            // A dump found it before its beginning was read. It says no more than when it began to look,
+            // and a child is born once.
+            let is_child = matches!(t.opening, Opening::FromListener(_));
+            let looked = known.looked.saturating_add(if is_child { u64::MAX } else { SECOND });
+            let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
+            if known.id.epoch == 0 && known.since.is_none() && t.time <= looked && is_it {
                 known.id.epoch = row.id.epoch;
                 known.direction = row.direction;
                 if row.owner.is_some() {
@@ -207,11 +211,10 @@ impl ConnectionTable {
             if known.id.epoch != 0 && known.state == t.new && is_repeated {
                 return Ok(());
             }
-            let is_half_open = known.state == TcpState::SynRecv && known.id.epoch == 0;
             if known.state == TcpState::TimeWait {
                 // The socket connects again, and its minisocket goes on.
                 self.retire(t.cookie);
-            } else if known.state != TcpState::Listen && !is_half_open {
+            } else if known.state != TcpState::Listen {
                 result = self.vanish(t.cookie, t.time, &mut view);
             }
         }

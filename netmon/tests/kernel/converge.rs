@@ -249,7 +249,7 @@ fn verify_finds_no_difference() {
             .expect("netmon");
         let said = String::from_utf8_lossy(&verify.stdout);
         assert!(verify.status.success(), "{said}{}", String::from_utf8_lossy(&verify.stderr));
-        let sockets = said.split(" rows, ").nth(1).and_then(|rest| rest.split(' ').next());
+        let sockets = said.split(" rows and ").nth(1).and_then(|rest| rest.split(' ').next());
         let sockets: usize = sockets.expect("a number").parse().expect("a number");
         assert!(sockets > 15, "{said}");
     });

@@ -88,7 +88,7 @@ struct Holder(Child);
 impl Holder {
     fn start(index: u32, sockets: u32) -> anyhow::Result<Self> {
         let mut child = Command::new(xtask())
-            .args(["hold", "--index", &index.to_string()])
+            .args(["hold", "--address", &format!("127.0.2.{index}")])
             .args(["--connections", &(sockets / 2).to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

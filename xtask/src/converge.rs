@@ -1,0 +1,165 @@
+//! `converge`: whether netmon's table equals the kernel's after churn of every kind, and owners are right.
+//!
+//! It makes namespaces of its own and changes nothing outside them.
+
+mod netmon;
+mod owners;
+mod scene;
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{anyhow, ensure};
+use clap::Args;
+
+use crate::{
+    mix::{Counts, Kind},
+    shell::{as_root, build_release, cargo, release_binary, run},
+};
+use netmon::Netmon;
+use owners::Stream;
+use scene::{Network, Parties, Process, mix, register};
+
+/// Namespaces: connections of different ones must not be taken for each other's.
+const NETWORKS: RangeInclusive<u8> = 0..=1;
+/// What `verify` watches longer than the mix runs: its start, its end, a timeout.
+const SETTLE: u64 = 5;
+/// After which nothing more is taken to come: what no hook saw, netmon learns from its next dump, some
+/// seconds later. And how long to wait for that at most.
+const QUIET: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Args, Debug)]
+pub(crate) struct Converge {
+    /// How long the churn lasts
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=86_400))]
+    seconds: u64,
+    /// Connections that are open from before netmon starts to the end
+    #[arg(long, default_value_t = 10_000)]
+    held: u32,
+    /// netmon's ring buffer
+    #[arg(long, value_name = "SIZE", default_value = "16M")]
+    buffer: String,
+    /// The netmon to run, instead of building it
+    #[arg(long, value_name = "FILE", hide = true)]
+    netmon: Option<PathBuf>,
+}
+
+impl Converge {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        match &self.netmon {
+            Some(netmon) => self.converge(netmon),
+            None => self.start_over(),
+        }
+    }
+
+    /// Again as root, and optimised: this program's own part must keep up with netmon.
+    fn start_over(&self) -> anyhow::Result<()> {
+        build_release()?;
+        run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
+        let netmon = release_binary();
+        run(as_root(netmon.with_file_name("xtask"))
+            .args(["converge", "--buffer", &self.buffer, "--held", &self.held.to_string()])
+            .args(["--seconds", &self.seconds.to_string()])
+            .arg("--netmon")
+            .arg(netmon))
+    }
+
+    fn converge(&self, netmon: &Path) -> anyhow::Result<()> {
+        let networks = NETWORKS.map(Network::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut holders = Vec::new();
+        for network in &networks {
+            holders.extend(network.hold(self.held / 2)?);
+        }
+        holders.iter_mut().try_for_each(Process::ready)?;
+        println!("about {} connections held by {} processes", self.held, holders.len());
+        // Whatever the first says, the second is worth knowing.
+        let table = self.table(netmon, &networks);
+        if let Err(error) = &table {
+            println!("{error:#}");
+        }
+        self.owners(netmon, &networks, holders)?;
+        table
+    }
+
+    /// Whether the table is the kernel's after the mix.
+    fn table(&self, netmon: &Path, networks: &[Network]) -> anyhow::Result<()> {
+        println!("\nthe table, after {} s:", self.seconds);
+        let duration = self.seconds + SETTLE;
+        let words = ["verify", "--duration", &format!("{duration}s"), "--buffer", &self.buffer];
+        let mut netmon = Netmon::start(netmon, &words, Stdio::inherit())?;
+        let counts = mix(networks, self.seconds, &mut Parties::new())?;
+        show(&counts, self.seconds);
+        let status = netmon.ended(Duration::from_secs(SETTLE) + PATIENCE)?;
+        ensure!(status.success(), "netmon's table is not the kernel's: netmon verify: {status}");
+        Ok(())
+    }
+
+    /// Whether netmon knows the process of each connection.
+    fn owners(
+        &self,
+        netmon: &Path,
+        networks: &[Network],
+        mut holders: Vec<Process>,
+    ) -> anyhow::Result<()> {
+        let seconds = self.seconds / 4;
+        println!("\nowners, over {seconds} s:");
+        let words = ["watch", "--json", "--buffer", &self.buffer];
+        let mut netmon = Netmon::start(netmon, &words, Stdio::piped())?;
+        let stdout = netmon.stdout()?;
+        let inums: Vec<u64> = networks.iter().map(|network| network.inum).collect();
+        let mut parties = Parties::new();
+        register(&mut parties, &holders);
+        let count = AtomicU64::new(0);
+        let (counts, stream) = thread::scope(|scope| {
+            let reader = scope.spawn(|| Stream::read(stdout, &inums, &count));
+            let mut work = || {
+                let counts = mix(networks, seconds, &mut parties)?;
+                show(&counts, seconds);
+                // These end while netmon looks: it knows their owners from how things were when it began.
+                holders.iter_mut().for_each(Process::stop);
+                holders.iter_mut().try_for_each(|holder| holder.ended().map(drop))?;
+                until_quiet(&count)?;
+                netmon.interrupt()?;
+                let status = netmon.ended(PATIENCE)?;
+                ensure!(status.success(), "netmon watch: {status}");
+                Ok(counts)
+            };
+            let counts = work();
+            // The reader ends with it, also where something failed.
+            drop(netmon);
+            let stream = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
+            anyhow::Ok((counts?, stream?))
+        })?;
+        // Both print what they find.
+        stream.judge(&parties).and(stream.compare(&parties, &counts))
+    }
+}
+
+/// Waits until no more connections end.
+fn until_quiet(count: &AtomicU64) -> anyhow::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let before = count.load(Ordering::Relaxed);
+        thread::sleep(QUIET);
+        if count.load(Ordering::Relaxed) == before {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "connections end without an end");
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate")]
+fn show(counts: &Counts, seconds: u64) {
+    let made: u64 = Kind::ALL.iter().filter_map(|kind| counts.get(kind.name())).sum();
+    println!("the mix: {made} connections, {:.0} a second", made as f64 / seconds as f64);
+    for (name, count) in counts {
+        println!("{name:>16} {count:>9}");
+    }
+}

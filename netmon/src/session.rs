@@ -199,13 +199,14 @@ impl<'a> Session<'a> {
     }
 
     fn show(&mut self, view: &mut impl View) -> io::Result<()> {
-        while let Some(event) = self.events.pop_front() {
+        let Self { table, scope, summary, events, count, resync, unsettled, reconciled } = self;
+        for event in &*events {
             // What was lost must be said even when enough was shown.
-            if self.is_done() && matches!(event, Event::Transition(_)) {
+            let is_done = count.is_some_and(|count| summary.shown >= count);
+            if is_done && matches!(event, Event::Transition(_)) {
                 continue;
             }
-            let Self { table, scope, summary, resync, unsettled, reconciled, .. } = self;
-            table.apply(&event, |change| {
+            table.apply(event, |change| {
                 if !is_wanted(&change, scope) {
                     summary.seen += u64::from(is_seen(&change));
                     return Ok(());
@@ -246,6 +247,7 @@ impl<'a> Session<'a> {
                 io::Result::Ok(())
             })?;
         }
+        events.clear();
         view.flush()
     }
 

@@ -8,6 +8,7 @@
 //! | `TIME COOKIE OLD>NEW [connect=PID] [listen=PID] [from=LISTENER] [errno=N] [reset=sent] [at=PORT]` | a transition; `at` is its local port |
 //! | `TIME COOKIE dump STATE [by=PID] [at=PORT]` | a socket that a dump had |
 //! | `TIME COOKIE failed ERRNO` | a closed socket that a dump had, and why it closed |
+//! | `TIME dumping` | a dump begins |
 //! | `TIME dumped [NETNS]` | that was all of the namespace, since that time |
 //! | `TIME reconciled` | that was all |
 //! | `TIME lost N` | records were lost |
@@ -80,6 +81,7 @@ fn parse(line: &str) -> Option<Event> {
             let netns = rest.first().map_or(Some(1), |inum| inum.parse().ok())?;
             Some(Event::Dumped { netns, began: time })
         }
+        ["dumping"] => Some(Event::Dumping),
         ["reconciled"] => Some(Event::Reconciled { time }),
         ["lost", count] => {
             let count = count.parse().ok()?;

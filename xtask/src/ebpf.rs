@@ -1,6 +1,7 @@
 //! `ebpf`: builds the kernel object, the same bytes from any directory, and says what went in.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -106,7 +107,13 @@ impl Toolchain {
         let built = target.join(TARGET).join("release/netmon");
         let stripped = target.join("netmon.bpf.o");
         // Debug sections go, BTF stays.
-        run(Command::new(&self.objcopy).arg("--strip-debug").arg(&built).arg(&stripped))?;
+        let object = fs::read(&built)?;
+        let mut objcopy = Command::new(&self.objcopy);
+        objcopy.arg("--strip-debug");
+        for (from, to) in mangled(&object) {
+            objcopy.arg(format!("--redefine-sym={from}={to}"));
+        }
+        run(objcopy.arg(&built).arg(&stripped))?;
         Ok(stripped)
     }
 
@@ -139,6 +146,28 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
 /// Builds the object aside, as the kernel tests want it.
 pub(crate) fn build_aside() -> anyhow::Result<PathBuf> {
     Toolchain::find()?.build()
+}
+
+/// Rust's mangled names, each with its name less the crates' disambiguators (`Cs…_`): cargo makes those of
+/// the directory, as netmon-common is outside of netmon-ebpf's workspace.
+fn mangled(object: &[u8]) -> BTreeMap<&str, String> {
+    let names = object.split(|byte| *byte == 0).filter_map(|name| str::from_utf8(name).ok());
+    let mangled = names.filter(|name| name.starts_with("_R"));
+    mangled
+        .map(|name| {
+            let mut parts = name.split("Cs");
+            let mut plain = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                match part.split_once('_') {
+                    Some((hash, rest)) if hash.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                        plain.extend(["C", rest]);
+                    }
+                    _ => plain.extend(["Cs", part]),
+                }
+            }
+            (name, plain)
+        })
+        .collect()
 }
 
 /// Fails when the committed object is not what its sources make.

@@ -233,6 +233,8 @@ pub struct Seed {
 pub enum Event {
     /// A state transition.
     Transition(Transition),
+    /// A dump of all namespaces begins: what it has is told by those that follow, up to `Reconciled`.
+    Dumping,
     /// A socket that a dump had.
     Seed(Seed),
     /// A dump had a closed socket that its process still holds, with the error that closed it.

@@ -39,9 +39,9 @@ const NEVER: u32 = u32::MAX;
 pub struct ConnectionTable {
     /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
     rows: FxHashMap<u64, Box<Connection>>,
-    /// From the hash of a tuple to the key of its row, listeners excepted: those share tuples. Should two
-    /// have the same hash, one of them is not found by its tuple.
-    by_tuple: FxHashMap<u64, u64>,
+    /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place ends it.
+    /// Should two have the same hash, one of them waits for a dump.
+    waiting: FxHashMap<u64, u64>,
     closed: RecentlyClosed,
     /// Namespaces that the dump under way had, and when it began with each.
     dumped: FxHashMap<u32, u64>,
@@ -102,6 +102,10 @@ impl ConnectionTable {
             Event::Transition(transition) => self.transition(transition, view),
             Event::Seed(seed) => self.seed(seed, view),
             Event::Failed { time, cookie, errno } => self.fail(*time, *cookie, *errno, view),
+            Event::Dumping => {
+                self.closed.begin();
+                Ok(())
+            }
             Event::Dumped { netns, began } => {
                 self.dumped.insert(*netns, *began);
                 Ok(())
@@ -120,7 +124,8 @@ impl ConnectionTable {
         }
         let Some(row) = self.rows.get_mut(&t.cookie) else {
             // The end of one that has ended was told twice.
-            if t.is_last() && self.closed.within(t.cookie, t.time, REPEATED) {
+            let is_repeated = |closed| t.time.saturating_sub(REPEATED) < closed;
+            if t.is_last() && self.closed.last(t.cookie).is_some_and(is_repeated) {
                 return Ok(());
             }
             return self.open(t, view);
@@ -134,11 +139,12 @@ impl ConnectionTable {
         }
         if t.time < row.as_of() && t.new != TcpState::Close {
             // History, of one that a dump found in a later state, or in this.
-            if row.state == t.new {
-                row.since = Some(t.time);
+            if row.state != t.new {
+                return view(Change::Moved(step(t, row, None, None)));
             }
-            let step = step(t, row, None, None);
-            return view(Change::Moved(step));
+            (row.since, row.verdict) = (Some(t.time), judge(t, row.first_fin));
+            let step = step(t, row, None, row.verdict);
+            return view(if t.is_last() { Change::Closed(step) } else { Change::Moved(step) });
         }
         self.advance(t.cookie, t, in_state, false, view)
     }
@@ -153,33 +159,26 @@ impl ConnectionTable {
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
-        // The tuple can only become better known: an address chosen late, a port looked up.
-        let result = if row.tuple == t.tuple {
-            Ok(())
-        } else {
-            row.tuple = t.tuple;
-            self.place(key, t, &mut view)
-        };
-        let Some(row) = self.rows.get_mut(&key) else { return result };
         let was_over = row.state == TcpState::TimeWait;
-        row.state = t.new;
-        row.since = Some(t.time);
-        let told = if !t.is_last() {
-            view(Change::Moved(Step { corrected, ..step(t, row, in_state, None) }))
-        } else if was_over {
-            let Some(row) = self.remove(key, t.time) else { return result };
-            view(Change::Expired(Step { corrected, ..step(t, &row, in_state, None) }))
-        } else {
-            row.verdict = judge(t, row.first_fin);
-            let verdict = row.verdict;
-            if t.new == TcpState::TimeWait {
-                view(Change::Closed(Step { corrected, ..step(t, row, in_state, verdict) }))
-            } else {
-                let Some(row) = self.remove(key, t.time) else { return result };
-                view(Change::Closed(Step { corrected, ..step(t, &row, in_state, verdict) }))
-            }
-        };
-        result.and(told)
+        row.verdict = row.verdict.or_else(|| judge(t, row.first_fin));
+        let verdict = row.verdict;
+        if t.new == TcpState::Close {
+            let Some(mut row) = self.remove(key, t.time) else { return Ok(()) };
+            (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
+            let verdict = verdict.filter(|_| !was_over);
+            let step = Step { corrected, ..step(t, &row, in_state, verdict) };
+            return view(if was_over { Change::Expired(step) } else { Change::Closed(step) });
+        }
+        // The tuple can only become better known: an address chosen late, a port looked up.
+        let is_elsewhere = row.tuple != t.tuple;
+        (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
+        let result = if is_elsewhere { self.make_room(t, &mut view) } else { Ok(()) };
+        if t.new == TcpState::TimeWait {
+            self.waiting.insert(hash(&t.tuple), key);
+        }
+        let Some(row) = self.rows.get(&key) else { return result };
+        let step = Step { corrected, ..step(t, row, in_state, verdict) };
+        result.and(view(if t.is_last() { Change::Closed(step) } else { Change::Moved(step) }))
     }
 
     /// Begins the row that `t` opens, or is the first sign of.
@@ -188,7 +187,7 @@ impl ConnectionTable {
         t: &Transition,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut row = self.row_of(t);
+        let row = self.row_of(t);
         let mut result = Ok(());
         if let Some(known) = self.rows.get_mut(&t.cookie) {
             // A dump found it before its beginning was read. It says no more than when it began to look,
@@ -218,26 +217,20 @@ impl ConnectionTable {
                 result = self.vanish(t.cookie, t.time, &mut view);
             }
         }
-        if t.is_last() {
+        result = result.and(self.make_room(t, &mut view));
+        if t.new == TcpState::Close {
             // It was open before netmon looked, or its beginning was lost.
-            row.verdict = judge(t, row.first_fin);
-            let verdict = row.verdict;
-            let told = view(Change::Closed(step(t, &row, None, verdict)));
-            if t.new == TcpState::TimeWait {
-                self.rows.insert(t.cookie, Box::new(row));
-                result = result.and(self.place(t.cookie, t, &mut view));
-            } else {
-                self.closed.add(t.cookie, t.time);
-            }
-            return result.and(told);
+            self.closed.add(t.cookie, t.time);
+            return result.and(view(Change::Closed(step(t, &row, None, row.verdict))));
         }
-        self.rows.insert(t.cookie, Box::new(row));
-        result = result.and(self.place(t.cookie, t, &mut view));
+        self.put(t.cookie, Box::new(row));
         let Some(row) = self.rows.get(&t.cookie) else { return result };
-        let step = step(t, row, None, None);
-        let change =
-            if t.opening == Opening::None { Change::Moved(step) } else { Change::Opened(step) };
-        result.and(view(change))
+        let step = step(t, row, None, row.verdict);
+        result.and(view(match t.opening {
+            Opening::None if t.is_last() => Change::Closed(step),
+            Opening::None => Change::Moved(step),
+            _ => Change::Opened(step),
+        }))
     }
 
     fn row_of(&self, t: &Transition) -> Connection {
@@ -266,7 +259,7 @@ impl ConnectionTable {
             owner,
             evidence,
             first_fin: FirstFin::told_by(t),
-            verdict: None,
+            verdict: judge(t, FirstFin::told_by(t)),
             looked: 0,
             seen: NEVER,
             missed: false,
@@ -291,7 +284,8 @@ impl ConnectionTable {
             _ => seed.cookie,
         };
         let Some(row) = self.rows.get_mut(&key) else {
-            if self.closed.within(seed.cookie, seed.time, SETTLED) {
+            let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
+            if self.closed.during(seed.cookie).is_some_and(is_late) {
                 return Ok(());
             }
             let row = found(seed, pass);
@@ -362,6 +356,7 @@ impl ConnectionTable {
             }
         }
         self.dumped.clear();
+        self.closed.end();
         // It wraps where nobody lives to see it, and steers clear of "never" and of the first.
         self.reconciled = (pass + 1) % NEVER;
         let mut result = Ok(());
@@ -396,27 +391,23 @@ impl ConnectionTable {
         view(Change::Closed(step))
     }
 
-    /// Notes where the row under `key` is: a TIME_WAIT that was there has made room for it.
-    fn place<E>(
+    /// A connection is where `t` says: a TIME_WAIT that was there has made room for it.
+    fn make_room<E>(
         &mut self,
-        key: u64,
         t: &Transition,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        if !is_indexed(&t.tuple) {
+        if self.waiting.is_empty() {
             return Ok(());
         }
-        let Some(before) = self.by_tuple.insert(hash(&t.tuple), key) else { return Ok(()) };
-        let is_left = self
-            .rows
-            .get(&before)
-            .is_some_and(|row| row.state == TcpState::TimeWait && row.tuple == t.tuple);
-        if before == key || !is_left {
-            return Ok(());
+        let there = self.waiting.get(&hash(&t.tuple)).copied();
+        let is_it = |key: &u64| {
+            self.rows.get(key).is_some_and(|row| row.tuple == t.tuple && row.id.cookie != t.cookie)
+        };
+        match there.filter(is_it) {
+            Some(key) => self.vanish(key, t.time, view),
+            None => Ok(()),
         }
-        let result = self.vanish(before, t.time, view);
-        self.by_tuple.insert(hash(&t.tuple), key);
-        result
     }
 
     /// Makes way for another connection of the same socket.
@@ -426,17 +417,19 @@ impl ConnectionTable {
     }
 
     fn put(&mut self, key: u64, row: Box<Connection>) {
-        if is_indexed(&row.tuple) {
-            self.by_tuple.insert(hash(&row.tuple), key);
+        if row.state == TcpState::TimeWait {
+            self.waiting.insert(hash(&row.tuple), key);
         }
         self.rows.insert(key, row);
     }
 
     fn remove(&mut self, key: u64, time: u64) -> Option<Box<Connection>> {
         let row = self.rows.remove(&key)?;
-        let hash = hash(&row.tuple);
-        if self.by_tuple.get(&hash) == Some(&key) {
-            self.by_tuple.remove(&hash);
+        if row.state == TcpState::TimeWait {
+            let hash = hash(&row.tuple);
+            if self.waiting.get(&hash) == Some(&key) {
+                self.waiting.remove(&hash);
+            }
         }
         // Of a socket that connected again, this is not the end.
         if key == row.id.cookie {
@@ -488,11 +481,6 @@ fn found(seed: &Seed, pass: u32) -> Connection {
         seen: pass,
         missed: false,
     }
-}
-
-/// Whether both ends are known: neither a listener nor a connect that has no port.
-fn is_indexed(tuple: &Tuple) -> bool {
-    tuple.local.port() != 0 && tuple.remote.port() != 0
 }
 
 fn hash(tuple: &Tuple) -> u64 {

@@ -43,7 +43,7 @@ const READ_EVERY: Duration = Duration::from_millis(5);
 const RECORDS_AT_ONCE: usize = 65_536;
 /// What a dump says in one go.
 const SAID_AT_ONCE: usize = 16;
-/// What a dump said so long ago, ns, is of no use: the table remembers what closed since for two seconds.
+/// What a dump said so long ago, ns, is of little use: much has changed since.
 const TOO_LATE: u64 = 1_000_000_000;
 /// How often the loss counters are looked at while nothing or much happens.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
@@ -264,6 +264,7 @@ impl Live {
         if !self.reconciler.is_running() {
             self.count(events)?;
             self.reconciler.begin()?;
+            events.push_back(Event::Dumping);
         }
         while self.reconciler.is_running() {
             if let Some(message) = self.reconciler.next().await {
@@ -293,6 +294,7 @@ impl Source for Live {
         }
         if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
             self.reconciler.begin()?;
+            events.push_back(Event::Dumping);
         }
         while self.said.len() < SAID_AT_ONCE
             && let Some(message) = self.reconciler.try_next()

@@ -1,35 +1,45 @@
-//! Which sockets closed a moment ago, so that a dump that was on its way cannot bring them back.
-
-use std::collections::VecDeque;
+//! Which sockets closed a moment ago, so that nothing late brings them back.
 
 use rustc_hash::FxHashMap;
 
-/// How long a dump may be on its way, ns: its reader drops what is older.
-const KEPT: u64 = 2_000_000_000;
+/// An end that is told twice is told again within a few records.
+const LAST: usize = 8;
 
-/// Cookies and when they closed, for the last two seconds.
+/// Cookies and when they closed, ns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentlyClosed {
-    times: FxHashMap<u64, u64>,
-    order: VecDeque<(u64, u64)>,
+    /// Since a dump began, while it is under way: it may have had them before.
+    during: Option<FxHashMap<u64, u64>>,
+    last: [(u64, u64); LAST],
+    next: usize,
 }
 
 impl RecentlyClosed {
+    /// A dump begins.
+    pub(super) fn begin(&mut self) {
+        self.during = Some(FxHashMap::default());
+    }
+
+    /// It is done.
+    pub(super) fn end(&mut self) {
+        self.during = None;
+    }
+
     pub(super) fn add(&mut self, cookie: u64, time: u64) {
-        self.times.insert(cookie, time);
-        self.order.push_back((time, cookie));
-        while let Some(&(closed, cookie)) = self.order.front()
-            && closed.saturating_add(KEPT) < time
-        {
-            self.order.pop_front();
-            if self.times.get(&cookie) == Some(&closed) {
-                self.times.remove(&cookie);
-            }
+        self.last[self.next] = (cookie, time);
+        self.next = (self.next + 1) % LAST;
+        if let Some(during) = &mut self.during {
+            during.insert(cookie, time);
         }
     }
 
-    /// Whether the socket closed at `time` or later, or up to `slack` before.
-    pub(super) fn within(&self, cookie: u64, time: u64, slack: u64) -> bool {
-        self.times.get(&cookie).is_some_and(|closed| closed.saturating_add(slack) >= time)
+    /// When the socket closed, if that was while the dump was under way.
+    pub(super) fn during(&self, cookie: u64) -> Option<u64> {
+        self.during.as_ref()?.get(&cookie).copied()
+    }
+
+    /// When the socket closed, if it was one of the last.
+    pub(super) fn last(&self, cookie: u64) -> Option<u64> {
+        self.last.iter().find(|(closed, _)| *closed == cookie).map(|(_, time)| *time)
     }
 }

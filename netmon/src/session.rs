@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::core::{
     connection::{Change, Resync},
-    event::{Event, Loss},
+    event::Event,
     filter::Filter,
     table::ConnectionTable,
     tcp::TcpState,
@@ -36,11 +36,11 @@ pub trait View {
     /// What writing it answered.
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool>;
 
-    /// Everything that is known at this moment was handed over: let it be seen.
+    /// Everything that is known at this moment was handed over, and this is the table now: let it be seen.
     ///
     /// # Errors
     /// What writing it answered.
-    fn flush(&mut self) -> io::Result<()>;
+    fn flush(&mut self, table: &ConnectionTable) -> io::Result<()>;
 }
 
 /// What to show.
@@ -50,6 +50,9 @@ pub struct Scope {
     pub filter: Filter,
     /// Also those that were there before, first.
     pub initial: bool,
+    /// Also half-open connections, and whom a dump found to hold one: no hook tells of either, so a view of
+    /// events does without.
+    pub found: bool,
 }
 
 /// When to end by itself.
@@ -68,24 +71,10 @@ pub struct Summary {
     pub seen: u64,
     /// Transitions that the view showed.
     pub shown: u64,
-    /// Records lost to a full ring buffer.
-    pub ring_full: u64,
-    /// Records lost because the kernel skipped the program.
-    pub recursion: u64,
-    /// Records that could not be understood.
-    pub malformed: u64,
-    /// Sockets that the kernel could make no storage for.
-    pub storage: u64,
+    /// Records that were lost.
+    pub lost: u64,
     /// Rows of the table that a dump of the kernel's corrected.
     pub corrected: u64,
-}
-
-impl Summary {
-    /// All that were lost.
-    #[must_use]
-    pub const fn lost(&self) -> u64 {
-        self.ring_full + self.recursion + self.malformed + self.storage
-    }
 }
 
 /// Runs until a limit is reached, `stop` is notified, or an error ends it, and takes what is still on its
@@ -214,14 +203,9 @@ impl<'a> Session<'a> {
                 match &change {
                     Change::Gap(gap) => {
                         *unsettled = DUMPS_TO_BE_SURE;
-                        let lost = match gap.loss {
-                            Loss::RingFull => &mut summary.ring_full,
-                            Loss::Recursion => &mut summary.recursion,
-                            Loss::Malformed => &mut summary.malformed,
-                            Loss::Storage => &mut summary.storage,
-                        };
-                        *lost += gap.count;
+                        summary.lost += gap.count;
                     }
+                    Change::Resync(resync) => summary.corrected += resync.corrected(),
                     Change::Found { initial: false, .. } => resync.found += 1,
                     Change::Moved(step) if step.corrected => resync.moved += 1,
                     Change::Closed(step) if step.corrected => {
@@ -232,7 +216,7 @@ impl<'a> Session<'a> {
                         *reconciled += 1;
                         let was_unsettled = *unsettled > 0;
                         *unsettled = unsettled.saturating_sub(1);
-                        let corrected = resync.found + resync.moved + resync.ended;
+                        let corrected = resync.corrected();
                         if corrected > 0 || was_unsettled && *unsettled == 0 {
                             summary.corrected += corrected;
                             let resync = Resync { time: *time, ..std::mem::take(resync) };
@@ -248,7 +232,7 @@ impl<'a> Session<'a> {
             })?;
         }
         events.clear();
-        view.flush()
+        view.flush(&self.table)
     }
 
     fn is_done(&self) -> bool {
@@ -268,12 +252,13 @@ fn is_seen(change: &Change<'_>) -> bool {
 fn is_wanted(change: &Change<'_>, scope: &Scope) -> bool {
     match change {
         Change::Found { connection, initial, .. } => {
-            // Half-open connections are for the table: no hook tells of them, so nothing was missed.
+            let is_half_open = connection.state == TcpState::SynRecv;
             let is_news =
-                *initial && scope.initial || !*initial && connection.state != TcpState::SynRecv;
+                *initial && scope.initial || !*initial && (!is_half_open || scope.found);
             is_news && scope.filter.matches(*connection)
         }
-        Change::Expired(step) if step.transition.old == TcpState::SynRecv => false,
+        Change::Owned { connection, .. } => scope.found && scope.filter.matches(*connection),
+        Change::Expired(step) if step.transition.old == TcpState::SynRecv && !scope.found => false,
         Change::Opened(step)
         | Change::Moved(step)
         | Change::Closed(step)

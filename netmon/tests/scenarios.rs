@@ -172,6 +172,7 @@ fn tell(change: &Change<'_>) -> String {
         Change::Closed(step) => told("closed", step),
         Change::Expired(step) => told("expired", step),
         Change::Gap(gap) => format!("gap of {}", gap.count),
+        Change::Owned { connection, .. } => format!("owned {}", describe(connection)),
         Change::Anchor(_) | Change::Reconciled { .. } | Change::Resync(_) => String::new(),
     }
 }

@@ -131,7 +131,7 @@ fn show(view: &mut impl View) -> u32 {
     }
     let resync = Resync { time: 702 * MS, found: 1, moved: 0, ended: 1 };
     view.change(&Change::Resync(resync)).expect("written");
-    view.flush().expect("written");
+    view.flush(&table).expect("written");
     shown
 }
 

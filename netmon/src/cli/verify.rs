@@ -21,6 +21,7 @@ use crate::{
         compare::{Difference, Kernel},
         connection::{Change, Connection},
         socket::Protocol,
+        table::ConnectionTable,
         tcp::TcpState,
     },
     kernel::{Dump, Live, Namespace, Options, Want},
@@ -55,7 +56,7 @@ impl View for Nothing {
         Ok(false)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, _: &ConnectionTable) -> io::Result<()> {
         Ok(())
     }
 }
@@ -101,7 +102,7 @@ impl Verify {
             second.kernel.len(),
             second.kernel.namespaces(),
             summary.seen,
-            summary.lost(),
+            summary.lost,
             summary.corrected,
             unowned.count(),
             first.differences.len(),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     core::names::Services,
     kernel::{Live, Options},
-    session::{Limits, Scope, Summary, View, run},
+    session::{Limits, Scope, Summary, run},
     view::{
         json::Json,
         lines::{Appearance, Lines},
@@ -65,14 +65,13 @@ impl Watch {
         let stop = stop_on_signals(GRACE)?;
         let clauses = filter.clauses().in_any_state();
         let options = Options { buffer: self.tracing.buffer, log, filter: clauses };
-        let scope = Scope { filter, initial: self.initial };
+        let scope = Scope { filter, initial: self.initial, found: false };
         let mut live = Live::start(options)?;
         let limits = Limits { duration: self.duration, count: self.count };
         let summary = if self.json {
             run(&mut live, &mut Json::new(Stdout::lock()), &scope, limits, &stop).await?
         } else {
             let mut view = Lines::new(Stdout::lock(), self.appearance())?;
-            view.flush()?;
             run(&mut live, &mut view, &scope, limits, &stop).await?
         };
         report(&summary);
@@ -98,7 +97,7 @@ fn report(summary: &Summary) {
         "netmon: {} transitions seen, {} shown, {} events lost{}",
         summary.seen,
         summary.shown,
-        summary.lost(),
+        summary.lost,
         match summary.corrected {
             0 => String::new(),
             corrected => format!(", {corrected} connections corrected"),

@@ -20,6 +20,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// Every direction.
+    pub const ALL: [Self; 3] = [Self::Outbound, Self::Inbound, Self::Listen];
+
     /// The word for it in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -61,7 +64,29 @@ pub struct Connection {
     pub(super) missed: bool,
 }
 
+/// No reconciliation has this number.
+pub(super) const NEVER: u32 = u32::MAX;
+
 impl Connection {
+    /// A row of which no more is known than this.
+    #[must_use]
+    pub const fn new(id: ConnectionId, tuple: Tuple, state: TcpState) -> Self {
+        Self {
+            id,
+            tuple,
+            state,
+            since: None,
+            direction: None,
+            owner: None,
+            evidence: None,
+            first_fin: None,
+            verdict: None,
+            looked: 0,
+            seen: NEVER,
+            missed: false,
+        }
+    }
+
     /// The moment up to which the row tells all there is: what happened before it is history.
     pub(super) fn as_of(&self) -> u64 {
         self.since.unwrap_or(0).max(self.looked)
@@ -96,6 +121,13 @@ pub enum Change<'a> {
         /// It was there when netmon began to look; else its beginning was lost.
         initial: bool,
     },
+    /// A dump found who holds it.
+    Owned {
+        /// When, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The row, with its owner.
+        connection: &'a Connection,
+    },
     /// A connection, or a listener, began.
     Opened(Step<'a>),
     /// It changed its state.
@@ -129,4 +161,12 @@ pub struct Resync {
     pub moved: u64,
     /// The end was lost.
     pub ended: u64,
+}
+
+impl Resync {
+    /// Rows that were corrected.
+    #[must_use]
+    pub const fn corrected(&self) -> u64 {
+        self.found + self.moved + self.ended
+    }
 }

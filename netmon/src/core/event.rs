@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::tcp::TcpState;
+use super::{
+    connection::{Connection, Direction, Resync},
+    tcp::TcpState,
+    verdict::Verdict,
+};
 
 /// A connection's place: namespace and both ends.
 ///
@@ -50,6 +54,9 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Connect, Self::Listen, Self::FdScan];
+
     /// The word for it in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -96,6 +103,9 @@ pub enum ResetSide {
 }
 
 impl ResetSide {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sent, Self::Received];
+
     /// The word for it in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -166,9 +176,23 @@ pub enum Loss {
     /// The kernel could not make storage for a socket: a listener's connections have no owner, or an
     /// accepted connection's LISTEN -> SYN_RECV is not shown.
     Storage,
+    /// The journal could not be written, or not as fast as events came.
+    Unwritten,
+    /// Nobody recorded: how many there were is unknown.
+    NotRecorded,
 }
 
 impl Loss {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::RingFull,
+        Self::Recursion,
+        Self::Malformed,
+        Self::Storage,
+        Self::Unwritten,
+        Self::NotRecorded,
+    ];
+
     /// The word for it in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -177,6 +201,8 @@ impl Loss {
             Self::Recursion => "recursion",
             Self::Malformed => "malformed",
             Self::Storage => "storage",
+            Self::Unwritten => "unwritten",
+            Self::NotRecorded => "not_recorded",
         }
     }
 }
@@ -228,6 +254,25 @@ pub struct Seed {
     pub owner: Option<Arc<Owner>>,
 }
 
+/// A step of the table as a journal keeps it: what happened, and what the row said of it then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What happened.
+    pub transition: Transition,
+    /// Who began the connection.
+    pub direction: Option<Direction>,
+    /// The process behind it.
+    pub owner: Option<Arc<Owner>>,
+    /// How that was known.
+    pub evidence: Option<Evidence>,
+    /// Why it ended: on the last one of a connection.
+    pub verdict: Option<Verdict>,
+    /// No event said so: a dump corrected the table.
+    pub corrected: bool,
+    /// A later state was known already, so that the row stayed as it was.
+    pub late: bool,
+}
+
 /// Something the source yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -263,4 +308,32 @@ pub enum Event {
     Anchor(Anchor),
     /// Records were lost.
     Lost(Gap),
+    /// From a journal: the whole table at a moment.
+    Checkpoint(Vec<Connection>),
+    /// From a journal: a step of the table.
+    Recorded(Box<Recorded>),
+    /// From a journal: a row that a dump had and the table did not.
+    Found {
+        /// When, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The row.
+        connection: Box<Connection>,
+        /// It was there when netmon began to look.
+        initial: bool,
+    },
+    /// From a journal: a dump found who holds a connection.
+    Owned {
+        /// When, `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The socket's cookie.
+        cookie: u64,
+        /// Its place.
+        tuple: Tuple,
+        /// Who holds it.
+        owner: Arc<Owner>,
+        /// How that is known.
+        evidence: Evidence,
+    },
+    /// From a journal: what a comparison with the kernel corrected.
+    Resync(Resync),
 }

@@ -5,19 +5,24 @@
 //! do not have is ended. A dump is no snapshot, so the later of row and dump wins, and a row that changed
 //! at about the time of the look is left to the next one.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
 use self::closed::RecentlyClosed;
 pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
+    connection::NEVER,
     event::{ConnectionId, Event, Evidence, Opening, Seed, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
 
 mod closed;
+mod replay;
 
 const SECOND: u64 = 1_000_000_000;
 /// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c), and may
@@ -29,8 +34,6 @@ const REPEATED: u64 = SECOND / 10;
 const TIME_WAIT: u64 = 59 * SECOND;
 /// When a TIME_WAIT in a namespace that cannot be looked into is over: its timer's slack included.
 const UNSEEN_TIME_WAIT: u64 = 70 * SECOND;
-/// No reconciliation has this number.
-const NEVER: u32 = u32::MAX;
 
 /// Every connection that is known to be there: open, or in its TIME_WAIT.
 ///
@@ -111,6 +114,24 @@ impl ConnectionTable {
                 Ok(())
             }
             Event::Reconciled { time } => self.reconcile(*time, view),
+            Event::Checkpoint(rows) => {
+                *self = Self::restore(rows.iter().cloned());
+                Ok(())
+            }
+            Event::Recorded(recorded) => self.replay(recorded, view),
+            Event::Found { time, connection, initial } => {
+                let (time, initial) = (*time, *initial);
+                let key = self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
+                self.put(key, connection.clone());
+                view(Change::Found { time, connection, initial })
+            }
+            Event::Owned { time, cookie, tuple, owner, evidence } => {
+                let key = self.key_of(*cookie, tuple);
+                let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
+                (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(*evidence));
+                view(Change::Owned { time: *time, connection: row })
+            }
+            Event::Resync(resync) => view(Change::Resync(*resync)),
         }
     }
 
@@ -250,19 +271,15 @@ impl ConnectionTable {
         };
         let evidence = owner.is_some().then_some(evidence);
         let epoch = if direction.is_some() { t.time } else { 0 };
+        let first_fin = FirstFin::told_by(t);
         Connection {
-            id: ConnectionId { cookie: t.cookie, epoch },
-            tuple: t.tuple,
-            state: t.new,
             since: Some(t.time),
             direction,
             owner,
             evidence,
-            first_fin: FirstFin::told_by(t),
-            verdict: judge(t, FirstFin::told_by(t)),
-            looked: 0,
-            seen: NEVER,
-            missed: false,
+            first_fin,
+            verdict: judge(t, first_fin),
+            ..Connection::new(ConnectionId { cookie: t.cookie, epoch }, t.tuple, t.new)
         }
     }
 
@@ -273,16 +290,7 @@ impl ConnectionTable {
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let pass = self.reconciled;
-        let is_waiting = seed.state == TcpState::TimeWait;
-        let other = self.rows.get(&seed.cookie).filter(|row| row.tuple != seed.tuple);
-        let other = other.map(|row| row.state);
-        if other == Some(TcpState::TimeWait) && !is_waiting {
-            self.retire(seed.cookie);
-        }
-        let key = match other {
-            Some(_) if is_waiting => key_of_former(seed.cookie, &seed.tuple),
-            _ => seed.cookie,
-        };
+        let key = self.key_beside(seed.cookie, &seed.tuple, seed.state);
         let Some(row) = self.rows.get_mut(&key) else {
             let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
             if self.closed.during(seed.cookie).is_some_and(is_late) {
@@ -299,17 +307,19 @@ impl ConnectionTable {
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };
-        if may_be_other && seed.owner.is_some() {
-            (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
-        }
         let settled = row.as_of().saturating_add(SETTLED) < seed.time;
         row.looked = row.looked.max(seed.time);
+        let mut result = Ok(());
+        if may_be_other && seed.owner.is_some() {
+            (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
+            result = view(Change::Owned { time: seed.time, connection: row });
+        }
         if !settled || row.state == seed.state {
-            return Ok(());
+            return result;
         }
         let t = Transition { tuple: seed.tuple, ..unseen(row, seed.time, seed.state) };
         let in_state = row.since.map(|since| seed.time.saturating_sub(since));
-        self.advance(key, &t, in_state, true, view)
+        result.and(self.advance(key, &t, in_state, true, view))
     }
 
     /// Ends the row of a socket that has failed without an event.
@@ -416,6 +426,21 @@ impl ConnectionTable {
         self.put(key_of_former(cookie, &row.tuple), row);
     }
 
+    /// The key under which a socket that was found is put: of two connections of one socket, one is in its
+    /// TIME_WAIT.
+    fn key_beside(&mut self, cookie: u64, tuple: &Tuple, state: TcpState) -> u64 {
+        let is_waiting = state == TcpState::TimeWait;
+        match self.rows.get(&cookie) {
+            Some(other) if other.tuple == *tuple => cookie,
+            Some(_) if is_waiting => key_of_former(cookie, tuple),
+            Some(other) if other.state == TcpState::TimeWait => {
+                self.retire(cookie);
+                cookie
+            }
+            _ => cookie,
+        }
+    }
+
     fn put(&mut self, key: u64, row: Box<Connection>) {
         if row.state == TcpState::TimeWait {
             self.waiting.insert(hash(&row.tuple), key);
@@ -467,19 +492,14 @@ fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
 
 /// The row of a socket that a dump had, and nothing else tells of.
 fn found(seed: &Seed, pass: u32) -> Connection {
+    let id = ConnectionId { cookie: seed.cookie, epoch: 0 };
     Connection {
-        id: ConnectionId { cookie: seed.cookie, epoch: 0 },
-        tuple: seed.tuple,
-        state: seed.state,
-        since: None,
         direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
         owner: seed.owner.clone(),
         evidence: seed.owner.is_some().then_some(Evidence::FdScan),
-        first_fin: None,
-        verdict: None,
         looked: seed.time,
         seen: pass,
-        missed: false,
+        ..Connection::new(id, seed.tuple, seed.state)
     }
 }
 

@@ -101,6 +101,18 @@ pub enum FirstFin {
 }
 
 impl FirstFin {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ours, Self::Peers];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Peers => "peers",
+        }
+    }
+
     /// What a transition tells of it.
     #[must_use]
     pub const fn told_by(t: &Transition) -> Option<Self> {

@@ -37,7 +37,8 @@
 //! `--initial` too, one whose beginning was lost, when it is found: with `resync`, which is `true`.
 //!
 //! `gap`: transitions may be missing between `from` and `time`. After it, for each reason, `lost`: `time`, `count`
-//! and `reason`: `ring_full`, `recursion`, `malformed` or `storage`.
+//! and `reason`: `ring_full`, `recursion`, `malformed` or `storage`; from a journal also `unwritten`, and
+//! `not_recorded` without a count.
 //!
 //! `resync`: at `time`, the table was compared with the kernel's own and corrected: how many connections were
 //! `found`, `moved` to another state, and `ended`. Each has a line before it, with `resync` or `inferred`.
@@ -55,6 +56,7 @@ use crate::{
         connection::{Change, Connection, Step},
         errno,
         event::Gap,
+        table::ConnectionTable,
         tcp::TcpState,
     },
     session::View,
@@ -87,7 +89,7 @@ impl<W: Write> Json<W> {
         }
         let mut object = Object::begin(self.out.line()?, "{\"type\":\"lost\"");
         object.time(",\"time\":\"", &mut self.clock, gap.time);
-        object.number(",\"count\":", gap.count);
+        object.some(",\"count\":", Some(gap.count).filter(|count| *count > 0));
         object.word(",\"reason\":\"", gap.loss.name());
         object.end();
         Ok(())
@@ -101,7 +103,7 @@ impl<W: Write> View for Json<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
-            Change::Reconciled { .. } => Ok(false),
+            Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
                 let mut object = Object::begin(self.out.line()?, "{\"type\":\"connection\"");
                 put_place(&mut object, &mut self.clock, *time, connection);
@@ -138,7 +140,7 @@ impl<W: Write> View for Json<W> {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, _: &ConnectionTable) -> io::Result<()> {
         self.out.flush()
     }
 }

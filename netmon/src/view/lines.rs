@@ -21,6 +21,7 @@ use crate::{
         event::{Loss, Totals},
         names::Services,
         socket::Protocol,
+        table::ConnectionTable,
         tcp::TcpState,
     },
     session::View,
@@ -72,6 +73,7 @@ impl<W: Write> Lines<W> {
             "",
             "In state",
         );
+        out.flush()?;
         let clock = Clock::new(Style::TimeOfDay(look.zone.clone()));
         Ok(Self { out, clock, look })
     }
@@ -84,7 +86,7 @@ impl<W: Write> View for Lines<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
-            Change::Reconciled { .. } => Ok(false),
+            Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
                 let line = self.out.line()?;
                 place(line, &mut self.clock, &self.look, *time, connection);
@@ -108,8 +110,15 @@ impl<W: Write> View for Lines<W> {
                     Loss::Recursion => "the kernel skipped the program, which was running already",
                     Loss::Malformed => "records of another version: rebuild netmon",
                     Loss::Storage => "the kernel could make no storage for a socket",
+                    Loss::Unwritten => "the journal could not be written",
+                    Loss::NotRecorded => "nothing was recorded",
                 };
-                let _ = writeln!(line, " {on}{} events lost ({cause}){off}", gap.count);
+                let _ = match gap.count {
+                    0 => write!(line, " {on}events may be missing ({cause}) since "),
+                    count => write!(line, " {on}{count} events lost ({cause}) since "),
+                };
+                self.clock.write(line, gap.from);
+                let _ = writeln!(line, "{off}");
                 Ok(false)
             }
             Change::Resync(resync) => {
@@ -134,7 +143,7 @@ impl<W: Write> View for Lines<W> {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, _: &ConnectionTable) -> io::Result<()> {
         self.out.flush()
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod core;
+pub mod journal;
 pub mod kernel;
 pub mod session;
 pub mod view;

@@ -19,10 +19,11 @@ use crate::core::{
 
 /// Yields events: the live kernel, or a journal.
 pub trait Source {
-    /// Waits for events and appends them to `events`; possibly none, so that time can pass.
+    /// Waits for events and appends them to `events`; possibly none, so that time can pass. Whether more can
+    /// come.
     ///
     /// Must lose nothing when it is dropped before it is done.
-    fn next(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<()>>;
+    fn next(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<bool>>;
 
     /// Appends what is still on its way; called once, last.
     fn finish(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<()>>;
@@ -161,12 +162,13 @@ impl<'a> Session<'a> {
         // Far enough to be never, near enough to be a time.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         let end = Instant::now() + limits.duration.unwrap_or(NEVER).min(NEVER);
-        while !self.is_done() {
+        let mut goes_on = true;
+        while goes_on && !self.is_done() {
             tokio::select! {
                 biased;
                 () = stop.notified() => break,
                 () = sleep_until(end) => break,
-                result = source.next(&mut self.events) => result?,
+                result = source.next(&mut self.events) => goes_on = result?,
             }
             self.show(view)?;
         }
@@ -253,8 +255,7 @@ fn is_wanted(change: &Change<'_>, scope: &Scope) -> bool {
     match change {
         Change::Found { connection, initial, .. } => {
             let is_half_open = connection.state == TcpState::SynRecv;
-            let is_news =
-                *initial && scope.initial || !*initial && (!is_half_open || scope.found);
+            let is_news = *initial && scope.initial || !*initial && (!is_half_open || scope.found);
             is_news && scope.filter.matches(*connection)
         }
         Change::Owned { connection, .. } => scope.found && scope.filter.matches(*connection),

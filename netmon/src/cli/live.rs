@@ -66,8 +66,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
 }
 
-/// A size with an optional unit, as a power of two that the kernel takes.
-fn buffer(text: &str) -> Result<u32, String> {
+/// A number of bytes with an optional unit.
+pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size: write 64K, 16M or 1G");
     let lower = text.to_ascii_lowercase();
     let unit = lower.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -76,14 +76,21 @@ fn buffer(text: &str) -> Result<u32, String> {
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
         _ => return Err(wrong()),
     };
     let number: u64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
-    let size = number
-        .checked_mul(1 << shift)
+    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(wrong)
+}
+
+/// A size as a power of two that the kernel takes.
+fn buffer(text: &str) -> Result<u32, String> {
+    let size = Some(size(text)?)
         .filter(|size| (SMALLEST_BUFFER..=LARGEST_BUFFER).contains(size))
-        .ok_or_else(|| format!("'{text}' is not possible: the ring buffer takes from 4K to 1G"))?;
-    u32::try_from(size.next_power_of_two()).map_err(|_| wrong())
+        .ok_or_else(|| {
+        format!("'{text}' is not possible: the ring buffer takes from 4K to 1G")
+    })?;
+    u32::try_from(size.next_power_of_two()).map_err(|_| format!("'{text}' is too large"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The command line: one file for each subcommand.
 
 mod hosts;
+mod journal;
 mod live;
 mod names;
+mod record;
 mod services;
 mod snapshot;
 mod stdout;
@@ -45,6 +47,7 @@ Quote it against the shell: netmon snapshot 'state established and ( dport = :44
 enum Command {
     Watch(watch::Watch),
     Snapshot(snapshot::Snapshot),
+    Record(record::Record),
     Verify(verify::Verify),
     Services(services::Services),
 }
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Watch(watch) => watch.run(kernel_level),
         Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Record(record) => record.run(kernel_level),
         Command::Verify(verify) => verify.run(kernel_level),
         Command::Services(services) => services.run(),
     };

@@ -309,7 +309,12 @@ pub enum Event {
     /// Records were lost.
     Lost(Gap),
     /// From a journal: the whole table at a moment.
-    Checkpoint(Vec<Connection>),
+    Checkpoint {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// Every row.
+        rows: Vec<Connection>,
+    },
     /// From a journal: a step of the table.
     Recorded(Box<Recorded>),
     /// From a journal: a row that a dump had and the table did not.

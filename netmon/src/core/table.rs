@@ -114,14 +114,19 @@ impl ConnectionTable {
                 Ok(())
             }
             Event::Reconciled { time } => self.reconcile(*time, view),
-            Event::Checkpoint(rows) => {
+            Event::Checkpoint { time, rows } => {
+                let is_first = self.reconciled == 0;
                 *self = Self::restore(rows.iter().cloned());
-                Ok(())
+                let initial = rows.iter().filter(|_| is_first);
+                initial
+                    .map(|connection| Change::Found { time: *time, connection, initial: true })
+                    .try_for_each(view)
             }
             Event::Recorded(recorded) => self.replay(recorded, view),
             Event::Found { time, connection, initial } => {
                 let (time, initial) = (*time, *initial);
-                let key = self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
+                let key =
+                    self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
                 self.put(key, connection.clone());
                 view(Change::Found { time, connection, initial })
             }

@@ -283,9 +283,10 @@ impl Live {
 }
 
 impl Source for Live {
-    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         if !self.seeded {
-            return self.begin(events).await;
+            self.begin(events).await?;
+            return Ok(true);
         }
         self.wait().await?;
         // First, so that the first event has a clock to be shown by.
@@ -311,7 +312,7 @@ impl Source for Live {
                 self.take(message, events);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {

@@ -1,0 +1,149 @@
+//! Segments that are done: Parquet files, sorted so that they are small, with the times of each row
+//! group, so that only those that matter are read.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+};
+
+use arrow_array::{Array, RecordBatch, UInt16Array, UInt32Array, UInt64Array};
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
+    schema::types::ColumnPath,
+};
+
+use super::{
+    decode::{Malformed, column},
+    files::{Dataset, Home},
+    stream::{Batches, FILE_MODE},
+};
+
+/// Rows of a row group: what is sorted together, and read together.
+const ROW_GROUP: usize = 128 << 10;
+/// zstd's level: higher ones gain little here and take much longer.
+const LEVEL: i32 = 3;
+/// Columns whose values lie close to those before.
+const NEAR: [&str; 7] = ["time", "opened", "since", "cookie", "lifetime_us", "rtt_us", "from"];
+
+/// Of events, which are sorted so, ports too.
+const PORTS: [&str; 2] = ["local_port", "remote_port"];
+
+fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
+    let mut properties = WriterProperties::builder()
+        // Pages of version 2 leave uncompressed which values are null: a byte for each event here.
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_max_row_group_row_count(Some(ROW_GROUP));
+    let ports = PORTS.into_iter().filter(|_| dataset == Dataset::Events);
+    for name in NEAR.into_iter().chain(ports) {
+        let column = ColumnPath::from(name);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    let community_id = ColumnPath::from("community_id");
+    Ok(properties.set_column_dictionary_enabled(community_id, false).build())
+}
+
+/// Turns a segment that nobody writes any more into Parquet, and removes what it was; how many events it
+/// has, and whether its end was torn.
+pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed> {
+    let (live, closed) = (home.live(start), home.closed(start));
+    let (mut events, mut torn) = (0, false);
+    for dataset in Dataset::ALL {
+        let (from, to) = (live.path(dataset), closed.path(dataset));
+        if !from.exists() {
+            continue;
+        }
+        let directory = to.parent().unwrap_or(&home.0);
+        super::create_directory(directory)?;
+        let partial = closed.partial(dataset);
+        let batches = Batches::open(&from);
+        // The program was ended before it had written the beginning.
+        let Ok(mut batches) = batches else {
+            torn = true;
+            continue;
+        };
+        let rows = write(&partial, dataset, batches.schema(), &mut batches)?;
+        torn |= batches.torn;
+        if dataset == Dataset::Events {
+            events = rows;
+        }
+        fs::rename(&partial, &to)?;
+        File::open(directory)?.sync_all()?;
+    }
+    // The events last: as long as they are there, so is the segment.
+    for dataset in [Dataset::Checkpoints, Dataset::Connections, Dataset::Events] {
+        remove(&live.path(dataset))?;
+    }
+    Ok((events, torn))
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn write(
+    path: &Path,
+    dataset: Dataset,
+    schema: SchemaRef,
+    batches: &mut impl Iterator<Item = RecordBatch>,
+) -> Result<usize, Malformed> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+    let mut writer = ArrowWriter::try_new(&file, Arc::clone(&schema), Some(properties(dataset)?))?;
+    let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
+    loop {
+        let batch = batches.next();
+        let is_end = batch.is_none();
+        if let Some(batch) = batch {
+            rows += batch.num_rows();
+            group.push(batch);
+        }
+        if rows > 0 && (is_end || rows >= ROW_GROUP) {
+            let batch = concat_batches(&schema, &group)?;
+            writer.write(&sorted(dataset, &batch)?)?;
+            writer.flush()?;
+            all += rows;
+            group.clear();
+            rows = 0;
+        }
+        if is_end {
+            break;
+        }
+    }
+    writer.close()?;
+    file.sync_all()?;
+    Ok(all)
+}
+
+/// The rows by cookie, and those of one cookie in the order they came: neighbours are alike then.
+///
+/// Events of sockets whose own port is the higher one come apart from the others, as a host gives its ports
+/// in order; of connections, those of two sockets of this host stay together, as they have one Community ID.
+fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatch, Malformed> {
+    let cookies: &UInt64Array = column(batch, "cookie")?;
+    let local: &UInt16Array = column(batch, "local_port")?;
+    let remote: &UInt16Array = column(batch, "remote_port")?;
+    let rows = u32::try_from(batch.num_rows()).map_err(|_| Malformed::Column("cookie"))?;
+    let mut order: Vec<u32> = (0..rows).collect();
+    order.sort_by_key(|row| {
+        let row = *row as usize;
+        let port = |ports: &UInt16Array| ports.is_valid(row).then(|| ports.value(row));
+        let is_apart = dataset == Dataset::Events && port(local) > port(remote);
+        (is_apart, cookies.is_valid(row).then(|| cookies.value(row)))
+    });
+    Ok(take_record_batch(batch, &UInt32Array::from(order))?)
+}

@@ -1,0 +1,414 @@
+//! Arrow arrays back into events and rows.
+
+use std::{net::IpAddr, net::SocketAddr, sync::Arc};
+
+use arrow_array::{
+    Array, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampNanosecondArray, UInt16Array, UInt32Array, UInt64Array,
+    cast::AsArray,
+    types::{Int8Type, Int32Type},
+};
+use rustc_hash::FxHashMap;
+
+use super::{VERSION, VERSION_KEY, events::Kind};
+use crate::core::{
+    connection::{Connection, Direction, Resync},
+    errno,
+    event::{
+        Anchor, ConnectionId, Event, Evidence, Gap, Loss, Opening, Owner, Recorded, ResetSide,
+        Totals, Transition, Tuple,
+    },
+    tcp::TcpState,
+    verdict::{FirstFin, Verdict},
+};
+
+/// Why a file of a journal cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("it is no journal of netmon")]
+    Foreign,
+    #[error(
+        "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with a newer one"
+    )]
+    Version(String),
+    #[error("its column '{0}' is missing, or not what it should be")]
+    Column(&'static str),
+    #[error("its column '{column}' has '{text}', which this netmon does not know")]
+    Word { column: &'static str, text: String },
+    #[error(transparent)]
+    Arrow(#[from] arrow_schema::ArrowError),
+    #[error(transparent)]
+    Parquet(#[from] parquet::errors::ParquetError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+/// Fails for a batch or a file that this version cannot read.
+pub(super) fn check_version(schema: &arrow_schema::Schema) -> Result<()> {
+    match schema.metadata().get(VERSION_KEY) {
+        Some(version) if version == VERSION => Ok(()),
+        Some(version) => Err(Malformed::Version(version.clone())),
+        None => Err(Malformed::Foreign),
+    }
+}
+
+pub(super) fn column<'a, T: Array + 'static>(
+    batch: &'a RecordBatch,
+    name: &'static str,
+) -> Result<&'a T> {
+    let array = batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
+    array.ok_or(Malformed::Column(name))
+}
+
+/// A number, where there is one.
+macro_rules! get {
+    ($array:expr, $i:expr) => {
+        $array.is_valid($i).then(|| $array.value($i))
+    };
+}
+
+/// A column of known words.
+struct Words<'a, T> {
+    keys: &'a Int8Array,
+    meaning: Vec<T>,
+}
+
+impl<'a, T: Copy> Words<'a, T> {
+    fn new(
+        batch: &'a RecordBatch,
+        name: &'static str,
+        all: &[T],
+        word: impl Fn(T) -> &'static str,
+    ) -> Result<Self> {
+        let array: &DictionaryArray<Int8Type> = column(batch, name)?;
+        let words: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
+        let meaning = words.iter().map(|text| {
+            let text = text.unwrap_or_default();
+            let known = all.iter().copied().find(|known| word(*known) == text);
+            known.ok_or_else(|| Malformed::Word { column: name, text: text.to_owned() })
+        });
+        Ok(Self { keys: array.keys(), meaning: meaning.collect::<Result<_>>()? })
+    }
+
+    fn get(&self, i: usize) -> Option<T> {
+        let key = usize::try_from(get!(self.keys, i)?).ok()?;
+        self.meaning.get(key).copied()
+    }
+}
+
+/// A column of text that repeats, and what each is.
+struct Texts<'a, T> {
+    keys: &'a Int32Array,
+    meaning: Vec<T>,
+}
+
+impl<'a, T: Clone> Texts<'a, T> {
+    fn new(
+        batch: &'a RecordBatch,
+        name: &'static str,
+        meaning: impl Fn(&str) -> Option<T>,
+    ) -> Result<Self> {
+        let array: &DictionaryArray<Int32Type> = column(batch, name)?;
+        let texts: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
+        let meaning = texts.iter().map(|text| {
+            let text = text.unwrap_or_default();
+            meaning(text).ok_or_else(|| Malformed::Word { column: name, text: text.to_owned() })
+        });
+        Ok(Self { keys: array.keys(), meaning: meaning.collect::<Result<_>>()? })
+    }
+
+    fn get(&self, i: usize) -> Option<&T> {
+        self.meaning.get(self.key(i)?)
+    }
+
+    fn key(&self, i: usize) -> Option<usize> {
+        usize::try_from(get!(self.keys, i)?).ok()
+    }
+}
+
+/// Moments on both clocks.
+struct Moments<'a> {
+    time: &'a TimestampNanosecondArray,
+    offset: &'a Int64Array,
+}
+
+impl<'a> Moments<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        Ok(Self { time: column(batch, "time")?, offset: column(batch, "clock_offset")? })
+    }
+
+    fn get(&self, i: usize) -> Anchor {
+        let wall = self.time.value(i);
+        Anchor { monotonic: monotonic(wall, self.offset.value(i)), wall }
+    }
+}
+
+fn monotonic(wall: i64, offset: i64) -> u64 {
+    wall.wrapping_sub(offset).cast_unsigned()
+}
+
+struct Places<'a> {
+    cookie: &'a UInt64Array,
+    netns: &'a UInt32Array,
+    local_addr: Texts<'a, IpAddr>,
+    local_port: &'a UInt16Array,
+    remote_addr: Texts<'a, IpAddr>,
+    remote_port: &'a UInt16Array,
+}
+
+impl<'a> Places<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let address = |text: &str| text.parse().ok();
+        Ok(Self {
+            cookie: column(batch, "cookie")?,
+            netns: column(batch, "netns")?,
+            local_addr: Texts::new(batch, "local_addr", address)?,
+            local_port: column(batch, "local_port")?,
+            remote_addr: Texts::new(batch, "remote_addr", address)?,
+            remote_port: column(batch, "remote_port")?,
+        })
+    }
+
+    fn get(&self, i: usize) -> Result<(u64, Tuple)> {
+        let end = |address: &Texts<'_, IpAddr>, port: &UInt16Array| {
+            let address = *address.get(i)?;
+            Some(SocketAddr::new(address, get!(port, i).unwrap_or(0)))
+        };
+        let place = || {
+            Some((
+                get!(self.cookie, i)?,
+                Tuple {
+                    netns: get!(self.netns, i)?,
+                    local: end(&self.local_addr, self.local_port)?,
+                    remote: end(&self.remote_addr, self.remote_port)?,
+                },
+            ))
+        };
+        place().ok_or(Malformed::Column("cookie"))
+    }
+}
+
+struct Parties<'a> {
+    direction: Words<'a, Direction>,
+    pid: &'a UInt32Array,
+    comm: Texts<'a, Box<[u8]>>,
+    uid: &'a UInt32Array,
+    cgroup: &'a UInt64Array,
+    evidence: Words<'a, Evidence>,
+    known: FxHashMap<(u32, u32, u64, usize), Arc<Owner>>,
+}
+
+impl<'a> Parties<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let evidence = Words::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?;
+        Ok(Self {
+            direction: Words::new(batch, "direction", &Direction::ALL, Direction::name)?,
+            pid: column(batch, "pid")?,
+            comm: Texts::new(batch, "comm", |text| Some(text.as_bytes().into()))?,
+            uid: column(batch, "uid")?,
+            cgroup: column(batch, "cgroup_id")?,
+            evidence,
+            known: FxHashMap::default(),
+        })
+    }
+
+    fn owner(&mut self, i: usize) -> Option<Arc<Owner>> {
+        let (pid, uid) = (get!(self.pid, i)?, get!(self.uid, i)?);
+        let cgroup = get!(self.cgroup, i).unwrap_or(0);
+        let key = self.comm.key(i)?;
+        let comm = self.comm.get(i)?;
+        let owner = self
+            .known
+            .entry((pid, uid, cgroup, key))
+            .or_insert_with(|| Arc::new(Owner { pid, uid, cgroup, comm: comm.clone() }));
+        Some(Arc::clone(owner))
+    }
+}
+
+fn errno(text: &str) -> Option<u8> {
+    text.parse().ok().or_else(|| (1..=u8::MAX).find(|number| errno::name(*number) == Some(text)))
+}
+
+fn state<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<Words<'a, TcpState>> {
+    Words::new(batch, name, &TcpState::ALL, TcpState::name)
+}
+
+/// The events of a batch, each with its moment, in the order of the rows.
+pub(super) fn events(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>> {
+    check_version(batch.schema_ref())?;
+    let columns = EventColumns::new(batch)?;
+    let mut parties = Parties::new(batch)?;
+    let mut events = Vec::with_capacity(batch.num_rows());
+    for i in 0..batch.num_rows() {
+        let moment = columns.moments.get(i);
+        events.push((moment, columns.event(i, moment, &mut parties)?));
+    }
+    Ok(events)
+}
+
+struct EventColumns<'a> {
+    moments: Moments<'a>,
+    kind: Words<'a, Kind>,
+    places: Places<'a>,
+    old_state: Words<'a, TcpState>,
+    new_state: Words<'a, TcpState>,
+    opens: &'a BooleanArray,
+    listener: &'a UInt64Array,
+    verdict: Words<'a, Verdict>,
+    errno: Texts<'a, u8>,
+    reset: Words<'a, ResetSide>,
+    bytes_sent: &'a UInt64Array,
+    bytes_received: &'a UInt64Array,
+    retransmits: &'a UInt32Array,
+    rtt_us: &'a UInt32Array,
+    orphan: &'a BooleanArray,
+    inferred: &'a BooleanArray,
+    corrected: &'a BooleanArray,
+    late: &'a BooleanArray,
+    initial: &'a BooleanArray,
+    reason: Words<'a, Loss>,
+    from: &'a TimestampNanosecondArray,
+    count: &'a UInt64Array,
+    found: &'a UInt64Array,
+    moved: &'a UInt64Array,
+    ended: &'a UInt64Array,
+}
+
+impl<'a> EventColumns<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        Ok(Self {
+            moments: Moments::new(batch)?,
+            kind: Words::new(batch, "type", &Kind::ALL, Kind::name)?,
+            places: Places::new(batch)?,
+            old_state: state(batch, "old_state")?,
+            new_state: state(batch, "new_state")?,
+            opens: column(batch, "opens")?,
+            listener: column(batch, "listener")?,
+            verdict: Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
+            errno: Texts::new(batch, "errno", errno)?,
+            reset: Words::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
+            bytes_sent: column(batch, "bytes_sent")?,
+            bytes_received: column(batch, "bytes_received")?,
+            retransmits: column(batch, "retransmits")?,
+            rtt_us: column(batch, "rtt_us")?,
+            orphan: column(batch, "orphan")?,
+            inferred: column(batch, "inferred")?,
+            corrected: column(batch, "corrected")?,
+            late: column(batch, "late")?,
+            initial: column(batch, "initial")?,
+            reason: Words::new(batch, "reason", &Loss::ALL, Loss::name)?,
+            from: column(batch, "from")?,
+            count: column(batch, "count")?,
+            found: column(batch, "found")?,
+            moved: column(batch, "moved")?,
+            ended: column(batch, "ended")?,
+        })
+    }
+
+    fn event(&self, i: usize, moment: Anchor, parties: &mut Parties<'_>) -> Result<Event> {
+        let time = moment.monotonic;
+        Ok(match self.kind.get(i).ok_or(Malformed::Column("type"))? {
+            Kind::Transition => Event::Recorded(Box::new(self.step(i, time, parties)?)),
+            Kind::Connection => {
+                let (cookie, tuple) = self.places.get(i)?;
+                let state = self.new_state.get(i).ok_or(Malformed::Column("new_state"))?;
+                let id = ConnectionId { cookie, epoch: 0 };
+                let mut connection = Box::new(Connection::new(id, tuple, state));
+                connection.direction = parties.direction.get(i);
+                connection.owner = parties.owner(i);
+                connection.evidence = parties.evidence.get(i);
+                Event::Found { time, connection, initial: self.initial.value(i) }
+            }
+            Kind::Owner => {
+                let (cookie, tuple) = self.places.get(i)?;
+                let owner = parties.owner(i).ok_or(Malformed::Column("pid"))?;
+                let evidence =
+                    parties.evidence.get(i).ok_or(Malformed::Column("owner_evidence"))?;
+                Event::Owned { time, cookie, tuple, owner, evidence }
+            }
+            Kind::Anchor => Event::Anchor(moment),
+            Kind::Lost => Event::Lost(Gap {
+                from: monotonic(self.from.value(i), moment.wall - time.cast_signed()),
+                time,
+                count: get!(self.count, i).unwrap_or(0),
+                loss: self.reason.get(i).ok_or(Malformed::Column("reason"))?,
+            }),
+            Kind::Resync => Event::Resync(Resync {
+                time,
+                found: get!(self.found, i).unwrap_or(0),
+                moved: get!(self.moved, i).unwrap_or(0),
+                ended: get!(self.ended, i).unwrap_or(0),
+            }),
+        })
+    }
+
+    fn step(&self, i: usize, time: u64, parties: &mut Parties<'_>) -> Result<Recorded> {
+        let (cookie, tuple) = self.places.get(i)?;
+        let direction = parties.direction.get(i);
+        let owner = parties.owner(i);
+        let evidence = parties.evidence.get(i);
+        let opening = match (self.opens.value(i), direction) {
+            (false, _) => Opening::None,
+            (true, Some(Direction::Inbound)) => Opening::FromListener(get!(self.listener, i)),
+            (true, _) => Opening::ByProcess(owner.clone()),
+        };
+        let totals = get!(self.bytes_sent, i).map(|bytes_sent| Totals {
+            bytes_sent,
+            bytes_received: get!(self.bytes_received, i).unwrap_or(0),
+            retransmits: get!(self.retransmits, i).unwrap_or(0),
+            rtt_us: get!(self.rtt_us, i),
+        });
+        let transition = Transition {
+            time,
+            cookie,
+            tuple,
+            old: self.old_state.get(i).ok_or(Malformed::Column("old_state"))?,
+            new: self.new_state.get(i).ok_or(Malformed::Column("new_state"))?,
+            errno: self.errno.get(i).copied(),
+            reset: self.reset.get(i),
+            totals,
+            orphan: self.orphan.value(i),
+            inferred: self.inferred.value(i),
+            opening,
+        };
+        Ok(Recorded {
+            transition,
+            direction,
+            owner,
+            evidence,
+            verdict: self.verdict.get(i),
+            corrected: self.corrected.value(i),
+            late: self.late.value(i),
+        })
+    }
+}
+
+/// Rows of a checkpoint.
+pub(super) fn checkpoint(batch: &RecordBatch, rows: &mut Vec<Connection>) -> Result<()> {
+    check_version(batch.schema_ref())?;
+    let moments = Moments::new(batch)?;
+    let places = Places::new(batch)?;
+    let states = state(batch, "state")?;
+    let opened: &TimestampNanosecondArray = column(batch, "opened")?;
+    let since: &TimestampNanosecondArray = column(batch, "since")?;
+    let mut parties = Parties::new(batch)?;
+    let first_fin = Words::new(batch, "first_fin", &FirstFin::ALL, FirstFin::name)?;
+    let verdict = Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?;
+    for i in 0..batch.num_rows() {
+        let (cookie, tuple) = places.get(i)?;
+        let clock = |wall| monotonic(wall, moments.offset.value(i));
+        let epoch = get!(opened, i).map_or(0, clock);
+        let state = states.get(i).ok_or(Malformed::Column("state"))?;
+        let mut row = Connection::new(ConnectionId { cookie, epoch }, tuple, state);
+        row.since = get!(since, i).map(clock);
+        row.direction = parties.direction.get(i);
+        row.owner = parties.owner(i);
+        row.evidence = parties.evidence.get(i);
+        row.first_fin = first_fin.get(i);
+        row.verdict = verdict.get(i);
+        rows.push(row);
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The journal: what the table did, kept as Parquet, and done again.
+mod archive;
+mod columns;
+mod decode;
+mod events;
+mod files;
+mod item;
+mod keeper;
+mod reader;
+mod recorder;
+mod rows;
+mod stream;
+mod writer;
+
+pub use keeper::Retention;
+pub use reader::{Journal, ReadError, Replay, Span};
+pub use recorder::{Handle, Health, OpenError, Recorder};
+
+/// Key of the schema's metadata that says which version of the datasets a file has.
+const VERSION_KEY: &str = "netmon.version";
+/// The version that this program writes and reads.
+const VERSION: &str = "1";
+
+/// Makes a directory of a journal: only its owner and group may look into it.
+fn create_directory(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
+}

@@ -1,0 +1,383 @@
+//! Reads a journal: as a source of events, as the table at a moment, as connections that ended.
+
+use std::{collections::VecDeque, convert::Infallible, fs::File, io, path::Path};
+
+use arrow_array::RecordBatch;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    },
+    file::statistics::Statistics,
+};
+
+use super::{
+    decode::{self, Malformed},
+    files::{Dataset, Home, Segment},
+    stream::Batches,
+};
+use crate::{
+    core::{
+        connection::Connection,
+        event::{Anchor, Event, Gap},
+        table::ConnectionTable,
+    },
+    session::Source,
+};
+
+/// An event may come to its segment this much later than it was, ns: connects are held until they have a
+/// port, and what is inferred waits.
+const LATE: i64 = 1_000_000_000;
+/// Events that are handed over at once.
+const AT_ONCE: usize = 4096;
+/// What the journal says of a moment later than its last, ns: it was written up to there.
+const UNTIL_NOW: i64 = 15_000_000_000;
+
+/// Why a journal cannot answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is none.
+    #[error("{0}: {1}; `netmon record` makes a journal, --journal says where it is")]
+    None(String, io::Error),
+    /// Nothing is recorded in it.
+    #[error("{0} has no journal in it: `netmon record` makes one, --journal says where it is")]
+    Empty(String),
+    /// Several hosts' journals are there.
+    #[error("{0} has the journals of several hosts, {1}: choose one with --host")]
+    Hosts(String, String),
+    /// The one asked for is not there.
+    #[error("{0} has no journal of {1}, but of {2}")]
+    Host(String, String, String),
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        error: String,
+    },
+    /// The system failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A stretch of wall time, ns since 1970, UTC; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Where it begins.
+    pub from: i64,
+    /// Where it ends.
+    pub to: i64,
+}
+
+/// One host's journal.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    segments: Vec<Segment>,
+    home: Home,
+}
+
+impl Journal {
+    /// Opens the journal in `path`; `host` says whose, where there are several.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn open(path: &Path, host: Option<&str>) -> Result<Self, ReadError> {
+        let name = || path.display().to_string();
+        let homes = Home::all(path).map_err(|error| ReadError::None(name(), error))?;
+        let hosts = || homes.iter().map(Home::host).collect::<Vec<_>>().join(", ");
+        let home = match (host, &*homes) {
+            (_, []) => return Err(ReadError::Empty(name())),
+            (None, [home]) => home,
+            (None, _) => return Err(ReadError::Hosts(name(), hosts())),
+            (Some(host), _) => homes
+                .iter()
+                .find(|home| home.host() == host)
+                .ok_or_else(|| ReadError::Host(name(), host.to_owned(), hosts()))?,
+        };
+        let segments = home.segments()?;
+        if segments.is_empty() {
+            return Err(ReadError::Empty(name()));
+        }
+        Ok(Self { segments, home: home.clone() })
+    }
+
+    /// What it covers, gaps included.
+    ///
+    /// # Errors
+    /// When the newest file cannot be read.
+    pub fn span(&self) -> Result<Span, ReadError> {
+        let from = self.segments.first().map_or(0, |segment| segment.start);
+        let to = last_moment(&self.home)?.unwrap_or(from);
+        Ok(Span { from, to })
+    }
+
+    /// Whether somebody writes to it now.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        File::open(self.home.lock()).is_ok_and(|lock| lock.try_lock_shared().is_err())
+    }
+
+    /// The events of a stretch of time, with the table at its beginning.
+    #[must_use]
+    pub fn replay(&self, span: Span) -> Replay {
+        let first = self.segments.partition_point(|segment| segment.start <= span.from);
+        let first = first.saturating_sub(1);
+        let segments = self.segments[first..].iter();
+        let segments = segments.take_while(|segment| segment.start <= span.to.saturating_add(LATE));
+        Replay {
+            home: self.home.clone(),
+            segments: segments.cloned().collect(),
+            batches: None,
+            pending: VecDeque::new(),
+            span,
+            before: Some(ConnectionTable::default()),
+            offset: None,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The table as it was at a moment, the clocks of it, and what is missing from the journal just there.
+    ///
+    /// # Errors
+    /// When a file cannot be opened at all.
+    pub fn table_at(&self, moment: i64) -> io::Result<(ConnectionTable, Vec<Gap>)> {
+        let mut replay = self.replay(Span { from: moment, to: moment });
+        let table = replay.skip()?;
+        Ok((table, replay.gaps))
+    }
+}
+
+/// The wall time of the last that is recorded, ns; nothing where nothing is.
+pub(super) fn last_moment(home: &Home) -> io::Result<Option<i64>> {
+    for segment in home.segments()?.iter().rev() {
+        let mut last = None;
+        let path = segment.path(Dataset::Events);
+        let read = open(home, segment, Dataset::Events, None).map(|batches| {
+            for batch in batches.flatten() {
+                last = last.max(moments(&batch).map(|moments| moments.1));
+            }
+        });
+        if let Err(error) = read {
+            skip(&path, &error);
+        }
+        if last.is_some() {
+            return Ok(last);
+        }
+    }
+    Ok(None)
+}
+
+/// Names a file that is left out.
+fn skip(path: &Path, error: &Malformed) {
+    log::warn!("{} is left out: {error}", path.display());
+}
+
+type Opened = Box<dyn Iterator<Item = Result<RecordBatch, Malformed>> + Send>;
+
+/// The batches of a segment's dataset, those without a row of `span` left out.
+fn open(
+    home: &Home,
+    segment: &Segment,
+    dataset: Dataset,
+    span: Option<Span>,
+) -> Result<Opened, Malformed> {
+    let path = segment.path(dataset);
+    match File::open(&path) {
+        Ok(file) if segment.closed => parquet(file, span),
+        Ok(_) => {
+            let batches = Batches::open(&path)?;
+            decode::check_version(&batches.schema())?;
+            Ok(Box::new(batches.map(Ok)))
+        }
+        // It was done meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.closed => {
+            parquet(File::open(home.closed(segment.start).path(dataset))?, span)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn parquet(file: File, span: Option<Span>) -> Result<Opened, Malformed> {
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    decode::check_version(metadata.schema())?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    let groups = builder.metadata().row_groups().iter().enumerate();
+    let wanted = groups.filter(|(_, group)| {
+        let (Some(span), Some(time)) = (span, group.columns().first()) else { return true };
+        match time.statistics() {
+            Some(Statistics::Int64(times)) => {
+                times.min_opt().is_none_or(|min| *min <= span.to)
+                    && times.max_opt().is_none_or(|max| *max >= span.from)
+            }
+            _ => true,
+        }
+    });
+    let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
+    let rows = wanted.iter().map(|group| builder.metadata().row_group(*group).num_rows()).max();
+    let rows = rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0);
+    let all = ProjectionMask::all();
+    // A batch is a row group: what was sorted together must be put in order together.
+    let reader = builder.with_projection(all).with_row_groups(wanted).with_batch_size(rows.max(1));
+    Ok(Box::new(reader.build()?.map(|batch| batch.map_err(Malformed::from))))
+}
+
+/// The first and the last moment of a batch.
+fn moments(batch: &RecordBatch) -> Option<(i64, i64)> {
+    use arrow_array::TimestampNanosecondArray;
+    let times: &TimestampNanosecondArray = batch.column_by_name("time")?.as_any().downcast_ref()?;
+    let times = times.values();
+    Some((*times.iter().min()?, *times.iter().max()?))
+}
+
+/// The rows of a segment's checkpoint.
+fn checkpoint(home: &Home, segment: &Segment) -> Result<Vec<Connection>, Malformed> {
+    let mut rows = Vec::new();
+    for batch in open(home, segment, Dataset::Checkpoints, None)? {
+        decode::checkpoint(&batch?, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+/// The events of a batch in the order of time; those of one connection in the order they came.
+fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malformed> {
+    let mut events = decode::events(batch)?;
+    let mut last = (None, i64::MIN);
+    let mut keyed: Vec<(i64, u32)> = Vec::with_capacity(events.len());
+    for ((moment, event), number) in events.iter().zip(0..) {
+        let cookie = cookie(event);
+        let at_least = if cookie.is_some() && cookie == last.0 { last.1 } else { i64::MIN };
+        last = (cookie, moment.wall.max(at_least));
+        keyed.push((last.1, number));
+    }
+    if keyed.is_sorted() {
+        return Ok(events);
+    }
+    keyed.sort_unstable();
+    let mut taken: Vec<Option<(Anchor, Event)>> = events.drain(..).map(Some).collect();
+    Ok(keyed.iter().filter_map(|(_, number)| taken.get_mut(*number as usize)?.take()).collect())
+}
+
+fn cookie(event: &Event) -> Option<u64> {
+    match event {
+        Event::Recorded(recorded) => Some(recorded.transition.cookie),
+        Event::Found { connection, .. } => Some(connection.id.cookie),
+        Event::Owned { cookie, .. } => Some(*cookie),
+        _ => None,
+    }
+}
+
+/// The source that a journal is.
+pub struct Replay {
+    home: Home,
+    segments: VecDeque<Segment>,
+    batches: Option<(Segment, Opened)>,
+    pending: VecDeque<(Anchor, Event)>,
+    span: Span,
+    /// The table on its way to the beginning.
+    before: Option<ConnectionTable>,
+    /// What wall time is ahead of the monotonic clock, as it was last told.
+    offset: Option<i64>,
+    /// What is missing at the beginning.
+    gaps: Vec<Gap>,
+}
+
+impl Replay {
+    /// The next event, whenever it was; nothing at the end.
+    fn event(&mut self) -> Option<(Anchor, Event)> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+            if let Some((segment, batches)) = &mut self.batches {
+                match batches.next() {
+                    Some(Ok(batch)) => match in_order(&batch) {
+                        Ok(events) => self.pending.extend(events),
+                        Err(error) => skip(&segment.path(Dataset::Events), &error),
+                    },
+                    Some(Err(error)) => {
+                        skip(&segment.path(Dataset::Events), &error);
+                        self.batches = None;
+                    }
+                    None => self.batches = None,
+                }
+                continue;
+            }
+            let segment = self.segments.pop_front()?;
+            if segment.start <= self.span.to {
+                match checkpoint(&self.home, &segment) {
+                    Ok(rows) => {
+                        let moment = Anchor { monotonic: 0, wall: segment.start };
+                        self.pending.push_back((moment, Event::Checkpoint { time: 0, rows }));
+                    }
+                    Err(error) => skip(&segment.path(Dataset::Checkpoints), &error),
+                }
+            }
+            let span = Span { from: i64::MIN, to: self.span.to.saturating_add(LATE) };
+            match open(&self.home, &segment, Dataset::Events, Some(span)) {
+                Ok(batches) => self.batches = Some((segment, batches)),
+                Err(error) => skip(&segment.path(Dataset::Events), &error),
+            }
+        }
+    }
+
+    /// Notes how the clocks are tied; whether that is new.
+    fn date(&mut self, moment: Anchor, event: &Event) -> bool {
+        let offset = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
+        let is_dated = !matches!(event, Event::Checkpoint { .. });
+        is_dated && self.offset.replace(offset) != Some(offset)
+    }
+
+    /// Goes to the beginning; the table there.
+    fn skip(&mut self) -> io::Result<ConnectionTable> {
+        let mut table = self.before.take().unwrap_or_default();
+        while let Some((moment, event)) = self.event() {
+            if let Event::Lost(gap) = event {
+                let ahead = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
+                let from = gap.from.cast_signed().wrapping_add(ahead);
+                if (from..=moment.wall).contains(&self.span.from) {
+                    self.gaps.push(gap);
+                }
+            }
+            if moment.wall > self.span.from {
+                self.pending.push_front((moment, event));
+                break;
+            }
+            self.date(moment, &event);
+            let applied: Result<(), Infallible> = table.apply(&event, |_| Ok(()));
+            match applied {
+                Ok(()) => {}
+                Err(never) => match never {},
+            }
+        }
+        Ok(table)
+    }
+}
+
+impl Source for Replay {
+    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
+        if self.before.is_some() {
+            let table = self.skip()?;
+            let wall = self.span.from;
+            let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
+            events.push_back(Event::Anchor(Anchor { monotonic, wall }));
+            let rows = table.rows().cloned().collect();
+            events.push_back(Event::Checkpoint { time: monotonic, rows });
+        }
+        for _ in 0..AT_ONCE {
+            let Some((moment, event)) = self.event() else { return Ok(false) };
+            if moment.wall > self.span.to {
+                continue;
+            }
+            if self.date(moment, &event) {
+                events.push_back(Event::Anchor(moment));
+            }
+            events.push_back(event);
+        }
+        Ok(true)
+    }
+
+    async fn finish(&mut self, _: &mut VecDeque<Event>) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,337 @@
+//! Records what a session shows it.
+//!
+//! The session's loop must not wait for a disk: changes go through a bounded queue to a thread that
+//! encodes, writes and syncs. What the queue cannot take is dropped and recorded as lost.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{
+    files::Home,
+    item::Item,
+    keeper::{Keeper, Retention},
+    reader,
+    writer::Writer,
+};
+use crate::{
+    core::{
+        connection::{Change, Connection},
+        event::{Anchor, Gap, Loss},
+        table::ConnectionTable,
+    },
+    session::View,
+};
+
+/// Changes that may wait for the disk: some two seconds of what this machine's network can do.
+const QUEUED: usize = 512 << 10;
+/// A segment has no more events than this, so that a moment in it is found within a second.
+const SEGMENT: u64 = 1 << 20;
+const HOUR: i64 = 3_600_000_000_000;
+/// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
+const RETIE: u64 = 100_000;
+
+/// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
+const ALIVE: u64 = 10_000_000_000;
+
+/// What the recorder's threads have in common.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// A new segment is wanted, with a checkpoint.
+    pub(super) begin: AtomicBool,
+    /// Changes in the queue.
+    pub(super) queued: AtomicUsize,
+    /// Events on the disk.
+    pub(super) written: AtomicU64,
+    /// Events that were not written.
+    pub(super) unwritten: AtomicU64,
+    /// Segments that are done.
+    pub(super) closed: AtomicU64,
+}
+
+/// What a recorder has done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Events on the disk.
+    pub written: u64,
+    /// Events that the disk could not take, or not in time.
+    pub unwritten: u64,
+    /// Segments that are done.
+    pub segments: u64,
+}
+
+/// What goes to the thread that writes.
+#[derive(Debug)]
+pub(super) enum Message {
+    Items(Vec<Item>),
+    /// The table at a moment: a segment begins.
+    Checkpoint(Anchor, Vec<Connection>),
+}
+
+/// Why a journal cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else does.
+    #[error("another netmon records into {0}: stop it, or choose another --journal")]
+    Locked(String),
+    /// The directory cannot be used.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file or directory.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+/// Asks for a new segment, or for news, from anywhere.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    /// Begins a new segment at the next event.
+    pub fn rotate(&self) {
+        self.0.begin.store(true, Ordering::Relaxed);
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health {
+            written: self.0.written.load(Ordering::Relaxed),
+            unwritten: self.0.unwritten.load(Ordering::Relaxed),
+            segments: self.0.closed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The view that records.
+pub struct Recorder {
+    shared: Arc<Shared>,
+    queue: Option<Sender<Message>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held as long as this lives.
+    _lock: std::fs::File,
+    items: Vec<Item>,
+    anchor: Option<Anchor>,
+    /// The moment of the last change.
+    now: u64,
+    /// The moment of the last anchor that was written.
+    told: u64,
+    /// Since the segment began.
+    events: u64,
+    hour: i64,
+    has_begun: bool,
+    /// What was there before ends here; told when the first segment begins.
+    before: Option<i64>,
+    /// Dropped since, and how many.
+    dropped: Option<(u64, u64)>,
+}
+
+impl Recorder {
+    /// Begins to record into the directory `journal`, as `host`.
+    ///
+    /// # Errors
+    /// When the directory cannot be written to, or another recorder does.
+    pub fn open(journal: &Path, host: &str, retention: Retention) -> Result<Self, OpenError> {
+        let home = Home::of(journal, host);
+        let live = home.live(0).path(super::files::Dataset::Events);
+        let live = live.parent().unwrap_or(&home.0).to_owned();
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |error| OpenError::Io { path, error }
+        };
+        super::create_directory(&live).map_err(failed(&live))?;
+        let path = home.lock();
+        let mut options = std::fs::OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(failed(&path))?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
+            std::fs::TryLockError::Error(error) => failed(&path)(error),
+        })?;
+        let before = reader::last_moment(&home).map_err(failed(&home.0))?;
+        let leftover: Vec<i64> = home
+            .segments()
+            .map_err(failed(&home.0))?
+            .into_iter()
+            .filter(|segment| !segment.closed)
+            .map(|segment| segment.start)
+            .collect();
+
+        let shared = Arc::new(Shared::default());
+        let (queue, messages) = channel();
+        let (closed, to_close) = channel();
+        for start in leftover {
+            log::warn!("the last recording was not ended in order: its last segment is taken over");
+            let _ = closed.send(start);
+        }
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+            thread.map_err(failed(&home.0))
+        };
+        let writer = Writer::new(home.clone(), Arc::clone(&shared), closed);
+        let keeper = Keeper::new(home.clone(), Arc::clone(&shared), retention);
+        let threads = vec![
+            spawn("journal", Box::new(move || write(writer, messages)))?,
+            spawn("parquet", Box::new(move || keeper.run(&to_close)))?,
+        ];
+        Ok(Self {
+            shared,
+            queue: Some(queue),
+            threads,
+            _lock: lock,
+            items: Vec::new(),
+            anchor: None,
+            now: 0,
+            told: 0,
+            events: 0,
+            hour: 0,
+            has_begun: false,
+            before,
+            dropped: None,
+        })
+    }
+
+    /// A way to ask it from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Writes what is left, and turns it into what it is to be.
+    #[must_use]
+    pub fn close(mut self) -> Health {
+        let health = self.handle();
+        self.end();
+        health.health()
+    }
+
+    fn end(&mut self) {
+        if self.queue.is_none() {
+            return;
+        }
+        if let Some(anchor) = self.anchor {
+            let wall = anchor.wall_time(self.now);
+            self.items.push(Item::Anchor(Anchor { monotonic: self.now, wall }));
+        }
+        self.send();
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            // It has said why.
+            let _ = thread.join();
+        }
+    }
+
+    /// Hands the changes over, or drops them where too many wait.
+    fn send(&mut self) {
+        if self.items.is_empty() {
+            return;
+        }
+        let items = std::mem::take(&mut self.items);
+        let count = items.len();
+        self.items.reserve(count);
+        if self.shared.queued.load(Ordering::Relaxed) + count > QUEUED {
+            let (_, dropped) = self.dropped.get_or_insert((self.now, 0));
+            *dropped += count as u64;
+            self.shared.unwritten.fetch_add(count as u64, Ordering::Relaxed);
+            self.shared.begin.store(true, Ordering::Relaxed);
+            return;
+        }
+        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        if let Some(queue) = &self.queue {
+            // Its thread ends after this.
+            let _ = queue.send(Message::Items(items));
+        }
+    }
+
+    /// Begins a segment with the table as it is.
+    fn begin(&mut self, table: &ConnectionTable, anchor: Anchor) {
+        let rows: Vec<Connection> = table.rows().cloned().collect();
+        let wall = anchor.wall_time(self.now);
+        let moment = Anchor { monotonic: self.now, wall };
+        if let Some(queue) = &self.queue {
+            let _ = queue.send(Message::Checkpoint(moment, rows));
+        }
+        self.items.push(Item::Anchor(moment));
+        let lost =
+            |from, count, loss| Item::Lost(Gap { from, time: moment.monotonic, count, loss });
+        if let Some(before) = self.before.take().filter(|before| *before < wall) {
+            let ago = wall.wrapping_sub(before).cast_unsigned();
+            let from = moment.monotonic.wrapping_sub(ago);
+            self.items.push(lost(from, 0, Loss::NotRecorded));
+        }
+        if let Some((from, count)) = self.dropped.take() {
+            self.items.push(lost(from, count, Loss::Unwritten));
+        }
+        (self.events, self.hour) = (0, wall.div_euclid(HOUR));
+    }
+}
+
+impl View for Recorder {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        let Some(item) = Item::of(change) else { return Ok(false) };
+        if let Item::Anchor(anchor) = item {
+            self.now = self.now.max(anchor.monotonic);
+            let is_same =
+                |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
+            let is_told = self.told.saturating_add(ALIVE) > anchor.monotonic;
+            if self.anchor.is_some_and(is_same) && is_told {
+                return Ok(false);
+            }
+            self.told = anchor.monotonic;
+            let known = *self.anchor.get_or_insert(anchor);
+            // The clocks stay tied as they were as long as that is true: times are comparable then.
+            let wall = known.wall_time(anchor.monotonic);
+            let tied = if is_same(known) { Anchor { wall, ..anchor } } else { anchor };
+            self.anchor = Some(tied);
+            self.items.push(Item::Anchor(tied));
+            return Ok(true);
+        } else {
+            self.events += 1;
+            self.now = self.now.max(item.time());
+        }
+        self.items.push(item);
+        Ok(true)
+    }
+
+    fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
+        // Nothing can be dated before the clocks were compared.
+        let Some(anchor) = self.anchor else { return Ok(()) };
+        if !self.has_begun {
+            // What is in the table came with what is to be recorded.
+            self.has_begun = true;
+            let items = std::mem::take(&mut self.items);
+            self.begin(&ConnectionTable::default(), anchor);
+            self.items.extend(items);
+        }
+        self.send();
+        let is_due = self.events >= SEGMENT
+            || anchor.wall_time(self.now).div_euclid(HOUR) > self.hour
+            || self.shared.begin.load(Ordering::Relaxed);
+        if is_due && self.shared.queued.load(Ordering::Relaxed) < QUEUED / 2 {
+            self.shared.begin.store(false, Ordering::Relaxed);
+            self.begin(table, anchor);
+            self.send();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the thread owns both")]
+fn write(mut writer: Writer, messages: Receiver<Message>) {
+    writer.run(&messages);
+}

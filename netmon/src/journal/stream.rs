@@ -1,0 +1,82 @@
+//! The segment that is being written: an Arrow IPC stream for each dataset.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufReader},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_schema::ArrowError;
+
+/// Only its owner and group may read who talked to whom.
+pub(super) const FILE_MODE: u32 = 0o640;
+
+/// Writes one dataset's stream.
+pub(super) struct Stream {
+    writer: StreamWriter<File>,
+}
+
+impl Stream {
+    /// Begins a stream in a new file, with the schema of `batch`.
+    pub(super) fn create(path: &Path, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+        Ok(Self { writer: StreamWriter::try_new(file, batch.schema_ref())? })
+    }
+
+    /// Writes a batch and has it on the disk.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.writer.write(batch)?;
+        self.writer.flush()?;
+        Ok(self.writer.get_ref().sync_data()?)
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(mut self) -> Result<(), ArrowError> {
+        self.writer.finish()?;
+        Ok(self.writer.get_ref().sync_data()?)
+    }
+
+    /// Bytes written.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        Ok(self.writer.get_ref().metadata()?.len())
+    }
+}
+
+/// Reads a stream as far as it was written.
+pub(super) struct Batches {
+    reader: StreamReader<BufReader<File>>,
+    /// It ended in the midst of a batch, or before its end was written.
+    pub(super) torn: bool,
+}
+
+impl Batches {
+    pub(super) fn open(path: &Path) -> Result<Self, ArrowError> {
+        let reader = StreamReader::try_new_buffered(File::open(path)?, None)?;
+        Ok(Self { reader, torn: false })
+    }
+
+    pub(super) fn schema(&self) -> arrow_schema::SchemaRef {
+        self.reader.schema()
+    }
+}
+
+impl Iterator for Batches {
+    type Item = RecordBatch;
+
+    fn next(&mut self) -> Option<RecordBatch> {
+        if self.torn {
+            return None;
+        }
+        match self.reader.next()? {
+            Ok(batch) => Some(batch),
+            Err(_) => {
+                self.torn = true;
+                None
+            }
+        }
+    }
+}

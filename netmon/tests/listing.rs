@@ -37,7 +37,7 @@ fn socket(protocol: Protocol, state: TcpState, local: &str, remote: &str, inode:
         tuple: Tuple { netns: HERE, local: end(local), remote: end(remote) },
         state,
         cookie: NonZeroU64::new(0x1000 + inode),
-        recv_q: 0,
+        recv_q: Some(0),
         send_q: Some(0),
         uid: (inode != 0).then_some(33),
         inode: NonZeroU64::new(inode),
@@ -54,11 +54,11 @@ fn sockets() -> Vec<Socket> {
     use Protocol::{Raw, Tcp, Udp};
     use TcpState::{Close, Established, Listen, SynSent, TimeWait};
     let mut listener = socket(Tcp, Listen, "0.0.0.0:80", "0.0.0.0:0", 1);
-    (listener.recv_q, listener.send_q) = (2, Some(511));
+    (listener.recv_q, listener.send_q) = (Some(2), Some(511));
     let mut unknown_backlog = socket(Tcp, Listen, "[::]:22", "[::]:0", 2);
     unknown_backlog.send_q = None;
     let mut web = socket(Tcp, Established, "10.0.0.1:80", "203.0.113.9:50123", 3);
-    (web.recv_q, web.send_q) = (1_234_567, Some(42));
+    (web.recv_q, web.send_q) = (Some(1_234_567), Some(42));
     web.timer = Some(Timer { kind: TimerKind::On, left: Duration::from_millis(190) });
     web.retransmits = 3;
     web.info = Some(Box::new(TcpInfo {

@@ -137,7 +137,13 @@ fn show(view: &mut impl View) -> u32 {
 
 fn lines(colour: bool) -> String {
     let services = Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n");
-    let look = Appearance { services, colour, zone: TimeZone::UTC, netns: Some(4_026_531_840) };
+    let look = Appearance {
+        services,
+        colour,
+        zone: TimeZone::UTC,
+        netns: Some(4_026_531_840),
+        dated: false,
+    };
     let mut out = Vec::new();
     let mut view = Lines::new(&mut out, look).expect("written");
     assert_eq!(show(&mut view), 14);

@@ -1,15 +1,17 @@
 //! The command line: one file for each subcommand.
 
+mod history;
 mod hosts;
-mod journal;
 mod live;
 mod names;
+mod past;
 mod record;
 mod services;
 mod snapshot;
 mod stdout;
 mod verify;
 mod watch;
+mod when;
 
 use std::{
     io::{self, Write},
@@ -47,6 +49,7 @@ Quote it against the shell: netmon snapshot 'state established and ( dport = :44
 enum Command {
     Watch(watch::Watch),
     Snapshot(snapshot::Snapshot),
+    History(history::History),
     Record(record::Record),
     Verify(verify::Verify),
     Services(services::Services),
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Watch(watch) => watch.run(kernel_level),
         Command::Snapshot(snapshot) => snapshot.run(),
+        Command::History(history) => history.run(),
         Command::Record(record) => record.run(kernel_level),
         Command::Verify(verify) => verify.run(kernel_level),
         Command::Services(services) => services.run(),

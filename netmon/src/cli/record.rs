@@ -11,7 +11,10 @@ use log::LevelFilter;
 use netmon_common::KernelFilter;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::live::{Tracing, duration, runtime, size, stop_on_signals};
+use super::{
+    live::{Tracing, duration, runtime, size, stop_on_signals},
+    past::Directory,
+};
 use crate::{
     core::filter::Filter,
     journal::{Recorder, Retention},
@@ -26,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 pub(super) struct Record {
     #[command(flatten)]
-    journal: super::journal::Directory,
+    journal: Directory,
     /// Drop the oldest files when the journal of this host takes more than this
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
     max_size: u64,
@@ -51,7 +54,7 @@ impl Record {
         let retention = Retention { max_size: Some(self.max_size), max_age: self.max_age };
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
-        let mut recorder = Recorder::open(&self.journal.path, &host, retention)?;
+        let mut recorder = Recorder::open(self.journal.path(), &host, retention)?;
         let options = Options { buffer: self.tracing.buffer, log, filter: KernelFilter::ANY };
         let mut live = Live::start(options)?;
         let handle = recorder.handle();

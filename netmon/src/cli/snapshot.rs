@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{hosts, names, stdout::Stdout};
+use super::{hosts, names, past::Past, stdout::Stdout};
 use crate::{
     core::{
         filter::Filter,
@@ -100,6 +100,11 @@ pub(super) struct Snapshot {
     /// Another network namespace: its name, the id of a process in it, or all of them
     #[arg(long, value_name = "all|NAME|PID")]
     netns: Option<String>,
+    /// What was there at that moment, of a journal: 03:12:07, 'yesterday 14:00', '10m ago', RFC 3339
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
+    at: Option<String>,
+    #[command(flatten)]
+    past: Past,
     /// Where to look; without this, what is faster here and permitted
     #[arg(long, value_enum)]
     source: Option<Source>,
@@ -131,6 +136,9 @@ enum Source {
 impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
+        if let Some(at) = &self.at {
+            return self.list_past(at, &filter);
+        }
         // As for ss: whoever says which states means those, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let mut dump = self.open(&filter)?;
@@ -244,6 +252,56 @@ impl Snapshot {
         }
     }
 
+    /// Lists what the journal says was there.
+    fn list_past(&self, at: &str, filter: &Filter) -> anyhow::Result<()> {
+        let (journal, at) = (self.past.open()?, self.past.moment(at)?);
+        let (sockets, owners) = self.past.sockets(&journal, at)?;
+        let is_elsewhere = self.elsewhere(&sockets, filter)?;
+        let mut sockets: Vec<Socket> = sockets
+            .into_iter()
+            .filter(|socket| !is_elsewhere(socket) && self.shows(socket))
+            .filter(|socket| filter.matches(&(socket, &owners)))
+            .collect();
+        order(&mut sockets, self.sort.unwrap_or(Sort::Local), &owners);
+        let several = sockets.windows(2).any(|pair| pair[0].tuple.netns != pair[1].tuple.netns);
+        if !self.json && !self.no_header {
+            let time = self.past.show(at);
+            writeln!(Stdout::lock(), "What there was on {} at {time}", journal.host())?;
+        }
+        let time = jiff::Timestamp::from_nanosecond(at.into())?;
+        let mut rows = self.rows(&time, several, self.hosts(&sockets));
+        for socket in &sockets {
+            rows.socket(socket, &owners)?;
+        }
+        Ok(rows.finish(&owners)?)
+    }
+
+    /// Tells which sockets of the past are of namespaces that are not asked for: as with what is there now,
+    /// another than this program's, where the journal has any of its own.
+    fn elsewhere(
+        &self,
+        sockets: &[Socket],
+        filter: &Filter,
+    ) -> anyhow::Result<impl Fn(&Socket) -> bool + use<>> {
+        let own = match self.netns.as_deref() {
+            Some("all") => None,
+            Some(name) => Some(match name.parse() {
+                Ok(inum) => inum,
+                Err(_) => Namespace::named(name)?.inum,
+            }),
+            None if filter.names_namespaces() => None,
+            None => Namespace::current().ok().map(|own| own.inum),
+        };
+        let is_named = self.netns.is_some();
+        let own = own.filter(|own| is_named || sockets.iter().any(|s| s.tuple.netns == *own));
+        Ok(move |socket: &Socket| own.is_some_and(|own| socket.tuple.netns != own))
+    }
+
+    fn hosts(&self, sockets: &[Socket]) -> Lookup<IpAddr> {
+        let addresses = sockets.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
+        if self.resolve { hosts::resolve(addresses) } else { Lookup::default() }
+    }
+
     fn list(
         &self,
         dump: &mut Dump,
@@ -278,12 +336,7 @@ impl Snapshot {
         if let Some(sort) = self.sort {
             order(&mut collected, sort, &owners);
         }
-        let mut rows = rows.unwrap_or_else(|| {
-            let addresses =
-                collected.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
-            let hosts = if self.resolve { hosts::resolve(addresses) } else { Lookup::default() };
-            self.rows(&time, several, hosts)
-        });
+        let mut rows = rows.unwrap_or_else(|| self.rows(&time, several, self.hosts(&collected)));
         for socket in &collected {
             rows.socket(socket, &owners)?;
         }
@@ -386,7 +439,7 @@ fn order(sockets: &mut [Socket], sort: Sort, owners: &Owners) {
         Sort::Sendq => sockets.sort_by_key(|s| Reverse(s.send_q)),
         // Those without an owner last.
         Sort::Pid => sockets.sort_by_cached_key(|s| {
-            owners.of(s.inode).first().map_or(u32::MAX, |process| process.pid)
+            owners.of(s.owners_key()).first().map_or(u32::MAX, |process| process.pid)
         }),
     }
 }

@@ -1,28 +1,23 @@
-//! `netmon watch`: live transitions, one line each.
+//! `netmon watch`: transitions, live or of a journal, one line each.
 
 use std::{
-    env, fs,
-    io::{self, IsTerminal, Write},
-    os::unix::fs::MetadataExt,
+    io::{self, Write},
     time::Duration,
 };
 
 use clap::Args;
-use jiff::tz::TimeZone;
 use log::LevelFilter;
+use tokio::sync::Notify;
 
 use super::{
     live::{Tracing, duration, runtime, stop_on_signals},
+    past::Past,
     stdout::Stdout,
 };
 use crate::{
-    core::names::Services,
     kernel::{Live, Options},
-    session::{Limits, Scope, Summary, run},
-    view::{
-        json::Json,
-        lines::{Appearance, Lines},
-    },
+    session::{Limits, Scope, Source, Summary, run},
+    view::{json::Json, lines::Lines},
 };
 
 /// How long the end may take after a signal: a reader that stopped reading must not hold it up.
@@ -47,6 +42,14 @@ pub(super) struct Watch {
     /// End after this many transitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Replay a journal from this moment: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Replay a journal up to this moment
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    #[command(flatten)]
+    past: Past,
     #[command(flatten)]
     tracing: Tracing,
     /// Which transitions, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
@@ -64,29 +67,33 @@ impl Watch {
         let filter = super::filter(&self.filter);
         let stop = stop_on_signals(GRACE)?;
         let clauses = filter.clauses().in_any_state();
-        let options = Options { buffer: self.tracing.buffer, log, filter: clauses };
         let scope = Scope { filter, initial: self.initial, found: false };
-        let mut live = Live::start(options)?;
-        let limits = Limits { duration: self.duration, count: self.count };
-        let summary = if self.json {
-            run(&mut live, &mut Json::new(Stdout::lock()), &scope, limits, &stop).await?
+        let summary = if self.from.is_some() || self.to.is_some() || self.past.is_chosen() {
+            let journal = self.past.open()?;
+            let span = self.past.span(&journal, self.from.as_deref(), self.to.as_deref())?;
+            self.show(journal.replay(span), &scope, &stop).await?
         } else {
-            let mut view = Lines::new(Stdout::lock(), self.appearance())?;
-            run(&mut live, &mut view, &scope, limits, &stop).await?
+            let options = Options { buffer: self.tracing.buffer, log, filter: clauses };
+            self.show(Live::start(options)?, &scope, &stop).await?
         };
         report(&summary);
         Ok(())
     }
 
-    fn appearance(&self) -> Appearance {
-        let colour =
-            io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        Appearance {
-            services: if self.numeric { Services::default() } else { Services::load() },
-            colour,
-            zone: TimeZone::system(),
-            netns: fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok()),
-        }
+    async fn show(
+        &self,
+        mut source: impl Source,
+        scope: &Scope,
+        stop: &Notify,
+    ) -> anyhow::Result<Summary> {
+        let limits = Limits { duration: self.duration, count: self.count };
+        Ok(if self.json {
+            run(&mut source, &mut Json::new(Stdout::lock()), scope, limits, stop).await?
+        } else {
+            let dated = self.from.is_some() || self.to.is_some() || self.past.is_chosen();
+            let look = self.past.appearance(self.numeric, dated);
+            run(&mut source, &mut Lines::new(Stdout::lock(), look)?, scope, limits, stop).await?
+        })
     }
 }
 

@@ -112,7 +112,7 @@ pub struct Socket {
     /// The kernel's own id of it.
     pub cookie: Option<NonZeroU64>,
     /// Bytes not read by its process; of a listener, connections not accepted.
-    pub recv_q: u32,
+    pub recv_q: Option<u32>,
     /// Bytes not acknowledged by the peer; of a listener, the most that may wait to be accepted.
     pub send_q: Option<u32>,
     /// User id in the initial user namespace; minisockets have none.
@@ -132,6 +132,14 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// What its owners are found by: its inode number; of one that a journal has, which knows no inodes, its
+    /// cookie, where no inode number is.
+    #[must_use]
+    pub fn owners_key(&self) -> Option<NonZeroU64> {
+        const NO_INODE: u64 = 1 << 63;
+        self.inode.or_else(|| self.cookie.map(|cookie| cookie | NO_INODE))
+    }
+
     /// Whether it waits for others to come: in LISTEN, or without a connection where there is no such
     /// state.
     #[must_use]

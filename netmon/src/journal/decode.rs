@@ -227,6 +227,40 @@ impl<'a> Parties<'a> {
     }
 }
 
+/// Why it ended, and what its socket had counted.
+struct Endings<'a> {
+    verdict: Words<'a, Verdict>,
+    errno: Texts<'a, u8>,
+    reset: Words<'a, ResetSide>,
+    bytes_sent: &'a UInt64Array,
+    bytes_received: &'a UInt64Array,
+    retransmits: &'a UInt32Array,
+    rtt_us: &'a UInt32Array,
+}
+
+impl<'a> Endings<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        Ok(Self {
+            verdict: Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
+            errno: Texts::new(batch, "errno", errno)?,
+            reset: Words::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
+            bytes_sent: column(batch, "bytes_sent")?,
+            bytes_received: column(batch, "bytes_received")?,
+            retransmits: column(batch, "retransmits")?,
+            rtt_us: column(batch, "rtt_us")?,
+        })
+    }
+
+    fn totals(&self, i: usize) -> Option<Totals> {
+        Some(Totals {
+            bytes_sent: get!(self.bytes_sent, i)?,
+            bytes_received: get!(self.bytes_received, i).unwrap_or(0),
+            retransmits: get!(self.retransmits, i).unwrap_or(0),
+            rtt_us: get!(self.rtt_us, i),
+        })
+    }
+}
+
 fn errno(text: &str) -> Option<u8> {
     text.parse().ok().or_else(|| (1..=u8::MAX).find(|number| errno::name(*number) == Some(text)))
 }
@@ -256,13 +290,7 @@ struct EventColumns<'a> {
     new_state: Words<'a, TcpState>,
     opens: &'a BooleanArray,
     listener: &'a UInt64Array,
-    verdict: Words<'a, Verdict>,
-    errno: Texts<'a, u8>,
-    reset: Words<'a, ResetSide>,
-    bytes_sent: &'a UInt64Array,
-    bytes_received: &'a UInt64Array,
-    retransmits: &'a UInt32Array,
-    rtt_us: &'a UInt32Array,
+    endings: Endings<'a>,
     orphan: &'a BooleanArray,
     inferred: &'a BooleanArray,
     corrected: &'a BooleanArray,
@@ -286,13 +314,7 @@ impl<'a> EventColumns<'a> {
             new_state: state(batch, "new_state")?,
             opens: column(batch, "opens")?,
             listener: column(batch, "listener")?,
-            verdict: Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
-            errno: Texts::new(batch, "errno", errno)?,
-            reset: Words::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
-            bytes_sent: column(batch, "bytes_sent")?,
-            bytes_received: column(batch, "bytes_received")?,
-            retransmits: column(batch, "retransmits")?,
-            rtt_us: column(batch, "rtt_us")?,
+            endings: Endings::new(batch)?,
             orphan: column(batch, "orphan")?,
             inferred: column(batch, "inferred")?,
             corrected: column(batch, "corrected")?,
@@ -354,21 +376,15 @@ impl<'a> EventColumns<'a> {
             (true, Some(Direction::Inbound)) => Opening::FromListener(get!(self.listener, i)),
             (true, _) => Opening::ByProcess(owner.clone()),
         };
-        let totals = get!(self.bytes_sent, i).map(|bytes_sent| Totals {
-            bytes_sent,
-            bytes_received: get!(self.bytes_received, i).unwrap_or(0),
-            retransmits: get!(self.retransmits, i).unwrap_or(0),
-            rtt_us: get!(self.rtt_us, i),
-        });
         let transition = Transition {
             time,
             cookie,
             tuple,
             old: self.old_state.get(i).ok_or(Malformed::Column("old_state"))?,
             new: self.new_state.get(i).ok_or(Malformed::Column("new_state"))?,
-            errno: self.errno.get(i).copied(),
-            reset: self.reset.get(i),
-            totals,
+            errno: self.endings.errno.get(i).copied(),
+            reset: self.endings.reset.get(i),
+            totals: self.endings.totals(i),
             orphan: self.orphan.value(i),
             inferred: self.inferred.value(i),
             opening,
@@ -378,11 +394,61 @@ impl<'a> EventColumns<'a> {
             direction,
             owner,
             evidence,
-            verdict: self.verdict.get(i),
+            verdict: self.endings.verdict.get(i),
             corrected: self.corrected.value(i),
             late: self.late.value(i),
         })
     }
+}
+
+/// A connection that ended, as the journal has it.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// When, on both clocks.
+    pub moment: Anchor,
+    /// Its last row.
+    pub connection: Connection,
+    /// What ended it; its old state is not kept.
+    pub transition: Transition,
+}
+
+/// The connections of a batch, in the order of the rows.
+pub(super) fn connections(batch: &RecordBatch) -> Result<Vec<Finished>> {
+    check_version(batch.schema_ref())?;
+    let moments = Moments::new(batch)?;
+    let places = Places::new(batch)?;
+    let states = state(batch, "state")?;
+    let opened: &TimestampNanosecondArray = column(batch, "opened")?;
+    let mut parties = Parties::new(batch)?;
+    let endings = Endings::new(batch)?;
+    let inferred: &BooleanArray = column(batch, "inferred")?;
+    let mut finished = Vec::with_capacity(batch.num_rows());
+    for i in 0..batch.num_rows() {
+        let moment = moments.get(i);
+        let (cookie, tuple) = places.get(i)?;
+        let new = states.get(i).ok_or(Malformed::Column("state"))?;
+        let epoch = get!(opened, i).map_or(0, |wall| monotonic(wall, moments.offset.value(i)));
+        let mut connection = Connection::new(ConnectionId { cookie, epoch }, tuple, new);
+        connection.direction = parties.direction.get(i);
+        connection.owner = parties.owner(i);
+        connection.evidence = parties.evidence.get(i);
+        connection.verdict = endings.verdict.get(i);
+        let transition = Transition {
+            time: moment.monotonic,
+            cookie,
+            tuple,
+            old: TcpState::Close,
+            new,
+            errno: endings.errno.get(i).copied(),
+            reset: endings.reset.get(i),
+            totals: endings.totals(i),
+            orphan: false,
+            inferred: inferred.value(i),
+            opening: Opening::None,
+        };
+        finished.push(Finished { moment, connection, transition });
+    }
+    Ok(finished)
 }
 
 /// Rows of a checkpoint.

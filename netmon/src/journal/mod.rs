@@ -12,6 +12,7 @@ mod rows;
 mod stream;
 mod writer;
 
+pub use decode::Finished;
 pub use keeper::Retention;
 pub use reader::{Journal, ReadError, Replay, Span};
 pub use recorder::{Handle, Health, OpenError, Recorder};

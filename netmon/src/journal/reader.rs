@@ -12,7 +12,7 @@ use parquet::{
 };
 
 use super::{
-    decode::{self, Malformed},
+    decode::{self, Finished, Malformed},
     files::{Dataset, Home, Segment},
     stream::Batches,
 };
@@ -30,8 +30,6 @@ use crate::{
 const LATE: i64 = 1_000_000_000;
 /// Events that are handed over at once.
 const AT_ONCE: usize = 4096;
-/// What the journal says of a moment later than its last, ns: it was written up to there.
-const UNTIL_NOW: i64 = 15_000_000_000;
 
 /// Why a journal cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +100,12 @@ impl Journal {
         Ok(Self { segments, home: home.clone() })
     }
 
+    /// The host that was recorded.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.home.host()
+    }
+
     /// What it covers, gaps included.
     ///
     /// # Errors
@@ -137,14 +141,49 @@ impl Journal {
         }
     }
 
-    /// The table as it was at a moment, the clocks of it, and what is missing from the journal just there.
+    /// Hands over every connection that ended in a stretch of time, by time as far as each segment goes.
+    ///
+    /// # Errors
+    /// What `take` answered.
+    pub fn finished<E>(
+        &self,
+        span: Span,
+        mut take: impl FnMut(&Finished) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for segment in self.replay(span).segments {
+            let path = segment.path(Dataset::Connections);
+            let left_out = |error| skip(&path, &error);
+            let batches = match open(&self.home, &segment, Dataset::Connections, Some(span)) {
+                Ok(batches) => batches,
+                Err(error) => {
+                    left_out(error);
+                    continue;
+                }
+            };
+            for batch in batches {
+                match batch.and_then(|batch| decode::connections(&batch)) {
+                    Ok(mut finished) => {
+                        finished.sort_by_key(|finished| finished.moment.wall);
+                        let is_in = |finished: &&Finished| {
+                            (span.from..=span.to).contains(&finished.moment.wall)
+                        };
+                        finished.iter().filter(is_in).try_for_each(&mut take)?;
+                    }
+                    Err(error) => left_out(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The table as it was at a moment, that moment on both clocks, and what is missing from the journal there.
     ///
     /// # Errors
     /// When a file cannot be opened at all.
-    pub fn table_at(&self, moment: i64) -> io::Result<(ConnectionTable, Vec<Gap>)> {
+    pub fn table_at(&self, moment: i64) -> io::Result<(ConnectionTable, Anchor, Vec<Gap>)> {
         let mut replay = self.replay(Span { from: moment, to: moment });
         let table = replay.skip()?;
-        Ok((table, replay.gaps))
+        Ok((table, replay.beginning(), replay.gaps))
     }
 }
 
@@ -328,6 +367,13 @@ impl Replay {
         is_dated && self.offset.replace(offset) != Some(offset)
     }
 
+    /// The beginning on both clocks, when it was gone to.
+    fn beginning(&self) -> Anchor {
+        let wall = self.span.from;
+        let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
+        Anchor { monotonic, wall }
+    }
+
     /// Goes to the beginning; the table there.
     fn skip(&mut self) -> io::Result<ConnectionTable> {
         let mut table = self.before.take().unwrap_or_default();
@@ -358,11 +404,10 @@ impl Source for Replay {
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         if self.before.is_some() {
             let table = self.skip()?;
-            let wall = self.span.from;
-            let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
-            events.push_back(Event::Anchor(Anchor { monotonic, wall }));
+            let anchor = self.beginning();
+            events.push_back(Event::Anchor(anchor));
             let rows = table.rows().cloned().collect();
-            events.push_back(Event::Checkpoint { time: monotonic, rows });
+            events.push_back(Event::Checkpoint { time: anchor.monotonic, rows });
         }
         for _ in 0..AT_ONCE {
             let Some((moment, event)) = self.event() else { return Ok(false) };

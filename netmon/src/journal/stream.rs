@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufReader},
+    io::BufReader,
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -38,11 +38,6 @@ impl Stream {
     pub(super) fn finish(mut self) -> Result<(), ArrowError> {
         self.writer.finish()?;
         Ok(self.writer.get_ref().sync_data()?)
-    }
-
-    /// Bytes written.
-    pub(super) fn bytes(&self) -> io::Result<u64> {
-        Ok(self.writer.get_ref().metadata()?.len())
     }
 }
 

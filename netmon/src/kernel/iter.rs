@@ -266,7 +266,7 @@ fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> 
         },
         state: TcpState::from_number(record.state)?,
         cookie: NonZeroU64::new(record.cookie),
-        recv_q: record.recv_q,
+        recv_q: Some(record.recv_q),
         send_q: Some(record.send_q),
         uid: (record.has & has::UID != 0).then_some(record.uid),
         inode: NonZeroU64::new(record.inode),

@@ -105,12 +105,8 @@ impl<W: Write> View for Json<W> {
             }
             Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
-                let mut object = Object::begin(self.out.line()?, "{\"type\":\"connection\"");
-                put_place(&mut object, &mut self.clock, *time, connection);
-                object.word(",\"state\":\"", connection.state.name());
-                put_parties(&mut object, connection);
-                object.raw(if *initial { ",\"initial\":true" } else { ",\"resync\":true" });
-                object.end();
+                let how = if *initial { ",\"initial\":true" } else { ",\"resync\":true" };
+                row(self.out.line()?, &mut self.clock, *time, connection, how);
                 Ok(true)
             }
             Change::Gap(gap) => {
@@ -163,7 +159,23 @@ fn transition(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     object.end();
 }
 
-fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
+/// A row of the table.
+pub(super) fn row(
+    out: &mut Vec<u8>,
+    clock: &mut Clock,
+    time: u64,
+    row: &Connection,
+    how: &'static str,
+) {
+    let mut object = Object::begin(out, "{\"type\":\"connection\"");
+    put_place(&mut object, clock, time, row);
+    object.word(",\"state\":\"", row.state.name());
+    put_parties(&mut object, row);
+    object.raw(how);
+    object.end();
+}
+
+pub(super) fn closed(out: &mut Vec<u8>, clock: &mut Clock, step: &Step<'_>) {
     let mut object = Object::begin(out, "{\"type\":\"closed\"");
     put_place(&mut object, clock, step.transition.time, step.connection);
     put_parties(&mut object, step.connection);

@@ -62,7 +62,7 @@ impl<W: Write> Rows for JsonRows<W> {
         object.address(",\"remote_addr\":\"", remote.ip());
         object.some(",\"remote_port\":", Some(u64::from(remote.port())).filter(|port| *port != 0));
         object.word(",\"state\":\"", socket.state.name());
-        object.number(",\"recv_q\":", u64::from(socket.recv_q));
+        object.some(",\"recv_q\":", socket.recv_q.map(u64::from));
         object.some(",\"send_q\":", socket.send_q.map(u64::from));
         object.some(",\"uid\":", socket.uid.map(u64::from));
         object.some(",\"inode\":", socket.inode.map(Into::into));
@@ -83,7 +83,7 @@ impl<W: Write> Rows for JsonRows<W> {
             put_info(&mut object, info);
         }
         if self.owners {
-            put_owners(&mut object, &owners.of(socket.inode));
+            put_owners(&mut object, &owners.of(socket.owners_key()));
         }
         object.end();
         Ok(())

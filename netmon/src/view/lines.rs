@@ -36,8 +36,17 @@ pub struct Appearance {
     pub colour: bool,
     /// Times of day are of this zone.
     pub zone: TimeZone,
+    /// Times have their date: they are not of today.
+    pub dated: bool,
     /// The namespace that goes without saying; others are named on the line.
     pub netns: Option<u32>,
+}
+
+impl Appearance {
+    pub(super) fn style(&self) -> Style {
+        let zone = self.zone.clone();
+        if self.dated { Style::DateTime(zone) } else { Style::TimeOfDay(zone) }
+    }
 }
 
 const RED: &str = "\x1b[31m";
@@ -59,23 +68,12 @@ impl<W: Write> Lines<W> {
     pub fn new(to: W, look: Appearance) -> io::Result<Self> {
         let mut out = Output::new(to);
         let line = out.line()?;
+        let style = look.style();
+        time_heading(line, &style);
         // Writing to a vector does not fail, here and below.
-        let _ = writeln!(
-            line,
-            "{:<15} {:>7} {:<15} {:<3} {:<21} {:<21} {:>11}    {:<11} {:>8}  Why",
-            "Time",
-            "PID",
-            "Program name",
-            "Dir",
-            "Local Address",
-            "Foreign Address",
-            "State",
-            "",
-            "In state",
-        );
+        let _ = writeln!(line, " {:>11}    {:<11} {:>8}  Why", "State", "", "In state");
         out.flush()?;
-        let clock = Clock::new(Style::TimeOfDay(look.zone.clone()));
-        Ok(Self { out, clock, look })
+        Ok(Self { out, clock: Clock::new(style), look })
     }
 }
 
@@ -148,6 +146,23 @@ impl<W: Write> View for Lines<W> {
     }
 }
 
+/// The beginning of the heading, over what [`place`] writes.
+pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style) {
+    let (time, width) = match style {
+        // Which zone that is does not go without saying.
+        Style::DateTime(zone) => {
+            let offset = zone.to_offset(jiff::Timestamp::now());
+            (format!("Time ({offset})"), 26)
+        }
+        Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),
+    };
+    let _ = write!(
+        line,
+        "{time:<width$} {:>7} {:<15} {:<3} {:<21} {:<21}",
+        "PID", "Program name", "Dir", "Local Address", "Foreign Address",
+    );
+}
+
 fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
     let Step { transition: t, connection, in_state, .. } = step;
     place(line, clock, look, t.time, connection);
@@ -166,7 +181,13 @@ fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &S
 }
 
 /// When, who and where.
-fn place(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, time: u64, row: &Connection) {
+pub(super) fn place(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    time: u64,
+    row: &Connection,
+) {
     clock.write(line, time);
     match &row.owner {
         Some(owner) => {
@@ -196,7 +217,7 @@ fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
 }
 
 /// What else there is to say: on the last line of a connection, why it ended.
-fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
+pub(super) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     let t = step.transition;
     let failed = t.errno.is_some() || t.reset.is_some();
     if failed && look.colour {

@@ -134,7 +134,7 @@ impl<W: Write> Netstat<W> {
         for socket in &head {
             let (local, remote) = (socket.tuple.local, socket.tuple.remote);
             let names = &mut self.names;
-            widths.recv_q = widths.recv_q.max(digits(Some(socket.recv_q)));
+            widths.recv_q = widths.recv_q.max(digits(socket.recv_q));
             widths.send_q = widths.send_q.max(digits(socket.send_q));
             widths.local = widths.local.max(width(&mut |out| {
                 put_endpoint(out, names, socket.protocol, local, usize::MAX);
@@ -143,8 +143,9 @@ impl<W: Write> Netstat<W> {
                 put_endpoint(out, names, socket.protocol, remote, usize::MAX);
             }));
             if self.columns.owners {
-                widths.program =
-                    widths.program.max(width(&mut |out| put_owners(out, &owners.of(socket.inode))));
+                widths.program = widths.program.max(width(&mut |out| {
+                    put_owners(out, &owners.of(socket.owners_key()));
+                }));
             }
         }
         if let Some(terminal) = self.terminal {
@@ -200,7 +201,7 @@ impl<W: Write> Netstat<W> {
             out.extend_from_slice(socket.protocol.name().as_bytes());
             out.extend_from_slice(six.as_bytes());
         });
-        put_right(out, widths.recv_q, Some(socket.recv_q));
+        put_right(out, widths.recv_q, socket.recv_q);
         put_right(out, widths.send_q, socket.send_q);
         out.push(b' ');
         let Socket { protocol, tuple, .. } = *socket;
@@ -235,7 +236,9 @@ impl<W: Write> Netstat<W> {
         }
         if self.columns.owners {
             out.push(b' ');
-            put_left(out, widths.program, |out| put_owners(out, &owners.of(socket.inode)));
+            put_left(out, widths.program, |out| {
+                put_owners(out, &owners.of(socket.owners_key()));
+            });
         }
         if self.columns.netns {
             out.push(b' ');

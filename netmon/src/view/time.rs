@@ -15,6 +15,8 @@ pub(super) enum Style {
     Rfc3339,
     /// Time of day in a zone, microseconds.
     TimeOfDay(TimeZone),
+    /// Date and time of day in a zone, microseconds.
+    DateTime(TimeZone),
 }
 
 /// Writes moments of the monotonic clock as wall time.
@@ -47,7 +49,7 @@ impl Clock {
                 put_padded(out, nanos, 9);
                 out.push(b'Z');
             }
-            Style::TimeOfDay(_) => put_padded(out, nanos / 1_000, 6),
+            Style::TimeOfDay(_) | Style::DateTime(_) => put_padded(out, nanos / 1_000, 6),
         }
     }
 
@@ -57,6 +59,9 @@ impl Clock {
             Style::Rfc3339 => moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(),
             Style::TimeOfDay(zone) => {
                 moment.to_zoned(zone.clone()).strftime("%H:%M:%S.").to_string()
+            }
+            Style::DateTime(zone) => {
+                moment.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S.").to_string()
             }
         }
     }

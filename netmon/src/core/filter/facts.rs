@@ -104,7 +104,7 @@ impl Facts for (&Socket, &Owners) {
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.inode, &mut |process| test(process.pid, &process.comm))
+        self.1.any(self.0.owners_key(), &mut |process| test(process.pid, &process.comm))
     }
 }
 

@@ -54,7 +54,7 @@ pub fn parse_inet(
         tuple: Tuple { netns, local, remote },
         state,
         cookie: None,
-        recv_q,
+        recv_q: Some(recv_q),
         send_q: (!is_listener).then_some(send_q),
         uid: (!is_minisocket).then_some(uid),
         inode: NonZeroU64::new(inode),

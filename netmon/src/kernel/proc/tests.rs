@@ -144,7 +144,7 @@ fn queues_and_the_minisocket_of_a_connection() {
     let inode = inode_of(&server);
     let address = client.local_addr().expect("an address");
     client.write_all(b"hello").expect("sent");
-    let found = wait_for(|socket| socket.tuple.remote == address && socket.recv_q == 5);
+    let found = wait_for(|socket| socket.tuple.remote == address && socket.recv_q == Some(5));
     assert_eq!((found.inode.map(u64::from), found.send_q), (Some(inode), Some(0)));
     server.read_exact(&mut [0; 5]).expect("received");
     drop(client);

@@ -35,7 +35,7 @@ mod fixtures {
             },
             state: TcpState::Established,
             cookie: None,
-            recv_q: 7,
+            recv_q: Some(7),
             send_q: Some(26),
             uid: Some(1000),
             inode: NonZeroU64::new(48211),
@@ -54,7 +54,7 @@ mod fixtures {
             0        0 1678 1 000000008594db0d 100 0 0 10 0";
         let socket = parsed(line, Protocol::Tcp, false);
         assert_eq!(ends(&socket), both("0.0.0.0:2024", "0.0.0.0:0"));
-        assert_eq!((socket.state, socket.recv_q, socket.send_q), (TcpState::Listen, 5, None));
+        assert_eq!((socket.state, socket.recv_q, socket.send_q), (TcpState::Listen, Some(5), None));
         assert_eq!((socket.timer, socket.uid), (None, Some(0)));
     }
 
@@ -101,7 +101,7 @@ mod fixtures {
         let line = " 1024: 00000000:0044 00000000:0000 07 00000000:00000300 00:00000000 00000000     \
             0        0 18834 2 0000000012345678 17";
         let socket = parsed(line, Protocol::Udp, false);
-        assert_eq!((socket.recv_q, socket.send_q), (768, Some(0)));
+        assert_eq!((socket.recv_q, socket.send_q), (Some(768), Some(0)));
         assert!(socket.is_listening());
         let line = "  58: 00000000000000000000000000000000:003A 00000000000000000000000000000000:0000 \
             07 00000000:00000000 00:00000000 00000000     0        0 20917 2 0000000012345678 0";
@@ -175,7 +175,7 @@ fn print(socket: &Socket, number: u32) -> String {
         print_end(socket.tuple.remote, socket.ipv6),
         socket.state as u8,
         socket.send_q.unwrap_or(0),
-        socket.recv_q,
+        socket.recv_q.unwrap_or(0),
         socket.retransmits,
         socket.uid.unwrap_or(0),
         socket.probes,
@@ -218,7 +218,7 @@ fn any_socket() -> impl Strategy<Value = Socket> {
                 tuple: Tuple { netns, local, remote },
                 state,
                 cookie: None,
-                recv_q,
+                recv_q: Some(recv_q),
                 send_q: (!listens).then_some(send_q),
                 uid: (!is_minisocket).then_some(uid),
                 inode: NonZeroU64::new(inode),

@@ -69,10 +69,26 @@ macro_rules! get {
     };
 }
 
+/// What the words of a column mean; a column of nothing but nulls has an empty one.
+fn meanings<T>(
+    column: &'static str,
+    words: &StringArray,
+    meaning: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<Option<T>>> {
+    let meanings = words.iter().map(|text| match text.unwrap_or_default() {
+        "" => Ok(None),
+        text => match meaning(text) {
+            None => Err(Malformed::Word { column, text: text.to_owned() }),
+            known => Ok(known),
+        },
+    });
+    meanings.collect()
+}
+
 /// A column of known words.
 struct Words<'a, T> {
     keys: &'a Int8Array,
-    meaning: Vec<T>,
+    meaning: Vec<Option<T>>,
 }
 
 impl<'a, T: Copy> Words<'a, T> {
@@ -84,24 +100,20 @@ impl<'a, T: Copy> Words<'a, T> {
     ) -> Result<Self> {
         let array: &DictionaryArray<Int8Type> = column(batch, name)?;
         let words: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
-        let meaning = words.iter().map(|text| {
-            let text = text.unwrap_or_default();
-            let known = all.iter().copied().find(|known| word(*known) == text);
-            known.ok_or_else(|| Malformed::Word { column: name, text: text.to_owned() })
-        });
-        Ok(Self { keys: array.keys(), meaning: meaning.collect::<Result<_>>()? })
+        let known = |text: &str| all.iter().copied().find(|known| word(*known) == text);
+        Ok(Self { keys: array.keys(), meaning: meanings(name, words, known)? })
     }
 
     fn get(&self, i: usize) -> Option<T> {
         let key = usize::try_from(get!(self.keys, i)?).ok()?;
-        self.meaning.get(key).copied()
+        *self.meaning.get(key)?
     }
 }
 
 /// A column of text that repeats, and what each is.
 struct Texts<'a, T> {
     keys: &'a Int32Array,
-    meaning: Vec<T>,
+    meaning: Vec<Option<T>>,
 }
 
 impl<'a, T: Clone> Texts<'a, T> {
@@ -112,15 +124,11 @@ impl<'a, T: Clone> Texts<'a, T> {
     ) -> Result<Self> {
         let array: &DictionaryArray<Int32Type> = column(batch, name)?;
         let texts: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
-        let meaning = texts.iter().map(|text| {
-            let text = text.unwrap_or_default();
-            meaning(text).ok_or_else(|| Malformed::Word { column: name, text: text.to_owned() })
-        });
-        Ok(Self { keys: array.keys(), meaning: meaning.collect::<Result<_>>()? })
+        Ok(Self { keys: array.keys(), meaning: meanings(name, texts, meaning)? })
     }
 
     fn get(&self, i: usize) -> Option<&T> {
-        self.meaning.get(self.key(i)?)
+        self.meaning.get(self.key(i)?)?.as_ref()
     }
 
     fn key(&self, i: usize) -> Option<usize> {
@@ -271,7 +279,6 @@ fn state<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<Words<'a, Tcp
 
 /// The events of a batch, each with its moment, in the order of the rows.
 pub(super) fn events(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>> {
-    check_version(batch.schema_ref())?;
     let columns = EventColumns::new(batch)?;
     let mut parties = Parties::new(batch)?;
     let mut events = Vec::with_capacity(batch.num_rows());
@@ -414,7 +421,6 @@ pub struct Finished {
 
 /// The connections of a batch, in the order of the rows.
 pub(super) fn connections(batch: &RecordBatch) -> Result<Vec<Finished>> {
-    check_version(batch.schema_ref())?;
     let moments = Moments::new(batch)?;
     let places = Places::new(batch)?;
     let states = state(batch, "state")?;
@@ -453,7 +459,6 @@ pub(super) fn connections(batch: &RecordBatch) -> Result<Vec<Finished>> {
 
 /// Rows of a checkpoint.
 pub(super) fn checkpoint(batch: &RecordBatch, rows: &mut Vec<Connection>) -> Result<()> {
-    check_version(batch.schema_ref())?;
     let moments = Moments::new(batch)?;
     let places = Places::new(batch)?;
     let states = state(batch, "state")?;

@@ -151,8 +151,8 @@ pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style) {
     let (time, width) = match style {
         // Which zone that is does not go without saying.
         Style::DateTime(zone) => {
-            let offset = zone.to_offset(jiff::Timestamp::now());
-            (format!("Time ({offset})"), 26)
+            let now = jiff::Timestamp::now().to_zoned(zone.clone());
+            (now.strftime("Time (%:z)").to_string(), 26)
         }
         Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),
     };

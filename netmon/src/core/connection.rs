@@ -87,6 +87,13 @@ impl Connection {
         }
     }
 
+    /// The row without what a dump left in it.
+    #[cfg(test)]
+    pub(crate) fn bare(mut self) -> Self {
+        (self.looked, self.seen, self.missed) = (0, NEVER, false);
+        self
+    }
+
     /// The moment up to which the row tells all there is: what happened before it is history.
     pub(super) fn as_of(&self) -> u64 {
         self.since.unwrap_or(0).max(self.looked)

@@ -59,8 +59,10 @@ impl ConnectionTable {
         let mut table = Self { reconciled: 1, ..Self::default() };
         for row in rows {
             let row = Box::new(Connection { seen: NEVER, ..row });
-            match table.rows.get(&row.id.cookie).map(|other| other.id.epoch) {
-                Some(epoch) if epoch > row.id.epoch => {
+            // Of two connections of one socket, the former is in its TIME_WAIT.
+            let age = |row: &Connection| (row.state != TcpState::TimeWait, row.id.epoch);
+            match table.rows.get(&row.id.cookie) {
+                Some(other) if age(other) > age(&row) => {
                     table.put(key_of_former(row.id.cookie, &row.tuple), row);
                 }
                 Some(_) => {
@@ -76,6 +78,12 @@ impl ConnectionTable {
     /// Every row, in no order.
     pub fn rows(&self) -> impl Iterator<Item = &Connection> {
         self.rows.values().map(|row| &**row)
+    }
+
+    /// Whether there is a TIME_WAIT of a socket that has connected again.
+    #[cfg(test)]
+    pub(crate) fn has_former(&self) -> bool {
+        self.rows.keys().any(|key| *key >= FORMER)
     }
 
     /// How many rows there are.
@@ -131,7 +139,7 @@ impl ConnectionTable {
                 view(Change::Found { time, connection, initial })
             }
             Event::Owned { time, cookie, tuple, owner, evidence } => {
-                let key = self.key_of(*cookie, tuple);
+                let key = self.key_of(*cookie, tuple, false);
                 let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
                 (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(*evidence));
                 view(Change::Owned { time: *time, connection: row })
@@ -157,12 +165,12 @@ impl ConnectionTable {
             return self.open(t, view);
         };
         let in_state = row.since.map(|since| t.time.saturating_sub(since));
-        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
         if row.state == t.new && row.since.is_some() {
             // Told twice, or found by a dump already: then this says when it really was.
             row.since = row.since.map(|since| since.min(t.time));
             return Ok(());
         }
+        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
         if t.time < row.as_of() && t.new != TcpState::Close {
             // History, of one that a dump found in a later state, or in this.
             if row.state != t.new {
@@ -186,6 +194,7 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
         let was_over = row.state == TcpState::TimeWait;
+        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
         row.verdict = row.verdict.or_else(|| judge(t, row.first_fin));
         let verdict = row.verdict;
         if t.new == TcpState::Close {
@@ -236,7 +245,7 @@ impl ConnectionTable {
             if known.id.epoch != 0 && known.state == t.new && is_repeated {
                 return Ok(());
             }
-            if known.state == TcpState::TimeWait {
+            if known.state == TcpState::TimeWait && known.tuple != t.tuple {
                 // The socket connects again, and its minisocket goes on.
                 self.retire(t.cookie);
             } else if known.state != TcpState::Listen {
@@ -519,8 +528,11 @@ fn hash(tuple: &Tuple) -> u64 {
 fn key_of_former(cookie: u64, tuple: &Tuple) -> u64 {
     let mut hasher = FxHasher::default();
     (cookie, tuple).hash(&mut hasher);
-    hasher.finish() | 1 << 63
+    hasher.finish() | FORMER
 }
+
+/// No cookie is so large.
+const FORMER: u64 = 1 << 63;
 
 #[cfg(test)]
 mod properties;

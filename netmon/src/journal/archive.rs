@@ -133,7 +133,7 @@ fn write(
 ///
 /// Events of sockets whose own port is the higher one come apart from the others, as a host gives its ports
 /// in order; of connections, those of two sockets of this host stay together, as they have one Community ID.
-fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatch, Malformed> {
+pub(super) fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatch, Malformed> {
     let cookies: &UInt64Array = column(batch, "cookie")?;
     let local: &UInt16Array = column(batch, "local_port")?;
     let remote: &UInt16Array = column(batch, "remote_port")?;

@@ -458,7 +458,7 @@ pub(super) fn connections(batch: &RecordBatch) -> Result<Vec<Finished>> {
 }
 
 /// Rows of a checkpoint.
-pub(super) fn checkpoint(batch: &RecordBatch, rows: &mut Vec<Connection>) -> Result<()> {
+pub(super) fn checkpoint(batch: &RecordBatch) -> Result<Vec<Connection>> {
     let moments = Moments::new(batch)?;
     let places = Places::new(batch)?;
     let states = state(batch, "state")?;
@@ -467,6 +467,7 @@ pub(super) fn checkpoint(batch: &RecordBatch, rows: &mut Vec<Connection>) -> Res
     let mut parties = Parties::new(batch)?;
     let first_fin = Words::new(batch, "first_fin", &FirstFin::ALL, FirstFin::name)?;
     let verdict = Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?;
+    let mut rows = Vec::with_capacity(batch.num_rows());
     for i in 0..batch.num_rows() {
         let (cookie, tuple) = places.get(i)?;
         let clock = |wall| monotonic(wall, moments.offset.value(i));
@@ -481,5 +482,5 @@ pub(super) fn checkpoint(batch: &RecordBatch, rows: &mut Vec<Connection>) -> Res
         row.verdict = verdict.get(i);
         rows.push(row);
     }
-    Ok(())
+    Ok(rows)
 }

@@ -186,10 +186,10 @@ mod tests {
         let live = home.live(start).path(Dataset::Events);
         assert_eq!(
             live.to_str(),
-            Some("/journal/host=web_1_x/live/events-20261123T051012.000000007Z.arrows")
+            Some("/journal/host=web_1_x/live/events-20261123T055012.000000007Z.arrows")
         );
         let closed = home.closed(start).path(Dataset::Connections);
-        let name = "connections-20261123T051012.000000007Z.parquet";
+        let name = "connections-20261123T055012.000000007Z.parquet";
         assert_eq!(closed, Path::new("/journal/host=web_1_x/date=2026-11-23/hour=05").join(name));
     }
 }

@@ -27,3 +27,6 @@ fn create_directory(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,13 +273,13 @@ fn moments(batch: &RecordBatch) -> Option<(i64, i64)> {
 fn checkpoint(home: &Home, segment: &Segment) -> Result<Vec<Connection>, Malformed> {
     let mut rows = Vec::new();
     for batch in open(home, segment, Dataset::Checkpoints, None)? {
-        decode::checkpoint(&batch?, &mut rows)?;
+        rows.extend(decode::checkpoint(&batch?)?);
     }
     Ok(rows)
 }
 
 /// The events of a batch in the order of time; those of one connection in the order they came.
-fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malformed> {
+pub(super) fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malformed> {
     let mut events = decode::events(batch)?;
     let mut last = (None, i64::MIN);
     let mut keyed: Vec<(i64, u32)> = Vec::with_capacity(events.len());

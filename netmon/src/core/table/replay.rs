@@ -15,7 +15,7 @@ impl ConnectionTable {
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Recorded { transition: t, verdict, corrected, late, .. } = recorded;
-        let key = self.key_of(t.cookie, &t.tuple);
+        let key = self.key_of(t.cookie, &t.tuple, t.old == TcpState::TimeWait);
         let opens = t.opening != Opening::None;
         let mut before = self.rows.get(&key).map(|row| (row.state, row.since));
         if opens && !late {
@@ -51,7 +51,8 @@ impl ConnectionTable {
             verdict: *verdict,
             corrected: *corrected,
         };
-        let was_half_open = t.old == TcpState::SynRecv && row.id.epoch == 0 && t.inferred;
+        // Of all that ends in SYN_RECV, only this has neither.
+        let was_half_open = t.old == TcpState::SynRecv && verdict.is_none() && t.errno.is_none();
         let result = view(match (opens, t.new) {
             (true, _) => Change::Opened(step),
             _ if *late => Change::Moved(step),
@@ -68,13 +69,15 @@ impl ConnectionTable {
     }
 
     /// The key of the row that is this connection's: the socket's own, or that of its former TIME_WAIT.
-    pub(super) fn key_of(&self, cookie: u64, tuple: &Tuple) -> u64 {
-        match self.rows.get(&cookie) {
-            Some(row) if row.tuple != *tuple => {
-                let former = key_of_former(cookie, tuple);
-                if self.rows.contains_key(&former) { former } else { cookie }
-            }
-            _ => cookie,
+    pub(super) fn key_of(&self, cookie: u64, tuple: &Tuple, is_waiting: bool) -> u64 {
+        let is_it = |row: &Connection| {
+            row.tuple == *tuple && (!is_waiting || row.state == TcpState::TimeWait)
+        };
+        let own = self.rows.get(&cookie);
+        if own.is_some_and(|row| is_it(row)) || own.is_none() && !is_waiting {
+            return cookie;
         }
+        let former = key_of_former(cookie, tuple);
+        if self.rows.contains_key(&former) { former } else { cookie }
     }
 }

@@ -56,7 +56,7 @@ fn day<'a>(text: &'a str, now: &Zoned) -> Option<(Date, &'a str)> {
 
 /// A time of day: hours and minutes at least.
 fn time(text: &str) -> Option<Time> {
-    text.contains(':').then(|| text.parse().ok()).flatten()
+    (text.contains(':') && !text.contains('-')).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

@@ -381,7 +381,10 @@ impl<'a> EventColumns<'a> {
         let opening = match (self.opens.value(i), direction) {
             (false, _) => Opening::None,
             (true, Some(Direction::Inbound)) => Opening::FromListener(get!(self.listener, i)),
-            (true, _) => Opening::ByProcess(owner.clone()),
+            (true, _) => {
+                let is_its = evidence.is_some_and(|evidence| evidence != Evidence::FdScan);
+                Opening::ByProcess(owner.clone().filter(|_| is_its))
+            }
         };
         let transition = Transition {
             time,

@@ -138,12 +138,15 @@ pub(super) fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatc
     let local: &UInt16Array = column(batch, "local_port")?;
     let remote: &UInt16Array = column(batch, "remote_port")?;
     let rows = u32::try_from(batch.num_rows()).map_err(|_| Malformed::Column("cookie"))?;
-    let mut order: Vec<u32> = (0..rows).collect();
-    order.sort_by_key(|row| {
-        let row = *row as usize;
-        let port = |ports: &UInt16Array| ports.is_valid(row).then(|| ports.value(row));
-        let is_apart = dataset == Dataset::Events && port(local) > port(remote);
-        (is_apart, cookies.is_valid(row).then(|| cookies.value(row)))
-    });
+    let mut order: Vec<_> = (0..rows)
+        .map(|number| {
+            let row = number as usize;
+            let port = |ports: &UInt16Array| ports.is_valid(row).then(|| ports.value(row));
+            let is_apart = dataset == Dataset::Events && port(local) > port(remote);
+            (is_apart, cookies.is_valid(row).then(|| cookies.value(row)), number)
+        })
+        .collect();
+    order.sort_unstable();
+    let order = order.into_iter().map(|(_, _, row)| row).collect::<Vec<u32>>();
     Ok(take_record_batch(batch, &UInt32Array::from(order))?)
 }

@@ -2,13 +2,12 @@
 
 use std::{collections::VecDeque, convert::Infallible, fs::File, io, path::Path};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, TimestampNanosecondArray};
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+    arrow::arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
     },
-    file::statistics::Statistics,
+    file::{metadata::RowGroupMetaData, statistics::Statistics},
 };
 
 use super::{
@@ -190,21 +189,24 @@ impl Journal {
 /// The wall time of the last that is recorded, ns; nothing where nothing is.
 pub(super) fn last_moment(home: &Home) -> io::Result<Option<i64>> {
     for segment in home.segments()?.iter().rev() {
-        let mut last = None;
-        let path = segment.path(Dataset::Events);
-        let read = open(home, segment, Dataset::Events, None).map(|batches| {
-            for batch in batches.flatten() {
-                last = last.max(moments(&batch).map(|moments| moments.1));
-            }
-        });
-        if let Err(error) = read {
-            skip(&path, &error);
-        }
-        if last.is_some() {
-            return Ok(last);
+        match last_in(home, segment) {
+            Ok(None) => {}
+            Ok(last) => return Ok(last),
+            Err(error) => skip(&segment.path(Dataset::Events), &error),
         }
     }
     Ok(None)
+}
+
+fn last_in(home: &Home, segment: &Segment) -> Result<Option<i64>, Malformed> {
+    if segment.closed {
+        let file = File::open(segment.path(Dataset::Events))?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        let groups = metadata.metadata().row_groups().iter();
+        return Ok(groups.filter_map(times).map(|times| times.to).max());
+    }
+    let batches = open(home, segment, Dataset::Events, None)?;
+    Ok(batches.flatten().filter_map(|batch| last_of(&batch)).max())
 }
 
 /// Names a file that is left out.
@@ -237,36 +239,44 @@ fn open(
     }
 }
 
+/// The row groups of a Parquet file that have a row of `span`, each as one batch: what was sorted together is
+/// put in order together.
 fn parquet(file: File, span: Option<Span>) -> Result<Opened, Malformed> {
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     decode::check_version(metadata.schema())?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-    let groups = builder.metadata().row_groups().iter().enumerate();
-    let wanted = groups.filter(|(_, group)| {
-        let (Some(span), Some(time)) = (span, group.columns().first()) else { return true };
-        match time.statistics() {
-            Some(Statistics::Int64(times)) => {
-                times.min_opt().is_none_or(|min| *min <= span.to)
-                    && times.max_opt().is_none_or(|max| *max >= span.from)
-            }
-            _ => true,
+    let mut wanted = Vec::new();
+    for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+        let is_in = |span: Span| {
+            times(group).is_none_or(|times| times.from <= span.to && times.to >= span.from)
+        };
+        if span.is_none_or(is_in) {
+            wanted.push((number, usize::try_from(group.num_rows()).unwrap_or(0).max(1)));
         }
-    });
-    let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
-    let rows = wanted.iter().map(|group| builder.metadata().row_group(*group).num_rows()).max();
-    let rows = rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(0);
-    let all = ProjectionMask::all();
-    // A batch is a row group: what was sorted together must be put in order together.
-    let reader = builder.with_projection(all).with_row_groups(wanted).with_batch_size(rows.max(1));
-    Ok(Box::new(reader.build()?.map(|batch| batch.map_err(Malformed::from))))
+    }
+    Ok(Box::new(wanted.into_iter().flat_map(move |(group, rows)| {
+        let read = || {
+            let file = file.try_clone()?;
+            let builder =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
+            let mut reader = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
+            Ok(reader.next().transpose()?)
+        };
+        read().transpose()
+    })))
 }
 
-/// The first and the last moment of a batch.
-fn moments(batch: &RecordBatch) -> Option<(i64, i64)> {
-    use arrow_array::TimestampNanosecondArray;
-    let times: &TimestampNanosecondArray = batch.column_by_name("time")?.as_any().downcast_ref()?;
-    let times = times.values();
-    Some((*times.iter().min()?, *times.iter().max()?))
+/// The first and the last moment of a row group.
+fn times(group: &RowGroupMetaData) -> Option<Span> {
+    match group.columns().first()?.statistics()? {
+        Statistics::Int64(times) => Some(Span { from: *times.min_opt()?, to: *times.max_opt()? }),
+        _ => None,
+    }
+}
+
+/// The last moment of a batch.
+fn last_of(batch: &RecordBatch) -> Option<i64> {
+    let times: &TimestampNanosecondArray = decode::column(batch, "time").ok()?;
+    times.values().iter().max().copied()
 }
 
 /// The rows of a segment's checkpoint.

@@ -33,7 +33,7 @@ use crate::{
 /// Changes that may wait for the disk: some two seconds of what this machine's network can do.
 const QUEUED: usize = 512 << 10;
 /// A segment has no more events than this, so that a moment in it is found within a second.
-const SEGMENT: u64 = 1 << 20;
+const SEGMENT: u64 = 1 << 19;
 const HOUR: i64 = 3_600_000_000_000;
 /// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
 const RETIE: u64 = 100_000;

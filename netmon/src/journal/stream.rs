@@ -8,7 +8,11 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
+use arrow_ipc::{
+    CompressionType,
+    reader::StreamReader,
+    writer::{IpcWriteOptions, StreamWriter},
+};
 use arrow_schema::ArrowError;
 
 /// Only its owner and group may read who talked to whom.
@@ -24,7 +28,11 @@ impl Stream {
     pub(super) fn create(path: &Path, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-        Ok(Self { writer: StreamWriter::try_new(file, batch.schema_ref())? })
+        // Most columns are empty in most rows: what the disk is spared is more than this takes.
+        let options =
+            IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        let writer = StreamWriter::try_new_with_options(file, batch.schema_ref(), options)?;
+        Ok(Self { writer })
     }
 
     /// Writes a batch and has it on the disk.

@@ -2,8 +2,9 @@
 
 use std::{
     env,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -25,8 +26,11 @@ pub(crate) struct Churn {
     #[arg(long, default_value_t = 200_000)]
     connections: u64,
     /// Let netmon write to a file instead of to nowhere
-    #[arg(long)]
+    #[arg(long, conflicts_with = "record")]
     to_file: bool,
+    /// Let netmon record into a journal instead, and say how large it is in the end
+    #[arg(long)]
+    record: bool,
     /// How they end
     #[arg(long, value_enum, default_value = "reset")]
     ending: Ending,
@@ -42,7 +46,7 @@ impl Churn {
             "pair", "without/s", "with/s", "ratio", "seen", "lost"
         );
         let mut ratios = Vec::new();
-        let mut lost = 0;
+        let (mut lost, mut events, mut bytes) = (0, 0, 0);
         for pair in 1..=self.pairs {
             // In turn the one and the other first, so that a drift of the machine favours neither.
             let (without, (with, watched)) = if pair % 2 == 0 {
@@ -58,10 +62,17 @@ impl Churn {
             );
             ratios.push(ratio);
             lost += watched.lost;
+            events += watched.seen;
+            bytes += watched.bytes;
         }
         ratios.sort_by(f64::total_cmp);
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
         println!("ratio: median {:.3}, from {least:.3} to {most:.3}; lost {lost}", median(&ratios));
+        if self.record {
+            #[expect(clippy::cast_precision_loss, reason = "a few figures are shown")]
+            let each = bytes as f64 / events as f64;
+            println!("journal: {each:.2} bytes a transition");
+        }
         Ok(())
     }
 
@@ -80,7 +91,7 @@ impl Churn {
     }
 
     fn watched(&self) -> anyhow::Result<(f64, Watched)> {
-        let watch = Watch::start(self.to_file)?;
+        let watch = Watch::start(self.to_file, self.record)?;
         let rate = self.load()?;
         Ok((rate, watch.stop()?))
     }
@@ -90,16 +101,21 @@ impl Churn {
 struct Watch {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
+    journal: Option<PathBuf>,
 }
 
 /// What it said at its end.
 struct Watched {
     seen: u64,
     lost: u64,
+    /// Of the journal.
+    bytes: u64,
 }
 
 impl Watch {
-    fn start(to_file: bool) -> anyhow::Result<Self> {
+    fn start(to_file: bool, record: bool) -> anyhow::Result<Self> {
+        let name = format!("netmon-bench-journal-{}", std::process::id());
+        let journal = record.then(|| env::temp_dir().join(name));
         let to = if to_file {
             let path = env::temp_dir().join(format!("netmon-bench-{}.jsonl", std::process::id()));
             let to = File::create(&path)?;
@@ -108,8 +124,12 @@ impl Watch {
         } else {
             Stdio::null()
         };
-        let mut child = as_root(release_binary())
-            .args(["watch", "--json"])
+        let mut command = as_root(release_binary());
+        match &journal {
+            Some(journal) => command.arg("record").arg("--journal").arg(journal),
+            None => command.args(["watch", "--json"]),
+        };
+        let mut child = command
             // Its kernel side stays silent: only this program's own start is logged.
             .env("RUST_LOG", "netmon=info")
             .stdout(to)
@@ -123,11 +143,11 @@ impl Watch {
             line.clear();
             ensure!(stderr.read_line(&mut line)? > 0, "netmon ended before it was attached");
         }
-        Ok(Self { child, stderr })
+        Ok(Self { child, stderr, journal })
     }
 
     fn stop(mut self) -> anyhow::Result<Watched> {
-        run(as_root("kill").args(["-INT", &self.child.id().to_string()]))?;
+        run(as_root("kill").args(["-TERM", &self.child.id().to_string()]))?;
         let mut said = String::new();
         while self.stderr.read_line(&mut said)? > 0 {}
         ensure!(self.child.wait()?.success(), "netmon failed: {said}");
@@ -138,6 +158,25 @@ impl Watch {
                 at.and_then(|at| words[..at].iter().rev().find_map(|word| word.parse().ok()));
             count.with_context(|| format!("netmon said: {said}"))
         };
-        Ok(Watched { seen: number("seen")?, lost: number("lost")? })
+        let bytes = match &self.journal {
+            Some(journal) => {
+                let bytes = size(journal)?;
+                fs::remove_dir_all(journal)?;
+                bytes
+            }
+            None => 0,
+        };
+        Ok(Watched { seen: number("seen")?, lost: number("lost")?, bytes })
     }
+}
+
+/// Bytes of all files below.
+fn size(path: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+    }
+    Ok(bytes)
 }

@@ -3,12 +3,12 @@
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, TimestampNanosecondArray,
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, PrimitiveArray,
+    RecordBatch, StringArray, TimestampNanosecondArray,
     builder::{
-        Int8Builder, Int32Builder, Int64Builder, StringBuilder, TimestampNanosecondBuilder,
-        UInt16Builder, UInt32Builder, UInt64Builder,
+        BooleanBuilder, Int64Builder, PrimitiveBuilder, StringBuilder, TimestampNanosecondBuilder,
     },
-    types::{Int8Type, Int32Type},
+    types::{Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
 use arrow_schema::{ArrowError, Field, Schema};
 use rustc_hash::FxHashMap;
@@ -55,9 +55,75 @@ impl Columns {
     }
 }
 
+/// A column of numbers, most of them unknown: a row without one costs next to nothing.
+pub(super) struct Numbers<T: ArrowPrimitiveType> {
+    builder: PrimitiveBuilder<T>,
+    /// Rows since the last number.
+    nulls: usize,
+}
+
+impl<T: ArrowPrimitiveType> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { builder: PrimitiveBuilder::new(), nulls: 0 }
+    }
+}
+
+impl<T: ArrowPrimitiveType> Numbers<T> {
+    #[inline]
+    pub(super) fn push(&mut self, number: Option<T::Native>) {
+        let Some(number) = number else {
+            self.nulls += 1;
+            return;
+        };
+        self.catch_up();
+        self.builder.append_value(number);
+    }
+
+    pub(super) fn finish(&mut self) -> PrimitiveArray<T> {
+        self.catch_up();
+        self.builder.finish()
+    }
+
+    #[inline]
+    fn catch_up(&mut self) {
+        if self.nulls > 0 {
+            self.builder.append_nulls(std::mem::take(&mut self.nulls));
+        }
+    }
+}
+
+/// A column of flags, most of them not set.
+#[derive(Default)]
+pub(super) struct Flags {
+    builder: BooleanBuilder,
+    /// Rows since the last that was set.
+    unset: usize,
+}
+
+impl Flags {
+    #[inline]
+    pub(super) fn push(&mut self, flag: bool) {
+        if !flag {
+            self.unset += 1;
+            return;
+        }
+        self.catch_up();
+        self.builder.append_value(true);
+    }
+
+    pub(super) fn finish(&mut self) -> BooleanArray {
+        self.catch_up();
+        self.builder.finish()
+    }
+
+    fn catch_up(&mut self) {
+        self.builder.append_n(std::mem::take(&mut self.unset), false);
+    }
+}
+
 /// A column of known words.
 pub(super) struct Words {
-    keys: Int8Builder,
+    keys: Numbers<Int8Type>,
     words: ArrayRef,
 }
 
@@ -65,12 +131,12 @@ impl Words {
     /// Of these words; up to 127.
     pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words = Arc::new(StringArray::from_iter_values(words));
-        Self { keys: Int8Builder::new(), words }
+        Self { keys: Numbers::default(), words }
     }
 
     /// Adds the word with this number, which is below 127.
     pub(super) fn push(&mut self, word: Option<usize>) {
-        self.keys.append_option(word.and_then(|word| i8::try_from(word).ok()));
+        self.keys.push(word.and_then(|word| i8::try_from(word).ok()));
     }
 
     pub(super) fn finish(&mut self) -> DictionaryArray<Int8Type> {
@@ -81,17 +147,13 @@ impl Words {
 /// A column of text, each kept once.
 pub(super) struct Texts<K> {
     known: FxHashMap<K, i32>,
-    keys: Int32Builder,
+    keys: Numbers<Int32Type>,
     values: StringBuilder,
 }
 
 impl<K: Hash + Eq> Texts<K> {
     pub(super) fn new() -> Self {
-        Self {
-            known: FxHashMap::default(),
-            keys: Int32Builder::new(),
-            values: StringBuilder::new(),
-        }
+        Self { known: FxHashMap::default(), keys: Numbers::default(), values: StringBuilder::new() }
     }
 
     /// Adds what `text` makes of `key`.
@@ -100,7 +162,7 @@ impl<K: Hash + Eq> Texts<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let Some(key) = key else { return self.keys.append_null() };
+        let Some(key) = key else { return self.keys.push(None) };
         let number = match self.known.get(key) {
             Some(number) => *number,
             None => {
@@ -111,7 +173,7 @@ impl<K: Hash + Eq> Texts<K> {
                 number
             }
         };
-        self.keys.append_value(number);
+        self.keys.push(Some(number));
     }
 
     pub(super) fn finish(&mut self) -> DictionaryArray<Int32Type> {
@@ -141,36 +203,36 @@ impl Moments {
 
 /// Which socket, and where it is.
 pub(super) struct Places {
-    cookie: UInt64Builder,
-    netns: UInt32Builder,
+    cookie: Numbers<UInt64Type>,
+    netns: Numbers<UInt32Type>,
     local_addr: Texts<IpAddr>,
-    local_port: UInt16Builder,
+    local_port: Numbers<UInt16Type>,
     remote_addr: Texts<IpAddr>,
-    remote_port: UInt16Builder,
+    remote_port: Numbers<UInt16Type>,
 }
 
 impl Places {
     pub(super) fn new() -> Self {
         Self {
-            cookie: UInt64Builder::new(),
-            netns: UInt32Builder::new(),
+            cookie: Numbers::default(),
+            netns: Numbers::default(),
             local_addr: Texts::new(),
-            local_port: UInt16Builder::new(),
+            local_port: Numbers::default(),
             remote_addr: Texts::new(),
-            remote_port: UInt16Builder::new(),
+            remote_port: Numbers::default(),
         }
     }
 
     pub(super) fn push(&mut self, place: Option<(u64, &Tuple)>) {
         let tuple = place.map(|(_, tuple)| tuple);
         let port = |port: u16| Some(port).filter(|port| *port != 0);
-        self.cookie.append_option(place.map(|(cookie, _)| cookie));
-        self.netns.append_option(tuple.map(|tuple| tuple.netns));
+        self.cookie.push(place.map(|(cookie, _)| cookie));
+        self.netns.push(tuple.map(|tuple| tuple.netns));
         let (local, remote) = (tuple.map(|t| t.local), tuple.map(|t| t.remote));
         self.local_addr.push(local.map(|end| end.ip()).as_ref(), ToString::to_string);
-        self.local_port.append_option(local.and_then(|end| port(end.port())));
+        self.local_port.push(local.and_then(|end| port(end.port())));
         self.remote_addr.push(remote.map(|end| end.ip()).as_ref(), ToString::to_string);
-        self.remote_port.append_option(remote.and_then(|end| port(end.port())));
+        self.remote_port.push(remote.and_then(|end| port(end.port())));
     }
 
     pub(super) fn finish(&mut self, to: &mut Columns) {
@@ -186,10 +248,10 @@ impl Places {
 /// Who began it, and the process behind it.
 pub(super) struct Parties {
     direction: Words,
-    pid: UInt32Builder,
+    pid: Numbers<UInt32Type>,
     comm: Texts<Vec<u8>>,
-    uid: UInt32Builder,
-    cgroup: UInt64Builder,
+    uid: Numbers<UInt32Type>,
+    cgroup: Numbers<UInt64Type>,
     evidence: Words,
 }
 
@@ -197,10 +259,10 @@ impl Parties {
     pub(super) fn new() -> Self {
         Self {
             direction: Words::of(Direction::ALL.map(Direction::name)),
-            pid: UInt32Builder::new(),
+            pid: Numbers::default(),
             comm: Texts::new(),
-            uid: UInt32Builder::new(),
-            cgroup: UInt64Builder::new(),
+            uid: Numbers::default(),
+            cgroup: Numbers::default(),
             evidence: Words::of(Evidence::ALL.map(Evidence::name)),
         }
     }
@@ -212,13 +274,13 @@ impl Parties {
         evidence: Option<Evidence>,
     ) {
         self.direction.push(direction.map(|direction| direction as usize));
-        self.pid.append_option(owner.map(|owner| owner.pid));
+        self.pid.push(owner.map(|owner| owner.pid));
         self.comm.push(owner.map(|owner| &*owner.comm), |comm| {
             String::from_utf8_lossy(comm).into_owned()
         });
-        self.uid.append_option(owner.map(|owner| owner.uid));
+        self.uid.push(owner.map(|owner| owner.uid));
         let cgroup = owner.map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0);
-        self.cgroup.append_option(cgroup);
+        self.cgroup.push(cgroup);
         self.evidence.push(evidence.map(|evidence| evidence as usize));
     }
 
@@ -235,18 +297,18 @@ impl Parties {
 /// What a socket had counted when it ended.
 #[derive(Default)]
 pub(super) struct Counts {
-    bytes_sent: UInt64Builder,
-    bytes_received: UInt64Builder,
-    retransmits: UInt32Builder,
-    rtt_us: UInt32Builder,
+    bytes_sent: Numbers<UInt64Type>,
+    bytes_received: Numbers<UInt64Type>,
+    retransmits: Numbers<UInt32Type>,
+    rtt_us: Numbers<UInt32Type>,
 }
 
 impl Counts {
     pub(super) fn push(&mut self, totals: Option<&Totals>) {
-        self.bytes_sent.append_option(totals.map(|totals| totals.bytes_sent));
-        self.bytes_received.append_option(totals.map(|totals| totals.bytes_received));
-        self.retransmits.append_option(totals.map(|totals| totals.retransmits));
-        self.rtt_us.append_option(totals.and_then(|totals| totals.rtt_us));
+        self.bytes_sent.push(totals.map(|totals| totals.bytes_sent));
+        self.bytes_received.push(totals.map(|totals| totals.bytes_received));
+        self.retransmits.push(totals.map(|totals| totals.retransmits));
+        self.rtt_us.push(totals.and_then(|totals| totals.rtt_us));
     }
 
     pub(super) fn finish(&mut self, to: &mut Columns) {

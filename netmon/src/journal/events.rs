@@ -2,12 +2,12 @@
 
 use arrow_array::{
     RecordBatch,
-    builder::{BooleanBuilder, TimestampNanosecondBuilder, UInt64Builder},
+    types::{TimestampNanosecondType, UInt64Type},
 };
 use arrow_schema::ArrowError;
 
 use super::{
-    columns::{Columns, Counts, Moments, Parties, Places, Texts, Words},
+    columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words},
     item::Item,
 };
 use crate::core::{
@@ -58,23 +58,23 @@ pub(super) struct Events {
     old_state: Words,
     new_state: Words,
     parties: Parties,
-    opens: BooleanBuilder,
-    listener: UInt64Builder,
+    opens: Flags,
+    listener: Numbers<UInt64Type>,
     verdict: Words,
     errno: Texts<u8>,
     reset: Words,
     counts: Counts,
-    orphan: BooleanBuilder,
-    inferred: BooleanBuilder,
-    corrected: BooleanBuilder,
-    late: BooleanBuilder,
-    initial: BooleanBuilder,
+    orphan: Flags,
+    inferred: Flags,
+    corrected: Flags,
+    late: Flags,
+    initial: Flags,
     reason: Words,
-    from: TimestampNanosecondBuilder,
-    count: UInt64Builder,
-    found: UInt64Builder,
-    moved: UInt64Builder,
-    ended: UInt64Builder,
+    from: Numbers<TimestampNanosecondType>,
+    count: Numbers<UInt64Type>,
+    found: Numbers<UInt64Type>,
+    moved: Numbers<UInt64Type>,
+    ended: Numbers<UInt64Type>,
     rows: usize,
 }
 
@@ -88,23 +88,23 @@ impl Events {
             old_state: states(),
             new_state: states(),
             parties: Parties::new(),
-            opens: BooleanBuilder::new(),
-            listener: UInt64Builder::new(),
+            opens: Flags::default(),
+            listener: Numbers::default(),
             verdict: Words::of(Verdict::ALL.map(Verdict::name)),
             errno: Texts::new(),
             reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
             counts: Counts::default(),
-            orphan: BooleanBuilder::new(),
-            inferred: BooleanBuilder::new(),
-            corrected: BooleanBuilder::new(),
-            late: BooleanBuilder::new(),
-            initial: BooleanBuilder::new(),
+            orphan: Flags::default(),
+            inferred: Flags::default(),
+            corrected: Flags::default(),
+            late: Flags::default(),
+            initial: Flags::default(),
             reason: Words::of(Loss::ALL.map(Loss::name)),
-            from: TimestampNanosecondBuilder::new(),
-            count: UInt64Builder::new(),
-            found: UInt64Builder::new(),
-            moved: UInt64Builder::new(),
-            ended: UInt64Builder::new(),
+            from: Numbers::default(),
+            count: Numbers::default(),
+            found: Numbers::default(),
+            moved: Numbers::default(),
+            ended: Numbers::default(),
             rows: 0,
         }
     }
@@ -190,8 +190,8 @@ impl Events {
     ) {
         let t = step.map(|step| &step.transition);
         let is = |flag: fn(&Transition) -> bool| t.is_some_and(flag);
-        self.opens.append_value(is(|t| t.opening != Opening::None));
-        self.listener.append_option(t.and_then(|t| match t.opening {
+        self.opens.push(is(|t| t.opening != Opening::None));
+        self.listener.push(t.and_then(|t| match t.opening {
             Opening::FromListener(listener) => listener,
             _ => None,
         }));
@@ -199,18 +199,18 @@ impl Events {
         self.errno.push(t.and_then(|t| t.errno).as_ref(), |errno| errno_text(*errno));
         self.reset.push(t.and_then(|t| t.reset).map(|side| side as usize));
         self.counts.push(t.and_then(|t| t.totals.as_ref()));
-        self.orphan.append_value(is(|t| t.orphan));
-        self.inferred.append_value(is(|t| t.inferred));
-        self.corrected.append_value(step.is_some_and(|step| step.corrected));
-        self.late.append_value(step.is_some_and(|step| step.late));
-        self.initial.append_value(initial);
+        self.orphan.push(is(|t| t.orphan));
+        self.inferred.push(is(|t| t.inferred));
+        self.corrected.push(step.is_some_and(|step| step.corrected));
+        self.late.push(step.is_some_and(|step| step.late));
+        self.initial.push(initial);
         self.reason.push(gap.map(|(gap, _)| gap.loss as usize));
-        self.from.append_option(gap.map(|(_, from)| from));
+        self.from.push(gap.map(|(_, from)| from));
         let count = gap.map(|(gap, _)| gap.count).filter(|count| *count > 0);
-        self.count.append_option(count);
-        self.found.append_option(resync.map(|resync| resync.found));
-        self.moved.append_option(resync.map(|resync| resync.moved));
-        self.ended.append_option(resync.map(|resync| resync.ended));
+        self.count.push(count);
+        self.found.push(resync.map(|resync| resync.found));
+        self.moved.push(resync.map(|resync| resync.moved));
+        self.ended.push(resync.map(|resync| resync.ended));
     }
 
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {

@@ -38,6 +38,10 @@ const HOUR: i64 = 3_600_000_000_000;
 /// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
 const RETIE: u64 = 100_000;
 
+/// A flush with changes between these waits for the next one, which is not far: each time that the thread
+/// that writes is woken costs as much as encoding a dozen.
+const FEW: usize = 256;
+const MANY: usize = 8192;
 /// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
 const ALIVE: u64 = 10_000_000_000;
 
@@ -120,6 +124,8 @@ pub struct Recorder {
     /// Held as long as this lives.
     _lock: std::fs::File,
     items: Vec<Item>,
+    /// Where those come back from that were written.
+    spare: Receiver<Vec<Item>>,
     anchor: Option<Anchor>,
     /// The moment of the last change.
     now: u64,
@@ -169,6 +175,7 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let (queue, messages) = channel();
         let (closed, to_close) = channel();
+        let (emptied, spare) = channel();
         for start in leftover {
             log::warn!("the last recording was not ended in order: its last segment is taken over");
             let _ = closed.send(start);
@@ -177,7 +184,7 @@ impl Recorder {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             thread.map_err(failed(&home.0))
         };
-        let writer = Writer::new(home.clone(), Arc::clone(&shared), closed);
+        let writer = Writer::new(home.clone(), Arc::clone(&shared), closed, emptied);
         let keeper = Keeper::new(home.clone(), Arc::clone(&shared), retention);
         let threads = vec![
             spawn("journal", Box::new(move || write(writer, messages)))?,
@@ -189,6 +196,7 @@ impl Recorder {
             threads,
             _lock: lock,
             items: Vec::new(),
+            spare,
             anchor: None,
             now: 0,
             told: 0,
@@ -235,9 +243,9 @@ impl Recorder {
         if self.items.is_empty() {
             return;
         }
-        let items = std::mem::take(&mut self.items);
+        let spare = self.spare.try_recv().unwrap_or_default();
+        let items = std::mem::replace(&mut self.items, spare);
         let count = items.len();
-        self.items.reserve(count);
         if self.shared.queued.load(Ordering::Relaxed) + count > QUEUED {
             let (_, dropped) = self.dropped.get_or_insert((self.now, 0));
             *dropped += count as u64;
@@ -312,14 +320,17 @@ impl View for Recorder {
             self.begin(&ConnectionTable::default(), anchor);
             self.items.extend(items);
         }
-        self.send();
+        // Few are sent at once; many come in haste, and more are on their way.
+        if !(FEW..MANY).contains(&self.items.len()) {
+            self.send();
+        }
         let is_due = self.events >= SEGMENT
             || anchor.wall_time(self.now).div_euclid(HOUR) > self.hour
             || self.shared.begin.load(Ordering::Relaxed);
         if is_due && self.shared.queued.load(Ordering::Relaxed) < QUEUED / 2 {
             self.shared.begin.store(false, Ordering::Relaxed);
-            self.begin(table, anchor);
             self.send();
+            self.begin(table, anchor);
         }
         Ok(())
     }

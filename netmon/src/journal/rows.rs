@@ -2,13 +2,14 @@
 
 use arrow_array::{
     RecordBatch,
-    builder::{BooleanBuilder, StringBuilder, TimestampNanosecondBuilder, UInt64Builder},
+    builder::StringBuilder,
+    types::{TimestampNanosecondType, UInt64Type},
 };
 use arrow_schema::ArrowError;
 use community_id::calculate_community_id;
 
 use super::{
-    columns::{Columns, Counts, Moments, Parties, Places, Texts, Words},
+    columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words},
     events::errno_text,
 };
 use crate::core::{
@@ -23,8 +24,8 @@ pub(super) struct Checkpoints {
     moments: Moments,
     places: Places,
     state: Words,
-    opened: TimestampNanosecondBuilder,
-    since: TimestampNanosecondBuilder,
+    opened: Numbers<TimestampNanosecondType>,
+    since: Numbers<TimestampNanosecondType>,
     parties: Parties,
     first_fin: Words,
     verdict: Words,
@@ -36,8 +37,8 @@ impl Checkpoints {
             moments: Moments::default(),
             places: Places::new(),
             state: Words::of(TcpState::ALL.map(TcpState::name)),
-            opened: TimestampNanosecondBuilder::new(),
-            since: TimestampNanosecondBuilder::new(),
+            opened: Numbers::default(),
+            since: Numbers::default(),
             parties: Parties::new(),
             first_fin: Words::of(FirstFin::ALL.map(FirstFin::name)),
             verdict: Words::of(Verdict::ALL.map(Verdict::name)),
@@ -50,8 +51,8 @@ impl Checkpoints {
         self.places.push(Some((row.id.cookie, &row.tuple)));
         self.state.push(Some(row.state as usize - 1));
         let epoch = Some(row.id.epoch).filter(|epoch| *epoch != 0);
-        self.opened.append_option(epoch.map(|epoch| anchor.wall_time(epoch)));
-        self.since.append_option(row.since.map(|since| anchor.wall_time(since)));
+        self.opened.push(epoch.map(|epoch| anchor.wall_time(epoch)));
+        self.since.push(row.since.map(|since| anchor.wall_time(since)));
         self.parties.push(row.direction, row.owner.as_deref(), row.evidence);
         self.first_fin.push(row.first_fin.map(|first| first as usize));
         self.verdict.push(row.verdict.map(|verdict| verdict as usize));
@@ -77,14 +78,14 @@ pub(super) struct Connections {
     moments: Moments,
     places: Places,
     state: Words,
-    opened: TimestampNanosecondBuilder,
-    lifetime_us: UInt64Builder,
+    opened: Numbers<TimestampNanosecondType>,
+    lifetime_us: Numbers<UInt64Type>,
     parties: Parties,
     verdict: Words,
     errno: Texts<u8>,
     reset: Words,
     counts: Counts,
-    inferred: BooleanBuilder,
+    inferred: Flags,
     community_id: StringBuilder,
     rows: usize,
 }
@@ -95,14 +96,14 @@ impl Connections {
             moments: Moments::default(),
             places: Places::new(),
             state: Words::of(TcpState::ALL.map(TcpState::name)),
-            opened: TimestampNanosecondBuilder::new(),
-            lifetime_us: UInt64Builder::new(),
+            opened: Numbers::default(),
+            lifetime_us: Numbers::default(),
             parties: Parties::new(),
             verdict: Words::of(Verdict::ALL.map(Verdict::name)),
             errno: Texts::new(),
             reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
             counts: Counts::default(),
-            inferred: BooleanBuilder::new(),
+            inferred: Flags::default(),
             community_id: StringBuilder::new(),
             rows: 0,
         }
@@ -120,14 +121,14 @@ impl Connections {
         self.places.push(Some((t.cookie, &t.tuple)));
         self.state.push(Some(t.new as usize - 1));
         let epoch = Some(epoch).filter(|epoch| *epoch != 0);
-        self.opened.append_option(epoch.map(|epoch| anchor.wall_time(epoch)));
-        self.lifetime_us.append_option(epoch.map(|epoch| t.time.saturating_sub(epoch) / 1_000));
+        self.opened.push(epoch.map(|epoch| anchor.wall_time(epoch)));
+        self.lifetime_us.push(epoch.map(|epoch| t.time.saturating_sub(epoch) / 1_000));
         self.parties.push(recorded.direction, recorded.owner.as_deref(), recorded.evidence);
         self.verdict.push(recorded.verdict.map(|verdict| verdict as usize));
         self.errno.push(t.errno.as_ref(), |errno| errno_text(*errno));
         self.reset.push(t.reset.map(|side| side as usize));
         self.counts.push(t.totals.as_ref());
-        self.inferred.append_value(t.inferred);
+        self.inferred.push(t.inferred);
         self.community_id.append_option(community_id(&t.tuple));
     }
 

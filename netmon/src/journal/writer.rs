@@ -27,7 +27,7 @@ use crate::core::{
 };
 
 /// What was recorded is on the disk after this time, and the time that writing takes.
-const WRITTEN_EVERY: Duration = Duration::from_millis(500);
+const WRITTEN_EVERY: Duration = Duration::from_millis(300);
 /// Rows of a batch at most.
 const BATCH: usize = 64 << 10;
 /// How long it waits before it tries again after the disk could not be written to.
@@ -41,6 +41,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// Where segments go that are done.
     closed: Sender<i64>,
+    /// Where vectors go to be filled again.
+    emptied: Sender<Vec<Item>>,
     anchor: Anchor,
     events: Events,
     connections: Connections,
@@ -59,11 +61,17 @@ struct Open {
 }
 
 impl Writer {
-    pub(super) fn new(home: Home, shared: Arc<Shared>, closed: Sender<i64>) -> Self {
+    pub(super) fn new(
+        home: Home,
+        shared: Arc<Shared>,
+        closed: Sender<i64>,
+        emptied: Sender<Vec<Item>>,
+    ) -> Self {
         Self {
             home,
             shared,
             closed,
+            emptied,
             anchor: Anchor::default(),
             events: Events::new(),
             connections: Connections::new(),
@@ -80,11 +88,12 @@ impl Writer {
         loop {
             let message = messages.recv_timeout(due.saturating_duration_since(Instant::now()));
             match message {
-                Ok(Message::Items(items)) => {
+                Ok(Message::Items(mut items)) => {
                     self.shared.queued.fetch_sub(items.len(), Ordering::Relaxed);
-                    for item in &items {
-                        self.take(item);
+                    for item in items.drain(..) {
+                        self.take(&item);
                     }
+                    let _ = self.emptied.send(items);
                 }
                 Ok(Message::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
                 Err(RecvTimeoutError::Timeout) => {}

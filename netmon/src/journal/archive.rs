@@ -80,8 +80,7 @@ pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed>
         fs::rename(&partial, &to)?;
         File::open(directory)?.sync_all()?;
     }
-    // The events last: as long as they are there, so is the segment.
-    for dataset in [Dataset::Checkpoints, Dataset::Connections, Dataset::Events] {
+    for dataset in Dataset::ALL {
         remove(&live.path(dataset))?;
     }
     Ok((events, torn))

@@ -25,7 +25,8 @@ pub(super) enum Dataset {
 }
 
 impl Dataset {
-    pub(super) const ALL: [Self; 3] = [Self::Checkpoints, Self::Events, Self::Connections];
+    /// In the order in which files come and go: with its events a segment is whole.
+    pub(super) const ALL: [Self; 3] = [Self::Checkpoints, Self::Connections, Self::Events];
 
     pub(super) const fn name(self) -> &'static str {
         match self {

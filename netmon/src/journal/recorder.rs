@@ -12,6 +12,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -38,10 +39,10 @@ const HOUR: i64 = 3_600_000_000_000;
 /// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
 const RETIE: u64 = 100_000;
 
-/// A flush with changes between these waits for the next one, which is not far: each time that the thread
-/// that writes is woken costs as much as encoding a dozen.
+/// A flush with more changes than this, so soon after the last that was handed over, waits for the next one,
+/// which is not far: to wake the thread that writes costs as much as encoding a dozen.
 const FEW: usize = 256;
-const MANY: usize = 8192;
+const TOGETHER: Duration = Duration::from_millis(20);
 /// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
 const ALIVE: u64 = 10_000_000_000;
 
@@ -124,6 +125,8 @@ pub struct Recorder {
     /// Held as long as this lives.
     _lock: std::fs::File,
     items: Vec<Item>,
+    /// When any were handed over last.
+    sent: Instant,
     /// Where those come back from that were written.
     spare: Receiver<Vec<Item>>,
     anchor: Option<Anchor>,
@@ -196,6 +199,7 @@ impl Recorder {
             threads,
             _lock: lock,
             items: Vec::new(),
+            sent: Instant::now(),
             spare,
             anchor: None,
             now: 0,
@@ -243,6 +247,7 @@ impl Recorder {
         if self.items.is_empty() {
             return;
         }
+        self.sent = Instant::now();
         let spare = self.spare.try_recv().unwrap_or_default();
         let items = std::mem::replace(&mut self.items, spare);
         let count = items.len();
@@ -320,8 +325,8 @@ impl View for Recorder {
             self.begin(&ConnectionTable::default(), anchor);
             self.items.extend(items);
         }
-        // Few are sent at once; many come in haste, and more are on their way.
-        if !(FEW..MANY).contains(&self.items.len()) {
+        // Many come in haste, and more are on their way.
+        if self.items.len() < FEW || self.sent.elapsed() >= TOGETHER {
             self.send();
         }
         let is_due = self.events >= SEGMENT

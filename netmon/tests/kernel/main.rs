@@ -6,6 +6,7 @@
 mod converge;
 mod filter;
 mod harness;
+mod journal;
 mod lifecycle;
 mod loss;
 mod minisockets;

@@ -1,0 +1,380 @@
+//! `netmon record`, and what its journal says afterwards.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::netns::{Netns, sh};
+
+/// A directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("netmon-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Every file below, with its path.
+    fn files(&self) -> Vec<PathBuf> {
+        fn walk(path: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(path).expect("a directory").flatten() {
+                if entry.path().is_dir() {
+                    walk(&entry.path(), found);
+                } else {
+                    found.push(entry.path());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.0, &mut found);
+        found.sort();
+        found
+    }
+
+    fn of(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with(dataset) && name.ends_with(kind)
+        };
+        self.files().into_iter().filter(is_it).collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `netmon record`.
+struct Record {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Record {
+    fn start(journal: &Path) -> Self {
+        let mut child = netmon(&["-v", "record", "--journal"], journal)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("netmon starts");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr"));
+        let mut record = Self { child, stderr, said: String::new() };
+        record.until("attached");
+        record
+    }
+
+    /// Reads what it says until `word` comes.
+    fn until(&mut self, word: &str) {
+        let begin = self.said.len();
+        while !self.said[begin..].contains(word) {
+            let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
+            assert!(read > 0, "it ended before it said '{word}': {}", self.said);
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        sh(&format!("kill -{signal} {}", self.child.id()));
+    }
+
+    fn stop(mut self) -> String {
+        self.signal("TERM");
+        while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
+        assert!(self.child.wait().expect("it ends").success(), "{}", self.said);
+        self.said
+    }
+
+    fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+fn netmon(args: &[&str], journal: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    command.args(args).arg(journal);
+    command
+}
+
+fn run(args: &[&str], journal: &Path) -> Output {
+    netmon(args, journal).output().expect("netmon starts")
+}
+
+fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
+    let output = run(args, journal);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn history(journal: &Path, filter: &str) -> Vec<Value> {
+    objects(&["history", "--json", filter, "--journal"], journal)
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    (client, listener.accept().expect("accepted").0)
+}
+
+/// What `ss` lists here: state and both ends.
+fn ss() -> BTreeSet<String> {
+    let output = Command::new("ss").args(["-tanH"]).output().expect("ss");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let row = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let state = match words[0] {
+            "ESTAB" => "ESTABLISHED",
+            "FIN-WAIT-2" => "FIN_WAIT2",
+            other => &other.replace('-', "_"),
+        };
+        format!("{state} {} {}", words[3], words[4])
+    };
+    text.lines().map(row).collect()
+}
+
+fn listed(journal: &Path, at: &str, netns: &str) -> BTreeSet<String> {
+    let args = ["snapshot", "--at", at, "-tan", "--json", "--netns", netns, "--journal"];
+    let row = |row: &Value| {
+        let end = |side: &str| {
+            let address = row[format!("{side}_addr")].as_str().expect("an address");
+            let port = row[format!("{side}_port")].as_u64();
+            let port = port.map_or_else(|| "*".to_owned(), |port| port.to_string());
+            if address.contains(':') {
+                format!("[{address}]:{port}")
+            } else {
+                format!("{address}:{port}")
+            }
+        };
+        format!("{} {} {}", row["state"].as_str().expect("a state"), end("local"), end("remote"))
+    };
+    objects(&args, journal).iter().map(row).collect()
+}
+
+#[test]
+fn a_moment_in_the_past_is_what_ss_saw() {
+    let directory = Directory::new();
+    let netns = Netns::new();
+    let moments = netns.run(|| {
+        let old = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let older = pair(&old);
+        let mut moments = Vec::new();
+        let record = Record::start(&directory.0);
+        let mut note = || {
+            // What has just happened is behind the moment, and nothing happens around it.
+            thread::sleep(Duration::from_millis(150));
+            let (at, rows) = (now(), ss());
+            thread::sleep(Duration::from_millis(150));
+            assert_eq!(rows, ss(), "the scene keeps still");
+            moments.push((at, rows));
+        };
+        note();
+        let listener = TcpListener::bind("[::1]:0").expect("a listener");
+        let mut open: Vec<_> = (0..5).map(|_| pair(&listener)).collect();
+        note();
+        // One in CLOSE_WAIT and FIN_WAIT2, one that is reset, one in TIME_WAIT.
+        let (client, server) = open.remove(0);
+        client.shutdown(std::net::Shutdown::Write).expect("shut down");
+        let (reset, _peer) = open.remove(0);
+        let linger = socket2::SockRef::from(&reset).set_linger(Some(Duration::ZERO));
+        linger.expect("SO_LINGER");
+        drop(reset);
+        drop(open.remove(0));
+        note();
+        record.signal("HUP");
+        drop(older);
+        note();
+        drop((client, server, open, listener));
+        note();
+        let said = record.stop();
+        assert!(said.contains(", 0 events lost"), "{said}");
+        moments
+    });
+    let inum = netns.inum.to_string();
+    for (at, rows) in &moments {
+        assert_eq!(&listed(&directory.0, at, &inum), rows, "at {at}");
+    }
+    assert!(moments[2].1.iter().any(|row| row.starts_with("TIME_WAIT")), "{:?}", moments[2]);
+    // SIGHUP began a second segment; nothing is left as it was written.
+    assert_eq!(directory.of("events", ".parquet").len(), 2);
+    assert_eq!(directory.of("", ".arrows"), [] as [PathBuf; 0]);
+    // Only its owner and group may read it.
+    for file in directory.files() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(&file).expect("a file").permissions().mode();
+        let is_lock = file.ends_with("lock");
+        assert!(is_lock || mode & 0o777 == 0o640, "{} has {mode:o}", file.display());
+    }
+    // What the journal does not cover is said with what it does.
+    let output = run(&["snapshot", "--at", "2020-01-01", "--journal"], &directory.0);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("the journal does not cover that: it goes from "), "{said}");
+}
+
+#[test]
+fn a_killed_recorder_loses_a_second_at_most() {
+    const KILLS: u64 = 20;
+    let directory = Directory::new();
+    let netns = Netns::new();
+    netns.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut closed = Vec::new();
+        for kill in 0..KILLS {
+            let record = Record::start(&directory.0);
+            // As if at random, and different each time.
+            let life = Duration::from_millis(1_050 + kill * 397 % 900);
+            let end = Instant::now() + life;
+            let mut made = Vec::new();
+            while Instant::now() < end {
+                let (client, server) = pair(&listener);
+                let port = client.local_addr().expect("bound").port();
+                drop((client, server));
+                made.push((Instant::now(), port));
+                thread::sleep(Duration::from_millis(5));
+            }
+            record.kill();
+            let killed = Instant::now();
+            let before = |(time, _): &&(Instant, u16)| killed - *time > Duration::from_secs(1);
+            closed.extend(made.iter().filter(before).map(|(_, port)| *port));
+            let seen = history(
+                &directory.0,
+                &format!("netns = {} and dport = {}", netns.inum, port_of(&listener)),
+            );
+            let seen: BTreeSet<u64> =
+                seen.iter().map(|row| row["local_port"].as_u64().expect("a port")).collect();
+            let missing: Vec<_> =
+                closed.iter().filter(|port| !seen.contains(&u64::from(**port))).collect();
+            assert!(missing.is_empty(), "after kill {kill}: {missing:?} of {}", closed.len());
+        }
+        assert!(closed.len() > 200, "{}", closed.len());
+    });
+    // The next one takes over what the last left, and says what is missing.
+    let record = Record::start(&directory.0);
+    thread::sleep(Duration::from_millis(500));
+    let said = record.stop();
+    assert!(said.contains("was not ended in order"), "{said}");
+    assert_eq!(directory.of("", ".arrows"), [] as [PathBuf; 0]);
+    let gaps = objects(&["watch", "--json", "--journal"], &directory.0);
+    let gaps = gaps.iter().filter(|row| row["reason"] == "not_recorded").count();
+    assert_eq!(gaps as u64, KILLS, "one for each time that nobody recorded");
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().expect("bound").port()
+}
+
+#[test]
+fn a_full_disk_is_survived_and_admitted() {
+    let directory = Directory::new();
+    let path = directory.0.display().to_string();
+    sh(&format!("mount -t tmpfs -o size=1500k tmpfs {path}"));
+    let netns = Netns::new();
+    netns.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let filler = directory.0.join("filler");
+        fs::write(&filler, vec![1; 1_200_000]).expect("room");
+        let mut record = Record::start(&directory.0);
+        for _ in 0..3_000 {
+            drop(pair(&listener));
+        }
+        record.until("the journal cannot be written");
+        fs::remove_file(&filler).expect("removed");
+        record.until("the journal is written again");
+        let after = pair(&listener);
+        let port = after.0.local_addr().expect("bound").port();
+        drop(after);
+        let said = record.stop();
+        assert!(!said.contains(" 0 events lost"), "{said}");
+        let found = history(&directory.0, &format!("sport = {port}"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let events = objects(&["watch", "--json", "--journal"], &directory.0);
+        let lost: Vec<_> = events.iter().filter(|row| row["reason"] == "unwritten").collect();
+        assert!(lost.iter().any(|row| row["count"].as_u64() > Some(0)), "{lost:?}");
+    });
+    sh(&format!("umount {path}"));
+}
+
+#[test]
+fn it_is_read_while_it_is_written_and_written_by_one() {
+    let directory = Directory::new();
+    let netns = Netns::new();
+    netns.run(|| {
+        let record = Record::start(&directory.0);
+        let second = run(&["record", "--journal"], &directory.0);
+        let said = String::from_utf8_lossy(&second.stderr);
+        assert_eq!(second.status.code(), Some(1));
+        assert!(said.contains("another netmon records into"), "{said}");
+
+        let refused = "127.0.0.1:9";
+        for count in 1..=5 {
+            TcpStream::connect(refused).expect_err("nobody listens");
+            let filter = format!("verdict = refused and netns = {}", netns.inum);
+            let end = Instant::now() + Duration::from_secs(2);
+            let mut seen = 0;
+            while seen < count && Instant::now() < end {
+                seen = history(&directory.0, &filter).len();
+            }
+            assert_eq!(seen, count);
+        }
+        record.stop();
+    });
+}
+
+#[test]
+fn what_is_no_journal_is_named_and_left_out() {
+    let directory = Directory::new();
+    let netns = Netns::new();
+    netns.run(|| {
+        for _ in 0..3 {
+            let record = Record::start(&directory.0);
+            TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+            thread::sleep(Duration::from_millis(400));
+            record.stop();
+        }
+    });
+    let filter = format!("verdict = refused and netns = {}", netns.inum);
+    assert_eq!(history(&directory.0, &filter).len(), 3);
+    let files = directory.of("connections", ".parquet");
+    let [truncated, corrupt, whole] = &files[..] else { panic!("{files:?}") };
+    let bytes = fs::read(truncated).expect("read");
+    fs::write(truncated, &bytes[..bytes.len() / 2]).expect("written");
+    let mut bytes = fs::read(corrupt).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 200].fill(0xff);
+    fs::write(corrupt, &bytes).expect("written");
+    let foreign = whole.with_file_name("events-20200101T000000.000000000Z.parquet");
+    fs::write(&foreign, b"PAR1 this is none").expect("written");
+    let output = run(&["history", "--json", &filter, "--journal"], &directory.0);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(text.lines().count(), 1, "{text}{said}");
+    for file in [truncated, corrupt] {
+        assert!(said.contains(&file.display().to_string()), "{said}");
+    }
+
+    let nothing = run(&["history", "--journal"], &directory.0.join("nowhere"));
+    let said = String::from_utf8_lossy(&nothing.stderr);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(said.contains("`netmon record` makes a journal"), "{said}");
+}

@@ -6,12 +6,13 @@ use std::{
 };
 
 /// Module and what it may import of this crate, besides itself.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 6] = [
     ("core", &[]),
     ("kernel", &["core", "session"]),
+    ("journal", &["core", "session"]),
     ("view", &["core", "session"]),
     ("session", &["core"]),
-    ("cli", &["core", "kernel", "session", "view"]),
+    ("cli", &["core", "journal", "kernel", "session", "view"]),
 ];
 
 fn files(path: &Path, found: &mut Vec<PathBuf>) {

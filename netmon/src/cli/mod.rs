@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod export;
 mod history;
 mod hosts;
 mod live;
@@ -49,6 +50,7 @@ Quote it against the shell: netmon snapshot 'state established and ( dport = :44
 enum Command {
     Watch(watch::Watch),
     Snapshot(snapshot::Snapshot),
+    Export(export::Export),
     History(history::History),
     Record(record::Record),
     Verify(verify::Verify),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Watch(watch) => watch.run(kernel_level),
         Command::Snapshot(snapshot) => snapshot.run(),
+        Command::Export(export) => export.run(),
         Command::History(history) => history.run(),
         Command::Record(record) => record.run(kernel_level),
         Command::Verify(verify) => verify.run(kernel_level),

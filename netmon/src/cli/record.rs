@@ -9,7 +9,11 @@ use anyhow::Context;
 use clap::Args;
 use log::LevelFilter;
 use netmon_common::KernelFilter;
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
 use super::{
     live::{Tracing, duration, runtime, size, stop_on_signals},
@@ -17,11 +21,13 @@ use super::{
 };
 use crate::{
     core::filter::Filter,
-    journal::{Recorder, Retention},
+    journal::{Health, Recorder, Retention},
     kernel::{Live, Options},
     session::{Limits, Scope, run},
 };
 
+/// How often a service manager is told how it goes.
+const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// How long the end may take after a signal: the last segment becomes Parquet.
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -57,15 +63,23 @@ impl Record {
         let mut recorder = Recorder::open(self.journal.path(), &host, retention)?;
         let options = Options { buffer: self.tracing.buffer, log, filter: KernelFilter::ANY };
         let mut live = Live::start(options)?;
+        tell(&[NotifyState::Ready]);
         let handle = recorder.handle();
         tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                handle.rotate();
+            loop {
+                tokio::select! {
+                    got = hangup.recv() => match got {
+                        Some(()) => handle.rotate(),
+                        None => break,
+                    },
+                    () = sleep(NEWS_EVERY) => tell_health(&handle.health()),
+                }
             }
         });
         let scope = Scope { filter: Filter::default(), initial: true, found: true };
         let limits = Limits { duration: self.duration, count: None };
         let summary = run(&mut live, &mut recorder, &scope, limits, &stop).await?;
+        tell(&[NotifyState::Stopping]);
         let health = recorder.close();
         // Nobody may be left to read that.
         let _ = writeln!(
@@ -77,4 +91,18 @@ impl Record {
         );
         Ok(())
     }
+}
+
+/// Tells the service manager, where there is one.
+fn tell(news: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(news) {
+        log::debug!("the service manager was not told: {error}");
+    }
+}
+
+fn tell_health(health: &Health) {
+    let Health { written, unwritten, segments } = health;
+    let status = format!("{written} events recorded, {unwritten} not, {segments} segments done");
+    log::debug!("{status}");
+    tell(&[NotifyState::Status(&status)]);
 }

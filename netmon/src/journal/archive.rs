@@ -20,7 +20,8 @@ use parquet::{
 };
 
 use super::{
-    decode::{Malformed, column},
+    arrays::column,
+    decode::Malformed,
     files::{Dataset, Home},
     stream::{Batches, FILE_MODE},
 };
@@ -35,7 +36,7 @@ const NEAR: [&str; 7] = ["time", "opened", "since", "cookie", "lifetime_us", "rt
 /// Of events, which are sorted so, ports too.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 
-fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
+pub(super) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
     let mut properties = WriterProperties::builder()
         // Pages of version 2 leave uncompressed which values are null: a byte for each event here.
         .set_writer_version(WriterVersion::PARQUET_1_0)
@@ -72,7 +73,7 @@ pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed>
             torn = true;
             continue;
         };
-        let rows = write(&partial, dataset, batches.schema(), &mut batches)?;
+        let rows = write(&partial, dataset, &batches.schema(), &mut batches)?;
         torn |= batches.torn;
         if dataset == Dataset::Events {
             events = rows;
@@ -97,12 +98,12 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 fn write(
     path: &Path,
     dataset: Dataset,
-    schema: SchemaRef,
+    schema: &SchemaRef,
     batches: &mut impl Iterator<Item = RecordBatch>,
 ) -> Result<usize, Malformed> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
-    let mut writer = ArrowWriter::try_new(&file, Arc::clone(&schema), Some(properties(dataset)?))?;
+    let mut writer = ArrowWriter::try_new(&file, Arc::clone(schema), Some(properties(dataset)?))?;
     let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
     loop {
         let batch = batches.next();
@@ -112,7 +113,7 @@ fn write(
             group.push(batch);
         }
         if rows > 0 && (is_end || rows >= ROW_GROUP) {
-            let batch = concat_batches(&schema, &group)?;
+            let batch = concat_batches(schema, &group)?;
             writer.write(&sorted(dataset, &batch)?)?;
             writer.flush()?;
             all += rows;

@@ -1,23 +1,15 @@
 //! Arrow arrays back into events and rows.
 
-use std::{net::IpAddr, net::SocketAddr, sync::Arc};
+use arrow_array::{Array, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt64Array};
 
-use arrow_array::{
-    Array, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, RecordBatch,
-    StringArray, TimestampNanosecondArray, UInt16Array, UInt32Array, UInt64Array,
-    cast::AsArray,
-    types::{Int8Type, Int32Type},
+use super::{
+    VERSION, VERSION_KEY,
+    arrays::{Endings, Moments, Parties, Places, Words, column, get, monotonic, state},
+    events::Kind,
 };
-use rustc_hash::FxHashMap;
-
-use super::{VERSION, VERSION_KEY, events::Kind};
 use crate::core::{
     connection::{Connection, Direction, Resync},
-    errno,
-    event::{
-        Anchor, ConnectionId, Event, Evidence, Gap, Loss, Opening, Owner, Recorded, ResetSide,
-        Totals, Transition, Tuple,
-    },
+    event::{Anchor, ConnectionId, Event, Evidence, Gap, Loss, Opening, Recorded, Transition},
     tcp::TcpState,
     verdict::{FirstFin, Verdict},
 };
@@ -43,7 +35,7 @@ pub(super) enum Malformed {
     Io(#[from] std::io::Error),
 }
 
-type Result<T> = std::result::Result<T, Malformed>;
+pub(super) type Result<T> = std::result::Result<T, Malformed>;
 
 /// Fails for a batch or a file that this version cannot read.
 pub(super) fn check_version(schema: &arrow_schema::Schema) -> Result<()> {
@@ -52,229 +44,6 @@ pub(super) fn check_version(schema: &arrow_schema::Schema) -> Result<()> {
         Some(version) => Err(Malformed::Version(version.clone())),
         None => Err(Malformed::Foreign),
     }
-}
-
-pub(super) fn column<'a, T: Array + 'static>(
-    batch: &'a RecordBatch,
-    name: &'static str,
-) -> Result<&'a T> {
-    let array = batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
-    array.ok_or(Malformed::Column(name))
-}
-
-/// A number, where there is one.
-macro_rules! get {
-    ($array:expr, $i:expr) => {
-        $array.is_valid($i).then(|| $array.value($i))
-    };
-}
-
-/// What the words of a column mean; a column of nothing but nulls has an empty one.
-fn meanings<T>(
-    column: &'static str,
-    words: &StringArray,
-    meaning: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<Option<T>>> {
-    let meanings = words.iter().map(|text| match text.unwrap_or_default() {
-        "" => Ok(None),
-        text => match meaning(text) {
-            None => Err(Malformed::Word { column, text: text.to_owned() }),
-            known => Ok(known),
-        },
-    });
-    meanings.collect()
-}
-
-/// A column of known words.
-struct Words<'a, T> {
-    keys: &'a Int8Array,
-    meaning: Vec<Option<T>>,
-}
-
-impl<'a, T: Copy> Words<'a, T> {
-    fn new(
-        batch: &'a RecordBatch,
-        name: &'static str,
-        all: &[T],
-        word: impl Fn(T) -> &'static str,
-    ) -> Result<Self> {
-        let array: &DictionaryArray<Int8Type> = column(batch, name)?;
-        let words: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
-        let known = |text: &str| all.iter().copied().find(|known| word(*known) == text);
-        Ok(Self { keys: array.keys(), meaning: meanings(name, words, known)? })
-    }
-
-    fn get(&self, i: usize) -> Option<T> {
-        let key = usize::try_from(get!(self.keys, i)?).ok()?;
-        *self.meaning.get(key)?
-    }
-}
-
-/// A column of text that repeats, and what each is.
-struct Texts<'a, T> {
-    keys: &'a Int32Array,
-    meaning: Vec<Option<T>>,
-}
-
-impl<'a, T: Clone> Texts<'a, T> {
-    fn new(
-        batch: &'a RecordBatch,
-        name: &'static str,
-        meaning: impl Fn(&str) -> Option<T>,
-    ) -> Result<Self> {
-        let array: &DictionaryArray<Int32Type> = column(batch, name)?;
-        let texts: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
-        Ok(Self { keys: array.keys(), meaning: meanings(name, texts, meaning)? })
-    }
-
-    fn get(&self, i: usize) -> Option<&T> {
-        self.meaning.get(self.key(i)?)?.as_ref()
-    }
-
-    fn key(&self, i: usize) -> Option<usize> {
-        usize::try_from(get!(self.keys, i)?).ok()
-    }
-}
-
-/// Moments on both clocks.
-struct Moments<'a> {
-    time: &'a TimestampNanosecondArray,
-    offset: &'a Int64Array,
-}
-
-impl<'a> Moments<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self> {
-        Ok(Self { time: column(batch, "time")?, offset: column(batch, "clock_offset")? })
-    }
-
-    fn get(&self, i: usize) -> Anchor {
-        let wall = self.time.value(i);
-        Anchor { monotonic: monotonic(wall, self.offset.value(i)), wall }
-    }
-}
-
-fn monotonic(wall: i64, offset: i64) -> u64 {
-    wall.wrapping_sub(offset).cast_unsigned()
-}
-
-struct Places<'a> {
-    cookie: &'a UInt64Array,
-    netns: &'a UInt32Array,
-    local_addr: Texts<'a, IpAddr>,
-    local_port: &'a UInt16Array,
-    remote_addr: Texts<'a, IpAddr>,
-    remote_port: &'a UInt16Array,
-}
-
-impl<'a> Places<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self> {
-        let address = |text: &str| text.parse().ok();
-        Ok(Self {
-            cookie: column(batch, "cookie")?,
-            netns: column(batch, "netns")?,
-            local_addr: Texts::new(batch, "local_addr", address)?,
-            local_port: column(batch, "local_port")?,
-            remote_addr: Texts::new(batch, "remote_addr", address)?,
-            remote_port: column(batch, "remote_port")?,
-        })
-    }
-
-    fn get(&self, i: usize) -> Result<(u64, Tuple)> {
-        let end = |address: &Texts<'_, IpAddr>, port: &UInt16Array| {
-            let address = *address.get(i)?;
-            Some(SocketAddr::new(address, get!(port, i).unwrap_or(0)))
-        };
-        let place = || {
-            Some((
-                get!(self.cookie, i)?,
-                Tuple {
-                    netns: get!(self.netns, i)?,
-                    local: end(&self.local_addr, self.local_port)?,
-                    remote: end(&self.remote_addr, self.remote_port)?,
-                },
-            ))
-        };
-        place().ok_or(Malformed::Column("cookie"))
-    }
-}
-
-struct Parties<'a> {
-    direction: Words<'a, Direction>,
-    pid: &'a UInt32Array,
-    comm: Texts<'a, Box<[u8]>>,
-    uid: &'a UInt32Array,
-    cgroup: &'a UInt64Array,
-    evidence: Words<'a, Evidence>,
-    known: FxHashMap<(u32, u32, u64, usize), Arc<Owner>>,
-}
-
-impl<'a> Parties<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self> {
-        let evidence = Words::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?;
-        Ok(Self {
-            direction: Words::new(batch, "direction", &Direction::ALL, Direction::name)?,
-            pid: column(batch, "pid")?,
-            comm: Texts::new(batch, "comm", |text| Some(text.as_bytes().into()))?,
-            uid: column(batch, "uid")?,
-            cgroup: column(batch, "cgroup_id")?,
-            evidence,
-            known: FxHashMap::default(),
-        })
-    }
-
-    fn owner(&mut self, i: usize) -> Option<Arc<Owner>> {
-        let (pid, uid) = (get!(self.pid, i)?, get!(self.uid, i)?);
-        let cgroup = get!(self.cgroup, i).unwrap_or(0);
-        let key = self.comm.key(i)?;
-        let comm = self.comm.get(i)?;
-        let owner = self
-            .known
-            .entry((pid, uid, cgroup, key))
-            .or_insert_with(|| Arc::new(Owner { pid, uid, cgroup, comm: comm.clone() }));
-        Some(Arc::clone(owner))
-    }
-}
-
-/// Why it ended, and what its socket had counted.
-struct Endings<'a> {
-    verdict: Words<'a, Verdict>,
-    errno: Texts<'a, u8>,
-    reset: Words<'a, ResetSide>,
-    bytes_sent: &'a UInt64Array,
-    bytes_received: &'a UInt64Array,
-    retransmits: &'a UInt32Array,
-    rtt_us: &'a UInt32Array,
-}
-
-impl<'a> Endings<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self> {
-        Ok(Self {
-            verdict: Words::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
-            errno: Texts::new(batch, "errno", errno)?,
-            reset: Words::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
-            bytes_sent: column(batch, "bytes_sent")?,
-            bytes_received: column(batch, "bytes_received")?,
-            retransmits: column(batch, "retransmits")?,
-            rtt_us: column(batch, "rtt_us")?,
-        })
-    }
-
-    fn totals(&self, i: usize) -> Option<Totals> {
-        Some(Totals {
-            bytes_sent: get!(self.bytes_sent, i)?,
-            bytes_received: get!(self.bytes_received, i).unwrap_or(0),
-            retransmits: get!(self.retransmits, i).unwrap_or(0),
-            rtt_us: get!(self.rtt_us, i),
-        })
-    }
-}
-
-fn errno(text: &str) -> Option<u8> {
-    text.parse().ok().or_else(|| (1..=u8::MAX).find(|number| errno::name(*number) == Some(text)))
-}
-
-fn state<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<Words<'a, TcpState>> {
-    Words::new(batch, name, &TcpState::ALL, TcpState::name)
 }
 
 /// The events of a batch, each with its moment, in the order of the rows.

@@ -136,7 +136,7 @@ impl Events {
                 self.bare(Kind::Lost, anchor, gap.time, Some((gap, from)), None);
             }
             Item::Resync(resync) => {
-                self.bare(Kind::Resync, anchor, resync.time, None, Some(resync))
+                self.bare(Kind::Resync, anchor, resync.time, None, Some(resync));
             }
         }
     }

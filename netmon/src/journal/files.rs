@@ -18,9 +18,12 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
 /// The three datasets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Dataset {
+pub enum Dataset {
+    /// What happened.
     Events,
+    /// The whole table, at the beginning of each segment.
     Checkpoints,
+    /// Connections that ended.
     Connections,
 }
 

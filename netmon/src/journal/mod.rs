@@ -1,8 +1,10 @@
 //! The journal: what the table did, kept as Parquet, and done again.
 mod archive;
+mod arrays;
 mod columns;
 mod decode;
 mod events;
+mod export;
 mod files;
 mod item;
 mod keeper;
@@ -13,6 +15,8 @@ mod stream;
 mod writer;
 
 pub use decode::Finished;
+pub use export::Format;
+pub use files::Dataset;
 pub use keeper::Retention;
 pub use reader::{Journal, ReadError, Replay, Span};
 pub use recorder::{Handle, Health, OpenError, Recorder};

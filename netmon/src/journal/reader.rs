@@ -11,6 +11,7 @@ use parquet::{
 };
 
 use super::{
+    arrays::column,
     decode::{self, Finished, Malformed},
     files::{Dataset, Home, Segment},
     stream::Batches,
@@ -149,30 +150,39 @@ impl Journal {
         span: Span,
         mut take: impl FnMut(&Finished) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut result = Ok(());
+        self.batches(Dataset::Connections, span, |batch| {
+            let mut finished = decode::connections(batch)?;
+            finished.sort_by_key(|finished| finished.moment.wall);
+            let is_in =
+                |finished: &&Finished| (span.from..=span.to).contains(&finished.moment.wall);
+            if result.is_ok() {
+                result = finished.iter().filter(is_in).try_for_each(&mut take);
+            }
+            Ok(())
+        });
+        result
+    }
+
+    /// Hands over every batch of a dataset that may have rows of a stretch of time; files that cannot be read
+    /// are named and left out.
+    pub(super) fn batches(
+        &self,
+        dataset: Dataset,
+        span: Span,
+        mut take: impl FnMut(&RecordBatch) -> Result<(), Malformed>,
+    ) {
         for segment in self.replay(span).segments {
-            let path = segment.path(Dataset::Connections);
-            let left_out = |error| skip(&path, &error);
-            let batches = match open(&self.home, &segment, Dataset::Connections, Some(span)) {
-                Ok(batches) => batches,
-                Err(error) => {
-                    left_out(error);
-                    continue;
+            let mut read = || {
+                for batch in open(&self.home, &segment, dataset, Some(span))? {
+                    take(&batch?)?;
                 }
+                Ok(())
             };
-            for batch in batches {
-                match batch.and_then(|batch| decode::connections(&batch)) {
-                    Ok(mut finished) => {
-                        finished.sort_by_key(|finished| finished.moment.wall);
-                        let is_in = |finished: &&Finished| {
-                            (span.from..=span.to).contains(&finished.moment.wall)
-                        };
-                        finished.iter().filter(is_in).try_for_each(&mut take)?;
-                    }
-                    Err(error) => left_out(error),
-                }
+            if let Err(error) = read() {
+                skip(&segment.path(dataset), &error);
             }
         }
-        Ok(())
     }
 
     /// The table as it was at a moment, that moment on both clocks, and what is missing from the journal there.
@@ -275,7 +285,7 @@ fn times(group: &RowGroupMetaData) -> Option<Span> {
 
 /// The last moment of a batch.
 fn last_of(batch: &RecordBatch) -> Option<i64> {
-    let times: &TimestampNanosecondArray = decode::column(batch, "time").ok()?;
+    let times: &TimestampNanosecondArray = column(batch, "time").ok()?;
     times.values().iter().max().copied()
 }
 

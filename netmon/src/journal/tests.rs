@@ -34,7 +34,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
                 cgroup: pid.into(),
                 comm: b"curl \xc3\xa9".as_slice().into(),
             };
-            Opening::ByProcess((cookie % 2 == 0).then(|| Arc::new(owner)))
+            Opening::ByProcess((cookie.is_multiple_of(2)).then(|| Arc::new(owner)))
         }
         (Listen, SynRecv) => Opening::FromListener(Some(1)),
         _ => Opening::None,
@@ -47,13 +47,13 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
         tuple: tuple(cookie),
         old,
         new,
-        errno: (is_over && number % 3 == 0).then_some(104),
-        reset: (is_over && number % 2 == 0).then_some(ResetSide::Sent),
+        errno: (is_over && number.is_multiple_of(3)).then_some(104),
+        reset: (is_over && number.is_multiple_of(2)).then_some(ResetSide::Sent),
         totals: is_over.then_some(Totals {
             bytes_sent: u64::MAX,
             bytes_received: time,
             retransmits: number,
-            rtt_us: (number % 2 == 0).then_some(number),
+            rtt_us: (number.is_multiple_of(2)).then_some(number),
         }),
         orphan: number % 4 == 1,
         inferred: number % 5 == 1,

@@ -1,0 +1,70 @@
+//! `netmon export`: a journal for other programs.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::past::Past;
+use crate::journal;
+
+/// Write a stretch of a journal to standard output, for other programs
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// How it is written
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Which part of the journal
+    #[arg(long, value_enum, default_value = "events")]
+    dataset: Dataset,
+    /// From this moment: 03:10, 'yesterday 14:00', '10m ago', RFC 3339; without this, all there is
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Up to this moment; without this, all there is
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    #[command(flatten)]
+    past: Past,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Comma-separated values, with a heading
+    Csv,
+    /// JSON Lines
+    Jsonl,
+    /// One Parquet file
+    Parquet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Dataset {
+    /// What happened
+    Events,
+    /// Connections that ended
+    Connections,
+    /// The whole table, at the beginning of each segment
+    Checkpoints,
+}
+
+impl Export {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let format = match self.format {
+            Format::Csv => journal::Format::Csv,
+            Format::Jsonl => journal::Format::Jsonl,
+            Format::Parquet => journal::Format::Parquet,
+        };
+        let dataset = match self.dataset {
+            Dataset::Events => journal::Dataset::Events,
+            Dataset::Connections => journal::Dataset::Connections,
+            Dataset::Checkpoints => journal::Dataset::Checkpoints,
+        };
+        if self.format == Format::Parquet && io::stdout().is_terminal() {
+            bail!("Parquet is nothing for a terminal: write it to a file, > out.parquet");
+        }
+        let journal = self.past.open()?;
+        let span = self.past.span(&journal, self.from.as_deref(), self.to.as_deref())?;
+        let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
+        Ok(journal.export(dataset, span, format, out)?)
+    }
+}

@@ -1,0 +1,111 @@
+//! A journal in the formats that other programs take.
+
+use std::io::{self, Write};
+
+use arrow_array::{RecordBatch, TimestampNanosecondArray, UInt32Array};
+use arrow_csv::WriterBuilder;
+use arrow_json::LineDelimitedWriter;
+use arrow_select::take::take_record_batch;
+use parquet::arrow::ArrowWriter;
+
+use super::{
+    archive,
+    arrays::column,
+    decode::Malformed,
+    files::Dataset,
+    reader::{Journal, Span},
+};
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values, with a heading.
+    Csv,
+    /// JSON Lines; what is unknown is absent.
+    Jsonl,
+    /// One Parquet file.
+    Parquet,
+}
+
+enum Writer<W: Write + Send> {
+    Csv(arrow_csv::Writer<W>),
+    Jsonl(LineDelimitedWriter<W>),
+    Parquet(Option<W>, Option<ArrowWriter<W>>),
+}
+
+impl Journal {
+    /// Writes the rows of a dataset that are of a stretch of time, by time as far as each row group goes.
+    ///
+    /// # Errors
+    /// When they cannot be written; files that cannot be read are named and left out.
+    pub fn export<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        span: Span,
+        format: Format,
+        to: W,
+    ) -> io::Result<()> {
+        let mut writer = match format {
+            Format::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
+            Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
+            Format::Parquet => Writer::Parquet(Some(to), None),
+        };
+        let mut result = Ok(());
+        self.batches(dataset, span, |batch| {
+            let batch = within(batch, span)?;
+            if result.is_ok() && batch.num_rows() > 0 {
+                result = writer.write(dataset, &batch);
+            }
+            Ok(())
+        });
+        result.and_then(|()| writer.finish()).map_err(|error| match error {
+            Malformed::Io(error) => error,
+            // A reader that has left is told by the system's own error, at the bottom.
+            other => io::Error::other(other),
+        })
+    }
+}
+
+impl<W: Write + Send> Writer<W> {
+    fn write(&mut self, dataset: Dataset, batch: &RecordBatch) -> Result<(), Malformed> {
+        match self {
+            Self::Csv(writer) => writer.write(batch)?,
+            Self::Jsonl(writer) => writer.write(batch)?,
+            Self::Parquet(to, writer) => {
+                if let Some(to) = to.take() {
+                    let properties = Some(archive::properties(dataset)?);
+                    *writer = Some(ArrowWriter::try_new(to, batch.schema(), properties)?);
+                }
+                if let Some(writer) = writer {
+                    writer.write(batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        match self {
+            Self::Csv(writer) => writer.into_inner().flush()?,
+            Self::Jsonl(mut writer) => writer.finish()?,
+            Self::Parquet(_, Some(writer)) => {
+                writer.close()?;
+            }
+            Self::Parquet(..) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a batch that are of a stretch of time, in its order.
+fn within(batch: &RecordBatch, span: Span) -> Result<RecordBatch, Malformed> {
+    let times: &TimestampNanosecondArray = column(batch, "time")?;
+    let times = times.values().iter().zip(0..);
+    let mut rows: Vec<(i64, u32)> = times
+        .map(|(time, row)| (*time, row))
+        .filter(|(time, _)| (span.from..=span.to).contains(time))
+        .collect();
+    rows.sort_unstable();
+    let rows = rows.into_iter().map(|(_, row)| row).collect::<Vec<u32>>();
+    Ok(take_record_batch(batch, &UInt32Array::from(rows))?)
+}

@@ -19,6 +19,9 @@ use crate::core::{
     event::{Anchor, Evidence, Owner, Totals, Tuple},
 };
 
+/// As an offset: readers need no database of zones for it.
+const UTC: &str = "+00:00";
+
 /// Finished columns, with their names.
 #[derive(Default)]
 pub(super) struct Columns {
@@ -39,7 +42,7 @@ impl Columns {
 
     /// A column of moments, as other tools take them: nanoseconds since 1970, UTC.
     pub(super) fn times(&mut self, name: &str, array: TimestampNanosecondArray, nullable: bool) {
-        self.push(name, Arc::new(array.with_timezone("UTC")), nullable);
+        self.push(name, Arc::new(array.with_timezone(UTC)), nullable);
     }
 
     fn push(&mut self, name: &str, array: ArrayRef, nullable: bool) {

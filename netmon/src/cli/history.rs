@@ -52,7 +52,7 @@ impl History {
             };
             if filter.matches(&step) { view.closed(finished.moment, &step) } else { Ok(()) }
         })?;
-        let (table, anchor, _) = journal.table_at(span.to)?;
+        let (table, anchor, _) = journal.table_at(span.to);
         // Listeners are no connections, and what is in TIME_WAIT has ended.
         let is_open =
             |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);

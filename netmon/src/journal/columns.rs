@@ -150,13 +150,20 @@ impl Words {
 /// A column of text, each kept once.
 pub(super) struct Texts<K> {
     known: FxHashMap<K, i32>,
+    /// The one that came last, which often comes again.
+    last: Option<(K, i32)>,
     keys: Numbers<Int32Type>,
     values: StringBuilder,
 }
 
 impl<K: Hash + Eq> Texts<K> {
     pub(super) fn new() -> Self {
-        Self { known: FxHashMap::default(), keys: Numbers::default(), values: StringBuilder::new() }
+        Self {
+            known: FxHashMap::default(),
+            last: None,
+            keys: Numbers::default(),
+            values: StringBuilder::new(),
+        }
     }
 
     /// Adds what `text` makes of `key`.
@@ -166,6 +173,11 @@ impl<K: Hash + Eq> Texts<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let Some(key) = key else { return self.keys.push(None) };
+        if let Some((last, number)) = &self.last
+            && last.borrow() == key
+        {
+            return self.keys.push(Some(*number));
+        }
         let number = match self.known.get(key) {
             Some(number) => *number,
             None => {
@@ -177,10 +189,12 @@ impl<K: Hash + Eq> Texts<K> {
             }
         };
         self.keys.push(Some(number));
+        self.last = Some((key.to_owned(), number));
     }
 
     pub(super) fn finish(&mut self) -> DictionaryArray<Int32Type> {
         self.known.clear();
+        self.last = None;
         DictionaryArray::new(self.keys.finish(), Arc::new(self.values.finish()))
     }
 }

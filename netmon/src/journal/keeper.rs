@@ -19,6 +19,8 @@ use super::{
 
 /// It gives way to everything else: what it does can wait.
 const NICE: i32 = 19;
+/// How long it goes on after the recorder was asked to end.
+const LAST: Duration = Duration::from_secs(30);
 /// How often files are looked at for their age, and what failed is tried again.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,10 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.waiting.extend(start);
+            // What is left over, the next recorder takes over.
+            if self.shared.ending.get().is_some_and(|ending| ending.elapsed() > LAST) {
+                return;
+            }
             self.close();
             if let Err(error) = self.retain() {
                 log::warn!("old files of the journal are not removed: {error}");

@@ -137,7 +137,6 @@ impl Journal {
             span,
             before: Some(ConnectionTable::default()),
             offset: None,
-            gaps: Vec::new(),
         }
     }
 
@@ -187,12 +186,26 @@ impl Journal {
 
     /// The table as it was at a moment, that moment on both clocks, and what is missing from the journal there.
     ///
-    /// # Errors
-    /// When a file cannot be opened at all.
-    pub fn table_at(&self, moment: i64) -> io::Result<(ConnectionTable, Anchor, Vec<Gap>)> {
+    /// Files that cannot be read are named and left out.
+    #[must_use]
+    pub fn table_at(&self, moment: i64) -> (ConnectionTable, Anchor, Vec<Gap>) {
         let mut replay = self.replay(Span { from: moment, to: moment });
-        let table = replay.skip()?;
-        Ok((table, replay.beginning(), replay.gaps))
+        let table = replay.skip();
+        // What is missing is told after it.
+        let next = self.segments.iter().find(|segment| segment.start > moment);
+        let span = Span { from: moment, to: moment.saturating_add(LATE) };
+        let told = next.map(|next| {
+            let span = Span { to: next.start.saturating_add(LATE), ..span };
+            let mut batches = open(&self.home, next, Dataset::Events, Some(span))?;
+            batches.next().map_or(Ok(Vec::new()), |batch| in_order(&batch?))
+        });
+        let later = told.and_then(Result::ok).unwrap_or_default();
+        let gaps = replay.pending.iter().chain(&later).filter_map(|(told, event)| {
+            let Event::Lost(gap) = event else { return None };
+            let since = told.wall.wrapping_sub((gap.time.wrapping_sub(gap.from)).cast_signed());
+            (since..=told.wall).contains(&moment).then_some(*gap)
+        });
+        (table, replay.beginning(), gaps.collect())
     }
 }
 
@@ -337,8 +350,6 @@ pub struct Replay {
     before: Option<ConnectionTable>,
     /// What wall time is ahead of the monotonic clock, as it was last told.
     offset: Option<i64>,
-    /// What is missing at the beginning.
-    gaps: Vec<Gap>,
 }
 
 impl Replay {
@@ -395,16 +406,9 @@ impl Replay {
     }
 
     /// Goes to the beginning; the table there.
-    fn skip(&mut self) -> io::Result<ConnectionTable> {
+    fn skip(&mut self) -> ConnectionTable {
         let mut table = self.before.take().unwrap_or_default();
         while let Some((moment, event)) = self.event() {
-            if let Event::Lost(gap) = event {
-                let ahead = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
-                let from = gap.from.cast_signed().wrapping_add(ahead);
-                if (from..=moment.wall).contains(&self.span.from) {
-                    self.gaps.push(gap);
-                }
-            }
             if moment.wall > self.span.from {
                 self.pending.push_front((moment, event));
                 break;
@@ -416,14 +420,14 @@ impl Replay {
                 Err(never) => match never {},
             }
         }
-        Ok(table)
+        table
     }
 }
 
 impl Source for Replay {
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         if self.before.is_some() {
-            let table = self.skip()?;
+            let table = self.skip();
             let anchor = self.beginning();
             events.push_back(Event::Anchor(anchor));
             let rows = table.rows().cloned().collect();

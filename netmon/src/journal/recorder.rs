@@ -4,10 +4,12 @@
 //! encodes, writes and syncs. What the queue cannot take is dropped and recorded as lost.
 
 use std::{
+    fs::{File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
@@ -16,10 +18,10 @@ use std::{
 };
 
 use super::{
-    files::Home,
+    files::{Dataset, Home},
     item::Item,
     keeper::{Keeper, Retention},
-    reader,
+    reader, stream,
     writer::Writer,
 };
 use crate::{
@@ -43,6 +45,8 @@ const RETIE: u64 = 100_000;
 /// which is not far: to wake the thread that writes costs as much as encoding a dozen.
 const FEW: usize = 256;
 const TOGETHER: Duration = Duration::from_millis(20);
+/// How often the lock is tried for, [`TOGETHER`] apart.
+const LOCK_TRIES: usize = 10;
 /// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
 const ALIVE: u64 = 10_000_000_000;
 
@@ -59,6 +63,8 @@ pub(super) struct Shared {
     pub(super) unwritten: AtomicU64,
     /// Segments that are done.
     pub(super) closed: AtomicU64,
+    /// When the recorder was asked to end.
+    pub(super) ending: OnceLock<Instant>,
 }
 
 /// What a recorder has done so far.
@@ -123,7 +129,7 @@ pub struct Recorder {
     queue: Option<Sender<Message>>,
     threads: Vec<JoinHandle<()>>,
     /// Held as long as this lives.
-    _lock: std::fs::File,
+    _lock: File,
     items: Vec<Item>,
     /// When any were handed over last.
     sent: Instant,
@@ -151,7 +157,7 @@ impl Recorder {
     /// When the directory cannot be written to, or another recorder does.
     pub fn open(journal: &Path, host: &str, retention: Retention) -> Result<Self, OpenError> {
         let home = Home::of(journal, host);
-        let live = home.live(0).path(super::files::Dataset::Events);
+        let live = home.live(0).path(Dataset::Events);
         let live = live.parent().unwrap_or(&home.0).to_owned();
         let failed = |path: &Path| {
             let path = path.display().to_string();
@@ -159,12 +165,22 @@ impl Recorder {
         };
         super::create_directory(&live).map_err(failed(&live))?;
         let path = home.lock();
-        let mut options = std::fs::OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).open(&path);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(stream::FILE_MODE);
+        let lock = options.open(&path);
         let lock = lock.map_err(failed(&path))?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
-            std::fs::TryLockError::Error(error) => failed(&path)(error),
+        // Readers take it for a moment, to see whether it is taken.
+        let mut locked = lock.try_lock();
+        for _ in 0..LOCK_TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(TOGETHER);
+            locked = lock.try_lock();
+        }
+        locked.map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
+            TryLockError::Error(error) => failed(&path)(error),
         })?;
         let before = reader::last_moment(&home).map_err(failed(&home.0))?;
         let leftover: Vec<i64> = home
@@ -180,7 +196,11 @@ impl Recorder {
         let (closed, to_close) = channel();
         let (emptied, spare) = channel();
         for start in leftover {
-            log::warn!("the last recording was not ended in order: its last segment is taken over");
+            if !stream::is_ended(&home.live(start).path(Dataset::Events)) {
+                log::warn!(
+                    "the last recording was not ended in order: its last segment is taken over"
+                );
+            }
             let _ = closed.send(start);
         }
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -236,6 +256,7 @@ impl Recorder {
         }
         self.send();
         self.queue = None;
+        self.shared.ending.get_or_init(Instant::now);
         for thread in self.threads.drain(..) {
             // It has said why.
             let _ = thread.join();

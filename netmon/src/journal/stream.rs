@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::BufReader,
+    io::{self, BufReader, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -47,6 +47,20 @@ impl Stream {
         self.writer.finish()?;
         Ok(self.writer.get_ref().sync_data()?)
     }
+}
+
+/// Whether a stream has its end.
+pub(super) fn is_ended(path: &Path) -> bool {
+    /// The continuation marker and a length of 0 (Arrow's IPC streaming format).
+    const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-8))?;
+        let mut last = [0; 8];
+        file.read_exact(&mut last)?;
+        Ok::<_, io::Error>(last)
+    };
+    read().is_ok_and(|last| last == END)
 }
 
 /// Reads a stream as far as it was written.

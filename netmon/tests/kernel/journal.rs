@@ -221,8 +221,7 @@ fn a_moment_in_the_past_is_what_ss_saw() {
     for file in directory.files() {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
-        let is_lock = file.ends_with("lock");
-        assert!(is_lock || mode & 0o777 == 0o640, "{} has {mode:o}", file.display());
+        assert_eq!(mode & 0o777, 0o640, "{} has {mode:o}", file.display());
     }
     // What the journal does not cover is said with what it does.
     let output = run(&["snapshot", "--at", "2020-01-01", "--journal"], &directory.0);
@@ -377,4 +376,47 @@ fn what_is_no_journal_is_named_and_left_out() {
     let said = String::from_utf8_lossy(&nothing.stderr);
     assert_eq!(nothing.status.code(), Some(1));
     assert!(said.contains("`netmon record` makes a journal"), "{said}");
+}
+
+#[test]
+fn what_was_not_recorded_is_said_and_the_oldest_goes() {
+    let directory = Directory::new();
+    let netns = Netns::new();
+    netns.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let record = Record::start(&directory.0);
+        thread::sleep(Duration::from_millis(300));
+        record.stop();
+        thread::sleep(Duration::from_millis(200));
+        let nobody_looked = now();
+        thread::sleep(Duration::from_millis(200));
+        let record = Record::start(&directory.0);
+        thread::sleep(Duration::from_millis(300));
+        record.stop();
+        let inum = netns.inum.to_string();
+        let args = ["snapshot", "--at", &nobody_looked, "-tan", "--netns", &inum, "--journal"];
+        let output = run(&args, &directory.0);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("nothing was recorded then"), "{said}");
+        let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(listed.contains(&listener.local_addr().expect("bound").to_string()), "{listed}");
+
+        // Three files of a page each at least, a segment.
+        let before = directory.of("events", ".parquet");
+        let args = ["record", "--max-size", "60K", "--journal"];
+        let mut child = netmon(&args, &directory.0).spawn().expect("netmon starts");
+        for _ in 0..8 {
+            thread::sleep(Duration::from_millis(400));
+            drop(pair(&listener));
+            sh(&format!("kill -HUP {}", child.id()));
+        }
+        thread::sleep(Duration::from_millis(400));
+        sh(&format!("kill -TERM {}", child.id()));
+        assert!(child.wait().expect("it ends").success());
+        let after = directory.of("events", ".parquet");
+        assert!(before.iter().all(|old| !after.contains(old)), "{before:?} {after:?}");
+        assert!((1..8).contains(&after.len()), "{after:?}");
+        assert!(!history(&directory.0, &format!("netns = {inum}")).is_empty());
+    });
 }

@@ -138,7 +138,9 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
     Some(match (t.old, errno, t.reset) {
         (TcpState::SynSent, Some(libc::ECONNREFUSED), _) => Verdict::Refused,
         (_, Some(libc::ETIMEDOUT), _) => Verdict::TimedOut,
-        (TcpState::SynSent, None | Some(libc::ECONNABORTED), _) => Verdict::Aborted,
+        (TcpState::SynSent, None | Some(libc::ECONNABORTED), _) if t.new == TcpState::Close => {
+            Verdict::Aborted
+        }
         (_, Some(libc::ECONNRESET | libc::EPIPE), Some(ResetSide::Sent)) => Verdict::ResetLocally,
         (_, Some(libc::ECONNRESET | libc::EPIPE), _) => Verdict::ResetByPeer,
         (TcpState::SynSent, Some(errno), _) if is_of_icmp(errno) => Verdict::Unreachable,

@@ -412,6 +412,7 @@ fn what_was_not_recorded_is_said_and_the_oldest_goes() {
             sh(&format!("kill -HUP {}", child.id()));
         }
         thread::sleep(Duration::from_millis(400));
+        drop(pair(&listener));
         sh(&format!("kill -TERM {}", child.id()));
         assert!(child.wait().expect("it ends").success());
         let after = directory.of("events", ".parquet");

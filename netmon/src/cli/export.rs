@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::past::Past;
+use super::past::{Past, Stretch};
 use crate::journal;
 
 /// Write a stretch of a journal to standard output, for other programs
@@ -17,12 +17,8 @@ pub(super) struct Export {
     /// Which part of the journal
     #[arg(long, value_enum, default_value = "events")]
     dataset: Dataset,
-    /// From this moment: 03:10, 'yesterday 14:00', '10m ago', RFC 3339; without this, all there is
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Up to this moment; without this, all there is
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    stretch: Stretch,
     #[command(flatten)]
     past: Past,
 }
@@ -63,7 +59,7 @@ impl Export {
             bail!("Parquet is nothing for a terminal: write it to a file, > out.parquet");
         }
         let journal = self.past.open()?;
-        let span = self.past.span(&journal, self.from.as_deref(), self.to.as_deref())?;
+        let span = self.past.span(&journal, &self.stretch)?;
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
         Ok(journal.export(dataset, span, format, out)?)
     }

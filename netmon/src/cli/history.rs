@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{past::Past, stdout::Stdout};
+use super::{
+    past::{Past, Stretch},
+    stdout::Stdout,
+};
 use crate::{
     core::{connection::Step, tcp::TcpState},
     view::history,
@@ -12,12 +15,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct History {
-    /// From this moment: 03:10, 'yesterday 14:00', '10m ago', RFC 3339; without this, all there is
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Up to this moment; without this, all there is
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    stretch: Stretch,
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
@@ -35,7 +34,7 @@ impl History {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
         let journal = self.past.open()?;
-        let span = self.past.span(&journal, self.from.as_deref(), self.to.as_deref())?;
+        let span = self.past.span(&journal, &self.stretch)?;
         let out = Stdout::lock();
         let mut view = if self.json {
             history::History::json(out)

@@ -33,6 +33,24 @@ pub(super) struct Directory {
     path: Option<PathBuf>,
 }
 
+/// Which part of a journal.
+#[derive(Debug, Args)]
+pub(super) struct Stretch {
+    /// From this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Up to this moment of a journal
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+}
+
+impl Stretch {
+    /// Whether a moment was named.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+}
+
 /// Which journal, and how moments are written.
 #[derive(Debug, Args)]
 pub(super) struct Past {
@@ -91,16 +109,13 @@ impl Past {
         moment.to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
     }
 
-    /// The stretch of time between two moments, if the journal has anything of it.
-    pub(super) fn span(
-        &self,
-        journal: &Journal,
-        from: Option<&str>,
-        to: Option<&str>,
-    ) -> anyhow::Result<Span> {
+    /// The stretch of time that is asked for, if the journal has anything of it; all there is without.
+    pub(super) fn span(&self, journal: &Journal, stretch: &Stretch) -> anyhow::Result<Span> {
         let covered = self.covered(journal)?;
-        let from = from.map(|from| self.moment(from)).transpose()?.unwrap_or(covered.from);
-        let to = to.map(|to| self.moment(to)).transpose()?.unwrap_or(covered.to);
+        let moment =
+            |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
+        let from = moment(&stretch.from)?.unwrap_or(covered.from);
+        let to = moment(&stretch.to)?.unwrap_or(covered.to);
         if from > to {
             bail!("{} is after {}", self.show(from), self.show(to));
         }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::{
     live::{Tracing, duration, runtime, stop_on_signals},
-    past::Past,
+    past::{Past, Stretch},
     stdout::Stdout,
 };
 use crate::{
@@ -42,12 +42,8 @@ pub(super) struct Watch {
     /// End after this many transitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Replay a journal from this moment: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Replay a journal up to this moment
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    stretch: Stretch,
     #[command(flatten)]
     past: Past,
     #[command(flatten)]
@@ -68,9 +64,9 @@ impl Watch {
         let stop = stop_on_signals(GRACE)?;
         let clauses = filter.clauses().in_any_state();
         let scope = Scope { filter, initial: self.initial, found: false };
-        let summary = if self.from.is_some() || self.to.is_some() || self.past.is_chosen() {
+        let summary = if self.is_replay() {
             let journal = self.past.open()?;
-            let span = self.past.span(&journal, self.from.as_deref(), self.to.as_deref())?;
+            let span = self.past.span(&journal, &self.stretch)?;
             self.show(journal.replay(span), &scope, &stop).await?
         } else {
             let options = Options { buffer: self.tracing.buffer, log, filter: clauses };
@@ -78,6 +74,11 @@ impl Watch {
         };
         report(&summary);
         Ok(())
+    }
+
+    /// Whether a journal is asked for: a part of it, or one by its name.
+    fn is_replay(&self) -> bool {
+        self.stretch.is_chosen() || self.past.is_chosen()
     }
 
     async fn show(
@@ -90,8 +91,7 @@ impl Watch {
         Ok(if self.json {
             run(&mut source, &mut Json::new(Stdout::lock()), scope, limits, stop).await?
         } else {
-            let dated = self.from.is_some() || self.to.is_some() || self.past.is_chosen();
-            let look = self.past.appearance(self.numeric, dated);
+            let look = self.past.appearance(self.numeric, self.is_replay());
             run(&mut source, &mut Lines::new(Stdout::lock(), look)?, scope, limits, stop).await?
         })
     }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use super::*;
+use crate::core::event::Seed;
 
 #[test]
 fn a_row_takes_at_most_three_hundred_bytes() {

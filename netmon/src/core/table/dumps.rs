@@ -1,0 +1,128 @@
+//! What dumps say: rows that no event explains are added, moved and ended.
+
+use super::{Change, Connection, ConnectionTable, Direction, SECOND, unseen};
+use crate::core::{
+    connection::NEVER,
+    event::{ConnectionId, Evidence, Seed, Transition},
+    tcp::TcpState,
+};
+
+/// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c), and may
+/// be interrupted between: a look that comes so soon after one proves nothing.
+const SETTLED: u64 = SECOND / 10;
+/// TCP_TIMEWAIT_LEN (include/net/tcp.h), less what rounding to ticks may take.
+const TIME_WAIT: u64 = 59 * SECOND;
+/// When a TIME_WAIT in a namespace that cannot be looked into is over: its timer's slack included.
+const UNSEEN_TIME_WAIT: u64 = 70 * SECOND;
+
+impl ConnectionTable {
+    /// Takes what a dump had of a socket.
+    pub(super) fn seed<E>(
+        &mut self,
+        seed: &Seed,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pass = self.reconciled;
+        let key = self.key_beside(seed.cookie, &seed.tuple, seed.state);
+        let Some(row) = self.rows.get_mut(&key) else {
+            let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
+            if self.closed.during(seed.cookie).is_some_and(is_late) {
+                return Ok(());
+            }
+            let row = found(seed, pass);
+            self.put(key, Box::new(row.clone()));
+            return view(Change::Found { time: seed.time, connection: &row, initial: pass == 0 });
+        };
+        (row.seen, row.missed) = (pass, false);
+        // Whoever holds a connection now is better known than who holds its listener.
+        let may_be_other = match row.evidence {
+            Some(Evidence::Connect) => false,
+            Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
+            Some(Evidence::FdScan) | None => row.owner != seed.owner,
+        };
+        let settled = row.as_of().saturating_add(SETTLED) < seed.time;
+        row.looked = row.looked.max(seed.time);
+        let mut result = Ok(());
+        if may_be_other && seed.owner.is_some() {
+            (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
+            result = view(Change::Owned { time: seed.time, connection: row });
+        }
+        if !settled || row.state == seed.state {
+            return result;
+        }
+        let t = Transition { tuple: seed.tuple, ..unseen(row, seed.time, seed.state) };
+        let in_state = row.since.map(|since| seed.time.saturating_sub(since));
+        result.and(self.advance(key, &t, in_state, true, view))
+    }
+
+    /// Ends the row of a socket that has failed without an event.
+    pub(super) fn fail<E>(
+        &mut self,
+        time: u64,
+        cookie: u64,
+        errno: u8,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        let is_open = !matches!(row.state, TcpState::TimeWait | TcpState::Listen);
+        if !is_open || row.as_of().saturating_add(SETTLED) >= time {
+            return Ok(());
+        }
+        let t = Transition { errno: Some(errno), ..unseen(row, time, TcpState::Close) };
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        self.advance(cookie, &t, in_state, true, view)
+    }
+
+    /// Ends what a dump of everything did not have.
+    pub(super) fn reconcile<E>(
+        &mut self,
+        time: u64,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let pass = self.reconciled;
+        let mut gone = Vec::new();
+        for (key, row) in &mut self.rows {
+            let is_waiting = row.state == TcpState::TimeWait;
+            let as_of = row.as_of();
+            match self.dumped.get(&row.tuple.netns) {
+                Some(began) if row.seen != pass && as_of.saturating_add(SETTLED) < *began => {
+                    let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= *began);
+                    if row.missed || is_waiting && is_over {
+                        gone.push((*key, *began));
+                    }
+                    row.missed = true;
+                }
+                None if is_waiting && as_of.saturating_add(UNSEEN_TIME_WAIT) < time => {
+                    gone.push((*key, time));
+                }
+                _ => {}
+            }
+        }
+        self.dumped.clear();
+        self.closed.end();
+        // It wraps where nobody lives to see it, and steers clear of "never" and of the first.
+        self.reconciled = (pass + 1) % NEVER;
+        let mut result = Ok(());
+        for (key, time) in gone {
+            let told = self.vanish(key, time, |change| match &result {
+                Ok(()) => view(change),
+                Err(_) => Ok(()),
+            });
+            result = result.and(told);
+        }
+        result.and_then(|()| view(Change::Reconciled { time }))
+    }
+}
+
+/// The row of a socket that a dump had, and nothing else tells of.
+fn found(seed: &Seed, pass: u32) -> Connection {
+    let id = ConnectionId { cookie: seed.cookie, epoch: 0 };
+    Connection {
+        direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
+        owner: seed.owner.clone(),
+        evidence: seed.owner.is_some().then_some(Evidence::FdScan),
+        looked: seed.time,
+        seen: pass,
+        ..Connection::new(id, seed.tuple, seed.state)
+    }
+}

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod converge;
+mod docs;
 mod ebpf;
 mod hold;
 mod load;
@@ -54,6 +55,8 @@ enum Command {
         #[command(subcommand)]
         what: bench::Bench,
     },
+    /// Run the queries of docs/journal.md against a journal
+    Docs,
     /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
     Converge(converge::Converge),
     /// Make load, as `bench` does
@@ -82,6 +85,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
         Command::Ci => ci::ci(),
         Command::Bench { what } => bench::bench(&what),
+        Command::Docs => docs::docs(),
         Command::Converge(converge) => converge.run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),

@@ -273,6 +273,17 @@ pub struct Recorded {
     pub late: bool,
 }
 
+impl Recorded {
+    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends in
+    /// SYN_RECV, only this has neither a verdict nor an error.
+    #[must_use]
+    pub fn is_half_open_end(&self) -> bool {
+        let Transition { old, new, errno, .. } = self.transition;
+        let ends = (old, new) == (TcpState::SynRecv, TcpState::Close);
+        ends && self.verdict.is_none() && errno.is_none()
+    }
+}
+
 /// Something the source yields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

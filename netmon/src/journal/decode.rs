@@ -108,7 +108,9 @@ impl<'a> EventColumns<'a> {
     fn event(&self, i: usize, moment: Anchor, parties: &mut Parties<'_>) -> Result<Event> {
         let time = moment.monotonic;
         Ok(match self.kind.get(i).ok_or(Malformed::Column("type"))? {
-            Kind::Transition => Event::Recorded(Box::new(self.step(i, time, parties)?)),
+            Kind::Transition | Kind::Expired => {
+                Event::Recorded(Box::new(self.step(i, time, parties)?))
+            }
             Kind::Connection => {
                 let (cookie, tuple) = self.places.get(i)?;
                 let state = self.new_state.get(i).ok_or(Malformed::Column("new_state"))?;

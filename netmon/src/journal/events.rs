@@ -23,6 +23,7 @@ use crate::core::{
 pub(super) enum Kind {
     Transition,
     Connection,
+    Expired,
     Owner,
     Anchor,
     Lost,
@@ -30,13 +31,21 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Transition, Self::Connection, Self::Owner, Self::Anchor, Self::Lost, Self::Resync];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Transition,
+        Self::Connection,
+        Self::Expired,
+        Self::Owner,
+        Self::Anchor,
+        Self::Lost,
+        Self::Resync,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Transition => "transition",
             Self::Connection => "connection",
+            Self::Expired => "expired",
             Self::Owner => "owner",
             Self::Anchor => "anchor",
             Self::Lost => "lost",
@@ -144,7 +153,8 @@ impl Events {
     fn step(&mut self, anchor: Anchor, recorded: &Recorded) {
         let t = &recorded.transition;
         self.moments.push(anchor, t.time);
-        self.kind.push(Some(Kind::Transition as usize));
+        let kind = if recorded.is_half_open_end() { Kind::Expired } else { Kind::Transition };
+        self.kind.push(Some(kind as usize));
         self.places.push(Some((t.cookie, &t.tuple)));
         self.states(Some(t.old), Some(t.new));
         self.parties.push(recorded.direction, recorded.owner.as_deref(), recorded.evidence);

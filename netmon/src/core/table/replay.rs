@@ -51,8 +51,7 @@ impl ConnectionTable {
             verdict: *verdict,
             corrected: *corrected,
         };
-        // Of all that ends in SYN_RECV, only this has neither.
-        let was_half_open = t.old == TcpState::SynRecv && verdict.is_none() && t.errno.is_none();
+        let was_half_open = recorded.is_half_open_end();
         let result = view(match (opens, t.new) {
             (true, _) => Change::Opened(step),
             _ if *late => Change::Moved(step),

@@ -1,0 +1,69 @@
+//! `docs`: the queries of docs/journal.md, run against a journal.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use crate::shell::{as_root, build_release, cargo, output, release_binary, root, run};
+
+/// What the page uses, as PyPI calls it.
+const PACKAGES: [&str; 6] = ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz"];
+/// Enough that every kind of query has something to count.
+const CONNECTIONS: &str = "2000";
+
+pub(crate) fn docs() -> anyhow::Result<()> {
+    build_release()?;
+    run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
+    let python = root().join("target/docs");
+    run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
+    let python = python.join("bin/python");
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+
+    let journal = std::env::temp_dir().join(format!("netmon-docs-{}", std::process::id()));
+    let recorded = record(&journal);
+    let checked = recorded.and_then(|()| {
+        let mut check = Command::new(&python);
+        check.arg(root().join("xtask/src/docs.py")).arg(root().join("docs/journal.md"));
+        run(check.arg(release_binary()).current_dir(&journal))
+    });
+    fs::remove_dir_all(&journal).with_context(|| format!("removing {}", journal.display()))?;
+    checked
+}
+
+/// A journal with connections that ended well and badly, and one that nobody took.
+fn record(journal: &std::path::Path) -> anyhow::Result<()> {
+    let mut child = as_root(release_binary())
+        .arg("record")
+        .arg("--journal")
+        .arg(journal)
+        .env("RUST_LOG", "netmon=info")
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting netmon")?;
+    let mut stderr = BufReader::new(child.stderr.take().context("its stderr")?);
+    let mut line = String::new();
+    while !line.contains("attached") {
+        line.clear();
+        ensure!(stderr.read_line(&mut line)? > 0, "netmon ended before it was attached");
+    }
+    let load = release_binary().with_file_name("xtask");
+    for ending in ["reset", "close"] {
+        output(Command::new(&load).args([
+            "load",
+            "--connections",
+            CONNECTIONS,
+            "--ending",
+            ending,
+        ]))?;
+    }
+    let nobody = std::net::TcpStream::connect("127.0.0.1:1");
+    ensure!(nobody.is_err(), "somebody listens on port 1");
+    run(as_root("kill").args(["-TERM", &child.id().to_string()]))?;
+    while stderr.read_line(&mut line)? > 0 {}
+    ensure!(child.wait()?.success(), "netmon failed: {line}");
+    Ok(())
+}

@@ -268,14 +268,18 @@ fn a_killed_recorder_loses_a_second_at_most() {
         assert!(closed.len() > 200, "{}", closed.len());
     });
     // The next one takes over what the last left, and says what is missing.
-    let record = Record::start(&directory.0);
-    thread::sleep(Duration::from_millis(500));
-    let said = record.stop();
+    let said = Record::start(&directory.0).stop();
     assert!(said.contains("was not ended in order"), "{said}");
+    // It has a time for that when it ends, and leaves the rest, on a busy machine, to the one after it.
+    let mut more = 0;
+    while !directory.of("", ".arrows").is_empty() && more < KILLS {
+        Record::start(&directory.0).stop();
+        more += 1;
+    }
     assert_eq!(directory.of("", ".arrows"), [] as [PathBuf; 0]);
     let gaps = objects(&["watch", "--json", "--journal"], &directory.0);
     let gaps = gaps.iter().filter(|row| row["reason"] == "not_recorded").count();
-    assert_eq!(gaps as u64, KILLS, "one for each time that nobody recorded");
+    assert_eq!(gaps as u64, KILLS + more, "one for each time that nobody recorded");
 }
 
 fn port_of(listener: &TcpListener) -> u16 {
@@ -359,7 +363,8 @@ fn what_is_no_journal_is_named_and_left_out() {
     fs::write(truncated, &bytes[..bytes.len() / 2]).expect("written");
     let mut bytes = fs::read(corrupt).expect("read");
     let middle = bytes.len() / 2;
-    bytes[middle..middle + 200].fill(0xff);
+    // All the data, in front of what says where it is; less of it might be read as something else.
+    bytes[4..middle].fill(0xff);
     fs::write(corrupt, &bytes).expect("written");
     let foreign = whole.with_file_name("events-20200101T000000.000000000Z.parquet");
     fs::write(&foreign, b"PAR1 this is none").expect("written");

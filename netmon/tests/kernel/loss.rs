@@ -1,6 +1,7 @@
 //! Loss, the end, and limits: what is not shown is said.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
@@ -70,8 +71,19 @@ fn churn_loses_nothing_with_the_default_buffer() {
         watch.stop();
         assert_eq!(lost(&watch.events), 0);
         let ours = transitions(&watch, &netns);
-        // And the listener's two.
-        assert_eq!(ours.len(), 5_000 * 6 + 2);
+        let mut paths: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for event in &ours {
+            paths.entry(event["cookie"].as_u64().expect("a cookie")).or_default().push(step(event));
+        }
+        // Two for each connection, and the listener's.
+        assert_eq!(paths.len(), 5_000 * 2 + 1);
+        // Three steps, or four where the reset came after the other end's FIN.
+        for path in paths.values() {
+            let ends: Vec<_> = path.iter().filter_map(|step| step.split_once('>')).collect();
+            assert!(ends.windows(2).all(|two| two[0].1 == two[1].0), "{path:?}");
+            assert!(matches!(ends.first(), Some(("CLOSE" | "LISTEN", _))), "{path:?}");
+            assert!(matches!(ends.last(), Some((_, "CLOSE"))), "{path:?}");
+        }
         assert!(ours.iter().all(|event| event["pid"] == std::process::id()), "owners all along");
         let resets = ours.iter().filter(|event| event["reset"] == "sent").count();
         assert_eq!(resets, 5_000);

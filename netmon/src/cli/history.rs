@@ -41,7 +41,7 @@ impl History {
         } else {
             history::History::lines(out, self.past.appearance(self.numeric, true))?
         };
-        journal.finished(span, |finished| {
+        journal.finished(span, &filter, |finished| {
             let step = Step {
                 transition: &finished.transition,
                 connection: &finished.connection,

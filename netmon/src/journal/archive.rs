@@ -33,6 +33,9 @@ const LEVEL: i32 = 3;
 /// Columns whose values lie close to those before.
 const NEAR: [&str; 7] = ["time", "opened", "since", "cookie", "lifetime_us", "rtt_us", "from"];
 
+/// Columns of connections that are asked for by value: a row group says what is not in it.
+const ASKED: [&str; 4] = ["local_addr", "local_port", "remote_addr", "remote_port"];
+
 /// Of events, which are sorted so, ports too.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 
@@ -49,6 +52,10 @@ pub(super) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed
         properties = properties
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in ASKED.into_iter().filter(|_| dataset == Dataset::Connections) {
+        let column = ColumnPath::from(name);
+        properties = properties.set_column_bloom_filter_enabled(column, true);
     }
     let community_id = ColumnPath::from("community_id");
     Ok(properties.set_column_dictionary_enabled(community_id, false).build())

@@ -16,21 +16,33 @@ use crate::core::{
 
 /// Why a file of a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
+    /// Another program wrote it.
     #[error("it is no journal of netmon")]
     Foreign,
+    /// A later one wrote it.
     #[error(
         "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with a newer one"
     )]
     Version(String),
+    /// It lacks a column.
     #[error("its column '{0}' is missing, or not what it should be")]
     Column(&'static str),
+    /// It has a word that means nothing.
     #[error("its column '{column}' has '{text}', which this netmon does not know")]
-    Word { column: &'static str, text: String },
+    Word {
+        /// Where.
+        column: &'static str,
+        /// Which.
+        text: String,
+    },
+    /// It is no stream, or a torn one.
     #[error(transparent)]
     Arrow(#[from] arrow_schema::ArrowError),
+    /// It is no Parquet file, or a corrupt one.
     #[error(transparent)]
     Parquet(#[from] parquet::errors::ParquetError),
+    /// It could not be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }

@@ -15,6 +15,7 @@ use super::{
     files::Dataset,
     reader::{Journal, Span},
 };
+use crate::core::filter::Filter;
 
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Journal {
             Format::Parquet => Writer::Parquet(Some(to), None),
         };
         let mut result = Ok(());
-        self.batches(dataset, span, |batch| {
+        self.batches(dataset, span, &Filter::default(), |batch| {
             let batch = within(batch, span)?;
             if result.is_ok() && batch.num_rows() > 0 {
                 result = writer.write(dataset, &batch);

@@ -6,19 +6,21 @@ mod decode;
 mod events;
 mod export;
 mod files;
+mod groups;
 mod item;
 mod keeper;
 mod reader;
 mod recorder;
 mod rows;
 mod stream;
+mod sync;
 mod writer;
 
-pub use decode::Finished;
+pub use decode::{Finished, Malformed};
 pub use export::Format;
 pub use files::Dataset;
 pub use keeper::Retention;
-pub use reader::{Journal, ReadError, Replay, Span};
+pub use reader::{Journal, ReadError, Replay, Span, events_of};
 pub use recorder::{Handle, Health, OpenError, Recorder};
 
 /// Key of the schema's metadata that says which version of the datasets a file has.

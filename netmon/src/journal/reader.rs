@@ -1,29 +1,31 @@
 //! Reads a journal: as a source of events, as the table at a moment, as connections that ended.
 
-use std::{collections::VecDeque, convert::Infallible, fs::File, io, path::Path};
-
-use arrow_array::{RecordBatch, TimestampNanosecondArray};
-use parquet::{
-    arrow::arrow_reader::{
-        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-    },
-    file::{metadata::RowGroupMetaData, statistics::Statistics},
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fs::File,
+    io::{self, BufReader},
+    path::Path,
 };
 
 use super::{
     arrays::column,
     decode::{self, Finished, Malformed},
     files::{Dataset, Home, Segment},
+    groups,
     stream::Batches,
 };
 use crate::{
     core::{
         connection::Connection,
         event::{Anchor, Event, Gap},
+        filter::Filter,
         table::ConnectionTable,
     },
     session::Source,
 };
+use arrow_array::{RecordBatch, TimestampNanosecondArray};
+use bytes::Bytes;
 
 /// An event may come to its segment this much later than it was, ns: connects are held until they have a
 /// port, and what is inferred waits.
@@ -140,17 +142,19 @@ impl Journal {
         }
     }
 
-    /// Hands over every connection that ended in a stretch of time, by time as far as each segment goes.
+    /// Hands over every connection that ended in a stretch of time, by time as far as each segment goes;
+    /// not all that `filter` does not let pass.
     ///
     /// # Errors
     /// What `take` answered.
     pub fn finished<E>(
         &self,
         span: Span,
+        filter: &Filter,
         mut take: impl FnMut(&Finished) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut result = Ok(());
-        self.batches(Dataset::Connections, span, |batch| {
+        self.batches(Dataset::Connections, span, filter, |batch| {
             let mut finished = decode::connections(batch)?;
             finished.sort_by_key(|finished| finished.moment.wall);
             let is_in =
@@ -163,17 +167,19 @@ impl Journal {
         result
     }
 
-    /// Hands over every batch of a dataset that may have rows of a stretch of time; files that cannot be read
+    /// Hands over every batch of a dataset that may have rows of a stretch of time, and some which `filter`
+    /// lets pass; files that cannot be read
     /// are named and left out.
     pub(super) fn batches(
         &self,
         dataset: Dataset,
         span: Span,
+        filter: &Filter,
         mut take: impl FnMut(&RecordBatch) -> Result<(), Malformed>,
     ) {
         for segment in self.replay(span).segments {
             let mut read = || {
-                for batch in open(&self.home, &segment, dataset, Some(span))? {
+                for batch in open(&self.home, &segment, dataset, Some(span), filter)? {
                     take(&batch?)?;
                 }
                 Ok(())
@@ -196,7 +202,8 @@ impl Journal {
         let span = Span { from: moment, to: moment.saturating_add(LATE) };
         let told = next.map(|next| {
             let span = Span { to: next.start.saturating_add(LATE), ..span };
-            let mut batches = open(&self.home, next, Dataset::Events, Some(span))?;
+            let mut batches =
+                open(&self.home, next, Dataset::Events, Some(span), &Filter::default())?;
             batches.next().map_or(Ok(Vec::new()), |batch| in_order(&batch?))
         });
         let later = told.and_then(Result::ok).unwrap_or_default();
@@ -223,12 +230,9 @@ pub(super) fn last_moment(home: &Home) -> io::Result<Option<i64>> {
 
 fn last_in(home: &Home, segment: &Segment) -> Result<Option<i64>, Malformed> {
     if segment.closed {
-        let file = File::open(segment.path(Dataset::Events))?;
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-        let groups = metadata.metadata().row_groups().iter();
-        return Ok(groups.filter_map(times).map(|times| times.to).max());
+        return groups::last(&File::open(segment.path(Dataset::Events))?);
     }
-    let batches = open(home, segment, Dataset::Events, None)?;
+    let batches = open(home, segment, Dataset::Events, None, &Filter::default())?;
     Ok(batches.flatten().filter_map(|batch| last_of(&batch)).max())
 }
 
@@ -239,61 +243,48 @@ fn skip(path: &Path, error: &Malformed) {
 
 type Opened = Box<dyn Iterator<Item = Result<RecordBatch, Malformed>> + Send>;
 
-/// The batches of a segment's dataset, those without a row of `span` left out.
+/// The batches of a segment's dataset, those left out that cannot have a row of `span` which `filter` lets
+/// pass.
 fn open(
     home: &Home,
     segment: &Segment,
     dataset: Dataset,
     span: Option<Span>,
+    filter: &Filter,
 ) -> Result<Opened, Malformed> {
     let path = segment.path(dataset);
+    let closed = |file: File| -> Result<Opened, Malformed> {
+        Ok(Box::new(groups::batches(move || file.try_clone(), span, filter)?))
+    };
     match File::open(&path) {
-        Ok(file) if segment.closed => parquet(file, span),
-        Ok(_) => {
-            let batches = Batches::open(&path)?;
-            decode::check_version(&batches.schema())?;
-            Ok(Box::new(batches.map(Ok)))
-        }
+        Ok(file) if segment.closed => closed(file),
+        Ok(file) => Ok(Box::new(Batches::new(BufReader::new(file))?.map(Ok))),
         // It was done meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.closed => {
-            parquet(File::open(home.closed(segment.start).path(dataset))?, span)
+            closed(File::open(home.closed(segment.start).path(dataset))?)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// The row groups of a Parquet file that have a row of `span`, each as one batch: what was sorted together is
-/// put in order together.
-fn parquet(file: File, span: Option<Span>) -> Result<Opened, Malformed> {
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-    decode::check_version(metadata.schema())?;
-    let mut wanted = Vec::new();
-    for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
-        let is_in = |span: Span| {
-            times(group).is_none_or(|times| times.from <= span.to && times.to >= span.from)
-        };
-        if span.is_none_or(is_in) {
-            wanted.push((number, usize::try_from(group.num_rows()).unwrap_or(0).max(1)));
+/// The events in a file of a journal that is in memory, whichever of the two kinds it is, in the order of
+/// its rows.
+///
+/// # Errors
+/// When it is neither, or corrupt; of a stream that ends early, what it had.
+pub fn events_of(file: &Bytes) -> Result<Vec<(Anchor, Event)>, Malformed> {
+    let mut events = Vec::new();
+    if file.starts_with(b"PAR1") {
+        let file = file.clone();
+        for batch in groups::batches(move || Ok(file.clone()), None, &Filter::default())? {
+            events.append(&mut decode::events(&batch?)?);
+        }
+    } else {
+        for batch in Batches::new(&**file)? {
+            events.append(&mut decode::events(&batch)?);
         }
     }
-    Ok(Box::new(wanted.into_iter().flat_map(move |(group, rows)| {
-        let read = || {
-            let file = file.try_clone()?;
-            let builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone());
-            let mut reader = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
-            Ok(reader.next().transpose()?)
-        };
-        read().transpose()
-    })))
-}
-
-/// The first and the last moment of a row group.
-fn times(group: &RowGroupMetaData) -> Option<Span> {
-    match group.columns().first()?.statistics()? {
-        Statistics::Int64(times) => Some(Span { from: *times.min_opt()?, to: *times.max_opt()? }),
-        _ => None,
-    }
+    Ok(events)
 }
 
 /// The last moment of a batch.
@@ -305,7 +296,7 @@ fn last_of(batch: &RecordBatch) -> Option<i64> {
 /// The rows of a segment's checkpoint.
 fn checkpoint(home: &Home, segment: &Segment) -> Result<Vec<Connection>, Malformed> {
     let mut rows = Vec::new();
-    for batch in open(home, segment, Dataset::Checkpoints, None)? {
+    for batch in open(home, segment, Dataset::Checkpoints, None, &Filter::default())? {
         rows.extend(decode::checkpoint(&batch?)?);
     }
     Ok(rows)
@@ -384,7 +375,8 @@ impl Replay {
                 }
             }
             let span = Span { from: i64::MIN, to: self.span.to.saturating_add(LATE) };
-            match open(&self.home, &segment, Dataset::Events, Some(span)) {
+            // Every event may matter to the table, so nothing but time leaves any out.
+            match open(&self.home, &segment, Dataset::Events, Some(span), &Filter::default()) {
                 Ok(batches) => self.batches = Some((segment, batches)),
                 Err(error) => skip(&segment.path(Dataset::Events), &error),
             }

@@ -21,7 +21,7 @@ use super::{
     files::{Dataset, Home},
     item::Item,
     keeper::{Keeper, Retention},
-    reader, stream,
+    reader, stream, sync,
     writer::Writer,
 };
 use crate::{
@@ -40,6 +40,8 @@ const SEGMENT: u64 = 1 << 19;
 const HOUR: i64 = 3_600_000_000_000;
 /// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
 const RETIE: u64 = 100_000;
+/// A clock that was set this far, ns, begins a segment.
+const STEP: u64 = 1_000_000_000;
 
 /// A flush with more changes than this, so soon after the last that was handed over, waits for the next one,
 /// which is not far: to wake the thread that writes costs as much as encoding a dozen.
@@ -195,6 +197,8 @@ impl Recorder {
         let (queue, messages) = channel();
         let (closed, to_close) = channel();
         let (emptied, spare) = channel();
+        let (files, to_sync) = channel();
+        let (errors, unsynced) = channel();
         for start in leftover {
             if !stream::is_ended(&home.live(start).path(Dataset::Events)) {
                 log::warn!(
@@ -207,10 +211,12 @@ impl Recorder {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             thread.map_err(failed(&home.0))
         };
-        let writer = Writer::new(home.clone(), Arc::clone(&shared), closed, emptied);
+        let writer =
+            Writer::new(home.clone(), Arc::clone(&shared), closed, emptied, (files, unsynced));
         let keeper = Keeper::new(home.clone(), Arc::clone(&shared), retention);
         let threads = vec![
             spawn("journal", Box::new(move || write(writer, messages)))?,
+            spawn("sync", Box::new(move || sync::run(&to_sync, &errors)))?,
             spawn("parquet", Box::new(move || keeper.run(&to_close)))?,
         ];
         Ok(Self {
@@ -325,6 +331,10 @@ impl View for Recorder {
             // The clocks stay tied as they were as long as that is true: times are comparable then.
             let wall = known.wall_time(anchor.monotonic);
             let tied = if is_same(known) { Anchor { wall, ..anchor } } else { anchor };
+            // Set, or back from suspend: within a segment times do not run back.
+            if wall.abs_diff(anchor.wall) >= STEP {
+                self.shared.begin.store(true, Ordering::Relaxed);
+            }
             self.anchor = Some(tied);
             self.items.push(Item::Anchor(tied));
             return Ok(true);

@@ -13,7 +13,9 @@ use arrow_ipc::{
     reader::StreamReader,
     writer::{IpcWriteOptions, StreamWriter},
 };
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::decode::{self, Malformed};
 
 /// Only its owner and group may read who talked to whom.
 pub(super) const FILE_MODE: u32 = 0o640;
@@ -35,17 +37,20 @@ impl Stream {
         Ok(Self { writer })
     }
 
-    /// Writes a batch and has it on the disk.
+    /// Writes a batch: the kernel has it then, whatever becomes of this process.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.writer.write(batch)?;
-        self.writer.flush()?;
-        Ok(self.writer.get_ref().sync_data()?)
+        self.writer.flush()
+    }
+
+    /// The same file, for whoever has it on the disk.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.writer.get_ref().try_clone()
     }
 
     /// Ends the stream.
     pub(super) fn finish(mut self) -> Result<(), ArrowError> {
-        self.writer.finish()?;
-        Ok(self.writer.get_ref().sync_data()?)
+        self.writer.finish()
     }
 }
 
@@ -64,24 +69,31 @@ pub(super) fn is_ended(path: &Path) -> bool {
 }
 
 /// Reads a stream as far as it was written.
-pub(super) struct Batches {
-    reader: StreamReader<BufReader<File>>,
+pub(super) struct Batches<R> {
+    reader: StreamReader<R>,
     /// It ended in the midst of a batch, or before its end was written.
     pub(super) torn: bool,
 }
 
-impl Batches {
-    pub(super) fn open(path: &Path) -> Result<Self, ArrowError> {
-        let reader = StreamReader::try_new_buffered(File::open(path)?, None)?;
+impl Batches<BufReader<File>> {
+    pub(super) fn open(path: &Path) -> Result<Self, Malformed> {
+        Self::new(BufReader::new(File::open(path)?))
+    }
+}
+
+impl<R: Read> Batches<R> {
+    pub(super) fn new(read: R) -> Result<Self, Malformed> {
+        let reader = StreamReader::try_new(read, None)?;
+        decode::check_version(&reader.schema())?;
         Ok(Self { reader, torn: false })
     }
 
-    pub(super) fn schema(&self) -> arrow_schema::SchemaRef {
+    pub(super) fn schema(&self) -> SchemaRef {
         self.reader.schema()
     }
 }
 
-impl Iterator for Batches {
+impl<R: Read> Iterator for Batches<R> {
     type Item = RecordBatch;
 
     fn next(&mut self) -> Option<RecordBatch> {

@@ -1,6 +1,8 @@
 //! The thread that writes the live segment.
 
 use std::{
+    fs::File,
+    io,
     sync::{
         Arc,
         atomic::Ordering,
@@ -26,7 +28,7 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// What was recorded is on the disk after this time, and the time that writing takes.
+/// What was recorded is written after this time, and is on the disk soon after.
 const WRITTEN_EVERY: Duration = Duration::from_millis(300);
 /// Rows of a batch at most.
 const BATCH: usize = 64 << 10;
@@ -43,6 +45,8 @@ pub(super) struct Writer {
     closed: Sender<i64>,
     /// Where vectors go to be filled again.
     emptied: Sender<Vec<Item>>,
+    /// Where files go that are to be on the disk, and what became of that.
+    synced: (Sender<Vec<File>>, Receiver<io::Error>),
     anchor: Anchor,
     events: Events,
     connections: Connections,
@@ -66,12 +70,14 @@ impl Writer {
         shared: Arc<Shared>,
         closed: Sender<i64>,
         emptied: Sender<Vec<Item>>,
+        synced: (Sender<Vec<File>>, Receiver<io::Error>),
     ) -> Self {
         Self {
             home,
             shared,
             closed,
             emptied,
+            synced,
             anchor: Anchor::default(),
             events: Events::new(),
             connections: Connections::new(),
@@ -101,6 +107,9 @@ impl Writer {
             }
             if due <= Instant::now() {
                 self.write();
+                if let Ok(error) = self.synced.1.try_recv() {
+                    self.fail(&error.into());
+                }
                 if self.failed.is_some() && self.retry <= Instant::now() {
                     self.retry = Instant::now() + TRY_AGAIN;
                     self.shared.begin.store(true, Ordering::Relaxed);
@@ -132,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// Has on the disk what was taken.
+    /// Writes what was taken.
     fn write(&mut self) {
         let count = self.events.len() as u64;
         if count == 0 {
@@ -200,6 +209,7 @@ impl Writer {
             }
             stream.write(&checkpoints.finish()?)?;
         }
+        let mut files = vec![stream.file()?];
         stream.finish()?;
         std::fs::rename(&partial, segment.path(Dataset::Checkpoints))?;
         let connections = self.connections.finish()?;
@@ -207,6 +217,9 @@ impl Writer {
         // As soon as there are events, the segment is there.
         let events: RecordBatch = self.events.finish()?;
         let events = Stream::create(&segment.path(Dataset::Events), &events)?;
+        files.extend([connections.file()?, events.file()?]);
+        // Its thread outlives this one.
+        let _ = self.synced.0.send(files);
         Ok(Open { start, events, connections })
     }
 

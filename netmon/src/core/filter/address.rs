@@ -49,6 +49,11 @@ impl Net {
             _ => false,
         }
     }
+
+    /// The address, where it is one.
+    pub(super) fn only(self) -> Option<IpAddr> {
+        (self.prefix == longest(self.address)).then_some(self.address)
+    }
 }
 
 impl fmt::Display for Net {

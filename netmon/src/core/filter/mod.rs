@@ -12,7 +12,10 @@ mod states;
 mod tests;
 mod token;
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use netmon_common::KernelFilter;
 
@@ -55,6 +58,14 @@ pub trait Facts {
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
 }
 
+/// What many connections have between them, where it is known without looking at each.
+pub trait Extent {
+    /// Whether any has, at this end, a port between these, both included.
+    fn may_have_port(&self, side: Side, ports: [u16; 2]) -> bool;
+    /// Whether any has this address at this end.
+    fn may_have_address(&self, side: Side, address: IpAddr) -> bool;
+}
+
 /// A filter; the default one admits everything. Shown as text that parses to the same filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter(Node);
@@ -73,6 +84,12 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, facts: &impl Facts) -> bool {
         self.0.matches(facts)
+    }
+
+    /// Whether any of many connections may be one that was asked for.
+    #[must_use]
+    pub fn may_match(&self, extent: &impl Extent) -> bool {
+        self.0.may_be(true, extent)
     }
 
     /// Whether it asks for the processes of a connection.
@@ -132,9 +149,12 @@ enum Term {
     Verdict(Verdict),
 }
 
+/// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub enum Side {
+    /// This host's.
     Local,
+    /// The other.
     Remote,
 }
 
@@ -183,6 +203,20 @@ impl Node {
         }
     }
 
+    /// Whether any of many may make this true, or, where `wanted` is false, untrue.
+    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
+        match (self, wanted) {
+            (Self::All(parts), true) | (Self::Any(parts), false) => {
+                parts.iter().all(|part| part.may_be(wanted, extent))
+            }
+            (Self::Any(parts), true) | (Self::All(parts), false) => {
+                parts.iter().any(|part| part.may_be(wanted, extent))
+            }
+            (Self::Not(inner), _) => inner.may_be(!wanted, extent),
+            (Self::Term(term), _) => term.may_be(wanted, extent),
+        }
+    }
+
     fn has(&self, test: fn(&Term) -> bool) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.has(test)),
@@ -216,6 +250,17 @@ impl Term {
             Self::Netns(netns) => facts.netns() == netns,
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
             Self::Verdict(verdict) => facts.verdict() == Some(verdict),
+        }
+    }
+
+    /// Whether any of many may make this true, or, where `wanted` is false, untrue.
+    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
+        match (self, wanted) {
+            (Self::Ports(side, ports), true) => extent.may_have_port(*side, *ports),
+            (Self::Address(side, net), true) => {
+                net.only().is_none_or(|address| extent.may_have_address(*side, address))
+            }
+            _ => true,
         }
     }
 }

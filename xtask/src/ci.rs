@@ -3,6 +3,7 @@
 use anyhow::Context;
 
 use crate::{
+    docs::docs,
     ebpf,
     run::test,
     setup::setup,
@@ -11,6 +12,7 @@ use crate::{
 
 pub(crate) fn ci() -> anyhow::Result<()> {
     test(None, false)?;
+    docs()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))?;

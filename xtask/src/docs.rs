@@ -1,14 +1,15 @@
 //! `docs`: the queries of docs/journal.md, run against a journal.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, ensure};
 
-use crate::shell::{as_root, build_release, cargo, output, release_binary, root, run};
+use crate::shell::{as_root, cargo, output, root, run};
 
 /// What the page uses, as PyPI calls it.
 const PACKAGES: [&str; 6] = ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz"];
@@ -16,27 +17,29 @@ const PACKAGES: [&str; 6] = ["duckdb", "pyarrow", "pandas", "polars", "chdb", "p
 const CONNECTIONS: &str = "2000";
 
 pub(crate) fn docs() -> anyhow::Result<()> {
-    build_release()?;
-    run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
+    // What the tests have built: the page asks for what is in a journal, not how fast it came there.
+    run(cargo().args(["build", "--quiet", "--package", "netmon"]))?;
+    let xtask = env::current_exe().context("where this program is")?;
+    let netmon = xtask.with_file_name("netmon");
     let python = root().join("target/docs");
     run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
     let python = python.join("bin/python");
     run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
 
-    let journal = std::env::temp_dir().join(format!("netmon-docs-{}", std::process::id()));
-    let recorded = record(&journal);
+    let journal = env::temp_dir().join(format!("netmon-docs-{}", std::process::id()));
+    let recorded = record(&netmon, &xtask, &journal);
     let checked = recorded.and_then(|()| {
         let mut check = Command::new(&python);
         check.arg(root().join("xtask/src/docs.py")).arg(root().join("docs/journal.md"));
-        run(check.arg(release_binary()).current_dir(&journal))
+        run(check.arg(&netmon).current_dir(&journal))
     });
     fs::remove_dir_all(&journal).with_context(|| format!("removing {}", journal.display()))?;
     checked
 }
 
 /// A journal with connections that ended well and badly, and one that nobody took.
-fn record(journal: &std::path::Path) -> anyhow::Result<()> {
-    let mut child = as_root(release_binary())
+fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
+    let mut child = as_root(netmon)
         .arg("record")
         .arg("--journal")
         .arg(journal)
@@ -50,9 +53,8 @@ fn record(journal: &std::path::Path) -> anyhow::Result<()> {
         line.clear();
         ensure!(stderr.read_line(&mut line)? > 0, "netmon ended before it was attached");
     }
-    let load = release_binary().with_file_name("xtask");
     for ending in ["reset", "close"] {
-        output(Command::new(&load).args([
+        output(Command::new(xtask).args([
             "load",
             "--connections",
             CONNECTIONS,

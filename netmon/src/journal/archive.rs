@@ -21,9 +21,10 @@ use parquet::{
 
 use super::{
     arrays::column,
+    batches::Batches,
     decode::Malformed,
     files::{Dataset, Home},
-    stream::{Batches, FILE_MODE},
+    stream::FILE_MODE,
 };
 
 /// Rows of a row group: what is sorted together, and read together.

@@ -1,6 +1,7 @@
 //! The journal: what the table did, kept as Parquet, and done again.
 mod archive;
 mod arrays;
+mod batches;
 mod columns;
 mod decode;
 mod events;

@@ -10,10 +10,10 @@ use std::{
 
 use super::{
     arrays::column,
+    batches::Batches,
     decode::{self, Finished, Malformed},
     files::{Dataset, Home, Segment},
     groups,
-    stream::Batches,
 };
 use crate::{
     core::{

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
@@ -10,12 +10,9 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_ipc::{
     CompressionType,
-    reader::StreamReader,
     writer::{IpcWriteOptions, StreamWriter},
 };
-use arrow_schema::{ArrowError, SchemaRef};
-
-use super::decode::{self, Malformed};
+use arrow_schema::ArrowError;
 
 /// Only its owner and group may read who talked to whom.
 pub(super) const FILE_MODE: u32 = 0o640;
@@ -66,46 +63,4 @@ pub(super) fn is_ended(path: &Path) -> bool {
         Ok::<_, io::Error>(last)
     };
     read().is_ok_and(|last| last == END)
-}
-
-/// Reads a stream as far as it was written.
-pub(super) struct Batches<R> {
-    reader: StreamReader<R>,
-    /// It ended in the midst of a batch, or before its end was written.
-    pub(super) torn: bool,
-}
-
-impl Batches<BufReader<File>> {
-    pub(super) fn open(path: &Path) -> Result<Self, Malformed> {
-        Self::new(BufReader::new(File::open(path)?))
-    }
-}
-
-impl<R: Read> Batches<R> {
-    pub(super) fn new(read: R) -> Result<Self, Malformed> {
-        let reader = StreamReader::try_new(read, None)?;
-        decode::check_version(&reader.schema())?;
-        Ok(Self { reader, torn: false })
-    }
-
-    pub(super) fn schema(&self) -> SchemaRef {
-        self.reader.schema()
-    }
-}
-
-impl<R: Read> Iterator for Batches<R> {
-    type Item = RecordBatch;
-
-    fn next(&mut self) -> Option<RecordBatch> {
-        if self.torn {
-            return None;
-        }
-        match self.reader.next()? {
-            Ok(batch) => Some(batch),
-            Err(_) => {
-                self.torn = true;
-                None
-            }
-        }
-    }
 }

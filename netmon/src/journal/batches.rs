@@ -12,7 +12,10 @@ use arrow_buffer::Buffer;
 use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::decode::{self, Malformed};
+use super::{
+    decode::{self, Malformed},
+    guard::guarded,
+};
 
 /// Before the length of a message (Arrow's encapsulated message format).
 const CONTINUATION: u32 = u32::MAX;
@@ -42,7 +45,8 @@ impl<R: Read> Batches<R> {
     pub(super) fn new(mut read: R) -> Result<Self, Malformed> {
         let Some(pending) = message(&mut read)? else { return Err(Malformed::Foreign) };
         let schema = parse(pending.get(HEAD..).unwrap_or_default())?.header_as_schema();
-        let schema = try_fb_to_schema(schema.ok_or(Malformed::Foreign)?)?;
+        let schema = schema.ok_or(Malformed::Foreign)?;
+        let schema = guarded(|| Ok(try_fb_to_schema(schema)?))?;
         decode::check_version(&schema)?;
         Ok(Self {
             read,
@@ -76,7 +80,7 @@ impl<R: Read> Iterator for Batches<R> {
         if self.torn {
             return None;
         }
-        let batch = self.batch();
+        let batch = guarded(|| Ok(self.batch()?));
         self.torn = batch.is_err();
         batch.ok().flatten()
     }

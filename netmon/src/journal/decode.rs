@@ -25,6 +25,9 @@ pub enum Malformed {
         "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with a newer one"
     )]
     Version(String),
+    /// It is not what its format allows.
+    #[error("it is corrupt")]
+    Corrupt,
     /// It lacks a column.
     #[error("its column '{0}' is missing, or not what it should be")]
     Column(&'static str),

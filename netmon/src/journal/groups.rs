@@ -17,6 +17,7 @@ use parquet::{
 
 use super::{
     decode::{self, Malformed},
+    guard::guarded,
     reader::Span,
 };
 use crate::core::filter::{Extent, Filter, Side};
@@ -32,7 +33,7 @@ where
     R: ChunkReader + 'static,
     F: Fn() -> io::Result<R> + Send,
 {
-    let metadata = ArrowReaderMetadata::load(&open()?, ArrowReaderOptions::new())?;
+    let metadata = load(&open()?)?;
     decode::check_version(metadata.schema())?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone());
     let mut wanted = Vec::new();
@@ -41,7 +42,7 @@ where
             times(metadata).is_none_or(|times| times.from <= span.to && times.to >= span.from)
         };
         let group = Group { builder: &builder, number, metadata };
-        if span.is_none_or(is_in) && filter.may_match(&group) {
+        if span.is_none_or(is_in) && guarded(|| Ok(filter.may_match(&group)))? {
             wanted.push((number, usize::try_from(metadata.num_rows()).unwrap_or(0).max(1)));
         }
     }
@@ -52,13 +53,17 @@ where
             let mut reader = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
             Ok(reader.next().transpose()?)
         };
-        read().transpose()
+        guarded(read).transpose()
     }))
+}
+
+fn load(file: &impl ChunkReader) -> Result<ArrowReaderMetadata, Malformed> {
+    guarded(|| Ok(ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?))
 }
 
 /// The last moment in a file; nothing where it has no row.
 pub(super) fn last<R: ChunkReader>(file: &R) -> Result<Option<i64>, Malformed> {
-    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    let metadata = load(file)?;
     let groups = metadata.metadata().row_groups().iter();
     Ok(groups.filter_map(times).map(|times| times.to).max())
 }

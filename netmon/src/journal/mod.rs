@@ -8,6 +8,7 @@ mod events;
 mod export;
 mod files;
 mod groups;
+mod guard;
 mod item;
 mod keeper;
 mod reader;

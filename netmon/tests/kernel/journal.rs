@@ -251,8 +251,9 @@ fn a_killed_recorder_loses_a_second_at_most() {
                 made.push((Instant::now(), port));
                 thread::sleep(Duration::from_millis(5));
             }
-            record.kill();
+            // The kernel takes its time to clear up after it.
             let killed = Instant::now();
+            record.kill();
             let before = |(time, _): &&(Instant, u16)| killed - *time > Duration::from_secs(1);
             closed.extend(made.iter().filter(before).map(|(_, port)| *port));
             let seen = history(

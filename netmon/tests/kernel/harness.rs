@@ -14,7 +14,7 @@ use serde_json::Value;
 use socket2::SockRef;
 
 /// Longer than anything should take, on a slow and busy machine too.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Watch {
     child: Child,

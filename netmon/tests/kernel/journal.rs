@@ -5,6 +5,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -14,7 +15,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::netns::{Netns, sh};
+use crate::{
+    harness::PATIENCE,
+    netns::{Netns, sh},
+};
 
 /// A directory that goes with the test.
 struct Directory(PathBuf);
@@ -292,6 +296,7 @@ fn a_full_disk_is_survived_and_admitted() {
     let directory = Directory::new();
     let path = directory.0.display().to_string();
     sh(&format!("mount -t tmpfs -o size=1500k tmpfs {path}"));
+    let _mount = Mount(&directory.0);
     let netns = Netns::new();
     netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -315,7 +320,78 @@ fn a_full_disk_is_survived_and_admitted() {
         let lost: Vec<_> = events.iter().filter(|row| row["reason"] == "unwritten").collect();
         assert!(lost.iter().any(|row| row["count"].as_u64() > Some(0)), "{lost:?}");
     });
-    sh(&format!("umount {path}"));
+}
+
+/// What is mounted on a directory goes with this.
+struct Mount<'a>(&'a Path);
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+#[test]
+fn a_read_only_journal_is_read_and_not_written() {
+    let directory = Directory::new();
+    let netns = Netns::new();
+    let moment = netns.run(|| {
+        let record = Record::start(&directory.0);
+        TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+        let moment = now();
+        record.stop();
+        moment
+    });
+    let path = directory.0.display();
+    sh(&format!("mount --bind {path} {path}"));
+    let _mount = Mount(&directory.0);
+    sh(&format!("mount -o remount,bind,ro {path}"));
+    let filter = format!("verdict = refused and netns = {}", netns.inum);
+    assert_eq!(history(&directory.0, &filter).len(), 1);
+    let snapshot = run(&["snapshot", "--at", &moment, "--journal"], &directory.0);
+    assert!(snapshot.status.success(), "{snapshot:?}");
+    let record = run(&["record", "--journal"], &directory.0);
+    let said = String::from_utf8_lossy(&record.stderr);
+    assert_eq!(record.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{path}")) && said.contains("Read-only"), "{said}");
+}
+
+#[test]
+fn a_service_manager_is_told() {
+    let directory = Directory::new();
+    let path = directory.0.join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let said = || {
+        let mut news = [0; 200];
+        let length = manager.recv(&mut news).expect("news");
+        String::from_utf8_lossy(&news[..length]).trim().to_owned()
+    };
+    let mut record = netmon(&["record", "--journal"], &directory.0)
+        .env("NOTIFY_SOCKET", &path)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("netmon starts");
+    assert_eq!(said(), "READY=1");
+    let segments = || directory.of("events", "").len();
+    let until = |count| {
+        let end = Instant::now() + PATIENCE;
+        while segments() < count && Instant::now() < end {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(segments(), count);
+    };
+    until(1);
+    sh(&format!("kill -HUP {}", record.id()));
+    until(2);
+    sh(&format!("kill -TERM {}", record.id()));
+    let mut last = said();
+    while last.starts_with("STATUS=") {
+        last = said();
+    }
+    assert_eq!(last, "STOPPING=1");
+    assert!(record.wait().expect("it ends").success());
+    assert_eq!(directory.of("events", ".parquet").len(), 2);
 }
 
 #[test]

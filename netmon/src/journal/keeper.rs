@@ -1,6 +1,7 @@
 //! The thread that turns segments into Parquet and drops the oldest.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     os::unix::fs::MetadataExt,
     sync::{
@@ -8,7 +9,7 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -19,6 +20,11 @@ use super::{
 
 /// It gives way to everything else: what it does can wait.
 const NICE: i32 = 19;
+/// While more events than this are recorded in a second, segments wait to become Parquet,
+const BUSY: f64 = 50_000.0;
+/// but no more of them than this: some 25 MB each.
+const MOST: usize = 8;
+const LOOK: Duration = Duration::from_secs(1);
 /// How long it goes on after the recorder was asked to end.
 const LAST: Duration = Duration::from_secs(30);
 /// How often files are looked at for their age, and what failed is tried again.
@@ -37,13 +43,18 @@ pub(super) struct Keeper {
     home: Home,
     shared: Arc<Shared>,
     retention: Retention,
-    /// Segments that could not be turned yet.
-    waiting: Vec<i64>,
+    /// Segments that are to become Parquet, the oldest first.
+    waiting: VecDeque<i64>,
+    /// Those that could not.
+    failed: Vec<i64>,
+    /// When it was last looked how much is written, and how much was by then.
+    looked: (Instant, u64),
 }
 
 impl Keeper {
     pub(super) fn new(home: Home, shared: Arc<Shared>, retention: Retention) -> Self {
-        Self { home, shared, retention, waiting: Vec::new() }
+        let (waiting, failed) = (VecDeque::new(), Vec::new());
+        Self { home, shared, retention, waiting, failed, looked: (Instant::now(), 0) }
     }
 
     /// Works until no more segments can come.
@@ -51,39 +62,60 @@ impl Keeper {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             log::debug!("the thread that writes Parquet does not give way: {error}");
         }
-        loop {
-            let start = match closed.recv_timeout(EVERY) {
-                Ok(start) => Some(start),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            self.waiting.extend(start);
+        let mut retained = Instant::now();
+        let mut is_open = true;
+        while is_open {
+            let message = closed.recv_timeout(LOOK);
+            is_open = message != Err(RecvTimeoutError::Disconnected);
+            self.waiting.extend(message.ok());
+            self.waiting.extend(closed.try_iter());
+            let may_wait = is_open && self.waiting.len() <= MOST && self.is_busy();
+            let has_work = !may_wait && !self.waiting.is_empty();
+            if has_work {
+                self.close();
+            }
+            let is_due = retained.elapsed() >= EVERY;
+            if (has_work || is_due)
+                && let Err(error) = self.retain()
+            {
+                log::warn!("old files of the journal are not removed: {error}");
+            }
+            if is_due {
+                retained = Instant::now();
+                self.waiting.extend(self.failed.drain(..));
+            }
+        }
+    }
+
+    /// Whether so much is recorded that other work had better wait.
+    fn is_busy(&mut self) -> bool {
+        let written = self.shared.written.load(Ordering::Relaxed);
+        let (since, before) = self.looked;
+        let elapsed = since.elapsed();
+        if elapsed >= LOOK {
+            self.looked = (Instant::now(), written);
+        }
+        (written - before) as f64 > BUSY * elapsed.as_secs_f64()
+    }
+
+    fn close(&mut self) {
+        while let Some(start) = self.waiting.pop_front() {
             // What is left over, the next recorder takes over.
             if self.shared.ending.get().is_some_and(|ending| ending.elapsed() > LAST) {
                 return;
             }
-            self.close();
-            if let Err(error) = self.retain() {
-                log::warn!("old files of the journal are not removed: {error}");
+            match archive::close(&self.home, start) {
+                Ok((events, torn)) => {
+                    self.shared.closed.fetch_add(1, Ordering::Relaxed);
+                    let end = if torn { ", whose end was torn" } else { "" };
+                    log::debug!("a segment of {events} events is done{end}");
+                }
+                Err(error) => {
+                    log::warn!("a segment of the journal stays as it is for now: {error}");
+                    self.failed.push(start);
+                }
             }
         }
-        self.close();
-    }
-
-    fn close(&mut self) {
-        let Self { home, shared, waiting, .. } = self;
-        waiting.retain(|start| match archive::close(home, *start) {
-            Ok((events, torn)) => {
-                shared.closed.fetch_add(1, Ordering::Relaxed);
-                let end = if torn { ", whose end was torn" } else { "" };
-                log::debug!("a segment of {events} events is done{end}");
-                false
-            }
-            Err(error) => {
-                log::warn!("a segment of the journal stays as it is for now: {error}");
-                true
-            }
-        });
     }
 
     /// Drops the oldest segments, but never the newest.
@@ -106,7 +138,7 @@ impl Keeper {
         for (segment, size) in segments.iter().zip(sizes).take(older) {
             let is_too_old = too_old.is_some_and(|oldest| segment.start < oldest);
             let is_too_much = self.retention.max_size.is_some_and(|most| all > most);
-            if !(is_too_old || is_too_much) || self.waiting.contains(&segment.start) {
+            if !(is_too_old || is_too_much) {
                 continue;
             }
             all -= size;

@@ -238,6 +238,105 @@ fn what_is_torn_or_foreign_is_named() {
     }
 }
 
+/// A segment that another version writes stays as it is; one that never got as far as a row goes.
+#[test]
+fn only_what_can_be_read_is_taken_over() {
+    let directory = Directory::new("foreign");
+    let live = directory.0.join("host=here/live");
+    fs::create_dir_all(&live).expect("a directory");
+    let foreign = live.join("events-20251216T120000.000000000Z.arrows");
+    let empty = live.join("events-20251216T130000.000000000Z.arrows");
+    fs::write(&foreign, b"no journal, at least none of today").expect("written");
+    fs::write(&empty, b"").expect("written");
+    let _ = record(&directory.0, "here", scene()).close();
+    assert!(foreign.exists());
+    assert!(!empty.exists());
+    assert!(!replayed(&directory.0).is_empty());
+}
+
+/// A recorder that hangs is not believed to have seen that nothing happened.
+#[test]
+fn a_silent_recorder_is_told() {
+    let (directory, _) = copy("silent");
+    let lock = File::create(directory.0.join("host=ended/lock")).expect("a lock");
+    lock.lock().expect("locked");
+    let soon = netmon(&["snapshot", "-tan", "--utc", "--at", "2025-12-17T19:33:40Z"], &directory.0);
+    assert!(soon.status.success(), "{soon:?}");
+    let later = netmon(&["snapshot", "-tan", "--utc", "--at", "2025-12-17T20:00Z"], &directory.0);
+    let said = String::from_utf8_lossy(&later.stderr);
+    assert_eq!(later.status.code(), Some(1), "{said}");
+    assert!(said.contains("its recorder runs, but has not written since"), "{said}");
+}
+
+/// What comes late is in its place, also of a segment that is being written.
+#[test]
+fn a_late_event_was_there_in_time() {
+    let directory = Directory::new("late");
+    let listens = |ms, cookie| {
+        let at = (&*format!("0.0.0.0:100{cookie}"), "0.0.0.0:0");
+        let opening = owner(1, b"sshd");
+        Event::Transition(Transition { opening, ..transition(ms, cookie, at, Close, Listen) })
+    };
+    let noon = 1_766_059_200_000_000_000;
+    let anchor = Event::Anchor(Anchor { monotonic: 0, wall: noon });
+    let mut recorder = record(&directory.0, "here", vec![anchor.clone(), listens(1_000, 1)]);
+    for events in [vec![anchor.clone(), listens(2_100, 2)], vec![anchor, listens(1_900, 3)]] {
+        // A batch each.
+        std::thread::sleep(Duration::from_secs(1));
+        play(&mut Script::new(events), &mut recorder, &scope());
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let ports = || {
+        let at = "2025-12-18T12:00:02Z";
+        let out = said(&["snapshot", "-tnlH", "--utc", "--at", at], &directory.0);
+        let ports = out.lines().filter_map(|line| line.split_once(":100")?.1.get(..1));
+        ports.collect::<String>()
+    };
+    assert_eq!(ports(), "13");
+    let _ = recorder.close();
+    assert_eq!(ports(), "13");
+}
+
+#[test]
+fn an_export_has_its_heading_and_a_reader_may_leave() {
+    let (directory, _) = copy("export");
+    for (format, dataset) in [
+        ("csv", "events"),
+        ("csv", "connections"),
+        ("csv", "checkpoints"),
+        ("parquet", "events"),
+        ("parquet", "connections"),
+        ("parquet", "checkpoints"),
+        ("jsonl", "events"),
+    ] {
+        let arguments = ["export", "--format", format, "--dataset", dataset, "--utc"];
+        let never =
+            ["--from", "2025-12-17T19:33:20.1500001Z", "--to", "2025-12-17T19:33:20.1500001Z"];
+        let output = netmon(&[&arguments[..], &never].concat(), &directory.0);
+        assert!(output.status.success(), "{output:?}");
+        match format {
+            "csv" => {
+                let text = String::from_utf8(output.stdout).expect("text");
+                assert!(text.starts_with("time,clock_offset"), "{text}");
+                assert_eq!(text.lines().count(), 1, "{text}");
+            }
+            "parquet" => {
+                let file = bytes::Bytes::from(output.stdout);
+                let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
+                assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
+            }
+            _ => assert!(output.stdout.is_empty()),
+        }
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+        let command = command.args(arguments).arg("--journal").arg(&directory.0);
+        let output = command.stdout(writer).output().expect("netmon runs");
+        assert!(output.status.success(), "{format}: {output:?}");
+        assert!(output.stderr.is_empty(), "{format}: {output:?}");
+    }
+}
+
 /// What a file says of its row groups leaves out nothing that a filter lets pass, and something that it does
 /// not: seen by a row group that cannot be read any more.
 #[test]

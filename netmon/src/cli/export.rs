@@ -1,11 +1,14 @@
 //! `netmon export`: a journal for other programs.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use super::past::{Past, Stretch};
+use super::{
+    past::{Past, Stretch},
+    stdout::Stdout,
+};
 use crate::journal;
 
 /// Write a stretch of a journal to standard output, for other programs
@@ -61,6 +64,9 @@ impl Export {
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
-        Ok(journal.export(dataset, span, format, out)?)
+        let exported = journal.export(dataset, span, format, out);
+        // Not every format's writer says why it failed: whether somebody reads on does.
+        exported.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
+        Ok(())
     }
 }

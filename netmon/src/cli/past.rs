@@ -111,7 +111,7 @@ impl Past {
 
     /// The stretch of time that is asked for, if the journal has anything of it; all there is without.
     pub(super) fn span(&self, journal: &Journal, stretch: &Stretch) -> anyhow::Result<Span> {
-        let covered = self.covered(journal)?;
+        let covered = journal.span(now())?;
         let moment =
             |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
         let from = moment(&stretch.from)?.unwrap_or(covered.from);
@@ -120,36 +120,28 @@ impl Past {
             bail!("{} is after {}", self.show(from), self.show(to));
         }
         if from > covered.to || to < covered.from {
-            bail!(self.not_covered(covered));
+            bail!(self.not_covered(journal, covered));
         }
         Ok(Span { from, to })
     }
 
-    /// What a journal covers: one that is being written, up to now.
-    fn covered(&self, journal: &Journal) -> anyhow::Result<Span> {
-        let mut span = journal.span()?;
-        if journal.is_live() {
-            let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-            span.to = span.to.max(now);
-        }
-        Ok(span)
-    }
-
-    fn not_covered(&self, covered: Span) -> String {
+    fn not_covered(&self, journal: &Journal, covered: Span) -> String {
+        let is_silent = journal.is_live() && covered.to < now();
         format!(
-            "the journal does not cover that: it goes from {} to {}",
+            "the journal does not cover that: it goes from {} to {}{}",
             self.show(covered.from),
-            self.show(covered.to)
+            self.show(covered.to),
+            if is_silent { "; its recorder runs, but has not written since" } else { "" }
         )
     }
 
     /// Fails for a moment that the journal does not cover.
     pub(super) fn check(&self, journal: &Journal, moment: i64) -> anyhow::Result<()> {
-        let covered = self.covered(journal)?;
+        let covered = journal.span(now())?;
         if (covered.from..=covered.to).contains(&moment) {
             Ok(())
         } else {
-            bail!("{}: {}", self.show(moment), self.not_covered(covered))
+            bail!("{}: {}", self.show(moment), self.not_covered(journal, covered))
         }
     }
 
@@ -177,6 +169,11 @@ impl Past {
         let sockets = table.rows().map(|row| socket(row, &mut owners)).collect();
         Ok((sockets, owners))
     }
+}
+
+/// Nanoseconds since 1970, UTC.
+fn now() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// A row of the table as a listing has it.

@@ -36,7 +36,8 @@ const GRACE: Duration = Duration::from_secs(60);
 pub(super) struct Record {
     #[command(flatten)]
     journal: Directory,
-    /// Drop the oldest files when the journal of this host takes more than this
+    /// Drop the oldest files when the journal of this host takes more than this, or nine tenths of what others
+    /// leave of its file system
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = size)]
     max_size: u64,
     /// Drop files that are older than this: 36h, 30d

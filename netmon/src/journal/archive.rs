@@ -3,7 +3,6 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
@@ -69,17 +68,21 @@ pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed>
     let (mut events, mut torn) = (0, false);
     for dataset in Dataset::ALL {
         let (from, to) = (live.path(dataset), closed.path(dataset));
-        if !from.exists() {
+        if !from.try_exists()? {
             continue;
         }
         let directory = to.parent().unwrap_or(&home.0);
         super::create_directory(directory)?;
         let partial = closed.partial(dataset);
-        let batches = Batches::open(&from);
-        // The program was ended before it had written the beginning.
-        let Ok(mut batches) = batches else {
-            torn = true;
-            continue;
+        let mut batches = match Batches::open(&from) {
+            Ok(batches) => batches,
+            // The program was ended before it had written the beginning.
+            Err(error) if error.is_cut_short() => {
+                torn = true;
+                continue;
+            }
+            // What cannot be read may be worth something to somebody else.
+            Err(error) => return Err(error),
         };
         let rows = write(&partial, dataset, &batches.schema(), &mut batches)?;
         torn |= batches.torn;
@@ -89,32 +92,22 @@ pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed>
         fs::rename(&partial, &to)?;
         File::open(directory)?.sync_all()?;
     }
-    for dataset in Dataset::ALL {
-        remove(&live.path(dataset))?;
-    }
+    live.remove()?;
     Ok((events, torn))
-}
-
-/// Removes a file, if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn write(
     path: &Path,
     dataset: Dataset,
     schema: &SchemaRef,
-    batches: &mut impl Iterator<Item = RecordBatch>,
+    batches: &mut impl Iterator<Item = Result<RecordBatch, Malformed>>,
 ) -> Result<usize, Malformed> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     let mut writer = ArrowWriter::try_new(&file, Arc::clone(schema), Some(properties(dataset)?))?;
     let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
     loop {
-        let batch = batches.next();
+        let batch = batches.next().transpose()?;
         let is_end = batch.is_none();
         if let Some(batch) = batch {
             rows += batch.num_rows();

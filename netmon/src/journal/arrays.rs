@@ -34,18 +34,18 @@ macro_rules! get {
     };
 }
 
-/// What the words of a column mean; a column of nothing but nulls has an empty one.
+/// What the words of a column mean; a column of nothing but nulls has an empty one, which may mean nothing.
 pub(super) fn meanings<T>(
     column: &'static str,
     words: &StringArray,
     meaning: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<Option<T>>> {
-    let meanings = words.iter().map(|text| match text.unwrap_or_default() {
-        "" => Ok(None),
-        text => match meaning(text) {
-            None => Err(Malformed::Word { column, text: text.to_owned() }),
+    let meanings = words.iter().map(|text| {
+        let text = text.unwrap_or_default();
+        match meaning(text) {
+            None if !text.is_empty() => Err(Malformed::Word { column, text: text.to_owned() }),
             known => Ok(known),
-        },
+        }
     });
     meanings.collect()
 }

@@ -24,7 +24,7 @@ const HEAD: usize = 8;
 /// What a message may have, decompressed: many times what a batch of ours has.
 const MOST: usize = 256 << 20;
 
-/// Reads a stream as far as it was written.
+/// Reads a stream as far as it was written; errors are the system's, of what is torn there is no more.
 pub(super) struct Batches<R> {
     read: R,
     decoder: StreamDecoder,
@@ -74,15 +74,19 @@ impl<R: Read> Batches<R> {
 }
 
 impl<R: Read> Iterator for Batches<R> {
-    type Item = RecordBatch;
+    type Item = Result<RecordBatch, Malformed>;
 
-    fn next(&mut self) -> Option<RecordBatch> {
+    fn next(&mut self) -> Option<Result<RecordBatch, Malformed>> {
         if self.torn {
             return None;
         }
-        let batch = guarded(|| Ok(self.batch()?));
-        self.torn = batch.is_err();
-        batch.ok().flatten()
+        match guarded(|| Ok(self.batch()?)) {
+            Ok(batch) => batch.map(Ok),
+            Err(error) => {
+                self.torn = true;
+                error.is_of_the_system().then_some(Err(error))
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Arrow arrays back into events and rows.
 
+use std::io::{self, ErrorKind};
+
 use arrow_array::{Array, BooleanArray, RecordBatch, TimestampNanosecondArray, UInt64Array};
+use arrow_schema::ArrowError;
 
 use super::{
     VERSION, VERSION_KEY,
@@ -41,13 +44,32 @@ pub enum Malformed {
     },
     /// It is no stream, or a torn one.
     #[error(transparent)]
-    Arrow(#[from] arrow_schema::ArrowError),
+    Arrow(#[from] ArrowError),
     /// It is no Parquet file, or a corrupt one.
     #[error(transparent)]
     Parquet(#[from] parquet::errors::ParquetError),
     /// It could not be read.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
+}
+
+impl Malformed {
+    /// Whether it could not be read, whatever is in it; a file that ends too early could be.
+    pub(super) fn is_of_the_system(&self) -> bool {
+        self.system().is_some_and(|error| error.kind() != ErrorKind::UnexpectedEof)
+    }
+
+    /// Whether it ends before there is anything in it.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.system().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof)
+    }
+
+    fn system(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io(error) | Self::Arrow(ArrowError::IoError(_, error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 pub(super) type Result<T> = std::result::Result<T, Malformed>;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use arrow_array::{RecordBatch, TimestampNanosecondArray, UInt32Array};
 use arrow_csv::WriterBuilder;
 use arrow_json::LineDelimitedWriter;
+use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use parquet::arrow::ArrowWriter;
 
@@ -12,8 +13,10 @@ use super::{
     archive,
     arrays::column,
     decode::Malformed,
+    events::Events,
     files::Dataset,
     reader::{Journal, Span},
+    rows::{Checkpoints, Connections},
 };
 use crate::core::filter::Filter;
 
@@ -31,7 +34,7 @@ pub enum Format {
 enum Writer<W: Write + Send> {
     Csv(arrow_csv::Writer<W>),
     Jsonl(LineDelimitedWriter<W>),
-    Parquet(Option<W>, Option<ArrowWriter<W>>),
+    Parquet(ArrowWriter<W>),
 }
 
 impl Journal {
@@ -46,41 +49,42 @@ impl Journal {
         format: Format,
         to: W,
     ) -> io::Result<()> {
+        self.write(dataset, span, format, to).map_err(|error| match error {
+            Malformed::Io(error) | Malformed::Arrow(ArrowError::IoError(_, error)) => error,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn write<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        span: Span,
+        format: Format,
+        to: W,
+    ) -> Result<(), Malformed> {
+        let empty = empty(dataset)?;
         let mut writer = match format {
             Format::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
             Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
-            Format::Parquet => Writer::Parquet(Some(to), None),
-        };
-        let mut result = Ok(());
-        self.batches(dataset, span, &Filter::default(), |batch| {
-            let batch = within(batch, span)?;
-            if result.is_ok() && batch.num_rows() > 0 {
-                result = writer.write(dataset, &batch);
+            Format::Parquet => {
+                let properties = archive::properties(dataset)?;
+                Writer::Parquet(ArrowWriter::try_new(to, empty.schema(), Some(properties))?)
             }
-            Ok(())
-        });
-        result.and_then(|()| writer.finish()).map_err(|error| match error {
-            Malformed::Io(error) => error,
-            // A reader that has left is told by the system's own error, at the bottom.
-            other => io::Error::other(other),
-        })
+        };
+        // The heading comes even where there are no rows.
+        writer.write(&empty)?;
+        let decode = |batch: &RecordBatch| within(batch, span);
+        self.batches(dataset, span, &Filter::default(), decode, |batch| writer.write(&batch))?;
+        writer.finish()
     }
 }
 
 impl<W: Write + Send> Writer<W> {
-    fn write(&mut self, dataset: Dataset, batch: &RecordBatch) -> Result<(), Malformed> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Malformed> {
         match self {
             Self::Csv(writer) => writer.write(batch)?,
             Self::Jsonl(writer) => writer.write(batch)?,
-            Self::Parquet(to, writer) => {
-                if let Some(to) = to.take() {
-                    let properties = Some(archive::properties(dataset)?);
-                    *writer = Some(ArrowWriter::try_new(to, batch.schema(), properties)?);
-                }
-                if let Some(writer) = writer {
-                    writer.write(batch)?;
-                }
-            }
+            Self::Parquet(writer) => writer.write(batch)?,
         }
         Ok(())
     }
@@ -89,12 +93,19 @@ impl<W: Write + Send> Writer<W> {
         match self {
             Self::Csv(writer) => writer.into_inner().flush()?,
             Self::Jsonl(mut writer) => writer.finish()?,
-            Self::Parquet(_, Some(writer)) => {
+            Self::Parquet(writer) => {
                 writer.close()?;
             }
-            Self::Parquet(..) => {}
         }
         Ok(())
+    }
+}
+
+fn empty(dataset: Dataset) -> Result<RecordBatch, ArrowError> {
+    match dataset {
+        Dataset::Events => Events::new().finish(),
+        Dataset::Connections => Connections::new().finish(),
+        Dataset::Checkpoints => Checkpoints::new().finish(),
     }
 }
 

@@ -73,6 +73,15 @@ impl Segment {
     pub(super) fn partial(&self, dataset: Dataset) -> PathBuf {
         self.directory.join(name(dataset, self.start, PARTIAL))
     }
+
+    /// Removes its files, the events last: as long as they are there, so is the segment.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        for dataset in Dataset::ALL {
+            remove(&self.partial(dataset))?;
+            remove(&self.path(dataset))?;
+        }
+        Ok(())
+    }
 }
 
 impl Home {
@@ -120,12 +129,10 @@ impl Home {
 
     /// Every segment, the oldest first; what is done and still there as it was written, once.
     pub(super) fn segments(&self) -> io::Result<Vec<Segment>> {
-        let mut segments = Vec::new();
+        // One that is done meanwhile is found twice then, rather than not at all.
+        let mut segments: Vec<_> =
+            starts(&self.0.join(LIVE), STREAM)?.map(|start| self.live(start)).collect();
         for date in entries(&self.0)? {
-            if date.file_name().is_some_and(|name| name == LIVE) {
-                segments.extend(starts(&date, STREAM)?.map(|start| self.live(start)));
-                continue;
-            }
             if !date.file_name().is_some_and(|name| name.to_string_lossy().starts_with("date=")) {
                 continue;
             }
@@ -138,6 +145,29 @@ impl Home {
         segments.sort_by_key(|segment| (segment.start, !segment.closed));
         segments.dedup_by_key(|segment| segment.start);
         Ok(segments)
+    }
+
+    /// Removes what a recorder that was ended in the midst has left: files of segments that never began, and
+    /// those of one that is done.
+    pub(super) fn tidy(&self) -> io::Result<()> {
+        let segments = self.segments()?;
+        for path in entries(&self.0.join(LIVE))? {
+            let Some((start, kind)) = start_of(&path) else { continue };
+            let found = segments.binary_search_by_key(&start, |segment| segment.start);
+            let is_used = found.is_ok_and(|at| !segments[at].closed) && kind == STREAM;
+            if !is_used {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -161,12 +191,22 @@ pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
 /// The segments that have a file of events in a directory.
 fn starts(directory: &Path, kind: &'static str) -> io::Result<impl Iterator<Item = i64>> {
     Ok(entries(directory)?.into_iter().filter_map(move |path| {
-        let name = path.file_name()?.to_str()?;
-        let start = name.strip_prefix("events-")?.strip_suffix(kind)?.strip_suffix('.')?;
-        let parsed = strtime::parse(START, start).ok()?.to_datetime().ok()?;
-        let moment = parsed.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        i64::try_from(moment.as_nanosecond()).ok()
+        let (start, is) = start_of(&path)?;
+        let is_it = is == kind && path.file_name()?.to_str()?.starts_with("events-");
+        is_it.then_some(start)
     }))
+}
+
+/// When the segment of a file starts, and of which kind the file is; nothing of one that is none of ours.
+fn start_of(path: &Path) -> Option<(i64, &str)> {
+    let (dataset, rest) = path.file_name()?.to_str()?.split_once('-')?;
+    if !Dataset::ALL.iter().any(|known| known.name() == dataset) {
+        return None;
+    }
+    let (start, kind) = rest.rsplit_once('.')?;
+    let parsed = strtime::parse(START, start).ok()?.to_datetime().ok()?;
+    let moment = parsed.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    Some((i64::try_from(moment.as_nanosecond()).ok()?, kind))
 }
 
 fn name(dataset: Dataset, start: i64, kind: &str) -> String {
@@ -181,6 +221,33 @@ fn at(nanoseconds: i64, format: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_never_began_and_what_is_done_goes() {
+        let journal = std::env::temp_dir().join(format!("netmon-tidy-{}", std::process::id()));
+        let home = Home::of(&journal, "web");
+        let touch = |path: PathBuf| {
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            fs::write(path, "").expect("a file");
+        };
+        let all = |segment: &Segment| Dataset::ALL.map(|dataset| segment.path(dataset));
+        for segment in [home.live(1), home.live(2), home.closed(2)] {
+            all(&segment).into_iter().for_each(touch);
+        }
+        touch(home.live(3).path(Dataset::Connections));
+        touch(home.live(4).partial(Dataset::Checkpoints));
+        touch(home.0.join(LIVE).join("events-mine.arrows"));
+        home.tidy().expect("tidied");
+        let mut left = entries(&home.0.join(LIVE)).expect("a directory");
+        left.sort();
+        let segments = home.segments().expect("segments");
+        fs::remove_dir_all(&journal).expect("removed");
+        let mut expected = all(&home.live(1)).to_vec();
+        expected.push(home.0.join(LIVE).join("events-mine.arrows"));
+        expected.sort();
+        assert_eq!(left, expected);
+        assert_eq!(segments, [home.live(1), home.closed(2)]);
+    }
 
     #[test]
     fn names_are_read_as_they_were_written() {

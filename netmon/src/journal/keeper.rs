@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     archive,
+    decode::Malformed,
     files::{Dataset, Home, Segment},
     recorder::Shared,
 };
@@ -71,14 +72,15 @@ impl Keeper {
             self.waiting.extend(closed.try_iter());
             let may_wait = is_open && self.waiting.len() <= MOST && self.is_busy();
             let has_work = !may_wait && !self.waiting.is_empty();
-            if has_work {
-                self.close();
-            }
             let is_due = retained.elapsed() >= EVERY;
+            // First, so that there is room.
             if (has_work || is_due)
                 && let Err(error) = self.retain()
             {
                 log::warn!("old files of the journal are not removed: {error}");
+            }
+            if has_work {
+                self.close();
             }
             if is_due {
                 retained = Instant::now();
@@ -107,44 +109,48 @@ impl Keeper {
             match archive::close(&self.home, start) {
                 Ok((events, torn)) => {
                     self.shared.closed.fetch_add(1, Ordering::Relaxed);
-                    let end = if torn { ", whose end was torn" } else { "" };
-                    log::debug!("a segment of {events} events is done{end}");
+                    if torn {
+                        log::warn!("the end of a segment was torn: {events} events of it are kept");
+                    }
+                    log::debug!("a segment of {events} events is done");
                 }
                 Err(error) => {
-                    log::warn!("a segment of the journal stays as it is for now: {error}");
-                    self.failed.push(start);
+                    let path = self.home.live(start).path(Dataset::Events);
+                    log::warn!("{} stays as it is: {error}", path.display());
+                    // What another version wrote does not change.
+                    if !matches!(error, Malformed::Version(_) | Malformed::Foreign) {
+                        self.failed.push(start);
+                    }
                 }
             }
         }
     }
 
-    /// Drops the oldest segments, but never the newest.
+    /// Drops the oldest segments, but never the one that is written.
     fn retain(&self) -> io::Result<()> {
-        let segments = self.home.segments()?;
-        let mut all: u64 = 0;
-        let mut sizes = Vec::new();
-        for segment in &segments {
-            let size = size(segment)?;
-            all += size;
-            sizes.push(size);
-        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        let too_old = self
+        let open = self.shared.open.load(Ordering::Relaxed);
+        let mut segments = self.home.segments()?;
+        // What is of the future was written before the clock was set back.
+        segments.sort_by_key(|segment| (segment.start <= now, segment.start));
+        let sizes = segments.iter().map(size).collect::<io::Result<Vec<_>>>()?;
+        let mut all: u64 = sizes.iter().sum();
+        let most = self.retention.max_size.unwrap_or(u64::MAX).min(self.room(all)?);
+        let oldest = self
             .retention
             .max_age
             .map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
-        let older = segments.len().saturating_sub(1);
-        for (segment, size) in segments.iter().zip(sizes).take(older) {
-            let is_too_old = too_old.is_some_and(|oldest| segment.start < oldest);
-            let is_too_much = self.retention.max_size.is_some_and(|most| all > most);
-            if !(is_too_old || is_too_much) {
+        // It ends where the next begins.
+        let ends = segments.iter().skip(1).map(|next| next.start);
+        for ((segment, size), end) in segments.iter().zip(sizes).zip(ends) {
+            let is_too_old = oldest.is_some_and(|oldest| end < oldest);
+            if segment.start == open || !(is_too_old || all > most) {
                 continue;
             }
             all -= size;
-            for dataset in Dataset::ALL {
-                archive::remove(&segment.path(dataset))?;
-            }
+            self.home.live(segment.start).remove()?;
+            segment.remove()?;
             // The hour's directory, and the day's: they go when nothing is left in them.
             let path = segment.path(Dataset::Events);
             for directory in path.ancestors().skip(1).take(2).filter(|_| segment.closed) {
@@ -152,6 +158,14 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// What it may take at most of what it has and what is left of the file system: it is not to be the reason
+    /// why that is full.
+    fn room(&self, all: u64) -> io::Result<u64> {
+        let system = rustix::fs::statvfs(&self.home.0)?;
+        let available = system.f_bavail.saturating_mul(system.f_frsize);
+        Ok((all.saturating_add(available) / 10).saturating_mul(9))
     }
 }
 

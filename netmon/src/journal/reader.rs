@@ -14,6 +14,7 @@ use super::{
     decode::{self, Finished, Malformed},
     files::{Dataset, Home, Segment},
     groups,
+    recorder::ALIVE,
 };
 use crate::{
     core::{
@@ -26,10 +27,13 @@ use crate::{
 };
 use arrow_array::{RecordBatch, TimestampNanosecondArray};
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 /// An event may come to its segment this much later than it was, ns: connects are held until they have a
 /// port, and what is inferred waits.
 const LATE: i64 = 1_000_000_000;
+/// A recorder that runs writes at least so often, ns, and a busy disk takes its time.
+const SILENT: i64 = ALIVE.cast_signed() + 5_000_000_000;
 /// Events that are handed over at once.
 const AT_ONCE: usize = 4096;
 
@@ -39,6 +43,9 @@ pub enum ReadError {
     /// There is none.
     #[error("{0}: {1}; `netmon record` makes a journal, --journal says where it is")]
     None(String, io::Error),
+    /// Only root and a group may read it.
+    #[error("{0}: {1}; run it with sudo, or as a member of the group which that directory has")]
+    Denied(String, io::Error),
     /// Nothing is recorded in it.
     #[error("{0} has no journal in it: `netmon record` makes one, --journal says where it is")]
     Empty(String),
@@ -84,7 +91,11 @@ impl Journal {
     /// When there is none, or more than one.
     pub fn open(path: &Path, host: Option<&str>) -> Result<Self, ReadError> {
         let name = || path.display().to_string();
-        let homes = Home::all(path).map_err(|error| ReadError::None(name(), error))?;
+        let denied = |error: io::Error| match error.kind() {
+            io::ErrorKind::PermissionDenied => ReadError::Denied(name(), error),
+            _ => ReadError::None(name(), error),
+        };
+        let homes = Home::all(path).map_err(denied)?;
         let hosts = || homes.iter().map(Home::host).collect::<Vec<_>>().join(", ");
         let home = match (host, &*homes) {
             (_, []) => return Err(ReadError::Empty(name())),
@@ -95,7 +106,7 @@ impl Journal {
                 .find(|home| home.host() == host)
                 .ok_or_else(|| ReadError::Host(name(), host.to_owned(), hosts()))?,
         };
-        let segments = home.segments()?;
+        let segments = home.segments().map_err(denied)?;
         if segments.is_empty() {
             return Err(ReadError::Empty(name()));
         }
@@ -108,13 +119,16 @@ impl Journal {
         self.home.host()
     }
 
-    /// What it covers, gaps included.
+    /// What it covers by `now`, gaps included: while it is written, as long after the last that is in it as
+    /// nothing may be.
     ///
     /// # Errors
     /// When the newest file cannot be read.
-    pub fn span(&self) -> Result<Span, ReadError> {
+    pub fn span(&self, now: i64) -> Result<Span, ReadError> {
         let from = self.segments.first().map_or(0, |segment| segment.start);
-        let to = last_moment(&self.home)?.unwrap_or(from);
+        let last = last_moment(&self.home)?.unwrap_or(from);
+        let silent = now.min(last.saturating_add(SILENT));
+        let to = if self.is_live() { last.max(silent) } else { last };
         Ok(Span { from, to })
     }
 
@@ -153,41 +167,48 @@ impl Journal {
         filter: &Filter,
         mut take: impl FnMut(&Finished) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut result = Ok(());
-        self.batches(Dataset::Connections, span, filter, |batch| {
-            let mut finished = decode::connections(batch)?;
+        let take = |mut finished: Vec<Finished>| {
             finished.sort_by_key(|finished| finished.moment.wall);
             let is_in =
                 |finished: &&Finished| (span.from..=span.to).contains(&finished.moment.wall);
-            if result.is_ok() {
-                result = finished.iter().filter(is_in).try_for_each(&mut take);
-            }
-            Ok(())
-        });
-        result
+            finished.iter().filter(is_in).try_for_each(&mut take)
+        };
+        self.batches(Dataset::Connections, span, filter, decode::connections, take)
     }
 
-    /// Hands over every batch of a dataset that may have rows of a stretch of time, and some which `filter`
-    /// lets pass; files that cannot be read
-    /// are named and left out.
-    pub(super) fn batches(
+    /// Hands over what `decode` makes of every batch of a dataset that may have rows of a stretch of time, and
+    /// some which `filter` lets pass; files that cannot be read are named and left out.
+    ///
+    /// # Errors
+    /// What `take` answered, which ends it.
+    pub(super) fn batches<T, E>(
         &self,
         dataset: Dataset,
         span: Span,
         filter: &Filter,
-        mut take: impl FnMut(&RecordBatch) -> Result<(), Malformed>,
-    ) {
+        mut decode: impl FnMut(&RecordBatch) -> Result<T, Malformed>,
+        mut take: impl FnMut(T) -> Result<(), E>,
+    ) -> Result<(), E> {
         for segment in self.replay(span).segments {
-            let mut read = || {
-                for batch in open(&self.home, &segment, dataset, Some(span), filter)? {
-                    take(&batch?)?;
+            let path = segment.path(dataset);
+            let batches = match open(&self.home, &segment, dataset, Some(span), filter) {
+                Ok(batches) => batches,
+                Err(error) => {
+                    skip(&path, &error);
+                    continue;
                 }
-                Ok(())
             };
-            if let Err(error) = read() {
-                skip(&segment.path(dataset), &error);
+            for batch in batches {
+                match batch.and_then(|batch| decode(&batch)) {
+                    Ok(decoded) => take(decoded)?,
+                    Err(error) => {
+                        skip(&path, &error);
+                        break;
+                    }
+                }
             }
         }
+        Ok(())
     }
 
     /// The table as it was at a moment, that moment on both clocks, and what is missing from the journal there.
@@ -202,11 +223,14 @@ impl Journal {
         let span = Span { from: moment, to: moment.saturating_add(LATE) };
         let told = next.map(|next| {
             let span = Span { to: next.start.saturating_add(LATE), ..span };
-            let mut batches =
-                open(&self.home, next, Dataset::Events, Some(span), &Filter::default())?;
-            batches.next().map_or(Ok(Vec::new()), |batch| in_order(&batch?))
+            open(&self.home, next, Dataset::Events, Some(span), &Filter::default())
+                .and_then(|mut batches| batches.next().map_or(Ok(Vec::new()), |b| in_order(&b?)))
+                .unwrap_or_else(|error| {
+                    skip(&next.path(Dataset::Events), &error);
+                    Vec::new()
+                })
         });
-        let later = told.and_then(Result::ok).unwrap_or_default();
+        let later = told.unwrap_or_default();
         let gaps = replay.pending.iter().chain(&later).filter_map(|(told, event)| {
             let Event::Lost(gap) = event else { return None };
             let since = told.wall.wrapping_sub((gap.time.wrapping_sub(gap.from)).cast_signed());
@@ -236,7 +260,7 @@ fn last_in(home: &Home, segment: &Segment) -> Result<Option<i64>, Malformed> {
     Ok(batches.flatten().filter_map(|batch| last_of(&batch)).max())
 }
 
-/// Names a file that is left out.
+/// Names a file that is left out, as far as it was not read yet.
 fn skip(path: &Path, error: &Malformed) {
     log::warn!("{} is left out: {error}", path.display());
 }
@@ -258,7 +282,7 @@ fn open(
     };
     match File::open(&path) {
         Ok(file) if segment.closed => closed(file),
-        Ok(file) => Ok(Box::new(Batches::new(BufReader::new(file))?.map(Ok))),
+        Ok(file) => Ok(Box::new(Batches::new(BufReader::new(file))?)),
         // It was done meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !segment.closed => {
             closed(File::open(home.closed(segment.start).path(dataset))?)
@@ -281,7 +305,7 @@ pub fn events_of(file: &Bytes) -> Result<Vec<(Anchor, Event)>, Malformed> {
         }
     } else {
         for batch in Batches::new(&**file)? {
-            events.append(&mut decode::events(&batch)?);
+            events.append(&mut decode::events(&batch?)?);
         }
     }
     Ok(events)
@@ -305,13 +329,17 @@ fn checkpoint(home: &Home, segment: &Segment) -> Result<Vec<Connection>, Malform
 /// The events of a batch in the order of time; those of one connection in the order they came.
 pub(super) fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malformed> {
     let mut events = decode::events(batch)?;
-    let mut last = (None, i64::MIN);
+    // Of each connection, how far it has come.
+    let mut reached: FxHashMap<u64, i64> = FxHashMap::default();
     let mut keyed: Vec<(i64, u32)> = Vec::with_capacity(events.len());
     for ((moment, event), number) in events.iter().zip(0..) {
-        let cookie = cookie(event);
-        let at_least = if cookie.is_some() && cookie == last.0 { last.1 } else { i64::MIN };
-        last = (cookie, moment.wall.max(at_least));
-        keyed.push((last.1, number));
+        let mut wall = moment.wall;
+        if let Some(cookie) = cookie(event) {
+            let reached = reached.entry(cookie).or_insert(wall);
+            wall = wall.max(*reached);
+            *reached = wall;
+        }
+        keyed.push((wall, number));
     }
     if keyed.is_sorted() {
         return Ok(events);
@@ -397,13 +425,17 @@ impl Replay {
         Anchor { monotonic, wall }
     }
 
-    /// Goes to the beginning; the table there.
+    /// Goes to the beginning; the table there. What is later, but may have earlier events behind it, waits.
     fn skip(&mut self) -> ConnectionTable {
         let mut table = self.before.take().unwrap_or_default();
+        let mut later = VecDeque::new();
         while let Some((moment, event)) = self.event() {
             if moment.wall > self.span.from {
-                self.pending.push_front((moment, event));
-                break;
+                later.push_back((moment, event));
+                if moment.wall > self.span.from.saturating_add(LATE) {
+                    break;
+                }
+                continue;
             }
             self.date(moment, &event);
             let applied: Result<(), Infallible> = table.apply(&event, |_| Ok(()));
@@ -412,6 +444,8 @@ impl Replay {
                 Err(never) => match never {},
             }
         }
+        later.append(&mut self.pending);
+        self.pending = later;
         table
     }
 }

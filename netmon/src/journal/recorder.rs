@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -50,7 +50,7 @@ const TOGETHER: Duration = Duration::from_millis(20);
 /// How often the lock is tried for, [`TOGETHER`] apart.
 const LOCK_TRIES: usize = 10;
 /// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
-const ALIVE: u64 = 10_000_000_000;
+pub(super) const ALIVE: u64 = 10_000_000_000;
 
 /// What the recorder's threads have in common.
 #[derive(Debug, Default)]
@@ -59,6 +59,10 @@ pub(super) struct Shared {
     pub(super) begin: AtomicBool,
     /// Changes in the queue.
     pub(super) queued: AtomicUsize,
+    /// The segment that is being written, by its start.
+    pub(super) open: AtomicI64,
+    /// Up to when it is written, `CLOCK_MONOTONIC`, ns.
+    pub(super) reached: AtomicU64,
     /// Events on the disk.
     pub(super) written: AtomicU64,
     /// Events that were not written.
@@ -84,6 +88,8 @@ pub struct Health {
 #[derive(Debug)]
 pub(super) enum Message {
     Items(Vec<Item>),
+    /// So many were to come here, but too many waited.
+    Dropped(u64),
     /// The table at a moment: a segment begins.
     Checkpoint(Anchor, Vec<Connection>),
 }
@@ -146,10 +152,10 @@ pub struct Recorder {
     events: u64,
     hour: i64,
     has_begun: bool,
-    /// What was there before ends here; told when the first segment begins.
+    /// What was there before ends here; told as soon as a segment begins later than that.
     before: Option<i64>,
-    /// Dropped since, and how many.
-    dropped: Option<(u64, u64)>,
+    /// The wall time up to which it was recorded before the clock was set last.
+    reached: i64,
 }
 
 impl Recorder {
@@ -184,6 +190,7 @@ impl Recorder {
             TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
             TryLockError::Error(error) => failed(&path)(error),
         })?;
+        home.tidy().map_err(failed(&home.0))?;
         let before = reader::last_moment(&home).map_err(failed(&home.0))?;
         let leftover: Vec<i64> = home
             .segments()
@@ -207,6 +214,7 @@ impl Recorder {
             }
             let _ = closed.send(start);
         }
+        let syncing = Arc::clone(&shared);
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             thread.map_err(failed(&home.0))
@@ -216,7 +224,7 @@ impl Recorder {
         let keeper = Keeper::new(home.clone(), Arc::clone(&shared), retention);
         let threads = vec![
             spawn("journal", Box::new(move || write(writer, messages)))?,
-            spawn("sync", Box::new(move || sync::run(&to_sync, &errors)))?,
+            spawn("sync", Box::new(move || sync::run(&syncing, &to_sync, &errors)))?,
             spawn("parquet", Box::new(move || keeper.run(&to_close)))?,
         ];
         Ok(Self {
@@ -234,7 +242,7 @@ impl Recorder {
             hour: 0,
             has_begun: false,
             before,
-            dropped: None,
+            reached: i64::MIN,
         })
     }
 
@@ -278,17 +286,15 @@ impl Recorder {
         let spare = self.spare.try_recv().unwrap_or_default();
         let items = std::mem::replace(&mut self.items, spare);
         let count = items.len();
-        if self.shared.queued.load(Ordering::Relaxed) + count > QUEUED {
-            let (_, dropped) = self.dropped.get_or_insert((self.now, 0));
-            *dropped += count as u64;
-            self.shared.unwritten.fetch_add(count as u64, Ordering::Relaxed);
-            self.shared.begin.store(true, Ordering::Relaxed);
-            return;
-        }
-        self.shared.queued.fetch_add(count, Ordering::Relaxed);
+        let message = if self.shared.queued.load(Ordering::Relaxed) + count > QUEUED {
+            Message::Dropped(count as u64)
+        } else {
+            self.shared.queued.fetch_add(count, Ordering::Relaxed);
+            Message::Items(items)
+        };
         if let Some(queue) = &self.queue {
             // Its thread ends after this.
-            let _ = queue.send(Message::Items(items));
+            let _ = queue.send(message);
         }
     }
 
@@ -301,15 +307,13 @@ impl Recorder {
             let _ = queue.send(Message::Checkpoint(moment, rows));
         }
         self.items.push(Item::Anchor(moment));
-        let lost =
-            |from, count, loss| Item::Lost(Gap { from, time: moment.monotonic, count, loss });
-        if let Some(before) = self.before.take().filter(|before| *before < wall) {
-            let ago = wall.wrapping_sub(before).cast_unsigned();
-            let from = moment.monotonic.wrapping_sub(ago);
-            self.items.push(lost(from, 0, Loss::NotRecorded));
-        }
-        if let Some((from, count)) = self.dropped.take() {
-            self.items.push(lost(from, count, Loss::Unwritten));
+        // With a clock that was behind, it may be a while until it is.
+        if let Some(before) = self.before.take_if(|before| *before < wall)
+            && self.reached < before
+        {
+            let (time, loss) = (moment.monotonic, Loss::NotRecorded);
+            let from = time.wrapping_sub(wall.wrapping_sub(before).cast_unsigned());
+            self.items.push(Item::Lost(Gap { from, time, count: 0, loss }));
         }
         (self.events, self.hour) = (0, wall.div_euclid(HOUR));
     }
@@ -334,6 +338,8 @@ impl View for Recorder {
             // Set, or back from suspend: within a segment times do not run back.
             if wall.abs_diff(anchor.wall) >= STEP {
                 self.shared.begin.store(true, Ordering::Relaxed);
+            } else if self.has_begun {
+                self.reached = wall;
             }
             self.anchor = Some(tied);
             self.items.push(Item::Anchor(tied));
@@ -347,6 +353,9 @@ impl View for Recorder {
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
+        if self.threads.iter().any(JoinHandle::is_finished) {
+            return Err(io::Error::other("a thread that writes the journal has died: see above"));
+        }
         // Nothing can be dated before the clocks were compared.
         let Some(anchor) = self.anchor else { return Ok(()) };
         if !self.has_begun {

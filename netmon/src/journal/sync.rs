@@ -3,23 +3,35 @@
 use std::{
     fs::File,
     io,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender},
+    sync::{
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
     time::Duration,
 };
+
+use super::recorder::Shared;
 
 /// How long what was written may wait; the sync itself takes its time after that.
 const SYNCED_EVERY: Duration = Duration::from_millis(300);
 
+/// Why nothing that was written since a moment, `CLOCK_MONOTONIC`, ns, may be believed to be on the disk.
+pub(super) type Unsynced = (io::Error, u64);
+
 /// Syncs the files that come last through `files` again and again, until nobody is left to send any; what
 /// goes wrong goes to `errors`.
-pub(super) fn run(files: &Receiver<Vec<File>>, errors: &Sender<io::Error>) {
+pub(super) fn run(shared: &Shared, files: &Receiver<Vec<File>>, errors: &Sender<Unsynced>) {
     let mut open: Vec<File> = Vec::new();
+    let mut safe = 0;
     loop {
         let next = files.recv_timeout(SYNCED_EVERY);
+        let reached = shared.reached.load(Ordering::Relaxed);
         if let Some(error) = open.iter().find_map(|file| file.sync_data().err()) {
             // What the kernel has dropped it does not report again, so neither does this.
             open.clear();
-            let _ = errors.send(error);
+            let _ = errors.send((error, safe));
+        } else {
+            safe = reached;
         }
         match next {
             Ok(next) => open = next,

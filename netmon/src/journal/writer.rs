@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io,
     sync::{
         Arc,
         atomic::Ordering,
@@ -21,6 +20,7 @@ use super::{
     recorder::{Message, Shared},
     rows::{Checkpoints, Connections},
     stream::Stream,
+    sync::Unsynced,
 };
 use crate::core::{
     connection::Connection,
@@ -46,15 +46,17 @@ pub(super) struct Writer {
     /// Where vectors go to be filled again.
     emptied: Sender<Vec<Item>>,
     /// Where files go that are to be on the disk, and what became of that.
-    synced: (Sender<Vec<File>>, Receiver<io::Error>),
+    synced: (Sender<Vec<File>>, Receiver<Unsynced>),
     anchor: Anchor,
     events: Events,
     connections: Connections,
     segment: Option<Open>,
-    /// The last that was taken while the disk could be written to, and how many were not since.
-    failed: Option<(u64, u64)>,
+    /// What is missing since when, and how much of it is known; told when a segment begins.
+    missing: Option<(u64, u64)>,
     retry: Instant,
+    /// The moment of the last that was taken, and the moment up to which all was written.
     now: u64,
+    written: u64,
 }
 
 /// The segment that is being written.
@@ -70,7 +72,7 @@ impl Writer {
         shared: Arc<Shared>,
         closed: Sender<i64>,
         emptied: Sender<Vec<Item>>,
-        synced: (Sender<Vec<File>>, Receiver<io::Error>),
+        synced: (Sender<Vec<File>>, Receiver<Unsynced>),
     ) -> Self {
         Self {
             home,
@@ -82,9 +84,10 @@ impl Writer {
             events: Events::new(),
             connections: Connections::new(),
             segment: None,
-            failed: None,
+            missing: None,
             retry: Instant::now(),
             now: 0,
+            written: 0,
         }
     }
 
@@ -101,16 +104,22 @@ impl Writer {
                     }
                     let _ = self.emptied.send(items);
                 }
+                Ok(Message::Dropped(count)) => {
+                    if self.missing.is_none() {
+                        log::error!("the disk does not keep up, events are lost until it does");
+                    }
+                    self.lose(self.now, count);
+                }
                 Ok(Message::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if due <= Instant::now() {
                 self.write();
-                if let Ok(error) = self.synced.1.try_recv() {
-                    self.fail(&error.into());
+                if let Ok((error, since)) = self.synced.1.try_recv() {
+                    self.fail(&error.into(), since);
                 }
-                if self.failed.is_some() && self.retry <= Instant::now() {
+                if self.missing.is_some() && self.retry <= Instant::now() {
                     self.retry = Instant::now() + TRY_AGAIN;
                     self.shared.begin.store(true, Ordering::Relaxed);
                 }
@@ -127,7 +136,11 @@ impl Writer {
             self.anchor = *anchor;
         }
         if self.segment.is_none() {
-            self.lose(1);
+            match item {
+                // What was missing already is missing still.
+                Item::Lost(gap) => self.miss(gap.from, gap.count),
+                _ => self.lose(self.written, 1),
+            }
             return;
         }
         self.events.push(self.anchor, item);
@@ -150,11 +163,13 @@ impl Writer {
         let result = self.try_write();
         match result {
             Ok(()) => {
+                self.written = self.now;
+                self.shared.reached.store(self.now, Ordering::Relaxed);
                 self.shared.written.fetch_add(count, Ordering::Relaxed);
             }
             Err(error) => {
-                self.fail(&error);
-                self.lose(count);
+                self.fail(&error, self.written);
+                self.lose(self.written, count);
             }
         }
     }
@@ -177,20 +192,28 @@ impl Writer {
         self.write();
         self.end();
         self.anchor = anchor;
-        match self.create(anchor, rows) {
-            Ok(segment) => self.segment = Some(segment),
-            Err(error) => return self.fail(&error),
+        let start = self.free_start(anchor.wall);
+        match self.create(start, anchor, rows) {
+            Ok(segment) => {
+                self.shared.open.store(start, Ordering::Relaxed);
+                self.segment = Some(segment);
+            }
+            Err(error) => {
+                // The disk is full, or worse: what is left over of it may be all that can be had.
+                let _ = self.home.live(start).remove();
+                return self.fail(&error, self.written);
+            }
         }
-        if let Some((from, count)) = self.failed.take() {
-            log::warn!("the journal is written again: {count} events are missing");
+        if let Some((from, count)) = self.missing.take() {
+            log::warn!("the journal is whole again from here: {count} events are missing");
             let gap = Gap { from, time: anchor.monotonic, count, loss: Loss::Unwritten };
             self.take(&Item::Lost(gap));
         }
     }
 
-    fn create(&mut self, anchor: Anchor, rows: &[Connection]) -> Result<Open, ArrowError> {
-        let mut start = anchor.wall;
-        // The clock may have been set back.
+    /// When a segment begins that begins now: the clock may have been set back.
+    fn free_start(&self, now: i64) -> i64 {
+        let mut start = now;
         let is_taken = |start| {
             [self.home.live(start), self.home.closed(start)]
                 .iter()
@@ -199,6 +222,15 @@ impl Writer {
         while is_taken(start) {
             start += 1;
         }
+        start
+    }
+
+    fn create(
+        &mut self,
+        start: i64,
+        anchor: Anchor,
+        rows: &[Connection],
+    ) -> Result<Open, ArrowError> {
         let segment = self.home.live(start);
         let mut checkpoints = Checkpoints::new();
         let partial = segment.partial(Dataset::Checkpoints);
@@ -227,26 +259,32 @@ impl Writer {
         let Some(segment) = self.segment.take() else { return };
         let ended = segment.events.finish().and_then(|()| segment.connections.finish());
         if let Err(error) = ended {
-            self.fail(&error);
+            self.fail(&error, self.written);
         }
         let _ = self.closed.send(segment.start);
     }
 
     /// The disk cannot be written to: what was written stays, and a new segment is tried.
-    fn fail(&mut self, error: &ArrowError) {
-        if self.failed.is_none() {
+    fn fail(&mut self, error: &ArrowError, since: u64) {
+        if self.missing.is_none() {
             log::error!("the journal cannot be written, events are lost until it can: {error}");
-            self.failed = Some((self.now, 0));
         }
+        self.miss(since, 0);
         if let Some(segment) = self.segment.take() {
             let _ = self.closed.send(segment.start);
         }
         self.retry = Instant::now() + TRY_AGAIN;
     }
 
-    fn lose(&mut self, count: u64) {
-        let (_, lost) = self.failed.get_or_insert((self.now, 0));
-        *lost += count;
+    /// So many, or more, are missing since then.
+    fn miss(&mut self, since: u64, count: u64) {
+        let (from, missing) = self.missing.get_or_insert((since, 0));
+        *from = since.min(*from);
+        *missing += count;
+    }
+
+    fn lose(&mut self, since: u64, count: u64) {
+        self.miss(since, count);
         self.shared.unwritten.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -308,7 +308,7 @@ fn a_full_disk_is_survived_and_admitted() {
         }
         record.until("the journal cannot be written");
         fs::remove_file(&filler).expect("removed");
-        record.until("the journal is written again");
+        record.until("the journal is whole again");
         let after = pair(&listener);
         let port = after.0.local_addr().expect("bound").port();
         drop(after);

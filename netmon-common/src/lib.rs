@@ -439,6 +439,7 @@ pub struct Offsets {
     /// The seven high bits of the byte after it are `num_timeout`.
     pub rsk_num_retrans: u32,
     pub task_tgid: u32,
+    pub tsorted_sent_queue: u32,
 }
 
 /// Indices into the per-CPU counters: monotonic, written by the kernel side only.
@@ -447,7 +448,7 @@ pub mod counter {
     pub const LOST_TRANSITIONS: u32 = 0;
     /// Resets that found the ring buffer full.
     pub const LOST_RESETS: u32 = 1;
-    /// Sockets whose storage could not be made: their listener stays unknown.
+    /// Accepted connections whose beginning could not be kept until they were to be told about.
     pub const NO_STORAGE: u32 = 2;
     /// Transitions that the program on standby took: those that the kernel skipped the first one for.
     pub const STOOD_IN: u32 = 3;

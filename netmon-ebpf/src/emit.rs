@@ -1,14 +1,19 @@
-//! The way out: reserve room in the ring buffer, fill it in place, submit, count what did not fit.
+//! The way out: reserve room in a ring buffer, fill it in place, submit, count what did not fit.
 
 use aya_ebpf::{
-    macros::map,
-    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
+    btf_maps::{ArrayOfMaps, RingBuf},
+    helpers::bpf_get_smp_processor_id,
+    macros::{btf_map, map},
+    maps::{PerCpuArray, ring_buf::RingBufEntry},
 };
 use netmon_common::counter;
 
-/// The size is a placeholder: user space sets it before load (`--buffer`).
-#[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+/// A size that every kernel makes, whatever its pages: user space puts in rings of the size it wants.
+const PLACEHOLDER: usize = 64 << 10;
+
+/// The ring of each CPU, which no other has to wait for. How many slots there are user space sets before load.
+#[btf_map]
+static EVENTS: ArrayOfMaps<RingBuf<u8, PLACEHOLDER>, 1> = ArrayOfMaps::new();
 
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);
@@ -23,10 +28,12 @@ pub fn count(index: u32) {
     }
 }
 
-/// Room for a `T` in the ring buffer's own memory, or `None`, counted under `lost`.
+/// Room for a `T` in the memory of this CPU's ring, or `None`, counted under `lost`.
 #[inline(always)]
 pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
-    let entry = EVENTS.reserve::<T>(0);
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let entry = EVENTS.get(cpu).and_then(|ring| ring.reserve_untyped::<T>(0));
     if entry.is_none() {
         count(lost);
     }

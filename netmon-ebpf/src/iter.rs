@@ -17,7 +17,6 @@ use netmon_common::{
 use crate::{
     filter,
     sock::{Sock, load, offset},
-    transition,
 };
 
 /// Written by user space before load.
@@ -223,9 +222,6 @@ fn full(ctx: Context, sock: Sock, state: u8) {
     out.has = has::UID;
     out.uid = ctx.member(16);
     queues(tcp, state, &mut out);
-    if wanted!(seed) && state == state::LISTEN {
-        transition::adopt(tcp, out.cookie);
-    }
     if wanted!(info) && state != state::LISTEN {
         out.has |= has::INFO;
         ctx.write(&out);

@@ -5,16 +5,12 @@
 //! tracepoint, one after the other. The first does the work and leaves a sign; the second, on standby,
 //! finds the sign and returns, or else does the work itself. They are never both in the midst of it.
 
-use core::{ffi::c_void, ptr, ptr::addr_of_mut};
+use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
-    bindings::{
-        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE,
-        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
-    },
-    helpers::{bpf_ktime_get_ns, bpf_sk_storage_get},
-    macros::{btf_map, btf_tracepoint, map},
-    maps::PerCpuArray,
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel},
+    macros::{btf_tracepoint, map},
+    maps::{LruHashMap, PerCpuArray},
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
@@ -26,62 +22,19 @@ use crate::{
     sock::{Sock, offset},
 };
 
-/// What a listener leaves to the connections that it takes.
+/// How a connection began that a listener took, until there is something to tell.
 #[repr(C)]
-struct Heritage {
-    /// Cookie of the listener; 0 in the child of a listener that netmon did not see listen.
+struct Birth {
+    /// When it went from LISTEN to SYN_RECV, ns.
+    time: u64,
+    /// Cookie of the listener; 0 where nobody had asked for that yet.
     listener: u64,
-    /// In a child: when it went from LISTEN to SYN_RECV, ns; 0 once that was told.
-    syn_recv_time: u64,
 }
 
-/// Socket storage that the kernel copies from a listener to its children (`sk_clone_lock`).
-///
-/// aya's own `SkStorage` has no `BPF_F_CLONE`, so the definition is written out.
-#[repr(C)]
-struct ClonedStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
-    key: *const i32,
-    value: *const T,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
-}
-
-// SAFETY: a definition for the loader; its pointers are types, never followed.
-unsafe impl<T> Sync for ClonedStorage<T> {}
-
-#[btf_map]
-static HERITAGE: ClonedStorage<Heritage> = ClonedStorage {
-    r#type: ptr::null(),
-    key: ptr::null(),
-    value: ptr::null(),
-    max_entries: ptr::null(),
-    map_flags: ptr::null(),
-};
-
-/// The socket's heritage, made from `new` when it has none; `None` without `new`, or when the
-/// kernel could not make it.
-#[inline(always)]
-fn heritage(sk: Sock, new: Option<&mut Heritage>) -> Option<&'static mut Heritage> {
-    let flags = if new.is_some() { BPF_SK_STORAGE_GET_F_CREATE as u64 } else { 0 };
-    let value = new.map_or(ptr::null_mut(), |new| ptr::from_mut(new).cast::<c_void>());
-    // SAFETY: the helper takes the map and a BTF socket pointer, and returns the socket's own value,
-    // which lives as long as this program runs, or NULL.
-    unsafe {
-        bpf_sk_storage_get(ptr::addr_of!(HERITAGE).cast_mut().cast(), sk.as_ptr(), value, flags)
-            .cast::<Heritage>()
-            .as_mut()
-    }
-}
-
-/// Lets a listener that is older than the program leave its cookie to what it takes from now on.
-#[inline(always)]
-pub fn adopt(listener: Sock, cookie: u64) {
-    let mut new = Heritage { listener: cookie, syn_recv_time: 0 };
-    if heritage(listener, Some(&mut new)).is_none() {
-        count(counter::NO_STORAGE);
-    }
-}
+/// By the address of the child. Most are taken out at once, in the same softirq; those of TCP Fast Open wait
+/// for their handshake.
+#[map]
+static BIRTHS: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(8192, 0);
 
 /// What tells a transition from any other on this CPU.
 #[repr(C)]
@@ -99,8 +52,6 @@ struct Sign {
 const SOON: u64 = 10_000_000;
 
 impl Sign {
-    const NONE: Self = Self { sock: 0, states: 0, time: 0 };
-
     #[inline(always)]
     fn new(sk: Sock, old: u8, new: u8, time: u64) -> Self {
         Self { sock: sk.address(), states: (old as u64) << 8 | new as u64, time }
@@ -109,6 +60,13 @@ impl Sign {
     #[inline(always)]
     fn is(self, other: Self) -> bool {
         self.sock == other.sock && self.states == other.states
+    }
+
+    /// Makes it one of no transition. Its states stay: to write all of it would be a loop.
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.sock = 0;
+        self.time = 0;
     }
 }
 
@@ -152,13 +110,13 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
     unsafe {
         if (*taken).latest.is(sign) {
             (*taken).latest = (*taken).outer;
-            (*taken).outer = Sign::NONE;
+            (*taken).outer.clear();
             return 0;
         }
         // Those that came while this one was about to look, and for which it was skipped, left theirs on top.
         if (*taken).outer.is(sign) {
-            (*taken).latest = Sign::NONE;
-            (*taken).outer = Sign::NONE;
+            (*taken).latest.clear();
+            (*taken).outer.clear();
             return 0;
         }
     }
@@ -192,36 +150,46 @@ fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
     }
 }
 
-/// A clone of the listener, with no identity of its own on older kernels: only its time is kept.
+/// A clone of the listener, with no identity of its own on older kernels: it is told about later.
 #[inline(always)]
 fn born(ctx: &BtfTracePointContext, sk: Sock, time: u64) {
-    let mut new = Heritage { listener: 0, syn_recv_time: time };
-    match heritage(sk, Some(&mut new)) {
-        Some(heritage) => heritage.syn_recv_time = time,
-        None => {
-            count(counter::NO_STORAGE);
-            warn!(ctx, "no storage for an accepted connection: its SYN_RECV is not shown");
-        }
+    let birth = Birth { time, listener: listener(sk) };
+    if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
+        count(counter::NO_STORAGE);
+        warn!(ctx, "no room for an accepted connection: its beginning is not shown");
     }
+}
+
+/// Cookie of the listener that a socket is a clone of, or 0.
+///
+/// `sk_clone_lock` copies the listener whole; `tcp_create_openreq_child` begins the child's own lists only
+/// after this transition. The listener's are empty, so that they point to themselves: the child's copy
+/// points to the listener. Should a kernel begin them sooner, it points to the child, whose cookie is 0.
+#[inline(always)]
+fn listener(child: Sock) -> u64 {
+    let Some(tcp) = child.tcp() else { return 0 };
+    let list: u64 = tcp.load(offset!(tsorted_sent_queue));
+    let listener = list as usize - offset!(tsorted_sent_queue);
+    // SAFETY: a probe read takes any address.
+    unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }.unwrap_or(0)
 }
 
 /// The first transition out of SYN_RECV: now the child can be told about.
 #[inline(always)]
 fn grown(sk: Sock, old: u8, new: u8, time: u64) {
-    let Some(heritage) = heritage(sk, None) else { return moved(sk, old, new, time) };
-    // Zero in a socket that came to SYN_RECV by a simultaneous open.
-    if heritage.syn_recv_time == 0 {
-        return moved(sk, old, new, time);
-    }
+    // A socket that came to SYN_RECV by a simultaneous open was not born.
+    let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(sk, old, new, time) };
+    // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
+    let (listener, syn_recv_time) = unsafe { ((*birth).listener, (*birth).time) };
+    let _ = BIRTHS.remove(&sk.address());
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.
     unsafe {
         sk.describe(addr_of_mut!((*out).transition), kind::CHILD, old, new, time);
-        addr_of_mut!((*out).listener).write(heritage.listener);
-        addr_of_mut!((*out).syn_recv_time).write(heritage.syn_recv_time);
+        addr_of_mut!((*out).listener).write(listener);
+        addr_of_mut!((*out).syn_recv_time).write(syn_recv_time);
     }
-    heritage.syn_recv_time = 0;
     entry.submit(0);
 }
 
@@ -229,17 +197,7 @@ fn grown(sk: Sock, old: u8, new: u8, time: u64) {
 #[inline(always)]
 fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
     if new == state::LISTEN {
-        let cookie = sk.cookie();
-        let mut value = Heritage { listener: cookie, syn_recv_time: 0 };
-        match heritage(sk, Some(&mut value)) {
-            // It may have been a child, or a listener, before.
-            Some(heritage) => *heritage = Heritage { listener: cookie, syn_recv_time: 0 },
-            None => {
-                count(counter::NO_STORAGE);
-                warn!(ctx, "no storage for listener {}: its connections have no owner", cookie);
-            }
-        }
-        debug!(ctx, "listener {} leaves its cookie to the connections it takes", cookie);
+        debug!(ctx, "listener {} begins to listen", sk.cookie());
     }
     let Some(mut entry) = reserve::<Open>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();

@@ -108,12 +108,13 @@ impl Toolchain {
         let stripped = target.join("netmon.bpf.o");
         // Debug sections go, BTF stays.
         let object = fs::read(&built)?;
-        let mut objcopy = Command::new(&self.objcopy);
-        objcopy.arg("--strip-debug");
-        for (from, to) in mangled(&object) {
-            objcopy.arg(format!("--redefine-sym={from}={to}"));
-        }
-        run(objcopy.arg(&built).arg(&stripped))?;
+        let names = target.join("names");
+        let renamed = mangled(&object).into_iter().map(|(from, to)| format!("{from} {to}\n"));
+        fs::write(&names, renamed.collect::<String>())?;
+        run(Command::new(&self.objcopy)
+            .args(["--strip-debug", "--redefine-syms"])
+            .arg(&names)
+            .args([&built, &stripped]))?;
         Ok(stripped)
     }
 

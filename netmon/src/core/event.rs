@@ -173,8 +173,8 @@ pub enum Loss {
     Recursion,
     /// The record could not be understood: the object does not match this program.
     Malformed,
-    /// The kernel could not make storage for a socket: a listener's connections have no owner, or an
-    /// accepted connection's LISTEN -> SYN_RECV is not shown.
+    /// The kernel could not keep how an accepted connection began: its LISTEN -> SYN_RECV is not shown, and
+    /// its owner not known.
     Storage,
     /// The journal could not be written, or not as fast as events came.
     Unwritten,

@@ -22,6 +22,20 @@ pub enum Record {
     Reset(wire::Reset),
 }
 
+impl Record {
+    /// When it was made, `CLOCK_MONOTONIC`, ns.
+    #[must_use]
+    pub const fn time(&self) -> u64 {
+        match self {
+            Self::Transition(transition) => transition.time,
+            Self::Open(open) => open.transition.time,
+            Self::Child(child) => child.transition.time,
+            Self::End(end) => end.transition.time,
+            Self::Reset(reset) => reset.time,
+        }
+    }
+}
+
 /// A record that this program's kernel side does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {length} bytes and kind {kind:?} that this netmon does not know")]

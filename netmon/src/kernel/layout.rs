@@ -134,6 +134,7 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         tw_timer_expires: dump(timewait.as_ref(), "tw_timer.expires"),
         rsk_timer_expires: dump(request.as_ref(), "rsk_timer.expires"),
         rsk_num_retrans: dump(request.as_ref(), "num_retrans"),
+        tsorted_sent_queue: tcp.offset("tsorted_sent_queue")?,
         task_tgid: dump(Some(&task), "tgid"),
     })
 }

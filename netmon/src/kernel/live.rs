@@ -9,14 +9,12 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, MapError, PerCpuArray, RingBuf},
+    maps::{MapData, PerCpuArray},
     programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
-    sys::SyscallError,
 };
 use aya_log::EbpfLogger;
 use netmon_common::counter;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     task::yield_now,
     time::{Instant, sleep, timeout_at},
 };
@@ -24,12 +22,14 @@ use tokio::{
 use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
-    decode::decode,
     diag::Diag,
     iter,
-    load::{HOOKS, Hook, LOCAL_PORT, LoadError, Options, TRANSITIONS, load, program, refused},
+    load::{
+        HOOKS, Hook, LOCAL_PORT, LoadError, Options, TRANSITIONS, load, program, refused, take,
+    },
     minisocket::{Found, Question},
     reconcile::{Message, Reconciler},
+    rings::Rings,
 };
 use crate::{
     core::event::{Event, Gap, Loss},
@@ -52,7 +52,7 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 pub struct Live {
     ebpf: Ebpf,
     hooks: Vec<Hook>,
-    ring: AsyncFd<RingBuf<MapData>>,
+    rings: Rings,
     messages: Option<EbpfLogger<&'static dyn log::Log>>,
     counters: PerCpuArray<MapData, u64>,
     assembler: Assembler,
@@ -81,18 +81,7 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let (mut ebpf, hooks, iterators) = load(options)?;
-        let ring = take(&mut ebpf, "EVENTS")?;
-        let ring = RingBuf::try_from(ring).map_err(|error| match error {
-            // It exists, but this process has no room to see it.
-            MapError::SyscallError(SyscallError { io_error: source, .. }) => {
-                LoadError::Buffer { size: options.buffer, source }
-            }
-            other => refused("the ring buffer", &other),
-        })?;
-        // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
-        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
-            .map_err(|error| refused("the ring buffer", &error))?;
+        let (mut ebpf, rings, hooks, iterators) = load(options)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| refused("the counters", &error))?;
         let messages = (options.log > log::LevelFilter::Off)
@@ -102,7 +91,7 @@ impl Live {
         Ok(Self {
             ebpf,
             hooks,
-            ring,
+            rings,
             messages,
             counters,
             assembler: Assembler::new(),
@@ -121,20 +110,12 @@ impl Live {
         })
     }
 
-    /// Takes what the ring holds, or much of it; how much.
-    fn read(&mut self, events: &mut VecDeque<Event>) -> usize {
-        let ring = self.ring.get_mut();
-        for taken in 0..RECORDS_AT_ONCE {
-            let Some(bytes) = ring.next() else { return taken };
-            match decode(&bytes) {
-                Ok(record) => self.assembler.record(&record, events),
-                Err(error) => {
-                    log::debug!("{error}");
-                    self.malformed += 1;
-                }
-            }
-        }
-        RECORDS_AT_ONCE
+    /// Takes what the rings held at `now`, or much of it; how much.
+    fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> usize {
+        self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
+            Ok(record) => self.assembler.record(&record, events),
+            Err(()) => self.malformed += 1,
+        })
     }
 
     /// Settles what was due by `now`, when the ring, since read to its end, had no answer to it.
@@ -231,7 +212,7 @@ impl Live {
     /// Waits until there may be something to read or to settle.
     async fn wait(&mut self) -> io::Result<()> {
         match self.taken {
-            0 => {}
+            0 if !self.rings.have_more() => {}
             RECORDS_AT_ONCE => {
                 yield_now().await;
                 return Ok(());
@@ -248,11 +229,7 @@ impl Live {
         let dump = self.reconciler.due().map(Instant::from_std);
         let until = [due, dump].into_iter().flatten().fold(self.next_count, Instant::min);
         tokio::select! {
-            ready = timeout_at(until, self.ring.readable_mut()) => {
-                if let Ok(guard) = ready {
-                    guard?.clear_ready();
-                }
-            }
+            ready = timeout_at(until, self.rings.readable()) => ready.unwrap_or(Ok(()))?,
             message = self.reconciler.next() => self.said.extend(message),
         }
         Ok(())
@@ -303,7 +280,7 @@ impl Source for Live {
             self.said.push_back(message);
         }
         let before = now();
-        self.taken = self.read(events);
+        self.taken = self.read(before, events);
         // The answer to what seems overdue may lie in what was not read yet, and so may what explains
         // the difference between a dump and the table.
         if self.taken < RECORDS_AT_ONCE {
@@ -318,12 +295,12 @@ impl Source for Live {
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         // Nothing more goes in, so what is in comes to an end.
         self.hooks.clear();
-        while self.read(events) > 0 {}
+        while self.read(now(), events) > 0 {}
         // What was held has its wait still to come.
         for _ in 0..4 {
             sleep(READ_EVERY).await;
             let before = now();
-            while self.read(events) > 0 {}
+            while self.read(before, events) > 0 {}
             self.settle(before, events);
         }
         let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
@@ -356,11 +333,4 @@ impl Ask for Questions<'_> {
     fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
         self.diag.minisockets(asked)
     }
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, LoadError> {
-    ebpf.take_map(name).ok_or_else(|| LoadError::Refused {
-        what: name.to_owned(),
-        reason: "the object has no such map".to_owned(),
-    })
 }

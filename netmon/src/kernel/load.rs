@@ -3,8 +3,8 @@
 use std::{borrow::Cow, fs, io, path::PathBuf, thread};
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::MapError,
+    Btf, Ebpf, EbpfLoader,
+    maps::Map,
     programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint, tp_btf::BtfTracePointLink},
 };
 use netmon_common::{KernelFilter, Offsets, Wanted};
@@ -13,6 +13,7 @@ use super::{
     iter::Walk,
     layout::{self, LayoutError, VMLINUX},
     privilege,
+    rings::{self, Rings},
 };
 
 /// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
@@ -36,7 +37,7 @@ pub(super) const LOCAL_PORT: &str = "local_port";
 /// What the caller may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    /// Size of the ring buffers together in bytes: a power of two, at least a page.
     pub buffer: u32,
     /// The most verbose level of the kernel program's own messages.
     pub log: log::LevelFilter,
@@ -104,7 +105,7 @@ pub(super) type Hook = BtfTracePointLink;
 
 /// Loads and attaches everything that traces; from here on the ring fills. Also whether there are iterators
 /// to dump with: the stream is worth having without.
-pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>, bool), LoadError> {
+pub(super) fn load(options: Options) -> Result<(Ebpf, Rings, Vec<Hook>, bool), LoadError> {
     // What the stream's rows are seeded with.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
     let (mut ebpf, btf) = open(options, wanted)?;
@@ -117,13 +118,14 @@ pub(super) fn load(options: Options) -> Result<(Ebpf, Vec<Hook>, bool), LoadErro
         .is_ok();
     let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
     local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
+    let rings = Rings::new(&mut ebpf, options.buffer)?;
     let mut hooks = Vec::new();
     for (name, _) in HOOKS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         let link = program.attach().and_then(|link| program.take_link(link));
         hooks.push(link.map_err(|error| refused(name, &error))?);
     }
-    Ok((ebpf, hooks, iterators))
+    Ok((ebpf, rings, hooks, iterators))
 }
 
 /// Loads what dumps: iterators run when they are read, and only then.
@@ -173,9 +175,9 @@ fn open(options: Options, wanted: Wanted) -> Result<(Ebpf, Btf), LoadError> {
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
         .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
-        .map_max_entries("EVENTS", options.buffer)
+        .map_max_entries(rings::NAME, rings::slots()?)
         .load(&object)
-        .map_err(|error| from_loader(error, options.buffer))?;
+        .map_err(|error| refused("the object", &error))?;
     Ok((ebpf, btf))
 }
 
@@ -206,13 +208,12 @@ fn object() -> Result<Cow<'static, [u8]>, LoadError> {
     fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::Object { path, source })
 }
 
-fn from_loader(error: EbpfError, size: u32) -> LoadError {
-    match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error }) if name == "EVENTS" => {
-            LoadError::Buffer { size, source: io_error }
-        }
-        other => refused("the object", &other),
-    }
+/// The map `name` of the object, which a foreign object may lack.
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
+    ebpf.take_map(name).ok_or_else(|| LoadError::Refused {
+        what: name.to_owned(),
+        reason: "the object has no such map".to_owned(),
+    })
 }
 
 /// The refusal in one line: causes joined, the verifier's log to the debug log.

@@ -18,6 +18,7 @@ mod netns;
 mod privilege;
 pub mod proc;
 mod reconcile;
+mod rings;
 
 pub use decode::{Malformed, Record, decode};
 pub use dump::{Dump, Want, has_few_sockets};

@@ -107,7 +107,7 @@ impl<W: Write> View for Lines<W> {
                     Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
                     Loss::Recursion => "the kernel skipped the program, which was running already",
                     Loss::Malformed => "records of another version: rebuild netmon",
-                    Loss::Storage => "the kernel could make no storage for a socket",
+                    Loss::Storage => "the kernel could not keep how a connection began",
                     Loss::Unwritten => "the journal could not be written",
                     Loss::NotRecorded => "nothing was recorded",
                 };

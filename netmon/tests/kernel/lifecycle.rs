@@ -12,7 +12,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
     harness::{Watch, cookie, step},
-    netns::Netns,
+    netns::{Netns, sh},
 };
 
 const CLIENT: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 \
@@ -117,6 +117,34 @@ fn v4_mapped_sockets_are_ipv4() {
         assert_place(&client, local, mapped, "ipv4", netns.inum);
         let server = watch.expect(ids.1, SERVER);
         assert_place(&server, mapped, local, "ipv4", netns.inum);
+    });
+}
+
+/// The child of a SYN with data is there before its handshake is over, and other transitions come between.
+#[test]
+fn a_fast_open_has_its_beginning_and_its_owner() {
+    Netns::new().run(|| {
+        // Client and server, without cookies, for every listener (ip-sysctl.rst).
+        sh("echo 1543 > /proc/sys/net/ipv4/tcp_fastopen");
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let sent = client.send_to_with_flags(b"early", &address.into(), libc::MSG_FASTOPEN);
+        assert_eq!(sent.expect("sent"), 5);
+        let (mut server, _) = listener.accept().expect("accepted");
+        let mut early = [0; 5];
+        server.read_exact(&mut early).expect("received");
+        let ids = (cookie(&client), cookie(&server));
+        drop(client);
+        let mut rest = String::new();
+        server.read_to_string(&mut rest).expect("the end");
+        drop(server);
+        watch.expect(ids.0, CLIENT);
+        let server = watch.expect(ids.1, SERVER);
+        assert_owned(&server, "inbound", "listen");
+        // That it was one, the kernel has counted.
+        sh("nstat -asz TcpExtTCPFastOpenPassive | grep -q 'Passive *1 '");
     });
 }
 

@@ -96,7 +96,8 @@ impl Converge {
         let mut netmon = Netmon::start(netmon, &words, Stdio::inherit())?;
         let counts = mix(networks, self.seconds, &mut Parties::new())?;
         show(&counts, self.seconds);
-        let status = netmon.ended(Duration::from_secs(SETTLE) + PATIENCE)?;
+        // It compares for a minute at most, and looks twice.
+        let status = netmon.ended(Duration::from_secs(SETTLE) + 3 * PATIENCE)?;
         ensure!(status.success(), "netmon's table is not the kernel's: netmon verify: {status}");
         Ok(())
     }

@@ -22,7 +22,7 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Tracing {
-    /// Size of the ring buffer between kernel and netmon, rounded up to a power of two: 4K to 1G
+    /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two: 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     pub(super) buffer: u32,
 }

@@ -208,7 +208,7 @@ impl Loss {
 }
 
 /// Events that are missing from the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gap {
     /// None were missing up to here, `CLOCK_MONOTONIC`, ns.
     pub from: u64,

@@ -33,16 +33,36 @@ where
     R: ChunkReader + 'static,
     F: Fn() -> io::Result<R> + Send,
 {
+    some(open, &|group| span.is_none_or(|span| group.is_in(span)) && filter.may_match(group))
+}
+
+/// The row groups of a file of events that say what is missing, of those that may have rows of `span`.
+pub(super) fn gaps<R, F>(
+    open: F,
+    span: Span,
+) -> Result<impl Iterator<Item = Result<RecordBatch, Malformed>> + Send + use<R, F>, Malformed>
+where
+    R: ChunkReader + 'static,
+    F: Fn() -> io::Result<R> + Send,
+{
+    some(open, &|group| group.is_in(span) && group.may_have("from"))
+}
+
+fn some<R, F>(
+    open: F,
+    is_wanted: &dyn Fn(&Group<'_, R>) -> bool,
+) -> Result<impl Iterator<Item = Result<RecordBatch, Malformed>> + Send + use<R, F>, Malformed>
+where
+    R: ChunkReader + 'static,
+    F: Fn() -> io::Result<R> + Send,
+{
     let metadata = load(&open()?)?;
     decode::check_version(metadata.schema())?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(open()?, metadata.clone());
     let mut wanted = Vec::new();
     for (number, metadata) in metadata.metadata().row_groups().iter().enumerate() {
-        let is_in = |span: Span| {
-            times(metadata).is_none_or(|times| times.from <= span.to && times.to >= span.from)
-        };
         let group = Group { builder: &builder, number, metadata };
-        if span.is_none_or(is_in) && guarded(|| Ok(filter.may_match(&group)))? {
+        if guarded(|| Ok(is_wanted(&group)))? {
             wanted.push((number, usize::try_from(metadata.num_rows()).unwrap_or(0).max(1)));
         }
     }
@@ -85,6 +105,17 @@ struct Group<'a, R: ChunkReader + 'static> {
 }
 
 impl<R: ChunkReader + 'static> Group<'_, R> {
+    fn is_in(&self, span: Span) -> bool {
+        times(self.metadata).is_none_or(|times| times.from <= span.to && times.to >= span.from)
+    }
+
+    /// Whether any row may have a value there.
+    fn may_have(&self, name: &str) -> bool {
+        let Some((_, column)) = self.column(name) else { return true };
+        let nulls = column.statistics().and_then(Statistics::null_count_opt);
+        nulls.map(u64::cast_signed) != Some(column.num_values())
+    }
+
     fn column(&self, name: &str) -> Option<(usize, &ColumnChunkMetaData)> {
         let mut columns = self.metadata.columns().iter().enumerate();
         columns.find(|(_, column)| column.column_path().string() == name)

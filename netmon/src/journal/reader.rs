@@ -27,7 +27,7 @@ use crate::{
 };
 use arrow_array::{RecordBatch, TimestampNanosecondArray};
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// An event may come to its segment this much later than it was, ns: connects are held until they have a
 /// port, and what is inferred waits.
@@ -218,26 +218,39 @@ impl Journal {
     pub fn table_at(&self, moment: i64) -> (ConnectionTable, Anchor, Vec<Gap>) {
         let mut replay = self.replay(Span { from: moment, to: moment });
         let table = replay.skip();
-        // What is missing is told after it.
+        // What is missing is told after it, at the latest when the next segment begins.
         let next = self.segments.iter().find(|segment| segment.start > moment);
-        let span = Span { from: moment, to: moment.saturating_add(LATE) };
-        let told = next.map(|next| {
-            let span = Span { to: next.start.saturating_add(LATE), ..span };
-            open(&self.home, next, Dataset::Events, Some(span), &Filter::default())
-                .and_then(|mut batches| batches.next().map_or(Ok(Vec::new()), |b| in_order(&b?)))
-                .unwrap_or_else(|error| {
-                    skip(&next.path(Dataset::Events), &error);
-                    Vec::new()
-                })
-        });
-        let later = told.unwrap_or_default();
-        let gaps = replay.pending.iter().chain(&later).filter_map(|(told, event)| {
+        let told = next.map_or(moment, |next| next.start).saturating_add(LATE);
+        let mut later = Vec::from(std::mem::take(&mut replay.pending));
+        for segment in self.replay(Span { from: moment, to: told }).segments {
+            match gaps(&self.home, &segment, Span { from: moment, to: told }) {
+                Ok(mut events) => later.append(&mut events),
+                Err(error) => skip(&segment.path(Dataset::Events), &error),
+            }
+        }
+        let gaps = later.iter().filter_map(|(told, event)| {
             let Event::Lost(gap) = event else { return None };
             let since = told.wall.wrapping_sub((gap.time.wrapping_sub(gap.from)).cast_signed());
             (since..=told.wall).contains(&moment).then_some(*gap)
         });
-        (table, replay.beginning(), gaps.collect())
+        let gaps = gaps.collect::<FxHashSet<_>>().into_iter().collect();
+        (table, replay.beginning(), gaps)
     }
+}
+
+/// The events of a segment among which it says what is missing; of one that is being written, the first, with
+/// which it begins.
+fn gaps(home: &Home, segment: &Segment, span: Span) -> Result<Vec<(Anchor, Event)>, Malformed> {
+    if !segment.closed {
+        let batch = open(home, segment, Dataset::Events, None, &Filter::default())?.next();
+        return batch.map_or(Ok(Vec::new()), |batch| decode::events(&batch?));
+    }
+    let file = File::open(segment.path(Dataset::Events))?;
+    let mut events = Vec::new();
+    for batch in groups::gaps(move || file.try_clone(), span)? {
+        events.append(&mut decode::events(&batch?)?);
+    }
+    Ok(events)
 }
 
 /// The wall time of the last that is recorded, ns; nothing where nothing is.
@@ -402,7 +415,7 @@ impl Replay {
                     Err(error) => skip(&segment.path(Dataset::Checkpoints), &error),
                 }
             }
-            let span = Span { from: i64::MIN, to: self.span.to.saturating_add(LATE) };
+            let span = Span { from: i64::MIN, ..self.span };
             // Every event may matter to the table, so nothing but time leaves any out.
             match open(&self.home, &segment, Dataset::Events, Some(span), &Filter::default()) {
                 Ok(batches) => self.batches = Some((segment, batches)),

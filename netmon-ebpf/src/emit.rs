@@ -1,6 +1,9 @@
 //! The way out: reserve room in a ring buffer, fill it in place, submit, count what did not fit.
 
+use core::ptr::addr_of;
+
 use aya_ebpf::{
+    Global,
     btf_maps::{ArrayOfMaps, RingBuf},
     helpers::bpf_get_smp_processor_id,
     macros::{btf_map, map},
@@ -8,10 +11,16 @@ use aya_ebpf::{
 };
 use netmon_common::counter;
 
+use crate::sock::load;
+
 /// A size that every kernel makes, whatever its pages: user space puts in rings of the size it wants.
 const PLACEHOLDER: usize = 64 << 10;
 
-/// The ring of each CPU, which no other has to wait for. How many slots there are user space sets before load.
+/// How many rings there are. Written by user space before load.
+#[unsafe(no_mangle)]
+static RINGS: Global<u32> = Global::new(1);
+
+/// The rings: CPUs have them in turn, so that few, or none, wait for each other.
 #[btf_map]
 static EVENTS: ArrayOfMaps<RingBuf<u8, PLACEHOLDER>, 1> = ArrayOfMaps::new();
 
@@ -33,7 +42,10 @@ pub fn count(index: u32) {
 pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let entry = EVENTS.get(cpu).and_then(|ring| ring.reserve_untyped::<T>(0));
+    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default in.
+    let rings: u32 = unsafe { load(addr_of!(RINGS).cast(), 0) };
+    let ring = EVENTS.get(cpu.checked_rem(rings).unwrap_or(0));
+    let entry = ring.and_then(|ring| ring.reserve_untyped::<T>(0));
     if entry.is_none() {
         count(lost);
     }

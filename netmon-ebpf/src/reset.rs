@@ -54,13 +54,16 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     if state == state::LISTEN {
         return 0;
     }
+    // Before there is a record: what comes on top of this program must not seem older.
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
     let Some(mut entry) = reserve::<Reset>(counter::LOST_RESETS) else { return 0 };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Reset`; every byte is written.
     unsafe {
         // Kind, state and what is reserved in one word: six bytes alone would be written by a loop.
         out.cast::<u64>().write(kind::RESET as u64 | (state as u64) << 8);
-        addr_of_mut!((*out).time).write(bpf_ktime_get_ns());
+        addr_of_mut!((*out).time).write(time);
         addr_of_mut!((*out).cookie).write(sk.cookie());
     }
     entry.submit(0);

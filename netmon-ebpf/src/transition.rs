@@ -138,10 +138,14 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
 #[inline(always)]
 fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
     if !filter::admits_transition(sk, old, new) {
+        if old == state::SYN_RECV {
+            forget(sk);
+        }
         return;
     }
     match (old, new) {
         (state::LISTEN, state::SYN_RECV) => born(ctx, sk, time),
+        (state::SYN_SENT, state::SYN_RECV) => crossed(sk, time),
         (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, old, new, time),
         (state::SYN_RECV, _) => grown(sk, old, new, time),
         (state::LISTEN, _) => moved(sk, old, new, time),
@@ -155,9 +159,24 @@ fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
 fn born(ctx: &BtfTracePointContext, sk: Sock, time: u64) {
     let birth = Birth { time, listener: listener(sk) };
     if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
+        // Another socket's, which was at the same address.
+        forget(sk);
         count(counter::NO_STORAGE);
         warn!(ctx, "no room for an accepted connection: its beginning is not shown");
     }
+}
+
+/// A simultaneous open: whatever was born at that address was another socket.
+#[inline(always)]
+fn crossed(sk: Sock, time: u64) {
+    forget(sk);
+    moved(sk, state::SYN_SENT, state::SYN_RECV, time);
+}
+
+#[inline(always)]
+fn forget(sk: Sock) {
+    // It may not be there.
+    let _ = BIRTHS.remove(&sk.address());
 }
 
 /// Cookie of the listener that a socket is a clone of, or 0.
@@ -181,7 +200,7 @@ fn grown(sk: Sock, old: u8, new: u8, time: u64) {
     let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(sk, old, new, time) };
     // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
     let (listener, syn_recv_time) = unsafe { ((*birth).listener, (*birth).time) };
-    let _ = BIRTHS.remove(&sk.address());
+    forget(sk);
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.

@@ -159,7 +159,11 @@ impl Past {
                     "nothing was recorded then: this is what was there before".into()
                 }
                 _ => {
-                    format!("{} events around then were lost, so that rows may be wrong", gap.count)
+                    let count = match gap.count {
+                        0 => "events".to_owned(),
+                        count => format!("{count} events"),
+                    };
+                    format!("{count} around then were lost, so that rows may be wrong")
                 }
             };
             // Nobody may be left to read that.

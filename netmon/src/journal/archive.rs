@@ -66,6 +66,11 @@ pub(super) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed
 pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed> {
     let (live, closed) = (home.live(start), home.closed(start));
     let (mut events, mut torn) = (0, false);
+    // The program was ended before it had written the beginning: with its events a segment is there.
+    if Batches::open(&live.path(Dataset::Events)).is_err_and(|error| error.is_cut_short()) {
+        live.remove()?;
+        return Ok((0, true));
+    }
     for dataset in Dataset::ALL {
         let (from, to) = (live.path(dataset), closed.path(dataset));
         if !from.try_exists()? {
@@ -76,7 +81,6 @@ pub(super) fn close(home: &Home, start: i64) -> Result<(usize, bool), Malformed>
         let partial = closed.partial(dataset);
         let mut batches = match Batches::open(&from) {
             Ok(batches) => batches,
-            // The program was ended before it had written the beginning.
             Err(error) if error.is_cut_short() => {
                 torn = true;
                 continue;

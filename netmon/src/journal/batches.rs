@@ -43,7 +43,11 @@ impl Batches<BufReader<File>> {
 
 impl<R: Read> Batches<R> {
     pub(super) fn new(mut read: R) -> Result<Self, Malformed> {
-        let Some(pending) = message(&mut read)? else { return Err(Malformed::Foreign) };
+        let pending = match message(&mut read) {
+            Ok(Some(message)) => message,
+            Ok(None) | Err(ArrowError::IpcError(_)) => return Err(Malformed::Foreign),
+            Err(error) => return Err(error.into()),
+        };
         let schema = parse(pending.get(HEAD..).unwrap_or_default())?.header_as_schema();
         let schema = schema.ok_or(Malformed::Foreign)?;
         let schema = guarded(|| Ok(try_fb_to_schema(schema)?))?;

@@ -131,20 +131,26 @@ impl Keeper {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         let open = self.shared.open.load(Ordering::Relaxed);
-        let mut segments = self.home.segments()?;
-        // What is of the future was written before the clock was set back.
-        segments.sort_by_key(|segment| (segment.start <= now, segment.start));
-        let sizes = segments.iter().map(size).collect::<io::Result<Vec<_>>>()?;
-        let mut all: u64 = sizes.iter().sum();
+        let segments = self.home.segments()?;
+        // Each ends where the next begins.
+        let ends = segments.iter().skip(1).map(|next| next.start);
+        let mut older = Vec::new();
+        let mut all = 0;
+        for (segment, end) in segments.iter().zip(ends.map(Some).chain([None])) {
+            let size = size(segment)?;
+            all += size;
+            older.push((segment, end, size));
+        }
         let most = self.retention.max_size.unwrap_or(u64::MAX).min(self.room(all)?);
         let oldest = self
             .retention
             .max_age
             .map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
-        // It ends where the next begins.
-        let ends = segments.iter().skip(1).map(|next| next.start);
-        for ((segment, size), end) in segments.iter().zip(sizes).zip(ends) {
-            let is_too_old = oldest.is_some_and(|oldest| end < oldest);
+        // What is of the future was written before the clock was set back.
+        older.sort_by_key(|(segment, ..)| (segment.start <= now, segment.start));
+        let older = older.iter().take(segments.len().saturating_sub(1));
+        for (segment, end, size) in older {
+            let is_too_old = oldest.zip(*end).is_some_and(|(oldest, end)| end < oldest);
             if segment.start == open || !(is_too_old || all > most) {
                 continue;
             }

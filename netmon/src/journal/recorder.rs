@@ -88,8 +88,8 @@ pub struct Health {
 #[derive(Debug)]
 pub(super) enum Message {
     Items(Vec<Item>),
-    /// So many were to come here, but too many waited.
-    Dropped(u64),
+    /// So many were to come here, up to this moment, but too many waited.
+    Dropped(u64, u64),
     /// The table at a moment: a segment begins.
     Checkpoint(Anchor, Vec<Connection>),
 }
@@ -286,8 +286,10 @@ impl Recorder {
         let spare = self.spare.try_recv().unwrap_or_default();
         let items = std::mem::replace(&mut self.items, spare);
         let count = items.len();
-        let message = if self.shared.queued.load(Ordering::Relaxed) + count > QUEUED {
-            Message::Dropped(count as u64)
+        let queued = self.shared.queued.load(Ordering::Relaxed);
+        // What was there in the beginning may be more than that, and comes at once.
+        let message = if queued > 0 && queued + count > QUEUED {
+            Message::Dropped(count as u64, self.now)
         } else {
             self.shared.queued.fetch_add(count, Ordering::Relaxed);
             Message::Items(items)

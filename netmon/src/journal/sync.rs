@@ -22,21 +22,27 @@ pub(super) type Unsynced = (io::Error, u64);
 /// goes wrong goes to `errors`.
 pub(super) fn run(shared: &Shared, files: &Receiver<Vec<File>>, errors: &Sender<Unsynced>) {
     let mut open: Vec<File> = Vec::new();
-    let mut safe = 0;
+    let mut safe = None;
     loop {
-        let next = files.recv_timeout(SYNCED_EVERY);
         let reached = shared.reached.load(Ordering::Relaxed);
-        if let Some(error) = open.iter().find_map(|file| file.sync_data().err()) {
-            // What the kernel has dropped it does not report again, so neither does this.
-            open.clear();
-            let _ = errors.send((error, safe));
-        } else {
-            safe = reached;
-        }
-        match next {
-            Ok(next) => open = next,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        let next = files.recv_timeout(SYNCED_EVERY);
+        let error = open.iter().find_map(|file| file.sync_data().err());
+        match (next, error) {
+            (Err(RecvTimeoutError::Disconnected), None) => return,
+            (Err(RecvTimeoutError::Disconnected), Some(error)) => {
+                return log::error!("the end of the journal may not be on the disk: {error}");
+            }
+            (next, Some(error)) => {
+                // What the kernel has dropped it does not report again, so neither does this.
+                open = next.unwrap_or_default();
+                let _ = errors.send((error, safe.unwrap_or(reached)));
+            }
+            // Others than those that were synced may have been reached.
+            (Ok(next), None) => {
+                open = next;
+                safe.get_or_insert(reached);
+            }
+            (Err(RecvTimeoutError::Timeout), None) => safe = Some(reached),
         }
     }
 }

@@ -104,12 +104,7 @@ impl Writer {
                     }
                     let _ = self.emptied.send(items);
                 }
-                Ok(Message::Dropped(count)) => {
-                    if self.missing.is_none() {
-                        log::error!("the disk does not keep up, events are lost until it does");
-                    }
-                    self.lose(self.now, count);
-                }
+                Ok(Message::Dropped(count, time)) => self.drop(count, time),
                 Ok(Message::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -154,6 +149,15 @@ impl Writer {
         }
     }
 
+    /// So many did not come, up to a moment: what follows needs a table that knows of them.
+    fn drop(&mut self, count: u64, time: u64) {
+        if !self.shared.begin.swap(true, Ordering::Relaxed) {
+            log::error!("the disk does not keep up: events are lost until it does");
+        }
+        self.shared.unwritten.fetch_add(count, Ordering::Relaxed);
+        self.take(&Item::Lost(Gap { from: self.now, time, count, loss: Loss::Unwritten }));
+    }
+
     /// Writes what was taken.
     fn write(&mut self) {
         let count = self.events.len() as u64;
@@ -163,8 +167,7 @@ impl Writer {
         let result = self.try_write();
         match result {
             Ok(()) => {
-                self.written = self.now;
-                self.shared.reached.store(self.now, Ordering::Relaxed);
+                self.reach();
                 self.shared.written.fetch_add(count, Ordering::Relaxed);
             }
             Err(error) => {
@@ -172,6 +175,12 @@ impl Writer {
                 self.lose(self.written, count);
             }
         }
+    }
+
+    /// All that was taken so far is written.
+    fn reach(&mut self) {
+        self.written = self.now;
+        self.shared.reached.store(self.now, Ordering::Relaxed);
     }
 
     fn try_write(&mut self) -> Result<(), ArrowError> {
@@ -192,6 +201,10 @@ impl Writer {
         self.write();
         self.end();
         self.anchor = anchor;
+        self.now = self.now.max(anchor.monotonic);
+        if self.written == 0 {
+            self.reach();
+        }
         let start = self.free_start(anchor.wall);
         match self.create(start, anchor, rows) {
             Ok(segment) => {
@@ -279,7 +292,10 @@ impl Writer {
     /// So many, or more, are missing since then.
     fn miss(&mut self, since: u64, count: u64) {
         let (from, missing) = self.missing.get_or_insert((since, 0));
-        *from = since.min(*from);
+        // Before the clock began, perhaps: then it has wrapped.
+        if since.wrapping_sub(*from).cast_signed() < 0 {
+            *from = since;
+        }
         *missing += count;
     }
 

@@ -27,6 +27,7 @@ use super::{
     load::{
         HOOKS, Hook, LOCAL_PORT, LoadError, Options, TRANSITIONS, load, program, refused, take,
     },
+    merge::Reading,
     minisocket::{Found, Question},
     reconcile::{Message, Reconciler},
     rings::Rings,
@@ -59,8 +60,8 @@ pub struct Live {
     diag: Diag,
     /// How long the ring may be left alone under load: a small one fills sooner.
     pause: Duration,
-    /// How many records the last reading took.
-    taken: usize,
+    /// How the last reading ended.
+    reading: Reading,
     reported: [u64; 4],
     malformed: u64,
     next_count: Instant,
@@ -98,7 +99,7 @@ impl Live {
             diag: Diag::default(),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
-            taken: 0,
+            reading: Reading::default(),
             reported: [0; 4],
             malformed: 0,
             next_count: Instant::now(),
@@ -111,10 +112,13 @@ impl Live {
     }
 
     /// Takes what the rings held at `now`, or much of it; how much.
-    fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> usize {
+    fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
             Ok(record) => self.assembler.record(&record, events),
-            Err(()) => self.malformed += 1,
+            Err(error) => {
+                log::debug!("{error}");
+                self.malformed += 1;
+            }
         })
     }
 
@@ -211,9 +215,9 @@ impl Live {
 
     /// Waits until there may be something to read or to settle.
     async fn wait(&mut self) -> io::Result<()> {
-        match self.taken {
-            0 if !self.rings.have_more() => {}
-            RECORDS_AT_ONCE => {
+        match self.reading {
+            Reading { taken: 0, complete: true } if !self.rings.have_more() => {}
+            Reading { taken: RECORDS_AT_ONCE, .. } => {
                 yield_now().await;
                 return Ok(());
             }
@@ -280,10 +284,10 @@ impl Source for Live {
             self.said.push_back(message);
         }
         let before = now();
-        self.taken = self.read(before, events);
+        self.reading = self.read(before, events);
         // The answer to what seems overdue may lie in what was not read yet, and so may what explains
         // the difference between a dump and the table.
-        if self.taken < RECORDS_AT_ONCE {
+        if self.reading.complete {
             self.settle(before, events);
             while let Some(message) = self.said.pop_front() {
                 self.take(message, events);
@@ -295,12 +299,12 @@ impl Source for Live {
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         // Nothing more goes in, so what is in comes to an end.
         self.hooks.clear();
-        while self.read(now(), events) > 0 {}
+        while self.read(now(), events).taken > 0 {}
         // What was held has its wait still to come.
         for _ in 0..4 {
             sleep(READ_EVERY).await;
             let before = now();
-            while self.read(before, events) > 0 {}
+            while self.read(before, events).taken > 0 {}
             self.settle(before, events);
         }
         let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };

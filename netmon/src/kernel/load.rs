@@ -170,12 +170,14 @@ fn open(options: Options, wanted: Wanted) -> Result<(Ebpf, Btf), LoadError> {
     let offsets: Offsets = offsets.map_err(|_| LoadError::NoBtf)??;
     let btf = btf.map_err(|_| LoadError::NoBtf)?.map_err(|error| refused("its own BTF", &error))?;
     let log = [options.log as u8];
+    let rings = rings::count(options.buffer)?;
     let ebpf = loader
         .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
         .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
-        .map_max_entries(rings::NAME, rings::slots()?)
+        .override_global("RINGS", bytemuck::bytes_of(&rings), true)
+        .map_max_entries(rings::NAME, rings)
         .load(&object)
         .map_err(|error| refused("the object", &error))?;
     Ok((ebpf, btf))

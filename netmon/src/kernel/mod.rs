@@ -13,6 +13,7 @@ mod iter;
 mod layout;
 mod live;
 mod load;
+mod merge;
 mod minisocket;
 mod netns;
 mod privilege;

@@ -13,6 +13,7 @@ mod item;
 mod keeper;
 mod reader;
 mod recorder;
+mod replay;
 mod rows;
 mod stream;
 mod sync;
@@ -22,8 +23,9 @@ pub use decode::{Finished, Malformed};
 pub use export::Format;
 pub use files::Dataset;
 pub use keeper::Retention;
-pub use reader::{Journal, ReadError, Replay, Span, events_of};
+pub use reader::{Journal, ReadError, Span, events_of};
 pub use recorder::{Handle, Health, OpenError, Recorder};
+pub use replay::Replay;
 
 /// Key of the schema's metadata that says which version of the datasets a file has.
 const VERSION_KEY: &str = "netmon.version";

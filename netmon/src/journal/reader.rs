@@ -1,8 +1,6 @@
-//! Reads a journal: as a source of events, as the table at a moment, as connections that ended.
+//! Reads a journal: as the table at a moment, as connections that ended, and what it covers.
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
     fs::File,
     io::{self, BufReader},
     path::Path,
@@ -15,27 +13,22 @@ use super::{
     files::{Dataset, Home, Segment},
     groups,
     recorder::ALIVE,
+    replay::Replay,
 };
-use crate::{
-    core::{
-        connection::Connection,
-        event::{Anchor, Event, Gap},
-        filter::Filter,
-        table::ConnectionTable,
-    },
-    session::Source,
+use crate::core::{
+    event::{Anchor, Event, Gap},
+    filter::Filter,
+    table::ConnectionTable,
 };
 use arrow_array::{RecordBatch, TimestampNanosecondArray};
 use bytes::Bytes;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 /// An event may come to its segment this much later than it was, ns: connects are held until they have a
 /// port, and what is inferred waits.
-const LATE: i64 = 1_000_000_000;
+pub(super) const LATE: i64 = 1_000_000_000;
 /// A recorder that runs writes at least so often, ns, and a busy disk takes its time.
 const SILENT: i64 = ALIVE.cast_signed() + 5_000_000_000;
-/// Events that are handed over at once.
-const AT_ONCE: usize = 4096;
 
 /// Why a journal cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -141,19 +134,14 @@ impl Journal {
     /// The events of a stretch of time, with the table at its beginning.
     #[must_use]
     pub fn replay(&self, span: Span) -> Replay {
+        Replay::new(self.home.clone(), self.segments_of(span).cloned().collect(), span)
+    }
+
+    /// The segments that may have rows of a stretch of time.
+    fn segments_of(&self, span: Span) -> impl Iterator<Item = &Segment> {
         let first = self.segments.partition_point(|segment| segment.start <= span.from);
-        let first = first.saturating_sub(1);
-        let segments = self.segments[first..].iter();
-        let segments = segments.take_while(|segment| segment.start <= span.to.saturating_add(LATE));
-        Replay {
-            home: self.home.clone(),
-            segments: segments.cloned().collect(),
-            batches: None,
-            pending: VecDeque::new(),
-            span,
-            before: Some(ConnectionTable::default()),
-            offset: None,
-        }
+        let segments = self.segments[first.saturating_sub(1)..].iter();
+        segments.take_while(move |segment| segment.start <= span.to.saturating_add(LATE))
     }
 
     /// Hands over every connection that ended in a stretch of time, by time as far as each segment goes;
@@ -189,9 +177,9 @@ impl Journal {
         mut decode: impl FnMut(&RecordBatch) -> Result<T, Malformed>,
         mut take: impl FnMut(T) -> Result<(), E>,
     ) -> Result<(), E> {
-        for segment in self.replay(span).segments {
+        for segment in self.segments_of(span) {
             let path = segment.path(dataset);
-            let batches = match open(&self.home, &segment, dataset, Some(span), filter) {
+            let batches = match open(&self.home, segment, dataset, Some(span), filter) {
                 Ok(batches) => batches,
                 Err(error) => {
                     skip(&path, &error);
@@ -221,9 +209,9 @@ impl Journal {
         // What is missing is told after it, at the latest when the next segment begins.
         let next = self.segments.iter().find(|segment| segment.start > moment);
         let told = next.map_or(moment, |next| next.start).saturating_add(LATE);
-        let mut later = Vec::from(std::mem::take(&mut replay.pending));
-        for segment in self.replay(Span { from: moment, to: told }).segments {
-            match gaps(&self.home, &segment, Span { from: moment, to: told }) {
+        let mut later = replay.read_ahead();
+        for segment in self.segments_of(Span { from: moment, to: told }) {
+            match gaps(&self.home, segment, Span { from: moment, to: told }) {
                 Ok(mut events) => later.append(&mut events),
                 Err(error) => skip(&segment.path(Dataset::Events), &error),
             }
@@ -274,15 +262,15 @@ fn last_in(home: &Home, segment: &Segment) -> Result<Option<i64>, Malformed> {
 }
 
 /// Names a file that is left out, as far as it was not read yet.
-fn skip(path: &Path, error: &Malformed) {
+pub(super) fn skip(path: &Path, error: &Malformed) {
     log::warn!("{} is left out: {error}", path.display());
 }
 
-type Opened = Box<dyn Iterator<Item = Result<RecordBatch, Malformed>> + Send>;
+pub(super) type Opened = Box<dyn Iterator<Item = Result<RecordBatch, Malformed>> + Send>;
 
 /// The batches of a segment's dataset, those left out that cannot have a row of `span` which `filter` lets
 /// pass.
-fn open(
+pub(super) fn open(
     home: &Home,
     segment: &Segment,
     dataset: Dataset,
@@ -328,164 +316,4 @@ pub fn events_of(file: &Bytes) -> Result<Vec<(Anchor, Event)>, Malformed> {
 fn last_of(batch: &RecordBatch) -> Option<i64> {
     let times: &TimestampNanosecondArray = column(batch, "time").ok()?;
     times.values().iter().max().copied()
-}
-
-/// The rows of a segment's checkpoint.
-fn checkpoint(home: &Home, segment: &Segment) -> Result<Vec<Connection>, Malformed> {
-    let mut rows = Vec::new();
-    for batch in open(home, segment, Dataset::Checkpoints, None, &Filter::default())? {
-        rows.extend(decode::checkpoint(&batch?)?);
-    }
-    Ok(rows)
-}
-
-/// The events of a batch in the order of time; those of one connection in the order they came.
-pub(super) fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malformed> {
-    let mut events = decode::events(batch)?;
-    // Of each connection, how far it has come.
-    let mut reached: FxHashMap<u64, i64> = FxHashMap::default();
-    let mut keyed: Vec<(i64, u32)> = Vec::with_capacity(events.len());
-    for ((moment, event), number) in events.iter().zip(0..) {
-        let mut wall = moment.wall;
-        if let Some(cookie) = cookie(event) {
-            let reached = reached.entry(cookie).or_insert(wall);
-            wall = wall.max(*reached);
-            *reached = wall;
-        }
-        keyed.push((wall, number));
-    }
-    if keyed.is_sorted() {
-        return Ok(events);
-    }
-    keyed.sort_unstable();
-    let mut taken: Vec<Option<(Anchor, Event)>> = events.drain(..).map(Some).collect();
-    Ok(keyed.iter().filter_map(|(_, number)| taken.get_mut(*number as usize)?.take()).collect())
-}
-
-fn cookie(event: &Event) -> Option<u64> {
-    match event {
-        Event::Recorded(recorded) => Some(recorded.transition.cookie),
-        Event::Found { connection, .. } => Some(connection.id.cookie),
-        Event::Owned { cookie, .. } => Some(*cookie),
-        _ => None,
-    }
-}
-
-/// The source that a journal is.
-pub struct Replay {
-    home: Home,
-    segments: VecDeque<Segment>,
-    batches: Option<(Segment, Opened)>,
-    pending: VecDeque<(Anchor, Event)>,
-    span: Span,
-    /// The table on its way to the beginning.
-    before: Option<ConnectionTable>,
-    /// What wall time is ahead of the monotonic clock, as it was last told.
-    offset: Option<i64>,
-}
-
-impl Replay {
-    /// The next event, whenever it was; nothing at the end.
-    fn event(&mut self) -> Option<(Anchor, Event)> {
-        loop {
-            if let Some(event) = self.pending.pop_front() {
-                return Some(event);
-            }
-            if let Some((segment, batches)) = &mut self.batches {
-                match batches.next() {
-                    Some(Ok(batch)) => match in_order(&batch) {
-                        Ok(events) => self.pending.extend(events),
-                        Err(error) => skip(&segment.path(Dataset::Events), &error),
-                    },
-                    Some(Err(error)) => {
-                        skip(&segment.path(Dataset::Events), &error);
-                        self.batches = None;
-                    }
-                    None => self.batches = None,
-                }
-                continue;
-            }
-            let segment = self.segments.pop_front()?;
-            if segment.start <= self.span.to {
-                match checkpoint(&self.home, &segment) {
-                    Ok(rows) => {
-                        let moment = Anchor { monotonic: 0, wall: segment.start };
-                        self.pending.push_back((moment, Event::Checkpoint { time: 0, rows }));
-                    }
-                    Err(error) => skip(&segment.path(Dataset::Checkpoints), &error),
-                }
-            }
-            let span = Span { from: i64::MIN, ..self.span };
-            // Every event may matter to the table, so nothing but time leaves any out.
-            match open(&self.home, &segment, Dataset::Events, Some(span), &Filter::default()) {
-                Ok(batches) => self.batches = Some((segment, batches)),
-                Err(error) => skip(&segment.path(Dataset::Events), &error),
-            }
-        }
-    }
-
-    /// Notes how the clocks are tied; whether that is new.
-    fn date(&mut self, moment: Anchor, event: &Event) -> bool {
-        let offset = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
-        let is_dated = !matches!(event, Event::Checkpoint { .. });
-        is_dated && self.offset.replace(offset) != Some(offset)
-    }
-
-    /// The beginning on both clocks, when it was gone to.
-    fn beginning(&self) -> Anchor {
-        let wall = self.span.from;
-        let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
-        Anchor { monotonic, wall }
-    }
-
-    /// Goes to the beginning; the table there. What is later, but may have earlier events behind it, waits.
-    fn skip(&mut self) -> ConnectionTable {
-        let mut table = self.before.take().unwrap_or_default();
-        let mut later = VecDeque::new();
-        while let Some((moment, event)) = self.event() {
-            if moment.wall > self.span.from {
-                later.push_back((moment, event));
-                if moment.wall > self.span.from.saturating_add(LATE) {
-                    break;
-                }
-                continue;
-            }
-            self.date(moment, &event);
-            let applied: Result<(), Infallible> = table.apply(&event, |_| Ok(()));
-            match applied {
-                Ok(()) => {}
-                Err(never) => match never {},
-            }
-        }
-        later.append(&mut self.pending);
-        self.pending = later;
-        table
-    }
-}
-
-impl Source for Replay {
-    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
-        if self.before.is_some() {
-            let table = self.skip();
-            let anchor = self.beginning();
-            events.push_back(Event::Anchor(anchor));
-            let rows = table.rows().cloned().collect();
-            events.push_back(Event::Checkpoint { time: anchor.monotonic, rows });
-        }
-        for _ in 0..AT_ONCE {
-            let Some((moment, event)) = self.event() else { return Ok(false) };
-            if moment.wall > self.span.to {
-                continue;
-            }
-            if self.date(moment, &event) {
-                events.push_back(Event::Anchor(moment));
-            }
-            events.push_back(event);
-        }
-        Ok(true)
-    }
-
-    async fn finish(&mut self, _: &mut VecDeque<Event>) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{archive, events::Events, item::Item, reader, rows::Checkpoints};
+use super::{archive, events::Events, item::Item, replay, rows::Checkpoints};
 use crate::core::{
     connection::{Change, Connection, Step},
     event::{Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
@@ -173,7 +173,7 @@ proptest! {
             let mut again = ConnectionTable::default();
             apply(&mut again, &Event::Checkpoint { time: 0, rows: checkpoint.clone() }, |_| ());
             let mut told_again = Vec::new();
-            for (moment, event) in reader::in_order(&batch).expect("events") {
+            for (moment, event) in replay::in_order(&batch).expect("events") {
                 prop_assert_eq!(ANCHOR.wall_time(moment.monotonic), moment.wall);
                 apply(&mut again, &event, |change| told_again.push(told(&change)));
             }

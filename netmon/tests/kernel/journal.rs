@@ -2,13 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
-    io::{BufRead, BufReader},
+    fs,
     net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -18,118 +16,8 @@ use serde_json::Value;
 use crate::{
     harness::PATIENCE,
     netns::{Netns, sh},
+    recording::{Directory, Record, history, netmon, objects, run},
 };
-
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("netmon-test-{}-{number}", std::process::id()));
-        fs::create_dir(&path).expect("a directory");
-        Self(path)
-    }
-
-    /// Every file below, with its path.
-    fn files(&self) -> Vec<PathBuf> {
-        fn walk(path: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(path).expect("a directory").flatten() {
-                if entry.path().is_dir() {
-                    walk(&entry.path(), found);
-                } else {
-                    found.push(entry.path());
-                }
-            }
-        }
-        let mut found = Vec::new();
-        walk(&self.0, &mut found);
-        found.sort();
-        found
-    }
-
-    fn of(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
-        let is_it = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with(dataset) && name.ends_with(kind)
-        };
-        self.files().into_iter().filter(is_it).collect()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A running `netmon record`.
-struct Record {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    said: String,
-}
-
-impl Record {
-    fn start(journal: &Path) -> Self {
-        let mut child = netmon(&["-v", "record", "--journal"], journal)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("netmon starts");
-        let stderr = BufReader::new(child.stderr.take().expect("stderr"));
-        let mut record = Self { child, stderr, said: String::new() };
-        record.until("attached");
-        record
-    }
-
-    /// Reads what it says until `word` comes.
-    fn until(&mut self, word: &str) {
-        let begin = self.said.len();
-        while !self.said[begin..].contains(word) {
-            let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
-            assert!(read > 0, "it ended before it said '{word}': {}", self.said);
-        }
-    }
-
-    fn signal(&self, signal: &str) {
-        sh(&format!("kill -{signal} {}", self.child.id()));
-    }
-
-    fn stop(mut self) -> String {
-        self.signal("TERM");
-        while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
-        assert!(self.child.wait().expect("it ends").success(), "{}", self.said);
-        self.said
-    }
-
-    fn kill(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("it ends");
-    }
-}
-
-fn netmon(args: &[&str], journal: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-    command.args(args).arg(journal);
-    command
-}
-
-fn run(args: &[&str], journal: &Path) -> Output {
-    netmon(args, journal).output().expect("netmon starts")
-}
-
-fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
-    let output = run(args, journal);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {said}");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-}
-
-fn history(journal: &Path, filter: &str) -> Vec<Value> {
-    objects(&["history", "--json", filter, "--journal"], journal)
-}
 
 fn now() -> String {
     jiff::Timestamp::now().to_string()

@@ -12,6 +12,7 @@ mod loss;
 mod minisockets;
 mod netns;
 mod peer;
+mod recording;
 mod refusals;
 mod scene;
 mod seeds;

@@ -1,0 +1,124 @@
+//! A `netmon record` under test, and its journal.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::Value;
+
+use crate::netns::sh;
+
+/// A directory that goes with the test.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("netmon-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Every file below, with its path.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        fn walk(path: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(path).expect("a directory").flatten() {
+                if entry.path().is_dir() {
+                    walk(&entry.path(), found);
+                } else {
+                    found.push(entry.path());
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.0, &mut found);
+        found.sort();
+        found
+    }
+
+    pub(crate) fn of(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with(dataset) && name.ends_with(kind)
+        };
+        self.files().into_iter().filter(is_it).collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running `netmon record`.
+pub(crate) struct Record {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Record {
+    pub(crate) fn start(journal: &Path) -> Self {
+        let mut child = netmon(&["-v", "record", "--journal"], journal)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("netmon starts");
+        let stderr = BufReader::new(child.stderr.take().expect("stderr"));
+        let mut record = Self { child, stderr, said: String::new() };
+        record.until("attached");
+        record
+    }
+
+    /// Reads what it says until `word` comes.
+    pub(crate) fn until(&mut self, word: &str) {
+        let begin = self.said.len();
+        while !self.said[begin..].contains(word) {
+            let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
+            assert!(read > 0, "it ended before it said '{word}': {}", self.said);
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        sh(&format!("kill -{signal} {}", self.child.id()));
+    }
+
+    pub(crate) fn stop(mut self) -> String {
+        self.signal("TERM");
+        while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
+        assert!(self.child.wait().expect("it ends").success(), "{}", self.said);
+        self.said
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+pub(crate) fn netmon(args: &[&str], journal: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    command.args(args).arg(journal);
+    command
+}
+
+pub(crate) fn run(args: &[&str], journal: &Path) -> Output {
+    netmon(args, journal).output().expect("netmon starts")
+}
+
+pub(crate) fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
+    let output = run(args, journal);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {said}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+pub(crate) fn history(journal: &Path, filter: &str) -> Vec<Value> {
+    objects(&["history", "--json", filter, "--journal"], journal)
+}

@@ -11,6 +11,7 @@ mod mix;
 mod run;
 mod setup;
 mod shell;
+mod vm;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -57,6 +58,7 @@ enum Command {
     },
     /// Run the queries of docs/journal.md against a journal
     Docs,
+    Vm(vm::Vm),
     /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
     Converge(converge::Converge),
     /// Make load, as `bench` does
@@ -86,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Bench { what } => bench::bench(&what),
         Command::Docs => docs::docs(),
+        Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),

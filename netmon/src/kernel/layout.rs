@@ -27,7 +27,7 @@ const NO_FIELD: u32 = 1 << 30;
 
 /// Reads every offset from the running kernel's BTF.
 pub(super) fn offsets() -> Result<Offsets, LayoutError> {
-    let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap)?;
+    let btf = types()?;
     let common = Structure::find(&btf, "sock_common", "skc_family")?;
     let sock = Structure::find(&btf, "sock", "sk_protocol")?;
     let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
@@ -139,6 +139,11 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
     })
 }
 
+/// The kernel's types; mapped where it can be (since Linux 6.16), which saves parsing all of them.
+fn types() -> Result<Btf, btf_rs::Error> {
+    Btf::from_file_with_backend(VMLINUX, Backend::Mmap).or_else(|_| Btf::from_file(VMLINUX))
+}
+
 /// A structure of the kernel, by name.
 struct Structure<'a> {
     btf: &'a Btf,
@@ -237,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_field_that_no_kernel_has_is_named() {
-        let btf = Btf::from_file_with_backend(VMLINUX, Backend::Mmap).expect("this kernel has BTF");
+        let btf = types().expect("this kernel has BTF");
         let sock = Structure::find(&btf, "sock", "sk_err").expect("struct sock");
         let error = sock.offset("sk_wonder").expect_err("no such field");
         assert_eq!(error.to_string(), "the kernel's BTF has no field sk_wonder in struct sock");

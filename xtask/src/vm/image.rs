@@ -1,0 +1,176 @@
+//! The initramfs: programs of this machine with their libraries, the kernel's modules, and a script.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    fmt::Write,
+    fs::{self, File},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use super::{SUCCESS, kernel::Kernel};
+use crate::shell::{output, root, run};
+
+/// What the tests and the script call.
+const PROGRAMS: [&str; 24] = [
+    "bash", "cat", "env", "grep", "head", "hostname", "insmod", "ip", "kill", "ls", "mkdir",
+    "mount", "prlimit", "ps", "setpriv", "sh", "sleep", "ss", "tail", "timeout", "true", "umount",
+    "uname", "unshare",
+];
+/// What is not built into Debian's kernels: veth pairs, packets, and who answers about sockets.
+const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];
+/// What tells names of numbers.
+const FILES: [&str; 5] =
+    ["/etc/group", "/etc/nsswitch.conf", "/etc/passwd", "/etc/protocols", "/etc/services"];
+
+/// An initramfs on disk.
+pub(super) struct Image {
+    pub(super) path: PathBuf,
+}
+
+impl Image {
+    /// Makes one that runs `command`, for which it has `programs`, netmon, and all they call.
+    pub(super) fn make(kernel: &Kernel, programs: &[&str], command: &str) -> anyhow::Result<Self> {
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+        let path = target.join("vm").join(format!("{}.cpio", kernel.name));
+        let tree = path.with_extension("tree");
+        if tree.exists() {
+            fs::remove_dir_all(&tree)?;
+        }
+        for directory in ["dev", "proc", "sys", "tmp", "run", "root", "var/tmp", "etc", "modules"] {
+            fs::create_dir_all(tree.join(directory))?;
+        }
+        // Of what a program is called by, /bin and /lib are a part.
+        for part in ["bin", "lib", "lib64", "sbin"] {
+            fs::create_dir_all(tree.join("usr").join(part))?;
+            symlink(Path::new("usr").join(part), tree.join(part))?;
+        }
+        let netmon = target.join("debug/netmon");
+        let mut files: BTreeSet<PathBuf> = FILES.iter().map(PathBuf::from).collect();
+        let mut executables: Vec<PathBuf> = programs.iter().map(PathBuf::from).collect();
+        executables.push(netmon);
+        for name in PROGRAMS {
+            executables.push(find(name)?);
+        }
+        for program in &executables {
+            files.extend(libraries(program)?);
+            let copy = inside(&tree, program);
+            copy_file(program, &copy)?;
+            // Symbols would only make the machine's memory full.
+            if fs::metadata(&copy)?.len() > 10 << 20 {
+                run(Command::new("strip").arg(&copy))?;
+            }
+        }
+        for file in files.iter().filter(|file| file.exists()) {
+            copy_file(file, &inside(&tree, file))?;
+        }
+        let mut script = SCRIPT.to_owned();
+        for (number, module) in modules(kernel)?.iter().enumerate() {
+            let name = module.file_name().context("a module")?.to_string_lossy();
+            let name = format!("modules/{number:02}-{name}");
+            copy_file(module, &tree.join(&name))?;
+            writeln!(script, "insmod /{name}")?;
+        }
+        let here = root();
+        writeln!(script, "mkdir -p {0}/netmon; cd {0}/netmon", here.display())?;
+        writeln!(script, "if {command}; then echo '{SUCCESS}'; fi")?;
+        // The console may be slower than the end.
+        writeln!(script, "sleep 1; echo o > /proc/sysrq-trigger; sleep 60")?;
+        fs::write(tree.join("init"), script)?;
+        fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
+        pack(&tree, &path)?;
+        fs::remove_dir_all(&tree)?;
+        Ok(Self { path })
+    }
+}
+
+/// What comes before the tests: a machine as a distribution leaves it.
+const SCRIPT: &str = "#!/bin/bash
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0
+mount -t devtmpfs none /dev
+exec < /dev/null > /dev/ttyS1 2>&1
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t tmpfs none /tmp
+mount -t tmpfs none /run
+mount -t cgroup2 none /sys/fs/cgroup
+mkdir -p /dev/shm /dev/pts
+ls /proc/self/fd > /dev/null
+hostname netmon-vm
+ip link set lo up
+";
+
+/// Copies what a program or a file is, and its directory.
+fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let directory = to.parent().context("a file in a directory")?;
+    fs::create_dir_all(directory)?;
+    fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+    Ok(())
+}
+
+/// Where `path` of this machine is in the other.
+fn inside(tree: &Path, path: &Path) -> PathBuf {
+    tree.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Where `name` is on this machine.
+fn find(name: &str) -> anyhow::Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("this machine has no `{name}`, which the tests call"))
+}
+
+/// The shared libraries of `program`, its interpreter among them.
+fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let listed = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
+    // It fails for one that has none.
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let paths = listed.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(|path| PathBuf::from(path.trim_end_matches(':'))).collect())
+}
+
+/// The modules to load, in that order.
+fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
+    run(Command::new("depmod").arg("-b").arg(&kernel.root).arg(&kernel.release))?;
+    let mut modules = Vec::new();
+    for name in MODULES {
+        let mut command = Command::new("modprobe");
+        command.arg("-d").arg(&kernel.root).args(["-S", &kernel.release, "--show-depends", name]);
+        for line in output(&mut command)?.lines() {
+            // "builtin NAME" for what needs no loading.
+            let Some(path) = line.strip_prefix("insmod ") else { continue };
+            let path = PathBuf::from(path.trim());
+            if !modules.contains(&path) {
+                modules.push(path);
+            }
+        }
+    }
+    Ok(modules)
+}
+
+/// Packs `tree` as the kernel unpacks it.
+fn pack(tree: &Path, path: &Path) -> anyhow::Result<()> {
+    let mut find = Command::new("find")
+        .arg(".")
+        .current_dir(tree)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run find")?;
+    let status = Command::new("cpio")
+        .args(["--create", "--quiet", "--format=newc", "--owner=0:0"])
+        .current_dir(tree)
+        .stdin(find.stdout.take().context("its output")?)
+        .stdout(File::create(path)?)
+        .status()
+        .context("cannot run cpio: install cpio")?;
+    ensure!(find.wait()?.success() && status.success(), "packing {} failed", tree.display());
+    Ok(())
+}

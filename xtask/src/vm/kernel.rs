@@ -1,0 +1,133 @@
+//! The kernels: Debian's, from its packages, unpacked outside of the checkout.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Context;
+use clap::builder::PossibleValuesParser;
+
+use crate::shell::{output, run};
+
+/// Debian's suites and the kernels that they have.
+const SUITES: [(&str, &str); 4] =
+    [("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie"), ("newest", "sid")];
+/// The smallest of Debian's kernels.
+const PACKAGE: &str = "linux-image-cloud-amd64";
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// An unpacked kernel.
+pub(super) struct Kernel {
+    /// As it is called on the command line.
+    pub(super) name: String,
+    /// `uname -r`
+    pub(super) release: String,
+    /// What QEMU boots.
+    pub(super) image: PathBuf,
+    /// What has `lib/modules` in it.
+    pub(super) root: PathBuf,
+}
+
+/// What may be asked for.
+pub(super) fn names() -> PossibleValuesParser {
+    SUITES.map(|(name, _)| name).into()
+}
+
+/// Those that are asked for, or all.
+pub(super) fn chosen(names: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    SUITES
+        .into_iter()
+        .filter(move |(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
+}
+
+impl Kernel {
+    /// Finds it in the cache, or gets it from the mirror that this machine's apt uses.
+    pub(super) fn get(
+        (name, suite): (&'static str, &'static str),
+        refresh: bool,
+    ) -> anyhow::Result<Self> {
+        let cache = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+            .context("no home directory")?;
+        let directory = cache.join("netmon-vm").join(suite);
+        let root = directory.join("root");
+        if refresh || !root.exists() {
+            download(suite, &directory).with_context(|| format!("Debian's kernel of {suite}"))?;
+        }
+        let modules = fs::read_dir(root.join("lib/modules"))?.next().context("no modules")??;
+        let release = modules.file_name().to_string_lossy().into_owned();
+        // Debian moved it beside the modules in 2026.
+        let places = [format!("boot/vmlinuz-{release}"), format!("lib/modules/{release}/vmlinuz")];
+        let image = places.iter().map(|place| root.join(place)).find(|image| image.exists());
+        let image = image
+            .with_context(|| format!("{} has no {}", root.display(), places.join(" and no ")))?;
+        Ok(Self { name: name.to_owned(), release, image, root })
+    }
+}
+
+/// Downloads and unpacks what makes the kernel, with an apt of its own: the machine's stays as it is.
+fn download(suite: &str, directory: &Path) -> anyhow::Result<()> {
+    let mirror = output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Label: Debian",
+        "Created-By: Packages",
+    ]))
+    .context("this takes Debian's apt")?;
+    let mirror = mirror.lines().next().context("apt knows no mirror of Debian: apt-get update")?;
+    let apt = directory.join("apt");
+    for part in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(apt.join(part))?;
+    }
+    let file = |name: &str| apt.join(name).display().to_string();
+    fs::write(apt.join("status"), "")?;
+    fs::write(apt.join("sources.list"), format!("deb [signed-by={KEYS}] {mirror} {suite} main\n"))?;
+    let settings = [
+        ("Dir::State::lists", file("lists")),
+        ("Dir::State::status", file("status")),
+        ("Dir::Cache", file("cache")),
+        ("Dir::Etc::sourcelist", file("sources.list")),
+        ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+        ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+        ("Acquire::Languages", "none".to_owned()),
+        // Who downloads may write here; apt's own user may not.
+        ("APT::Sandbox::User", String::new()),
+    ];
+    let settings = settings.map(|(key, value)| format!("{key} \"{value}\";\n"));
+    fs::write(apt.join("apt.conf"), settings.concat())?;
+    let tool = |name: &str| {
+        let mut tool = Command::new(name);
+        tool.env("APT_CONFIG", apt.join("apt.conf")).current_dir(&apt);
+        tool
+    };
+    run(tool("apt-get").args(["update", "-qq"]))?;
+    let depends = ["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts"];
+    let depends =
+        output(tool("apt-cache").args(depends).args(["--no-breaks", "--no-replaces", PACKAGE]))?;
+    let packages: Vec<_> =
+        depends.lines().filter(|line| line.starts_with("linux-") && *line != PACKAGE).collect();
+    run(tool("apt-get").args(["download", "-qq"]).args(packages))?;
+    let root = directory.join("root");
+    let fresh = directory.join("fresh");
+    for old in [&fresh, &root] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    for package in fs::read_dir(&apt)? {
+        let package = package?.path();
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&fresh))?;
+            fs::remove_file(package)?;
+        }
+    }
+    if !fresh.join("lib").exists() {
+        std::os::unix::fs::symlink("usr/lib", fresh.join("lib"))?;
+    }
+    fs::rename(fresh, root)?;
+    Ok(())
+}

@@ -5,15 +5,17 @@
 //! byte order of the machine: both sides run on it. Nothing here knows what a record means.
 //!
 //! Every record starts with its kind; the kind decides its size. Through the ring buffer come
-//! [`Transition`], [`Open`], [`Child`], [`End`] and [`Reset`]; iterators write [`Socket`], [`Info`],
-//! [`Held`] and [`Failed`].
+//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]; iterators write [`Socket`],
+//! [`Info`], [`Held`] and [`Failed`].
 #![no_std]
 
 mod filter;
+mod offsets;
 
 use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
+pub use offsets::{Format, Offsets};
 
 /// Kinds of ring buffer record: the first byte of each.
 pub mod kind {
@@ -23,7 +25,8 @@ pub mod kind {
     pub const OPEN: u8 = 2;
     /// A [`Child`](crate::Child): the first transition out of SYN_RECV of an accepted connection.
     pub const CHILD: u8 = 3;
-    /// A [`Reset`](crate::Reset): a RST sent.
+    /// A [`Note`](crate::Note): a RST sent. Its state is the socket's at that moment; TIME_WAIT for every
+    /// minisocket.
     pub const RESET: u8 = 4;
     /// A [`Socket`](crate::Socket) of a dump.
     pub const SOCKET: u8 = 5;
@@ -35,6 +38,12 @@ pub mod kind {
     pub const END: u8 = 8;
     /// A [`Failed`](crate::Failed): a closed socket that a process holds, and why it closed.
     pub const FAILED: u8 = 9;
+    /// A [`Note`](crate::Note): a minisocket has come to its state: TIME_WAIT, or CLOSE, which is its end.
+    pub const MINISOCKET: u8 = 10;
+    /// A [`Note`](crate::Note): a connect has its local port.
+    pub const PORT: u8 = 11;
+    /// An [`Accept`](crate::Accept): a process took a connection from its listener.
+    pub const ACCEPT: u8 = 12;
 }
 
 /// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
@@ -65,6 +74,11 @@ pub mod flag {
     pub const DEAD: u8 = 1 << 0;
     /// SOCK_DONE: the peer's FIN was taken.
     pub const DONE: u8 = 1 << 1;
+    /// Not a socket flag: a minisocket has just been made of it. Only where that can be seen
+    /// (`inet_twsk_hashdance`), and only on a transition to CLOSE.
+    pub const MINISOCKET: u8 = 1 << 2;
+    /// Not a socket flag: with [`MINISOCKET`], one that waits for the peer's FIN, in FIN_WAIT2.
+    pub const WAITS: u8 = 1 << 3;
     /// SOCK_LINGER: SO_LINGER is set.
     pub const LINGER: u8 = 1 << 4;
     /// The bits of `sk_flags` that are sent.
@@ -111,13 +125,14 @@ pub struct Transition {
     pub interface: u16,
     /// `CLOCK_MONOTONIC`, ns.
     pub time: u64,
-    /// The socket's cookie: unique for the life of the kernel.
+    /// The socket's cookie: unique for the life of the kernel. Of the program on the classic tracepoint, here
+    /// and in every record: the address of the socket, which is unique until its transition to CLOSE.
     pub cookie: u64,
     /// Network order; IPv4 in the first four bytes.
     pub local_addr: [u8; 16],
     /// Network order; IPv4 in the first four bytes.
     pub remote_addr: [u8; 16],
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace; 0 where that is unknown.
     pub netns: u32,
     /// Host order; 0 where the socket has none yet (SYN_SENT; LISTEN without a bind).
     pub local_port: u16,
@@ -132,16 +147,44 @@ pub struct Transition {
 pub struct Open {
     /// The transition, its kind [`kind::OPEN`].
     pub transition: Transition,
-    /// cgroup v2 id.
-    pub cgroup: u64,
     /// Address of the `struct sock`: a handle to ask for the local port later, never an identity.
     pub sock: u64,
+    /// Who called.
+    pub process: Process,
+}
+
+/// A process, 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Process {
+    /// cgroup v2 id.
+    pub cgroup: u64,
     /// Process (thread group) id in the initial pid namespace; 0 for a kernel thread.
     pub pid: u32,
     /// User id in the initial user namespace.
     pub uid: u32,
-    /// Name of the thread group's leader, NUL padded.
+    /// Name of the thread group's leader, NUL padded; empty where it is unknown.
     pub comm: [u8; COMM_LEN],
+}
+
+/// A process that took a connection from its listener, 56 bytes.
+///
+/// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Accept {
+    /// [`kind::ACCEPT`].
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The connection's cookie.
+    pub cookie: u64,
+    /// Who called.
+    pub process: Process,
 }
 
 /// The first transition out of SYN_RECV of a connection that a listener took.
@@ -176,19 +219,22 @@ pub struct End {
     pub srtt_us: u32,
 }
 
-/// A RST sent for a socket or a TIME_WAIT minisocket.
+/// Something that befell a socket beside its transitions, 24 bytes: what, its kind says.
 ///
-/// Source: tracepoint `tcp:tcp_send_reset`. One that is received is a flag of its transition.
+/// Source: tracepoint `tcp:tcp_send_reset`; `__inet_twsk_schedule`, `inet_twsk_deschedule_put` and
+/// `tw_timer_handler` (net/ipv4/inet_timewait_sock.c); `tcp_connect` (net/ipv4/tcp_output.c).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Reset {
-    /// [`kind::RESET`].
+pub struct Note {
+    /// [`kind::RESET`], [`kind::MINISOCKET`] or [`kind::PORT`].
     pub kind: u8,
-    /// State of the socket at that moment; TIME_WAIT for every minisocket.
+    /// A state, as the kind says.
     pub state: u8,
+    /// Local port of a [`kind::PORT`], host order.
+    pub port: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
     /// `CLOCK_MONOTONIC`, ns.
     pub time: u64,
     /// The socket's cookie.
@@ -360,88 +406,6 @@ pub struct Wanted {
     pub seed: u32,
 }
 
-/// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
-///
-/// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees
-/// constants. The program has no CO-RE relocations of its own.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-#[expect(missing_docs, reason = "each field is named after the kernel's own")]
-pub struct Offsets {
-    pub skc_daddr: u32,
-    pub skc_rcv_saddr: u32,
-    pub skc_dport: u32,
-    pub skc_num: u32,
-    pub skc_family: u32,
-    pub skc_state: u32,
-    pub skc_net: u32,
-    pub skc_bound_dev_if: u32,
-    pub skc_v6_daddr: u32,
-    pub skc_v6_rcv_saddr: u32,
-    pub skc_flags: u32,
-    pub skc_cookie: u32,
-    pub sk_err: u32,
-    pub sk_protocol: u32,
-    pub inet_sport: u32,
-    pub net_inum: u32,
-    /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the kernel keeps it elsewhere.
-    pub net_tw_refcount: u32,
-    /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 likewise.
-    pub net_max_tw_buckets: u32,
-    pub task_flags: u32,
-    pub task_group_leader: u32,
-    pub task_comm: u32,
-    /// `struct sock` since Linux 6.17; 0 before.
-    pub sk_ino: u32,
-    pub sk_socket: u32,
-    pub socket_sk: u32,
-    pub socket_file: u32,
-    pub file_inode: u32,
-    pub inode_ino: u32,
-    /// 0 in kernels whose socket keeps a tagged pointer instead.
-    pub sk_cgroup: u32,
-    pub cgroup_kn: u32,
-    pub kn_id: u32,
-    pub sk_ack_backlog: u32,
-    pub sk_max_ack_backlog: u32,
-    pub sk_rmem_alloc: u32,
-    pub sk_wmem_alloc: u32,
-    pub sk_timer_expires: u32,
-    pub sk_timer_pprev: u32,
-    pub icsk_pending: u32,
-    pub icsk_retransmits: u32,
-    pub icsk_probes_out: u32,
-    pub icsk_timeout: u32,
-    pub icsk_rto: u32,
-    pub copied_seq: u32,
-    pub rcv_nxt: u32,
-    pub write_seq: u32,
-    pub snd_una: u32,
-    pub srtt_us: u32,
-    pub mdev_us: u32,
-    pub snd_cwnd: u32,
-    pub snd_ssthresh: u32,
-    pub retrans_out: u32,
-    pub total_retrans: u32,
-    pub mss_cache: u32,
-    pub rate_delivered: u32,
-    pub rate_interval_us: u32,
-    pub packets_out: u32,
-    pub bytes_sent: u32,
-    pub bytes_acked: u32,
-    pub bytes_received: u32,
-    pub bytes_retrans: u32,
-    pub udp_forward_deficit: u32,
-    pub tw_substate: u32,
-    pub tw_timer_expires: u32,
-    pub rsk_timer_expires: u32,
-    /// The seven high bits of the byte after it are `num_timeout`.
-    pub rsk_num_retrans: u32,
-    pub task_tgid: u32,
-    pub tsorted_sent_queue: u32,
-}
-
 /// Indices into the per-CPU counters: monotonic, written by the kernel side only.
 pub mod counter {
     /// Transitions that found the ring buffer full.
@@ -462,14 +426,17 @@ const _: () = {
     assert!(offset_of!(Transition, local_addr) == 24);
     assert!(offset_of!(Transition, netns) == 56);
     assert!(size_of::<Open>() == 104);
-    assert!(offset_of!(Open, cgroup) == 64);
-    assert!(offset_of!(Open, comm) == 88);
+    assert!(offset_of!(Open, process) == 72);
+    assert!(size_of::<Process>() == 32);
+    assert!(offset_of!(Process, comm) == 16);
     assert!(size_of::<Child>() == 80);
     assert!(offset_of!(Child, listener) == 64);
     assert!(size_of::<End>() == 88);
     assert!(offset_of!(End, bytes_sent) == 64);
-    assert!(size_of::<Reset>() == 24);
-    assert!(offset_of!(Reset, time) == 8);
+    assert!(size_of::<Note>() == 24);
+    assert!(offset_of!(Note, time) == 8);
+    assert!(size_of::<Accept>() == 56);
+    assert!(offset_of!(Accept, process) == 24);
     assert!(size_of::<Socket>() == 88);
     assert!(offset_of!(Socket, cookie) == 8);
     assert!(offset_of!(Socket, netns) == 48);

@@ -1,6 +1,6 @@
 //! The way out: reserve room in a ring buffer, fill it in place, submit, count what did not fit.
 
-use core::ptr::addr_of;
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     Global,
@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{PerCpuArray, ring_buf::RingBufEntry},
 };
-use netmon_common::counter;
+use netmon_common::{Note, counter};
 
 use crate::sock::load;
 
@@ -50,4 +50,19 @@ pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
         count(lost);
     }
     entry
+}
+
+/// Tells user space what befell a socket.
+#[inline(always)]
+pub fn note(kind: u8, state: u8, port: u16, time: u64, id: u64) {
+    let Some(mut entry) = reserve::<Note>(counter::LOST_RESETS) else { return };
+    let out = entry.as_mut_ptr();
+    // SAFETY: reserved for a `Note`; every byte is written.
+    unsafe {
+        // All before the time in one word: the bytes that are reserved would be written by a loop.
+        out.cast::<u64>().write(kind as u64 | (state as u64) << 8 | (port as u64) << 16);
+        addr_of_mut!((*out).time).write(time);
+        addr_of_mut!((*out).cookie).write(id);
+    }
+    entry.submit(0);
 }

@@ -16,7 +16,7 @@ use netmon_common::{
 
 use crate::{
     filter,
-    sock::{Sock, load, offset},
+    sock::{Sk, Sock, load, offset},
 };
 
 /// Written by user space before load.

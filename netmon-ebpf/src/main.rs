@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod classic;
 mod emit;
 mod filter;
 mod iter;
@@ -13,6 +14,7 @@ mod owner;
 mod port;
 mod reset;
 mod sock;
+mod timewait;
 mod transition;
 
 /// The licence that the kernel asks of programs that call GPL-only helpers.

@@ -1,18 +1,16 @@
 //! `tcp_send_reset` and `tcp_receive_reset`: who ended a connection, and minisockets that die.
 
-use core::ptr::addr_of_mut;
-
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
 };
-use netmon_common::{Reset, counter, kind, state};
+use netmon_common::{kind, state};
 
-use crate::{emit::reserve, sock::Sock};
+use crate::{emit::note, sock::Sock};
 
-/// Cookie of the socket that last took a RST on this CPU; 0 for none.
+/// What user space knows the socket by that last took a RST on this CPU; 0 for none.
 #[map]
 static RECEIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
@@ -22,21 +20,29 @@ static RECEIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// RST costs no record of its own. Should the two run on different CPUs, the errno still tells.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
-    if let (Some(sk), Some(slot)) = (Sock::new(ctx.arg(0)), RECEIVED.get_ptr_mut(0)) {
-        // SAFETY: the lookup returned this CPU's slot.
-        unsafe { *slot = sk.cookie() };
+    if let Some(sk) = Sock::new(ctx.arg(0)) {
+        received(sk.cookie());
     }
     0
 }
 
-/// Whether the socket with this cookie has just taken a RST; asked once.
+/// A socket takes a RST.
 #[inline(always)]
-pub fn was_received(cookie: u64) -> bool {
+pub fn received(id: u64) {
+    if let Some(slot) = RECEIVED.get_ptr_mut(0) {
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe { *slot = id };
+    }
+}
+
+/// Whether this socket has just taken a RST; asked once.
+#[inline(always)]
+pub fn was_received(id: u64) -> bool {
     let Some(slot) = RECEIVED.get_ptr_mut(0) else { return false };
     // SAFETY: the lookup returned this CPU's slot. A cookie is never given twice, so whatever is left
     // in it by a program that was interrupted can match no other socket.
     unsafe {
-        let found = *slot == cookie;
+        let found = *slot == id;
         if found {
             *slot = 0;
         }
@@ -57,15 +63,6 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     // Before there is a record: what comes on top of this program must not seem older.
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = reserve::<Reset>(counter::LOST_RESETS) else { return 0 };
-    let out = entry.as_mut_ptr();
-    // SAFETY: reserved for a `Reset`; every byte is written.
-    unsafe {
-        // Kind, state and what is reserved in one word: six bytes alone would be written by a loop.
-        out.cast::<u64>().write(kind::RESET as u64 | (state as u64) << 8);
-        addr_of_mut!((*out).time).write(time);
-        addr_of_mut!((*out).cookie).write(sk.cookie());
-    }
-    entry.submit(0);
+    note(kind::RESET, state, 0, time, sk.cookie());
     0
 }

@@ -1,17 +1,18 @@
 //! Reads `struct sock` at the offsets that user space took from the running kernel's BTF.
 //!
-//! All reads are direct loads through BTF pointers, which the verifier checks and the kernel guards
-//! against faults: no probe reads on the hot path.
+//! [`Sk`] is what the rest of the program asks of a socket. [`Sock`] answers by direct loads through BTF
+//! pointers, which the verifier checks and the kernel guards against faults: no probe reads on the hot
+//! path. Kernels without that have [`crate::classic::Bare`].
 
 use core::ptr::{self, addr_of, addr_of_mut};
 
 use aya_ebpf::{
     Global,
-    helpers::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock},
+    helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
 };
-use netmon_common::{AF_INET, AF_INET6, Offsets, Transition, flag, state};
+use netmon_common::{AF_INET, AF_INET6, End, Offsets, Process, Transition, flag, state};
 
-use crate::reset;
+use crate::{owner, reset, timewait};
 
 /// Written by user space before load; all zero, the verifier refuses the program.
 #[unsafe(no_mangle)]
@@ -47,12 +48,6 @@ impl Sock {
         if argument.is_null() { None } else { Some(Self(argument)) }
     }
 
-    /// The address, as a handle for user space.
-    #[inline(always)]
-    pub fn address(self) -> u64 {
-        self.0 as u64
-    }
-
     /// The pointer as helpers want it.
     #[inline(always)]
     pub fn as_ptr(self) -> *mut core::ffi::c_void {
@@ -85,27 +80,6 @@ impl Sock {
         unsafe { bpf_get_socket_cookie(self.as_ptr()) }
     }
 
-    /// The bound port, host order.
-    ///
-    /// `skc_num` is 0 once `inet_put_port` ran, which is before the tracepoint speaks of CLOSE; the
-    /// header's copy, `inet_sport`, is still there then. On the way to SYN_SENT it is the other way
-    /// round: `inet_sport` may be that of an earlier connection.
-    #[inline(always)]
-    fn local_port(self, new_state: u8) -> u16 {
-        let num: u16 = self.load(offset!(skc_num));
-        if num != 0 || new_state != state::CLOSE {
-            return num;
-        }
-        self.tcp().map_or(0, |tcp| u16::from_be(tcp.load(offset!(inet_sport))))
-    }
-
-    /// The whole of it, a `struct tcp_sock`.
-    #[inline(always)]
-    pub fn tcp(self) -> Option<Self> {
-        // SAFETY: the helper checks the type at run time and returns NULL for anything else.
-        Self::new(unsafe { bpf_skc_to_tcp_sock(self.as_ptr()) }.cast())
-    }
-
     /// Inode number of the socket's network namespace.
     #[inline(always)]
     pub fn netns(self) -> u32 {
@@ -118,6 +92,45 @@ impl Sock {
     fn net(self) -> *const u8 {
         self.load(offset!(skc_net))
     }
+}
+
+/// A TCP socket in the midst of a transition.
+pub trait Sk: Copy {
+    /// Its address: what this program knows it by, and a handle for user space.
+    fn address(self) -> u64;
+
+    /// What user space knows it by.
+    fn id(self) -> u64;
+
+    /// The field of `struct sock`, and of what [`Self::tcp`] answers, at `offset`.
+    fn field<T: Copy + Default>(self, offset: usize) -> T;
+
+    /// The field of its namespace, a `struct net`, at `offset`.
+    fn net_field<T: Copy + Default>(self, offset: usize) -> T;
+
+    /// The whole of it, a `struct tcp_sock`.
+    fn tcp(self) -> Option<Self>;
+
+    /// `AF_INET` or another.
+    fn family(self) -> u16;
+
+    /// The bound port, host order.
+    fn local_port(self, new_state: u8) -> u16;
+
+    /// Host order.
+    fn remote_port(self) -> u16;
+
+    /// Local and remote, as a [`Transition`] has them, in two words each.
+    fn addresses(self, family: u16) -> [u64; 4];
+
+    /// What user space knows the listener by that it is a clone of, or 0.
+    fn listener(self) -> u64;
+
+    /// Fills `out`, which lies in the ring buffer's memory, with the current process.
+    ///
+    /// # Safety
+    /// `out` must point to room for a whole `Process`, and the program must run in process context.
+    unsafe fn caller(out: *mut Process);
 
     /// [`flag::BUCKETS_FULL`] when `inet_twsk_alloc` may have refused a minisocket, else 0.
     ///
@@ -127,11 +140,8 @@ impl Sock {
         if offset!(net_tw_refcount) == 0 {
             return 0;
         }
-        // SAFETY: a BTF pointer to `struct net`, read by the verifier's leave.
-        let (count, most): (i32, i32) = unsafe {
-            let net = self.net();
-            (load(net, offset!(net_tw_refcount)), load(net, offset!(net_max_tw_buckets)))
-        };
+        let count: i32 = self.net_field(offset!(net_tw_refcount));
+        let most: i32 = self.net_field(offset!(net_max_tw_buckets));
         if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
     }
 
@@ -140,20 +150,22 @@ impl Sock {
     /// # Safety
     /// `out` must point to room for a whole `Transition`.
     #[inline(always)]
-    pub unsafe fn describe(self, out: *mut Transition, kind: u8, old: u8, new: u8, time: u64) {
-        let family: u16 = self.load(offset!(skc_family));
-        let flags: u64 = self.load(offset!(skc_flags));
-        let errno: u32 = self.load(offset!(sk_err));
+    unsafe fn describe(self, out: *mut Transition, kind: u8, old: u8, new: u8, time: u64) {
+        let family = self.family();
+        let flags: u64 = self.field(offset!(skc_flags));
+        let errno: u32 = self.field(offset!(sk_err));
         let mut flags = flags as u8 & flag::MASK;
-        let cookie = self.cookie();
+        let id = self.id();
         if new == state::CLOSE {
             if old == state::FIN_WAIT2 || old == state::CLOSING {
-                flags |= self.buckets_full();
+                flags |= self.buckets_full() | timewait::was_made(id);
             }
-            if reset::was_received(cookie) {
+            if reset::was_received(id) {
                 flags |= flag::RESET_RECEIVED;
             }
         }
+        let interface: u32 = self.field(offset!(skc_bound_dev_if));
+        let [local, local_rest, remote, remote_rest] = self.addresses(family);
         // SAFETY: the caller's promise.
         unsafe {
             addr_of_mut!((*out).kind).write(kind);
@@ -162,39 +174,146 @@ impl Sock {
             addr_of_mut!((*out).family).write(family as u8);
             addr_of_mut!((*out).flags).write(flags);
             addr_of_mut!((*out).errno).write(errno as u8);
-            let interface: u32 = self.load(offset!(skc_bound_dev_if));
             addr_of_mut!((*out).interface).write(if interface < 0xffff {
                 interface as u16
             } else {
                 0xffff
             });
             addr_of_mut!((*out).time).write(time);
-            addr_of_mut!((*out).cookie).write(cookie);
-            addr_of_mut!((*out).netns).write(self.netns());
+            addr_of_mut!((*out).cookie).write(id);
+            addr_of_mut!((*out).netns).write(self.net_field(offset!(net_inum)));
             addr_of_mut!((*out).local_port).write(self.local_port(new));
-            let remote_port: u16 = self.load(offset!(skc_dport));
-            addr_of_mut!((*out).remote_port).write(u16::from_be(remote_port));
-            let local = addr_of_mut!((*out).local_addr).cast::<u64>();
-            let remote = addr_of_mut!((*out).remote_addr).cast::<u64>();
-            if family == AF_INET6 as u16 {
-                local.write(self.load(offset!(skc_v6_rcv_saddr)));
-                local.add(1).write(self.load(offset!(skc_v6_rcv_saddr) + 8));
-                remote.write(self.load(offset!(skc_v6_daddr)));
-                remote.add(1).write(self.load(offset!(skc_v6_daddr) + 8));
+            addr_of_mut!((*out).remote_port).write(self.remote_port());
+            let addresses = addr_of_mut!((*out).local_addr).cast::<u64>();
+            addresses.write(local);
+            addresses.add(1).write(local_rest);
+            let addresses = addr_of_mut!((*out).remote_addr).cast::<u64>();
+            addresses.write(remote);
+            addresses.add(1).write(remote_rest);
+        }
+    }
+
+    /// Fills the counters of `out`, which lies in the ring buffer's memory: every byte of them.
+    ///
+    /// # Safety
+    /// `out` must point to room for a whole `End`.
+    #[inline(always)]
+    unsafe fn totals(self, out: *mut End) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(tcp) = self.tcp() {
+                addr_of_mut!((*out).bytes_sent).write(tcp.field(offset!(bytes_sent)));
+                addr_of_mut!((*out).bytes_received).write(tcp.field(offset!(bytes_received)));
+                addr_of_mut!((*out).retransmits).write(tcp.field(offset!(total_retrans)));
+                addr_of_mut!((*out).srtt_us).write(tcp.field(offset!(srtt_us)));
             } else {
-                let (mut from, mut to) = (0u32, 0u32);
-                if family == AF_INET as u16 {
-                    from = self.load(offset!(skc_rcv_saddr));
-                    to = self.load(offset!(skc_daddr));
-                }
-                // Little-endian: an address' four bytes, in network order, then zeros.
-                local.write(from as u64);
-                local.add(1).write(0);
-                remote.write(to as u64);
-                remote.add(1).write(0);
+                addr_of_mut!((*out).bytes_sent).write(0);
+                addr_of_mut!((*out).bytes_received).write(0);
+                addr_of_mut!((*out).retransmits).write(0);
+                addr_of_mut!((*out).srtt_us).write(0);
             }
         }
     }
+}
+
+impl Sk for Sock {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    fn id(self) -> u64 {
+        self.cookie()
+    }
+
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: usize) -> T {
+        self.load(offset)
+    }
+
+    #[inline(always)]
+    fn net_field<T: Copy + Default>(self, offset: usize) -> T {
+        // SAFETY: a BTF pointer to `struct net`, read by the verifier's leave.
+        unsafe { load(self.net(), offset) }
+    }
+
+    #[inline(always)]
+    fn tcp(self) -> Option<Self> {
+        // SAFETY: the helper checks the type at run time and returns NULL for anything else.
+        Self::new(unsafe { bpf_skc_to_tcp_sock(self.as_ptr()) }.cast())
+    }
+
+    #[inline(always)]
+    fn family(self) -> u16 {
+        self.load(offset!(skc_family))
+    }
+
+    /// `skc_num` is 0 once `inet_put_port` ran, which is before the tracepoint speaks of CLOSE; the
+    /// header's copy, `inet_sport`, is still there then. On the way to SYN_SENT it is the other way
+    /// round: `inet_sport` may be that of an earlier connection.
+    #[inline(always)]
+    fn local_port(self, new_state: u8) -> u16 {
+        let num: u16 = self.load(offset!(skc_num));
+        if num != 0 || new_state != state::CLOSE {
+            return num;
+        }
+        self.tcp().map_or(0, |tcp| u16::from_be(tcp.load(offset!(inet_sport))))
+    }
+
+    #[inline(always)]
+    fn remote_port(self) -> u16 {
+        u16::from_be(self.load(offset!(skc_dport)))
+    }
+
+    #[inline(always)]
+    fn addresses(self, family: u16) -> [u64; 4] {
+        if family == AF_INET6 as u16 {
+            [
+                self.load(offset!(skc_v6_rcv_saddr)),
+                self.load(offset!(skc_v6_rcv_saddr) + 8),
+                self.load(offset!(skc_v6_daddr)),
+                self.load(offset!(skc_v6_daddr) + 8),
+            ]
+        } else if family == AF_INET as u16 {
+            // Little-endian: an address' four bytes, in network order, then zeros.
+            let local: u32 = self.load(offset!(skc_rcv_saddr));
+            let remote: u32 = self.load(offset!(skc_daddr));
+            [local as u64, 0, remote as u64, 0]
+        } else {
+            [0; 4]
+        }
+    }
+
+    /// Its cookie.
+    #[inline(always)]
+    fn listener(self) -> u64 {
+        let listener = parent(self);
+        if listener == 0 {
+            return 0;
+        }
+        // SAFETY: a probe read takes any address.
+        unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }.unwrap_or(0)
+    }
+
+    #[inline(always)]
+    unsafe fn caller(out: *mut Process) {
+        // SAFETY: the caller's promise.
+        unsafe { owner::describe(out) }
+    }
+}
+
+/// Address of the listener that a socket is a clone of, or 0.
+///
+/// `sk_clone_lock` copies the listener whole; `tcp_create_openreq_child` begins the child's own lists only
+/// after this transition. The listener's are empty, so that they point to themselves: the child's copy
+/// points to the listener. Should a kernel begin them sooner, it points to the child.
+#[inline(always)]
+pub fn parent(child: impl Sk) -> usize {
+    let Some(tcp) = child.tcp() else { return 0 };
+    let list: u64 = tcp.field(offset!(tsorted_sent_queue));
+    let parent = list.wrapping_sub(offset!(tsorted_sent_queue) as u64);
+    if list == 0 || parent == child.address() { 0 } else { parent as usize }
 }
 
 /// Reads a `T` at `base + offset`.

@@ -8,7 +8,8 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel},
+    EbpfContext,
+    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::{LruHashMap, PerCpuArray},
     programs::BtfTracePointContext,
@@ -18,8 +19,8 @@ use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, kind, st
 
 use crate::{
     emit::{count, reserve},
-    filter, owner,
-    sock::{Sock, offset},
+    filter,
+    sock::{Sk, Sock},
 };
 
 /// How a connection began that a listener took, until there is something to tell.
@@ -27,7 +28,7 @@ use crate::{
 struct Birth {
     /// When it went from LISTEN to SYN_RECV, ns.
     time: u64,
-    /// Cookie of the listener; 0 where nobody had asked for that yet.
+    /// What user space knows the listener by; 0 where that is unknown.
     listener: u64,
 }
 
@@ -135,8 +136,9 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
     (old != new && sk.protocol() == IPPROTO_TCP).then_some((sk, old as u8, new as u8))
 }
 
+/// Tells user space of a transition, if it wants to know.
 #[inline(always)]
-fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
+pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
     if !filter::admits_transition(sk, old, new) {
         if old == state::SYN_RECV {
             forget(sk);
@@ -156,8 +158,8 @@ fn take(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
 
 /// A clone of the listener, with no identity of its own on older kernels: it is told about later.
 #[inline(always)]
-fn born(ctx: &BtfTracePointContext, sk: Sock, time: u64) {
-    let birth = Birth { time, listener: listener(sk) };
+fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
+    let birth = Birth { time, listener: sk.listener() };
     if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
         // Another socket's, which was at the same address.
         forget(sk);
@@ -168,34 +170,20 @@ fn born(ctx: &BtfTracePointContext, sk: Sock, time: u64) {
 
 /// A simultaneous open: whatever was born at that address was another socket.
 #[inline(always)]
-fn crossed(sk: Sock, time: u64) {
+fn crossed(sk: impl Sk, time: u64) {
     forget(sk);
     moved(sk, state::SYN_SENT, state::SYN_RECV, time);
 }
 
 #[inline(always)]
-fn forget(sk: Sock) {
+fn forget(sk: impl Sk) {
     // It may not be there.
     let _ = BIRTHS.remove(&sk.address());
 }
 
-/// Cookie of the listener that a socket is a clone of, or 0.
-///
-/// `sk_clone_lock` copies the listener whole; `tcp_create_openreq_child` begins the child's own lists only
-/// after this transition. The listener's are empty, so that they point to themselves: the child's copy
-/// points to the listener. Should a kernel begin them sooner, it points to the child, whose cookie is 0.
-#[inline(always)]
-fn listener(child: Sock) -> u64 {
-    let Some(tcp) = child.tcp() else { return 0 };
-    let list: u64 = tcp.load(offset!(tsorted_sent_queue));
-    let listener = list as usize - offset!(tsorted_sent_queue);
-    // SAFETY: a probe read takes any address.
-    unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }.unwrap_or(0)
-}
-
 /// The first transition out of SYN_RECV: now the child can be told about.
 #[inline(always)]
-fn grown(sk: Sock, old: u8, new: u8, time: u64) {
+fn grown(sk: impl Sk, old: u8, new: u8, time: u64) {
     // A socket that came to SYN_RECV by a simultaneous open was not born.
     let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(sk, old, new, time) };
     // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
@@ -214,9 +202,9 @@ fn grown(sk: Sock, old: u8, new: u8, time: u64) {
 
 /// connect or listen, in the process that called it.
 #[inline(always)]
-fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
+fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, old: u8, new: u8, time: u64) {
     if new == state::LISTEN {
-        debug!(ctx, "listener {} begins to listen", sk.cookie());
+        debug!(ctx, "listener {} begins to listen", sk.id());
     }
     let Some(mut entry) = reserve::<Open>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
@@ -224,38 +212,28 @@ fn opened(ctx: &BtfTracePointContext, sk: Sock, old: u8, new: u8, time: u64) {
     // call itself (tcp_v4_connect, tcp_v6_connect, inet_csk_listen_start).
     unsafe {
         sk.describe(addr_of_mut!((*out).transition), kind::OPEN, old, new, time);
-        owner::describe(out);
         addr_of_mut!((*out).sock).write(sk.address());
+        S::caller(addr_of_mut!((*out).process));
     }
     entry.submit(0);
 }
 
 /// The end of a connection, with what it had done: the socket is still whole.
 #[inline(always)]
-fn ended(sk: Sock, old: u8, time: u64) {
+fn ended(sk: impl Sk, old: u8, time: u64) {
     let Some(mut entry) = reserve::<End>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for an `End`; every byte is written.
     unsafe {
         sk.describe(addr_of_mut!((*out).transition), kind::END, old, state::CLOSE, time);
-        if let Some(tcp) = sk.tcp() {
-            addr_of_mut!((*out).bytes_sent).write(tcp.load(offset!(bytes_sent)));
-            addr_of_mut!((*out).bytes_received).write(tcp.load(offset!(bytes_received)));
-            addr_of_mut!((*out).retransmits).write(tcp.load(offset!(total_retrans)));
-            addr_of_mut!((*out).srtt_us).write(tcp.load(offset!(srtt_us)));
-        } else {
-            addr_of_mut!((*out).bytes_sent).write(0);
-            addr_of_mut!((*out).bytes_received).write(0);
-            addr_of_mut!((*out).retransmits).write(0);
-            addr_of_mut!((*out).srtt_us).write(0);
-        }
+        sk.totals(out);
     }
     entry.submit(0);
 }
 
 /// Any other transition.
 #[inline(always)]
-fn moved(sk: Sock, old: u8, new: u8, time: u64) {
+fn moved(sk: impl Sk, old: u8, new: u8, time: u64) {
     let Some(mut entry) = reserve::<Transition>(counter::LOST_TRANSITIONS) else { return };
     // SAFETY: reserved for a `Transition`; every byte is written.
     unsafe { sk.describe(entry.as_mut_ptr(), kind::TRANSITION, old, new, time) };

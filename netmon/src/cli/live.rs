@@ -8,13 +8,17 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use log::LevelFilter;
+use netmon_common::KernelFilter;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
     sync::Notify,
     time::sleep,
 };
+
+use crate::kernel::{Options, Without};
 
 /// Sizes that the kernel takes: from a page to what a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
@@ -24,7 +28,36 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 pub(super) struct Tracing {
     /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two: 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
-    pub(super) buffer: u32,
+    buffer: u32,
+    /// Do without the kernel's types, as on a kernel that publishes none
+    #[arg(long, hide_short_help = true)]
+    no_btf: bool,
+    /// Do without hooks on functions, as where the kernel refuses them
+    #[arg(long, hide_short_help = true)]
+    no_fentry: bool,
+    /// What the table is compared with; without this, what is faster here and permitted
+    #[arg(long, value_enum, hide_short_help = true)]
+    source: Option<Source>,
+}
+
+/// Where to look for sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Source {
+    /// BPF iterators: fast, and complete about owners; needs root
+    Bpf,
+    /// /proc and sock_diag: work for anybody, and show the owners of one's own processes
+    Proc,
+}
+
+impl Tracing {
+    pub(super) fn options(&self, log: LevelFilter, filter: KernelFilter) -> Options {
+        let without = Without {
+            btf: self.no_btf,
+            fentry: self.no_fentry,
+            iterators: self.source == Some(Source::Proc),
+        };
+        Options { buffer: self.buffer, log, filter, without }
+    }
 }
 
 /// One thread for the loop, besides this one.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     core::filter::Filter,
     journal::{Health, Recorder, Retention},
-    kernel::{Live, Options},
+    kernel::Live,
     session::{Limits, Scope, run},
 };
 
@@ -62,7 +62,7 @@ impl Record {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
         let mut recorder = Recorder::open(self.journal.path(), &host, retention)?;
-        let options = Options { buffer: self.tracing.buffer, log, filter: KernelFilter::ANY };
+        let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = Live::start(options)?;
         tell(&[NotifyState::Ready]);
         let handle = recorder.handle();

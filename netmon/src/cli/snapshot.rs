@@ -12,7 +12,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{hosts, names, past::Past, stdout::Stdout};
+use super::{hosts, live::Source, names, past::Past, stdout::Stdout};
 use crate::{
     core::{
         filter::Filter,
@@ -124,15 +124,6 @@ enum Sort {
     Recvq,
     Sendq,
     Pid,
-}
-
-/// Where the rows come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Source {
-    /// BPF iterators: fast, and complete about owners; needs root
-    Bpf,
-    /// /proc: works for anybody, and shows the owners of one's own processes
-    Proc,
 }
 
 impl Snapshot {

@@ -24,7 +24,7 @@ use crate::{
         table::ConnectionTable,
         tcp::TcpState,
     },
-    kernel::{Dump, Live, Namespace, Options, Want},
+    kernel::{Dump, Live, Namespace, Want},
     session::{Limits, Scope, Session, View},
 };
 
@@ -68,7 +68,7 @@ impl Verify {
 
     async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(2 * PATIENCE)?;
-        let options = Options { buffer: self.tracing.buffer, log, filter: KernelFilter::ANY };
+        let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = Live::start(options)?;
         let scope = Scope::default();
         let mut session = Session::new(&scope);

@@ -15,7 +15,7 @@ use super::{
     stdout::Stdout,
 };
 use crate::{
-    kernel::{Live, Options},
+    kernel::Live,
     session::{Limits, Scope, Source, Summary, run},
     view::{json::Json, lines::Lines},
 };
@@ -69,7 +69,7 @@ impl Watch {
             let span = self.past.span(&journal, &self.stretch)?;
             self.show(journal.replay(span), &scope, &stop).await?
         } else {
-            let options = Options { buffer: self.tracing.buffer, log, filter: clauses };
+            let options = self.tracing.options(log, clauses);
             self.show(Live::start(options)?, &scope, &stop).await?
         };
         report(&summary);

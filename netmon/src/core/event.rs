@@ -49,13 +49,15 @@ pub enum Evidence {
     Connect,
     /// It called listen, on this socket or on the listener that took this connection.
     Listen,
+    /// It called accept, and got this connection.
+    Accept,
     /// It held the socket when a dump looked.
     FdScan,
 }
 
 impl Evidence {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Connect, Self::Listen, Self::FdScan];
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Listen, Self::Accept, Self::FdScan];
 
     /// The word for it in the output.
     #[must_use]
@@ -63,6 +65,7 @@ impl Evidence {
         match self {
             Self::Connect => "connect",
             Self::Listen => "listen",
+            Self::Accept => "accept",
             Self::FdScan => "fd-scan",
         }
     }
@@ -301,6 +304,22 @@ pub enum Event {
         cookie: u64,
         /// `sk_err`.
         errno: u8,
+    },
+    /// A process accepted a connection.
+    Accepted {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The connection's cookie.
+        cookie: u64,
+        /// Who.
+        owner: Arc<Owner>,
+    },
+    /// The minisocket of a connection is gone: its TIME_WAIT, if that is where it was.
+    Ended {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The socket's cookie.
+        cookie: u64,
     },
     /// A dump has had every socket of a namespace.
     Dumped {

@@ -16,7 +16,7 @@ use self::closed::RecentlyClosed;
 pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
     connection::NEVER,
-    event::{ConnectionId, Event, Evidence, Opening, Transition, Tuple},
+    event::{ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
@@ -115,6 +115,8 @@ impl ConnectionTable {
                 self.dumped.insert(*netns, *began);
                 Ok(())
             }
+            Event::Accepted { time, cookie, owner } => self.accepted(*time, *cookie, owner, view),
+            Event::Ended { time, cookie } => self.ended(*time, *cookie, view),
             Event::Reconciled { time } => self.reconcile(*time, view),
             Event::Checkpoint { time, rows } => {
                 let is_first = self.reconciled == 0;
@@ -289,6 +291,36 @@ impl ConnectionTable {
             verdict: judge(t, first_fin),
             ..Connection::new(ConnectionId { cookie: t.cookie, epoch }, t.tuple, t.new)
         }
+    }
+
+    /// A process has the connection: that is news where another had its listener.
+    fn accepted<E>(
+        &mut self,
+        time: u64,
+        cookie: u64,
+        owner: &Arc<Owner>,
+        view: impl FnOnce(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get_mut(&cookie) else { return Ok(()) };
+        let is_known = row.owner.as_ref().is_some_and(|known| known.pid == owner.pid);
+        (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));
+        if is_known { Ok(()) } else { view(Change::Owned { time, connection: row }) }
+    }
+
+    /// Ends the TIME_WAIT of a socket, of which the kernel said so.
+    fn ended<E>(
+        &mut self,
+        time: u64,
+        cookie: u64,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        if row.state != TcpState::TimeWait || row.as_of() > time {
+            return Ok(());
+        }
+        let t = Transition { inferred: false, ..unseen(row, time, TcpState::Close) };
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        self.advance(cookie, &t, in_state, false, view)
     }
 
     /// Removes the row under `key`, whose end nobody saw.

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
-use netmon_common::{self as wire, flag};
+use netmon_common::{self as wire, flag, kind};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -20,6 +20,8 @@ use crate::core::{
 const MS: u64 = 1_000_000;
 /// How long a connect may wait for its next event to bring the port, before it is looked up.
 const PORT_WAIT: u64 = 10 * MS;
+/// How long the port of one that has none then is asked for again.
+const PORT_PATIENCE: u64 = 1_000 * MS;
 /// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds.
 const RESET_WAIT: u64 = MS;
 /// Resets whose CLOSE has not come: more than this many will never come.
@@ -100,11 +102,12 @@ fn emit(out: &mut Sink, event: Transition) {
 }
 
 impl Assembler {
-    pub(super) fn new() -> Self {
+    /// `is_told`: whether the kernel tells of all that befalls minisockets.
+    pub(super) fn new(is_told: bool) -> Self {
         Self {
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
-            minisockets: Minisockets::default(),
+            minisockets: Minisockets::new(is_told),
             resets: FxHashMap::default(),
             owners: FxHashMap::default(),
         }
@@ -117,15 +120,30 @@ impl Assembler {
             Record::End(end) => self.transition(&end.transition, Some(totals(end)), out),
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
-            Record::Reset(reset) => self.reset(reset, out),
+            Record::Accept(accept) => {
+                if let Some(owner) = self.owner(&accept.process) {
+                    let (time, cookie) = (accept.time, accept.cookie);
+                    out.push_back(Event::Accepted { time, cookie, owner });
+                }
+            }
+            Record::Note(note) if note.kind == kind::PORT => self.port(note, out),
+            Record::Note(note) if note.kind == kind::MINISOCKET => self.minisocket(note, out),
+            Record::Note(reset) => self.reset(reset, out),
         }
     }
 
     /// Settles what is due by `now`.
     pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
-            if let Some(port) = ask.local_port(sock, event.cookie) {
-                event.tuple.local.set_port(port);
+            match ask.local_port(sock, event.cookie) {
+                Some(port) => event.tuple.local.set_port(port),
+                // The system call has not come so far yet: the machine is slow.
+                None if now.saturating_sub(event.time) < PORT_PATIENCE => {
+                    // Its place is free: it was just taken out.
+                    self.portless.hold(event.cookie, now, (event, sock));
+                    continue;
+                }
+                None => {}
             }
             emit(out, event);
         }
@@ -135,8 +153,14 @@ impl Assembler {
         self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
-    /// Settles the minisockets as far as the kernel can tell now; called once, last.
+    /// Settles what is held as far as the kernel can tell now; called once, last.
     pub(super) fn finish(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+        while let Some((mut event, sock)) = self.portless.overdue(u64::MAX) {
+            if let Some(port) = ask.local_port(sock, event.cookie) {
+                event.tuple.local.set_port(port);
+            }
+            emit(out, event);
+        }
         self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
@@ -149,7 +173,7 @@ impl Assembler {
     }
 
     fn open(&mut self, open: &wire::Open, out: &mut Sink) {
-        let owner = self.owner(open);
+        let owner = self.owner(&open.process);
         let cookie = open.transition.cookie;
         // The socket is in use again: what was held of its last connection is as complete as it gets.
         self.resets.remove(&cookie);
@@ -184,28 +208,25 @@ impl Assembler {
         out.push_back(Event::Dumped { netns, began });
     }
 
-    /// Who opened it; none where a kernel thread did.
-    fn owner(&mut self, open: &wire::Open) -> Option<Arc<Owner>> {
-        if open.pid == 0 {
+    /// Who acted; none where a kernel thread did.
+    fn owner(&mut self, process: &wire::Process) -> Option<Arc<Owner>> {
+        let wire::Process { cgroup, pid, uid, .. } = *process;
+        if pid == 0 {
             return None;
         }
-        let comm = open.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let known = self.owners.get(&open.pid).filter(|known| {
-            (known.uid, known.cgroup) == (open.uid, open.cgroup) && *known.comm == *comm
-        });
+        let comm = process.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let known = self
+            .owners
+            .get(&pid)
+            .filter(|known| (known.uid, known.cgroup) == (uid, cgroup) && *known.comm == *comm);
         if let Some(known) = known {
             return Some(Arc::clone(known));
         }
-        let owner = Arc::new(Owner {
-            pid: open.pid,
-            uid: open.uid,
-            cgroup: open.cgroup,
-            comm: comm.into(),
-        });
+        let owner = Arc::new(Owner { pid, uid, cgroup, comm: comm.into() });
         if self.owners.len() >= MAX_OWNERS {
             self.owners.clear();
         }
-        self.owners.insert(open.pid, Arc::clone(&owner));
+        self.owners.insert(pid, Arc::clone(&owner));
         Some(owner)
     }
 
@@ -250,7 +271,16 @@ impl Assembler {
         }
         let finished = record.flags & flag::DONE != 0;
         let certain = record.flags & flag::BUCKETS_FULL == 0;
+        let made = record.flags & flag::MINISOCKET != 0;
         match (event.old, event.errno) {
+            (TcpState::FinWait2 | TcpState::Closing, None) if made => {
+                if record.flags & flag::WAITS == 0 {
+                    event.new = TcpState::TimeWait;
+                    emit(out, event);
+                } else if let Some(event) = self.minisockets.follow(event, record.interface) {
+                    emit(out, event);
+                }
+            }
             (TcpState::FinWait2 | TcpState::Closing, None) if finished => {
                 // SO_LINGER 0 ends CLOSING without a trace and without TIME_WAIT (tcp_disconnect).
                 let lingers = event.old == TcpState::Closing && record.flags & flag::LINGER != 0;
@@ -286,8 +316,26 @@ impl Assembler {
         }
     }
 
+    /// A connect has its port.
+    fn port(&mut self, note: &wire::Note, out: &mut Sink) {
+        if let Some((mut first, _)) = self.portless.take(note.cookie) {
+            first.tuple.local.set_port(note.port);
+            self.begin(first, out);
+        }
+    }
+
+    /// A minisocket has come to TIME_WAIT, or ended.
+    fn minisocket(&mut self, note: &wire::Note, out: &mut Sink) {
+        let is_over = note.state == wire::state::CLOSE;
+        if let Some(event) = self.minisockets.told(note.cookie, is_over, note.time) {
+            emit(out, event);
+        } else if is_over {
+            out.push_back(Event::Ended { time: note.time, cookie: note.cookie });
+        }
+    }
+
     /// A RST went out: after its CLOSE mostly, before it where the kernel aborts (`tcp_abort`).
-    fn reset(&mut self, reset: &wire::Reset, out: &mut Sink) {
+    fn reset(&mut self, reset: &wire::Note, out: &mut Sink) {
         let minisocket = reset.state == wire::state::TIME_WAIT;
         if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
             return emit(out, event);
@@ -308,16 +356,21 @@ impl Assembler {
 #[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
 const ECONNRESET: u8 = libc::ECONNRESET as u8;
 
+/// The record's place.
+pub(super) fn tuple(record: &wire::Transition) -> Tuple {
+    let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
+    let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
+    Tuple { netns: record.netns, local, remote }
+}
+
 /// The record as an event; `None` for a state or a family that `decode` would not have let pass.
 fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {
     let old = TcpState::from_number(record.old_state)?;
     let new = TcpState::from_number(record.new_state)?;
-    let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
-    let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
     Some(Transition {
         time: record.time,
         cookie: record.cookie,
-        tuple: Tuple { netns: record.netns, local, remote },
+        tuple: tuple(record),
         old,
         new,
         // Elsewhere `sk_err` may be left over from an earlier connection of the socket, and a

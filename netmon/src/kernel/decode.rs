@@ -18,8 +18,10 @@ pub enum Record {
     Child(wire::Child),
     /// A transition to CLOSE.
     End(wire::End),
-    /// A RST sent.
-    Reset(wire::Reset),
+    /// A RST sent, a minisocket that changed, a port.
+    Note(wire::Note),
+    /// A process that took a connection.
+    Accept(wire::Accept),
 }
 
 impl Record {
@@ -31,7 +33,31 @@ impl Record {
             Self::Open(open) => open.transition.time,
             Self::Child(child) => child.transition.time,
             Self::End(end) => end.transition.time,
-            Self::Reset(reset) => reset.time,
+            Self::Note(note) => note.time,
+            Self::Accept(accept) => accept.time,
+        }
+    }
+
+    /// What it calls sockets, to be changed: its own, and its listener.
+    pub(super) fn ids(&mut self) -> (&mut u64, Option<&mut u64>) {
+        match self {
+            Self::Transition(transition) => (&mut transition.cookie, None),
+            Self::Open(open) => (&mut open.transition.cookie, None),
+            Self::Child(child) => (&mut child.transition.cookie, Some(&mut child.listener)),
+            Self::End(end) => (&mut end.transition.cookie, None),
+            Self::Note(note) => (&mut note.cookie, None),
+            Self::Accept(accept) => (&mut accept.cookie, None),
+        }
+    }
+
+    /// The transition that it tells of.
+    pub(super) const fn transition(&self) -> Option<&wire::Transition> {
+        match self {
+            Self::Transition(transition)
+            | Self::Open(wire::Open { transition, .. })
+            | Self::Child(wire::Child { transition, .. })
+            | Self::End(wire::End { transition, .. }) => Some(transition),
+            Self::Note(_) | Self::Accept(_) => None,
         }
     }
 }
@@ -58,16 +84,16 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
         Some(kind::OPEN) => read(bytes).map(Record::Open),
         Some(kind::CHILD) => read(bytes).map(Record::Child),
         Some(kind::END) => read(bytes).map(Record::End),
-        Some(kind::RESET) => read(bytes).map(Record::Reset),
+        Some(kind::RESET | kind::MINISOCKET | kind::PORT) => read(bytes).map(Record::Note),
+        Some(kind::ACCEPT) => read(bytes).map(Record::Accept),
         _ => None,
     };
     record
         .filter(|record| match record {
-            Record::Transition(t) => is_known(t),
-            Record::Open(open) => is_known(&open.transition),
-            Record::Child(child) => is_known(&child.transition),
-            Record::End(end) => is_known(&end.transition),
-            Record::Reset(reset) => TcpState::from_number(reset.state).is_some(),
+            Record::Note(note) => {
+                note.kind == kind::PORT || TcpState::from_number(note.state).is_some()
+            }
+            record => record.transition().is_none_or(is_known),
         })
         .ok_or(Malformed { length: bytes.len(), kind })
 }
@@ -141,7 +167,7 @@ mod tests {
             transition in transition(kind::OPEN),
             (cgroup, sock, pid, uid, comm) in any::<(u64, u64, u32, u32, [u8; 16])>(),
         ) {
-            let open = wire::Open { transition, cgroup, sock, pid, uid, comm };
+            let open = wire::Open { transition, sock, process: wire::Process { cgroup, pid, uid, comm } };
             prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
         }
 
@@ -155,10 +181,21 @@ mod tests {
         }
 
         #[test]
-        fn resets_round_trip(state in 1..=12u8, (time, cookie) in any::<(u64, u64)>()) {
-            let reset =
-                wire::Reset { kind: kind::RESET, state, reserved: [0; 6], time, cookie };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&reset)), Ok(Record::Reset(reset)));
+        fn notes_round_trip(
+            kind in prop_oneof![Just(kind::RESET), Just(kind::MINISOCKET), Just(kind::PORT)],
+            state in 1..=12u8, (port, time, cookie) in any::<(u16, u64, u64)>(),
+        ) {
+            let note = wire::Note { kind, state, port, reserved: [0; 4], time, cookie };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&note)), Ok(Record::Note(note)));
+        }
+
+        #[test]
+        fn accepts_round_trip(
+            (time, cookie, cgroup, pid, uid, comm) in any::<(u64, u64, u64, u32, u32, [u8; 16])>(),
+        ) {
+            let process = wire::Process { cgroup, pid, uid, comm };
+            let accept = wire::Accept { kind: kind::ACCEPT, reserved: [0; 7], time, cookie, process };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
         }
 
         #[test]

@@ -16,6 +16,7 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 
 use super::{
+    identity::is_own,
     minisocket::{Found, Question},
     netns::Namespace,
 };
@@ -25,6 +26,8 @@ use crate::core::tcp::TcpState;
 const MAX_NAMESPACES: usize = 64;
 /// An open socket keeps its namespace alive, and a failure need not last: neither is kept for longer.
 const KEPT: Duration = Duration::from_secs(2);
+/// `INET_DIAG_NOCOOKIE`, twice: whatever is there (include/uapi/linux/inet_diag.h).
+const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// Requests in one message: each is 72 bytes, and its answer up to 100.
 const BATCH: usize = 64;
 
@@ -129,7 +132,9 @@ fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> Found {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
             match TcpState::from_number(response.header.state) {
                 Some(TcpState::TimeWait) => Found::TimeWait,
-                Some(_) => Found::Waiting,
+                Some(TcpState::FinWait2) => Found::Waiting,
+                // Another connection in its place or, where no cookie was compared, a listener.
+                Some(_) => Found::Gone,
                 None => Found::Unknown,
             }
         }
@@ -162,7 +167,7 @@ fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
             source_address: tuple.local.ip(),
             destination_address: tuple.remote.ip(),
             interface_id: u32::from(interface),
-            cookie: cookie.to_ne_bytes(),
+            cookie: if is_own(cookie) { NO_COOKIE } else { cookie.to_ne_bytes() },
         },
     };
     let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());

@@ -8,9 +8,10 @@ use netmon_common::{KernelFilter, Wanted};
 use super::{
     details::Details,
     iter::{self, Walk},
-    load::{LoadError, load_iterators},
+    load::load_iterators,
     netns::Namespace,
     proc,
+    refusal::LoadError,
 };
 use crate::core::{
     owners::Owners,

@@ -22,18 +22,49 @@ pub enum LayoutError {
     },
 }
 
-/// No structure is as large: the verifier refuses the program that would read there.
-const NO_FIELD: u32 = 1 << 30;
+/// No structure is as large: the verifier refuses the program that would read there, and a probe read finds
+/// nothing.
+pub(super) const NO_FIELD: u32 = 1 << 30;
 
-/// Reads every offset from the running kernel's BTF.
-pub(super) fn offsets() -> Result<Offsets, LayoutError> {
+/// Functions of the kernel, with the number of their arguments.
+#[derive(Debug, Default)]
+pub(super) struct Functions(Vec<(&'static str, usize)>);
+
+impl Functions {
+    /// How many arguments the function `name` has, if this kernel has it.
+    pub(super) fn arguments(&self, name: &str) -> Option<usize> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, arguments)| *arguments)
+    }
+}
+
+/// What the running kernel's BTF says: every offset, and which of the functions `names` there are.
+pub(super) fn read(names: &[&'static str]) -> Result<(Offsets, Functions), LayoutError> {
     let btf = types()?;
-    let common = Structure::find(&btf, "sock_common", "skc_family")?;
-    let sock = Structure::find(&btf, "sock", "sk_protocol")?;
-    let inet = Structure::find(&btf, "inet_sock", "inet_sport")?;
-    let net = Structure::find(&btf, "net", "ns.inum")?;
-    let task = Structure::find(&btf, "task_struct", "group_leader")?;
-    let tcp = Structure::find(&btf, "tcp_sock", "bytes_received")?;
+    let functions = names.iter().filter_map(|name| Some((*name, arguments(&btf, name)?)));
+    Ok((offsets(&btf)?, Functions(functions.collect())))
+}
+
+/// How many arguments the function `name` has; none when BTF has no such function, or several.
+fn arguments(btf: &Btf, name: &str) -> Option<usize> {
+    let types = btf.resolve_types_by_name(name).ok()?;
+    let mut functions = types.iter().filter_map(|ty| match ty {
+        Type::Func(function) => match btf.resolve_chained_type(function).ok()? {
+            Type::FuncProto(prototype) => Some(prototype.parameters.len()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let arguments = functions.next()?;
+    functions.next().is_none().then_some(arguments)
+}
+
+fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
+    let common = Structure::find(btf, "sock_common", "skc_family")?;
+    let sock = Structure::find(btf, "sock", "sk_protocol")?;
+    let inet = Structure::find(btf, "inet_sock", "inet_sport")?;
+    let net = Structure::find(btf, "net", "ns.inum")?;
+    let task = Structure::find(btf, "task_struct", "group_leader")?;
+    let tcp = Structure::find(btf, "tcp_sock", "bytes_received")?;
     // What only dumps need must not keep `watch` from running.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
@@ -41,15 +72,15 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
             NO_FIELD
         })
     };
-    let udp = Structure::find(&btf, "udp_sock", "forward_deficit").ok();
-    let timewait = Structure::find(&btf, "inet_timewait_sock", "tw_substate").ok();
-    let request = Structure::find(&btf, "request_sock", "rsk_timer").ok();
-    let inode = Structure::find(&btf, "inode", "i_ino").ok();
-    let file = Structure::find(&btf, "file", "f_inode").ok();
-    let socket = Structure::find(&btf, "socket", "file").ok();
-    let cgroup = Structure::find(&btf, "cgroup", "kn").ok();
-    let node = Structure::find(&btf, "kernfs_node", "id").ok();
-    let connection = Structure::find(&btf, "inet_connection_sock", "icsk_pending").ok();
+    let udp = Structure::find(btf, "udp_sock", "forward_deficit").ok();
+    let timewait = Structure::find(btf, "inet_timewait_sock", "tw_substate").ok();
+    let request = Structure::find(btf, "request_sock", "rsk_timer").ok();
+    let inode = Structure::find(btf, "inode", "i_ino").ok();
+    let file = Structure::find(btf, "file", "f_inode").ok();
+    let socket = Structure::find(btf, "socket", "file").ok();
+    let cgroup = Structure::find(btf, "cgroup", "kn").ok();
+    let node = Structure::find(btf, "kernfs_node", "id").ok();
+    let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
     // Both timers moved in Linux 6.19, the first lost its copy of the time before. `sk_timer` is still
     // there, as another name of the first: so it is asked for last.
     let first = |fields: &[(Option<&Structure<'_>>, &'static str)]| {
@@ -136,6 +167,7 @@ pub(super) fn offsets() -> Result<Offsets, LayoutError> {
         rsk_num_retrans: dump(request.as_ref(), "num_retrans"),
         tsorted_sent_queue: tcp.offset("tsorted_sent_queue")?,
         task_tgid: dump(Some(&task), "tgid"),
+        tw_timer: dump(timewait.as_ref(), "tw_timer"),
     })
 }
 
@@ -230,7 +262,7 @@ mod tests {
 
     #[test]
     fn this_kernel_keeps_them_where_the_abi_says() {
-        let offsets = offsets().expect("this kernel has BTF");
+        let (offsets, _) = read(&[]).expect("this kernel has BTF");
         // struct sock_common begins with these; `ss` and every probe rely on it.
         assert_eq!((offsets.skc_daddr, offsets.skc_rcv_saddr), (0, 4));
         assert_eq!((offsets.skc_dport, offsets.skc_num, offsets.skc_family), (12, 14, 16));
@@ -242,10 +274,18 @@ mod tests {
 
     #[test]
     fn a_field_that_no_kernel_has_is_named() {
-        let btf = types().expect("this kernel has BTF");
-        let sock = Structure::find(&btf, "sock", "sk_err").expect("struct sock");
+        let btf = &types().expect("this kernel has BTF");
+        let sock = Structure::find(btf, "sock", "sk_err").expect("struct sock");
         let error = sock.offset("sk_wonder").expect_err("no such field");
         assert_eq!(error.to_string(), "the kernel's BTF has no field sk_wonder in struct sock");
-        assert!(Structure::find(&btf, "no_such_struct", "x").is_err());
+        assert!(Structure::find(btf, "no_such_struct", "x").is_err());
+    }
+
+    #[test]
+    fn functions_are_found_with_their_arguments() {
+        let (_, functions) =
+            read(&["tcp_connect", "no_such_function"]).expect("this kernel has BTF");
+        assert_eq!(functions.arguments("tcp_connect"), Some(1));
+        assert_eq!(functions.arguments("no_such_function"), None);
     }
 }

@@ -10,10 +10,9 @@ use std::{
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
-    programs::{RawTracePoint, RawTracePointRunOptions, TestRun},
 };
 use aya_log::EbpfLogger;
-use netmon_common::counter;
+use netmon_common::{Offsets, counter};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout_at},
@@ -23,13 +22,15 @@ use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
     diag::Diag,
+    hooks::{Hooks, STANDBY, TRANSITIONS},
+    identity::{Identities, is_own},
     iter,
-    load::{
-        HOOKS, Hook, LOCAL_PORT, LoadError, Options, TRANSITIONS, load, program, refused, take,
-    },
+    load::{Loaded, Options, PEEK, Tier, load, take},
     merge::Reading,
     minisocket::{Found, Question},
+    peek::local_port,
     reconcile::{Message, Reconciler},
+    refusal::{LoadError, refused},
     rings::Rings,
 };
 use crate::{
@@ -52,8 +53,11 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// The kernel program, attached, and its records on their way to events.
 pub struct Live {
     ebpf: Ebpf,
-    hooks: Vec<Hook>,
+    hooks: Hooks,
     rings: Rings,
+    offsets: Offsets,
+    /// Names of sockets, where the kernel program has none.
+    identities: Option<Identities>,
     messages: Option<EbpfLogger<&'static dyn log::Log>>,
     counters: PerCpuArray<MapData, u64>,
     assembler: Assembler,
@@ -82,20 +86,23 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let (mut ebpf, rings, hooks, iterators) = load(options)?;
+        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, .. } = load(options)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| refused("the counters", &error))?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
+        let assembler = Assembler::new(hooks.follow_minisockets());
         Ok(Self {
             ebpf,
             hooks,
             rings,
+            offsets,
+            identities: (tier == Tier::Basic).then(Identities::new),
             messages,
             counters,
-            assembler: Assembler::new(),
+            assembler,
             diag: Diag::default(),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
@@ -104,7 +111,7 @@ impl Live {
             malformed: 0,
             next_count: Instant::now(),
             counted: now(),
-            reconciler: Reconciler::new(iterators),
+            reconciler: Reconciler::new(iterators.is_ok()),
             said: VecDeque::new(),
             late: false,
             seeded: false,
@@ -114,7 +121,12 @@ impl Live {
     /// Takes what the rings held at `now`, or much of it; how much.
     fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
-            Ok(record) => self.assembler.record(&record, events),
+            Ok(mut record) => {
+                if let Some(identities) = &mut self.identities {
+                    identities.name(&mut record);
+                }
+                self.assembler.record(&record, events);
+            }
             Err(error) => {
                 log::debug!("{error}");
                 self.malformed += 1;
@@ -124,7 +136,8 @@ impl Live {
 
     /// Settles what was due by `now`, when the ring, since read to its end, had no answer to it.
     fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
-        let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
+        let mut questions =
+            Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
         self.assembler.advance(now, &mut questions, events);
         if let Some(messages) = &mut self.messages {
             messages.flush();
@@ -166,20 +179,26 @@ impl Live {
     /// How often the kernel skipped a program that was running on that CPU already, less what the one on
     /// standby took.
     fn recursion_misses(&self) -> io::Result<u64> {
+        let mut others = 0;
+        for program in self.hooks.programs().filter(|name| ![TRANSITIONS, STANDBY].contains(name)) {
+            others += self.misses(program)?;
+        }
         let skipped = self.misses(TRANSITIONS)?;
-        let resets = self.misses("tcp_send_reset")? + self.misses("tcp_receive_reset")?;
         let stood_in = self.counter(counter::STOOD_IN)?;
         if skipped > 0 {
-            log::trace!("skipped {skipped}, of which standby took {stood_in}; resets {resets}");
+            log::trace!("skipped {skipped}, of which standby took {stood_in}; others {others}");
         }
-        Ok(skipped.saturating_sub(stood_in) + resets)
+        Ok(skipped.saturating_sub(stood_in) + others)
     }
 
     /// What fdinfo says of it (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), without a system call of our
     /// own.
     fn misses(&self, name: &str) -> io::Result<u64> {
-        let Some(program) = self.ebpf.program(name) else { return Ok(0) };
-        let fd = program.fd().map_err(io::Error::other)?.as_fd().as_raw_fd();
+        // One that is not loaded has missed nothing.
+        let Some(Ok(fd)) = self.ebpf.program(name).map(aya::programs::Program::fd) else {
+            return Ok(0);
+        };
+        let fd = fd.as_fd().as_raw_fd();
         let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
         let value = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
         Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
@@ -196,7 +215,10 @@ impl Live {
                 self.late = true;
             }
             Message::Seeds { seeds, .. } => {
-                for seed in seeds {
+                for mut seed in seeds {
+                    if let Some(identities) = &mut self.identities {
+                        identities.seed(&mut seed);
+                    }
                     self.assembler.seed(seed, events);
                 }
             }
@@ -209,7 +231,12 @@ impl Live {
                     self.assembler.dumped(netns, began, events);
                 }
             }
-            Message::Done { .. } => events.push_back(Event::Reconciled { time: now() }),
+            Message::Done { .. } => {
+                if let Some(identities) = &mut self.identities {
+                    identities.dumped();
+                }
+                events.push_back(Event::Reconciled { time: now() });
+            }
         }
     }
 
@@ -256,7 +283,7 @@ impl Live {
         self.seeded = true;
         log::info!(
             "attached: {}; {} sockets were there",
-            HOOKS.map(|(name, _)| name).join(", "),
+            self.hooks.programs().collect::<Vec<_>>().join(", "),
             found
         );
         Ok(())
@@ -298,7 +325,7 @@ impl Source for Live {
 
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         // Nothing more goes in, so what is in comes to an end.
-        self.hooks.clear();
+        self.hooks.links.clear();
         while self.read(now(), events).taken > 0 {}
         // What was held has its wait still to come.
         for _ in 0..4 {
@@ -307,7 +334,8 @@ impl Source for Live {
             while self.read(before, events).taken > 0 {}
             self.settle(before, events);
         }
-        let mut questions = Questions { ebpf: &mut self.ebpf, diag: &mut self.diag };
+        let mut questions =
+            Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
         self.assembler.finish(now(), &mut questions, events);
         self.count(events)
     }
@@ -316,22 +344,18 @@ impl Source for Live {
 /// Asks the kernel for what the ring did not bring.
 struct Questions<'a> {
     ebpf: &'a mut Ebpf,
+    offsets: &'a Offsets,
     diag: &'a mut Diag,
 }
 
 impl Ask for Questions<'_> {
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
-        let program: &mut RawTracePoint = program(self.ebpf, LOCAL_PORT).ok()?;
-        let mut options = RawTracePointRunOptions::new();
-        options.args[0] = sock;
-        options.args[1] = cookie;
-        match program.test_run(options) {
-            Ok(result) => u16::try_from(result.return_value).ok().filter(|port| *port != 0),
-            Err(error) => {
-                log::warn!("asking for a local port: {error}");
-                None
-            }
-        }
+        let peek = self.ebpf.program_mut(PEEK)?.try_into().ok()?;
+        let answer = local_port(peek, self.offsets, sock, (!is_own(cookie)).then_some(cookie));
+        answer.unwrap_or_else(|error| {
+            log::warn!("asking for a local port: {error}");
+            None
+        })
     }
 
     fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {

@@ -1,38 +1,30 @@
-//! Loads the kernel program and attaches its hooks.
+//! Loads the kernel program and attaches its hooks, in the best way that this kernel allows.
 
-use std::{borrow::Cow, fs, io, path::PathBuf, thread};
+use std::{borrow::Cow, fs, path::PathBuf, thread};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::Map,
-    programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint, tp_btf::BtfTracePointLink},
+    programs::{Iter, ProgramError, RawTracePoint},
 };
-use netmon_common::{KernelFilter, Offsets, Wanted};
+use netmon_common::{Format, KernelFilter, Offsets, Wanted};
 
 use super::{
+    hooks::{self, Hook, Hooks},
     iter::Walk,
-    layout::{self, LayoutError, VMLINUX},
+    layout::{self, Functions, VMLINUX},
     privilege,
+    refusal::{LoadError, refused},
     rings::{self, Rings},
+    tracefs,
 };
 
 /// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
 static PREBUILT: &[u8] = aya::include_bytes_aligned!("../../../netmon-ebpf/prebuilt/netmon.bpf.o");
 /// Names another object to load, for packagers and tests.
-const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
-/// What follows every transition: the program, which has the name of its tracepoint.
-pub(super) const TRANSITIONS: &str = "inet_sock_set_state";
-/// The programs on BTF tracepoints, and their tracepoints, in the order in which they are attached: no
-/// transition is to come without the resets that explain it, and of the two on one tracepoint the one on
-/// standby runs second.
-pub(super) const HOOKS: [(&str, &str); 4] = [
-    ("tcp_receive_reset", "tcp_receive_reset"),
-    ("tcp_send_reset", "tcp_send_reset"),
-    (TRANSITIONS, TRANSITIONS),
-    ("standby", TRANSITIONS),
-];
-/// Run on request, attached to nothing.
-pub(super) const LOCAL_PORT: &str = "local_port";
+pub(super) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
+/// Run on request, attached to nothing: reads the kernel's memory.
+pub(super) const PEEK: &str = "peek";
 
 /// What the caller may choose.
 #[derive(Clone, Copy, Debug)]
@@ -43,89 +35,99 @@ pub struct Options {
     pub log: log::LevelFilter,
     /// What the kernel program may leave out.
     pub filter: KernelFilter,
+    /// What to do without, though the kernel may have it.
+    pub without: Without,
 }
 
-/// Why tracing cannot start; each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Capabilities are missing.
-    #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
-    Privilege(Vec<&'static str>),
-    /// The kernel publishes no types.
-    #[error(
-        "this kernel has no BTF ({VMLINUX} is missing), which netmon needs: run a kernel built with \
-         CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are since 2021"
-    )]
-    NoBtf,
-    /// The kernel's types are not as expected.
-    #[error("{source}; netmon needs Linux 5.12 or newer, this is {}", release())]
-    Layout {
-        /// What is missing.
-        #[from]
-        source: LayoutError,
-    },
-    /// The ring buffer could not be made.
-    #[error(
-        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer"
-    )]
-    Buffer {
-        /// The size asked for.
-        size: u32,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-    /// The object named by the environment is unusable.
-    #[error("{OBJECT_VARIABLE}={}: {source}", .path.display())]
-    Object {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The environment names an object, and this process must not follow it.
-    #[error(
-        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: unset it"
-    )]
-    ObjectRefused,
-    /// The kernel refused the program or a hook.
-    #[error(
-        "the kernel ({}) refused {what}: {reason}; netmon needs Linux 5.12 or newer with BTF",
-        release()
-    )]
-    Refused {
-        /// The map, program or hook.
-        what: String,
-        /// Its answer, one line.
-        reason: String,
-    },
+/// What netmon is to do without: each has something that stands in for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// The kernel's types.
+    pub btf: bool,
+    /// Hooks on functions.
+    pub fentry: bool,
+    /// Iterators.
+    pub iterators: bool,
 }
 
-/// A hook; dropped, it is detached.
-pub(super) type Hook = BtfTracePointLink;
+/// How well this kernel can be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// With types and cookies.
+    Full,
+    /// By the classic tracepoints; sockets are known by their addresses.
+    Basic,
+}
 
-/// Loads and attaches everything that traces; from here on the ring fills. Also whether there are iterators
-/// to dump with: the stream is worth having without.
-pub(super) fn load(options: Options) -> Result<(Ebpf, Rings, Vec<Hook>, bool), LoadError> {
+/// The kernel program, attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) rings: Rings,
+    pub(super) hooks: Hooks,
+    pub(super) tier: Tier,
+    /// Where this kernel keeps what.
+    pub(super) offsets: Offsets,
+    /// Whether there are iterators to dump with; or why not.
+    pub(super) iterators: Result<(), String>,
+    /// Why it is not the full tier.
+    pub(super) fell_back: Option<String>,
+}
+
+/// Loads and attaches everything that traces; from here on the rings fill.
+pub(super) fn load(options: Options) -> Result<Loaded, LoadError> {
+    privileges()?;
+    match full(options) {
+        Err(error) if error.is_of_the_kernel() => {
+            log::info!("falling back to the classic tracepoints: {error}");
+            // If that fails as well, both reasons count.
+            basic(options, &error).inspect_err(|_| log::warn!("{error}"))
+        }
+        other => other,
+    }
+}
+
+fn full(options: Options) -> Result<Loaded, LoadError> {
+    let types = Types::read(options.without.btf)?;
     // What the stream's rows are seeded with.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
-    let (mut ebpf, btf) = open(options, wanted)?;
-    for (name, tracepoint) in HOOKS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.load(tracepoint, &btf).map_err(|error| refused(name, &error))?;
+    let mut ebpf = open(options, wanted, &types.offsets, &Format::default())?;
+    for hook in &hooks::FULL {
+        hook.load(&mut ebpf, Some(&types.btf))?;
     }
-    let iterators = load_walks(&mut ebpf, &btf, &[Walk::Tcp, Walk::Files])
-        .inspect_err(|error| log::info!("the table is compared with /proc instead: {error}"))
-        .is_ok();
-    let local_port: &mut RawTracePoint = program(&mut ebpf, LOCAL_PORT)?;
-    local_port.load().map_err(|error| refused(LOCAL_PORT, &error))?;
+    let iterators = if options.without.iterators {
+        Err("not wanted".to_owned())
+    } else {
+        load_walks(&mut ebpf, &types.btf, &[Walk::Tcp, Walk::Files])
+            .inspect_err(|error| log::info!("the table is compared with /proc instead: {error}"))
+            .map_err(|error| error.to_string())
+    };
+    load_peek(&mut ebpf)?;
+    let mut hooks = Hooks::default();
+    hooks.load_exact(&mut ebpf, &types.btf, &types.functions, !options.without.fentry);
     let rings = Rings::new(&mut ebpf, options.buffer)?;
-    let mut hooks = Vec::new();
-    for (name, _) in HOOKS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        let link = program.attach().and_then(|link| program.take_link(link));
-        hooks.push(link.map_err(|error| refused(name, &error))?);
+    // Before the transitions that they explain.
+    hooks.attach_loaded(&mut ebpf);
+    hooks.attach(&mut ebpf, &hooks::FULL)?;
+    let (tier, offsets, fell_back) = (Tier::Full, types.offsets, None);
+    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
+}
+
+/// By the classic tracepoints, since `error` keeps netmon from the better ones.
+fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
+    let format = tracefs::within(tracefs::format)??;
+    let offsets = Types::read(options.without.btf)?.offsets;
+    let mut ebpf = open(options, Wanted::default(), &offsets, &format)?;
+    for hook in &hooks::CLASSIC {
+        hook.load(&mut ebpf, None)?;
     }
-    Ok((ebpf, rings, hooks, iterators))
+    load_peek(&mut ebpf)?;
+    let rings = Rings::new(&mut ebpf, options.buffer)?;
+    let mut hooks = Hooks::default();
+    tracefs::within(|_| hooks.attach(&mut ebpf, &hooks::CLASSIC))??;
+    let iterators =
+        Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
+    let (tier, fell_back) = (Tier::Basic, Some(error.to_string()));
+    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }
 
 /// Loads what dumps: iterators run when they are read, and only then.
@@ -134,10 +136,13 @@ pub(super) fn load_iterators(
     filter: KernelFilter,
     walks: &[Walk],
 ) -> Result<Ebpf, LoadError> {
+    privileges()?;
+    let types = Types::read(false)?;
     // A dump needs no ring.
-    let options = Options { buffer: 4096, log: log::LevelFilter::Off, filter };
-    let (mut ebpf, btf) = open(options, wanted)?;
-    load_walks(&mut ebpf, &btf, walks)?;
+    let log = log::LevelFilter::Off;
+    let options = Options { buffer: 4096, log, filter, without: Without::default() };
+    let mut ebpf = open(options, wanted, &types.offsets, &Format::default())?;
+    load_walks(&mut ebpf, &types.btf, walks)?;
     Ok(ebpf)
 }
 
@@ -150,37 +155,60 @@ fn load_walks(ebpf: &mut Ebpf, btf: &Btf, walks: &[Walk]) -> Result<(), LoadErro
     Ok(())
 }
 
-/// The object, its globals set and its maps made, and the types to load its programs with.
-fn open(options: Options, wanted: Wanted) -> Result<(Ebpf, Btf), LoadError> {
+pub(super) fn load_peek(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let peek: &mut RawTracePoint = program(ebpf, PEEK)?;
+    peek.load().map_err(|error| refused(PEEK, &error))
+}
+
+fn privileges() -> Result<(), LoadError> {
     let missing = privilege::missing();
-    if !missing.is_empty() {
-        return Err(LoadError::Privilege(missing));
+    if missing.is_empty() { Ok(()) } else { Err(LoadError::Privilege(missing)) }
+}
+
+/// What the kernel says of its types.
+struct Types {
+    btf: Btf,
+    offsets: Offsets,
+    functions: Functions,
+}
+
+impl Types {
+    /// Three parsers of the same 5 MB, with that of aya's loader, which insists: these two side by side.
+    fn read(without: bool) -> Result<Self, LoadError> {
+        if without || !fs::exists(VMLINUX).unwrap_or(false) {
+            return Err(LoadError::NoBtf);
+        }
+        let names: Vec<_> = hooks::EXACT.iter().flat_map(Hook::targets).copied().collect();
+        let (layout, btf) = thread::scope(|scope| {
+            let layout = scope.spawn(|| layout::read(&names));
+            (layout.join(), Btf::from_sys_fs())
+        });
+        let (offsets, functions) = layout.map_err(|_| LoadError::NoBtf)??;
+        let btf = btf.map_err(|error| refused("its own BTF", &error))?;
+        Ok(Self { btf, offsets, functions })
     }
-    if !fs::exists(VMLINUX).unwrap_or(false) {
-        return Err(LoadError::NoBtf);
-    }
+}
+
+/// The object, its globals set and its maps made.
+pub(super) fn open(
+    options: Options,
+    wanted: Wanted,
+    offsets: &Offsets,
+    format: &Format,
+) -> Result<Ebpf, LoadError> {
     let object = object()?;
-    // Three parsers of the same 5 MB, aya's twice (its loader insists): side by side.
-    let (offsets, btf, mut loader) = thread::scope(|scope| {
-        let offsets = scope.spawn(layout::offsets);
-        let btf = scope.spawn(Btf::from_sys_fs);
-        let loader = EbpfLoader::new();
-        (offsets.join(), btf.join(), loader)
-    });
-    let offsets: Offsets = offsets.map_err(|_| LoadError::NoBtf)??;
-    let btf = btf.map_err(|_| LoadError::NoBtf)?.map_err(|error| refused("its own BTF", &error))?;
     let log = [options.log as u8];
     let rings = rings::count(options.buffer)?;
-    let ebpf = loader
-        .override_global("OFFSETS", bytemuck::bytes_of(&offsets), true)
+    EbpfLoader::new()
+        .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
+        .override_global("FORMAT", bytemuck::bytes_of(format), true)
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
         .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
         .override_global("RINGS", bytemuck::bytes_of(&rings), true)
         .map_max_entries(rings::NAME, rings)
         .load(&object)
-        .map_err(|error| refused("the object", &error))?;
-    Ok((ebpf, btf))
+        .map_err(|error| refused("the object", &error))
 }
 
 /// The program `name` of the object, which a foreign object may lack.
@@ -189,10 +217,7 @@ where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
     ebpf.program_mut(name)
-        .ok_or_else(|| LoadError::Refused {
-            what: name.to_owned(),
-            reason: "the object has no such program".to_owned(),
-        })?
+        .ok_or_else(|| LoadError::missing(name, "program"))?
         .try_into()
         .map_err(|error| refused(name, &error))
 }
@@ -212,28 +237,5 @@ fn object() -> Result<Cow<'static, [u8]>, LoadError> {
 
 /// The map `name` of the object, which a foreign object may lack.
 pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
-    ebpf.take_map(name).ok_or_else(|| LoadError::Refused {
-        what: name.to_owned(),
-        reason: "the object has no such map".to_owned(),
-    })
-}
-
-/// The refusal in one line: causes joined, the verifier's log to the debug log.
-pub(super) fn refused(what: &str, error: &dyn std::error::Error) -> LoadError {
-    let mut reasons = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        log::debug!("{what}: {text}");
-        let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
-        if reasons.last() != Some(&first) {
-            reasons.push(first);
-        }
-        next = error.source();
-    }
-    LoadError::Refused { what: what.to_owned(), reason: reasons.join(": ") }
-}
-
-fn release() -> String {
-    format!("Linux {}", rustix::system::uname().release().to_string_lossy())
+    ebpf.take_map(name).ok_or_else(|| LoadError::missing(name, "map"))
 }

@@ -1,9 +1,9 @@
 //! What becomes of a connection whose full socket the kernel has let go: FIN_WAIT2 -> CLOSE.
 //!
 //! `tcp_time_wait` (net/ipv4/tcp_minisocks.c) leaves a minisocket in FIN_WAIT2 or TIME_WAIT, and
-//! the tracepoint says CLOSE either way. Without fentry there is no event for what follows, so it is
-//! told from the socket's flags, from resets, from the other end when that is on this host too, and
-//! else by asking, on a budget.
+//! the tracepoint says CLOSE either way. Where functions can be followed, the kernel tells what comes after.
+//! Elsewhere it is told from the socket's flags, from resets, from the other end when that is on this host
+//! too, and else by asking, on a budget.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -70,6 +70,8 @@ struct Parked {
 /// Connections that may be minisockets now.
 #[derive(Default)]
 pub(super) struct Minisockets {
+    /// The kernel tells of all that befalls them.
+    is_told: bool,
     parked: FxHashMap<u64, Parked>,
     by_tuple: FxHashMap<Tuple, u64>,
     due: BinaryHeap<Reverse<(u64, u64)>>,
@@ -78,6 +80,31 @@ pub(super) struct Minisockets {
 }
 
 impl Minisockets {
+    pub(super) fn new(is_told: bool) -> Self {
+        Self { is_told, ..Self::default() }
+    }
+
+    /// Parks `event`, X -> CLOSE, of which a minisocket was made that waits for the peer's FIN; answers whom it
+    /// pushed out, if any.
+    pub(super) fn follow(&mut self, event: Transition, interface: u16) -> Option<Transition> {
+        if !self.is_told {
+            return self.park(event, interface, false);
+        }
+        // Should the kernel not tell after all.
+        self.due.push(Reverse((event.time.saturating_add(GIVE_UP), event.cookie)));
+        self.keep(event, interface, false)
+    }
+
+    /// The kernel says what became of it: in TIME_WAIT, or over.
+    pub(super) fn told(&mut self, cookie: u64, is_over: bool, time: u64) -> Option<Transition> {
+        let Parked { mut event, .. } = self.take(cookie)?;
+        if !is_over {
+            event.new = TcpState::TimeWait;
+        }
+        event.time = time;
+        Some(event)
+    }
+
     /// Parks `event`, X -> CLOSE, until its fate is known; answers whom it pushed out, if any.
     pub(super) fn park(
         &mut self,

@@ -14,8 +14,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     decode::{Malformed, Record, decode},
-    load::{LoadError, refused, take},
+    load::take,
     merge::{Merge, Next, Reading, Ring},
+    refusal::{LoadError, refused},
 };
 
 /// CPUs share a ring rather than have smaller ones than this.

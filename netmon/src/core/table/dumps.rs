@@ -36,7 +36,7 @@ impl ConnectionTable {
         (row.seen, row.missed) = (pass, false);
         // Whoever holds a connection now is better known than who holds its listener.
         let may_be_other = match row.evidence {
-            Some(Evidence::Connect) => false,
+            Some(Evidence::Connect | Evidence::Accept) => false,
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };

@@ -33,7 +33,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { assembler: Assembler::new(), out: Sink::new(), script: Script::default() }
+        Self { assembler: Assembler::new(false), out: Sink::new(), script: Script::default() }
     }
 
     fn take(&mut self, record: Record) {
@@ -91,12 +91,13 @@ fn connect(time: u64) -> Record {
     let transition =
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
-    Record::Open(wire::Open { transition, cgroup: 1, sock: 0xffff, pid: 42, uid: 1000, comm })
+    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm };
+    Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
 fn reset(state: TcpState, time: u64) -> Record {
     let (kind, state) = (wire::kind::RESET, state as u8);
-    Record::Reset(wire::Reset { kind, state, reserved: [0; 6], time, cookie: COOKIE })
+    Record::Note(wire::Note { kind, state, port: 0, reserved: [0; 4], time, cookie: COOKIE })
 }
 
 #[test]

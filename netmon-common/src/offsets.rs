@@ -1,0 +1,113 @@
+//! Where the kernel keeps what the program reads: written by user space before load.
+
+/// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
+///
+/// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees
+/// constants. The program has no CO-RE relocations of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[expect(missing_docs, reason = "each field is named after the kernel's own")]
+pub struct Offsets {
+    pub skc_daddr: u32,
+    pub skc_rcv_saddr: u32,
+    pub skc_dport: u32,
+    pub skc_num: u32,
+    pub skc_family: u32,
+    pub skc_state: u32,
+    pub skc_net: u32,
+    pub skc_bound_dev_if: u32,
+    pub skc_v6_daddr: u32,
+    pub skc_v6_rcv_saddr: u32,
+    pub skc_flags: u32,
+    pub skc_cookie: u32,
+    pub sk_err: u32,
+    pub sk_protocol: u32,
+    pub inet_sport: u32,
+    pub net_inum: u32,
+    /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the kernel keeps it elsewhere.
+    pub net_tw_refcount: u32,
+    /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 likewise.
+    pub net_max_tw_buckets: u32,
+    pub task_flags: u32,
+    pub task_group_leader: u32,
+    pub task_comm: u32,
+    /// `struct sock` since Linux 6.17; 0 before.
+    pub sk_ino: u32,
+    pub sk_socket: u32,
+    pub socket_sk: u32,
+    pub socket_file: u32,
+    pub file_inode: u32,
+    pub inode_ino: u32,
+    /// 0 in kernels whose socket keeps a tagged pointer instead.
+    pub sk_cgroup: u32,
+    pub cgroup_kn: u32,
+    pub kn_id: u32,
+    pub sk_ack_backlog: u32,
+    pub sk_max_ack_backlog: u32,
+    pub sk_rmem_alloc: u32,
+    pub sk_wmem_alloc: u32,
+    pub sk_timer_expires: u32,
+    pub sk_timer_pprev: u32,
+    pub icsk_pending: u32,
+    pub icsk_retransmits: u32,
+    pub icsk_probes_out: u32,
+    pub icsk_timeout: u32,
+    pub icsk_rto: u32,
+    pub copied_seq: u32,
+    pub rcv_nxt: u32,
+    pub write_seq: u32,
+    pub snd_una: u32,
+    pub srtt_us: u32,
+    pub mdev_us: u32,
+    pub snd_cwnd: u32,
+    pub snd_ssthresh: u32,
+    pub retrans_out: u32,
+    pub total_retrans: u32,
+    pub mss_cache: u32,
+    pub rate_delivered: u32,
+    pub rate_interval_us: u32,
+    pub packets_out: u32,
+    pub bytes_sent: u32,
+    pub bytes_acked: u32,
+    pub bytes_received: u32,
+    pub bytes_retrans: u32,
+    pub udp_forward_deficit: u32,
+    pub tw_substate: u32,
+    pub tw_timer_expires: u32,
+    pub rsk_timer_expires: u32,
+    /// The seven high bits of the byte after it are `num_timeout`.
+    pub rsk_num_retrans: u32,
+    pub task_tgid: u32,
+    pub tsorted_sent_queue: u32,
+    /// `tw_timer` in `struct inet_timewait_sock`.
+    pub tw_timer: u32,
+}
+
+/// Where the classic tracepoints have the fields that the program reads: byte offsets from their `format` files
+/// in tracefs.
+///
+/// Frozen like [`Offsets`]. They move: some distributions add a field that all tracepoints share.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[expect(missing_docs, reason = "each field is named after the tracepoint's own")]
+pub struct Format {
+    pub skaddr: u32,
+    pub oldstate: u32,
+    pub newstate: u32,
+    pub sport: u32,
+    pub dport: u32,
+    pub family: u32,
+    pub protocol: u32,
+    /// One byte before Linux 5.6, two since.
+    pub protocol_size: u32,
+    pub saddr: u32,
+    pub daddr: u32,
+    pub saddr_v6: u32,
+    pub daddr_v6: u32,
+    /// `skaddr` of `tcp:tcp_send_reset`.
+    pub reset_sent: u32,
+    /// `skaddr` of `tcp:tcp_receive_reset`.
+    pub reset_received: u32,
+}

@@ -1,0 +1,193 @@
+//! The classic tracepoints, for kernels whose types are unknown or which have no cookie to give.
+//!
+//! Their fields are where user space found them in tracefs, and the rest of a socket is read by probe reads,
+//! at offsets which may be unknown: then what is there reads as zero. A socket is known by its address.
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
+        bpf_get_current_task, bpf_get_current_uid_gid, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    },
+    macros::tracepoint,
+    programs::TracePointContext,
+};
+use core::ptr::{addr_of, addr_of_mut};
+use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, kind, state};
+
+use crate::{
+    emit::note,
+    owner::PF_KTHREAD,
+    reset,
+    sock::{Sk, load, offset, parent},
+    transition::take,
+};
+
+/// Written by user space before load.
+#[unsafe(no_mangle)]
+static FORMAT: Global<Format> = Global::new(
+    // SAFETY: plain integers.
+    unsafe { core::mem::zeroed() },
+);
+
+/// One offset, a constant to the verifier.
+macro_rules! field {
+    ($field:ident) => {
+        format_at(::core::mem::offset_of!(Format, $field))
+    };
+}
+
+#[inline(always)]
+fn format_at(at: usize) -> usize {
+    // SAFETY: `at` is an `offset_of!` the table; volatile, as for `offset!`.
+    unsafe { load::<u32>(addr_of!(FORMAT).cast(), at) as usize }
+}
+
+/// What an event of a tracepoint has at `offset`, or zero.
+#[inline(always)]
+fn event<T: Copy + Default>(ctx: &TracePointContext, offset: usize) -> T {
+    // SAFETY: a probe read takes any address.
+    unsafe { ctx.read_at(offset) }.unwrap_or_default()
+}
+
+/// A socket of which only the address is known, and what the tracepoint says of it.
+#[derive(Clone, Copy)]
+pub struct Bare<'a> {
+    address: u64,
+    ctx: &'a TracePointContext,
+}
+
+/// What is at `address + offset` in the kernel, or zero.
+#[inline(always)]
+fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
+    // SAFETY: a probe read takes any address.
+    unsafe { bpf_probe_read_kernel((address as usize + offset) as *const T) }.unwrap_or_default()
+}
+
+impl Sk for Bare<'_> {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.address
+    }
+
+    #[inline(always)]
+    fn id(self) -> u64 {
+        self.address
+    }
+
+    #[inline(always)]
+    fn field<T: Copy + Default>(self, offset: usize) -> T {
+        read(self.address, offset)
+    }
+
+    #[inline(always)]
+    fn net_field<T: Copy + Default>(self, offset: usize) -> T {
+        read(self.field(offset!(skc_net)), offset)
+    }
+
+    #[inline(always)]
+    fn tcp(self) -> Option<Self> {
+        Some(self)
+    }
+
+    #[inline(always)]
+    fn family(self) -> u16 {
+        event(self.ctx, field!(family))
+    }
+
+    /// The tracepoint has `inet_sport`: see [`crate::sock::Sock`].
+    #[inline(always)]
+    fn local_port(self, new_state: u8) -> u16 {
+        if new_state == state::SYN_SENT {
+            return self.field(offset!(skc_num));
+        }
+        event(self.ctx, field!(sport))
+    }
+
+    #[inline(always)]
+    fn remote_port(self) -> u16 {
+        event(self.ctx, field!(dport))
+    }
+
+    #[inline(always)]
+    fn addresses(self, family: u16) -> [u64; 4] {
+        if family == AF_INET6 as u16 {
+            [
+                event(self.ctx, field!(saddr_v6)),
+                event(self.ctx, field!(saddr_v6) + 8),
+                event(self.ctx, field!(daddr_v6)),
+                event(self.ctx, field!(daddr_v6) + 8),
+            ]
+        } else if family == AF_INET as u16 {
+            let local: u32 = event(self.ctx, field!(saddr));
+            let remote: u32 = event(self.ctx, field!(daddr));
+            [local as u64, 0, remote as u64, 0]
+        } else {
+            [0; 4]
+        }
+    }
+
+    /// Its address.
+    #[inline(always)]
+    fn listener(self) -> u64 {
+        parent(self) as u64
+    }
+
+    #[inline(always)]
+    unsafe fn caller(out: *mut Process) {
+        // SAFETY: the caller's promise; helpers without arguments.
+        unsafe {
+            let task = bpf_get_current_task();
+            let flags: u32 = read(task, offset!(task_flags));
+            let id = bpf_get_current_pid_tgid();
+            let (pid, thread) = ((id >> 32) as u32, id as u32);
+            let leader: u64 = read(task, offset!(task_group_leader));
+            let mut comm: [u8; 16] = read(leader, offset!(task_comm));
+            if comm[0] == 0 && pid == thread {
+                comm = bpf_get_current_comm().unwrap_or_default();
+            }
+            addr_of_mut!((*out).comm).write(comm);
+            addr_of_mut!((*out).pid).write(if flags & PF_KTHREAD == 0 { pid } else { 0 });
+            addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
+            addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
+        }
+    }
+}
+
+/// `tracepoint/sock/inet_sock_set_state`.
+#[tracepoint]
+pub fn classic_transition(ctx: TracePointContext) -> u32 {
+    let address: u64 = event(&ctx, field!(skaddr));
+    let (old, new): (i32, i32) =
+        (event(&ctx, field!(oldstate)), event(&ctx, field!(newstate)));
+    let protocol = if field!(protocol_size) == 1 {
+        event::<u8>(&ctx, field!(protocol)) as u16
+    } else {
+        event::<u16>(&ctx, field!(protocol))
+    };
+    if old != new && protocol == IPPROTO_TCP {
+        // SAFETY: a helper without arguments.
+        let time = unsafe { bpf_ktime_get_ns() };
+        take(&ctx, Bare { address, ctx: &ctx }, old as u8, new as u8, time);
+    }
+    0
+}
+
+/// `tracepoint/tcp/tcp_send_reset`.
+#[tracepoint]
+pub fn classic_send_reset(ctx: TracePointContext) -> u32 {
+    let address: u64 = event(&ctx, field!(reset_sent));
+    let state: u8 = read(address, offset!(skc_state));
+    if address != 0 && state != state::LISTEN {
+        // SAFETY: a helper without arguments.
+        note(kind::RESET, state, 0, unsafe { bpf_ktime_get_ns() }, address);
+    }
+    0
+}
+
+/// `tracepoint/tcp/tcp_receive_reset`.
+#[tracepoint]
+pub fn classic_receive_reset(ctx: TracePointContext) -> u32 {
+    reset::received(event(&ctx, field!(reset_received)));
+    0
+}

@@ -1,0 +1,114 @@
+//! Minisockets, where functions can be followed: made, come to TIME_WAIT, ended.
+//!
+//! All of it is optional: user space finds out by other ways, later, what these programs tell at once. None
+//! of the functions can be inlined where it matters: they are called from other files, or by a timer.
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel},
+    macros::{fentry, map},
+    maps::PerCpuArray,
+    programs::FEntryContext,
+};
+use netmon_common::{flag, kind, state};
+
+use crate::{
+    emit::note,
+    sock::{Sock, offset},
+};
+
+/// The minisocket that was last made on this CPU.
+#[repr(C)]
+struct Made {
+    /// Cookie of the socket that it stands in for; 0 for none.
+    cookie: u64,
+    /// Its state.
+    substate: u64,
+}
+
+#[map]
+static MADE: PerCpuArray<Made> = PerCpuArray::with_max_entries(1, 0);
+
+/// `fentry/inet_twsk_hashdance_schedule(tw, sk, …)`, before Linux 6.11 `inet_twsk_hashdance(tw, sk, …)`.
+///
+/// The transition to CLOSE follows in the same function, `tcp_time_wait`, which takes this along. Should the
+/// two run on different CPUs, user space asks what there is.
+#[fentry]
+pub fn minisocket_made(ctx: FEntryContext) -> i32 {
+    let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    let Some(sk) = Sock::new(sk) else { return 0 };
+    if let Some(made) = MADE.get_ptr_mut(0) {
+        let substate = beyond(tw, offset!(tw_substate)).unwrap_or(0);
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe { *made = Made { cookie: sk.cookie(), substate } };
+    }
+    0
+}
+
+/// [`flag::MINISOCKET`], and [`flag::WAITS`] where that is true, if one has just been made of this socket, else
+/// 0; asked once.
+#[inline(always)]
+pub fn was_made(cookie: u64) -> u8 {
+    let Some(made) = MADE.get_ptr_mut(0) else { return 0 };
+    // SAFETY: the lookup returned this CPU's slot. A cookie is never given twice.
+    unsafe {
+        if (*made).cookie != cookie {
+            return 0;
+        }
+        (*made).cookie = 0;
+        if (*made).substate == state::FIN_WAIT2 as u64 {
+            flag::MINISOCKET | flag::WAITS
+        } else {
+            flag::MINISOCKET
+        }
+    }
+}
+
+/// `fentry/__inet_twsk_schedule(tw, timeo, rearm)`: the time of one begins anew, as it does when it comes to
+/// TIME_WAIT, and again for each segment in it.
+#[fentry]
+pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
+    let (tw, rearm): (*const u8, u64) = (ctx.arg(0), ctx.arg(2));
+    if rearm as u8 != 0 && beyond(tw, offset!(tw_substate)) == Some(state::TIME_WAIT as u64) {
+        tell(tw, state::TIME_WAIT);
+    }
+    0
+}
+
+/// `fentry/inet_twsk_deschedule_put(tw)`: a RST, or a new connection in its place.
+#[fentry]
+pub fn minisocket_ended(ctx: FEntryContext) -> i32 {
+    tell(ctx.arg(0), state::CLOSE);
+    0
+}
+
+/// `fentry/tw_timer_handler(timer)`: its time is over.
+#[fentry]
+pub fn minisocket_expired(ctx: FEntryContext) -> i32 {
+    let timer: *const u8 = ctx.arg(0);
+    tell(timer.wrapping_sub(offset!(tw_timer)), state::CLOSE);
+    0
+}
+
+#[inline(always)]
+fn tell(tw: *const u8, state: u8) {
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
+    // One that netmon has heard of has a cookie.
+    if let Some(cookie) = beyond(tw, offset!(skc_cookie)).filter(|cookie| *cookie != 0) {
+        note(kind::MINISOCKET, state, 0, time, cookie);
+    }
+}
+
+/// What a minisocket has at `offset`: a whole word, or its first byte.
+#[inline(always)]
+fn beyond(tw: *const u8, offset: usize) -> Option<u64> {
+    let at = tw.wrapping_add(offset);
+    // SAFETY: a probe read takes any address.
+    unsafe {
+        if offset == offset!(skc_cookie) {
+            bpf_probe_read_kernel(at.cast::<u64>()).ok()
+        } else {
+            bpf_probe_read_kernel(at).ok().map(u64::from)
+        }
+    }
+}

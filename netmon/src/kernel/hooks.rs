@@ -1,0 +1,372 @@
+//! What the kernel program can be hooked to: what each hook is good for, and how it went.
+//!
+//! A hook that the kernel refuses is reported, never passed over: what it would have told is then found out
+//! in another way, or not at all, and both are said.
+
+use std::any::Any;
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, TracePoint},
+};
+
+use super::{
+    layout::Functions,
+    load::program,
+    refusal::{LoadError, refused},
+};
+
+/// How a program is hooked in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// To a tracepoint, with the types of its arguments known to the kernel.
+    BtfTracepoint,
+    /// To the same without types; of this category.
+    Tracepoint(&'static str),
+    /// To the beginning of a function.
+    Entry,
+    /// To the end of a function, with so many arguments.
+    Exit(usize),
+}
+
+/// A program, and what it can be hooked to.
+#[derive(Debug)]
+pub(super) struct Hook {
+    /// The program of the object.
+    pub(super) program: &'static str,
+    kind: Kind,
+    /// Tracepoint or function; where it has had several names, the newest first.
+    targets: &'static [&'static str],
+    /// What it tells.
+    tells: &'static str,
+    /// What stands in for it; empty where nothing does.
+    without: &'static str,
+}
+
+/// What follows every transition.
+pub(super) const TRANSITIONS: &str = "inet_sock_set_state";
+/// The same on standby.
+pub(super) const STANDBY: &str = "standby";
+const TELLS_TRANSITIONS: &str = "every transition but to and from TIME_WAIT";
+const TELLS_RESETS: &str = "who reset a connection";
+
+/// The programs on BTF tracepoints, in the order in which they are attached: no transition is to come without
+/// the resets that explain it, and of the two on one tracepoint the one on standby runs second.
+pub(super) const FULL: [Hook; 4] = [
+    Hook {
+        program: "tcp_receive_reset",
+        kind: Kind::BtfTracepoint,
+        targets: &["tcp_receive_reset"],
+        tells: TELLS_RESETS,
+        without: "",
+    },
+    Hook {
+        program: "tcp_send_reset",
+        kind: Kind::BtfTracepoint,
+        targets: &["tcp_send_reset"],
+        tells: TELLS_RESETS,
+        without: "",
+    },
+    Hook {
+        program: TRANSITIONS,
+        kind: Kind::BtfTracepoint,
+        targets: &[TRANSITIONS],
+        tells: TELLS_TRANSITIONS,
+        without: "",
+    },
+    Hook {
+        program: STANDBY,
+        kind: Kind::BtfTracepoint,
+        targets: &[TRANSITIONS],
+        tells: "transitions that come in the midst of another",
+        without: "",
+    },
+];
+
+/// What stands in for them on kernels without types, or without cookies for such programs.
+pub(super) const CLASSIC: [Hook; 3] = [
+    Hook {
+        program: "classic_receive_reset",
+        kind: Kind::Tracepoint("tcp"),
+        targets: &["tcp_receive_reset"],
+        tells: TELLS_RESETS,
+        without: "",
+    },
+    Hook {
+        program: "classic_send_reset",
+        kind: Kind::Tracepoint("tcp"),
+        targets: &["tcp_send_reset"],
+        tells: TELLS_RESETS,
+        without: "",
+    },
+    Hook {
+        program: "classic_transition",
+        kind: Kind::Tracepoint("sock"),
+        targets: &[TRANSITIONS],
+        tells: TELLS_TRANSITIONS,
+        without: "",
+    },
+];
+
+const ASKED: &str = "netmon asks sock_diag: inferred, up to some seconds late";
+const DUMPED: &str = "a dump misses it: inferred, some seconds late";
+const SCANNED: &str = "the listener's owner, until a dump finds who holds it";
+
+/// Those on functions, which make minisockets and owners exact.
+pub(super) const EXACT: [Hook; 7] = [
+    Hook {
+        program: "minisocket_made",
+        kind: Kind::Entry,
+        targets: &["inet_twsk_hashdance_schedule", "inet_twsk_hashdance"],
+        tells: "whether TIME_WAIT or an orphan follows",
+        without: "the socket's flags tell, or sock_diag",
+    },
+    Hook {
+        program: "minisocket_moved",
+        kind: Kind::Entry,
+        targets: &["__inet_twsk_schedule"],
+        tells: "when an orphan comes to TIME_WAIT",
+        without: ASKED,
+    },
+    Hook {
+        program: "minisocket_ended",
+        kind: Kind::Entry,
+        targets: &["inet_twsk_deschedule_put"],
+        tells: "when a RST or a new connection ends a TIME_WAIT or an orphan",
+        without: ASKED,
+    },
+    Hook {
+        program: "minisocket_expired",
+        kind: Kind::Entry,
+        targets: &["tw_timer_handler"],
+        tells: "when the time of a TIME_WAIT or an orphan is over",
+        without: DUMPED,
+    },
+    Hook {
+        program: "accepted_2",
+        kind: Kind::Exit(2),
+        targets: &["inet_csk_accept"],
+        tells: "which process accepted",
+        without: SCANNED,
+    },
+    Hook {
+        program: "accepted_4",
+        kind: Kind::Exit(4),
+        targets: &["inet_csk_accept"],
+        tells: "which process accepted",
+        without: SCANNED,
+    },
+    Hook {
+        program: "connecting",
+        kind: Kind::Entry,
+        targets: &["tcp_connect"],
+        tells: "the local port of a connect at once",
+        without: "its next event brings it, or netmon asks after 10 ms",
+    },
+];
+
+/// What came of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is attached.
+    Attached,
+    /// The kernel does not have what it hooks to.
+    Absent,
+    /// The kernel refused it, with this answer.
+    Refused(String),
+    /// The caller did not want it.
+    Unwanted,
+}
+
+impl Status {
+    /// What a result means, and the kernel's answer as a number.
+    fn of(result: Result<(), LoadError>) -> (Self, Option<i32>) {
+        match result {
+            Ok(()) => (Self::Attached, None),
+            Err(LoadError::Refused { reason, errno, .. }) => (Self::Refused(reason), errno),
+            Err(error) => (Self::Refused(error.to_string()), None),
+        }
+    }
+}
+
+/// A hook and what came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The kernel program's function.
+    pub program: &'static str,
+    /// What it hooks to: `tp_btf/…`, `fentry/…`.
+    pub hook: String,
+    /// What it tells.
+    pub tells: &'static str,
+    /// What stands in for it.
+    pub without: &'static str,
+    /// What came of it.
+    pub status: Status,
+}
+
+/// A hook that is in place; dropped, it is taken out.
+pub(super) type Link = Box<dyn Any + Send>;
+
+impl Hook {
+    /// The function or tracepoint that this kernel has, if it has one.
+    fn target(&self, functions: &Functions) -> Option<&'static str> {
+        let fits = |name: &&&'static str| match self.kind {
+            Kind::BtfTracepoint | Kind::Tracepoint(_) => true,
+            Kind::Entry => functions.arguments(name).is_some(),
+            Kind::Exit(arguments) => functions.arguments(name) == Some(arguments),
+        };
+        self.targets.iter().find(fits).copied()
+    }
+
+    /// Its targets on any kernel.
+    pub(super) fn targets(&self) -> &'static [&'static str] {
+        self.targets
+    }
+
+    /// Loads the program for its first target.
+    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<(), LoadError> {
+        self.load_for(ebpf, btf, self.targets[0])
+    }
+
+    /// Loads the program: the verifier's turn.
+    fn load_for(&self, ebpf: &mut Ebpf, btf: Option<&Btf>, target: &str) -> Result<(), LoadError> {
+        let Self { program: name, kind, .. } = self;
+        let result = match (kind, btf) {
+            (Kind::Tracepoint(_), _) => program::<TracePoint>(ebpf, name)?.load(),
+            (_, None) => return Err(LoadError::NoBtf),
+            (Kind::BtfTracepoint, Some(btf)) => {
+                program::<BtfTracePoint>(ebpf, name)?.load(target, btf)
+            }
+            (Kind::Entry, Some(btf)) => program::<FEntry>(ebpf, name)?.load(target, btf),
+            (Kind::Exit(_), Some(btf)) => program::<FExit>(ebpf, name)?.load(target, btf),
+        };
+        result.map_err(|error| refused(name, &error))
+    }
+
+    /// Hooks the loaded program in.
+    pub(super) fn attach(&self, ebpf: &mut Ebpf, target: &str) -> Result<Link, LoadError> {
+        /// Its link, out of the program's hands.
+        macro_rules! attached {
+            ($program:ty $(, $argument:expr)*) => {{
+                let program: &mut $program = program(ebpf, self.program)?;
+                let link = program.attach($($argument),*).and_then(|link| program.take_link(link));
+                link.map(|link| Box::new(link) as Link)
+            }};
+        }
+        match self.kind {
+            Kind::BtfTracepoint => attached!(BtfTracePoint),
+            Kind::Tracepoint(category) => attached!(TracePoint, category, target),
+            Kind::Entry => attached!(FEntry),
+            Kind::Exit(_) => attached!(FExit),
+        }
+        .map_err(|error| refused(self.program, &error))
+    }
+
+    fn report(&self, target: Option<&str>, status: Status) -> Report {
+        let target = target.unwrap_or(self.targets[0]);
+        let hook = match self.kind {
+            Kind::BtfTracepoint => format!("tp_btf/{target}"),
+            Kind::Tracepoint(category) => format!("tracepoint/{category}/{target}"),
+            Kind::Entry => format!("fentry/{target}"),
+            Kind::Exit(_) => format!("fexit/{target}"),
+        };
+        let Self { program, tells, without, .. } = *self;
+        Report { program, hook, tells, without, status }
+    }
+}
+
+/// Hooks that are in place, and what came of all.
+#[derive(Default)]
+pub(super) struct Hooks {
+    pub(super) links: Vec<Link>,
+    loaded: Vec<(&'static Hook, &'static str)>,
+    pub(super) reports: Vec<Report>,
+}
+
+impl Hooks {
+    /// Hooks in what netmon cannot be without, which is loaded.
+    pub(super) fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        hooks: &'static [Hook],
+    ) -> Result<(), LoadError> {
+        for hook in hooks {
+            let target = hook.targets[0];
+            self.links.push(hook.attach(ebpf, target)?);
+            self.reports.push(hook.report(Some(target), Status::Attached));
+        }
+        Ok(())
+    }
+
+    /// Loads what can be had of those on functions, to be attached by [`Self::attach_loaded`]: before the maps are
+    /// taken out.
+    pub(super) fn load_exact(
+        &mut self,
+        ebpf: &mut Ebpf,
+        btf: &Btf,
+        functions: &Functions,
+        is_wanted: bool,
+    ) {
+        let mut refusal = None;
+        for hook in &EXACT {
+            let target = hook.target(functions);
+            // Of the two variants of one hook, the other is the one.
+            let has_twin = EXACT.iter().any(|other| {
+                other.program != hook.program
+                    && other.targets == hook.targets
+                    && other.target(functions).is_some()
+            });
+            if target.is_none() && has_twin {
+                continue;
+            }
+            let status = match (target, &refusal) {
+                _ if !is_wanted => Status::Unwanted,
+                (None, _) => Status::Absent,
+                // What the kernel does not permit of one, it permits of none.
+                (_, Some(answer)) => Status::Refused(String::clone(answer)),
+                (Some(target), None) => {
+                    let result = hook.load_for(ebpf, Some(btf), target);
+                    let (status, errno) = Status::of(result);
+                    if let (Status::Refused(answer), Some(libc::EPERM)) = (&status, errno) {
+                        refusal = Some(answer.clone());
+                    }
+                    if status == Status::Attached {
+                        self.loaded.push((hook, target));
+                        continue;
+                    }
+                    status
+                }
+            };
+            self.reports.push(hook.report(target, status));
+        }
+    }
+
+    /// Attaches what was loaded.
+    pub(super) fn attach_loaded(&mut self, ebpf: &mut Ebpf) {
+        for (hook, target) in std::mem::take(&mut self.loaded) {
+            let result = hook.attach(ebpf, target).map(|link| self.links.push(link));
+            self.reports.push(hook.report(Some(target), Status::of(result).0));
+        }
+    }
+
+    /// Whether the hook of this program is in place.
+    pub(super) fn has(&self, program: &str) -> bool {
+        self.reports
+            .iter()
+            .any(|report| report.program == program && report.status == Status::Attached)
+    }
+
+    /// Whether all that befalls minisockets is told.
+    pub(super) fn follow_minisockets(&self) -> bool {
+        EXACT
+            .iter()
+            .filter(|hook| hook.program.starts_with("minisocket_"))
+            .all(|hook| self.has(hook.program))
+    }
+
+    /// Programs that are attached, by name.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let attached = self.reports.iter().filter(|report| report.status == Status::Attached);
+        attached.map(|report| report.program)
+    }
+}

@@ -1,0 +1,104 @@
+//! Why tracing cannot start, in words that say what to do.
+
+use std::{error::Error, io, path::PathBuf};
+
+use super::{
+    layout::{LayoutError, VMLINUX},
+    load::OBJECT_VARIABLE,
+    tracefs::FormatError,
+};
+
+/// Why tracing cannot start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Capabilities are missing.
+    #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
+    Privilege(Vec<&'static str>),
+    /// The kernel publishes no types.
+    #[error(
+        "this kernel has no BTF ({VMLINUX} is missing), which this takes: run a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are since 2021"
+    )]
+    NoBtf,
+    /// The kernel's types are not as expected.
+    #[error("{source}; netmon needs Linux 5.8 or newer, this is {}", release())]
+    Layout {
+        /// What is missing.
+        #[from]
+        source: LayoutError,
+    },
+    /// The classic tracepoints cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The ring buffer could not be made.
+    #[error(
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer"
+    )]
+    Buffer {
+        /// The size asked for.
+        size: u32,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The object named by the environment is unusable.
+    #[error("{OBJECT_VARIABLE}={}: {source}", .path.display())]
+    Object {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The environment names an object, and this process must not follow it.
+    #[error(
+        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: unset it"
+    )]
+    ObjectRefused,
+    /// The kernel refused the program or a hook.
+    #[error(
+        "the kernel ({}) refused {what}: {reason}; `netmon doctor` says what works here",
+        release()
+    )]
+    Refused {
+        /// The map, program or hook.
+        what: String,
+        /// Its answer, one line.
+        reason: String,
+        /// Its answer as a number, if it was one.
+        errno: Option<i32>,
+    },
+}
+
+impl LoadError {
+    /// Something that the object should have and has not.
+    pub(super) fn missing(what: &str, kind: &str) -> Self {
+        let reason = format!("the object has no such {kind}");
+        Self::Refused { what: what.to_owned(), reason, errno: None }
+    }
+
+    /// Whether another way of tracing may do.
+    pub(super) const fn is_of_the_kernel(&self) -> bool {
+        matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
+    }
+}
+
+/// The refusal in one line: causes joined, the verifier's log to the debug log.
+pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
+    let mut reasons = Vec::new();
+    let mut errno = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        log::debug!("{what}: {text}");
+        let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
+        if reasons.last() != Some(&first) {
+            reasons.push(first);
+        }
+        errno = error.downcast_ref().and_then(io::Error::raw_os_error).or(errno);
+        next = error.source();
+    }
+    LoadError::Refused { what: what.to_owned(), reason: reasons.join(": "), errno }
+}
+
+fn release() -> String {
+    format!("Linux {}", rustix::system::uname().release().to_string_lossy())
+}

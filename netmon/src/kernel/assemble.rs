@@ -87,6 +87,7 @@ pub(super) struct Assembler {
     /// -> CLOSE that a reset may follow.
     closing: Held<Transition>,
     minisockets: Minisockets,
+    has_totals: bool,
     /// When sockets sent a RST that have not closed yet: not every RST is an end.
     resets: FxHashMap<u64, u64>,
     /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
@@ -102,9 +103,11 @@ fn emit(out: &mut Sink, event: Transition) {
 }
 
 impl Assembler {
-    /// `is_told`: whether the kernel tells of all that befalls minisockets.
-    pub(super) fn new(is_told: bool) -> Self {
+    /// `is_told`: whether the kernel tells of all that befalls minisockets; `has_totals`: whether it is known
+    /// where it keeps what a connection had done.
+    pub(super) fn new(is_told: bool, has_totals: bool) -> Self {
         Self {
+            has_totals,
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::new(is_told),
@@ -117,7 +120,10 @@ impl Assembler {
     pub(super) fn record(&mut self, record: &Record, out: &mut Sink) {
         match record {
             Record::Transition(t) => self.transition(t, None, out),
-            Record::End(end) => self.transition(&end.transition, Some(totals(end)), out),
+            Record::End(end) => {
+                let totals = self.has_totals.then(|| totals(end));
+                self.transition(&end.transition, totals, out);
+            }
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
             Record::Accept(accept) => {

@@ -12,7 +12,7 @@ use aya::{
     maps::{MapData, PerCpuArray},
 };
 use aya_log::EbpfLogger;
-use netmon_common::{Offsets, counter};
+use netmon_common::{Offsets, UNKNOWN, counter};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout_at},
@@ -93,7 +93,7 @@ impl Live {
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets());
+        let assembler = Assembler::new(hooks.follow_minisockets(), offsets.bytes_sent != UNKNOWN);
         Ok(Self {
             ebpf,
             hooks,

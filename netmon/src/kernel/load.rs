@@ -13,7 +13,7 @@ use super::{
     hooks::{self, Hook, Hooks},
     iter::Walk,
     layout::{self, Functions, VMLINUX},
-    privilege,
+    measure, privilege,
     refusal::{LoadError, refused},
     rings::{self, Rings},
     tracefs,
@@ -115,7 +115,10 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
 /// By the classic tracepoints, since `error` keeps netmon from the better ones.
 fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     let format = tracefs::within(tracefs::format)??;
-    let offsets = Types::read(options.without.btf)?.offsets;
+    let offsets = match Types::read(options.without.btf) {
+        Ok(types) => types.offsets,
+        Err(_) => measure::offsets(&format)?,
+    };
     let mut ebpf = open(options, Wanted::default(), &offsets, &format)?;
     for hook in &hooks::CLASSIC {
         hook.load(&mut ebpf, None)?;

@@ -15,6 +15,7 @@ mod iter;
 mod layout;
 mod live;
 mod load;
+mod measure;
 mod merge;
 mod minisocket;
 mod netns;

@@ -33,7 +33,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { assembler: Assembler::new(false), out: Sink::new(), script: Script::default() }
+        Self { assembler: Assembler::new(false, true), out: Sink::new(), script: Script::default() }
     }
 
     fn take(&mut self, record: Record) {

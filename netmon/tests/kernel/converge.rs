@@ -14,14 +14,11 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie},
+    harness::{Over, Watch, cookie, slow},
     netns::Netns,
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
 };
-
-/// Two dumps are sure of what one suspects, and dumps are seconds apart.
-const TWO_DUMPS: Duration = Duration::from_secs(5);
 
 fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
@@ -84,6 +81,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
     let elsewhere = Netns::new();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&done);
         // Softirqs that end connections come while the same program runs for these.
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -113,7 +111,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                 let ended = events.iter().filter(|event| event["type"] == "closed").count();
                 ended >= usize::from(CONNECTIONS)
             });
-            done.store(true, Ordering::Relaxed);
+            drop(over);
             let closed = of_type(&watch, "closed");
             for id in ids {
                 let ends: Vec<_> = closed.iter().filter(|event| event["cookie"] == id).collect();
@@ -174,8 +172,8 @@ fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
             FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         watch.expect(id, LIFE);
         connection.send(ACK, b"");
-        // While it is there, dumps find it.
-        watch.during(TWO_DUMPS);
+        // While it is there, dumps find it; two are sure of what one suspects.
+        watch.dumps(2);
         assert_eq!(watch.of(id).len(), 5);
         connection.send(RST, b"");
         let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
@@ -200,7 +198,7 @@ fn whoever_was_handed_a_connection_is_found_out() {
             .stdin(Stdio::from(OwnedFd::from(server)))
             .spawn()
             .expect("sleep");
-        watch.during(TWO_DUMPS);
+        watch.dumps(1);
         drop(client);
         // The process dies, and its name stays with the connection.
         let pid = heir.id();
@@ -271,5 +269,5 @@ fn a_signal_makes_verify_compare_at_once() {
     let pid = verify.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
     assert!(verify.wait().expect("its end").success());
-    assert!(begin.elapsed() < Duration::from_secs(120));
+    assert!(begin.elapsed() < slow(Duration::from_secs(120)));
 }

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    harness::PATIENCE,
+    harness::{patience, slow},
     netns::{Netns, sh},
     recording::{Directory, Record, history, netmon, objects, run},
 };
@@ -249,7 +249,7 @@ fn a_service_manager_is_told() {
     let directory = Directory::new();
     let path = directory.0.join("notify");
     let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    manager.set_read_timeout(Some(patience())).expect("a timeout");
     let said = || {
         let mut news = [0; 200];
         let length = manager.recv(&mut news).expect("news");
@@ -263,7 +263,7 @@ fn a_service_manager_is_told() {
     assert_eq!(said(), "READY=1");
     let segments = || directory.of("events", "").len();
     let until = |count| {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         while segments() < count && Instant::now() < end {
             thread::sleep(Duration::from_millis(20));
         }
@@ -297,7 +297,7 @@ fn it_is_read_while_it_is_written_and_written_by_one() {
         for count in 1..=5 {
             TcpStream::connect(refused).expect_err("nobody listens");
             let filter = format!("verdict = refused and netns = {}", netns.inum);
-            let end = Instant::now() + Duration::from_secs(2);
+            let end = Instant::now() + slow(Duration::from_secs(2));
             let mut seen = 0;
             while seen < count && Instant::now() < end {
                 seen = history(&directory.0, &filter).len();

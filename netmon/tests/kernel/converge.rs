@@ -14,7 +14,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Over, Watch, cookie, slow},
+    harness::{Over, Watch, cookie, load, slow},
     netns::Netns,
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
@@ -32,9 +32,11 @@ fn of_type<'w>(watch: &'w Watch, kind: &str) -> Vec<&'w Value> {
 
 #[test]
 fn what_was_lost_is_found_again() {
-    Netns::new().run(|| {
+    let netns = Netns::new();
+    netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let mut watch = Watch::start(&["--buffer", "4K"]);
+        // Its few records are for us, not for what other tests do meanwhile.
+        let mut watch = Watch::start(&["--buffer", "4K", &format!("netns = {}", netns.inum)]);
         let ended = pair(&listener);
         let ended_id = cookie(&ended.0);
         watch.expect(ended_id, "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED");
@@ -77,7 +79,7 @@ fn what_was_lost_is_found_again() {
 
 #[test]
 fn user_timeouts_that_interrupt_everything_are_all_seen() {
-    const CONNECTIONS: u16 = 600;
+    let connections = load(600);
     let elsewhere = Netns::new();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -99,7 +101,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
             let mut watch = Watch::start(&[&format!("netns = {}", netns.inum)]);
             let mut wire = Wire::new();
             let mut held = Vec::new();
-            for port in 10_000..10_000 + CONNECTIONS {
+            for port in 10_000..10_000 + connections {
                 let socket = Connection::new(&mut wire, port).into_socket();
                 let patience = Duration::from_millis(300 + u64::from(port) % 900);
                 socket.set_tcp_user_timeout(Some(patience)).expect("TCP_USER_TIMEOUT");
@@ -109,7 +111,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
             let ids: Vec<u64> = held.iter().map(cookie).collect();
             watch.until("the end of all", |events| {
                 let ended = events.iter().filter(|event| event["type"] == "closed").count();
-                ended >= usize::from(CONNECTIONS)
+                ended >= usize::from(connections)
             });
             drop(over);
             let closed = of_type(&watch, "closed");

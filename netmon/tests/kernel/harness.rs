@@ -21,13 +21,19 @@ use socket2::SockRef;
 /// says so of machines that are emulated.
 const PATIENCE: &str = "NETMON_TEST_PATIENCE";
 
-/// `time`, or what that is on a slower machine: a bound to what is waited for, and never what is asserted.
+static FACTOR: LazyLock<u32> = LazyLock::new(|| {
+    let Ok(text) = env::var(PATIENCE) else { return 1 };
+    text.parse().unwrap_or_else(|error| panic!("{PATIENCE}={text}: {error}"))
+});
+
+/// `time`, or what that is on a slower machine.
 pub(crate) fn slow(time: Duration) -> Duration {
-    static FACTOR: LazyLock<u32> = LazyLock::new(|| {
-        let Ok(text) = env::var(PATIENCE) else { return 1 };
-        text.parse().unwrap_or_else(|error| panic!("{PATIENCE}={text}: {error}"))
-    });
     time * *FACTOR
+}
+
+/// So many of what makes load, or fewer on a slower machine, where they take as long.
+pub(crate) fn load(count: u16) -> u16 {
+    count / u16::try_from(*FACTOR).unwrap_or(u16::MAX).clamp(1, 5)
 }
 
 /// Longer than anything should take, on a slow and busy machine too.
@@ -248,6 +254,13 @@ fn parse(line: &str) -> Value {
 pub(crate) fn step(event: &Value) -> String {
     let name = |key: &str| event[key].as_str().expect("a state").to_owned();
     format!("{}>{}", name("old_state"), name("new_state"))
+}
+
+/// The kernel's version, which decides what it tells.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().expect("a number"));
+    (numbers.next().expect("a version"), numbers.next().expect("a minor one"))
 }
 
 pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {

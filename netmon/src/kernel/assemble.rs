@@ -20,10 +20,14 @@ use crate::core::{
 const MS: u64 = 1_000_000;
 /// How long a connect may wait for its next event to bring the port, before it is looked up.
 const PORT_WAIT: u64 = 10 * MS;
-/// How long the port of one that has none then is asked for again.
+/// How long a connect is asked about again that has no port yet: its process may be kept from going on, by
+/// others or by a hypervisor, between the two.
 const PORT_PATIENCE: u64 = 1_000 * MS;
-/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds.
-const RESET_WAIT: u64 = MS;
+/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds unless the
+/// process is kept from going on.
+const RESET_WAIT: u64 = 20 * MS;
+/// How long after a reset the CLOSE comes that it leads to.
+const RESET_BEFORE: u64 = MS;
 /// Resets whose CLOSE has not come: more than this many will never come.
 const MAX_RESETS: usize = 4_096;
 /// Processes that opened a connection; beyond it all are forgotten, and met anew.
@@ -140,33 +144,29 @@ impl Assembler {
 
     /// Settles what is due by `now`.
     pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+        self.release(now, ask, out);
+        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
+    }
+
+    /// Lets go of what was held until `now`.
+    fn release(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
-            match ask.local_port(sock, event.cookie) {
-                Some(port) => event.tuple.local.set_port(port),
-                // The system call has not come so far yet: the machine is slow.
-                None if now.saturating_sub(event.time) < PORT_PATIENCE => {
-                    // Its place is free: it was just taken out.
-                    self.portless.hold(event.cookie, now, (event, sock));
-                    continue;
-                }
-                None => {}
+            if let Some(port) = ask.local_port(sock, event.cookie) {
+                event.tuple.local.set_port(port);
+            } else if now < event.time.saturating_add(PORT_PATIENCE) {
+                self.portless.hold(event.cookie, now, (event, sock));
+                continue;
             }
             emit(out, event);
         }
         while let Some(event) = self.closing.overdue(now) {
             emit(out, event);
         }
-        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
-    /// Settles what is held as far as the kernel can tell now; called once, last.
+    /// Settles everything as far as the kernel can tell now; called once, last.
     pub(super) fn finish(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
-        while let Some((mut event, sock)) = self.portless.overdue(u64::MAX) {
-            if let Some(port) = ask.local_port(sock, event.cookie) {
-                event.tuple.local.set_port(port);
-            }
-            emit(out, event);
-        }
+        self.release(u64::MAX, ask, out);
         self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
@@ -271,7 +271,7 @@ impl Assembler {
         }
         if !self.resets.is_empty()
             && let Some(sent) = self.resets.remove(&event.cookie)
-            && event.time.saturating_sub(sent) <= RESET_WAIT
+            && event.time.saturating_sub(sent) <= RESET_BEFORE
         {
             event.reset = Some(ResetSide::Sent);
         }

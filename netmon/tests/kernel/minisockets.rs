@@ -5,7 +5,7 @@ use std::{net::Shutdown, os::fd::AsRawFd, time::Duration};
 use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
 
 use crate::{
-    harness::{Watch, cookie},
+    harness::{Watch, cookie, kernel},
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
 };
@@ -168,8 +168,13 @@ fn data_to_a_parked_minisocket_is_answered_with_a_reset() {
         watch.during(Duration::from_millis(100));
         connection.send(ACK, b"late");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
-        assert_eq!(events[4]["reset"], "sent", "{events:#?}");
         assert!(events[4]["in_state_us"].as_u64() > Some(100_000), "its own time: {events:#?}");
+        // `tcp_send_reset` is about full sockets only before: the end is found out by asking.
+        if kernel() < (6, 10) {
+            assert_eq!(events[4]["inferred"], true, "{events:#?}");
+            return;
+        }
+        assert_eq!(events[4]["reset"], "sent", "{events:#?}");
         assert!(events[4].get("inferred").is_none(), "{events:#?}");
     });
 }

@@ -65,10 +65,13 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn start(journal: &Path) -> Self {
-        let mut child = netmon(&["-v", "record", "--journal"], journal)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("netmon starts");
+        Self::with(&[], journal)
+    }
+
+    pub(crate) fn with(args: &[&str], journal: &Path) -> Self {
+        let args = [&["-v", "record"], args, &["--journal"]].concat();
+        let mut child =
+            netmon(&args, journal).stderr(Stdio::piped()).spawn().expect("netmon starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr"));
         let mut record = Self { child, stderr, said: String::new() };
         record.until("attached");

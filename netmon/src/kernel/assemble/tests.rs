@@ -131,6 +131,26 @@ fn a_connect_without_an_answer_is_asked_about() {
 }
 
 #[test]
+fn a_connect_that_is_kept_from_its_port_is_asked_about_again() {
+    let mut bench = Bench::new();
+    bench.take(connect(100));
+    bench.advance(100 + PORT_WAIT);
+    assert!(bench.events().is_empty(), "nobody may see port 0");
+    bench.script.port = Some(50_000);
+    bench.advance(100 + PORT_WAIT * 2);
+    assert_eq!(bench.events()[0].tuple.local.port(), 50_000);
+    assert_eq!(bench.assembler.next_due(), None);
+    // But not for ever, and not beyond the end.
+    bench.script.port = None;
+    bench.take(connect(100));
+    bench.advance(100 + PORT_PATIENCE);
+    assert_eq!(bench.events()[0].tuple.local.port(), 0);
+    bench.take(connect(PORT_PATIENCE * 2));
+    bench.assembler.finish(PORT_PATIENCE * 2, &mut bench.script, &mut bench.out);
+    assert_eq!(bench.states(), [(Close, SynSent)]);
+}
+
+#[test]
 fn a_close_waits_for_the_reset_that_follows_it() {
     let mut bench = Bench::new();
     bench.take(closed(Established, 0, 0, 100));

@@ -25,7 +25,7 @@ const PORT_WAIT: u64 = 10 * MS;
 const PORT_PATIENCE: u64 = 1_000 * MS;
 /// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds unless the
 /// process is kept from going on.
-const RESET_WAIT: u64 = 20 * MS;
+const RESET_WAIT: u64 = 50 * MS;
 /// How long after a reset the CLOSE comes that it leads to.
 const RESET_BEFORE: u64 = MS;
 /// Resets whose CLOSE has not come: more than this many will never come.
@@ -206,6 +206,14 @@ impl Assembler {
             emit(out, event);
         }
         out.push_back(Event::Seed(seed));
+    }
+
+    /// Takes that a dump had a socket that failed, and whose end nothing has told of.
+    pub(super) fn failed(&self, time: u64, cookie: u64, errno: u8, out: &mut Sink) {
+        // Its end is about to be told.
+        if !self.closing.events.contains_key(&cookie) {
+            out.push_back(Event::Failed { time, cookie, errno });
+        }
     }
 
     /// A dump has had every socket of a namespace.

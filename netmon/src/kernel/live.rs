@@ -223,8 +223,9 @@ impl Live {
                 }
             }
             Message::Failed { time, failed } => {
-                let event = |(cookie, errno)| Event::Failed { time, cookie, errno };
-                events.extend(failed.into_iter().map(event));
+                for (cookie, errno) in failed {
+                    self.assembler.failed(time, cookie, errno, events);
+                }
             }
             Message::Dumped { netns, began } => {
                 if !std::mem::take(&mut self.late) {

@@ -14,8 +14,8 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Over, Watch, cookie, load, slow},
-    netns::Netns,
+    harness::{Over, Watch, cookie, kernel, load, slow},
+    netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
 };
@@ -81,6 +81,13 @@ fn what_was_lost_is_found_again() {
 fn user_timeouts_that_interrupt_everything_are_all_seen() {
     let connections = load(600);
     let elsewhere = Netns::new();
+    // A task may be preempted within a BPF program where PREEMPT_LAZY is all there is, and what its CPU does
+    // meanwhile finds the program running. Of transitions the one on standby takes that; resets, which have
+    // none, are lost then, and counted. It is transitions that this is about.
+    let resets = kernel() < (7, 0);
+    if !resets {
+        elsewhere.run(|| sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"));
+    }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let over = Over(&done);
@@ -91,7 +98,8 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
                     while !done.load(Ordering::Relaxed) {
                         let (client, _server) = pair(&listener);
-                        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+                        let linger = resets.then_some(Duration::ZERO);
+                        SockRef::from(&client).set_linger(linger).expect("SO_LINGER");
                     }
                 });
             });
@@ -121,7 +129,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                 assert_eq!(end["verdict"], "timed-out", "{end}");
             }
             let said = watch.stop();
-            assert!(said.contains(" 0 events lost"), "{said}");
+            assert!(said.contains(" 0 events lost"), "{said}: {:?}", of_type(&watch, "lost"));
         });
     });
 }

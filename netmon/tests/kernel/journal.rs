@@ -380,11 +380,11 @@ fn what_was_not_recorded_is_said_and_the_oldest_goes() {
         for _ in 0..8 {
             drop(pair(&listener));
             thread::sleep(Duration::from_millis(400));
-            let written = directory.of("events", ".arrows");
+            let live = || directory.of("events", ".arrows").pop();
+            let last = live();
             record.signal("HUP");
-            // The next segment begins.
             let end = Instant::now() + patience();
-            while written.iter().any(|segment| segment.exists()) && Instant::now() < end {
+            while live() == last && Instant::now() < end {
                 thread::sleep(Duration::from_millis(20));
             }
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use socket2::SockRef;
 
 use crate::{
-    harness::{Watch, load, step},
+    harness::{Watch, load, slow, step},
     netns::Netns,
 };
 
@@ -69,6 +69,12 @@ fn churn_loses_nothing_with_the_default_buffer() {
         let connections = usize::from(load(5_000));
         let mut watch = Watch::start(&[]);
         churn(connections);
+        // The last of all: within its two seconds of grace a slow machine may not write so much.
+        watch.until("the listener's end", |events| {
+            events
+                .last()
+                .is_some_and(|last| last["type"] == "transition" && step(last) == "LISTEN>CLOSE")
+        });
         watch.stop();
         assert_eq!(lost(&watch.events), 0);
         let ours = transitions(&watch, &netns);
@@ -104,7 +110,9 @@ fn ends_after_so_many() {
 
 #[test]
 fn ends_after_a_time() {
-    let mut watch = Watch::start(&["--duration", "1s"]);
+    // It counts from the start, and must not be over before that is done.
+    let time = format!("{}s", slow(Duration::from_secs(1)).as_secs());
+    let mut watch = Watch::start(&["--duration", &time]);
     assert!(watch.ended().contains(" transitions seen"));
 }
 

@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{harness::Over, netns::Netns, scene::Scene};
+use crate::{
+    harness::{Over, load},
+    netns::Netns,
+    scene::Scene,
+};
 
 /// The user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -175,7 +179,7 @@ fn processes_that_vanish_do_no_harm() {
                 assert!(Command::new("true").status().expect("true").success());
             }
         });
-        for _ in 0..20 {
+        for _ in 0..load(20) {
             for source in ["bpf", "proc"] {
                 let output = netmon(&["-tuap", "--netns", "all", "--source", source]);
                 assert!(output.status.success(), "{}", stderr(&output));

@@ -163,6 +163,18 @@ fn a_close_waits_for_the_reset_that_follows_it() {
 }
 
 #[test]
+fn a_dump_does_not_tell_an_end_that_is_held() {
+    let mut bench = Bench::new();
+    bench.take(closed(Established, 0, 0, 100));
+    bench.assembler.failed(200, COOKIE, 104, &mut bench.out);
+    assert!(bench.events().is_empty());
+    bench.advance(100 + RESET_WAIT);
+    assert_eq!(bench.states(), [(Established, Close)]);
+    bench.assembler.failed(300 + RESET_WAIT, COOKIE, 104, &mut bench.out);
+    assert!(matches!(bench.out.pop_front(), Some(Event::Failed { cookie: COOKIE, .. })));
+}
+
+#[test]
 fn a_reset_before_its_close_counts_too() {
     let mut bench = Bench::new();
     bench.take(reset(Established, 90));

@@ -17,11 +17,11 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use self::{
     image::Image,
-    kernel::Kernel,
+    kernel::{Kernel, Suite},
     machine::{Accelerator, Cpus, boot},
     tally::{Tally, heading, row},
 };
@@ -42,6 +42,9 @@ pub(crate) struct Vm {
     /// All tests but those whose names contain this
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
+    /// Do without this, though the kernel has it
+    #[arg(long, value_enum)]
+    without: Option<Without>,
     /// How many CPUs a machine has
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
@@ -62,6 +65,36 @@ pub(crate) struct Vm {
     run: Option<String>,
 }
 
+/// What netmon is told to do without.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Without {
+    /// The kernel's types
+    Btf,
+    /// Hooks on functions
+    Fentry,
+    /// Iterators
+    Iterators,
+}
+
+impl Without {
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Btf => "--no-btf",
+            Self::Fentry => "--no-fentry",
+            Self::Iterators => "--source=proc",
+        }
+    }
+
+    /// What a kernel of that tier allows then.
+    fn tier(self, tier: &'static str) -> &'static str {
+        match self {
+            Self::Btf => "basic",
+            Self::Fentry if tier == "exact" => "full",
+            _ => tier,
+        }
+    }
+}
+
 /// How a machine fared.
 struct Outcome {
     kernel: Kernel,
@@ -79,10 +112,10 @@ impl Vm {
         };
         let mut machines = Vec::new();
         let mut accelerator = None;
-        for kernel in kernel::chosen(&self.kernels) {
-            let kernel = Kernel::get(kernel, self.refresh)?;
+        for suite in kernel::chosen(&self.kernels) {
+            let kernel = Kernel::get(suite, self.refresh)?;
             let accelerator = *accelerator.get_or_insert_with(|| Accelerator::usable(&kernel));
-            let image = Image::make(&kernel, &programs, &self.command(accelerator))?;
+            let image = Image::make(&kernel, &programs, &self.command(suite, accelerator))?;
             machines.push((kernel, image, accelerator));
         }
         let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
@@ -104,14 +137,16 @@ impl Vm {
     }
 
     /// What the machine runs.
-    fn command(&self, accelerator: Accelerator) -> String {
+    fn command(&self, suite: Suite, accelerator: Accelerator) -> String {
         if let Some(script) = &self.run {
             return script.clone();
         }
         // The variable makes the test program take an option of a nightly compiler's: the time of each test.
         let mut command = format!(
-            "NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 $TESTS -Zunstable-options --report-time \
-             --test-threads={}",
+            "NETMON_TEST_KERNEL={} NETMON_TEST_ARGS='{}' NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 \
+             $TESTS -Zunstable-options --report-time --test-threads={}",
+            self.without.map_or(suite.tier, |without| without.tier(suite.tier)),
+            self.without.map_or("", Without::argument),
             accelerator.patience(),
             self.threads.unwrap_or(self.cpus * 2)
         );

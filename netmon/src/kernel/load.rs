@@ -79,8 +79,12 @@ pub(super) fn load(options: Options) -> Result<Loaded, LoadError> {
     match full(options) {
         Err(error) if error.is_of_the_kernel() => {
             log::info!("falling back to the classic tracepoints: {error}");
-            // If that fails as well, both reasons count.
-            basic(options, &error).inspect_err(|_| log::warn!("{error}"))
+            basic(options, &error).inspect_err(|second| {
+                // Both reasons count.
+                if second.to_string() != error.to_string() {
+                    log::warn!("{error}");
+                }
+            })
         }
         other => other,
     }

@@ -18,6 +18,7 @@ use crate::{
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
+    tier::{Tier, has_types, is_listeners, tier},
 };
 
 fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
@@ -187,7 +188,7 @@ fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
         assert_eq!(watch.of(id).len(), 5);
         connection.send(RST, b"");
         let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
-        assert_eq!(events[5]["inferred"], true);
+        assert_eq!(events[5]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
     });
 }
 
@@ -199,10 +200,8 @@ fn whoever_was_handed_a_connection_is_found_out() {
         let (client, server) = pair(&listener);
         let id = cookie(&server);
         let events = watch.expect(id, "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED");
-        assert_eq!(
-            (&events[1]["pid"], &events[1]["owner_evidence"]),
-            (&std::process::id().into(), &"listen".into())
-        );
+        assert_eq!(events[1]["pid"], std::process::id());
+        assert!(is_listeners(&events[1]["owner_evidence"]), "{events:#?}");
         let mut heir = Command::new("sleep")
             .arg("60")
             .stdin(Stdio::from(OwnedFd::from(server)))
@@ -236,6 +235,14 @@ fn the_end_tells_what_the_connection_had_done() {
         drop(server);
         for (id, sent, received) in [(ids.0, 5_000, 300), (ids.1, 300, 5_000)] {
             let end = watch.closed(id);
+            if !has_types() {
+                let totals = ["bytes_sent", "bytes_received", "retransmits", "rtt_us"];
+                assert!(
+                    totals.iter().all(|key| end.get(key).is_none()),
+                    "unknown is absent: {end}"
+                );
+                continue;
+            }
             assert_eq!(
                 (&end["bytes_sent"], &end["bytes_received"]),
                 (&sent.into(), &received.into()),

@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
-    os::unix::fs::MetadataExt,
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -15,7 +14,9 @@ use std::{
 };
 
 use serde_json::Value;
-use socket2::SockRef;
+
+pub(crate) use crate::tier::cookie;
+use crate::tier::{arguments, identify, netns};
 
 /// How many times as long as on the machine where they were written the tests may wait. `cargo xtask vm`
 /// says so of machines that are emulated.
@@ -63,16 +64,15 @@ impl Watch {
     /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached. Of what it
     /// says of sockets, that of this thread's namespace is kept: other tests make thousands.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let inum = fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino();
         let mut watch = Self::everywhere(args);
-        watch.own = format!("\"netns\":{inum},");
+        watch.own = format!("\"netns\":{},", netns());
         watch
     }
 
     /// The same, and everything is kept.
     pub(crate) fn everywhere(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-        command.args(["-v", "watch", "--json"]).args(args);
+        command.args(["-v", "watch", "--json"]).args(arguments()).args(args);
         Self::spawn(command)
     }
 
@@ -123,7 +123,10 @@ impl Watch {
     /// Reads events until `done` holds of them.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&[Value]) -> bool) {
         let end = Instant::now() + patience();
-        while !done(&self.events) {
+        while {
+            self.identify();
+            !done(&self.events)
+        } {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.take(&line),
                 Err(error) => panic!("waiting for {what}: {error}; events: {:#?}", self.events),
@@ -137,10 +140,14 @@ impl Watch {
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.take(&line),
-                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Timeout) => return self.identify(),
                 Err(RecvTimeoutError::Disconnected) => panic!("netmon ended"),
             }
         }
+    }
+
+    fn identify(&mut self) {
+        self.events.iter_mut().for_each(identify);
     }
 
     /// Waits until the socket's transitions are exactly these: `OLD>NEW` words.
@@ -148,6 +155,7 @@ impl Watch {
         let wanted: Vec<&str> = path.split_whitespace().collect();
         let end = Instant::now() + patience();
         loop {
+            self.identify();
             let found = self.path(cookie);
             if found == wanted {
                 let events = self.of(cookie);
@@ -202,6 +210,7 @@ impl Watch {
         for line in drain(&self.lines) {
             self.take(&line);
         }
+        self.identify();
         let status = self.child.wait().expect("its status");
         assert!(status.success(), "netmon: {status}: {said:?}");
         said.join("\n")
@@ -261,8 +270,4 @@ pub(crate) fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
     let mut numbers = release.split(['.', '-']).map(|number| number.parse().expect("a number"));
     (numbers.next().expect("a version"), numbers.next().expect("a minor one"))
-}
-
-pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
-    socket.into().cookie().expect("SO_COOKIE")
 }

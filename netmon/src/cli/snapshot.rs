@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{hosts, names, past::Past, stdout::Stdout};
+use super::{hosts, live::CONFINING, names, past::Past, stdout::Stdout};
 use crate::{
     core::{
         filter::Filter,
@@ -137,6 +138,8 @@ enum Source {
 
 impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
+        // Nothing is kept for the wait between two listings alone: the next may take it.
+        kernel::privilege::confine().context(CONFINING)?;
         let filter = super::filter(&self.filter);
         if let Some(at) = &self.at {
             return self.list_past(at, &filter);

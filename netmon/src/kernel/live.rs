@@ -29,6 +29,7 @@ use super::{
     },
     merge::Reading,
     minisocket::{Found, Question},
+    privilege::Duty,
     reconcile::{Message, Reconciler},
     rings::Rings,
 };
@@ -109,6 +110,13 @@ impl Live {
             late: false,
             seeded: false,
         })
+    }
+
+    /// What it does from here on that takes a capability.
+    #[must_use]
+    pub fn duties(&self) -> &'static [Duty] {
+        let duties = &[Duty::Use, Duty::Enter, Duty::Look];
+        if self.reconciler.has_iterators() { &duties[..2] } else { duties }
     }
 
     /// Takes what the rings held at `now`, or much of it; how much.

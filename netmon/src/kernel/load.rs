@@ -66,7 +66,8 @@ pub enum LoadError {
     },
     /// The ring buffer could not be made.
     #[error(
-        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer"
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer{}",
+        privilege::memory_advice().map(|advice| format!("; {advice}")).unwrap_or_default()
     )]
     Buffer {
         /// The size asked for.
@@ -152,7 +153,7 @@ fn load_walks(ebpf: &mut Ebpf, btf: &Btf, walks: &[Walk]) -> Result<(), LoadErro
 
 /// The object, its globals set and its maps made, and the types to load its programs with.
 fn open(options: Options, wanted: Wanted) -> Result<(Ebpf, Btf), LoadError> {
-    let missing = privilege::missing();
+    let missing = privilege::missing(privilege::Duty::Load);
     if !missing.is_empty() {
         return Err(LoadError::Privilege(missing));
     }
@@ -219,10 +220,17 @@ pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
 }
 
 /// The refusal in one line: causes joined, the verifier's log to the debug log.
-pub(super) fn refused(what: &str, error: &dyn std::error::Error) -> LoadError {
+pub(super) fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> LoadError {
     let mut reasons = Vec::new();
     let mut next = Some(error);
+    let mut advice = None;
     while let Some(error) = next {
+        if error
+            .downcast_ref()
+            .is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied)
+        {
+            advice = privilege::memory_advice().map(str::to_owned);
+        }
         let text = error.to_string();
         log::debug!("{what}: {text}");
         let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
@@ -231,6 +239,7 @@ pub(super) fn refused(what: &str, error: &dyn std::error::Error) -> LoadError {
         }
         next = error.source();
     }
+    reasons.extend(advice);
     LoadError::Refused { what: what.to_owned(), reason: reasons.join(": ") }
 }
 

@@ -16,7 +16,7 @@ mod load;
 mod merge;
 mod minisocket;
 mod netns;
-mod privilege;
+pub mod privilege;
 pub mod proc;
 mod reconcile;
 mod rings;

@@ -22,7 +22,10 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
-    kernel::{self, Dump, Namespace, Want},
+    kernel::{
+        self, Dump, Namespace, Want,
+        privilege::{Duty, advice, confine},
+    },
     view::{
         json_rows::JsonRows,
         lookup::Lookup,
@@ -139,7 +142,7 @@ enum Source {
 impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         // Nothing is kept for the wait between two listings alone: the next may take it.
-        kernel::privilege::confine().context(CONFINING)?;
+        confine().context(CONFINING)?;
         let filter = super::filter(&self.filter);
         if let Some(at) = &self.at {
             return self.list_past(at, &filter);
@@ -157,8 +160,8 @@ impl Snapshot {
                     "namespaces",
                     &format!(
                         "{refused} processes or names do not let this one into their network \
-                         namespace, which may be missing here: it takes root, with CAP_SYS_ADMIN and \
-                         CAP_SYS_PTRACE"
+                         namespace, which may be missing here{}",
+                        advice(Duty::Enter)
                     ),
                 );
             }
@@ -325,7 +328,8 @@ impl Snapshot {
                 "owners",
                 &format!(
                     "{refused} of the processes do not show what they hold, so that their sockets have \
-                     no owner here: it takes root, with CAP_SYS_PTRACE"
+                     no owner here{}",
+                    advice(Duty::Look)
                 ),
             );
         }

@@ -158,6 +158,15 @@ pub fn missing(duty: Duty) -> Vec<&'static str> {
     CAPABILITIES.iter().filter(lacks).map(|known| known.name).collect()
 }
 
+/// How a sentence ends that says what could not be done: with what `duty` takes, where that is missing.
+#[must_use]
+pub fn advice(duty: Duty) -> String {
+    match missing(duty).as_slice() {
+        [] => String::new(),
+        missing => format!("; that takes {}: use sudo", missing.join(" and ")),
+    }
+}
+
 /// Gives up all that netmon has no use for, and the way to get more; to be called before there are threads.
 ///
 /// # Errors

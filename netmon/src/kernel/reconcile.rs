@@ -156,11 +156,9 @@ fn say(once: &Once, refused: usize, duty: Duty, what: &str) {
         return;
     }
     log::debug!("{refused} {what}");
-    let missing = privilege::missing(duty).join(" and ");
-    if !missing.is_empty() {
-        once.call_once(|| {
-            log::warn!("{refused} {what}; that takes {missing}: run netmon with sudo")
-        });
+    let advice = privilege::advice(duty);
+    if !advice.is_empty() {
+        once.call_once(|| log::warn!("{refused} {what}{advice}"));
     }
 }
 

@@ -162,7 +162,10 @@ pub fn missing(duty: Duty) -> Vec<&'static str> {
 #[must_use]
 pub fn advice(duty: Duty) -> String {
     match missing(duty).as_slice() {
-        [] => String::new(),
+        // In another user namespace than what it is to look into.
+        [] => {
+            "; what netmon may do in this container does not count there: run it on the host".into()
+        }
         missing => format!("; that takes {}: use sudo", missing.join(" and ")),
     }
 }

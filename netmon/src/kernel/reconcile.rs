@@ -156,9 +156,8 @@ fn say(once: &Once, refused: usize, duty: Duty, what: &str) {
         return;
     }
     log::debug!("{refused} {what}");
-    let advice = privilege::advice(duty);
-    if !advice.is_empty() {
-        once.call_once(|| log::warn!("{refused} {what}{advice}"));
+    if !privilege::missing(duty).is_empty() {
+        once.call_once(|| log::warn!("{refused} {what}{}", privilege::advice(duty)));
     }
 }
 

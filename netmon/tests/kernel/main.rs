@@ -12,6 +12,7 @@ mod loss;
 mod minisockets;
 mod netns;
 mod peer;
+mod privileges;
 mod recording;
 mod refusals;
 mod scene;

@@ -65,10 +65,11 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn start(journal: &Path) -> Self {
-        let mut child = netmon(&["-v", "record", "--journal"], journal)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("netmon starts");
+        Self::spawn(netmon(&["-v", "record", "--journal"], journal))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("netmon starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr"));
         let mut record = Self { child, stderr, said: String::new() };
         record.until("attached");
@@ -82,6 +83,10 @@ impl Record {
             let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
             assert!(read > 0, "it ended before it said '{word}': {}", self.said);
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{netns::Netns, scene::Scene};
+use crate::{harness::copy_program, netns::Netns, scene::Scene};
 
 /// The user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -23,7 +23,7 @@ struct Public(PathBuf);
 impl Public {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
-        fs::copy(env!("CARGO_BIN_EXE_netmon"), &path).expect("copied");
+        copy_program(&path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permitted");
         Self(path)
     }

@@ -10,7 +10,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use crate::view::lookup::Lookup;
+use crate::{kernel::privilege, view::lookup::Lookup};
 
 /// Questions at once: resolvers answer from far away, so it is waiting that takes long.
 const AT_ONCE: usize = 32;
@@ -28,6 +28,10 @@ pub(super) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> Lookup<IpAddr>
         let (to, queue) = (to.clone(), Arc::clone(&queue));
         // Left to itself when time is up: getnameinfo cannot be interrupted.
         thread::spawn(move || {
+            // What comes from afar is read by whoever may do least.
+            if let Err(error) = privilege::narrow(&[]) {
+                log::warn!("a thread has more privileges than it needs: {error}");
+            }
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(address) = next else { return };

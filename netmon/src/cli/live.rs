@@ -18,11 +18,12 @@ use tokio::{
     time::sleep,
 };
 
-use crate::kernel::{Options, Without};
+use crate::kernel::{Live, Options, Without, privilege};
 
 /// Sizes that the kernel takes: from a page to what a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
+pub(super) const CONFINING: &str = "giving up the privileges that are not needed";
 
 #[derive(Debug, Args)]
 pub(super) struct Tracing {
@@ -60,13 +61,27 @@ impl Tracing {
     }
 }
 
-/// One thread for the loop, besides this one.
+/// One thread for signals and timers, besides this one, which has the loop. To be called before there are others:
+/// from here on none may do more than tracing takes.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    privilege::confine().context(CONFINING)?;
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .on_thread_start(|| {
+            if let Err(error) = privilege::narrow(&[]) {
+                log::warn!("a thread has more privileges than it needs: {error}");
+            }
+        })
         .enable_all()
         .build()
         .context("starting the runtime")
+}
+
+/// Attaches the hooks, and gives up what that took.
+pub(super) fn attach(options: Options) -> anyhow::Result<Live> {
+    let live = Live::start(options)?;
+    privilege::narrow(live.duties()).context(CONFINING)?;
+    Ok(live)
 }
 
 /// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at

@@ -1,7 +1,9 @@
 //! `netmon record`: the flight recorder.
 
 use std::{
+    fs,
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     time::Duration,
 };
 
@@ -16,13 +18,13 @@ use tokio::{
 };
 
 use super::{
-    live::{Tracing, duration, runtime, size, stop_on_signals},
+    live::{CONFINING, Tracing, attach, duration, runtime, size, stop_on_signals},
     past::Directory,
 };
 use crate::{
     core::filter::Filter,
-    journal::{Health, Recorder, Retention},
-    kernel::Live,
+    journal::{Health, OpenError, Recorder, Retention},
+    kernel::privilege::{Duty, narrowed},
     session::{Limits, Scope, run},
 };
 
@@ -30,6 +32,9 @@ use crate::{
 const NEWS_EVERY: Duration = Duration::from_secs(10);
 /// How long the end may take after a signal: the last segment becomes Parquet.
 const GRACE: Duration = Duration::from_secs(60);
+
+const NOT_THERE: &str =
+    "this user may not write there: choose another --journal, or give the directory to the user";
 
 /// Record every connection into a journal, for `snapshot --at`, `watch --from` and `history`
 #[derive(Debug, Args)]
@@ -55,15 +60,38 @@ impl Record {
         runtime()?.block_on(self.record(log))
     }
 
-    async fn record(self, log: LevelFilter) -> anyhow::Result<()> {
-        let stop = stop_on_signals(GRACE)?;
-        let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    /// The recorder, whose threads have as little privilege as the directory lets them: none, unless it is another
+    /// user's.
+    fn open(&self) -> anyhow::Result<Recorder> {
         let retention = Retention { max_size: Some(self.max_size), max_age: self.max_age };
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
-        let mut recorder = Recorder::open(self.journal.path(), &host, retention)?;
+        let path = self.journal.path();
+        let open = |duties: &[Duty]| {
+            narrowed(duties, || Recorder::open(path, &host, retention)).context(CONFINING)
+        };
+        let own = rustix::process::geteuid().as_raw();
+        // What is refused may lie below another's, and be own all the same.
+        let is_others = fs::metadata(path).is_ok_and(|found| found.uid() != own);
+        if !is_others {
+            match open(&[])? {
+                Err(error) if is_denied(&error) => {}
+                opened => return Ok(opened?),
+            }
+        }
+        open(&[Duty::Write])?.map_err(|error| {
+            let is_denied = is_denied(&error);
+            let error = anyhow::Error::new(error);
+            if is_denied { error.context(NOT_THERE) } else { error }
+        })
+    }
+
+    async fn record(self, log: LevelFilter) -> anyhow::Result<()> {
+        let stop = stop_on_signals(GRACE)?;
+        let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        let mut recorder = self.open()?;
         let options = self.tracing.options(log, KernelFilter::ANY);
-        let mut live = Live::start(options)?;
+        let mut live = attach(options)?;
         tell(&[NotifyState::Ready]);
         let handle = recorder.handle();
         tokio::spawn(async move {
@@ -92,6 +120,11 @@ impl Record {
         );
         Ok(())
     }
+}
+
+/// Whether it was another's directory, or in one.
+fn is_denied(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Tells the service manager, where there is one.

@@ -10,9 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{hosts, live::Source, names, past::Past, stdout::Stdout};
+use super::{
+    hosts,
+    live::{CONFINING, Source},
+    names,
+    past::Past,
+    stdout::Stdout,
+};
 use crate::{
     core::{
         filter::Filter,
@@ -21,7 +28,10 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
-    kernel::{self, Dump, Namespace, Want},
+    kernel::{
+        self, Dump, Namespace, Want,
+        privilege::{Duty, advice, confine},
+    },
     view::{
         json_rows::JsonRows,
         lookup::Lookup,
@@ -128,6 +138,8 @@ enum Sort {
 
 impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
+        // Nothing is kept for the wait between two listings alone: the next may take it.
+        confine().context(CONFINING)?;
         let filter = super::filter(&self.filter);
         if let Some(at) = &self.at {
             return self.list_past(at, &filter);
@@ -145,8 +157,8 @@ impl Snapshot {
                     "namespaces",
                     &format!(
                         "{refused} processes or names do not let this one into their network \
-                         namespace, which may be missing here: it takes root, with CAP_SYS_ADMIN and \
-                         CAP_SYS_PTRACE"
+                         namespace, which may be missing here{}",
+                        advice(Duty::Enter)
                     ),
                 );
             }
@@ -313,7 +325,8 @@ impl Snapshot {
                 "owners",
                 &format!(
                     "{refused} of the processes do not show what they hold, so that their sockets have \
-                     no owner here: it takes root, with CAP_SYS_PTRACE"
+                     no owner here{}",
+                    advice(Duty::Look)
                 ),
             );
         }

@@ -3,17 +3,18 @@
 use std::{
     collections::HashSet,
     io::{self, Write},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use log::LevelFilter;
 use netmon_common::KernelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    live::{Tracing, duration, runtime, stop_on_signals},
+    live::{Tracing, attach, duration, runtime, stop_on_signals},
     stdout::Stdout,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
         table::ConnectionTable,
         tcp::TcpState,
     },
-    kernel::{Dump, Live, Namespace, Want},
+    kernel::{Dump, Live, LoadError, Namespace, Want},
     session::{Limits, Scope, Session, View},
 };
 
@@ -69,12 +70,13 @@ impl Verify {
     async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(2 * PATIENCE)?;
         let options = self.tracing.options(log, KernelFilter::ANY);
-        let mut live = Live::start(options)?;
+        // First, since what loading takes is given up then.
+        let mut oracle = Oracle::open()?;
+        let mut live = attach(options)?;
         let scope = Scope::default();
         let mut session = Session::new(&scope);
         follow(&mut session, &mut live, self.duration, &stop).await?;
 
-        let mut oracle = Oracle::new();
         let first = oracle.look(&mut session, &mut live, &stop).await?;
         // What is behind now is not behind for long: that is what the table promises.
         let sure = session.reconciled() + 3;
@@ -130,7 +132,7 @@ async fn follow(
     session.follow(live, &mut Nothing, limits, stop).await
 }
 
-/// Asks the kernel by a way of its own: iterators loaded apart from those of the table.
+/// Asks the kernel by a way of its own: iterators loaded apart from those of the table. None while it is asked.
 struct Oracle(Option<Dump>);
 
 struct Look {
@@ -139,8 +141,23 @@ struct Look {
 }
 
 impl Oracle {
-    fn new() -> Self {
-        Self(None)
+    fn open() -> anyhow::Result<Self> {
+        let want = Want {
+            protocols: vec![Protocol::Tcp],
+            info: false,
+            identity: true,
+            owners: false,
+            filter: KernelFilter::ANY,
+        };
+        let dump = Dump::through_iterators(want.clone()).or_else(|error| match error {
+            // Then there is nothing to compare with it either.
+            LoadError::Privilege(_) => Err(error),
+            error => {
+                log::info!("compared with /proc and sock_diag: {error}");
+                Ok(Dump::through_proc(want))
+            }
+        });
+        Ok(Self(Some(dump?)))
     }
 
     /// What the kernel has, and where the table, which follows meanwhile, says otherwise.
@@ -150,35 +167,21 @@ impl Oracle {
         live: &mut Live,
         stop: &Notify,
     ) -> anyhow::Result<Look> {
-        let mut dump = match self.0.take() {
-            Some(dump) => dump,
-            None => open()?,
-        };
-        let looking = tokio::task::spawn_blocking(move || (kernel(&mut dump), dump));
+        let mut dump = self.0.take().context("the kernel's tables could not be read before")?;
+        // One of this thread's, with its privileges, which those of the runtime do not have.
+        let looking = thread::Builder::new().spawn(move || (kernel(&mut dump), dump))?;
         while !looking.is_finished() {
             follow(session, live, CATCH_UP / 10, stop).await?;
         }
-        let (kernel, dump) = looking.await.context("the thread that reads the kernel's tables")?;
+        let (kernel, dump) = looking
+            .join()
+            .map_err(|_| anyhow!("the thread that reads the kernel's tables panicked"))?;
         self.0 = Some(dump);
         let kernel = kernel?;
         follow(session, live, CATCH_UP, stop).await?;
         let differences = kernel.differences(session.table().rows());
         Ok(Look { kernel, differences })
     }
-}
-
-fn open() -> anyhow::Result<Dump> {
-    let want = Want {
-        protocols: vec![Protocol::Tcp],
-        info: false,
-        identity: true,
-        owners: false,
-        filter: KernelFilter::ANY,
-    };
-    Ok(Dump::through_iterators(want.clone()).unwrap_or_else(|error| {
-        log::info!("compared with /proc and sock_diag: {error}");
-        Dump::through_proc(want)
-    }))
 }
 
 fn kernel(dump: &mut Dump) -> anyhow::Result<Kernel> {

@@ -10,12 +10,11 @@ use log::LevelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    live::{Tracing, duration, runtime, stop_on_signals},
+    live::{Tracing, attach, duration, runtime, stop_on_signals},
     past::{Past, Stretch},
     stdout::Stdout,
 };
 use crate::{
-    kernel::Live,
     session::{Limits, Scope, Source, Summary, run},
     view::{json::Json, lines::Lines},
 };
@@ -70,7 +69,7 @@ impl Watch {
             self.show(journal.replay(span), &scope, &stop).await?
         } else {
             let options = self.tracing.options(log, clauses);
-            self.show(Live::start(options)?, &scope, &stop).await?
+            self.show(attach(options)?, &scope, &stop).await?
         };
         report(&summary);
         Ok(())

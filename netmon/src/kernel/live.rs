@@ -29,6 +29,7 @@ use super::{
     merge::Reading,
     minisocket::{Found, Question},
     peek::local_port,
+    privilege::Duty,
     reconcile::{Message, Reconciler},
     refusal::{LoadError, refused},
     rings::Rings,
@@ -116,6 +117,13 @@ impl Live {
             late: false,
             seeded: false,
         })
+    }
+
+    /// What it does from here on that takes a capability.
+    #[must_use]
+    pub fn duties(&self) -> &'static [Duty] {
+        let duties = &[Duty::Use, Duty::Enter, Duty::Look];
+        if self.reconciler.has_iterators() { &duties[..2] } else { duties }
     }
 
     /// Takes what the rings held at `now`, or much of it; how much.

@@ -168,7 +168,7 @@ pub(super) fn load_peek(ebpf: &mut Ebpf) -> Result<(), LoadError> {
 }
 
 fn privileges() -> Result<(), LoadError> {
-    let missing = privilege::missing();
+    let missing = privilege::missing(privilege::Duty::Load);
     if missing.is_empty() { Ok(()) } else { Err(LoadError::Privilege(missing)) }
 }
 

@@ -20,7 +20,7 @@ mod merge;
 mod minisocket;
 mod netns;
 mod peek;
-mod privilege;
+pub mod privilege;
 pub mod proc;
 mod reconcile;
 mod refusal;

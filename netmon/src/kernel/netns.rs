@@ -11,6 +11,8 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use super::privilege::{self, Duty};
+
 /// Where `ip netns` keeps names.
 const NAMED: &str = "/run/netns";
 /// The namespace of this process.
@@ -143,9 +145,7 @@ impl Namespace {
 
     fn explain(&self, error: &io::Error) -> io::Error {
         let why = match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!("{error}; it takes CAP_SYS_ADMIN: use sudo")
-            }
+            io::ErrorKind::PermissionDenied => format!("{error}{}", privilege::advice(Duty::Enter)),
             io::ErrorKind::NotFound => "it has ended".to_owned(),
             io::ErrorKind::InvalidInput => "it is no network namespace".to_owned(),
             _ => error.to_string(),

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc as answer},
+    sync::{Arc, Once, mpsc as answer},
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use super::{
     dump::{Dump, Want, is_initial_pid_namespace},
     iter::{Table, Walk},
     netns::Namespace,
+    privilege::{self, Duty},
 };
 use crate::core::{
     event::{Owner, Seed},
@@ -35,6 +36,10 @@ const BUDGET: u32 = 50;
 const AHEAD: usize = 8;
 /// Sockets that are found through `/proc` travel together in such numbers.
 const TOGETHER: usize = 512;
+
+/// What is said once, however many dumps there are.
+static NAMESPACES: Once = Once::new();
+static OWNERS: Once = Once::new();
 
 /// What the thread that reads a dump says.
 pub(super) enum Message {
@@ -67,6 +72,11 @@ impl Reconciler {
     pub(super) fn new(iterators: bool) -> Self {
         let now = Instant::now();
         Self { messages: None, iterators, last: now, allowed: now, hurry: false, failed: false }
+    }
+
+    /// Whether dumps are read through iterators.
+    pub(super) fn has_iterators(&self) -> bool {
+        self.iterators
     }
 
     /// Something was lost: the next dump is wanted as soon as the budget has room for it.
@@ -140,6 +150,17 @@ impl Reconciler {
     }
 }
 
+/// Says once how many refused, where that is for want of a capability.
+fn say(once: &Once, refused: usize, duty: Duty, what: &str) {
+    if refused == 0 {
+        return;
+    }
+    log::debug!("{refused} {what}");
+    if !privilege::missing(duty).is_empty() {
+        once.call_once(|| log::warn!("{refused} {what}{}", privilege::advice(duty)));
+    }
+}
+
 /// Nobody listens any more: the session is over.
 fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
@@ -192,7 +213,14 @@ fn through_proc(to: &Sender<Message>) -> io::Result<()> {
         filter: netmon_common::KernelFilter::ANY,
     };
     let mut tables = Dump::through_proc(want);
-    let mut holders = Holders::new(tables.owners()?.0);
+    let (owners, refused) = tables.owners()?;
+    say(
+        &OWNERS,
+        refused,
+        Duty::Look,
+        "processes do not show what they hold: connections that were there before have no owner",
+    );
+    let mut holders = Holders::new(owners);
     each_namespace(to, |namespace| {
         let time = now();
         let mut seeds = Vec::new();
@@ -214,9 +242,13 @@ fn each_namespace(
     mut dump: impl FnMut(&Namespace) -> io::Result<()>,
 ) -> io::Result<()> {
     let (namespaces, refused) = Namespace::all()?;
-    if refused > 0 {
-        log::debug!("{refused} processes or names do not let netmon into their network namespace");
-    }
+    say(
+        &NAMESPACES,
+        refused,
+        Duty::Enter,
+        "processes or names do not let netmon into their network namespace: where that is another one, \
+         transitions are seen, but not what was there before, and losses are not repaired",
+    );
     for namespace in &namespaces {
         let began = now();
         match dump(namespace) {

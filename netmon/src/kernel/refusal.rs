@@ -5,6 +5,7 @@ use std::{error::Error, io, path::PathBuf};
 use super::{
     layout::{LayoutError, VMLINUX},
     load::OBJECT_VARIABLE,
+    privilege,
     tracefs::FormatError,
 };
 
@@ -32,7 +33,8 @@ pub enum LoadError {
     Format(#[from] FormatError),
     /// The ring buffer could not be made.
     #[error(
-        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer"
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer{}",
+        privilege::memory_advice().map(|advice| format!("; {advice}")).unwrap_or_default()
     )]
     Buffer {
         /// The size asked for.
@@ -85,6 +87,7 @@ impl LoadError {
 pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
     let mut reasons = Vec::new();
     let mut errno = None;
+    let mut advice = None;
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
@@ -93,9 +96,15 @@ pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
         if reasons.last() != Some(&first) {
             reasons.push(first);
         }
-        errno = error.downcast_ref().and_then(io::Error::raw_os_error).or(errno);
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            errno = error.raw_os_error().or(errno);
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                advice = privilege::memory_advice().map(str::to_owned);
+            }
+        }
         next = error.source();
     }
+    reasons.extend(advice);
     LoadError::Refused { what: what.to_owned(), reason: reasons.join(": "), errno }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -57,6 +58,8 @@ pub(crate) struct Watch {
     stderr: Receiver<String>,
     /// What a line about another namespace does not contain; nothing where all count.
     own: String,
+    /// What it said until it was attached.
+    pub(crate) said: String,
     pub(crate) events: Vec<Value>,
 }
 
@@ -81,8 +84,15 @@ impl Watch {
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("netmon starts");
         let lines = follow(child.stdout.take().expect("stdout"));
         let stderr = follow(child.stderr.take().expect("stderr"));
-        let mut watch = Self { child, lines, stderr, own: String::new(), events: Vec::new() };
-        watch.until_stderr("attached");
+        let mut watch = Self {
+            child,
+            lines,
+            stderr,
+            own: String::new(),
+            said: String::new(),
+            events: Vec::new(),
+        };
+        watch.said = watch.until_stderr("attached");
         watch
     }
 
@@ -193,6 +203,10 @@ impl Watch {
         self.of(cookie).iter().map(step).collect()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
@@ -222,6 +236,12 @@ impl Drop for Watch {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Copies the program to where others may run it. By a process of its own: what one of the tests' starts while this one
+/// writes would have the file open too, and a file that is open to be written to cannot be run.
+pub(crate) fn copy_program(to: &Path) {
+    crate::netns::sh(&format!("cp {} {}", env!("CARGO_BIN_EXE_netmon"), to.display()));
 }
 
 fn drain(lines: &Receiver<String>) -> Vec<String> {

@@ -13,6 +13,7 @@ mod minisockets;
 mod netns;
 mod owners;
 mod peer;
+mod privileges;
 mod recording;
 mod refusals;
 mod scene;

@@ -75,8 +75,11 @@ impl Record {
         let forced = arguments();
         let forced: Vec<&str> = forced.iter().map(String::as_str).collect();
         let args = [&["-v", "record"], &*forced, args, &["--journal"]].concat();
-        let mut child =
-            netmon(&args, journal).stderr(Stdio::piped()).spawn().expect("netmon starts");
+        Self::spawn(netmon(&args, journal))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("netmon starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr"));
         let mut record = Self { child, stderr, said: String::new() };
         record.until("attached");
@@ -90,6 +93,10 @@ impl Record {
             let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
             assert!(read > 0, "it ended before it said '{word}': {}", self.said);
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

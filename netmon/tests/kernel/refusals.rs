@@ -11,7 +11,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie, patience},
+    harness::{Watch, cookie, copy_program, patience},
     netns::Netns,
 };
 
@@ -180,7 +180,7 @@ fn two_capabilities_are_enough() {
     let directory = std::env::temp_dir().join(format!("netmon-test-{}", std::process::id()));
     fs::create_dir(&directory).expect("a directory");
     let program = directory.join("netmon");
-    fs::copy(env!("CARGO_BIN_EXE_netmon"), &program).expect("copied");
+    copy_program(&program);
     Netns::new().run(|| {
         let mut command = Command::new("setpriv");
         command

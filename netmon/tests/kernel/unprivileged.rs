@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    harness::{Over, load},
+    harness::{Over, copy_program, load},
     netns::Netns,
     scene::Scene,
 };
@@ -27,7 +27,7 @@ struct Public(PathBuf);
 impl Public {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
-        fs::copy(env!("CARGO_BIN_EXE_netmon"), &path).expect("copied");
+        copy_program(&path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permitted");
         Self(path)
     }

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -241,7 +242,8 @@ impl Drop for Watch {
 /// Copies the program to where others may run it. By a process of its own: what one of the tests' starts while this one
 /// writes would have the file open too, and a file that is open to be written to cannot be run.
 pub(crate) fn copy_program(to: &Path) {
-    crate::netns::sh(&format!("cp {} {}", env!("CARGO_BIN_EXE_netmon"), to.display()));
+    crate::netns::sh(&format!("cat {} > {}", env!("CARGO_BIN_EXE_netmon"), to.display()));
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("permitted");
 }
 
 fn drain(lines: &Receiver<String>) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -28,7 +28,6 @@ impl Public {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
         copy_program(&path);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("permitted");
         Self(path)
     }
 

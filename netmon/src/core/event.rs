@@ -181,18 +181,21 @@ pub enum Loss {
     Storage,
     /// The journal could not be written, or not as fast as events came.
     Unwritten,
+    /// The hooks were silent, as if somebody had taken them out: how many there were is unknown.
+    Unhooked,
     /// Nobody recorded: how many there were is unknown.
     NotRecorded,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RingFull,
         Self::Recursion,
         Self::Malformed,
         Self::Storage,
         Self::Unwritten,
+        Self::Unhooked,
         Self::NotRecorded,
     ];
 
@@ -205,6 +208,7 @@ impl Loss {
             Self::Malformed => "malformed",
             Self::Storage => "storage",
             Self::Unwritten => "unwritten",
+            Self::Unhooked => "unhooked",
             Self::NotRecorded => "not_recorded",
         }
     }

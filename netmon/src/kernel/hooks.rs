@@ -14,6 +14,7 @@ use super::{
     layout::Functions,
     load::program,
     refusal::{LoadError, refused},
+    tracefs,
 };
 
 /// How a program is hooked in.
@@ -280,6 +281,7 @@ impl Hook {
 pub(super) struct Hooks {
     pub(super) links: Vec<Link>,
     loaded: Vec<(&'static Hook, &'static str)>,
+    attached: Vec<(&'static Hook, &'static str)>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -293,6 +295,7 @@ impl Hooks {
         for hook in hooks {
             let target = hook.targets[0];
             self.links.push(hook.attach(ebpf, target)?);
+            self.attached.push((hook, target));
             self.reports.push(hook.report(Some(target), Status::Attached));
         }
         Ok(())
@@ -344,9 +347,25 @@ impl Hooks {
     /// Attaches what was loaded.
     pub(super) fn attach_loaded(&mut self, ebpf: &mut Ebpf) {
         for (hook, target) in std::mem::take(&mut self.loaded) {
-            let result = hook.attach(ebpf, target).map(|link| self.links.push(link));
+            let result = hook.attach(ebpf, target).map(|link| {
+                self.links.push(link);
+                self.attached.push((hook, target));
+            });
             self.reports.push(hook.report(Some(target), Status::of(result).0));
         }
+    }
+
+    /// Hooks in anew what was in place.
+    pub(super) fn attach_again(&mut self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
+        self.links.clear();
+        let is_classic = |(hook, _): &(&Hook, _)| matches!(hook.kind, Kind::Tracepoint(_));
+        let mut attach = || {
+            for (hook, target) in &self.attached {
+                self.links.push(hook.attach(ebpf, target)?);
+            }
+            Ok(())
+        };
+        if self.attached.iter().any(is_classic) { tracefs::within(|_| attach())? } else { attach() }
     }
 
     /// Whether the hook of this program is in place.

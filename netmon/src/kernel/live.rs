@@ -22,6 +22,7 @@ use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
     diag::Diag,
+    heartbeat::Heartbeat,
     hooks::{Hooks, STANDBY, TRANSITIONS},
     identity::{Identities, is_own},
     iter,
@@ -63,6 +64,7 @@ pub struct Live {
     counters: PerCpuArray<MapData, u64>,
     assembler: Assembler,
     diag: Diag,
+    heartbeat: Heartbeat,
     /// How long the ring may be left alone under load: a small one fills sooner.
     pause: Duration,
     /// How the last reading ended.
@@ -105,6 +107,7 @@ impl Live {
             counters,
             assembler,
             diag: Diag::default(),
+            heartbeat: Heartbeat::new(now()),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             reading: Reading::default(),
@@ -133,7 +136,9 @@ impl Live {
                 if let Some(identities) = &mut self.identities {
                     identities.name(&mut record);
                 }
-                self.assembler.record(&record, events);
+                if !self.heartbeat.takes(&record) {
+                    self.assembler.record(&record, events);
+                }
             }
             Err(error) => {
                 log::debug!("{error}");
@@ -212,6 +217,17 @@ impl Live {
         Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
     }
 
+    /// The hooks have not heard anything since `from`, though there was something to hear.
+    fn revive(&mut self, from: u64, events: &mut VecDeque<Event>) {
+        log::error!("the hooks in the kernel were silent, as if somebody had taken them out");
+        events.push_back(Event::Lost(Gap { from, time: now(), count: 1, loss: Loss::Unhooked }));
+        self.reconciler.hurry();
+        match self.hooks.attach_again(&mut self.ebpf) {
+            Ok(()) => log::warn!("they are attached anew; what was missed is looked for"),
+            Err(error) => log::error!("attaching them anew failed, restart netmon: {error}"),
+        }
+    }
+
     /// Takes what a dump says, the ring having been read since it said so.
     fn take(&mut self, message: Message, events: &mut VecDeque<Event>) {
         match message {
@@ -224,6 +240,9 @@ impl Live {
             }
             Message::Seeds { seeds, .. } => {
                 for mut seed in seeds {
+                    if self.heartbeat.is_at(&seed.tuple) {
+                        continue;
+                    }
                     if let Some(identities) = &mut self.identities {
                         identities.seed(&mut seed);
                     }
@@ -267,7 +286,9 @@ impl Live {
                 + Duration::from_nanos(due.saturating_sub(now())).max(Duration::from_millis(1))
         });
         let dump = self.reconciler.due().map(Instant::from_std);
-        let until = [due, dump].into_iter().flatten().fold(self.next_count, Instant::min);
+        let beat =
+            Some(Instant::now() + Duration::from_nanos(self.heartbeat.due().saturating_sub(now())));
+        let until = [due, dump, beat].into_iter().flatten().fold(self.next_count, Instant::min);
         tokio::select! {
             ready = timeout_at(until, self.rings.readable()) => ready.unwrap_or(Ok(()))?,
             message = self.reconciler.next() => self.said.extend(message),
@@ -325,6 +346,9 @@ impl Source for Live {
         // the difference between a dump and the table.
         if self.reading.complete {
             self.settle(before, events);
+            if let Some(from) = self.heartbeat.advance(before) {
+                self.revive(from, events);
+            }
             while let Some(message) = self.said.pop_front() {
                 self.take(message, events);
             }

@@ -9,6 +9,7 @@ mod decode;
 mod details;
 mod diag;
 mod dump;
+mod heartbeat;
 mod hooks;
 mod identity;
 mod iter;

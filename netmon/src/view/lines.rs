@@ -109,6 +109,7 @@ impl<W: Write> View for Lines<W> {
                     Loss::Malformed => "records of another version: rebuild netmon",
                     Loss::Storage => "the kernel could not keep how a connection began",
                     Loss::Unwritten => "the journal could not be written",
+                    Loss::Unhooked => "the hooks were silent",
                     Loss::NotRecorded => "nothing was recorded",
                 };
                 let _ = match gap.count {

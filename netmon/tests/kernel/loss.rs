@@ -121,13 +121,14 @@ fn signals_flush_what_was_read() {
     for signal in ["-INT", "-TERM"] {
         let netns = Netns::new();
         netns.run(|| {
+            let connections = usize::from(load(50));
             let mut watch = Watch::start(&[]);
-            churn(50);
+            churn(connections);
             // At once: the last events are still on their way.
             watch.signal(signal);
             watch.ended();
             let ours = transitions(&watch, &netns);
-            assert_eq!(ours.len(), 50 * 6 + 2, "{signal}");
+            assert_eq!(ours.len(), connections * 6 + 2, "{signal}");
             assert_eq!(ours.iter().filter(|event| step(event) == "LISTEN>CLOSE").count(), 1);
         });
     }

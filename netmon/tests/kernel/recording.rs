@@ -116,6 +116,18 @@ impl Record {
     }
 }
 
+/// Has all that recorders have left turned into Parquet, by as many more as that takes; how many. One has a
+/// time for that when it ends, and leaves the rest, on a busy machine, to the one after it.
+pub(crate) fn settle(directory: &Directory) -> usize {
+    for more in 0..20 {
+        if directory.of("", ".arrows").is_empty() {
+            return more;
+        }
+        Record::start(&directory.0).stop();
+    }
+    panic!("segments are left: {:?}", directory.files());
+}
+
 pub(crate) fn netmon(args: &[&str], journal: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
     command.args(args).arg(journal);

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `TIME COOKIE OLD>NEW [connect=PID] [listen=PID] [from=LISTENER] [errno=N] [reset=sent] [at=PORT]` | a transition; `at` is its local port |
 //! | `TIME COOKIE dump STATE [by=PID] [at=PORT]` | a socket that a dump had |
+//! | `TIME COOKIE accepted PID` | a process accepted the connection |
+//! | `TIME COOKIE ended` | the minisocket is gone |
 //! | `TIME COOKIE failed ERRNO` | a closed socket that a dump had, and why it closed |
 //! | `TIME dumping` | a dump begins |
 //! | `TIME dumped [NETNS]` | that was all of the namespace, since that time |
@@ -91,6 +93,11 @@ fn parse(line: &str) -> Option<Event> {
             let (cookie, errno) = (cookie.parse().ok()?, errno.parse().ok()?);
             Some(Event::Failed { time, cookie, errno })
         }
+        [cookie, "accepted", pid] => {
+            let (cookie, owner) = (cookie.parse().ok()?, owner(pid.parse().ok()?));
+            Some(Event::Accepted { time, cookie, owner })
+        }
+        [cookie, "ended"] => Some(Event::Ended { time, cookie: cookie.parse().ok()? }),
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, state_of(state)?);
             let owner = option("by").map(owner);

@@ -293,7 +293,7 @@ impl ConnectionTable {
         }
     }
 
-    /// A process has the connection: that is news where another had its listener.
+    /// A process has the connection: that is news where another has its listener.
     fn accepted<E>(
         &mut self,
         time: u64,
@@ -302,9 +302,11 @@ impl ConnectionTable {
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&cookie) else { return Ok(()) };
-        let is_known = row.owner.as_ref().is_some_and(|known| known.pid == owner.pid);
+        if row.owner.as_ref().is_some_and(|known| known.pid == owner.pid) {
+            return Ok(());
+        }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));
-        if is_known { Ok(()) } else { view(Change::Owned { time, connection: row }) }
+        view(Change::Owned { time, connection: row })
     }
 
     /// Ends the TIME_WAIT of a socket, of which the kernel said so.

@@ -356,3 +356,93 @@ fn what_is_parked_is_bounded() {
     assert_eq!(pushed_out.len(), 70_000 - 65_536);
     assert!(pushed_out.iter().all(|event| event.inferred && event.new == Close));
 }
+
+/// A kernel that tells of minisockets.
+fn told() -> Bench {
+    Bench { assembler: Assembler::new(true, true), ..Bench::new() }
+}
+
+fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
+    let state = state as u8;
+    Record::Note(wire::Note { kind, state, port, reserved: [0; 4], time, cookie: COOKIE })
+}
+
+const WAITS: u8 = flag::DEAD | flag::MINISOCKET | flag::WAITS;
+
+#[test]
+fn an_orphan_is_followed_without_questions() {
+    for (state, expected) in [(TimeWait, TimeWait), (Close, Close)] {
+        let mut bench = told();
+        bench.take(closed(FinWait2, WAITS, 0, 100));
+        bench.advance(100 + 60_000 * MS);
+        assert!(bench.events().is_empty());
+        bench.take(note(kind::MINISOCKET, state, 0, 200));
+        let [event] = &bench.events()[..] else { panic!("one event") };
+        assert_eq!((event.new, event.time, event.inferred), (expected, 200, false));
+        assert_eq!(bench.script.asked, 0);
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_tell_after_all_is_asked_about() {
+    let mut bench = told();
+    bench.script.found = Some(Found::Gone);
+    bench.take(closed(FinWait2, WAITS, 0, 100));
+    bench.advance(71_000 * MS);
+    assert_eq!((bench.states(), bench.script.asked), (vec![(FinWait2, Close)], 1));
+}
+
+#[test]
+fn a_time_wait_is_one_when_it_was_made() {
+    let mut bench = told();
+    // Whatever the buckets and the linger say.
+    let flags = flag::DONE | flag::LINGER | flag::BUCKETS_FULL | flag::MINISOCKET;
+    bench.take(closed(FinWait2, flags, 0, 100));
+    assert_eq!(bench.states(), [(FinWait2, TimeWait)]);
+    bench.take(note(kind::MINISOCKET, Close, 0, 300));
+    assert_eq!(bench.out.pop_front(), Some(Event::Ended { time: 300, cookie: COOKIE }));
+    bench.take(note(kind::MINISOCKET, TimeWait, 0, 400));
+    assert!(bench.events().is_empty(), "its time began anew, which is no transition");
+}
+
+#[test]
+fn a_connect_has_its_port_as_soon_as_it_is_told() {
+    let mut bench = told();
+    bench.take(connect(100));
+    bench.take(note(kind::PORT, Close, 4_321, 101));
+    let [event] = &bench.events()[..] else { panic!("one event") };
+    assert_eq!((event.time, event.tuple.local.port()), (100, 4_321));
+    bench.take(note(kind::PORT, Close, 4_321, 102));
+    assert!(bench.events().is_empty());
+}
+
+#[test]
+fn who_accepts_is_told_unless_it_is_the_kernel() {
+    let mut bench = told();
+    let mut process =
+        wire::Process { cgroup: 1, pid: 42, uid: 0, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
+    let accept = |process| {
+        let (kind, reserved) = (kind::ACCEPT, [0; 7]);
+        Record::Accept(wire::Accept { kind, reserved, time: 9, cookie: COOKIE, process })
+    };
+    bench.take(accept(process));
+    let Some(Event::Accepted { time: 9, cookie: COOKIE, owner }) = bench.out.pop_front() else {
+        panic!("accepted")
+    };
+    assert_eq!((owner.pid, &*owner.comm), (42, &b"nginx"[..]));
+    process.pid = 0;
+    bench.take(accept(process));
+    assert!(bench.out.is_empty());
+}
+
+#[test]
+fn totals_that_the_kernel_keeps_nobody_knows_where_are_absent() {
+    let transition = wire::Transition { kind: kind::END, ..wire(LastAck, Close, 100) };
+    let end = wire::End { transition, bytes_sent: 0, bytes_received: 0, retransmits: 0, srtt_us: 0 };
+    for has_totals in [true, false] {
+        let mut bench = Bench { assembler: Assembler::new(false, has_totals), ..Bench::new() };
+        bench.take(Record::End(end));
+        bench.advance(100 + RESET_WAIT);
+        assert_eq!(bench.events()[0].totals.is_some(), has_totals);
+    }
+}

@@ -170,7 +170,7 @@ pub struct Process {
 
 /// A process that took a connection from its listener, 56 bytes.
 ///
-/// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c).
+/// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c), or of the system call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]

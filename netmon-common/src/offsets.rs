@@ -86,6 +86,10 @@ pub struct Offsets {
     pub tsorted_sent_queue: u32,
     /// `tw_timer` in `struct inet_timewait_sock`.
     pub tw_timer: u32,
+    pub task_files: u32,
+    pub files_fdt: u32,
+    pub fdt_fd: u32,
+    pub file_private_data: u32,
 }
 
 /// Where the classic tracepoints have the fields that the program reads: byte offsets from their `format` files
@@ -97,6 +101,7 @@ pub struct Offsets {
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[expect(missing_docs, reason = "each field is named after the tracepoint's own")]
 pub struct Format {
+    /// 0 where the classic tracepoint is not in use: sockets go by their cookies.
     pub skaddr: u32,
     pub oldstate: u32,
     pub newstate: u32,
@@ -114,4 +119,6 @@ pub struct Format {
     pub reset_sent: u32,
     /// `skaddr` of `tcp:tcp_receive_reset`.
     pub reset_received: u32,
+    /// `ret` of `syscalls:sys_exit_accept4`.
+    pub accept_ret: u32,
 }

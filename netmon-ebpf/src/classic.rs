@@ -13,13 +13,11 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use core::ptr::{addr_of, addr_of_mut};
-use netmon_common::{
-    AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state,
-};
+use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state};
 
 use crate::{
     emit::note,
-    owner::PF_KTHREAD,
+    owner::{PF_KTHREAD, accept},
     reset,
     sock::{Sk, load, offset, parent},
     transition::take,
@@ -140,22 +138,32 @@ impl Sk for Bare<'_> {
 
     #[inline(always)]
     unsafe fn caller(out: *mut Process) {
-        // SAFETY: the caller's promise; helpers without arguments.
-        unsafe {
-            let task = bpf_get_current_task();
-            let flags: u32 = read(task, offset!(task_flags));
-            let id = bpf_get_current_pid_tgid();
-            let (pid, thread) = ((id >> 32) as u32, id as u32);
-            let leader: u64 = read(task, offset!(task_group_leader));
-            let mut comm: [u8; 16] = read(leader, offset!(task_comm));
-            if comm[0] == 0 && pid == thread {
-                comm = bpf_get_current_comm().unwrap_or_default();
-            }
-            addr_of_mut!((*out).comm).write(comm);
-            addr_of_mut!((*out).pid).write(if flags & PF_KTHREAD == 0 { pid } else { 0 });
-            addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
-            addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
+        // SAFETY: the caller's promise.
+        unsafe { describe(out) }
+    }
+}
+
+/// Fills `out`, which lies in the ring buffer's memory, with the current process.
+///
+/// # Safety
+/// `out` must point to room for a whole `Process`.
+#[inline(always)]
+unsafe fn describe(out: *mut Process) {
+    // SAFETY: the caller's promise; helpers without arguments.
+    unsafe {
+        let task = bpf_get_current_task();
+        let flags: u32 = read(task, offset!(task_flags));
+        let id = bpf_get_current_pid_tgid();
+        let (pid, thread) = ((id >> 32) as u32, id as u32);
+        let leader: u64 = read(task, offset!(task_group_leader));
+        let mut comm: [u8; 16] = read(leader, offset!(task_comm));
+        if comm[0] == 0 && pid == thread {
+            comm = bpf_get_current_comm().unwrap_or_default();
         }
+        addr_of_mut!((*out).comm).write(comm);
+        addr_of_mut!((*out).pid).write(if flags & PF_KTHREAD == 0 { pid } else { 0 });
+        addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
+        addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }
 }
 
@@ -163,8 +171,7 @@ impl Sk for Bare<'_> {
 #[tracepoint]
 pub fn classic_transition(ctx: TracePointContext) -> u32 {
     let address: u64 = event(&ctx, field!(skaddr));
-    let (old, new): (i32, i32) =
-        (event(&ctx, field!(oldstate)), event(&ctx, field!(newstate)));
+    let (old, new): (i32, i32) = (event(&ctx, field!(oldstate)), event(&ctx, field!(newstate)));
     let protocol = if field!(protocol_size) == 1 {
         event::<u8>(&ctx, field!(protocol)) as u16
     } else {
@@ -194,5 +201,34 @@ pub fn classic_send_reset(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn classic_receive_reset(ctx: TracePointContext) -> u32 {
     reset::received(event(&ctx, field!(reset_received)));
+    0
+}
+
+/// `tracepoint/syscalls/sys_exit_accept4`, and that of accept: only on request, since such a tracepoint slows
+/// every system call of the host. Connections that io_uring accepts do not pass here.
+#[tracepoint]
+pub fn accept_returned(ctx: TracePointContext) -> u32 {
+    let fd: i64 = event(&ctx, field!(accept_ret));
+    if fd < 0 {
+        return 0;
+    }
+    // SAFETY: a helper without arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = read(task, offset!(task_files));
+    let table: u64 = read(files, offset!(files_fdt));
+    let array: u64 = read(table, offset!(fdt_fd));
+    let file: u64 = read(array, fd as usize * 8);
+    let socket: u64 = read(file, offset!(file_private_data));
+    let sk: u64 = read(socket, offset!(socket_sk));
+    // MPTCP's and UNIX sockets are accepted too.
+    if read::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
+        return 0;
+    }
+    // Whoever heard of it before has made its cookie.
+    let id = if field!(skaddr) == 0 { read(sk, offset!(skc_cookie)) } else { sk };
+    if id != 0 {
+        // SAFETY: it fills all of it.
+        unsafe { accept(id, |out| describe(out)) };
+    }
     0
 }

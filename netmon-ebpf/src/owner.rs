@@ -65,17 +65,27 @@ fn accepted(ctx: &FExitContext, arguments: usize) -> i32 {
     if sk.protocol() != IPPROTO_TCP {
         return 0;
     }
+    // SAFETY: accept runs in the process that calls it.
+    unsafe { accept(sk.cookie(), |out| describe(out)) };
+    0
+}
+
+/// Tells user space that the current process took a connection, and who that is.
+///
+/// # Safety
+/// `caller` must fill a whole `Process`.
+#[inline(always)]
+pub unsafe fn accept(id: u64, caller: impl FnOnce(*mut Process)) {
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = reserve::<Accept>(counter::LOST_RESETS) else { return 0 };
+    let Some(mut entry) = reserve::<Accept>(counter::LOST_RESETS) else { return };
     let out = entry.as_mut_ptr();
-    // SAFETY: reserved for an `Accept`; every byte is written. accept runs in the process that calls it.
+    // SAFETY: reserved for an `Accept`; every byte is written.
     unsafe {
         out.cast::<u64>().write(kind::ACCEPT as u64);
         addr_of_mut!((*out).time).write(time);
-        addr_of_mut!((*out).cookie).write(sk.cookie());
-        describe(addr_of_mut!((*out).process));
+        addr_of_mut!((*out).cookie).write(id);
+        caller(addr_of_mut!((*out).process));
     }
     entry.submit(0);
-    0
 }

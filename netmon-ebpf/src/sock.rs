@@ -293,7 +293,8 @@ impl Sk for Sock {
             return 0;
         }
         // SAFETY: a probe read takes any address.
-        unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }.unwrap_or(0)
+        unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }
+            .unwrap_or(0)
     }
 
     #[inline(always)]

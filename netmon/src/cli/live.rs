@@ -30,6 +30,10 @@ pub(super) struct Tracing {
     /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two: 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     buffer: u32,
+    /// Learn who accepts a connection from the accept system calls, where the kernel does not tell otherwise:
+    /// slows every system call of the host, `netmon doctor` says by how much
+    #[arg(long, hide_short_help = true)]
+    accept_syscalls: bool,
     /// Do without the kernel's types, as on a kernel that publishes none
     #[arg(long, hide_short_help = true)]
     no_btf: bool,
@@ -57,7 +61,8 @@ impl Tracing {
             fentry: self.no_fentry,
             iterators: self.source == Some(Source::Proc),
         };
-        Options { buffer: self.buffer, log, filter, without }
+        let accept_syscalls = self.accept_syscalls;
+        Options { buffer: self.buffer, log, filter, accept_syscalls, without }
     }
 }
 

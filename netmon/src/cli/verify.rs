@@ -169,7 +169,8 @@ impl Oracle {
     ) -> anyhow::Result<Look> {
         let mut dump = self.0.take().context("the kernel's tables could not be read before")?;
         // One of this thread's, with its privileges, which those of the runtime do not have.
-        let looking = thread::Builder::new().spawn(move || (kernel(&mut dump), dump))?;
+        let empty = if live.knows_cookies() { Kernel::default() } else { Kernel::by_place() };
+        let looking = thread::Builder::new().spawn(move || (kernel(&mut dump, empty), dump))?;
         while !looking.is_finished() {
             follow(session, live, CATCH_UP / 10, stop).await?;
         }
@@ -184,8 +185,7 @@ impl Oracle {
     }
 }
 
-fn kernel(dump: &mut Dump) -> anyhow::Result<Kernel> {
-    let mut kernel = Kernel::default();
+fn kernel(dump: &mut Dump, mut kernel: Kernel) -> anyhow::Result<Kernel> {
     let (namespaces, _) = Namespace::all()?;
     for namespace in &namespaces {
         let read = dump.sockets(namespace, |socket| {

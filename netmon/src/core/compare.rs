@@ -11,12 +11,24 @@ use super::{connection::Connection, event::Tuple, tcp::TcpState};
 pub struct Kernel {
     sockets: FxHashMap<(u64, Tuple), TcpState>,
     namespaces: FxHashSet<u32>,
+    /// Sockets are known by their places: the table has names of its own for them.
+    by_place: bool,
 }
 
 impl Kernel {
+    /// One to be compared with a table that does not know all cookies.
+    #[must_use]
+    pub fn by_place() -> Self {
+        Self { by_place: true, ..Self::default() }
+    }
+
+    fn key(&self, cookie: u64, tuple: Tuple) -> (u64, Tuple) {
+        (if self.by_place { 0 } else { cookie }, tuple)
+    }
+
     /// It has such a socket.
     pub fn add(&mut self, cookie: u64, tuple: Tuple, state: TcpState) {
-        self.sockets.insert((cookie, tuple), state);
+        self.sockets.insert(self.key(cookie, tuple), state);
     }
 
     /// Those were all of namespace `netns`.
@@ -56,7 +68,7 @@ impl Kernel {
         let mut differences = FxHashSet::default();
         let mut unseen: FxHashSet<&(u64, Tuple)> = self.sockets.keys().collect();
         for row in table.filter(|row| self.namespaces.contains(&row.tuple.netns)) {
-            let key = (row.id.cookie, row.tuple);
+            let key = self.key(row.id.cookie, row.tuple);
             unseen.remove(&key);
             let kernel = self.sockets.get(&key).copied();
             if kernel != Some(row.state) {
@@ -77,7 +89,7 @@ impl Kernel {
 /// One socket on which table and kernel disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Difference {
-    /// Its cookie.
+    /// Its cookie; 0 where that was not compared.
     pub cookie: u64,
     /// Its place.
     pub tuple: Tuple,
@@ -91,9 +103,13 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = |state: Option<TcpState>| state.map_or("nothing", TcpState::name);
         let Self { cookie, tuple, table, kernel } = *self;
+        match cookie {
+            0 => f.write_str("a socket")?,
+            cookie => write!(f, "socket {cookie}")?,
+        }
         write!(
             f,
-            "socket {cookie} of namespace {}, {} to {}: {} in the table, {} in the kernel",
+            " of namespace {}, {} to {}: {} in the table, {} in the kernel",
             tuple.netns,
             tuple.local,
             tuple.remote,
@@ -149,6 +165,19 @@ mod tests {
                 "socket 5 of namespace 1, 127.0.0.1:1005 to 127.0.0.1:80: nothing in the table, \
                  ESTABLISHED in the kernel",
             ]
+        );
+        let mut places = Kernel::by_place();
+        places.add_namespace(1);
+        for cookie in [1, 2, 3] {
+            let state = if cookie == 2 { TimeWait } else { Established };
+            places.add(u64::from(cookie) + 10, tuple(1, 1000 + cookie), state);
+        }
+        let said: Vec<String> =
+            places.differences(table.rows()).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["a socket of namespace 1, 127.0.0.1:1002 to 127.0.0.1:80: FIN_WAIT2 in the table, \
+              TIME_WAIT in the kernel"]
         );
     }
 }

@@ -166,6 +166,14 @@ pub(super) const EXACT: [Hook; 7] = [
     },
 ];
 
+/// Those on system calls, only on request: both have the same program.
+pub(super) const ACCEPT: [Hook; 2] = [accept(&["sys_exit_accept4"]), accept(&["sys_exit_accept"])];
+
+const fn accept(targets: &'static [&'static str]) -> Hook {
+    let (program, kind) = ("accept_returned", Kind::Tracepoint("syscalls"));
+    Hook { program, kind, targets, tells: "which process accepted", without: SCANNED }
+}
+
 /// What came of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -341,6 +349,18 @@ impl Hooks {
                 }
             };
             self.reports.push(hook.report(target, status));
+        }
+    }
+
+    /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
+    pub(super) fn load_accept(&mut self, ebpf: &mut Ebpf) {
+        let (status, _) = Status::of(ACCEPT[0].load(ebpf, None));
+        for hook in &ACCEPT {
+            if status == Status::Attached {
+                self.loaded.push((hook, hook.targets[0]));
+            } else {
+                self.reports.push(hook.report(None, status.clone()));
+            }
         }
     }
 

@@ -74,6 +74,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let inode = Structure::find(btf, "inode", "i_ino").ok();
     let file = Structure::find(btf, "file", "f_inode").ok();
     let socket = Structure::find(btf, "socket", "file").ok();
+    let files = Structure::find(btf, "files_struct", "fdt").ok();
+    let table = Structure::find(btf, "fdtable", "fd").ok();
     let cgroup = Structure::find(btf, "cgroup", "kn").ok();
     let node = Structure::find(btf, "kernfs_node", "id").ok();
     let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
@@ -164,6 +166,10 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         tsorted_sent_queue: tcp.offset("tsorted_sent_queue")?,
         task_tgid: dump(Some(&task), "tgid"),
         tw_timer: dump(timewait.as_ref(), "tw_timer"),
+        task_files: dump(Some(&task), "files"),
+        files_fdt: dump(files.as_ref(), "fdt"),
+        fdt_fd: dump(table.as_ref(), "fd"),
+        file_private_data: dump(file.as_ref(), "private_data"),
     })
 }
 

@@ -122,6 +122,12 @@ impl Live {
         })
     }
 
+    /// Whether sockets go by their cookies, not by numbers of netmon's own.
+    #[must_use]
+    pub const fn knows_cookies(&self) -> bool {
+        self.identities.is_none()
+    }
+
     /// What it does from here on that takes a capability.
     #[must_use]
     pub fn duties(&self) -> &'static [Duty] {

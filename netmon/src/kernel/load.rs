@@ -35,6 +35,8 @@ pub struct Options {
     pub log: log::LevelFilter,
     /// What the kernel program may leave out.
     pub filter: KernelFilter,
+    /// Whether to follow the accept system calls, which slows every system call of the host.
+    pub accept_syscalls: bool,
     /// What to do without, though the kernel may have it.
     pub without: Without,
 }
@@ -94,7 +96,11 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     let types = Types::read(options.without.btf)?;
     // What the stream's rows are seeded with.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
-    let mut ebpf = open(options, wanted, &types.offsets, &Format::default())?;
+    let mut format = Format::default();
+    if options.accept_syscalls {
+        format.accept_ret = tracefs::within(tracefs::accept_format)??;
+    }
+    let mut ebpf = open(options, wanted, &types.offsets, &format)?;
     for hook in &hooks::FULL {
         hook.load(&mut ebpf, Some(&types.btf))?;
     }
@@ -108,9 +114,16 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     load_peek(&mut ebpf)?;
     let mut hooks = Hooks::default();
     hooks.load_exact(&mut ebpf, &types.btf, &types.functions, !options.without.fentry);
+    if options.accept_syscalls {
+        hooks.load_accept(&mut ebpf);
+    }
     let rings = Rings::new(&mut ebpf, options.buffer)?;
     // Before the transitions that they explain.
-    hooks.attach_loaded(&mut ebpf);
+    if options.accept_syscalls {
+        tracefs::within(|_| hooks.attach_loaded(&mut ebpf))?;
+    } else {
+        hooks.attach_loaded(&mut ebpf);
+    }
     hooks.attach(&mut ebpf, &hooks::FULL)?;
     let (tier, offsets, fell_back) = (Tier::Full, types.offsets, None);
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
@@ -118,19 +131,28 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
 
 /// By the classic tracepoints, since `error` keeps netmon from the better ones.
 fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
-    let format = tracefs::within(tracefs::format)??;
+    let mut format = tracefs::within(tracefs::format)??;
     let offsets = match Types::read(options.without.btf) {
         Ok(types) => types.offsets,
         Err(_) => measure::offsets(&format)?,
     };
+    if options.accept_syscalls {
+        format.accept_ret = tracefs::within(tracefs::accept_format)??;
+    }
     let mut ebpf = open(options, Wanted::default(), &offsets, &format)?;
+    let mut hooks = Hooks::default();
     for hook in &hooks::CLASSIC {
         hook.load(&mut ebpf, None)?;
     }
+    if options.accept_syscalls {
+        hooks.load_accept(&mut ebpf);
+    }
     load_peek(&mut ebpf)?;
     let rings = Rings::new(&mut ebpf, options.buffer)?;
-    let mut hooks = Hooks::default();
-    tracefs::within(|_| hooks.attach(&mut ebpf, &hooks::CLASSIC))??;
+    tracefs::within(|_| {
+        hooks.attach_loaded(&mut ebpf);
+        hooks.attach(&mut ebpf, &hooks::CLASSIC)
+    })??;
     let iterators =
         Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
     let (tier, fell_back) = (Tier::Basic, Some(error.to_string()));
@@ -147,7 +169,8 @@ pub(super) fn load_iterators(
     let types = Types::read(false)?;
     // A dump needs no ring.
     let log = log::LevelFilter::Off;
-    let options = Options { buffer: 4096, log, filter, without: Without::default() };
+    let without = Without::default();
+    let options = Options { buffer: 4096, log, filter, accept_syscalls: false, without };
     let mut ebpf = open(options, wanted, &types.offsets, &Format::default())?;
     load_walks(&mut ebpf, &types.btf, walks)?;
     Ok(ebpf)

@@ -57,7 +57,8 @@ fn unknown() -> Offsets {
 /// Finds what can be found. Takes some milliseconds, and a connection on loopback.
 pub(super) fn offsets(format: &Format) -> Result<Offsets, LoadError> {
     let (log, filter) = (log::LevelFilter::Off, KernelFilter::ANY);
-    let options = Options { buffer: 1 << 20, log, filter, without: Without::default() };
+    let without = Without::default();
+    let options = Options { buffer: 1 << 20, log, filter, accept_syscalls: false, without };
     let mut offsets = unknown();
     let mut ebpf = open(options, Wanted::default(), &offsets, format)?;
     // Of what is to be hooked in, the last follows transitions.

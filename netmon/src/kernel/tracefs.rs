@@ -79,13 +79,7 @@ fn mount_own() -> nix::Result<&'static Path> {
 
 /// Reads the offsets of all that the kernel program takes from tracepoints.
 pub(super) fn format(tracefs: &Path) -> Result<Format, FormatError> {
-    let of = |tracepoint: &'static str| {
-        let path = tracefs.join("events").join(tracepoint).join("format");
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Fields { tracepoint, text }),
-            Err(source) => Err(FormatError::Read { path, source }),
-        }
-    };
+    let of = |tracepoint| Fields::read(tracefs, tracepoint);
     let sent = of("tcp/tcp_send_reset")?;
     let received = of("tcp/tcp_receive_reset")?;
     of("sock/inet_sock_set_state")?.transition().and_then(|transition| {
@@ -97,6 +91,12 @@ pub(super) fn format(tracefs: &Path) -> Result<Format, FormatError> {
     })
 }
 
+/// Reads where the return of the accept system calls is.
+pub(super) fn accept_format(tracefs: &Path) -> Result<u32, FormatError> {
+    let fields = Fields::read(tracefs, "syscalls/sys_exit_accept4")?;
+    fields.offset("ret", &[8]).map(|(offset, _)| offset)
+}
+
 /// The fields of a tracepoint, as its `format` file lists them.
 struct Fields {
     tracepoint: &'static str,
@@ -104,6 +104,14 @@ struct Fields {
 }
 
 impl Fields {
+    fn read(tracefs: &Path, tracepoint: &'static str) -> Result<Self, FormatError> {
+        let path = tracefs.join("events").join(tracepoint).join("format");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Self { tracepoint, text }),
+            Err(source) => Err(FormatError::Read { path, source }),
+        }
+    }
+
     fn transition(&self) -> Result<Format, FormatError> {
         let offset = |field, size| self.offset(field, &[size]).map(|(offset, _)| offset);
         let (protocol, protocol_size) = self.offset("protocol", &[1, 2])?;

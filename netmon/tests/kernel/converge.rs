@@ -18,7 +18,7 @@ use crate::{
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
-    tier::{Tier, has_types, is_listeners, tier},
+    tier::{Tier, arguments, has_types, is_listeners, tier},
 };
 
 fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
@@ -260,6 +260,7 @@ fn verify_finds_no_difference() {
         let _scene = Scene::play();
         let verify = Command::new(env!("CARGO_BIN_EXE_netmon"))
             .args(["verify", "--duration", "1s"])
+            .args(arguments())
             .output()
             .expect("netmon");
         let said = String::from_utf8_lossy(&verify.stdout);
@@ -275,6 +276,7 @@ fn a_signal_makes_verify_compare_at_once() {
     let begin = Instant::now();
     let mut verify = Command::new(env!("CARGO_BIN_EXE_netmon"))
         .args(["-v", "verify", "--duration", "1h"])
+        .args(arguments())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

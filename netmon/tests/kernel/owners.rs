@@ -9,7 +9,7 @@ use std::{
 use crate::{
     harness::{Watch, cookie},
     netns::Netns,
-    tier::{Tier, tier},
+    tier::{Tier, has_types, tier},
 };
 
 /// A server that was started with its listener, as inetd does: it accepts on its stdin, closes, and ends.
@@ -17,8 +17,19 @@ const ACCEPTS: &str = "accept(my $c, STDIN) or die; close $c";
 
 #[test]
 fn who_accepts_is_named_though_another_listens() {
+    by_another(&[], tier() == Tier::Exact);
+}
+
+#[test]
+fn the_system_call_names_who_accepts_on_request() {
+    // It is found through the process' open files.
+    by_another(&["--accept-syscalls"], has_types());
+}
+
+/// A process accepts on a listener that it inherited; whether it is to be named at once.
+fn by_another(args: &[&str], is_told: bool) {
     Netns::new().run(|| {
-        let mut watch = Watch::start(&[]);
+        let mut watch = Watch::start(args);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("bound");
         let mut server = Command::new("perl")
@@ -39,7 +50,7 @@ fn who_accepts_is_named_though_another_listens() {
         let ends: Vec<_> = watch.events.iter().filter(of_server).collect();
         let end = ends.iter().find(|end| end["direction"] == "inbound").expect("the connection's");
         let found = (end["owner_evidence"].as_str(), end["pid"].as_u64());
-        if tier() == Tier::Exact {
+        if is_told {
             assert_eq!(found, (Some("accept"), Some(pid.into())), "{end}");
         } else {
             // Whoever called listen, unless a dump came just in time.

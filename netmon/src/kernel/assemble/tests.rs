@@ -438,7 +438,8 @@ fn who_accepts_is_told_unless_it_is_the_kernel() {
 #[test]
 fn totals_that_the_kernel_keeps_nobody_knows_where_are_absent() {
     let transition = wire::Transition { kind: kind::END, ..wire(LastAck, Close, 100) };
-    let end = wire::End { transition, bytes_sent: 0, bytes_received: 0, retransmits: 0, srtt_us: 0 };
+    let end =
+        wire::End { transition, bytes_sent: 0, bytes_received: 0, retransmits: 0, srtt_us: 0 };
     for has_totals in [true, false] {
         let mut bench = Bench { assembler: Assembler::new(false, has_totals), ..Bench::new() };
         bench.take(Record::End(end));

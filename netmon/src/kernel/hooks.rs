@@ -45,10 +45,16 @@ pub(super) struct Hook {
 
 /// What follows every transition.
 pub(super) const TRANSITIONS: &str = "inet_sock_set_state";
+/// The same by the classic tracepoint.
+const CLASSIC_TRANSITIONS: &str = "classic_transition";
+/// Each runs once for every transition.
+pub(super) const ON_TRANSITIONS: [&str; 2] = [TRANSITIONS, CLASSIC_TRANSITIONS];
 /// The same on standby.
 pub(super) const STANDBY: &str = "standby";
 const TELLS_TRANSITIONS: &str = "every transition but to and from TIME_WAIT";
 const TELLS_RESETS: &str = "who reset a connection";
+const BY_ADDRESS: &str =
+    "the classic tracepoint stands in, which tells sockets by address instead of cookie";
 
 /// The programs on BTF tracepoints, in the order in which they are attached: no transition is to come without
 /// the resets that explain it, and of the two on one tracepoint the one on standby runs second.
@@ -58,28 +64,28 @@ pub(super) const FULL: [Hook; 4] = [
         kind: Kind::BtfTracepoint,
         targets: &["tcp_receive_reset"],
         tells: TELLS_RESETS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: "tcp_send_reset",
         kind: Kind::BtfTracepoint,
         targets: &["tcp_send_reset"],
         tells: TELLS_RESETS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: TRANSITIONS,
         kind: Kind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: STANDBY,
         kind: Kind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: "transitions that come in the midst of another",
-        without: "",
+        without: BY_ADDRESS,
     },
 ];
 
@@ -100,7 +106,7 @@ pub(super) const CLASSIC: [Hook; 3] = [
         without: "",
     },
     Hook {
-        program: "classic_transition",
+        program: CLASSIC_TRANSITIONS,
         kind: Kind::Tracepoint("sock"),
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
@@ -108,9 +114,8 @@ pub(super) const CLASSIC: [Hook; 3] = [
     },
 ];
 
-const ASKED: &str = "netmon asks sock_diag: inferred, up to some seconds late";
-const DUMPED: &str = "a dump misses it: inferred, some seconds late";
-const SCANNED: &str = "the listener's owner, until a dump finds who holds it";
+const ASKED: &str = "sock_diag and dumps tell instead: inferred, up to some seconds late";
+const SCANNED: &str = "the listener's owner stands in, until a dump finds who holds it";
 
 /// Those on functions, which make minisockets and owners exact.
 pub(super) const EXACT: [Hook; 7] = [
@@ -119,7 +124,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["inet_twsk_hashdance_schedule", "inet_twsk_hashdance"],
         tells: "whether TIME_WAIT or an orphan follows",
-        without: "the socket's flags tell, or sock_diag",
+        without: ASKED,
     },
     Hook {
         program: "minisocket_moved",
@@ -140,7 +145,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["tw_timer_handler"],
         tells: "when the time of a TIME_WAIT or an orphan is over",
-        without: DUMPED,
+        without: ASKED,
     },
     Hook {
         program: "accepted_2",
@@ -161,7 +166,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["tcp_connect"],
         tells: "the local port of a connect at once",
-        without: "its next event brings it, or netmon asks after 10 ms",
+        without: "the next event brings the port, or netmon asks after 10 ms",
     },
 ];
 
@@ -176,6 +181,8 @@ pub enum Status {
     Refused(String),
     /// The caller did not want it.
     Unwanted,
+    /// It was not used, or not even tried, since netmon works in another way or not at all: why.
+    PassedOver(String),
 }
 
 impl Status {
@@ -347,6 +354,13 @@ impl Hooks {
             let result = hook.attach(ebpf, target).map(|link| self.links.push(link));
             self.reports.push(hook.report(Some(target), Status::of(result).0));
         }
+    }
+
+    /// Says of those that are not used why.
+    pub(super) fn pass_over(&mut self, hooks: &[Hook], why: &str) {
+        let reports =
+            hooks.iter().map(|hook| hook.report(None, Status::PassedOver(why.to_owned())));
+        self.reports.extend(reports);
     }
 
     /// Whether the hook of this program is in place.

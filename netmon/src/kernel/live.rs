@@ -10,6 +10,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
+    programs::Program,
 };
 use aya_log::EbpfLogger;
 use netmon_common::{Offsets, counter};
@@ -22,7 +23,7 @@ use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
     diag::Diag,
-    hooks::{Hooks, STANDBY, TRANSITIONS},
+    hooks::{Hooks, Report, STANDBY, TRANSITIONS},
     identity::{Identities, is_own},
     iter,
     load::{Loaded, Options, PEEK, Tier, load, take},
@@ -79,6 +80,18 @@ pub struct Live {
     late: bool,
     /// Whether what was there before has been told.
     seeded: bool,
+    about: About,
+}
+
+/// How it came to be attached.
+pub(super) struct About {
+    pub(super) tier: Tier,
+    /// Whether there are iterators to dump with; or why not.
+    pub(super) iterators: Result<(), String>,
+    /// Why it is not the full tier.
+    pub(super) fell_back: Option<String>,
+    /// Size of the ring buffers together, bytes.
+    pub(super) buffer: u32,
 }
 
 impl Live {
@@ -87,7 +100,7 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, .. } = load(options)?;
+        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| refused("the counters", &error))?;
         let messages = (options.log > log::LevelFilter::Off)
@@ -116,7 +129,23 @@ impl Live {
             said: VecDeque::new(),
             late: false,
             seeded: false,
+            about: About { tier, iterators, fell_back, buffer: options.buffer },
         })
+    }
+
+    /// What came of each hook.
+    #[must_use]
+    pub fn reports(&self) -> &[Report] {
+        &self.hooks.reports
+    }
+
+    pub(super) fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The programs that are attached.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, &Program)> {
+        self.hooks.programs().filter_map(|name| Some((name, self.ebpf.program(name)?)))
     }
 
     /// What it does from here on that takes a capability.
@@ -203,7 +232,7 @@ impl Live {
     /// own.
     fn misses(&self, name: &str) -> io::Result<u64> {
         // One that is not loaded has missed nothing.
-        let Some(Ok(fd)) = self.ebpf.program(name).map(aya::programs::Program::fd) else {
+        let Some(Ok(fd)) = self.ebpf.program(name).map(Program::fd) else {
             return Ok(0);
         };
         let fd = fd.as_fd().as_raw_fd();

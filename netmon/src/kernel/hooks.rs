@@ -186,12 +186,12 @@ pub enum Status {
 }
 
 impl Status {
-    /// What a result means, and the kernel's answer as a number.
-    fn of(result: Result<(), LoadError>) -> (Self, Option<i32>) {
+    /// What a result means.
+    fn of(result: Result<(), LoadError>) -> Self {
         match result {
-            Ok(()) => (Self::Attached, None),
-            Err(LoadError::Refused { reason, errno, .. }) => (Self::Refused(reason), errno),
-            Err(error) => (Self::Refused(error.to_string()), None),
+            Ok(()) => Self::Attached,
+            Err(LoadError::Refused { reason, .. }) => Self::Refused(reason),
+            Err(error) => Self::Refused(error.to_string()),
         }
     }
 }
@@ -314,7 +314,6 @@ impl Hooks {
         functions: &Functions,
         is_wanted: bool,
     ) {
-        let mut refusal = None;
         for hook in &EXACT {
             let target = hook.target(functions);
             // Of the two variants of one hook, the other is the one.
@@ -326,23 +325,16 @@ impl Hooks {
             if target.is_none() && has_twin {
                 continue;
             }
-            let status = match (target, &refusal) {
+            let status = match target {
                 _ if !is_wanted => Status::Unwanted,
-                (None, _) => Status::Absent,
-                // What the kernel does not permit of one, it permits of none.
-                (_, Some(answer)) => Status::Refused(String::clone(answer)),
-                (Some(target), None) => {
-                    let result = hook.load_for(ebpf, Some(btf), target);
-                    let (status, errno) = Status::of(result);
-                    if let (Status::Refused(answer), Some(libc::EPERM)) = (&status, errno) {
-                        refusal = Some(answer.clone());
-                    }
-                    if status == Status::Attached {
+                None => Status::Absent,
+                Some(target) => match hook.load_for(ebpf, Some(btf), target) {
+                    Ok(()) => {
                         self.loaded.push((hook, target));
                         continue;
                     }
-                    status
-                }
+                    error => Status::of(error),
+                },
             };
             self.reports.push(hook.report(target, status));
         }
@@ -352,7 +344,7 @@ impl Hooks {
     pub(super) fn attach_loaded(&mut self, ebpf: &mut Ebpf) {
         for (hook, target) in std::mem::take(&mut self.loaded) {
             let result = hook.attach(ebpf, target).map(|link| self.links.push(link));
-            self.reports.push(hook.report(Some(target), Status::of(result).0));
+            self.reports.push(hook.report(Some(target), Status::of(result)));
         }
     }
 

@@ -29,6 +29,9 @@ pub(super) const PEEK: &str = "peek";
 /// Why there is none of what the caller does without.
 pub(super) const NOT_WANTED: &str = "not wanted";
 
+/// Why what the full tier has is not used in another.
+const NO_FULL: &str = "the tier is basic";
+
 /// What the caller may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -141,8 +144,8 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     let iterators =
         Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
     let error = error.in_short();
-    hooks.pass_over(&hooks::FULL, &error);
-    hooks.pass_over(&hooks::EXACT, "they take what the full tier takes");
+    hooks.pass_over(&hooks::FULL, NO_FULL);
+    hooks.pass_over(&hooks::EXACT, NO_FULL);
     let (tier, fell_back) = (Tier::Basic, Some(error));
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }

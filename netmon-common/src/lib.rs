@@ -15,7 +15,7 @@ mod offsets;
 use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
-pub use offsets::{Format, Offsets};
+pub use offsets::{Format, Offsets, UNKNOWN};
 
 /// Kinds of ring buffer record: the first byte of each.
 pub mod kind {

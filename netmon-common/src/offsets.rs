@@ -1,5 +1,9 @@
 //! Where the kernel keeps what the program reads: written by user space before load.
 
+/// No structure is as large: an offset that is not known. The verifier refuses a program that would read there
+/// through a typed pointer; probe reads leave it out.
+pub const UNKNOWN: u32 = 1 << 30;
+
 /// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
 ///
 /// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees

@@ -13,7 +13,9 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 use core::ptr::{addr_of, addr_of_mut};
-use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, kind, state};
+use netmon_common::{
+    AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state,
+};
 
 use crate::{
     emit::note,
@@ -57,9 +59,12 @@ pub struct Bare<'a> {
     ctx: &'a TracePointContext,
 }
 
-/// What is at `address + offset` in the kernel, or zero.
+/// What is at `address + offset` in the kernel; zero where that is unknown, or cannot be read.
 #[inline(always)]
 fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
+    if offset == UNKNOWN as usize || address == 0 {
+        return T::default();
+    }
     // SAFETY: a probe read takes any address.
     unsafe { bpf_probe_read_kernel((address as usize + offset) as *const T) }.unwrap_or_default()
 }

@@ -5,25 +5,30 @@
 
 mod image;
 mod kernel;
+mod machine;
+mod tally;
 
 use std::{
-    fs,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::Stdio,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
-use clap::Args;
+use anyhow::{Context, ensure};
+use clap::{Args, ValueEnum};
 
-use self::{image::Image, kernel::Kernel};
+use self::{
+    image::Image,
+    kernel::{Kernel, Suite},
+    machine::{Accelerator, Cpus, boot},
+    tally::{Tally, heading, row},
+};
 use crate::shell::{cargo, output};
 
-/// What the machine says when every test has passed: nothing else counts as success.
-const SUCCESS: &str = "netmon-vm: all tests passed";
-/// Emulated, the tests take some minutes; a machine that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(45 * 60);
+/// The profile that makes programs for emulated machines.
+const PROFILE: &str = "vm";
 
 /// Run the kernel tests on other kernels, in QEMU
 #[derive(Debug, Args)]
@@ -34,182 +39,173 @@ pub(crate) struct Vm {
     /// Only the tests whose names contain this
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
+    /// All tests but those whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    skip: Vec<String>,
+    /// Do without this, though the kernel has it
+    #[arg(long, value_enum)]
+    without: Option<Without>,
     /// How many CPUs a machine has
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
+    /// How many CPUs the kernel must be prepared for, 255 at most; as many as there are unless this says more
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=255))]
+    possible: Option<u32>,
+    /// How many tests a machine runs at a time; by default two for each CPU
+    #[arg(long, value_name = "COUNT")]
+    threads: Option<u32>,
+    /// How many machines run at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    jobs: usize,
     /// Look for newer packages than those that are there
     #[arg(long)]
     refresh: bool,
-    /// Run this shell script there instead of the tests
-    #[arg(long, value_name = "SCRIPT", conflicts_with = "only")]
+    /// Run this shell script there instead of the tests; $NETMON and $TESTS are the programs
+    #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["only", "skip"])]
     run: Option<String>,
+}
+
+/// What netmon is told to do without.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Without {
+    /// The kernel's types
+    Btf,
+    /// Hooks on functions
+    Fentry,
+    /// Iterators
+    Iterators,
+}
+
+impl Without {
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Btf => "--no-btf",
+            Self::Fentry => "--no-fentry",
+            Self::Iterators => "--source=proc",
+        }
+    }
+
+    /// What a kernel of that tier allows then.
+    fn tier(self, tier: &'static str) -> &'static str {
+        match self {
+            Self::Btf => "basic",
+            Self::Fentry if tier == "exact" => "full",
+            _ => tier,
+        }
+    }
+}
+
+/// How a machine fared.
+struct Outcome {
+    kernel: Kernel,
+    tally: Tally,
+    took: Duration,
+    result: anyhow::Result<()>,
 }
 
 impl Vm {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let program = test_program()?;
-        let mut outcomes = Vec::new();
-        let mut accelerator = None;
-        for kernel in kernel::chosen(&self.kernels) {
-            let kernel = Kernel::get(kernel, self.refresh)?;
-            let command = self.run.clone().unwrap_or_else(|| {
-                format!("{program} --test-threads={} {}", self.cpus, self.only.join(" "))
-            });
-            let image = Image::make(&kernel, &[program.as_str()], &command)?;
-            let began = Instant::now();
-            let accelerator = *accelerator.get_or_insert_with(|| accelerator_for(&kernel));
-            let outcome = boot(&kernel, &image, self.cpus, accelerator);
-            eprintln!(
-                "vm: {}: {} after {:.0?}",
-                kernel.name,
-                outcome.as_ref().map_or_else(|error| format!("{error:#}"), Tally::to_string),
-                began.elapsed()
-            );
-            outcomes.push((kernel.name, outcome));
-        }
-        let failed: Vec<_> =
-            outcomes.iter().filter(|(_, o)| o.is_err()).map(|(name, _)| name.as_str()).collect();
-        ensure!(failed.is_empty(), "the kernel tests fail on {}", failed.join(", "));
-        Ok(())
-    }
-}
-
-/// Tests by their outcome.
-#[derive(Debug, Default)]
-struct Tally {
-    passed: usize,
-    failed: Vec<String>,
-    ignored: usize,
-    succeeded: bool,
-}
-
-impl std::fmt::Display for Tally {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} tests passed", self.passed)
-    }
-}
-
-impl Tally {
-    fn line(&mut self, line: &str) {
-        self.succeeded |= line == SUCCESS;
-        // What a test prints may come before its outcome, on the same line.
-        let Some((name, outcome)) = line
-            .strip_prefix("test ")
-            .and_then(|rest| rest.split_once(" ... "))
-            .filter(|(_, outcome)| !outcome.is_empty())
-        else {
-            return;
+        let programs = Programs::build()?;
+        let cpus = Cpus {
+            present: self.cpus,
+            possible: self.possible.map_or(self.cpus, |possible| possible.max(self.cpus)),
         };
-        match outcome {
-            "ok" => self.passed += 1,
-            "ignored" => self.ignored += 1,
-            _ => self.failed.push(name.to_owned()),
+        let mut machines = Vec::new();
+        let mut accelerator = None;
+        for suite in kernel::chosen(&self.kernels) {
+            let kernel = Kernel::get(suite, self.refresh)?;
+            let accelerator = *accelerator.get_or_insert_with(|| Accelerator::usable(&kernel));
+            let image = Image::make(&kernel, &programs, &self.command(suite, accelerator))?;
+            machines.push((kernel, image, accelerator));
         }
-    }
-
-    fn judge(self) -> anyhow::Result<Self> {
-        ensure!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
-        ensure!(self.ignored == 0, "{} tests were skipped", self.ignored);
-        ensure!(self.succeeded, "the machine ended without saying '{SUCCESS}'");
-        Ok(self)
-    }
-}
-
-/// Boots it and reads what its tests say.
-fn boot(
-    kernel: &Kernel,
-    image: &Image,
-    cpus: u32,
-    accelerator: [&str; 4],
-) -> anyhow::Result<Tally> {
-    let console = image.path.with_extension("console");
-    let mut command = qemu(kernel);
-    command
-        .args(accelerator)
-        .args(["-m", "3G", "-smp", &cpus.to_string()])
-        .arg("-initrd")
-        .arg(&image.path)
-        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"])
-        .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    eprintln!("vm: {}: Linux {} boots", kernel.name, kernel.release);
-    let mut machine =
-        command.spawn().context("cannot run qemu-system-x86_64: install qemu-system-x86")?;
-    let lines = BufReader::new(machine.stdout.take().context("its output")?);
-    let outcome = thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut tally = Tally::default();
-            for line in lines.split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line);
-                let line = line.trim_end_matches('\r');
-                println!("{}: {line}", kernel.name);
-                tally.line(line);
+        let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(|| {
+                    let next = || machines.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    while let Some((kernel, image, accelerator)) = next() {
+                        let began = Instant::now();
+                        let (tally, ended) = boot(&kernel, &image, cpus, accelerator);
+                        let result = ended.and_then(|()| tally.judge(self.run.is_none()));
+                        let outcome = Outcome { kernel, tally, took: began.elapsed(), result };
+                        outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    }
+                });
             }
-            tally
         });
-        let ended = wait(&mut machine, LONGEST);
-        let tally = reader.join().ok().context("reading what it says")?;
-        ended?;
-        tally.judge()
-    });
-    outcome.with_context(|| format!("its console ends with: {}", tail(&console)))
-}
-
-/// QEMU with that kernel, and nothing else.
-fn qemu(kernel: &Kernel) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(&kernel.image);
-    command
-}
-
-/// KVM where it boots a kernel, which then panics for want of a disk; emulation elsewhere. That there is
-/// a /dev/kvm says little.
-fn accelerator_for(kernel: &Kernel) -> [&'static str; 4] {
-    let kvm = ["-accel", "kvm", "-cpu", "host"];
-    let mut probe = qemu(kernel);
-    probe.args(kvm).args(["-append", "panic=-1"]).stdin(Stdio::null());
-    let is_usable = fs::exists("/dev/kvm").unwrap_or(false)
-        && probe
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .is_ok_and(|mut machine| wait(&mut machine, Duration::from_secs(10)).is_ok());
-    if is_usable { kvm } else { ["-accel", "tcg,thread=multi", "-cpu", "max"] }
-}
-
-/// Waits for its end, or ends it.
-fn wait(machine: &mut Child, longest: Duration) -> anyhow::Result<()> {
-    let end = Instant::now() + longest;
-    while Instant::now() < end {
-        if let Some(status) = machine.try_wait()? {
-            ensure!(status.success(), "QEMU ended with {status}");
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(200));
+        report(&outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
-    machine.kill()?;
-    machine.wait()?;
-    bail!("it was not done after {longest:?}")
+
+    /// What the machine runs.
+    fn command(&self, suite: Suite, accelerator: Accelerator) -> String {
+        if let Some(script) = &self.run {
+            return script.clone();
+        }
+        // The variable makes the test program take an option of a nightly compiler's: the time of each test.
+        let mut command = format!(
+            "NETMON_TEST_KERNEL={} NETMON_TEST_ARGS='{}' NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 \
+             $TESTS -Zunstable-options --report-time --test-threads={}",
+            self.without.map_or(suite.tier, |without| without.tier(suite.tier)),
+            self.without.map_or("", Without::argument),
+            accelerator.patience(),
+            self.threads.unwrap_or(self.cpus * 2)
+        );
+        for skip in &self.skip {
+            command += &format!(" --skip '{skip}'");
+        }
+        for only in &self.only {
+            command += &format!(" '{only}'");
+        }
+        command
+    }
 }
 
-/// The last of what the kernel said.
-fn tail(console: &std::path::Path) -> String {
-    let text = fs::read(console).map(|text| String::from_utf8_lossy(&text).into_owned());
-    let text = text.unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join(" | ")
+/// Says how all fared; an error unless all did well.
+fn report(outcomes: &[Outcome]) -> anyhow::Result<()> {
+    for Outcome { kernel, tally, result, .. } in outcomes {
+        eprintln!("vm: {}: seconds by module:{}", kernel.name, tally.modules());
+        if let Err(error) = result {
+            eprintln!("vm: {}: {error:#}", kernel.name);
+        }
+    }
+    eprintln!("\n{}", heading());
+    for Outcome { kernel, tally, took, .. } in outcomes {
+        eprintln!("{}", row(&kernel.name, &kernel.release, tally, *took));
+    }
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err());
+    let failed: Vec<_> = failed.map(|outcome| outcome.kernel.name.as_str()).collect();
+    ensure!(
+        failed.is_empty(),
+        "the kernel tests fail on {}; one of them again: `cargo xtask vm {} --only NAME`",
+        failed.join(", "),
+        failed[0]
+    );
+    Ok(())
 }
 
-/// Builds the kernel tests and netmon, and says where the tests lie.
-fn test_program() -> anyhow::Result<String> {
-    let mut build = cargo();
-    build.args(["test", "--no-run", "--package", "netmon", "--test", "kernel"]);
-    build.args(["--message-format", "json-render-diagnostics"]);
-    let said = output(build.stderr(Stdio::inherit()))?;
-    said.lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "kernel")
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .context("cargo names no test program")
+/// What the machines are to run.
+struct Programs {
+    netmon: PathBuf,
+    tests: PathBuf,
+}
+
+impl Programs {
+    /// Builds them, optimised where that costs less time than it saves in emulation.
+    fn build() -> anyhow::Result<Self> {
+        let mut build = cargo();
+        build.args(["test", "--no-run", "--package", "netmon", "--test", "kernel"]);
+        build.args(["--profile", PROFILE, "--message-format", "json-render-diagnostics"]);
+        let said = output(build.stderr(Stdio::inherit()))?;
+        let messages: Vec<serde_json::Value> =
+            said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let executable = |target: &str, kind: &str| {
+            messages
+                .iter()
+                .filter(|message| message["target"]["name"] == target)
+                .filter(|message| message["target"]["kind"][0] == kind)
+                .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+                .with_context(|| format!("cargo names no program of {target}"))
+        };
+        Ok(Self { netmon: executable("netmon", "bin")?, tests: executable("kernel", "test")? })
+    }
 }

@@ -20,10 +20,14 @@ use crate::core::{
 const MS: u64 = 1_000_000;
 /// How long a connect may wait for its next event to bring the port, before it is looked up.
 const PORT_WAIT: u64 = 10 * MS;
-/// How long the port of one that has none then is asked for again.
+/// How long a connect is asked about again that has no port yet: its process may be kept from going on, by
+/// others or by a hypervisor, between the two.
 const PORT_PATIENCE: u64 = 1_000 * MS;
-/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds.
-const RESET_WAIT: u64 = MS;
+/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds unless the
+/// process is kept from going on.
+const RESET_WAIT: u64 = 50 * MS;
+/// How long after a reset the CLOSE comes that it leads to.
+const RESET_BEFORE: u64 = MS;
 /// Resets whose CLOSE has not come: more than this many will never come.
 const MAX_RESETS: usize = 4_096;
 /// Processes that opened a connection; beyond it all are forgotten, and met anew.
@@ -87,6 +91,7 @@ pub(super) struct Assembler {
     /// -> CLOSE that a reset may follow.
     closing: Held<Transition>,
     minisockets: Minisockets,
+    has_totals: bool,
     /// When sockets sent a RST that have not closed yet: not every RST is an end.
     resets: FxHashMap<u64, u64>,
     /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
@@ -102,9 +107,11 @@ fn emit(out: &mut Sink, event: Transition) {
 }
 
 impl Assembler {
-    /// `is_told`: whether the kernel tells of all that befalls minisockets.
-    pub(super) fn new(is_told: bool) -> Self {
+    /// `is_told`: whether the kernel tells of all that befalls minisockets; `has_totals`: whether it is known
+    /// where it keeps what a connection had done.
+    pub(super) fn new(is_told: bool, has_totals: bool) -> Self {
         Self {
+            has_totals,
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::new(is_told),
@@ -117,7 +124,10 @@ impl Assembler {
     pub(super) fn record(&mut self, record: &Record, out: &mut Sink) {
         match record {
             Record::Transition(t) => self.transition(t, None, out),
-            Record::End(end) => self.transition(&end.transition, Some(totals(end)), out),
+            Record::End(end) => {
+                let totals = self.has_totals.then(|| totals(end));
+                self.transition(&end.transition, totals, out);
+            }
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
             Record::Accept(accept) => {
@@ -134,33 +144,29 @@ impl Assembler {
 
     /// Settles what is due by `now`.
     pub(super) fn advance(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+        self.release(now, ask, out);
+        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
+    }
+
+    /// Lets go of what was held until `now`.
+    fn release(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
-            match ask.local_port(sock, event.cookie) {
-                Some(port) => event.tuple.local.set_port(port),
-                // The system call has not come so far yet: the machine is slow.
-                None if now.saturating_sub(event.time) < PORT_PATIENCE => {
-                    // Its place is free: it was just taken out.
-                    self.portless.hold(event.cookie, now, (event, sock));
-                    continue;
-                }
-                None => {}
+            if let Some(port) = ask.local_port(sock, event.cookie) {
+                event.tuple.local.set_port(port);
+            } else if now < event.time.saturating_add(PORT_PATIENCE) {
+                self.portless.hold(event.cookie, now, (event, sock));
+                continue;
             }
             emit(out, event);
         }
         while let Some(event) = self.closing.overdue(now) {
             emit(out, event);
         }
-        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
-    /// Settles what is held as far as the kernel can tell now; called once, last.
+    /// Settles everything as far as the kernel can tell now; called once, last.
     pub(super) fn finish(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
-        while let Some((mut event, sock)) = self.portless.overdue(u64::MAX) {
-            if let Some(port) = ask.local_port(sock, event.cookie) {
-                event.tuple.local.set_port(port);
-            }
-            emit(out, event);
-        }
+        self.release(u64::MAX, ask, out);
         self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
@@ -200,6 +206,14 @@ impl Assembler {
             emit(out, event);
         }
         out.push_back(Event::Seed(seed));
+    }
+
+    /// Takes that a dump had a socket that failed, and whose end nothing has told of.
+    pub(super) fn failed(&self, time: u64, cookie: u64, errno: u8, out: &mut Sink) {
+        // Its end is about to be told.
+        if !self.closing.events.contains_key(&cookie) {
+            out.push_back(Event::Failed { time, cookie, errno });
+        }
     }
 
     /// A dump has had every socket of a namespace.
@@ -265,7 +279,7 @@ impl Assembler {
         }
         if !self.resets.is_empty()
             && let Some(sent) = self.resets.remove(&event.cookie)
-            && event.time.saturating_sub(sent) <= RESET_WAIT
+            && event.time.saturating_sub(sent) <= RESET_BEFORE
         {
             event.reset = Some(ResetSide::Sent);
         }

@@ -18,6 +18,7 @@ use super::{
 use crate::core::finding::{Finding, State};
 
 const SUDO: &str = "use sudo; docs/privileges.md says how to do without root";
+const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
 const WITH_BTF: &str = "leave out --no-btf";
 const ANOTHER_KERNEL: &str = "Linux 5.12 or newer has the full tier";
 const REPORT: &str = "report it, with what `netmon -v doctor` says";
@@ -152,8 +153,8 @@ fn kernel() -> Finding {
 
 fn types(options: &Options) -> Finding {
     if options.without.btf {
-        return Finding::new("BTF", State::Failed, "not wanted")
-            .because("nothing is traced", WITH_BTF);
+        return Finding::new("BTF", State::Degraded, "not wanted")
+            .because(WITHOUT_BTF, WITH_BTF);
     }
     match fs::metadata(VMLINUX) {
         Ok(file) => {
@@ -162,8 +163,8 @@ fn types(options: &Options) -> Finding {
         }
         Err(error) => {
             let detail = format!("{VMLINUX}: {}", answer(&error));
-            Finding::new("BTF", State::Failed, detail)
-                .because("nothing is traced", advice(&LoadError::NoBtf))
+            Finding::new("BTF", State::Degraded, detail)
+                .because(WITHOUT_BTF, advice(&LoadError::NoBtf))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the running kernel keeps the fields that the program reads, from its BTF.
 
 use btf_rs::{Backend, Btf, BtfType, Type};
-use netmon_common::Offsets;
+use netmon_common::{Offsets, UNKNOWN};
 
 /// Where the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -21,10 +21,6 @@ pub enum LayoutError {
         field: &'static str,
     },
 }
-
-/// No structure is as large: the verifier refuses the program that would read there, and a probe read finds
-/// nothing.
-pub(super) const NO_FIELD: u32 = 1 << 30;
 
 /// Functions of the kernel, with the number of their arguments.
 #[derive(Debug, Default)]
@@ -69,7 +65,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
             log::debug!("the kernel's BTF has no {field}: no dumps through iterators");
-            NO_FIELD
+            UNKNOWN
         })
     };
     let udp = Structure::find(btf, "udp_sock", "forward_deficit").ok();
@@ -87,7 +83,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         fields
             .iter()
             .find_map(|(found, field)| found.as_ref()?.offset(field).ok())
-            .unwrap_or(NO_FIELD)
+            .unwrap_or(UNKNOWN)
     };
     Ok(Offsets {
         skc_daddr: common.offset("skc_daddr")?,

@@ -13,7 +13,7 @@ use aya::{
     programs::Program,
 };
 use aya_log::EbpfLogger;
-use netmon_common::{Offsets, counter};
+use netmon_common::{Offsets, UNKNOWN, counter};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout_at},
@@ -107,7 +107,7 @@ impl Live {
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets());
+        let assembler = Assembler::new(hooks.follow_minisockets(), offsets.bytes_sent != UNKNOWN);
         Ok(Self {
             ebpf,
             hooks,
@@ -260,8 +260,9 @@ impl Live {
                 }
             }
             Message::Failed { time, failed } => {
-                let event = |(cookie, errno)| Event::Failed { time, cookie, errno };
-                events.extend(failed.into_iter().map(event));
+                for (cookie, errno) in failed {
+                    self.assembler.failed(time, cookie, errno, events);
+                }
             }
             Message::Dumped { netns, began } => {
                 if !std::mem::take(&mut self.late) {

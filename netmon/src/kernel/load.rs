@@ -13,7 +13,7 @@ use super::{
     hooks::{self, Hook, Hooks},
     iter::Walk,
     layout::{self, Functions, VMLINUX},
-    privilege,
+    measure, privilege,
     refusal::{LoadError, refused},
     rings::{self, Rings},
     tracefs,
@@ -96,8 +96,12 @@ pub(super) fn load(options: Options) -> Result<Loaded, LoadError> {
     match full(options) {
         Err(error) if error.is_of_the_kernel() => {
             log::info!("falling back to the classic tracepoints: {error}");
-            // If that fails as well, both reasons count.
-            basic(options, &error).inspect_err(|_| log::warn!("{error}"))
+            basic(options, &error).inspect_err(|second| {
+                // Both reasons count.
+                if second.to_string() != error.to_string() {
+                    log::warn!("{error}");
+                }
+            })
         }
         other => other,
     }
@@ -132,7 +136,10 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
 /// By the classic tracepoints, since `error` keeps netmon from the better ones.
 fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     let format = tracefs::within(tracefs::format)??;
-    let offsets = Types::read(options.without.btf)?.offsets;
+    let offsets = match Types::read(options.without.btf) {
+        Ok(types) => types.offsets,
+        Err(_) => measure::offsets(&format)?,
+    };
     let mut ebpf = open(options, Wanted::default(), &offsets, &format)?;
     for hook in &hooks::CLASSIC {
         hook.load(&mut ebpf, None)?;

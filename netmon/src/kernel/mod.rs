@@ -16,6 +16,7 @@ mod iter;
 mod layout;
 mod live;
 mod load;
+mod measure;
 mod merge;
 mod minisocket;
 mod netns;

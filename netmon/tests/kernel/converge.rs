@@ -14,14 +14,12 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie},
-    netns::Netns,
+    harness::{Over, Watch, cookie, kernel, load, slow},
+    netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
+    tier::{Tier, has_types, is_listeners, tier},
 };
-
-/// Two dumps are sure of what one suspects, and dumps are seconds apart.
-const TWO_DUMPS: Duration = Duration::from_secs(5);
 
 fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
@@ -35,9 +33,11 @@ fn of_type<'w>(watch: &'w Watch, kind: &str) -> Vec<&'w Value> {
 
 #[test]
 fn what_was_lost_is_found_again() {
-    Netns::new().run(|| {
+    let netns = Netns::new();
+    netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let mut watch = Watch::start(&["--buffer", "4K"]);
+        // Its few records are for us, not for what other tests do meanwhile.
+        let mut watch = Watch::start(&["--buffer", "4K", &format!("netns = {}", netns.inum)]);
         let ended = pair(&listener);
         let ended_id = cookie(&ended.0);
         watch.expect(ended_id, "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED");
@@ -80,10 +80,18 @@ fn what_was_lost_is_found_again() {
 
 #[test]
 fn user_timeouts_that_interrupt_everything_are_all_seen() {
-    const CONNECTIONS: u16 = 600;
+    let connections = load(600);
     let elsewhere = Netns::new();
+    // A task may be preempted within a BPF program where PREEMPT_LAZY is all there is, and what its CPU does
+    // meanwhile finds the program running. Of transitions the one on standby takes that; resets, which have
+    // none, are lost then, and counted. It is transitions that this is about.
+    let resets = kernel() < (7, 0);
+    if !resets {
+        elsewhere.run(|| sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"));
+    }
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let over = Over(&done);
         // Softirqs that end connections come while the same program runs for these.
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -91,7 +99,8 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
                     while !done.load(Ordering::Relaxed) {
                         let (client, _server) = pair(&listener);
-                        SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+                        let linger = resets.then_some(Duration::ZERO);
+                        SockRef::from(&client).set_linger(linger).expect("SO_LINGER");
                     }
                 });
             });
@@ -101,7 +110,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
             let mut watch = Watch::start(&[&format!("netns = {}", netns.inum)]);
             let mut wire = Wire::new();
             let mut held = Vec::new();
-            for port in 10_000..10_000 + CONNECTIONS {
+            for port in 10_000..10_000 + connections {
                 let socket = Connection::new(&mut wire, port).into_socket();
                 let patience = Duration::from_millis(300 + u64::from(port) % 900);
                 socket.set_tcp_user_timeout(Some(patience)).expect("TCP_USER_TIMEOUT");
@@ -111,9 +120,9 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
             let ids: Vec<u64> = held.iter().map(cookie).collect();
             watch.until("the end of all", |events| {
                 let ended = events.iter().filter(|event| event["type"] == "closed").count();
-                ended >= usize::from(CONNECTIONS)
+                ended >= usize::from(connections)
             });
-            done.store(true, Ordering::Relaxed);
+            drop(over);
             let closed = of_type(&watch, "closed");
             for id in ids {
                 let ends: Vec<_> = closed.iter().filter(|event| event["cookie"] == id).collect();
@@ -121,7 +130,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                 assert_eq!(end["verdict"], "timed-out", "{end}");
             }
             let said = watch.stop();
-            assert!(said.contains(" 0 events lost"), "{said}");
+            assert!(said.contains(" 0 events lost"), "{said}: {:?}", of_type(&watch, "lost"));
         });
     });
 }
@@ -174,12 +183,12 @@ fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
             FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         watch.expect(id, LIFE);
         connection.send(ACK, b"");
-        // While it is there, dumps find it.
-        watch.during(TWO_DUMPS);
+        // While it is there, dumps find it; two are sure of what one suspects.
+        watch.dumps(2);
         assert_eq!(watch.of(id).len(), 5);
         connection.send(RST, b"");
         let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
-        assert_eq!(events[5]["inferred"], true);
+        assert_eq!(events[5]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
     });
 }
 
@@ -191,16 +200,14 @@ fn whoever_was_handed_a_connection_is_found_out() {
         let (client, server) = pair(&listener);
         let id = cookie(&server);
         let events = watch.expect(id, "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED");
-        assert_eq!(
-            (&events[1]["pid"], &events[1]["owner_evidence"]),
-            (&std::process::id().into(), &"listen".into())
-        );
+        assert_eq!(events[1]["pid"], std::process::id());
+        assert!(is_listeners(&events[1]["owner_evidence"]), "{events:#?}");
         let mut heir = Command::new("sleep")
             .arg("60")
             .stdin(Stdio::from(OwnedFd::from(server)))
             .spawn()
             .expect("sleep");
-        watch.during(TWO_DUMPS);
+        watch.dumps(1);
         drop(client);
         // The process dies, and its name stays with the connection.
         let pid = heir.id();
@@ -228,6 +235,14 @@ fn the_end_tells_what_the_connection_had_done() {
         drop(server);
         for (id, sent, received) in [(ids.0, 5_000, 300), (ids.1, 300, 5_000)] {
             let end = watch.closed(id);
+            if !has_types() {
+                let totals = ["bytes_sent", "bytes_received", "retransmits", "rtt_us"];
+                assert!(
+                    totals.iter().all(|key| end.get(key).is_none()),
+                    "unknown is absent: {end}"
+                );
+                continue;
+            }
             assert_eq!(
                 (&end["bytes_sent"], &end["bytes_received"]),
                 (&sent.into(), &received.into()),
@@ -271,5 +286,5 @@ fn a_signal_makes_verify_compare_at_once() {
     let pid = verify.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
     assert!(verify.wait().expect("its end").success());
-    assert!(begin.elapsed() < Duration::from_secs(120));
+    assert!(begin.elapsed() < slow(Duration::from_secs(120)));
 }

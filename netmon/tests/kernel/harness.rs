@@ -1,21 +1,56 @@
 //! A running `netmon watch --json` and what it says.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader, Read},
-    os::unix::fs::MetadataExt,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
-use socket2::SockRef;
+
+pub(crate) use crate::tier::cookie;
+use crate::tier::{arguments, identify, netns};
+
+/// How many times as long as on the machine where they were written the tests may wait. `cargo xtask vm`
+/// says so of machines that are emulated.
+const PATIENCE: &str = "NETMON_TEST_PATIENCE";
+
+static FACTOR: LazyLock<u32> = LazyLock::new(|| {
+    let Ok(text) = env::var(PATIENCE) else { return 1 };
+    text.parse().unwrap_or_else(|error| panic!("{PATIENCE}={text}: {error}"))
+});
+
+/// `time`, or what that is on a slower machine.
+pub(crate) fn slow(time: Duration) -> Duration {
+    time * *FACTOR
+}
+
+/// So many of what makes load, or fewer on a slower machine, where they take as long.
+pub(crate) fn load(count: u16) -> u16 {
+    count / u16::try_from(*FACTOR).unwrap_or(u16::MAX).clamp(1, 5)
+}
 
 /// Longer than anything should take, on a slow and busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) fn patience() -> Duration {
+    slow(Duration::from_secs(10))
+}
+
+/// Tells threads of a test that it is over, and be it that it has failed: they would keep it from ending.
+pub(crate) struct Over<'t>(pub(crate) &'t AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 pub(crate) struct Watch {
     child: Child,
@@ -32,16 +67,15 @@ impl Watch {
     /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached. Of what it
     /// says of sockets, that of this thread's namespace is kept: other tests make thousands.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let inum = fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino();
         let mut watch = Self::everywhere(args);
-        watch.own = format!("\"netns\":{inum},");
+        watch.own = format!("\"netns\":{},", netns());
         watch
     }
 
     /// The same, and everything is kept.
     pub(crate) fn everywhere(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-        command.args(["-v", "watch", "--json"]).args(args);
+        command.args(["-v", "watch", "--json"]).args(arguments()).args(args);
         Self::spawn(command)
     }
 
@@ -65,7 +99,7 @@ impl Watch {
     fn until_stderr(&mut self, word: &str) -> String {
         let mut said = String::new();
         loop {
-            match self.stderr.recv_timeout(PATIENCE) {
+            match self.stderr.recv_timeout(patience()) {
                 Ok(line) => {
                     said += &line;
                     said += "\n";
@@ -80,6 +114,16 @@ impl Watch {
         }
     }
 
+    /// Waits for `count` dumps that begin from now on, and what they lead to.
+    pub(crate) fn dumps(&mut self, count: usize) {
+        while self.stderr.try_recv().is_ok() {}
+        // The first to end may have begun before.
+        for _ in 0..=count {
+            self.until_stderr("compared with the kernel's tables");
+        }
+        self.during(slow(Duration::from_millis(100)));
+    }
+
     fn take(&mut self, line: &str) {
         if line.contains(&self.own) || !line.contains("\"netns\":") {
             self.events.push(parse(line));
@@ -88,8 +132,11 @@ impl Watch {
 
     /// Reads events until `done` holds of them.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&[Value]) -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !done(&self.events) {
+        let end = Instant::now() + patience();
+        while {
+            self.identify();
+            !done(&self.events)
+        } {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.take(&line),
                 Err(error) => panic!("waiting for {what}: {error}; events: {:#?}", self.events),
@@ -103,17 +150,22 @@ impl Watch {
         loop {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.take(&line),
-                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Timeout) => return self.identify(),
                 Err(RecvTimeoutError::Disconnected) => panic!("netmon ended"),
             }
         }
     }
 
+    fn identify(&mut self) {
+        self.events.iter_mut().for_each(identify);
+    }
+
     /// Waits until the socket's transitions are exactly these: `OLD>NEW` words.
     pub(crate) fn expect(&mut self, cookie: u64, path: &str) -> Vec<Value> {
         let wanted: Vec<&str> = path.split_whitespace().collect();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
+            self.identify();
             let found = self.path(cookie);
             if found == wanted {
                 let events = self.of(cookie);
@@ -172,6 +224,7 @@ impl Watch {
         for line in drain(&self.lines) {
             self.take(&line);
         }
+        self.identify();
         let status = self.child.wait().expect("its status");
         assert!(status.success(), "netmon: {status}: {said:?}");
         said.join("\n")
@@ -194,7 +247,7 @@ pub(crate) fn copy_program(to: &Path) {
 fn drain(lines: &Receiver<String>) -> Vec<String> {
     let mut all = Vec::new();
     loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(patience()) {
             Ok(line) => all.push(line),
             Err(RecvTimeoutError::Disconnected) => return all,
             Err(RecvTimeoutError::Timeout) => panic!("netmon does not end; so far: {all:?}"),
@@ -232,6 +285,9 @@ pub(crate) fn step(event: &Value) -> String {
     format!("{}>{}", name("old_state"), name("new_state"))
 }
 
-pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
-    socket.into().cookie().expect("SO_COOKIE")
+/// The kernel's version, which decides what it tells.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().expect("a number"));
+    (numbers.next().expect("a version"), numbers.next().expect("a minor one"))
 }

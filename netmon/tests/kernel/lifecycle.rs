@@ -11,8 +11,9 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie, step},
+    harness::{Watch, cookie, load, slow, step},
     netns::{Netns, sh},
+    tier::{Tier, is_listeners, knows_buckets, tier},
 };
 
 const CLIENT: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 \
@@ -46,7 +47,8 @@ fn assert_owned(events: &[Value], direction: &str, evidence: &str) {
         assert_eq!(event["direction"], direction, "{event}");
         assert_eq!(event["pid"], process::id(), "{event}");
         assert_eq!(event["uid"], 0, "{event}");
-        assert_eq!(event["owner_evidence"], evidence, "{event}");
+        let known = &event["owner_evidence"];
+        assert!(known == evidence || evidence == "listen" && is_listeners(known), "{event}");
     }
 }
 
@@ -209,10 +211,8 @@ fn a_connection_handed_to_a_child_keeps_its_listener_as_owner() {
         drop(client);
         assert!(child.wait().expect("its end").success());
         for event in watch.expect(id, SERVER) {
-            assert_eq!(
-                (&event["pid"], &event["owner_evidence"]),
-                (&process::id().into(), &"listen".into())
-            );
+            assert_eq!(event["pid"], process::id(), "{event}");
+            assert!(is_listeners(&event["owner_evidence"]), "{event}");
         }
     });
 }
@@ -312,7 +312,7 @@ fn a_minisocket_of_another_namespace_is_asked_about_there() {
         watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
         connection.send(crate::peer::FIN, b"");
         let events = watch.expect(id, CLIENT);
-        assert_eq!(events[4]["inferred"], true);
+        assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
     });
 }
 
@@ -338,7 +338,7 @@ fn a_connect_into_a_black_hole_shows_its_port_at_once() {
         }
         // Most of them: this machine may be busy with other tests.
         waits.sort();
-        assert!(waits[waits.len() / 2] < Duration::from_millis(100), "{waits:?}");
+        assert!(waits[waits.len() / 2] < slow(Duration::from_millis(100)), "{waits:?}");
         let id = cookie(&sockets[0]);
         drop(sockets);
         // Closed before an answer: no error.
@@ -377,8 +377,11 @@ fn without_a_bucket_there_is_no_time_wait_on_loopback_either() {
         client.shutdown(Shutdown::Write).expect("shutdown");
         watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
         drop(server);
-        let path = CLIENT.replace("FIN_WAIT2>TIME_WAIT", "FIN_WAIT2>CLOSE");
-        watch.expect(id, &path);
+        if knows_buckets() {
+            watch.expect(id, &CLIENT.replace("FIN_WAIT2>TIME_WAIT", "FIN_WAIT2>CLOSE"));
+        } else {
+            watch.expect(id, &format!("{CLIENT} TIME_WAIT>CLOSE"));
+        }
     });
 }
 
@@ -419,7 +422,8 @@ fn what_waits_for_an_answer_is_settled_at_the_end() {
         crate::netns::sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
         let mut watch = Watch::start(&[]);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        for _ in 0..2_000 {
+        let connections = load(2_000);
+        for _ in 0..connections {
             let client =
                 TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
             let (server, _) = listener.accept().expect("accepted");
@@ -433,6 +437,6 @@ fn what_waits_for_an_answer_is_settled_at_the_end() {
                 && event["direction"] == "outbound"
                 && matches!(event["new_state"].as_str(), Some("CLOSE" | "TIME_WAIT"))
         });
-        assert_eq!(ended.count(), 2_000);
+        assert_eq!(ended.count(), usize::from(connections));
     });
 }

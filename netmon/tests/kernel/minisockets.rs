@@ -5,9 +5,10 @@ use std::{net::Shutdown, os::fd::AsRawFd, time::Duration};
 use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
 
 use crate::{
-    harness::{Watch, cookie},
+    harness::{Watch, cookie, kernel},
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
+    tier::{Tier, knows_buckets, tier},
 };
 
 sockopt_impl!(
@@ -72,7 +73,7 @@ fn close_leaves_an_orphan_until_the_peers_fin() {
         connection.send(FIN, b"");
         let events =
             watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
-        assert_eq!(events[4]["inferred"], true);
+        assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
         assert!(events[4]["in_state_us"].as_u64() > Some(300_000), "{events:#?}");
     });
 }
@@ -168,9 +169,16 @@ fn data_to_a_parked_minisocket_is_answered_with_a_reset() {
         watch.during(Duration::from_millis(100));
         connection.send(ACK, b"late");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
-        assert_eq!(events[4]["reset"], "sent", "{events:#?}");
         assert!(events[4]["in_state_us"].as_u64() > Some(100_000), "its own time: {events:#?}");
-        assert!(events[4].get("inferred").is_none(), "{events:#?}");
+        // `tcp_send_reset` is about full sockets only before, and minisockets have addresses of their own: the
+        // end is told by another hook, or found out by asking.
+        let is_told = kernel() >= (6, 10) && tier() != Tier::Basic;
+        assert_eq!(
+            events[4].get("inferred").is_none(),
+            is_told || tier() == Tier::Exact,
+            "{events:#?}"
+        );
+        assert_eq!(events[4]["reset"] == "sent", is_told, "{events:#?}");
     });
 }
 
@@ -183,7 +191,7 @@ fn a_reset_to_a_parked_minisocket_is_found_out() {
         watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
         connection.send(RST, b"");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
-        assert_eq!(events[4]["inferred"], true, "{events:#?}");
+        assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
     });
 }
 
@@ -212,6 +220,13 @@ fn without_a_bucket_there_is_no_time_wait() {
         connection.socket.shutdown(Shutdown::Write).expect("shutdown");
         connection.take_fin();
         connection.send(FIN, b"");
+        if !knows_buckets() {
+            watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
+            let path = "FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT TIME_WAIT>CLOSE";
+            let events = watch.expect(id, &format!("{CONNECTED} {path}"));
+            assert_eq!(events[5]["inferred"], true, "a dump did not have it: {events:#?}");
+            return;
+        }
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
         assert!(events[4].get("errno").is_none(), "{events:#?}");
     });
@@ -245,7 +260,7 @@ fn a_silent_peer_outlives_a_short_linger2() {
         connection.take_fin();
         connection.send(ACK, b"");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
-        assert_eq!(events[4]["inferred"], true, "{events:#?}");
+        assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
         assert!(events[4]["in_state_us"].as_u64() > Some(900_000), "{events:#?}");
         assert!(connection.socket.as_raw_fd() >= 0);
     });

@@ -24,6 +24,7 @@ impl Netns {
         let name = format!("netmon-test-{}-{next}", std::process::id());
         sh(&format!("ip netns add {name} && ip -n {name} link set lo up"));
         let inum = fs::metadata(format!("/run/netns/{name}")).expect("a named namespace").ino();
+        crate::tier::begin(inum);
         Self { name, inum }
     }
 

@@ -7,21 +7,20 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use nix::{ifaddrs::getifaddrs, sys::socket::bind};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::netns::sh;
+use crate::{harness::patience, netns::sh};
 
 const LOCAL: [u8; 4] = [10, 9, 0, 1];
 const PEER: [u8; 4] = [10, 9, 0, 2];
 const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 const WINDOW: u16 = 64_000;
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Flags of a segment.
 #[derive(Clone, Copy, Default)]
@@ -91,7 +90,7 @@ impl Wire {
         port: u16,
         wanted: impl Fn(&etherparse::TcpHeader) -> bool,
     ) -> (u16, u32) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         let mut frame = [0; 2048];
         loop {
             let left = end.saturating_duration_since(Instant::now());

@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::netns::sh;
+use crate::{
+    netns::sh,
+    tier::{arguments, identify},
+};
 
 /// A directory that goes with the test.
 pub(crate) struct Directory(pub(crate) PathBuf);
@@ -65,7 +68,14 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn start(journal: &Path) -> Self {
-        Self::spawn(netmon(&["-v", "record", "--journal"], journal))
+        Self::with(&[], journal)
+    }
+
+    pub(crate) fn with(args: &[&str], journal: &Path) -> Self {
+        let forced = arguments();
+        let forced: Vec<&str> = forced.iter().map(String::as_str).collect();
+        let args = [&["-v", "record"], &*forced, args, &["--journal"]].concat();
+        Self::spawn(netmon(&args, journal))
     }
 
     pub(crate) fn spawn(mut command: Command) -> Self {
@@ -121,7 +131,10 @@ pub(crate) fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {said}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    let mut objects: Vec<_> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    objects.iter_mut().for_each(identify);
+    objects
 }
 
 pub(crate) fn history(journal: &Path, filter: &str) -> Vec<Value> {

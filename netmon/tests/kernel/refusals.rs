@@ -11,7 +11,7 @@ use std::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie, copy_program},
+    harness::{Watch, cookie, copy_program, patience},
     netns::Netns,
 };
 
@@ -279,7 +279,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
             .spawn()
             .expect("bash");
         // Nothing happens here, so there is nothing to write: it must notice by itself.
-        let end = std::time::Instant::now() + Duration::from_secs(10);
+        let end = std::time::Instant::now() + patience();
         let mut pipe = pipe;
         while pipe.try_wait().expect("its status").is_none() {
             assert!(std::time::Instant::now() < end, "it does not end");

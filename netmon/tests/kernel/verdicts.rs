@@ -11,9 +11,10 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie},
+    harness::{Watch, cookie, slow},
     netns::Netns,
     peer::{Connection, Wire},
+    tier::is_listeners,
 };
 
 /// Plays `scene` in a namespace of its own, which hands back a socket's cookie; what was said of it.
@@ -60,7 +61,8 @@ fn whoever_closes_first_closed_it() {
         assert_eq!(client["verdict"], expected, "{client}");
         assert_eq!(client["pid"], std::process::id());
         let lifetime = client["lifetime_us"].as_u64().expect("µs");
-        assert!((20_000..5_000_000).contains(&lifetime), "{client}");
+        let longest = slow(Duration::from_secs(5)).as_micros();
+        assert!(lifetime >= 20_000 && u128::from(lifetime) < longest, "{client}");
     }
 }
 
@@ -110,7 +112,7 @@ fn reset_by_one_is_reset_by_the_peer_for_the_other() {
         assert_eq!(closed["verdict"], "reset-by-peer");
         ids.1
     });
-    assert_eq!(by_peer["owner_evidence"], "listen");
+    assert!(is_listeners(&by_peer["owner_evidence"]), "{by_peer}");
 }
 
 #[test]

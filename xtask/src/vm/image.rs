@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{SUCCESS, kernel::Kernel};
+use super::{Programs, kernel::Kernel, machine::LONGEST, tally::SUCCESS};
 use crate::shell::{output, root, run};
 
 /// What the tests and the script call.
-const PROGRAMS: [&str; 24] = [
-    "bash", "cat", "env", "grep", "head", "hostname", "insmod", "ip", "kill", "ls", "mkdir",
-    "mount", "prlimit", "ps", "setpriv", "sh", "sleep", "ss", "tail", "timeout", "true", "umount",
-    "uname", "unshare",
+const PROGRAMS: [&str; 28] = [
+    "bash", "cat", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip", "kill",
+    "ls", "mkdir", "mount", "perl", "nstat", "prlimit", "ps", "setpriv", "sh", "sleep", "ss",
+    "tail", "timeout", "true", "umount", "uname", "unshare",
 ];
 /// What is not built into Debian's kernels: veth pairs, packets, and who answers about sockets.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];
@@ -33,11 +33,15 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Makes one that runs `command`, for which it has `programs`, netmon, and all they call.
-    pub(super) fn make(kernel: &Kernel, programs: &[&str], command: &str) -> anyhow::Result<Self> {
+    /// Makes one that runs `command`, for which it has `programs` and all that they call.
+    pub(super) fn make(
+        kernel: &Kernel,
+        programs: &Programs,
+        command: &str,
+    ) -> anyhow::Result<Self> {
         let target =
             env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let path = target.join("vm").join(format!("{}.cpio", kernel.name));
+        let path = target.join("machines").join(format!("{}.cpio", kernel.name));
         let tree = path.with_extension("tree");
         if tree.exists() {
             fs::remove_dir_all(&tree)?;
@@ -50,10 +54,8 @@ impl Image {
             fs::create_dir_all(tree.join("usr").join(part))?;
             symlink(Path::new("usr").join(part), tree.join(part))?;
         }
-        let netmon = target.join("debug/netmon");
         let mut files: BTreeSet<PathBuf> = FILES.iter().map(PathBuf::from).collect();
-        let mut executables: Vec<PathBuf> = programs.iter().map(PathBuf::from).collect();
-        executables.push(netmon);
+        let mut executables = vec![programs.netmon.clone(), programs.tests.clone()];
         for name in PROGRAMS {
             executables.push(find(name)?);
         }
@@ -69,6 +71,9 @@ impl Image {
         for file in files.iter().filter(|file| file.exists()) {
             copy_file(file, &inside(&tree, file))?;
         }
+        // No resolver but this; a test mounts another in its place.
+        fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
+        fs::write(tree.join("etc/resolv.conf"), "")?;
         let mut script = SCRIPT.to_owned();
         for (number, module) in modules(kernel)?.iter().enumerate() {
             let name = module.file_name().context("a module")?.to_string_lossy();
@@ -78,6 +83,10 @@ impl Image {
         }
         let here = root();
         writeln!(script, "mkdir -p {0}/netmon; cd {0}/netmon", here.display())?;
+        writeln!(script, "export NETMON={}", programs.netmon.display())?;
+        writeln!(script, "export TESTS={}", programs.tests.display())?;
+        // Who started the machine may be gone when it hangs.
+        writeln!(script, "(sleep {}; echo o > /proc/sysrq-trigger) &", LONGEST.as_secs())?;
         writeln!(script, "if {command}; then echo '{SUCCESS}'; fi")?;
         // The console may be slower than the end.
         writeln!(script, "sleep 1; echo o > /proc/sysrq-trigger; sleep 60")?;

@@ -11,9 +11,27 @@ use clap::builder::PossibleValuesParser;
 
 use crate::shell::{output, run};
 
-/// Debian's suites and the kernels that they have.
-const SUITES: [(&str, &str); 4] =
-    [("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie"), ("newest", "sid")];
+/// A kernel that Debian has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suite {
+    /// As it is called on the command line.
+    pub(super) kernel: &'static str,
+    suite: &'static str,
+    /// What it allows, as the tests call it.
+    pub(super) tier: &'static str,
+}
+
+const fn suite(kernel: &'static str, suite: &'static str, tier: &'static str) -> Suite {
+    Suite { kernel, suite, tier }
+}
+
+/// Debian's suites and the kernels that they have: the first cannot give cookies to programs that trace.
+const SUITES: [Suite; 4] = [
+    suite("5.10", "bullseye", "basic"),
+    suite("6.1", "bookworm", "exact"),
+    suite("6.12", "trixie", "exact"),
+    suite("newest", "sid", "exact"),
+];
 /// The smallest of Debian's kernels.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -32,20 +50,19 @@ pub(super) struct Kernel {
 
 /// What may be asked for.
 pub(super) fn names() -> PossibleValuesParser {
-    SUITES.map(|(name, _)| name).into()
+    SUITES.map(|suite| suite.kernel).into()
 }
 
 /// Those that are asked for, or all.
-pub(super) fn chosen(names: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
-    SUITES
-        .into_iter()
-        .filter(move |(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
+pub(super) fn chosen(names: &[String]) -> impl Iterator<Item = Suite> {
+    let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    SUITES.into_iter().filter(move |suite| is_wanted(suite.kernel))
 }
 
 impl Kernel {
     /// Finds it in the cache, or gets it from the mirror that this machine's apt uses.
     pub(super) fn get(
-        (name, suite): (&'static str, &'static str),
+        Suite { kernel: name, suite, .. }: Suite,
         refresh: bool,
     ) -> anyhow::Result<Self> {
         let cache = env::var_os("XDG_CACHE_HOME")

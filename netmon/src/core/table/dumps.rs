@@ -1,9 +1,11 @@
 //! What dumps say: rows that no event explains are added, moved and ended.
 
+use std::sync::Arc;
+
 use super::{Change, Connection, ConnectionTable, Direction, SECOND, unseen};
 use crate::core::{
     connection::NEVER,
-    event::{ConnectionId, Evidence, Seed, Transition},
+    event::{ConnectionId, Evidence, Owner, Seed, Transition},
     tcp::TcpState,
 };
 
@@ -36,8 +38,12 @@ impl ConnectionTable {
         (row.seen, row.missed) = (pass, false);
         // Whoever holds a connection now is better known than who holds its listener.
         let may_be_other = match row.evidence {
-            Some(Evidence::Connect | Evidence::Accept) => false,
+            Some(Evidence::Connect) => false,
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
+            Some(Evidence::Accept) => {
+                let pid = |owner: &Option<Arc<Owner>>| owner.as_ref().map(|owner| owner.pid);
+                pid(&row.owner) != pid(&seed.owner)
+            }
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };
         let settled = row.as_of().saturating_add(SETTLED) < seed.time;

@@ -33,7 +33,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self { assembler: Assembler::new(false), out: Sink::new(), script: Script::default() }
+        Self { assembler: Assembler::new(false, true), out: Sink::new(), script: Script::default() }
     }
 
     fn take(&mut self, record: Record) {
@@ -131,6 +131,26 @@ fn a_connect_without_an_answer_is_asked_about() {
 }
 
 #[test]
+fn a_connect_that_is_kept_from_its_port_is_asked_about_again() {
+    let mut bench = Bench::new();
+    bench.take(connect(100));
+    bench.advance(100 + PORT_WAIT);
+    assert!(bench.events().is_empty(), "nobody may see port 0");
+    bench.script.port = Some(50_000);
+    bench.advance(100 + PORT_WAIT * 2);
+    assert_eq!(bench.events()[0].tuple.local.port(), 50_000);
+    assert_eq!(bench.assembler.next_due(), None);
+    // But not for ever, and not beyond the end.
+    bench.script.port = None;
+    bench.take(connect(100));
+    bench.advance(100 + PORT_PATIENCE);
+    assert_eq!(bench.events()[0].tuple.local.port(), 0);
+    bench.take(connect(PORT_PATIENCE * 2));
+    bench.assembler.finish(PORT_PATIENCE * 2, &mut bench.script, &mut bench.out);
+    assert_eq!(bench.states(), [(Close, SynSent)]);
+}
+
+#[test]
 fn a_close_waits_for_the_reset_that_follows_it() {
     let mut bench = Bench::new();
     bench.take(closed(Established, 0, 0, 100));
@@ -140,6 +160,18 @@ fn a_close_waits_for_the_reset_that_follows_it() {
     bench.take(closed(Established, 0, 0, 300));
     bench.advance(300 + RESET_WAIT);
     assert_eq!(bench.events()[0].reset, None, "none followed");
+}
+
+#[test]
+fn a_dump_does_not_tell_an_end_that_is_held() {
+    let mut bench = Bench::new();
+    bench.take(closed(Established, 0, 0, 100));
+    bench.assembler.failed(200, COOKIE, 104, &mut bench.out);
+    assert!(bench.events().is_empty());
+    bench.advance(100 + RESET_WAIT);
+    assert_eq!(bench.states(), [(Established, Close)]);
+    bench.assembler.failed(300 + RESET_WAIT, COOKIE, 104, &mut bench.out);
+    assert!(matches!(bench.out.pop_front(), Some(Event::Failed { cookie: COOKIE, .. })));
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! A machine: QEMU, by KVM where that works and by emulation elsewhere.
+
+use std::{
+    fmt, fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+
+use super::{image::Image, kernel::Kernel, tally::Tally};
+
+/// Emulated, the tests take some minutes; a machine that takes longer hangs.
+pub(super) const LONGEST: Duration = Duration::from_secs(45 * 60);
+
+/// CPUs: that are there, and that there could be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpus {
+    pub(super) present: u32,
+    pub(super) possible: u32,
+}
+
+impl fmt::Display for Cpus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},maxcpus={}", self.present, self.possible)
+    }
+}
+
+/// What runs the machine's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accelerator {
+    Kvm,
+    Emulation,
+}
+
+impl Accelerator {
+    /// KVM where it boots `kernel`, which then panics for want of a disk. That there is a /dev/kvm says
+    /// little.
+    pub(super) fn usable(kernel: &Kernel) -> Self {
+        let mut probe = qemu(kernel);
+        probe.args(Self::Kvm.arguments()).args(["-append", "panic=-1"]).stdin(Stdio::null());
+        let is_usable = fs::exists("/dev/kvm").unwrap_or(false)
+            && probe
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .is_ok_and(|mut machine| wait(&mut machine, Duration::from_secs(10)).is_ok());
+        if is_usable { Self::Kvm } else { Self::Emulation }
+    }
+
+    const fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Self::Emulation => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        }
+    }
+
+    /// How much longer than on a machine of flesh and blood the tests may wait for what is to come.
+    pub(super) const fn patience(self) -> u32 {
+        match self {
+            Self::Kvm => 3,
+            Self::Emulation => 12,
+        }
+    }
+}
+
+/// How QEMU's emulation of several CPUs fails now and then: one still runs into the breakpoint by which
+/// another has changed the kernel's code (`smp_text_poke_batch_finish`, arch/x86/kernel/alternative.c).
+const EMULATION_FAULT: &str = "int3: 0000 [#1]";
+/// Attempts that end so before it is given up.
+const ATTEMPTS: u32 = 3;
+
+/// Boots it and reads what its tests say; also whether it ended by itself, else why not.
+pub(super) fn boot(
+    kernel: &Kernel,
+    image: &Image,
+    cpus: Cpus,
+    accelerator: Accelerator,
+) -> (Tally, anyhow::Result<()>) {
+    let console = image.path.with_extension("console");
+    let mut attempt = 1;
+    loop {
+        let mut tally = Tally::default();
+        let ended = run(kernel, image, cpus, accelerator, &console, &mut tally);
+        let log = fs::read(&console).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let is_fault = log.contains(EMULATION_FAULT);
+        if is_fault && accelerator == Accelerator::Emulation && attempt < ATTEMPTS {
+            eprintln!("vm: {}: QEMU tripped over changed code: once more", kernel.name);
+            attempt += 1;
+            continue;
+        }
+        let lines: Vec<_> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(5)..].join(" | ");
+        return (tally, ended.with_context(|| format!("its console ends with: {last}")));
+    }
+}
+
+fn run(
+    kernel: &Kernel,
+    image: &Image,
+    cpus: Cpus,
+    accelerator: Accelerator,
+    console: &Path,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let mut command = qemu(kernel);
+    command
+        .args(accelerator.arguments())
+        .args(["-m", "3G", "-smp", &cpus.to_string()])
+        .arg("-initrd")
+        .arg(&image.path)
+        // Of the clocks, the one that costs no exit from the machine.
+        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"])
+        .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    eprintln!("vm: {}: Linux {} boots", kernel.name, kernel.release);
+    let mut machine =
+        command.spawn().context("cannot run qemu-system-x86_64: install qemu-system-x86")?;
+    let lines = BufReader::new(machine.stdout.take().context("its output")?);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in lines.split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                let line = line.trim_end_matches('\r');
+                println!("{}: {line}", kernel.name);
+                tally.line(line);
+            }
+        });
+        wait(&mut machine, LONGEST)
+    })
+}
+
+/// QEMU with that kernel, and nothing else.
+fn qemu(kernel: &Kernel) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(&kernel.image);
+    command
+}
+
+/// Waits for its end, or ends it.
+fn wait(machine: &mut Child, longest: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + longest;
+    while Instant::now() < end {
+        if let Some(status) = machine.try_wait()? {
+            ensure!(status.success(), "QEMU ended with {status}");
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    machine.kill()?;
+    machine.wait()?;
+    bail!("it was not done after {longest:?}")
+}

@@ -1,0 +1,124 @@
+//! What a machine said of its tests.
+
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use anyhow::ensure;
+
+/// What the machine says when every test has passed: nothing else counts as success.
+pub(super) const SUCCESS: &str = "netmon-vm: all tests passed";
+
+/// Tests by their outcome.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) passed: usize,
+    pub(super) failed: Vec<String>,
+    pub(super) ignored: usize,
+    /// Said to take long, and not yet to have ended.
+    running: Vec<String>,
+    /// Seconds by module; tests that ran side by side each count in full.
+    modules: BTreeMap<String, f64>,
+    succeeded: bool,
+}
+
+impl Tally {
+    /// Takes a line of what the machine says.
+    pub(super) fn line(&mut self, line: &str) {
+        self.succeeded |= line == SUCCESS;
+        let Some(rest) = line.strip_prefix("test ") else { return };
+        if let Some((name, _)) = rest.split_once(" has been running for") {
+            self.running.push(name.to_owned());
+            return;
+        }
+        // What a test prints may come before its outcome, on the same line.
+        let Some((name, outcome)) =
+            rest.split_once(" ... ").filter(|(_, outcome)| !outcome.is_empty())
+        else {
+            return;
+        };
+        self.running.retain(|running| running != name);
+        // "ok <1.234s>"
+        let (outcome, seconds) = outcome.split_once(" <").unwrap_or((outcome, ""));
+        let module = name.split("::").next().unwrap_or(name);
+        let seconds = seconds.trim_end_matches("s>").parse().unwrap_or(0.0);
+        *self.modules.entry(module.to_owned()).or_default() += seconds;
+        match outcome {
+            "ok" => self.passed += 1,
+            "ignored" => self.ignored += 1,
+            _ => self.failed.push(name.to_owned()),
+        }
+    }
+
+    /// Why this is no success, if it is none. A test that was skipped counts as one that fails: the
+    /// kernels are there to be tested.
+    pub(super) fn judge(&self, are_tests: bool) -> anyhow::Result<()> {
+        ensure!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
+        ensure!(self.ignored == 0, "{} tests were skipped", self.ignored);
+        ensure!(
+            self.succeeded,
+            "the machine ended without saying '{SUCCESS}'; {}",
+            if self.running.is_empty() {
+                "no test was slow".to_owned()
+            } else {
+                format!("running were {}", self.running.join(", "))
+            }
+        );
+        ensure!(!are_tests || self.passed > 0, "no test has such a name");
+        Ok(())
+    }
+
+    /// The seconds of each module.
+    pub(super) fn modules(&self) -> String {
+        let mut text = String::new();
+        for (module, seconds) in &self.modules {
+            let _ = write!(text, " {module} {seconds:.0}");
+        }
+        text
+    }
+}
+
+/// A row of the table at the end.
+pub(super) fn row(name: &str, release: &str, tally: &Tally, took: Duration) -> String {
+    format!(
+        "{name:<8} {release:<26} {:>6} {:>6} {:>7} {:>7.0}",
+        tally.passed,
+        tally.failed.len(),
+        tally.ignored,
+        took.as_secs_f64()
+    )
+}
+
+/// What stands above the rows.
+pub(super) fn heading() -> String {
+    let [passed, failed, skipped, seconds] = ["passed", "failed", "skipped", "seconds"];
+    format!("{:<8} {:<26} {passed:>6} {failed:>6} {skipped:>7} {seconds:>7}", "kernel", "Linux")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_decides() {
+        let mut tally = Tally::default();
+        tally.line("test a::b ... ok <0.500s>");
+        tally.line("test a::c ... ok");
+        assert!(tally.judge(true).is_err());
+        tally.line(SUCCESS);
+        assert!(tally.judge(true).is_ok());
+        assert_eq!((tally.passed, tally.modules().as_str()), (2, " a 0"));
+        tally.line("test a::d ... ignored");
+        assert!(tally.judge(true).is_err(), "skipped is failed");
+        let mut tally = Tally::default();
+        tally.line("test a::b has been running for over 60 seconds");
+        let error = tally.judge(true).expect_err("it never ended").to_string();
+        assert!(error.contains("running were a::b"), "{error}");
+    }
+
+    #[test]
+    fn no_test_is_no_success() {
+        let mut tally = Tally::default();
+        tally.line(SUCCESS);
+        assert!(tally.judge(true).is_err());
+        assert!(tally.judge(false).is_ok());
+    }
+}

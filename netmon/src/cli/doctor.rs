@@ -77,7 +77,7 @@ async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
             (attached, tested)
         }
         Err(error) => match error.downcast_ref::<LoadError>() {
-            Some(refused) => (Attached::not(&options, refused), Vec::new()),
+            Some(refused) => (Attached::not(refused), Vec::new()),
             None => return Err(anyhow!(error)),
         },
     };

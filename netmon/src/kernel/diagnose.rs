@@ -20,7 +20,7 @@ use crate::core::finding::{Finding, State};
 const SUDO: &str = "use sudo; docs/privileges.md says how to do without root";
 const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
 const WITH_BTF: &str = "leave out --no-btf";
-const ANOTHER_KERNEL: &str = "Linux 5.12 or newer has the full tier";
+const ANOTHER_KERNEL: &str = "Linux 5.12 or newer, with BTF, has the full tier";
 const REPORT: &str = "report it, with what `netmon -v doctor` says";
 const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' sockets take root";
 
@@ -80,15 +80,16 @@ impl Attached {
     pub fn of(live: &Live) -> Self {
         let about = live.about();
         let tier = Finding::new("tier", State::Ok, about.tier.name());
+        let better = if about.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
         let mut findings = vec![match &about.fell_back {
             None => tier,
             Some(why) => Finding { state: State::Degraded, ..tier }.because(
                 format!("{why}; the classic tracepoints stand in: sockets are told by address, and what happened \
                          before netmon came is known less well"),
-                ANOTHER_KERNEL,
+                better,
             ),
         }];
-        let mut hooks: Vec<_> = live.reports().iter().map(hook).collect();
+        let mut hooks: Vec<_> = live.reports().iter().map(|report| hook(report, better)).collect();
         hooks.sort_by_key(|hook| HOOKS.iter().position(|what| *what == hook.what));
         findings.extend(hooks);
         if about.tier == Tier::Full {
@@ -105,27 +106,21 @@ impl Attached {
                 }
             });
         }
-        findings.push(ring_buffers(about.buffer));
+        findings.push(ring_buffers(about.options.buffer));
         Self { findings, tier: Some(about.tier), iterators: about.iterators.is_ok() }
     }
 
     /// Nothing is, because of `error`.
     #[must_use]
-    pub fn not(options: &Options, error: &LoadError) -> Self {
+    pub fn not(error: &LoadError) -> Self {
         let mut hooks = Hooks::default();
         for all in [&FULL[..], &EXACT[..]] {
             hooks.pass_over(all, "");
         }
-        let (why, advice) = match error {
-            LoadError::NoBtf if options.without.btf => {
-                ("the kernel's types are not wanted".to_owned(), WITH_BTF)
-            }
-            error => (error.in_short(), advice(error)),
-        };
         let of = |report: &Report| {
-            let detail = format!("not attached: {why}");
+            let detail = format!("not attached: {}", error.in_short());
             about(report, Finding::new("hooks", State::Failed, detail))
-                .because("`watch`, `record` and `verify` do not run", advice)
+                .because("`watch`, `record` and `verify` do not run", advice(error))
         };
         let findings = hooks.reports.iter().map(of).collect();
         Self { findings, tier: None, iterators: false }
@@ -153,8 +148,7 @@ fn kernel() -> Finding {
 
 fn types(options: &Options) -> Finding {
     if options.without.btf {
-        return Finding::new("BTF", State::Degraded, "not wanted")
-            .because(WITHOUT_BTF, WITH_BTF);
+        return Finding::new("BTF", State::Degraded, "not wanted").because(WITHOUT_BTF, WITH_BTF);
     }
     match fs::metadata(VMLINUX) {
         Ok(file) => {
@@ -210,7 +204,8 @@ fn about(report: &Report, finding: Finding) -> Finding {
     finding.named(report.hook.clone()).text("program", report.program).text("tells", report.tells)
 }
 
-fn hook(report: &Report) -> Finding {
+/// `better`: what to do where the tier is what it lacks.
+fn hook(report: &Report, better: &'static str) -> Finding {
     let what = match report.program {
         name if name.starts_with("minisocket") => "minisockets",
         name if name.starts_with("accepted") => "accepting",
@@ -237,7 +232,7 @@ fn hook(report: &Report) -> Finding {
             ("unwanted", State::Degraded, "not wanted".to_owned(), "leave out --no-fentry")
         }
         Status::PassedOver(why) => {
-            ("passed_over", State::Degraded, format!("not used: {why}"), ANOTHER_KERNEL)
+            ("passed_over", State::Degraded, format!("not used: {why}"), better)
         }
     };
     let finding = about(report, Finding::new(what, state, detail)).text("status", status);

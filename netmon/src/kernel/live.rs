@@ -90,8 +90,8 @@ pub(super) struct About {
     pub(super) iterators: Result<(), String>,
     /// Why it is not the full tier.
     pub(super) fell_back: Option<String>,
-    /// Size of the ring buffers together, bytes.
-    pub(super) buffer: u32,
+    /// What was asked for.
+    pub(super) options: Options,
 }
 
 impl Live {
@@ -129,7 +129,7 @@ impl Live {
             said: VecDeque::new(),
             late: false,
             seeded: false,
-            about: About { tier, iterators, fell_back, buffer: options.buffer },
+            about: About { tier, iterators, fell_back, options },
         })
     }
 

@@ -150,7 +150,10 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     tracefs::within(|_| hooks.attach(&mut ebpf, &hooks::CLASSIC))??;
     let iterators =
         Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
-    let error = error.in_short();
+    let error = match error {
+        LoadError::NoBtf if options.without.btf => "the kernel's types are not wanted".to_owned(),
+        error => error.in_short(),
+    };
     hooks.pass_over(&hooks::FULL, NO_FULL);
     hooks.pass_over(&hooks::EXACT, NO_FULL);
     let (tier, fell_back) = (Tier::Basic, Some(error));

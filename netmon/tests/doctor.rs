@@ -70,7 +70,7 @@ fn json_has_each_finding_and_a_sum() {
     doctor::json(&mut out, &degraded(), "1.2.3").expect("written");
     doctor::json(&mut out, &failed(), "1.2.3").expect("written");
     let text = String::from_utf8(out).expect("UTF-8");
-    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>);
     let lines: Vec<_> = lines.map(|line| line.expect("JSON")).collect();
     assert_eq!(lines.len(), degraded().findings.len() + failed().findings.len() + 2);
     insta::assert_snapshot!("doctor_json", text);

@@ -22,11 +22,13 @@ use crate::{
     kernel::{
         LoadError, Options,
         diagnose::{Attached, Host},
-        selftest,
+        privilege, selftest,
     },
     view::doctor,
 };
 
+/// The exit code when nothing can be traced, or nothing be found out.
+const UNUSABLE: u8 = 2;
 /// However slow the machine is, it ends by then.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -45,18 +47,17 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
-        let runtime = runtime()?;
         let options = self.tracing.options(log, KernelFilter::ANY);
-        let (done, watched) = channel::<()>();
-        thread::Builder::new().spawn(move || {
-            if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+        let diagnosed =
+            runtime().and_then(|runtime| within(LIMIT, || runtime.block_on(diagnose(options))));
+        let diagnosis = match diagnosed {
+            Ok(diagnosis) => diagnosis,
+            Err(error) => {
                 // Nobody may be left to read that.
-                let _ = writeln!(io::stderr(), "netmon: not done after {} s", LIMIT.as_secs());
-                process::exit(2);
+                let _ = writeln!(io::stderr(), "netmon: {error:#}");
+                return Ok(ExitCode::from(UNUSABLE));
             }
-        })?;
-        let diagnosis = runtime.block_on(diagnose(options))?;
-        drop(done);
+        };
         if self.json {
             doctor::json(Stdout::lock(), &diagnosis, env!("CARGO_PKG_VERSION"))?;
         } else {
@@ -64,6 +65,24 @@ impl Doctor {
         }
         Ok(ExitCode::from(diagnosis.exit()))
     }
+}
+
+/// What `work` answers; the program ends when that takes longer than `limit`.
+fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let (done, watched) = channel::<()>();
+    thread::Builder::new().spawn(move || {
+        if let Err(error) = privilege::narrow(&[]) {
+            log::warn!("a thread has more privileges than it needs: {error}");
+        }
+        if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // Nobody may be left to read that.
+            let _ = writeln!(io::stderr(), "netmon: not done after {} s", limit.as_secs());
+            process::exit(UNUSABLE.into());
+        }
+    })?;
+    let result = work();
+    drop(done);
+    result
 }
 
 async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {

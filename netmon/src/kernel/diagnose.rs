@@ -27,6 +27,17 @@ const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' socke
 /// What hooks are for, in the order in which they are told.
 const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
 
+/// How it came to be attached.
+pub(super) struct About {
+    pub(super) tier: Tier,
+    /// Whether there are iterators to dump with; or why not.
+    pub(super) iterators: Result<(), String>,
+    /// Why it is not the full tier.
+    pub(super) fell_back: Option<String>,
+    /// What was asked for.
+    pub(super) options: Options,
+}
+
 /// What is there before anything is attached, and what this process holds then.
 pub struct Host {
     findings: Vec<Finding>,
@@ -127,13 +138,18 @@ impl Attached {
     }
 }
 
-/// What to do about it; what is no refusal says so itself.
+/// What to do about it.
 fn advice(error: &LoadError) -> &'static str {
     match error {
         LoadError::Privilege(_) => SUDO,
-        LoadError::Refused { .. } => ANOTHER_KERNEL,
         LoadError::NoBtf => "a kernel built with CONFIG_DEBUG_INFO_BTF=y",
-        _ => "",
+        LoadError::Buffer { .. } => "a smaller --buffer",
+        LoadError::Object { .. } | LoadError::ObjectRefused => "unset NETMON_EBPF_OBJECT",
+        LoadError::Refused { errno: Some(libc::EPERM), .. } => {
+            "if this is a container, run it on the host; else another kernel"
+        }
+        LoadError::Refused { .. } | LoadError::Layout { .. } => ANOTHER_KERNEL,
+        LoadError::Format(_) => "a kernel with CONFIG_FTRACE, and tracefs",
     }
 }
 
@@ -257,7 +273,36 @@ fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes {
         0..MIB => format!("{} KiB", bytes >> 10),
-        _ if bytes % MIB == 0 => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes >> 20),
         _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_missing_capability_means() {
+        let of = |name: &str, is_held, is_complete| {
+            let known = CAPABILITIES.iter().find(|known| known.name == name).expect(name);
+            capability(known, is_held, is_complete).state
+        };
+        assert_eq!(of("CAP_BPF", false, true), State::Failed);
+        assert_eq!(of("CAP_BPF", true, true), State::Ok);
+        assert_eq!(of("CAP_PERFMON", false, true), State::Failed);
+        assert_eq!(of("CAP_SYS_ADMIN", false, true), State::Degraded);
+        assert_eq!(of("CAP_SYS_PTRACE", false, true), State::Degraded);
+        // Only where /proc tells who holds what.
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, false), State::Degraded);
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, true), State::Ok);
+        assert_eq!(of("CAP_DAC_OVERRIDE", false, false), State::Ok);
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(size(4096), "4 KiB");
+        assert_eq!(size(8 << 20), "8 MiB");
+        assert_eq!(size(5_516_713), "5.2 MiB");
     }
 }

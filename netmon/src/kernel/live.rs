@@ -23,6 +23,7 @@ use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
     diag::Diag,
+    diagnose::About,
     hooks::{Hooks, Report, STANDBY, TRANSITIONS},
     identity::{Identities, is_own},
     iter,
@@ -81,17 +82,6 @@ pub struct Live {
     /// Whether what was there before has been told.
     seeded: bool,
     about: About,
-}
-
-/// How it came to be attached.
-pub(super) struct About {
-    pub(super) tier: Tier,
-    /// Whether there are iterators to dump with; or why not.
-    pub(super) iterators: Result<(), String>,
-    /// Why it is not the full tier.
-    pub(super) fell_back: Option<String>,
-    /// What was asked for.
-    pub(super) options: Options,
 }
 
 impl Live {

@@ -18,7 +18,7 @@ use aya::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Live, hooks, refusal::answer};
+use super::{Live, hooks, privilege, refusal::answer};
 use crate::{
     core::{
         event::{Event, Loss, Transition},
@@ -161,7 +161,10 @@ impl Test {
         live: &mut Live,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<io::Result<T>> {
-        let working = thread::Builder::new().spawn(work)?;
+        let working = thread::Builder::new().spawn(|| {
+            privilege::narrow(&[])?;
+            work()
+        })?;
         while !working.is_finished() {
             self.read(live).await?;
         }
@@ -340,4 +343,48 @@ fn connect(listener: &TcpListener, address: SocketAddr) -> io::Result<u16> {
 /// The end is what is read for.
 fn ended(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::{Opening, Tuple};
+
+    fn transition(local: u16, remote: u16, old: TcpState, new: TcpState) -> Transition {
+        let end = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Transition {
+            time: 0,
+            cookie: 1,
+            tuple: Tuple { netns: 7, local: end(local), remote: end(remote) },
+            old,
+            new,
+            errno: None,
+            reset: None,
+            totals: None,
+            orphan: false,
+            inferred: false,
+            opening: Opening::None,
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_by_side_and_states() {
+        let ports = Ports { netns: Some(7), listener: 80, client: 5000 };
+        let mut seen: Vec<_> = EXPECTED
+            .iter()
+            .map(|(side, old, new)| match side {
+                Side::Listener => transition(80, 0, *old, *new),
+                Side::Client => transition(5000, 80, *old, *new),
+                Side::Server => transition(80, 5000, *old, *new),
+            })
+            .collect();
+        assert_eq!(missing(&ports, &seen), Vec::<String>::new());
+        // No bucket was left for a TIME_WAIT.
+        seen[10].new = Close;
+        assert_eq!(missing(&ports, &seen), Vec::<String>::new());
+        seen.remove(6);
+        assert_eq!(missing(&ports, &seen), ["client FIN_WAIT1 -> FIN_WAIT2"]);
+        let elsewhere = Ports { netns: Some(8), ..ports };
+        assert_eq!(missing(&elsewhere, &seen).len(), EXPECTED.len());
+    }
 }

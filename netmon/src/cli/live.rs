@@ -1,7 +1,8 @@
 //! What the subcommands that trace have in common: their options, the runtime, the end.
 
 use std::{
-    io::{self, Write},
+    env,
+    io::{self, IsTerminal, Write},
     process,
     sync::Arc,
     time::Duration,
@@ -87,6 +88,11 @@ pub(super) fn attach(options: Options) -> anyhow::Result<Live> {
     let live = Live::start(options)?;
     privilege::narrow(live.duties()).context(CONFINING)?;
     Ok(live)
+}
+
+/// Whether what is shown may be coloured.
+pub(super) fn is_coloured() -> bool {
+    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at

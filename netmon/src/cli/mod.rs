@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod doctor;
 mod export;
 mod history;
 mod hosts;
@@ -50,11 +51,29 @@ Quote it against the shell: netmon snapshot 'state established and ( dport = :44
 enum Command {
     Watch(watch::Watch),
     Snapshot(snapshot::Snapshot),
+    Doctor(doctor::Doctor),
     Export(export::Export),
     History(history::History),
     Record(record::Record),
     Verify(verify::Verify),
     Services(services::Services),
+}
+
+impl Command {
+    /// Runs it; the exit code, where that is for it to say.
+    fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Watch(watch) => watch.run(log),
+            Self::Snapshot(snapshot) => snapshot.run(),
+            Self::Doctor(doctor) => return doctor.run(log),
+            Self::Export(export) => export.run(),
+            Self::History(history) => history.run(),
+            Self::Record(record) => record.run(log),
+            Self::Verify(verify) => verify.run(log),
+            Self::Services(services) => services.run(),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
 }
 
 /// Runs the command line; the exit code is 0, 1 for an error, 2 for wrong usage.
@@ -70,17 +89,8 @@ pub fn main() -> ExitCode {
     env_logger::Builder::new().filter_module("netmon", level).parse_default_env().init();
     // Silent unless asked: the kernel program then spends nothing on it.
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
-    let result = match cli.command {
-        Command::Watch(watch) => watch.run(kernel_level),
-        Command::Snapshot(snapshot) => snapshot.run(),
-        Command::Export(export) => export.run(),
-        Command::History(history) => history.run(),
-        Command::Record(record) => record.run(kernel_level),
-        Command::Verify(verify) => verify.run(kernel_level),
-        Command::Services(services) => services.run(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match cli.command.run(kernel_level) {
+        Ok(code) => code,
         // Whoever read the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

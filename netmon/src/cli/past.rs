@@ -1,8 +1,8 @@
 //! What the subcommands that ask a journal have in common.
 
 use std::{
-    env, fs,
-    io::{self, IsTerminal, Write},
+    fs,
+    io::{self, Write},
     num::NonZeroU64,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use anyhow::{anyhow, bail};
 use clap::Args;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use super::when;
+use super::{live::is_coloured, when};
 use crate::{
     core::{
         connection::Connection,
@@ -78,11 +78,9 @@ impl Past {
 
     /// How lines look; `dated` are those that are not of now.
     pub(super) fn appearance(&self, numeric: bool, dated: bool) -> Appearance {
-        let colour =
-            io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         Appearance {
             services: if numeric { Services::default() } else { Services::load() },
-            colour,
+            colour: is_coloured(),
             zone: self.zone(),
             dated,
             netns: fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok()),

@@ -9,6 +9,7 @@ pub mod errno;
 pub mod escape;
 pub mod event;
 pub mod filter;
+pub mod finding;
 pub mod names;
 pub mod owners;
 pub mod socket;

@@ -46,10 +46,16 @@ pub(super) struct Hook {
 
 /// What follows every transition.
 pub(super) const TRANSITIONS: &str = "inet_sock_set_state";
+/// The same by the classic tracepoint.
+const CLASSIC_TRANSITIONS: &str = "classic_transition";
+/// Each runs once for every transition.
+pub(super) const ON_TRANSITIONS: [&str; 2] = [TRANSITIONS, CLASSIC_TRANSITIONS];
 /// The same on standby.
 pub(super) const STANDBY: &str = "standby";
 const TELLS_TRANSITIONS: &str = "every transition but to and from TIME_WAIT";
 const TELLS_RESETS: &str = "who reset a connection";
+const BY_ADDRESS: &str =
+    "the classic tracepoint stands in, which tells sockets by address instead of cookie";
 
 /// The programs on BTF tracepoints, in the order in which they are attached: no transition is to come without
 /// the resets that explain it, and of the two on one tracepoint the one on standby runs second.
@@ -59,28 +65,28 @@ pub(super) const FULL: [Hook; 4] = [
         kind: Kind::BtfTracepoint,
         targets: &["tcp_receive_reset"],
         tells: TELLS_RESETS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: "tcp_send_reset",
         kind: Kind::BtfTracepoint,
         targets: &["tcp_send_reset"],
         tells: TELLS_RESETS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: TRANSITIONS,
         kind: Kind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
-        without: "",
+        without: BY_ADDRESS,
     },
     Hook {
         program: STANDBY,
         kind: Kind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: "transitions that come in the midst of another",
-        without: "",
+        without: BY_ADDRESS,
     },
 ];
 
@@ -101,7 +107,7 @@ pub(super) const CLASSIC: [Hook; 3] = [
         without: "",
     },
     Hook {
-        program: "classic_transition",
+        program: CLASSIC_TRANSITIONS,
         kind: Kind::Tracepoint("sock"),
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
@@ -109,9 +115,8 @@ pub(super) const CLASSIC: [Hook; 3] = [
     },
 ];
 
-const ASKED: &str = "netmon asks sock_diag: inferred, up to some seconds late";
-const DUMPED: &str = "a dump misses it: inferred, some seconds late";
-const SCANNED: &str = "the listener's owner, until a dump finds who holds it";
+const ASKED: &str = "sock_diag and dumps tell instead: inferred, up to some seconds late";
+const SCANNED: &str = "the listener's owner stands in, until a dump finds who holds it";
 
 /// Those on functions, which make minisockets and owners exact.
 pub(super) const EXACT: [Hook; 7] = [
@@ -120,7 +125,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["inet_twsk_hashdance_schedule", "inet_twsk_hashdance"],
         tells: "whether TIME_WAIT or an orphan follows",
-        without: "the socket's flags tell, or sock_diag",
+        without: ASKED,
     },
     Hook {
         program: "minisocket_moved",
@@ -141,7 +146,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["tw_timer_handler"],
         tells: "when the time of a TIME_WAIT or an orphan is over",
-        without: DUMPED,
+        without: ASKED,
     },
     Hook {
         program: "accepted_2",
@@ -162,7 +167,7 @@ pub(super) const EXACT: [Hook; 7] = [
         kind: Kind::Entry,
         targets: &["tcp_connect"],
         tells: "the local port of a connect at once",
-        without: "its next event brings it, or netmon asks after 10 ms",
+        without: "the next event brings the port, or netmon asks after 10 ms",
     },
 ];
 
@@ -185,15 +190,17 @@ pub enum Status {
     Refused(String),
     /// The caller did not want it.
     Unwanted,
+    /// It was not used, or not even tried, since netmon works in another way or not at all: why.
+    PassedOver(String),
 }
 
 impl Status {
-    /// What a result means, and the kernel's answer as a number.
-    fn of(result: Result<(), LoadError>) -> (Self, Option<i32>) {
+    /// What a result means.
+    fn of(result: Result<(), LoadError>) -> Self {
         match result {
-            Ok(()) => (Self::Attached, None),
-            Err(LoadError::Refused { reason, errno, .. }) => (Self::Refused(reason), errno),
-            Err(error) => (Self::Refused(error.to_string()), None),
+            Ok(()) => Self::Attached,
+            Err(LoadError::Refused { reason, .. }) => Self::Refused(reason),
+            Err(error) => Self::Refused(error.to_string()),
         }
     }
 }
@@ -318,7 +325,6 @@ impl Hooks {
         functions: &Functions,
         is_wanted: bool,
     ) {
-        let mut refusal = None;
         for hook in &EXACT {
             let target = hook.target(functions);
             // Of the two variants of one hook, the other is the one.
@@ -330,23 +336,16 @@ impl Hooks {
             if target.is_none() && has_twin {
                 continue;
             }
-            let status = match (target, &refusal) {
+            let status = match target {
                 _ if !is_wanted => Status::Unwanted,
-                (None, _) => Status::Absent,
-                // What the kernel does not permit of one, it permits of none.
-                (_, Some(answer)) => Status::Refused(String::clone(answer)),
-                (Some(target), None) => {
-                    let result = hook.load_for(ebpf, Some(btf), target);
-                    let (status, errno) = Status::of(result);
-                    if let (Status::Refused(answer), Some(libc::EPERM)) = (&status, errno) {
-                        refusal = Some(answer.clone());
-                    }
-                    if status == Status::Attached {
+                None => Status::Absent,
+                Some(target) => match hook.load_for(ebpf, Some(btf), target) {
+                    Ok(()) => {
                         self.loaded.push((hook, target));
                         continue;
                     }
-                    status
-                }
+                    error => Status::of(error),
+                },
             };
             self.reports.push(hook.report(target, status));
         }
@@ -354,7 +353,7 @@ impl Hooks {
 
     /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
     pub(super) fn load_accept(&mut self, ebpf: &mut Ebpf) {
-        let (status, _) = Status::of(ACCEPT[0].load(ebpf, None));
+        let status = Status::of(ACCEPT[0].load(ebpf, None));
         for hook in &ACCEPT {
             if status == Status::Attached {
                 self.loaded.push((hook, hook.targets[0]));
@@ -371,7 +370,7 @@ impl Hooks {
                 self.links.push(link);
                 self.attached.push((hook, target));
             });
-            self.reports.push(hook.report(Some(target), Status::of(result).0));
+            self.reports.push(hook.report(Some(target), Status::of(result)));
         }
     }
 
@@ -386,6 +385,13 @@ impl Hooks {
             Ok(())
         };
         if self.attached.iter().any(is_classic) { tracefs::within(|_| attach())? } else { attach() }
+    }
+
+    /// Says of those that are not used why.
+    pub(super) fn pass_over(&mut self, hooks: &[Hook], why: &str) {
+        let reports =
+            hooks.iter().map(|hook| hook.report(None, Status::PassedOver(why.to_owned())));
+        self.reports.extend(reports);
     }
 
     /// Whether the hook of this program is in place.

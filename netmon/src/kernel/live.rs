@@ -10,6 +10,7 @@ use std::{
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray},
+    programs::Program,
 };
 use aya_log::EbpfLogger;
 use netmon_common::{Offsets, UNKNOWN, counter};
@@ -22,8 +23,9 @@ use super::{
     assemble::{Ask, Assembler},
     clock::{anchor, now},
     diag::Diag,
+    diagnose::About,
     heartbeat::Heartbeat,
-    hooks::{Hooks, STANDBY, TRANSITIONS},
+    hooks::{Hooks, Report, STANDBY, TRANSITIONS},
     identity::{Identities, is_own},
     iter,
     load::{Loaded, Options, PEEK, Tier, load, take},
@@ -81,6 +83,7 @@ pub struct Live {
     late: bool,
     /// Whether what was there before has been told.
     seeded: bool,
+    about: About,
 }
 
 impl Live {
@@ -89,7 +92,7 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, .. } = load(options)?;
+        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| refused("the counters", &error))?;
         let messages = (options.log > log::LevelFilter::Off)
@@ -119,6 +122,7 @@ impl Live {
             said: VecDeque::new(),
             late: false,
             seeded: false,
+            about: About { tier, iterators, fell_back, options },
         })
     }
 
@@ -126,6 +130,21 @@ impl Live {
     #[must_use]
     pub const fn knows_cookies(&self) -> bool {
         self.identities.is_none()
+    }
+
+    /// What came of each hook.
+    #[must_use]
+    pub fn reports(&self) -> &[Report] {
+        &self.hooks.reports
+    }
+
+    pub(super) fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The programs that are attached.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (&'static str, &Program)> {
+        self.hooks.programs().filter_map(|name| Some((name, self.ebpf.program(name)?)))
     }
 
     /// What it does from here on that takes a capability.
@@ -214,7 +233,7 @@ impl Live {
     /// own.
     fn misses(&self, name: &str) -> io::Result<u64> {
         // One that is not loaded has missed nothing.
-        let Some(Ok(fd)) = self.ebpf.program(name).map(aya::programs::Program::fd) else {
+        let Some(Ok(fd)) = self.ebpf.program(name).map(Program::fd) else {
             return Ok(0);
         };
         let fd = fd.as_fd().as_raw_fd();

@@ -26,6 +26,12 @@ pub(super) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
 /// Run on request, attached to nothing: reads the kernel's memory.
 pub(super) const PEEK: &str = "peek";
 
+/// Why there is none of what the caller does without.
+pub(super) const NOT_WANTED: &str = "not wanted";
+
+/// Why what the full tier has is not used in another.
+const NO_FULL: &str = "the tier is basic";
+
 /// What the caller may choose.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -59,6 +65,17 @@ pub enum Tier {
     Full,
     /// By the classic tracepoints; sockets are known by their addresses.
     Basic,
+}
+
+impl Tier {
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Basic => "basic",
+        }
+    }
 }
 
 /// The kernel program, attached.
@@ -105,11 +122,11 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         hook.load(&mut ebpf, Some(&types.btf))?;
     }
     let iterators = if options.without.iterators {
-        Err("not wanted".to_owned())
+        Err(NOT_WANTED.to_owned())
     } else {
         load_walks(&mut ebpf, &types.btf, &[Walk::Tcp, Walk::Files])
             .inspect_err(|error| log::info!("the table is compared with /proc instead: {error}"))
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.in_short())
     };
     load_peek(&mut ebpf)?;
     let mut hooks = Hooks::default();
@@ -155,7 +172,13 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     })??;
     let iterators =
         Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
-    let (tier, fell_back) = (Tier::Basic, Some(error.to_string()));
+    let error = match error {
+        LoadError::NoBtf if options.without.btf => "the kernel's types are not wanted".to_owned(),
+        error => error.in_short(),
+    };
+    hooks.pass_over(&hooks::FULL, NO_FULL);
+    hooks.pass_over(&hooks::EXACT, NO_FULL);
+    let (tier, fell_back) = (Tier::Basic, Some(error));
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }
 

@@ -8,6 +8,7 @@ mod clock;
 mod decode;
 mod details;
 mod diag;
+pub mod diagnose;
 mod dump;
 mod heartbeat;
 mod hooks;
@@ -26,6 +27,7 @@ pub mod proc;
 mod reconcile;
 mod refusal;
 mod rings;
+pub mod selftest;
 mod tracefs;
 
 pub use decode::{Malformed, Record, decode};

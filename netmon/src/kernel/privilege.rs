@@ -146,7 +146,7 @@ impl Capability {
         self.is_for(&Duty::ALL)
     }
 
-    fn is_for(&self, duties: &[Duty]) -> bool {
+    pub(super) fn is_for(&self, duties: &[Duty]) -> bool {
         self.duties.iter().any(|duty| duties.contains(duty) && duty.counts())
     }
 }
@@ -223,7 +223,7 @@ fn effective() -> Option<CapabilitySet> {
     capabilities(None).ok().map(|held| held.effective)
 }
 
-fn is_before(major: u32, minor: u32) -> bool {
+pub(super) fn is_before(major: u32, minor: u32) -> bool {
     let name = rustix::system::uname();
     release(&name.release().to_string_lossy()).is_none_or(|release| release < (major, minor))
 }

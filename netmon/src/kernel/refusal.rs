@@ -2,6 +2,9 @@
 
 use std::{error::Error, io, path::PathBuf};
 
+use aya::programs::ProgramError;
+use nix::errno::Errno;
+
 use super::{
     layout::{LayoutError, VMLINUX},
     load::OBJECT_VARIABLE,
@@ -77,10 +80,37 @@ impl LoadError {
         Self::Refused { what: what.to_owned(), reason, errno: None }
     }
 
+    /// The same for a list of what works and what does not, which needs no more than the fact.
+    pub(super) fn in_short(&self) -> String {
+        match self {
+            Self::Refused { what, reason, .. } => format!("the kernel refused {what}: {reason}"),
+            Self::Privilege(missing) => format!("this process lacks {}", missing.join(" and ")),
+            Self::NoBtf => format!("this kernel has no BTF ({VMLINUX} is missing)"),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether another way of tracing may do.
     pub(super) const fn is_of_the_kernel(&self) -> bool {
         matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
     }
+}
+
+/// What the kernel answered, by name and in words: `EPERM (Operation not permitted)`.
+pub(super) fn answer(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .map(Errno::from_raw)
+        .map_or_else(|| error.to_string(), |errno| format!("{errno:?} ({})", errno.desc()))
+}
+
+/// What the verifier says last, which is what it complains of; nothing where it was not asked.
+fn complaint(log: &str) -> Option<&str> {
+    // It ends with what it did: `processed 5 insns …`, and how long that took.
+    const STATISTICS: [&str; 4] =
+        ["processed ", "verification time ", "stack depth ", "max_states_per_insn "];
+    let is_it = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|it| line.starts_with(it));
+    log.lines().rev().map(str::trim).find(is_it)
 }
 
 /// The refusal in one line: causes joined, the verifier's log to the debug log.
@@ -88,14 +118,25 @@ pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
     let mut reasons = Vec::new();
     let mut errno = None;
     let mut advice = None;
+    // Whether what follows has been told already.
+    let mut was_all = false;
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
         log::debug!("{what}: {text}");
-        let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
-        if reasons.last() != Some(&first) {
+        let (first, is_all) = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(ProgramError::LoadError { io_error, verifier_log }), _) => {
+                let complaint =
+                    complaint(&verifier_log.to_string()).map(|said| format!(": {said}"));
+                (answer(io_error) + &complaint.unwrap_or_default(), true)
+            }
+            (_, Some(error)) => (answer(error), false),
+            _ => (text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned(), false),
+        };
+        if !was_all && reasons.last() != Some(&first) {
             reasons.push(first);
         }
+        was_all |= is_all;
         if let Some(error) = error.downcast_ref::<io::Error>() {
             errno = error.raw_os_error().or(errno);
             if error.kind() == io::ErrorKind::PermissionDenied {
@@ -110,4 +151,33 @@ pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
 
 fn release() -> String {
     format!("Linux {}", rustix::system::uname().release().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_answer_is_short_and_has_a_name() {
+        let error = |errno, log: &str| ProgramError::LoadError {
+            io_error: io::Error::from_raw_os_error(errno),
+            verifier_log: aya_obj::VerifierLog::new(log.to_owned()),
+        };
+        let reason = |error: &ProgramError| match refused("a hook", error) {
+            LoadError::Refused { reason, errno, .. } => (reason, errno),
+            other => panic!("{other}"),
+        };
+        let (said, errno) = reason(&error(libc::EPERM, ""));
+        assert_eq!((said.as_str(), errno), ("EPERM (Operation not permitted)", Some(libc::EPERM)));
+        let log = "func#0 @0\n0: (85) call bpf_get_socket_cookie#46\nunknown func \
+                   bpf_get_socket_cookie#46\nprocessed 1 insns (limit 1000000)\n\n";
+        let (said, errno) = reason(&error(libc::EINVAL, log));
+        assert_eq!(
+            (said.as_str(), errno),
+            (
+                "EINVAL (Invalid argument): unknown func bpf_get_socket_cookie#46",
+                Some(libc::EINVAL)
+            )
+        );
+    }
 }

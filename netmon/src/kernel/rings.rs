@@ -37,6 +37,11 @@ pub(super) fn count(size: u32) -> Result<u32, LoadError> {
     Ok(u32::try_from(cpus.len()).unwrap_or(u32::MAX).min(size / LEAST).max(1))
 }
 
+/// The size of each of `count` rings that make `size` bytes at most: a power of two.
+pub(super) fn each(size: u32, count: u32) -> u32 {
+    1 << (size / count.max(1)).ilog2()
+}
+
 impl Rings {
     /// Makes rings that take `size` bytes at most, and hands them to the kernel program. From here on they
     /// fill.
@@ -45,8 +50,7 @@ impl Rings {
         let map = take(ebpf, NAME)?;
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
             map.try_into().map_err(|error| refused(what, &error))?;
-        // A ring's size is a power of two.
-        let each = 1 << (size / map.len().max(1)).ilog2();
+        let each = each(size, map.len());
         let mut rings = Vec::new();
         for slot in 0..map.len() {
             let ring = ring(each).map_err(|error| match error {

@@ -63,7 +63,7 @@ pub(super) fn within<T: Send>(work: impl FnOnce(&Path) -> T + Send) -> Result<T,
     })
 }
 
-fn mounted() -> Option<&'static Path> {
+pub(super) fn mounted() -> Option<&'static Path> {
     PLACES.map(Path::new).into_iter().find(|place| place.join("events").is_dir())
 }
 

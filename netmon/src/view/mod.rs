@@ -4,6 +4,7 @@
 //! import `kernel`.
 
 mod cells;
+pub mod doctor;
 pub mod history;
 pub mod json;
 pub mod json_rows;

@@ -4,6 +4,7 @@
 //! namespaces of its own, by which it also tells its events from those of the rest of the host.
 
 mod converge;
+mod doctor;
 mod filter;
 mod harness;
 mod journal;

@@ -22,7 +22,7 @@ use crate::{
     kernel::{
         LoadError, Options,
         diagnose::{Attached, Host},
-        privilege, selftest,
+        price, privilege, selftest,
     },
     view::doctor,
 };
@@ -87,6 +87,8 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
 
 async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
     let host = Host::examine(&options);
+    // Before what loading takes is given up.
+    let price = price::accept_syscalls();
     let (attached, tested) = match attach(options) {
         Ok(mut live) => {
             let attached = Attached::of(&live);
@@ -102,5 +104,8 @@ async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
     };
     let (mut findings, tier, iterators) = host.with(attached);
     findings.extend(tested);
+    if tier.is_some() {
+        findings.push(price);
+    }
     Ok(Diagnosis { findings, tier, iterators })
 }

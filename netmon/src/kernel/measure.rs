@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CONCERN: &str = "looking for its ways at sockets of netmon's own";
 
 /// Nothing is known.
-fn unknown() -> Offsets {
+pub(super) fn unknown() -> Offsets {
     let mut offsets = Offsets::default();
     bytemuck::cast_slice_mut::<_, u32>(std::slice::from_mut(&mut offsets)).fill(UNKNOWN);
     // These are 0 where they are unknown.

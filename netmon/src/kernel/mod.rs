@@ -22,6 +22,7 @@ mod merge;
 mod minisocket;
 mod netns;
 mod peek;
+pub mod price;
 pub mod privilege;
 pub mod proc;
 mod reconcile;

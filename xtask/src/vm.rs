@@ -48,7 +48,10 @@ pub(crate) struct Vm {
     /// How many CPUs a machine has
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
-    /// How many CPUs the kernel must be prepared for, 255 at most; as many as there are unless this says more
+    /// How many CPUs the kernel must be prepared for; as many as there are unless this says more
+    ///
+    /// 255 at most. Emulated, only kernels up to 6.1 believe in CPUs that may be plugged in: later ones do where
+    /// they know the hypervisor.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=255))]
     possible: Option<u32>,
     /// How many tests a machine runs at a time; by default two for each CPU

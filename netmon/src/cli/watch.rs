@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long the end may take after a signal: a reader that stopped reading must not hold it up.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Show TCP connections changing state, live, one line each
 #[derive(Debug, Args)]

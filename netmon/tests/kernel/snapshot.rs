@@ -288,10 +288,10 @@ fn a_shared_socket_has_every_owner() {
 
 #[test]
 fn every_namespace_at_once() {
-    let (one, two) = (Netns::new(), Netns::new());
-    let first = one.run(Scene::play);
-    let second = two.run(Scene::play);
     for source in ["bpf", "proc"] {
+        // Scenes last a minute, then TIME_WAIT is over: so each source has its own.
+        let (one, two) = (Netns::new(), Netns::new());
+        let scenes = (one.run(Scene::play), two.run(Scene::play));
         let everywhere = rows(&["-tuap", "--netns", "all", "--source", source]);
         for netns in [&one, &two] {
             let here: BTreeSet<u64> = everywhere
@@ -315,8 +315,8 @@ fn every_namespace_at_once() {
         assert!(!by_pid.is_empty() && by_pid.iter().all(|row| row["netns"] == two.inum));
         let _ = sleeper.kill();
         let _ = sleeper.wait();
+        drop(scenes);
     }
-    drop((first, second));
 }
 
 #[test]

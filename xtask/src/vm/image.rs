@@ -86,7 +86,7 @@ impl Image {
         writeln!(script, "export NETMON={}", programs.netmon.display())?;
         writeln!(script, "export TESTS={}", programs.tests.display())?;
         // Who started the machine may be gone when it hangs.
-        writeln!(script, "(sleep {}; echo o > /proc/sysrq-trigger) &", LONGEST.as_secs())?;
+        writeln!(script, "(sleep {}; echo o > /proc/sysrq-trigger) & disown", LONGEST.as_secs())?;
         writeln!(script, "if {command}; then echo '{SUCCESS}'; fi")?;
         // The console may be slower than the end.
         writeln!(script, "sleep 1; echo o > /proc/sysrq-trigger; sleep 60")?;

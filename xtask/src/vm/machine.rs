@@ -25,7 +25,9 @@ pub(super) struct Cpus {
 
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},maxcpus={}", self.present, self.possible)
+        // Each in a socket of its own: Linux takes no CPU to be pluggable into a socket that is there.
+        let Self { present, possible } = self;
+        write!(f, "{present},maxcpus={possible},sockets={possible},cores=1,threads=1")
     }
 }
 

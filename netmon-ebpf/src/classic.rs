@@ -3,6 +3,8 @@
 //! Their fields are where user space found them in tracefs, and the rest of a socket is read by probe reads,
 //! at offsets which may be unknown: then what is there reads as zero. A socket is known by its address.
 
+use core::ptr::{addr_of, addr_of_mut};
+
 use aya_ebpf::{
     Global,
     helpers::{
@@ -12,7 +14,6 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use core::ptr::{addr_of, addr_of_mut};
 use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state};
 
 use crate::{

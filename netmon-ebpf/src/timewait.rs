@@ -37,9 +37,8 @@ pub fn minisocket_made(ctx: FEntryContext) -> i32 {
     let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
     let Some(sk) = Sock::new(sk) else { return 0 };
     if let Some(made) = MADE.get_ptr_mut(0) {
-        let substate = beyond(tw, offset!(tw_substate)).unwrap_or(0);
         // SAFETY: the lookup returned this CPU's slot.
-        unsafe { *made = Made { cookie: sk.cookie(), substate } };
+        unsafe { *made = Made { cookie: sk.cookie(), substate: substate(tw).into() } };
     }
     0
 }
@@ -68,7 +67,7 @@ pub fn was_made(cookie: u64) -> u8 {
 #[fentry]
 pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
     let (tw, rearm): (*const u8, u64) = (ctx.arg(0), ctx.arg(2));
-    if rearm as u8 != 0 && beyond(tw, offset!(tw_substate)) == Some(state::TIME_WAIT as u64) {
+    if rearm as u8 != 0 && substate(tw) == state::TIME_WAIT {
         tell(tw, state::TIME_WAIT);
     }
     0
@@ -93,22 +92,18 @@ pub fn minisocket_expired(ctx: FEntryContext) -> i32 {
 fn tell(tw: *const u8, state: u8) {
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
+    let cookie_at = tw.wrapping_add(offset!(skc_cookie)).cast::<u64>();
+    // SAFETY: a probe read takes any address.
+    let cookie = unsafe { bpf_probe_read_kernel(cookie_at) }.unwrap_or(0);
     // One that netmon has heard of has a cookie.
-    if let Some(cookie) = beyond(tw, offset!(skc_cookie)).filter(|cookie| *cookie != 0) {
+    if cookie != 0 {
         note(kind::MINISOCKET, state, 0, time, cookie);
     }
 }
 
-/// What a minisocket has at `offset`: a whole word, or its first byte.
+/// What a minisocket stands in for, or 0.
 #[inline(always)]
-fn beyond(tw: *const u8, offset: usize) -> Option<u64> {
-    let at = tw.wrapping_add(offset);
+fn substate(tw: *const u8) -> u8 {
     // SAFETY: a probe read takes any address.
-    unsafe {
-        if offset == offset!(skc_cookie) {
-            bpf_probe_read_kernel(at.cast::<u64>()).ok()
-        } else {
-            bpf_probe_read_kernel(at).ok().map(u64::from)
-        }
-    }
+    unsafe { bpf_probe_read_kernel(tw.wrapping_add(offset!(tw_substate))) }.unwrap_or(0)
 }

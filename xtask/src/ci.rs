@@ -1,5 +1,7 @@
 //! `ci`: everything that must hold before a change lands.
 
+use std::{env, process::Command};
+
 use anyhow::Context;
 
 use crate::{
@@ -9,6 +11,16 @@ use crate::{
     setup::setup,
     shell::{cargo, run},
 };
+
+/// Kernel tests that depend on the kernel most, on one that has the least and on one that has it all: two machines at a
+/// time, so that both processors work. All of them on all kernels take some forty minutes.
+fn machines() -> anyhow::Result<()> {
+    const ONLY: [&str; 6] =
+        ["lifecycle::", "minisockets::", "owners::", "verdicts::", "doctor::", "seeds::"];
+    let mut machines = Command::new(env::current_exe()?);
+    machines.args(["vm", "5.10", "6.1", "--debug", "--jobs", "2", "--cpus", "1"]);
+    run(machines.args(ONLY.iter().flat_map(|only| ["--only", only])))
+}
 
 pub(crate) fn ci() -> anyhow::Result<()> {
     test(None, false)?;
@@ -24,6 +36,7 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     run(cargo()
         .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
         .args(["--target-dir", "target/fuzz"]))?;
+    machines().context("the kernel tests on other kernels")?;
     setup()?;
     ebpf::check()?;
     let fresh = ebpf::build_aside()?;

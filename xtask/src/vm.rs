@@ -60,6 +60,9 @@ pub(crate) struct Vm {
     /// How many machines run at a time
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     jobs: usize,
+    /// The programs of the debug build: slower there, but they may be there already
+    #[arg(long)]
+    debug: bool,
     /// Look for newer packages than those that are there
     #[arg(long)]
     refresh: bool,
@@ -108,7 +111,7 @@ struct Outcome {
 
 impl Vm {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let programs = Programs::build()?;
+        let programs = Programs::build(if self.debug { "dev" } else { PROFILE })?;
         let cpus = Cpus {
             present: self.cpus,
             possible: self.possible.map_or(self.cpus, |possible| possible.max(self.cpus)),
@@ -194,10 +197,10 @@ struct Programs {
 
 impl Programs {
     /// Builds them, optimised where that costs less time than it saves in emulation.
-    fn build() -> anyhow::Result<Self> {
+    fn build(profile: &str) -> anyhow::Result<Self> {
         let mut build = cargo();
         build.args(["test", "--no-run", "--package", "netmon", "--test", "kernel"]);
-        build.args(["--profile", PROFILE, "--message-format", "json-render-diagnostics"]);
+        build.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
         let said = output(build.stderr(Stdio::inherit()))?;
         let messages: Vec<serde_json::Value> =
             said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

@@ -207,18 +207,22 @@ fn two_capabilities_are_enough() {
 }
 
 #[test]
-fn without_btf_one_line_says_what_to_do() {
+fn without_btf_the_classic_tracepoints_stand_in() {
     // A mount namespace of its own, in which the kernel's types are covered up.
-    let script = format!(
-        "mount -t tmpfs none /sys/kernel/btf && exec {} watch",
-        env!("CARGO_BIN_EXE_netmon")
-    );
-    let output =
-        Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare");
+    let netmon = |args: &str| {
+        let program = env!("CARGO_BIN_EXE_netmon");
+        let script = format!("mount -t tmpfs none /sys/kernel/btf && exec {program} {args}");
+        Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare")
+    };
+    let output = netmon("-v watch --duration 1");
     let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("classic tracepoints: this kernel has no BTF"), "{said}");
+    let output = netmon("doctor");
+    let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("netmon: this kernel has no BTF"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let line = said.lines().find(|line| line.starts_with("degraded  BTF ")).expect("a line");
+    assert!(line.contains("ENOENT") && line.contains("CONFIG_DEBUG_INFO_BTF"), "{line}");
 }
 
 #[test]

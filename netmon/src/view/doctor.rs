@@ -7,7 +7,7 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `what` | `kernel`, `BTF`, `tracefs`, `object`, `capabilities`, `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (all of them, where none is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost` |
+//! | `what` | `kernel`, `BTF`, `tracefs`, `object`, `capabilities`, `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (all of them, where none is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost`, `accept calls` |
 //! | `name` | which of several: the capability; the hook, as `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME` |
 //! | `state` | `ok`, `degraded`, or `failed`: nothing is traced without it |
 //! | `detail` | what was found, or what the kernel answered |
@@ -19,6 +19,7 @@
 //! | `expected`, `seen`, `took_us` | of the self-test: transitions that a connection makes, those that came out, and when the last one had |
 //! | `mean_ns`, `transitions`, `programs` | of the cost: of all programs together, for each transition; of how many; of each, in words |
 //! | `count` | of lost events |
+//! | `slower_ns`, `without_ns` | of the accept calls: by how much `--accept-syscalls` makes each system call slower, and what one takes without |
 //!
 //! `doctor`:
 //!

@@ -16,10 +16,10 @@ use super::{Programs, kernel::Kernel, machine::LONGEST, tally::SUCCESS};
 use crate::shell::{output, root, run};
 
 /// What the tests and the script call.
-const PROGRAMS: [&str; 28] = [
-    "bash", "cat", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip", "kill",
-    "ls", "mkdir", "mount", "perl", "nstat", "prlimit", "ps", "setpriv", "sh", "sleep", "ss",
-    "tail", "timeout", "true", "umount", "uname", "unshare",
+const PROGRAMS: [&str; 29] = [
+    "bash", "cat", "cp", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip",
+    "kill", "ls", "mkdir", "mount", "perl", "nstat", "prlimit", "ps", "setpriv", "sh", "sleep",
+    "ss", "tail", "timeout", "true", "umount", "uname", "unshare",
 ];
 /// What is not built into Debian's kernels: veth pairs, packets, and who answers about sockets.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];

@@ -141,7 +141,7 @@ impl Fields {
     }
 }
 
-/// Offset and size, if the line is about `field`: `field:__u8 saddr[4];	offset:32;	size:4;	signed:0;`
+/// Offset and size, if the line is about `field`: `field:__u8 saddr[4]; offset:32; size:4; signed:0;`
 fn parse(line: &str, field: &str) -> Option<(u32, u32)> {
     let mut parts = line.trim().split(';').map(str::trim);
     let declaration = parts.next()?.strip_prefix("field:")?;

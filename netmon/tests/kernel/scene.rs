@@ -13,7 +13,10 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::peer::{ACK, Connection, FIN, Wire};
+use crate::{
+    harness::kernel,
+    peer::{ACK, Connection, FIN, Wire},
+};
 
 /// Sockets, kept until this is dropped.
 pub(crate) struct Scene {
@@ -137,8 +140,10 @@ fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     std::thread::sleep(Duration::from_millis(20));
     drop(server);
     drop(listener);
-    // MPTCP: what it leaves are TCP's minisockets and requests, of a protocol structure of its own.
-    let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).expect("MPTCP");
+    // MPTCP: what it leaves are TCP's minisockets and requests, of a protocol structure of its own. Debian's 5.10 has
+    // none.
+    let protocol = if kernel() < (5, 15) { Protocol::TCP } else { Protocol::MPTCP };
+    let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).expect("MPTCP");
     mptcp.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8004)).into()).expect("bound");
     mptcp.listen(7).expect("listening");
     let client = TcpStream::connect("127.0.0.1:8004").expect("connected");

@@ -61,7 +61,9 @@ struct Known {
 }
 
 /// By namespace and place, in order.
-static PLACES: LazyLock<Mutex<HashMap<(u64, Place), Vec<Known>>>> = LazyLock::new(Mutex::default);
+type Places = HashMap<(u64, Place), Vec<Known>>;
+
+static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
 /// Numbers of netmon's own begin here.
 const OWN: u64 = 1 << 62;
 

@@ -18,7 +18,7 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use crate::tier::cookie;
-use crate::tier::{arguments, identify, netns};
+use crate::tier::{arguments, identify_all, netns};
 
 /// How many times as long as on the machine where they were written the tests may wait. `cargo xtask vm`
 /// says so of machines that are emulated.
@@ -62,6 +62,8 @@ pub(crate) struct Watch {
     /// What it said until it was attached.
     pub(crate) said: String,
     pub(crate) events: Vec<Value>,
+    /// How many of them have been identified, after how many cookies were asked for.
+    identified: (usize, usize),
 }
 
 impl Watch {
@@ -92,6 +94,7 @@ impl Watch {
             own: String::new(),
             said: String::new(),
             events: Vec::new(),
+            identified: (0, 0),
         };
         watch.said = watch.until_stderr("attached");
         watch
@@ -158,7 +161,7 @@ impl Watch {
     }
 
     fn identify(&mut self) {
-        self.events.iter_mut().for_each(identify);
+        identify_all(&mut self.events, &mut self.identified);
     }
 
     /// Waits until the socket's transitions are exactly these: `OLD>NEW` words.

@@ -284,7 +284,7 @@ fn between_two_namespaces() {
         let listener = there.run(|| TcpListener::bind("10.8.0.2:0").expect("a listener"));
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (server, _) = listener.accept().expect("accepted");
-        let ids = (cookie(&client), cookie(&server));
+        let ids = (cookie(&client), there.run(|| cookie(&server)));
         drop(client);
         drop(server);
         // The other end is elsewhere, so the minisocket is asked about, here.

@@ -8,7 +8,10 @@ use std::{
     env, fs,
     net::SocketAddr,
     os::unix::fs::MetadataExt,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::Value;
@@ -64,6 +67,8 @@ struct Known {
 type Places = HashMap<(u64, Place), Vec<Known>>;
 
 static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
+/// How many cookies were asked for: what could not be identified may be now.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
 /// Numbers of netmon's own begin here.
 const OWN: u64 = 1 << 62;
 
@@ -105,8 +110,18 @@ pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
     let there = places.entry((netns(), place)).or_default();
     if there.iter().all(|known| known.cookie != cookie) {
         there.push(Known { cookie, number: None });
+        ASKED.fetch_add(1, Ordering::Relaxed);
     }
     cookie
+}
+
+/// Gives events the cookies of the sockets that they are about; `done` says how many have been looked at, after how
+/// many cookies.
+pub(crate) fn identify_all(events: &mut [Value], done: &mut (usize, usize)) {
+    let asked = ASKED.load(Ordering::Relaxed);
+    let begin = if done.1 == asked { done.0.min(events.len()) } else { 0 };
+    events[begin..].iter_mut().for_each(identify);
+    *done = (events.len(), asked);
 }
 
 /// Gives an event the cookie of the socket that it is about, where netmon could not know that.

@@ -124,11 +124,19 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
             });
             drop(over);
             let closed = of_type(&watch, "closed");
+            let mut vanished = 0;
             for id in ids {
                 let ends: Vec<_> = closed.iter().filter(|event| event["cookie"] == id).collect();
                 let [end] = ends.as_slice() else { panic!("{id}: {ends:#?}") };
-                assert_eq!(end["verdict"], "timed-out", "{end}");
+                // What a classic tracepoint is skipped for, dumps find, without its cause; before Linux 6.7 the
+                // kernel does not count it.
+                if tier() == Tier::Basic && end["verdict"] == "vanished" {
+                    vanished += 1;
+                } else {
+                    assert_eq!(end["verdict"], "timed-out", "{end}");
+                }
             }
+            assert!(vanished * 10 <= connections, "{vanished} of {connections}");
             let said = watch.stop();
             assert!(said.contains(" 0 events lost"), "{said}: {:?}", of_type(&watch, "lost"));
         });

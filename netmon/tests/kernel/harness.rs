@@ -44,6 +44,10 @@ pub(crate) fn patience() -> Duration {
     slow(Duration::from_secs(10))
 }
 
+/// One that takes 400 ms, while other tests hold thousands of sockets, is followed by the next after half a minute: they
+/// may use 2 % of a core.
+const BETWEEN_DUMPS: Duration = Duration::from_secs(60);
+
 /// Tells threads of a test that it is over, and be it that it has failed: they would keep it from ending.
 pub(crate) struct Over<'t>(pub(crate) &'t AtomicBool);
 
@@ -96,14 +100,14 @@ impl Watch {
             events: Vec::new(),
             identified: (0, 0),
         };
-        watch.said = watch.until_stderr("attached");
+        watch.said = watch.until_stderr("attached", patience());
         watch
     }
 
-    fn until_stderr(&mut self, word: &str) -> String {
+    fn until_stderr(&mut self, word: &str, patience: Duration) -> String {
         let mut said = String::new();
         loop {
-            match self.stderr.recv_timeout(patience()) {
+            match self.stderr.recv_timeout(patience) {
                 Ok(line) => {
                     said += &line;
                     said += "\n";
@@ -123,7 +127,7 @@ impl Watch {
         while self.stderr.try_recv().is_ok() {}
         // The first to end may have begun before.
         for _ in 0..=count {
-            self.until_stderr("compared with the kernel's tables");
+            self.until_stderr("compared with the kernel's tables", BETWEEN_DUMPS);
         }
         self.during(slow(Duration::from_millis(100)));
     }

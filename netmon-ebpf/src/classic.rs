@@ -182,6 +182,10 @@ pub fn classic_transition(ctx: TracePointContext) -> u32 {
         // SAFETY: a helper without arguments.
         let time = unsafe { bpf_ktime_get_ns() };
         take(&ctx, Bare { address, ctx: &ctx }, old as u8, new as u8, time);
+        if new == state::CLOSE as i32 {
+            // The next socket at this address has taken no RST, also where there was no room to tell of this.
+            reset::was_received(address);
+        }
     }
     0
 }

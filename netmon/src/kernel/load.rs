@@ -99,8 +99,8 @@ pub(super) fn load(options: Options) -> Result<Loaded, LoadError> {
         Err(error) if error.is_of_the_kernel() => {
             log::info!("falling back to the classic tracepoints: {error}");
             basic(options, &error).inspect_err(|second| {
-                // Both reasons count.
-                if second.to_string() != error.to_string() {
+                // Both reasons count, if the second is one of this kind.
+                if second.is_of_the_kernel() && second.to_string() != error.to_string() {
                     log::warn!("{error}");
                 }
             })

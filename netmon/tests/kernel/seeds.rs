@@ -12,7 +12,7 @@ use crate::{
     harness::{Watch, cookie},
     netns::Netns,
     scene::Scene,
-    tier::is_listeners,
+    tier::{is_listeners, sources},
 };
 
 #[test]
@@ -49,7 +49,7 @@ fn initial_shows_what_a_listing_shows() {
             .collect();
         assert!(seeds.iter().all(|seed| seed["initial"] == true));
         let listing = Command::new(env!("CARGO_BIN_EXE_netmon"))
-            .args(["snapshot", "-tap", "--json", "--source", "bpf"])
+            .args(["snapshot", "-tap", "--json", "--source", sources()[0]])
             .output()
             .expect("netmon");
         let listing = String::from_utf8(listing.stdout).expect("UTF-8");

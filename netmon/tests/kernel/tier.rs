@@ -88,6 +88,16 @@ pub(crate) fn knows_buckets() -> bool {
     tier() == Tier::Exact || has_types() && kernel() >= (6, 1)
 }
 
+/// Whether iterators can be had: what they tell sockets by, cookies, tracing programs have since Linux 5.12.
+pub(crate) fn has_iterators() -> bool {
+    kernel() >= (5, 12)
+}
+
+/// Where listings can come from.
+pub(crate) fn sources() -> &'static [&'static str] {
+    if has_iterators() { &["bpf", "proc"] } else { &["proc"] }
+}
+
 /// Whether this may be how the owner of a connection is known that a listener took: where functions can be
 /// hooked to, who accepted is told.
 pub(crate) fn is_listeners(evidence: &Value) -> bool {

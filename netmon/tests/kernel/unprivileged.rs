@@ -16,6 +16,7 @@ use crate::{
     harness::{Over, copy_program, load},
     netns::Netns,
     scene::Scene,
+    tier::sources,
 };
 
 /// The user that owns nothing.
@@ -179,7 +180,7 @@ fn processes_that_vanish_do_no_harm() {
             }
         });
         for _ in 0..load(20) {
-            for source in ["bpf", "proc"] {
+            for source in sources() {
                 let output = netmon(&["-tuap", "--netns", "all", "--source", source]);
                 assert!(output.status.success(), "{}", stderr(&output));
             }

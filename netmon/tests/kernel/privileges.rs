@@ -13,9 +13,10 @@ use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use crate::{
-    harness::{Watch, cookie, copy_program},
+    harness::{Watch, cookie, copy_program, kernel},
     netns::Netns,
     recording::{Directory, Record, history},
+    tier::{Tier, has_iterators, sources, tier},
 };
 
 /// The user that owns nothing.
@@ -60,8 +61,13 @@ impl Public {
 
 fn as_nobody(capabilities: &[&str]) -> Command {
     let listed: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new("prlimit");
+    // Before Linux 5.11 what BPF takes counts as locked memory, and docs/privileges.md says so.
+    if kernel() < (5, 11) {
+        command.arg("--memlock=unlimited:unlimited");
+    }
     command
+        .arg("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(format!("--inh-caps=-all{listed}"))
         .arg(format!("--ambient-caps=-all{listed}"))
@@ -76,8 +82,7 @@ fn all_but(missing: &str) -> Vec<&'static str> {
 /// What a thread may have once hooks are attached, where there are iterators.
 fn attached() -> CapabilitySet {
     let set = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE;
-    let is_old = rustix::system::uname().release().to_bytes().starts_with(b"5.");
-    if is_old { set | CapabilitySet::BPF | CapabilitySet::DAC_READ_SEARCH } else { set }
+    if kernel() < (6, 0) { set | CapabilitySet::BPF | CapabilitySet::DAC_READ_SEARCH } else { set }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -192,10 +197,16 @@ fn what_is_missing_is_said_once_by_name() {
             for args in [
                 // Long enough for three dumps.
                 &["watch", "--duration", "6"][..],
-                &["snapshot", "-t", "--netns", "all", "--source", "bpf"],
+                &["snapshot", "-t", "--netns", "all", "--source", sources()[0]],
                 &["snapshot", "-t", "--netns", "all", "--source", "proc"],
             ] {
                 let (code, said) = run(missing, args);
+                if tier() == Tier::Basic && args[0] == "watch" && missing == "sys_admin" {
+                    // The classic tracepoints take tracefs, which is not mounted.
+                    assert_eq!(code, Some(1), "{said}");
+                    assert!(said.contains("mount -t tracefs"), "{said}");
+                    continue;
+                }
                 assert_eq!(code, Some(0), "{args:?}: {said}");
                 let sentences = said.lines().filter(|line| line.contains("that takes"));
                 let sentences: Vec<_> = sentences.collect();
@@ -210,6 +221,9 @@ fn what_is_missing_is_said_once_by_name() {
             let name = format!("CAP_{}", missing.to_uppercase());
             assert!(said.contains("have no owner here"), "{said}");
             assert!(said.contains(&format!("that takes {name}: use sudo")), "{said}");
+        }
+        if !has_iterators() {
+            return;
         }
         // Those see all there is with iterators.
         for args in [&["snapshot", "-tap", "--source", "bpf"][..], &["watch", "--duration", "1"]] {
@@ -229,6 +243,9 @@ fn a_listing_has_the_owners_of_others_either_way() {
         let owner = format!(" {}/", std::process::id());
         for (held, source) in [(&TRACING[..], "bpf"), (&["sys_ptrace", "dac_read_search"], "proc")]
         {
+            if !sources().contains(&source) {
+                continue;
+            }
             let output = public.output(held, &["snapshot", "-tanpH", "--source", source]);
             assert!(output.status.success(), "{}", text(&output.stderr));
             assert!(!text(&output.stderr).contains("that takes"), "{}", text(&output.stderr));

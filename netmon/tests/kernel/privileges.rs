@@ -209,7 +209,9 @@ fn what_is_missing_is_said_once_by_name() {
                 }
                 assert_eq!(code, Some(0), "{args:?}: {said}");
                 let sentences = said.lines().filter(|line| line.contains("that takes"));
-                let sentences: Vec<_> = sentences.collect();
+                // Where `/proc` tells who holds what, a watch misses that as well, and says it.
+                let is_about = |line: &&str| has_iterators() || line.contains("network namespace");
+                let sentences: Vec<_> = sentences.filter(is_about).collect();
                 let [sentence] = sentences.as_slice() else { panic!("{args:?}: {said}") };
                 assert!(sentence.contains("network namespace"), "{sentence}");
                 assert!(sentence.ends_with(&format!("that takes {name}: use sudo")), "{sentence}");
@@ -342,7 +344,7 @@ fn nobody_gets_in_through_a_thread_that_has_given_everything_up() {
 fn a_limit_on_locked_memory_matters_before_linux_5_11_only_and_then_is_named() {
     let public = Public::new();
     let args = ["watch", "--duration", "1"];
-    let permitted = public.with(&TRACING, &args);
+    let permitted = public.with(&ALL, &args);
     // With another limit than that one has, if it has one.
     let setpriv = permitted.get_args().skip_while(|argument| *argument != "setpriv");
     let mut command = Command::new("prlimit");

@@ -4,10 +4,8 @@
 
 use std::{
     collections::VecDeque,
-    fs,
     io::{self, Read},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +16,7 @@ use aya::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Live, hooks, privilege, refusal::answer};
+use super::{Live, Namespace, hooks, privilege, refusal::answer};
 use crate::{
     core::{
         event::{Event, Loss, Transition},
@@ -175,7 +173,10 @@ impl Test {
     async fn one(&mut self, live: &mut Live) -> io::Result<io::Result<Finding>> {
         let begin = Instant::now();
         let ports = match self.meanwhile(live, || converse(1, STEP)).await? {
-            Ok((listener, client)) => Ports { netns: own_netns(), listener, client },
+            Ok((listener, client)) => {
+                let netns = Namespace::current().ok().map(|own| own.inum);
+                Ports { netns, listener, client }
+            }
             Err(error) => return Ok(Err(error)),
         };
         let mut left = missing(&ports, &self.seen);
@@ -291,10 +292,6 @@ fn runs(live: &Live) -> Vec<Cost> {
         Cost { program, runs, time }
     };
     live.programs().map(of).collect()
-}
-
-fn own_netns() -> Option<u32> {
-    fs::metadata("/proc/thread-self/ns/net").ok()?.ino().try_into().ok()
 }
 
 /// Makes and closes `count` connections, one after the other, until `time` is over; the ports of the last.

@@ -12,13 +12,12 @@ use crate::{
     shell::{cargo, run},
 };
 
-/// Kernel tests that depend on the kernel most, on one that has the least and on one that has it all: two machines at a
-/// time, so that both processors work. All of them on all kernels take some forty minutes.
+/// Kernel tests that depend on the kernel most, on one that has the least and on one that has it all.
 fn machines() -> anyhow::Result<()> {
     const ONLY: [&str; 6] =
         ["lifecycle::", "minisockets::", "owners::", "verdicts::", "doctor::it_tells", "seeds::"];
     let mut machines = Command::new(env::current_exe()?);
-    machines.args(["vm", "5.10", "6.1", "--debug", "--jobs", "2", "--cpus", "1"]);
+    machines.args(["vm", "5.10", "6.1", "--debug"]);
     run(machines.args(ONLY.iter().flat_map(|only| ["--only", only])))
 }
 

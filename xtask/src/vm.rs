@@ -57,9 +57,9 @@ pub(crate) struct Vm {
     /// How many tests a machine runs at a time; by default two for each CPU
     #[arg(long, value_name = "COUNT")]
     threads: Option<u32>,
-    /// How many machines run at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    jobs: usize,
+    /// How many machines run at a time; by default one for each CPU of this one, which is all that an emulated machine uses
+    #[arg(long, value_name = "COUNT")]
+    jobs: Option<usize>,
     /// The programs of the debug build: slower there, but they may be there already
     #[arg(long)]
     debug: bool,
@@ -126,7 +126,8 @@ impl Vm {
         }
         let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
+            let jobs = self.jobs.or_else(|| Some(thread::available_parallelism().ok()?.get()));
+            for _ in 0..jobs.unwrap_or(1).max(1) {
                 scope.spawn(|| {
                     let next = || machines.lock().unwrap_or_else(PoisonError::into_inner).next();
                     while let Some((kernel, image, accelerator)) = next() {

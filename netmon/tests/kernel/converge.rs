@@ -14,7 +14,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Over, Watch, cookie, kernel, load, slow},
+    harness::{Over, Watch, close_in_turn, cookie, kernel, load, slow},
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
     scene::Scene,
@@ -158,8 +158,7 @@ fn a_time_wait_ends_when_its_place_is_taken() {
         };
         let (client, server) = connect();
         let id = cookie(&client);
-        drop(client);
-        drop(server);
+        close_in_turn(client, server);
         const LIFE: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 \
             FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         watch.expect(id, LIFE);
@@ -238,9 +237,7 @@ fn the_end_tells_what_the_connection_had_done() {
         std::io::Read::read_exact(&mut server, &mut [0; 5_000]).expect("received");
         server.write_all(&[2; 300]).expect("sent");
         std::io::Read::read_exact(&mut client, &mut [0; 300]).expect("received");
-        drop(client);
-        thread::sleep(Duration::from_millis(20));
-        drop(server);
+        close_in_turn(client, server);
         for (id, sent, received) in [(ids.0, 5_000, 300), (ids.1, 300, 5_000)] {
             let end = watch.closed(id);
             if !has_types() {

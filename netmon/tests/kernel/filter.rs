@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use serde_json::Value;
 
 use crate::{
-    harness::{Watch, step},
+    harness::{Watch, close_in_turn, step},
     netns::Netns,
     tier::is_listeners,
 };
@@ -14,8 +14,7 @@ use crate::{
 fn connect(listener: &TcpListener) {
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (server, _) = listener.accept().expect("accepted");
-    drop(client);
-    drop(server);
+    close_in_turn(client, server);
 }
 
 /// How many transitions reached user space, of all namespaces.

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Read},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -55,6 +56,13 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Closes `first`, then `second`, which has learned of it: a program that another test is starting may hold `first` a moment
+/// longer, and a FIN may be on its way for a while.
+pub(crate) fn close_in_turn<T>(first: T, mut second: TcpStream) {
+    drop(first);
+    assert_eq!(second.read(&mut [0]).expect("the end of the stream"), 0);
 }
 
 pub(crate) struct Watch {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
-    harness::{Watch, cookie, load, slow, step},
+    harness::{Watch, close_in_turn, cookie, load, slow, step},
     netns::{Netns, sh},
     tier::{Tier, is_listeners, knows_buckets, tier},
 };
@@ -113,8 +113,7 @@ fn v4_mapped_sockets_are_ipv4() {
         let (server, _) = listener.accept().expect("accepted");
         let local = socket.local_addr().expect("bound").as_socket().expect("IP");
         let ids = (cookie(&socket), cookie(&server));
-        drop(socket);
-        drop(server);
+        close_in_turn(socket, server);
         let client = watch.expect(ids.0, CLIENT);
         assert_place(&client, local, mapped, "ipv4", netns.inum);
         let server = watch.expect(ids.1, SERVER);
@@ -229,8 +228,7 @@ fn one_socket_connects_twice() {
         socket.connect(&listener.local_addr().expect("bound").into()).expect("connected");
         let second = socket.local_addr().expect("bound").as_socket().expect("IP");
         let (server, _) = listener.accept().expect("accepted");
-        drop(socket);
-        drop(server);
+        close_in_turn(socket, server);
         let events = watch.expect(id, &format!("CLOSE>SYN_SENT SYN_SENT>CLOSE {CLIENT}"));
         let (first, again) = events.split_at(2);
         assert_eq!(first[1]["errno"], "ECONNREFUSED");
@@ -250,8 +248,7 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
         let ids = (cookie(&client), cookie(&server));
         let ends = (client.local_addr().expect("bound"), client.peer_addr().expect("connected"));
         let mut watch = Watch::start(&[]);
-        drop(client);
-        drop(server);
+        close_in_turn(client, server);
         let path = "ESTABLISHED>FIN_WAIT1 FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         let events = watch.expect(ids.0, path);
         for absent in ["in_state_us", "direction", "epoch"] {
@@ -285,8 +282,7 @@ fn between_two_namespaces() {
         let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (server, _) = listener.accept().expect("accepted");
         let ids = (cookie(&client), there.run(|| cookie(&server)));
-        drop(client);
-        drop(server);
+        close_in_turn(client, server);
         // The other end is elsewhere, so the minisocket is asked about, here.
         for event in watch.expect(ids.0, CLIENT) {
             assert_eq!(event["netns"], here.inum);

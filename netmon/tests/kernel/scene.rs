@@ -14,7 +14,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
-    harness::kernel,
+    harness::{close_in_turn, kernel},
     peer::{ACK, Connection, FIN, Wire},
 };
 
@@ -136,9 +136,7 @@ fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     let listener = TcpListener::bind("127.0.0.1:8002").expect("bound");
     let client = TcpStream::connect("127.0.0.1:8002").expect("connected");
     let (server, _) = listener.accept().expect("accepted");
-    drop(client);
-    std::thread::sleep(Duration::from_millis(20));
-    drop(server);
+    close_in_turn(client, server);
     drop(listener);
     // MPTCP: what it leaves are TCP's minisockets and requests, of a protocol structure of its own. Debian's 5.10 has
     // none.

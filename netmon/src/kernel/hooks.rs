@@ -19,7 +19,9 @@ use super::{
 
 mod table;
 
-pub(super) use table::{ACCEPT, CLASSIC, EXACT, FULL, ON_TRANSITIONS, STANDBY, TRANSITIONS};
+pub(super) use table::{
+    ACCEPT, CLASSIC, EXACT, FULL, ON_TRANSITIONS, SPARED, STANDBY, TRANSITIONS,
+};
 
 /// How a program is hooked in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,19 +1,10 @@
 //! The live kernel as a [`Source`]: reads the ring, watches the loss counters.
 
-use std::{
-    collections::VecDeque,
-    fs, io,
-    os::fd::{AsFd, AsRawFd},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, time::Duration};
 
-use aya::{
-    Ebpf,
-    maps::{MapData, PerCpuArray},
-    programs::Program,
-};
+use aya::{Ebpf, programs::Program};
 use aya_log::EbpfLogger;
-use netmon_common::{Offsets, UNKNOWN, counter};
+use netmon_common::{Offsets, UNKNOWN};
 use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout_at},
@@ -25,10 +16,11 @@ use super::{
     diag::Diag,
     diagnose::About,
     heartbeat::Heartbeat,
-    hooks::{Hooks, Report, STANDBY, TRANSITIONS},
+    hooks::{Hooks, Report},
     identity::{Identities, is_own},
     iter,
-    load::{Loaded, Options, PEEK, Tier, load, take},
+    load::{Loaded, Options, PEEK, Tier, load},
+    losses::Losses,
     merge::Reading,
     minisocket::{Found, Question},
     peek::local_port,
@@ -63,7 +55,7 @@ pub struct Live {
     /// Names of sockets, where the kernel program has none.
     identities: Option<Identities>,
     messages: Option<EbpfLogger<&'static dyn log::Log>>,
-    counters: PerCpuArray<MapData, u64>,
+    losses: Losses,
     assembler: Assembler,
     diag: Diag,
     heartbeat: Heartbeat,
@@ -71,11 +63,7 @@ pub struct Live {
     pause: Duration,
     /// How the last reading ended.
     reading: Reading,
-    reported: [u64; 4],
-    malformed: u64,
     next_count: Instant,
-    /// When the counters were last looked at, ns.
-    counted: u64,
     reconciler: Reconciler,
     /// What a dump said, until the ring has been read as far as that.
     said: VecDeque<Message>,
@@ -93,8 +81,7 @@ impl Live {
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
-        let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
-            .map_err(|error| refused("the counters", &error))?;
+        let losses = Losses::new(&mut ebpf)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
@@ -107,17 +94,14 @@ impl Live {
             offsets,
             identities: (tier == Tier::Basic).then(Identities::new),
             messages,
-            counters,
+            losses,
             assembler,
             diag: Diag::default(),
             heartbeat: Heartbeat::new(now()),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             reading: Reading::default(),
-            reported: [0; 4],
-            malformed: 0,
             next_count: Instant::now(),
-            counted: now(),
             reconciler: Reconciler::new(iterators.is_ok()),
             said: VecDeque::new(),
             late: false,
@@ -167,7 +151,7 @@ impl Live {
             }
             Err(error) => {
                 log::debug!("{error}");
-                self.malformed += 1;
+                self.losses.malformed += 1;
             }
         })
     }
@@ -187,59 +171,14 @@ impl Live {
         self.next_count = Instant::now() + COUNT_EVERY;
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
-        let (from, time) = (self.counted, now());
-        self.counted = time;
-        let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_RESETS)?;
-        let totals = [
-            (Loss::RingFull, full),
-            (Loss::Recursion, self.recursion_misses()?),
-            (Loss::Malformed, self.malformed),
-            (Loss::Storage, self.counter(counter::NO_STORAGE)?),
-        ];
-        for ((loss, total), reported) in totals.into_iter().zip(&mut self.reported) {
-            let count = total.saturating_sub(*reported);
-            if count > 0 {
-                *reported = total;
-                events.push_back(Event::Lost(Gap { from, time, count, loss }));
-                if loss != Loss::Storage {
-                    self.reconciler.hurry();
-                }
+        for gap in self.losses.count(&self.hooks, &self.ebpf)? {
+            // What was not kept of a beginning is missing from a row that is there.
+            if gap.loss != Loss::Storage {
+                self.reconciler.hurry();
             }
+            events.push_back(Event::Lost(gap));
         }
         Ok(())
-    }
-
-    fn counter(&self, index: u32) -> io::Result<u64> {
-        let values = self.counters.get(&index, 0).map_err(io::Error::other)?;
-        Ok(values.iter().sum())
-    }
-
-    /// How often the kernel skipped a program that was running on that CPU already, less what the one on
-    /// standby took.
-    fn recursion_misses(&self) -> io::Result<u64> {
-        let mut others = 0;
-        for program in self.hooks.programs().filter(|name| ![TRANSITIONS, STANDBY].contains(name)) {
-            others += self.misses(program)?;
-        }
-        let skipped = self.misses(TRANSITIONS)?;
-        let stood_in = self.counter(counter::STOOD_IN)?;
-        if skipped > 0 {
-            log::trace!("skipped {skipped}, of which standby took {stood_in}; others {others}");
-        }
-        Ok(skipped.saturating_sub(stood_in) + others)
-    }
-
-    /// What fdinfo says of it (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), without a system call of our
-    /// own.
-    fn misses(&self, name: &str) -> io::Result<u64> {
-        // One that is not loaded has missed nothing.
-        let Some(Ok(fd)) = self.ebpf.program(name).map(Program::fd) else {
-            return Ok(0);
-        };
-        let fd = fd.as_fd().as_raw_fd();
-        let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
-        let value = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-        Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
     }
 
     /// The hooks have not heard anything since `from`, though there was something to hear.

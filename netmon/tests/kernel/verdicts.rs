@@ -14,16 +14,24 @@ use crate::{
     harness::{Watch, cookie, slow},
     netns::Netns,
     peer::{Connection, Wire},
-    tier::is_listeners,
+    tier::{Tier, is_listeners, tier},
 };
 
 /// Plays `scene` in a namespace of its own, which hands back a socket's cookie; what was said of it.
-fn verdict(scene: impl FnOnce(&mut Watch) -> u64 + Send) -> Value {
-    Netns::new().run(|| {
-        let mut watch = Watch::start(&[]);
-        let cookie = scene(&mut watch);
-        watch.closed(cookie)
-    })
+///
+/// The kernel skips a classic tracepoint's program while another one runs on that CPU, as those of other tests may: then
+/// a dump finds the end, and not its cause. That does not befall the same scene time and again.
+fn verdict(mut scene: impl FnMut(&mut Watch) -> u64 + Send) -> Value {
+    let mut once = || {
+        Netns::new().run(|| {
+            let mut watch = Watch::start(&[]);
+            let cookie = scene(&mut watch);
+            watch.closed(cookie)
+        })
+    };
+    let said = once();
+    let is_skipped = tier() == Tier::Basic && said["verdict"] == "vanished";
+    if is_skipped { once() } else { said }
 }
 
 fn pair() -> (TcpStream, TcpStream) {

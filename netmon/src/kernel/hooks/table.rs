@@ -76,6 +76,10 @@ pub(in crate::kernel) const CLASSIC: [Hook; 3] = [
 const ASKED: &str = "sock_diag and dumps tell instead: inferred, up to some seconds late";
 const SCANNED: &str = "the listener's owner stands in, until a dump finds who holds it";
 
+/// Programs that may be skipped and nothing is lost: what stands in for them brings the same, a little later.
+pub(in crate::kernel) const SPARED: [&str; 4] =
+    ["accepted_2", "accepted_4", "accept_returned", "connecting"];
+
 /// Those on functions, which make minisockets and owners exact.
 pub(in crate::kernel) const EXACT: [Hook; 7] = [
     Hook {

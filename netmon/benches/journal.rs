@@ -1,0 +1,138 @@
+//! What the journal takes for each event: on the thread that follows, on the one that writes, and to read it again.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use netmon::{
+    core::{event::Event, table::ConnectionTable},
+    journal::{Journal, Recorder, Retention, Span},
+    kernel::Offline,
+    session::{Source, View},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+mod story;
+
+use story::{Story, TRANSITIONS, anchor};
+
+const CONNECTIONS: u64 = 20_000;
+/// Records between two flushes, as when they are read every 5 ms.
+const TOGETHER: usize = 1_000;
+/// Longer than writing them takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An empty directory, in cargo's own for benches.
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&path);
+    path
+}
+
+/// Records `story`; the CPU time of this thread, and of the one that writes.
+fn record(story: &Story, path: &Path) -> (Duration, Duration) {
+    let retention = Retention { max_size: None, max_age: None };
+    let mut recorder = Recorder::open(path, "bench", retention).expect("a journal");
+    let mut table = story.table();
+    let (mut offline, mut events) = (Offline::default(), VecDeque::new());
+    let apply = |table: &mut ConnectionTable, event: &Event, recorder: &mut Recorder| {
+        table.apply(event, |change| recorder.change(&change).map(|_| ())).expect("recorded");
+    };
+    apply(&mut table, &anchor(), &mut recorder);
+    recorder.flush(&table).expect("recorded");
+    let begin = own_time();
+    for records in story.records.chunks(TOGETHER) {
+        for record in records {
+            offline.record(record, &mut events).expect("a record of ours");
+        }
+        for event in events.drain(..) {
+            apply(&mut table, &event, &mut recorder);
+        }
+        recorder.flush(&table).expect("recorded");
+    }
+    let here = own_time() - begin;
+    let handle = recorder.handle();
+    let end = Instant::now() + PATIENCE;
+    // The last few are handed over at the end.
+    while handle.health().written + 2 * TOGETHER as u64 * TRANSITIONS < CONNECTIONS * TRANSITIONS {
+        assert!(Instant::now() < end, "the journal was not written in time");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let (written, there) = (handle.health().written, time_of("journal"));
+    assert_eq!(recorder.close().unwritten, 0, "all of it was written");
+    (here, there.mul_f64((CONNECTIONS * TRANSITIONS) as f64 / written as f64))
+}
+
+fn own_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")
+}
+
+/// CPU time of this process' thread of that name.
+fn time_of(name: &str) -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
+    let is_it = |path: &PathBuf| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let task = tasks.map(|task| task.path()).find(is_it).expect("the thread");
+    let stat = fs::read_to_string(task.join("schedstat")).expect("its times");
+    Duration::from_nanos(stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("its time"))
+}
+
+/// Reads it all and does it again; how many events that were.
+async fn replay(journal: &Journal, span: Span) -> io::Result<u64> {
+    let (mut source, mut events) = (journal.replay(span), VecDeque::new());
+    let mut table = ConnectionTable::default();
+    let (mut goes_on, mut count) = (true, 0);
+    while goes_on {
+        goes_on = source.next(&mut events).await?;
+        for event in events.drain(..) {
+            table.apply(&event, |_| {
+                count += 1;
+                io::Result::Ok(())
+            })?;
+        }
+    }
+    Ok(count)
+}
+
+fn journal(criterion: &mut Criterion) {
+    let story = Story::new(CONNECTIONS);
+    let events = CONNECTIONS * TRANSITIONS;
+    let mut group = criterion.benchmark_group("journal");
+    group.throughput(Throughput::Elements(events));
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    let path = directory("journal");
+    let mut run = |name: &str, which: fn((Duration, Duration)) -> Duration| {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|times| {
+                let one = |_| {
+                    let times = record(&story, &path);
+                    fs::remove_dir_all(&path).expect("removed");
+                    which(times)
+                };
+                (0..times).map(one).sum()
+            });
+        });
+    };
+    run("decode, apply, hand over", |(here, _)| here);
+    run("write", |(_, there)| there);
+    record(&story, &path);
+    let journal = Journal::open(&path, None).expect("a journal");
+    let span = Span { from: i64::MIN, to: i64::MAX };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let count = runtime.block_on(replay(&journal, span)).expect("read");
+    assert!(count >= events, "{count} of {events} were read");
+    group.bench_function("read, apply", |bencher| {
+        bencher.iter(|| runtime.block_on(replay(&journal, span)).expect("read"));
+    });
+    group.finish();
+    fs::remove_dir_all(&path).expect("removed");
+}
+
+criterion_group!(benches, journal);
+criterion_main!(benches);

@@ -2,7 +2,6 @@
 //!
 //! It makes namespaces of its own and changes nothing outside them.
 
-mod netmon;
 mod owners;
 mod scene;
 
@@ -20,9 +19,9 @@ use clap::Args;
 
 use crate::{
     mix::{Counts, Kind},
+    netmon::Netmon,
     shell::{as_root, build_release, cargo, release_binary, run},
 };
-use netmon::Netmon;
 use owners::Stream;
 use scene::{Network, Parties, Process, mix, register};
 
@@ -98,6 +97,7 @@ impl Converge {
         show(&counts, self.seconds);
         // It compares for a minute at most, and looks twice.
         let status = netmon.ended(Duration::from_secs(SETTLE) + 3 * PATIENCE)?;
+        print!("{}", netmon.said());
         ensure!(status.success(), "netmon's table is not the kernel's: netmon verify: {status}");
         Ok(())
     }

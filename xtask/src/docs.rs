@@ -2,14 +2,16 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, ensure};
 
-use crate::shell::{as_root, cargo, output, root, run};
+use crate::{
+    netmon::Netmon,
+    shell::{cargo, output, root, run},
+};
 
 /// What the page uses, as PyPI calls it.
 const PACKAGES: [&str; 6] = ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz"];
@@ -39,20 +41,8 @@ pub(crate) fn docs() -> anyhow::Result<()> {
 
 /// A journal with connections that ended well and badly, and one that nobody took.
 fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
-    let mut child = as_root(netmon)
-        .arg("record")
-        .arg("--journal")
-        .arg(journal)
-        .env("RUST_LOG", "netmon=info")
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting netmon")?;
-    let mut stderr = BufReader::new(child.stderr.take().context("its stderr")?);
-    let mut line = String::new();
-    while !line.contains("attached") {
-        line.clear();
-        ensure!(stderr.read_line(&mut line)? > 0, "netmon ended before it was attached");
-    }
+    let to = journal.to_str().context("a path that is text")?;
+    let netmon = Netmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
     for ending in ["reset", "close"] {
         output(Command::new(xtask).args([
             "load",
@@ -64,8 +54,5 @@ fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
     }
     let nobody = std::net::TcpStream::connect("127.0.0.1:1");
     ensure!(nobody.is_err(), "somebody listens on port 1");
-    run(as_root("kill").args(["-TERM", &child.id().to_string()]))?;
-    while stderr.read_line(&mut line)? > 0 {}
-    ensure!(child.wait()?.success(), "netmon failed: {line}");
-    Ok(())
+    netmon.stop().map(drop)
 }

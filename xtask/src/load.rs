@@ -21,11 +21,20 @@ pub(crate) enum Ending {
     Close,
 }
 
+/// Connections between two looks at the clock.
+const SOMETIMES: u64 = 64;
+
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Connections in all
     #[arg(long, default_value_t = 200_000)]
     pub(crate) connections: u64,
+    /// End after so many seconds, if they are not done by then
+    #[arg(long, default_value_t = 3600)]
+    pub(crate) seconds: u64,
+    /// No more than so many a second; as many as possible without
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
     /// How each ends
     #[arg(long, value_enum, default_value = "reset")]
     pub(crate) ending: Ending,
@@ -38,20 +47,21 @@ impl Load {
     /// Makes the load and prints connections per second.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        thread::scope(|scope| {
+        let made = thread::scope(|scope| {
             let pairs: Vec<_> =
-                (0..self.pairs).map(|pair| scope.spawn(move || self.pair(pair))).collect();
-            pairs
-                .into_iter()
-                .try_for_each(|pair| pair.join().map_err(|_| anyhow!("a client panicked"))?)
+                (0..self.pairs).map(|pair| scope.spawn(move || self.pair(pair, begin))).collect();
+            pairs.into_iter().try_fold(0, |made, pair| {
+                anyhow::Ok(made + pair.join().map_err(|_| anyhow!("a client panicked"))??)
+            })
         })?;
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let rate = self.connections as f64 / begin.elapsed().as_secs_f64();
+        let rate = made as f64 / begin.elapsed().as_secs_f64();
         println!("{rate:.0}");
         Ok(())
     }
 
-    fn pair(&self, pair: u8) -> anyhow::Result<()> {
+    /// Makes one thread's part; how many.
+    fn pair(&self, pair: u8, begin: Instant) -> anyhow::Result<u64> {
         // Each on a core of its own, and both ends on one thread: a client that runs ahead of its
         // server fills the accept queue and waits a second for its SYN to be sent again, and where
         // the scheduler puts two threads makes a difference of half. Neither is what is measured.
@@ -63,7 +73,17 @@ impl Load {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, pair), 0))?;
         let address = listener.local_addr()?;
         let mut byte = [0; 1];
-        for _ in 0..self.connections / u64::from(self.pairs) {
+        let end = begin + Duration::from_secs(self.seconds);
+        let apart = self.rate.map(|rate| f64::from(self.pairs) / f64::from(rate.max(1)));
+        let mut due = begin;
+        for made in 0..self.connections / u64::from(self.pairs) {
+            if made % SOMETIMES == 0 && Instant::now() >= end {
+                return Ok(made);
+            }
+            if let Some(apart) = apart {
+                due += Duration::from_secs_f64(apart);
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
             let client = TcpStream::connect(address).context("connecting")?;
             let (mut server, _) = listener.accept().context("accepting")?;
             if self.ending == Ending::Reset {
@@ -73,6 +93,6 @@ impl Load {
             // The end of the stream, or the client's reset: either way it is over.
             let _ = server.read(&mut byte);
         }
-        Ok(())
+        Ok(self.connections / u64::from(self.pairs))
     }
 }

@@ -8,6 +8,7 @@ mod ebpf;
 mod hold;
 mod load;
 mod mix;
+mod netmon;
 mod run;
 mod setup;
 mod shell;
@@ -52,10 +53,7 @@ enum Command {
     /// What CI runs: format, lints, tests, docs, the object rebuilt and tested
     Ci,
     /// Measure, in alternation with a baseline, on this machine
-    Bench {
-        #[command(subcommand)]
-        what: bench::Bench,
-    },
+    Bench(bench::Bench),
     /// Run the queries of docs/journal.md against a journal
     Docs,
     Vm(vm::Vm),
@@ -86,7 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ebpf { check: true } => ebpf::check(),
         Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
         Command::Ci => ci::ci(),
-        Command::Bench { what } => bench::bench(&what),
+        Command::Bench(bench) => bench.run(),
         Command::Docs => docs::docs(),
         Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),

@@ -321,9 +321,8 @@ impl Source for Live {
     }
 
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        // Nothing more goes in, so what is in comes to an end.
-        self.hooks.links.clear();
-        while self.read(now(), events).taken > 0 {}
+        let end = now();
+        while self.read(end, events).taken > 0 {}
         // What was held has its wait still to come.
         for _ in 0..4 {
             sleep(READ_EVERY).await;
@@ -334,6 +333,10 @@ impl Source for Live {
         let mut questions =
             Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
         self.assembler.finish(now(), &mut questions, events);
+        // The kernel waits for every task before it lets go of a hook on a function (`synchronize_rcu_tasks`,
+        // kernel/trace/ftrace.c), which on a busy host takes seconds. It does so at the end of the process as well, when all
+        // is written.
+        std::mem::forget(std::mem::take(&mut self.hooks.links));
         self.count(events)
     }
 }

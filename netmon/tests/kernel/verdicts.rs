@@ -76,7 +76,8 @@ fn whoever_closes_first_closed_it() {
 
 #[test]
 fn refused() {
-    let said = verdict(|_| cookie(&begin("127.0.0.1:9")));
+    let mut held = None;
+    let said = verdict(|_| cookie(&*held.insert(begin("127.0.0.1:9"))));
     assert_eq!((&said["verdict"], &said["errno"]), (&"refused".into(), &"ECONNREFUSED".into()));
 }
 
@@ -168,8 +169,8 @@ fn by_verdict() {
         let mut watch = Watch::start(&["verdict = refused and dport = 9"]);
         let (client, server) = pair();
         drop((client, server));
-        let id = cookie(&begin("127.0.0.1:9"));
-        assert_eq!(watch.closed(id)["verdict"], "refused");
+        let socket = begin("127.0.0.1:9");
+        assert_eq!(watch.closed(cookie(&socket))["verdict"], "refused");
         watch.stop();
         assert_eq!(watch.events.len(), 2, "{:#?}", watch.events);
     });

@@ -3,171 +3,204 @@
 use std::{
     env,
     fs::{self, File},
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::median;
+use super::{figure::Figure, peer::Peer, process};
 use crate::{
     load::Ending,
-    shell::{as_root, build_release, cargo, output, release_binary, run},
+    netmon::Netmon,
+    shell::{output, release_binary},
 };
 
-#[derive(Debug, Args)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Churn {
     /// Pairs of runs, with and without
     #[arg(long, default_value_t = 10)]
-    pairs: u32,
+    pub(super) pairs: u32,
     /// Connections of each run
     #[arg(long, default_value_t = 200_000)]
-    connections: u64,
-    /// Let netmon write to a file instead of to nowhere
-    #[arg(long, conflicts_with = "record")]
-    to_file: bool,
-    /// Let netmon record into a journal instead, and say how large it is in the end
-    #[arg(long)]
-    record: bool,
-    /// How they end
-    #[arg(long, value_enum, default_value = "reset")]
-    ending: Ending,
+    pub(super) connections: u64,
+    /// How long the run is that nothing may be lost in, seconds
+    #[arg(long, default_value_t = 60)]
+    pub(super) long: u64,
+}
+
+/// What follows the churn.
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    /// `watch --json > file`
+    Watch,
+    /// `record`
+    Record,
+    Peer(Peer),
 }
 
 impl Churn {
-    pub(super) fn run(&self) -> anyhow::Result<()> {
-        build_release()?;
-        // The load itself runs optimised, whatever this was built as.
-        run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
-        println!(
-            "{:>4} {:>12} {:>12} {:>7} {:>10} {:>6}",
-            "pair", "without/s", "with/s", "ratio", "seen", "lost"
-        );
-        let mut ratios = Vec::new();
-        let (mut lost, mut events, mut bytes) = (0, 0, 0);
-        for pair in 1..=self.pairs {
-            // In turn the one and the other first, so that a drift of the machine favours neither.
-            let (without, (with, watched)) = if pair % 2 == 0 {
-                (self.load()?, self.watched()?)
-            } else {
-                let watched = self.watched()?;
-                (self.load()?, watched)
+    pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        let (mut watched, mut recorded) = (Runs::default(), Runs::default());
+        for (reader, ending, target) in [
+            (Reader::Watch, Ending::Reset, 0.85),
+            (Reader::Watch, Ending::Close, 0.80),
+            (Reader::Record, Ending::Reset, 0.87),
+            (Reader::Record, Ending::Close, 0.82),
+        ] {
+            let runs = match reader {
+                Reader::Record => &mut recorded,
+                _ => &mut watched,
             };
-            let ratio = with / without;
-            println!(
-                "{pair:>4} {without:>12.0} {with:>12.0} {ratio:>7.3} {:>10} {:>6}",
-                watched.seen, watched.lost
-            );
-            ratios.push(ratio);
-            lost += watched.lost;
-            events += watched.seen;
-            bytes += watched.bytes;
+            figures.push(self.pairs(reader, ending, runs)?.at_least(target));
         }
-        ratios.sort_by(f64::total_cmp);
-        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-        println!("ratio: median {:.3}, from {least:.3} to {most:.3}; lost {lost}", median(&ratios));
-        if self.record {
-            #[expect(clippy::cast_precision_loss, reason = "a few figures are shown")]
-            let each = bytes as f64 / events as f64;
-            println!("journal: {each:.2} bytes a transition");
+        for peer in Peer::ALL {
+            let what = format!("churn with {}, 6 transitions: ratio", peer.name());
+            figures.push(if peer.is_there() {
+                self.pairs(Reader::Peer(peer), Ending::Reset, &mut Runs::default())?
+            } else {
+                Figure::new(what, Vec::new())
+            });
         }
-        Ok(())
+        figures.push(self.long_run()?);
+        figures.push(self.kernel()?);
+        let figure = |what: &str, rounds: &[f64]| Figure::new(what, rounds.to_vec());
+        figures.push(figure("watch --json: CPU ns of its loop an event, live", &watched.here));
+        figures.push(figure("record: CPU ns of its loop an event, live", &recorded.here));
+        figures
+            .push(figure("record: CPU ns of its writing thread an event, live", &recorded.there));
+        figures.push(figure("journal: bytes an event, closed", &recorded.bytes).at_most(8.0));
+        Ok(figures)
     }
 
-    /// Connections per second of one load.
-    fn load(&self) -> anyhow::Result<f64> {
-        let load = release_binary().with_file_name("xtask");
-        let ending = self.ending.to_possible_value().context("a value")?;
-        let rate = output(Command::new(load).args([
-            "load",
-            "--connections",
-            &self.connections.to_string(),
-            "--ending",
-            ending.get_name(),
-        ]))?;
-        rate.parse().context("the load prints a rate")
+    /// Ratios of throughput with `reader` to that without.
+    fn pairs(&self, reader: Reader, ending: Ending, runs: &mut Runs) -> anyhow::Result<Figure> {
+        // Those that lose what comes too fast have fewer to come; their part takes as long.
+        let (name, connections) = match reader {
+            Reader::Watch => ("watch --json > file", self.connections),
+            Reader::Record => ("record", self.connections),
+            Reader::Peer(peer) => (peer.name(), self.connections / 4),
+        };
+        let transitions = match ending {
+            Ending::Reset => 6,
+            Ending::Close => 10,
+        };
+        let what = format!("churn with {name}, {transitions} transitions: ratio");
+        let mut ratios = Vec::new();
+        for pair in 1..=self.pairs {
+            let mut with = || match reader {
+                Reader::Peer(peer) => {
+                    let peer = peer.start()?;
+                    let rate = load(connections, ending);
+                    drop(peer);
+                    rate
+                }
+                Reader::Watch => follow(false, || load(connections, ending), runs),
+                Reader::Record => follow(true, || load(connections, ending), runs),
+            };
+            // In turn the one and the other first, so that a drift of the machine favours neither.
+            let (with, without) = if pair % 2 == 0 {
+                let without = load(connections, ending)?;
+                (with()?, without)
+            } else {
+                (with()?, load(connections, ending)?)
+            };
+            eprintln!("{what}: {pair}: {with:.0}/s of {without:.0}/s: {:.3}", with / without);
+            ratios.push(with / without);
+        }
+        Ok(Figure::new(what, ratios))
     }
 
-    fn watched(&self) -> anyhow::Result<(f64, Watched)> {
-        let watch = Watch::start(self.to_file, self.record)?;
-        let rate = self.load()?;
-        Ok((rate, watch.stop()?))
+    /// What is lost while connections come and go for long; of `record` and of `watch`.
+    fn long_run(&self) -> anyhow::Result<Figure> {
+        let mut lost = Vec::new();
+        for record in [true, false] {
+            let mut runs = Runs::default();
+            follow(record, || load_for(self.long, None, Ending::Reset), &mut runs)?;
+            follow(record, || load_for(self.long, None, Ending::Close), &mut runs)?;
+            lost.extend(runs.lost);
+        }
+        let what = format!("events lost in {} s of churn, by watch and by record", self.long);
+        Ok(Figure::new(what, lost).at_most(0.0))
+    }
+
+    /// Nanoseconds that the kernel's side takes for each transition.
+    fn kernel(&self) -> anyhow::Result<Figure> {
+        let _statistics = process::Statistics::enable()?;
+        let mut runs = Runs::default();
+        for round in 0..self.pairs {
+            let ending = if round % 2 == 0 { Ending::Reset } else { Ending::Close };
+            follow(false, || load(self.connections / 4, ending), &mut runs)?;
+        }
+        let what = "kernel programs: ns a transition, some 60 of it the measuring";
+        Ok(Figure::new(what, runs.kernel).at_most(320.0))
     }
 }
 
-/// A `netmon watch --json` whose output goes nowhere, or to a file that has no name any more.
-struct Watch {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    journal: Option<PathBuf>,
+/// What netmon used in each run.
+#[derive(Default)]
+pub(super) struct Runs {
+    pub(super) lost: Vec<f64>,
+    /// CPU ns of the thread that follows, an event.
+    pub(super) here: Vec<f64>,
+    /// CPU ns of the thread that writes the journal, an event.
+    pub(super) there: Vec<f64>,
+    /// ns of the kernel programs, an event.
+    pub(super) kernel: Vec<f64>,
+    /// Of the journal, an event.
+    pub(super) bytes: Vec<f64>,
+    /// CPU s of all of netmon.
+    pub(super) cpu: Vec<f64>,
 }
 
-/// What it said at its end.
-struct Watched {
-    seen: u64,
-    lost: u64,
-    /// Of the journal.
-    bytes: u64,
+/// Runs `load` while netmon records, or watches and writes to a file that has no name any more; what `load` said.
+#[expect(clippy::cast_precision_loss, reason = "figures")]
+pub(super) fn follow(
+    record: bool,
+    load: impl FnOnce() -> anyhow::Result<f64>,
+    runs: &mut Runs,
+) -> anyhow::Result<f64> {
+    let place = env::temp_dir().join(format!("netmon-bench-{}", std::process::id()));
+    let path = place.to_str().context("a path that is text")?;
+    let netmon = if record {
+        Netmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?
+    } else {
+        let to = File::create(&place)?;
+        fs::remove_file(&place)?;
+        Netmon::start(&release_binary(), &["watch", "--json"], Stdio::from(to))?
+    };
+    let pid = netmon.id();
+    let used = || anyhow::Ok((process::cpu(pid)?, process::programs(pid)?));
+    let (cpu, kernel) = used()?;
+    let rate = load()?;
+    // What it has not read yet, it reads now.
+    std::thread::sleep(Duration::from_millis(300));
+    let (cpu, kernel) = (process::cpu(pid)?.saturating_sub(cpu), used()?.1 - kernel);
+    let here = process::cpu_of_thread(pid, "netmon")?;
+    let there = process::cpu_of_thread(pid, "journal")?;
+    let said = netmon.stop()?;
+    let events = number(&said, "seen")? as f64;
+    runs.lost.push(number(&said, "lost")? as f64);
+    runs.here.push(here.as_nanos() as f64 / events);
+    runs.there.push(there.as_nanos() as f64 / events);
+    runs.kernel.push(kernel as f64 / events);
+    runs.cpu.push(cpu.as_secs_f64());
+    if record {
+        runs.bytes.push(size(&place)? as f64 / events);
+        fs::remove_dir_all(&place)?;
+    }
+    Ok(rate)
 }
 
-impl Watch {
-    fn start(to_file: bool, record: bool) -> anyhow::Result<Self> {
-        let name = format!("netmon-bench-journal-{}", std::process::id());
-        let journal = record.then(|| env::temp_dir().join(name));
-        let to = if to_file {
-            let path = env::temp_dir().join(format!("netmon-bench-{}.jsonl", std::process::id()));
-            let to = File::create(&path)?;
-            std::fs::remove_file(&path)?;
-            Stdio::from(to)
-        } else {
-            Stdio::null()
-        };
-        let mut command = as_root(release_binary());
-        match &journal {
-            Some(journal) => command.arg("record").arg("--journal").arg(journal),
-            None => command.args(["watch", "--json"]),
-        };
-        let mut child = command
-            // Its kernel side stays silent: only this program's own start is logged.
-            .env("RUST_LOG", "netmon=info")
-            .stdout(to)
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("starting netmon")?;
-        let stderr = child.stderr.take().context("its stderr")?;
-        let mut stderr = BufReader::new(stderr);
-        let mut line = String::new();
-        while !line.contains("attached") {
-            line.clear();
-            ensure!(stderr.read_line(&mut line)? > 0, "netmon ended before it was attached");
-        }
-        Ok(Self { child, stderr, journal })
-    }
-
-    fn stop(mut self) -> anyhow::Result<Watched> {
-        run(as_root("kill").args(["-TERM", &self.child.id().to_string()]))?;
-        let mut said = String::new();
-        while self.stderr.read_line(&mut said)? > 0 {}
-        ensure!(self.child.wait()?.success(), "netmon failed: {said}");
-        let number = |after: &str| -> anyhow::Result<u64> {
-            let words: Vec<_> = said.split_whitespace().collect();
-            let at = words.iter().position(|word| word.trim_end_matches(',') == after);
-            let count =
-                at.and_then(|at| words[..at].iter().rev().find_map(|word| word.parse().ok()));
-            count.with_context(|| format!("netmon said: {said}"))
-        };
-        let bytes = match &self.journal {
-            Some(journal) => {
-                let bytes = size(journal)?;
-                fs::remove_dir_all(journal)?;
-                bytes
-            }
-            None => 0,
-        };
-        Ok(Watched { seen: number("seen")?, lost: number("lost")?, bytes })
-    }
+/// The number before the word `after` of what netmon said in the end.
+fn number(said: &str, after: &str) -> anyhow::Result<u64> {
+    let words: Vec<_> = said.split_whitespace().collect();
+    let at = words.iter().rposition(|word| word.trim_end_matches(',') == after);
+    let count = at.and_then(|at| words[..at].iter().rev().find_map(|word| word.parse().ok()));
+    count.with_context(|| format!("netmon said: {said}"))
 }
 
 /// Bytes of all files below.
@@ -179,4 +212,33 @@ fn size(path: &Path) -> anyhow::Result<u64> {
         bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
     }
     Ok(bytes)
+}
+
+/// Makes and ends connections; how many a second.
+fn load(connections: u64, ending: Ending) -> anyhow::Result<f64> {
+    made(&["--connections", &connections.to_string()], ending)
+}
+
+/// The same for some seconds, at that rate at most.
+pub(super) fn load_for(seconds: u64, rate: Option<u32>, ending: Ending) -> anyhow::Result<f64> {
+    let (seconds, most) = (seconds.to_string(), u64::MAX.to_string());
+    let rate = rate.map(|rate| rate.to_string());
+    let mut words = vec!["--connections", &most, "--seconds", &seconds];
+    if let Some(rate) = &rate {
+        words.extend(["--rate", rate]);
+    }
+    made(&words, ending)
+}
+
+fn made(words: &[&str], ending: Ending) -> anyhow::Result<f64> {
+    let ending = ending.to_possible_value().context("a value")?;
+    let rate = output(
+        Command::new(xtask()).arg("load").args(words).args(["--ending", ending.get_name()]),
+    )?;
+    rate.parse().context("the load prints a rate")
+}
+
+/// This program, optimised.
+pub(super) fn xtask() -> PathBuf {
+    release_binary().with_file_name("xtask")
 }

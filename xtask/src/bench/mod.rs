@@ -1,31 +1,145 @@
-//! `bench`: figures that anyone can reproduce, each taken in alternation with its baseline.
+//! `bench`: figures that anyone can reproduce, each taken in alternation with its baseline in one run.
 
 mod churn;
+mod figure;
+mod growth;
+mod hold;
+mod micro;
+mod peer;
+mod plot;
+mod process;
 mod snapshot;
+mod start;
 
-use clap::Subcommand;
+use std::{fs, process::Command};
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// Throughput of connection churn with `watch --json` against none
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use self::figure::{Figure, table, write_json};
+use crate::shell::{as_root, build_release, cargo, output, root, run};
+
+/// Where the figures are kept that the documents speak of.
+const FIGURES: &str = "docs/figures";
+
+#[derive(Args, Debug)]
+pub(crate) struct Bench {
+    /// Only this; everything without
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Few and short rounds, to see whether it works: its figures say little
+    #[arg(long)]
+    quick: bool,
+    /// Keep table, JSON and plots of the whole in docs/figures, not only below target
+    #[arg(long)]
+    write: bool,
+    /// Everything is built, and this is root
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Part {
+    /// Throughput of connection churn with netmon and with its peers, against none
     Churn(churn::Churn),
-    /// Time and memory of listings against those of `ss`, and whether they say the same
+    /// Time and memory of listings against those of `ss` and `netstat`
     Snapshot(snapshot::Snapshot),
+    /// Start, idle time, memory
+    Start(start::Start),
+    /// What user space does for each event
+    Micro,
+    /// How cost grows with sockets and with connections a second
+    Growth(growth::Growth),
 }
 
-pub(crate) fn bench(what: &Bench) -> anyhow::Result<()> {
-    match what {
-        Bench::Churn(churn) => churn.run(),
-        Bench::Snapshot(snapshot) => snapshot.run(),
+impl Part {
+    /// All, as they are without options.
+    fn all(quick: bool) -> anyhow::Result<Vec<Self>> {
+        let mut churn = default::<churn::Churn>()?;
+        let mut snapshot = default::<snapshot::Snapshot>()?;
+        let mut start = default::<start::Start>()?;
+        let mut growth = default::<growth::Growth>()?;
+        if quick {
+            (churn.pairs, churn.connections, churn.long) = (2, 20_000, 5);
+            (snapshot.rounds, start.rounds, start.idle, growth.rounds) = (1, 3, 10, 1);
+        }
+        Ok(vec![
+            Self::Micro,
+            Self::Churn(churn),
+            Self::Snapshot(snapshot),
+            Self::Start(start),
+            Self::Growth(growth),
+        ])
     }
 }
 
-/// The middle of numbers in order; of none, nothing.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => sorted[middle],
-        _ => (sorted[middle - 1] + sorted[middle]) / 2.0,
+fn default<T: Args>() -> anyhow::Result<T> {
+    #[derive(clap::Parser)]
+    struct Alone<T: Args> {
+        #[command(flatten)]
+        part: T,
     }
+    let alone = <Alone<T> as clap::Parser>::try_parse_from([""])?;
+    Ok(alone.part)
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if !self.built {
+            return self.start_over();
+        }
+        let is_whole = self.part.is_none();
+        let parts = self.part.map_or_else(|| Part::all(self.quick), |part| Ok(vec![part]))?;
+        let (mut figures, mut plots) = (Vec::new(), Vec::new());
+        for part in parts {
+            figures.extend(match part {
+                Part::Churn(churn) => churn.run()?,
+                Part::Snapshot(snapshot) => snapshot.run()?,
+                Part::Start(start) => start.run()?,
+                Part::Micro => micro::figures()?,
+                Part::Growth(growth) => {
+                    let (figures, curves) = growth.run()?;
+                    plots.extend(curves);
+                    figures
+                }
+            });
+        }
+        // What is aimed at comes first.
+        figures.sort_by_key(|figure: &Figure| figure.target.is_none());
+        let machine = machine()?;
+        let table = table(&figures);
+        println!("\n{machine}\n\n{table}");
+        let directory = root().join(if self.write && is_whole { FIGURES } else { "target/bench" });
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("table.md"), format!("{machine}\n\n{table}"))?;
+        write_json(&figures, &machine, &directory.join("bench.json"))?;
+        plots.iter().try_for_each(|plot| plot.write(&directory))?;
+        println!("as JSON, and curves as SVG: {}", directory.display());
+        Ok(())
+    }
+
+    /// Builds all that is measured, and goes on as root and optimised: this program's own part must be fast.
+    fn start_over(&self) -> anyhow::Result<()> {
+        build_release()?;
+        run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
+        if matches!(self.part, None | Some(Part::Micro)) {
+            micro::measure()?;
+        }
+        let words: Vec<_> = std::env::args_os().skip(2).collect();
+        run(as_root(churn::xtask()).args(["bench", "--built"]).args(words))
+    }
+}
+
+/// What all of it was measured on.
+fn machine() -> anyhow::Result<String> {
+    let kernel = output(Command::new("uname").arg("-sr"))?;
+    let cpus = fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let count = std::thread::available_parallelism()?;
+    let commit =
+        output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()));
+    let version = commit.context("which version this is").unwrap_or_else(|_| "unknown".to_owned());
+    let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    let model = model.map_or("", |(_, model)| model);
+    Ok(format!("netmon {version}, {date}, {kernel}, {count} CPUs: {model}"))
 }

@@ -1,143 +1,78 @@
-//! `bench snapshot`: listings of many sockets, by netmon and by ss.
+//! `bench snapshot`: listings of many sockets, by netmon and by ss, and whether they say the same.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use super::median;
-use crate::shell::{as_root, build_release, cargo, output, release_binary, run};
+use super::{churn::xtask, figure::Figure, hold::Holders};
+use crate::shell::{as_root, output, release_binary};
 
-#[derive(Debug, Args)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Snapshot {
     /// Sockets to hold open while measuring
     #[arg(long, default_value_t = 200_000)]
     sockets: u32,
     /// Runs of each command, taken in turn
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Runs of `ss -tanp`, which takes long
-    #[arg(long, default_value_t = 1)]
-    slow_rounds: u32,
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rounds: u32,
 }
 
-/// Sockets that one process holds: below the usual limit of 20,000 descriptors.
-const PER_PROCESS: u32 = 16_000;
+/// Commands that are compared, and with which.
+const COMMANDS: [(&str, &str); 6] = [
+    ("ss", "-tan"),
+    ("netmon", "-tan"),
+    ("netstat", "-tan"),
+    ("ss", "-tanp"),
+    ("netmon", "-tanp"),
+    ("netstat", "-tanp"),
+];
 
 impl Snapshot {
-    pub(super) fn run(&self) -> anyhow::Result<()> {
-        build_release()?;
-        run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
-        let holders = self.hold()?;
-        println!("{} sockets held by {} processes", self.sockets, holders.len());
-        let commands = [
-            ("ss", "-tan", self.rounds),
-            ("netmon", "-tan", self.rounds),
-            ("netmon", "-tanp", self.rounds),
-            ("ss", "-tanp", self.slow_rounds),
-        ];
-        let mut figures: Vec<Figures> = commands.iter().map(|_| Figures::default()).collect();
-        for round in 0..self.rounds.max(self.slow_rounds) {
+    pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
+        let holders = Holders::start(self.sockets)?;
+        eprintln!("{} sockets held", self.sockets);
+        let mut seconds = vec![Vec::new(); COMMANDS.len()];
+        let mut megabytes = seconds.clone();
+        for round in 0..self.rounds as usize {
             // In turn another one first, so that a drift of the machine favours none.
-            for i in (0..commands.len()).cycle().skip(round as usize).take(commands.len()) {
-                let (program, flags, rounds) = commands[i];
-                if round < rounds {
-                    figures[i].add(&measure(program, flags)?);
+            for i in (0..COMMANDS.len()).cycle().skip(round).take(COMMANDS.len()) {
+                let (program, flags) = COMMANDS[i];
+                if program == "netstat" && !is_installed(program) {
+                    continue;
                 }
+                let (took, size) = measure(program, flags)?;
+                eprintln!("{program} {flags}: {took:.3} s, {size:.1} MiB");
+                seconds[i].push(took);
+                megabytes[i].push(size);
             }
         }
-        let base = figures[0].seconds();
-        println!("{:<22} {:>8} {:>17} {:>8} {:>8}", "", "median s", "from..to", "/ ss", "MiB");
-        for ((program, flags, _), figures) in commands.iter().zip(&figures) {
-            println!("{:<22} {}", format!("{program} {flags}"), figures.show(base));
-        }
-        let (netmon, ss) = (figures[2].seconds(), figures[3].seconds());
-        println!("netmon -tanp is {:.4} of ss -tanp", netmon / ss);
         compare()?;
         drop(holders);
-        Ok(())
-    }
-
-    fn hold(&self) -> anyhow::Result<Vec<Holder>> {
-        let processes = self.sockets.div_ceil(PER_PROCESS);
-        let mut left = self.sockets;
-        (0..processes)
-            .map(|index| {
-                let sockets = left.min(PER_PROCESS);
-                left -= sockets;
-                Holder::start(index, sockets)
-            })
-            .collect()
-    }
-}
-
-fn xtask() -> PathBuf {
-    release_binary().with_file_name("xtask")
-}
-
-/// A process that holds connections until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn start(index: u32, sockets: u32) -> anyhow::Result<Self> {
-        let mut child = Command::new(xtask())
-            .args(["hold", "--address", &format!("127.0.2.{index}")])
-            .args(["--connections", &(sockets / 2).to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting a process that holds sockets")?;
-        let stdout = child.stdout.take().context("its output")?;
-        let holder = Self(child);
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        ensure!(line.trim() == "ready", "a process that was to hold sockets failed");
-        Ok(holder)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // Its standard input ends with it.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[derive(Default)]
-struct Figures {
-    seconds: Vec<f64>,
-    kilobytes: u64,
-}
-
-impl Figures {
-    fn add(&mut self, (seconds, kilobytes): &(f64, u64)) {
-        self.seconds.push(*seconds);
-        self.seconds.sort_by(f64::total_cmp);
-        self.kilobytes = self.kilobytes.max(*kilobytes);
-    }
-
-    fn seconds(&self) -> f64 {
-        median(&self.seconds)
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a size in MiB")]
-    fn show(&self, base: f64) -> String {
-        let (Some(least), Some(most)) = (self.seconds.first(), self.seconds.last()) else {
-            return "not run".to_owned();
+        let count = self.sockets;
+        let ratio = |ours: usize, theirs: usize| {
+            let pairs = seconds[ours].iter().zip(&seconds[theirs]);
+            pairs.map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>()
         };
-        let ratio = self.seconds() / base;
-        let range = format!("{least:.3}..{most:.3}");
-        let size = self.kilobytes as f64 / 1024.0;
-        format!("{:>8.3} {range:>17} {ratio:>8.3} {size:>8.1}", self.seconds())
+        let mut figures = vec![
+            Figure::new(format!("snapshot -tan of ss -tan, {count} sockets: ratio"), ratio(1, 0))
+                .at_most(0.6),
+            Figure::new(format!("snapshot -tanp of ss -tanp, {count} sockets: ratio"), ratio(4, 3))
+                .at_most(0.02),
+        ];
+        for (i, (program, flags)) in COMMANDS.into_iter().enumerate() {
+            let name = if program == "netmon" { "netmon snapshot" } else { program };
+            figures.push(Figure::new(format!("{name} {flags}: s"), seconds[i].clone()));
+        }
+        figures.push(Figure::new("netmon snapshot -tan: peak MiB", megabytes[1].clone()));
+        figures.push(Figure::new("netmon snapshot -tanp: peak MiB", megabytes[4].clone()));
+        Ok(figures)
     }
+}
+
+fn is_installed(program: &str) -> bool {
+    as_root(program).arg("--version").output().is_ok()
 }
 
 /// The command for a listing by `program`.
@@ -148,11 +83,11 @@ fn listing(program: &str, flags: &str) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// Seconds and peak kilobytes of one listing to nowhere.
-fn measure(program: &str, flags: &str) -> anyhow::Result<(f64, u64)> {
+/// Seconds and peak MiB of one listing to nowhere.
+pub(super) fn measure(program: &str, flags: &str) -> anyhow::Result<(f64, f64)> {
     let said = output(as_root(xtask()).arg("measure").args(listing(program, flags)))?;
     let (seconds, kilobytes) = said.split_once(' ').context("two figures")?;
-    Ok((seconds.parse()?, kilobytes.parse()?))
+    Ok((seconds.parse()?, kilobytes.parse::<f64>()? / 1024.0))
 }
 
 /// A socket as both print it, and the processes that hold it.

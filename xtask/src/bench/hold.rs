@@ -1,0 +1,62 @@
+//! Sockets that are there while something is measured.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use super::churn::xtask;
+
+/// Sockets that one process holds: below the usual limit of 20,000 descriptors.
+const PER_PROCESS: u32 = 16_000;
+
+/// Processes that hold connections until this is dropped.
+pub(super) struct Holders(Vec<Holder>);
+
+impl Holders {
+    /// `sockets` of them, both ends of each connection.
+    pub(super) fn start(sockets: u32) -> anyhow::Result<Self> {
+        let mut left = sockets;
+        let mut holders = Vec::new();
+        for index in 0..sockets.div_ceil(PER_PROCESS) {
+            let part = left.min(PER_PROCESS);
+            left -= part;
+            holders.push(Holder::start(index, part)?);
+        }
+        Ok(Self(holders))
+    }
+
+    pub(super) fn processes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+struct Holder(Child);
+
+impl Holder {
+    fn start(index: u32, sockets: u32) -> anyhow::Result<Self> {
+        let mut child = Command::new(xtask())
+            .args(["hold", "--address", &format!("127.0.2.{index}")])
+            .args(["--connections", &(sockets / 2).to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting a process that holds sockets")?;
+        let stdout = child.stdout.take().context("its output")?;
+        let holder = Self(child);
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(line.trim() == "ready", "a process that was to hold sockets failed");
+        Ok(holder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // Its standard input ends with it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

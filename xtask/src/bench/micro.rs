@@ -1,0 +1,64 @@
+//! `bench micro`: what user space does for each event, measured by `cargo bench`.
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::figure::Figure;
+use crate::shell::{cargo, root, run};
+
+/// Runs them; criterion keeps what it measured below `target/criterion`.
+pub(super) fn measure() -> anyhow::Result<()> {
+    run(cargo().args(["bench", "--quiet", "--package", "netmon", "--benches", "--", "--noplot"]))
+}
+
+/// What was measured last.
+pub(super) fn figures() -> anyhow::Result<Vec<Figure>> {
+    let apply = of("events", "decode and apply")?;
+    let json = of("events", "decode, apply, JSON")?;
+    let hand_over = of("journal", "decode, apply, hand over")?;
+    let more: Vec<f64> = hand_over.iter().map(|ns| ns - middle(&apply)).collect();
+    let figure = |what: &str, rounds| Figure::new(what, rounds);
+    Ok(vec![
+        figure("user side, decode and apply: ns an event", apply).at_most(120.0),
+        figure("user side, decode, apply, JSON line: ns an event", json).at_most(320.0),
+        figure(
+            "user side, decode, apply, text line: ns an event",
+            of("events", "decode, apply, text")?,
+        ),
+        figure("journal on the reader: ns an event", more).at_most(150.0),
+        figure("journal on its own thread: ns an event", of("journal", "write")?).at_most(250.0),
+        figure("journal, read and applied again: ns an event", of("journal", "read, apply")?),
+        figure("filter of five terms: ns a row", of("filter", "five terms")?),
+    ])
+}
+
+fn middle(rounds: &[f64]) -> f64 {
+    Figure::new("", rounds.to_vec()).median()
+}
+
+/// Nanoseconds an element, one for each sample.
+fn of(group: &str, name: &str) -> anyhow::Result<Vec<f64>> {
+    // What a file system does not take is an underscore in criterion's names.
+    let directory = root().join("target/criterion").join(group).join(name).join("new");
+    let sample = json(&directory.join("sample.json"))?;
+    let benchmark = json(&directory.join("benchmark.json"))?;
+    let elements = benchmark["throughput"]["Elements"].as_f64().context("how many elements")?;
+    let numbers = |key: &str| -> anyhow::Result<Vec<f64>> {
+        let list = sample[key].as_array().with_context(|| format!("{key} of a sample"))?;
+        Ok(list.iter().filter_map(Value::as_f64).collect())
+    };
+    let (times, iterations) = (numbers("times")?, numbers("iters")?);
+    Ok(times
+        .iter()
+        .zip(iterations)
+        .map(|(time, iterations)| time / iterations / elements)
+        .collect())
+}
+
+fn json(path: &Path) -> anyhow::Result<Value> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("{}: run `cargo xtask bench micro` first", path.display()))?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
+}

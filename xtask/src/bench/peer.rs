@@ -1,0 +1,80 @@
+//! Tools that follow transitions too, where they are installed.
+
+use std::{
+    env,
+    fs::File,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+
+/// Until they have compiled or loaded their program.
+const SETTLE: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peer {
+    Tcpstates,
+    Tcplife,
+    Bpftrace,
+}
+
+/// What tcpstates shows, as far as the tracepoint has it.
+const SCRIPT: &str = "tracepoint:sock:inet_sock_set_state /args->protocol == 6/ { \
+    printf(\"%llu %p %d %s %d %s %d %d %d\\n\", nsecs, args->skaddr, pid, ntop(args->saddr), args->sport, \
+    ntop(args->daddr), args->dport, args->oldstate, args->newstate); }";
+
+impl Peer {
+    pub(super) const ALL: [Self; 3] = [Self::Tcpstates, Self::Tcplife, Self::Bpftrace];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Tcpstates => "tcpstates > file",
+            Self::Tcplife => "tcplife > file",
+            Self::Bpftrace => "bpftrace > file",
+        }
+    }
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Tcpstates => "tcpstates",
+            Self::Tcplife => "tcplife",
+            Self::Bpftrace => "bpftrace",
+        }
+    }
+
+    pub(super) fn is_there(self) -> bool {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|directory| directory.join(self.program()).is_file())
+    }
+
+    /// Starts it; it writes to a file that has no name any more.
+    pub(super) fn start(self) -> anyhow::Result<Running> {
+        let path = env::temp_dir().join(format!("netmon-bench-peer-{}", std::process::id()));
+        let to = File::create(&path)?;
+        std::fs::remove_file(&path)?;
+        let mut command = Command::new("unshare");
+        // They take tracefs to be mounted.
+        let mount = "mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug; exec \"$@\"";
+        command.args(["-m", "sh", "-c", mount, "sh", self.program()]);
+        if matches!(self, Self::Bpftrace) {
+            command.args(["-e", SCRIPT]);
+        }
+        let child = command.stdout(to).stderr(Stdio::null()).spawn().context("starting unshare")?;
+        let mut peer = Running(child);
+        thread::sleep(SETTLE);
+        ensure!(peer.0.try_wait()?.is_none(), "{} has ended by itself", self.program());
+        Ok(peer)
+    }
+}
+
+/// Ended when dropped.
+pub(super) struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

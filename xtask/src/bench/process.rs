@@ -1,0 +1,83 @@
+//! What a running netmon has used so far, as the kernel counts it.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, ensure};
+
+/// Ticks of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
+const USER_HZ: u64 = 100;
+
+/// CPU time of the process, threads that have ended included; to 10 ms.
+pub(super) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    // The name may have anything in it.
+    let rest = stat.rsplit_once(')').context("a name")?.1;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = ticks.sum::<Result<_, _>>().context("CPU times")?;
+    Ok(Duration::from_millis(ticks * 1000 / USER_HZ))
+}
+
+/// CPU time of its threads of that name.
+pub(super) fn cpu_of_thread(pid: u32, name: &str) -> anyhow::Result<Duration> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.path();
+        if read(&task.join("comm").to_string_lossy())?.trim_end() == name {
+            let stat = read(&task.join("schedstat").to_string_lossy())?;
+            sum += stat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).context("ns")?;
+        }
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// Bytes of memory of its own that it uses.
+pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
+    let status = read(&format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kilobytes =
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Ok(kilobytes.context("its memory")? * 1024)
+}
+
+/// Nanoseconds that its kernel programs have run for, as long as [`Statistics`] are kept.
+pub(super) fn programs(pid: u32) -> anyhow::Result<u64> {
+    let mut seen = Vec::new();
+    let mut sum = 0;
+    for fd in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // It may be closed by now.
+        let Ok(info) = fs::read_to_string(fd?.path()) else { continue };
+        let number = |key: &str| {
+            info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok())
+        };
+        let (Some(id), Some(time)) = (number("prog_id:"), number("run_time_ns:")) else { continue };
+        if !seen.contains(&id) {
+            seen.push(id);
+            sum += time;
+        }
+    }
+    ensure!(!seen.is_empty(), "no programs of process {pid} are to be seen");
+    Ok(sum)
+}
+
+/// While it lives, the kernel counts how long its programs run: some 60 ns more for each run.
+pub(super) struct Statistics(String);
+
+const SYSCTL: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+impl Statistics {
+    pub(super) fn enable() -> anyhow::Result<Self> {
+        let before = read(SYSCTL)?;
+        fs::write(SYSCTL, "1").context(SYSCTL)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        let _ = fs::write(SYSCTL, self.0.trim());
+    }
+}
+
+fn read(path: &str) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| path.to_owned())
+}

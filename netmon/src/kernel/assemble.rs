@@ -37,8 +37,8 @@ const MAX_OWNERS: usize = 4_096;
 pub(super) trait Ask {
     /// The local port of the connecting socket at address `sock`, if it still is that socket.
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
-    /// What the kernel holds at each tuple under that cookie.
-    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found>;
+    /// What the kernel holds at each tuple under that cookie, and when all had been asked about, ns.
+    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64);
 }
 
 /// Events that wait until something is known, first in, first due.

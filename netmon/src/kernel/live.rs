@@ -358,7 +358,7 @@ impl Ask for Questions<'_> {
         })
     }
 
-    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
-        self.diag.minisockets(asked)
+    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
+        (self.diag.minisockets(asked), now())
     }
 }

@@ -234,14 +234,15 @@ impl Minisockets {
     pub(super) fn advance(
         &mut self,
         now: u64,
-        ask: impl FnOnce(&[Question]) -> Vec<Found>,
+        ask: impl FnOnce(&[Question]) -> (Vec<Found>, u64),
         mut known: impl FnMut(Transition),
     ) {
         let asked = self.overdue(now);
         if asked.is_empty() {
             return;
         }
-        for (&Question { cookie, .. }, found) in asked.iter().zip(ask(&asked)) {
+        let (found, answered) = ask(&asked);
+        for (&Question { cookie, .. }, found) in asked.iter().zip(found) {
             let Some(parked) = self.parked.get_mut(&cookie) else { continue };
             let state = match found {
                 Found::TimeWait => TcpState::TimeWait,
@@ -258,7 +259,8 @@ impl Minisockets {
             let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
             event.new = state;
             if !finished {
-                event.time = now;
+                // It may have come about since `now`.
+                event.time = answered.max(now);
                 event.inferred = true;
             }
             known(event);
@@ -297,7 +299,7 @@ impl Minisockets {
     pub(super) fn finish(
         &mut self,
         now: u64,
-        ask: impl FnOnce(&[Question]) -> Vec<Found>,
+        ask: impl FnOnce(&[Question]) -> (Vec<Found>, u64),
         known: impl FnMut(Transition),
     ) {
         self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();

@@ -43,7 +43,7 @@ impl Ask for Nobody {
         None
     }
 
-    fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
-        vec![Found::Unknown; asked.len()]
+    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
+        (vec![Found::Unknown; asked.len()], 0)
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct Churn {
     pub(super) long: u64,
 }
 
+pub(super) const LOOP_OF_WATCH: &str = "watch --json, live: CPU ns of its loop an event";
+pub(super) const LOOP_OF_RECORD: &str = "record, live: CPU ns of its loop an event";
+
 /// What follows the churn.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
@@ -173,14 +176,17 @@ pub(super) fn follow(
         Netmon::start(&release_binary(), &["watch", "--json"], Stdio::from(to))?
     };
     let pid = netmon.id();
-    let used = || anyhow::Ok((process::cpu(pid)?, process::programs(pid)?));
-    let (cpu, kernel) = used()?;
+    let used = || {
+        let of = |thread| process::cpu_of_thread(pid, thread);
+        anyhow::Ok((process::cpu(pid)?, process::programs(pid)?, of("netmon")?, of("journal")?))
+    };
+    let before = used()?;
     let rate = load()?;
     // What it has not read yet, it reads now.
     std::thread::sleep(Duration::from_millis(300));
-    let (cpu, kernel) = (process::cpu(pid)?.saturating_sub(cpu), used()?.1 - kernel);
-    let here = process::cpu_of_thread(pid, "netmon")?;
-    let there = process::cpu_of_thread(pid, "journal")?;
+    let after = used()?;
+    let (cpu, kernel) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+    let (here, there) = (after.2.saturating_sub(before.2), after.3.saturating_sub(before.3));
     let said = netmon.stop()?;
     let events = number(&said, "seen")? as f64;
     runs.lost.push(number(&said, "lost")? as f64);

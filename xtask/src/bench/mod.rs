@@ -8,6 +8,7 @@ mod micro;
 mod peer;
 mod plot;
 mod process;
+mod scale;
 mod snapshot;
 mod start;
 
@@ -107,7 +108,7 @@ impl Bench {
         // What is aimed at comes first.
         figures.sort_by_key(|figure: &Figure| figure.target.is_none());
         let machine = machine()?;
-        let table = table(&figures);
+        let table = table(&figures) + &scale::paragraph(&figures);
         println!("\n{machine}\n\n{table}");
         let directory = root().join(if self.write && is_whole { FIGURES } else { "target/bench" });
         fs::create_dir_all(&directory)?;

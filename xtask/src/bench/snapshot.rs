@@ -19,6 +19,9 @@ pub(crate) struct Snapshot {
     pub(super) rounds: u32,
 }
 
+pub(super) const LISTING: &str = "netmon snapshot -tan: s";
+pub(super) const OWNERS: &str = "netmon snapshot -tanp: s";
+
 /// Commands that are compared, and with which.
 const COMMANDS: [(&str, &str); 6] = [
     ("ss", "-tan"),

@@ -21,6 +21,8 @@ pub(crate) struct Start {
     sockets: u32,
 }
 
+pub(super) const EACH: &str = "watch: bytes for each socket it knows";
+
 /// Rounds of what takes long.
 const FEW: usize = 5;
 /// Some dumps, after which the table is as it stays.
@@ -65,7 +67,7 @@ impl Start {
             thread::sleep(Duration::from_secs(1));
             each.push(with.saturating_sub(without) as f64 / f64::from(self.sockets));
         }
-        let what = format!("watch, {} sockets known: B each", self.sockets);
+        let what = format!("{EACH}, {} sockets", self.sockets);
         Ok(Figure::new(what, each).at_most(300.0))
     }
 }

@@ -46,7 +46,9 @@ impl Image {
         if tree.exists() {
             fs::remove_dir_all(&tree)?;
         }
-        for directory in ["dev", "proc", "sys", "tmp", "run", "root", "var/tmp", "etc", "modules"] {
+        for directory in
+            ["dev", "proc", "sys", "tmp", "run", "root", "scratch", "var/tmp", "etc", "modules"]
+        {
             fs::create_dir_all(tree.join(directory))?;
         }
         // Of what a program is called by, /bin and /lib are a part.
@@ -98,14 +100,15 @@ impl Image {
     }
 }
 
-/// What comes before the tests: a machine as a distribution leaves it.
+/// What comes before the tests: a machine as a distribution leaves it. Nothing is mounted over where the checkout may be, whose
+/// paths the programs have.
 const SCRIPT: &str = "#!/bin/bash
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/scratch RUST_BACKTRACE=0
 mount -t devtmpfs none /dev
 exec < /dev/null > /dev/ttyS1 2>&1
 mount -t proc none /proc
 mount -t sysfs none /sys
-mount -t tmpfs none /tmp
+mount -t tmpfs none /scratch
 mount -t tmpfs none /run
 mount -t cgroup2 none /sys/fs/cgroup
 mkdir -p /dev/shm /dev/pts

@@ -10,7 +10,9 @@ use crate::shell::{cargo, root, run};
 
 /// Runs them; criterion keeps what it measured below `target/criterion`.
 pub(super) fn measure() -> anyhow::Result<()> {
-    run(cargo().args(["bench", "--quiet", "--package", "netmon", "--benches", "--", "--noplot"]))
+    run(cargo()
+        .args(["bench", "--quiet", "--package", "netmon"])
+        .args(["--bench", "events", "--bench", "journal"]))
 }
 
 /// What was measured last.

@@ -40,3 +40,33 @@ pub(super) fn paragraph(figures: &[Figure]) -> String {
     };
     reckon().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_host_is_reckoned_from_all_figures_or_not_at_all() {
+        let figure = |what: &str, measured| Figure::new(what, vec![measured]);
+        let mut figures = vec![
+            figure(LOOP_OF_WATCH, 500.0),
+            figure(LOOP_OF_RECORD, 250.0),
+            figure(EACH, 300.0),
+            figure(LISTING, 0.2),
+            figure(OWNERS, 0.4),
+        ];
+        let said = paragraph(&figures);
+        for part in [
+            "300 MB",
+            "listing 1.0 s",
+            "owners 2.0 s",
+            "64 % of its",
+            "32 %",
+            "2.0 and 4.0 million",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        figures.pop();
+        assert_eq!(paragraph(&figures), "");
+    }
+}

@@ -129,7 +129,7 @@ impl Converge {
                 until_quiet(&count)?;
                 netmon.interrupt()?;
                 let status = netmon.ended(PATIENCE)?;
-                ensure!(status.success(), "netmon watch: {status}");
+                ensure!(status.success(), "netmon watch: {status}: {}", netmon.said());
                 Ok(counts)
             };
             let counts = work();

@@ -71,10 +71,10 @@ impl Churn {
         figures.push(self.long_run()?);
         figures.push(self.kernel()?);
         let figure = |what: &str, rounds: &[f64]| Figure::new(what, rounds.to_vec());
-        figures.push(figure("watch --json: CPU ns of its loop an event, live", &watched.here));
-        figures.push(figure("record: CPU ns of its loop an event, live", &recorded.here));
+        figures.push(figure(LOOP_OF_WATCH, &watched.here));
+        figures.push(figure(LOOP_OF_RECORD, &recorded.here));
         figures
-            .push(figure("record: CPU ns of its writing thread an event, live", &recorded.there));
+            .push(figure("record, live: CPU ns of its writing thread an event", &recorded.there));
         figures.push(figure("journal: bytes an event, closed", &recorded.bytes).at_most(8.0));
         Ok(figures)
     }

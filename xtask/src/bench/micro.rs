@@ -21,18 +21,18 @@ pub(super) fn figures() -> anyhow::Result<Vec<Figure>> {
     let json = of("events", "decode, apply, JSON")?;
     let hand_over = of("journal", "decode, apply, hand over")?;
     let more: Vec<f64> = hand_over.iter().map(|ns| ns - middle(&apply)).collect();
-    let figure = |what: &str, rounds| Figure::new(what, rounds);
     Ok(vec![
-        figure("user side, decode and apply: ns an event", apply).at_most(120.0),
-        figure("user side, decode, apply, JSON line: ns an event", json).at_most(320.0),
-        figure(
+        Figure::new("user side, decode and apply: ns an event", apply).at_most(120.0),
+        Figure::new("user side, decode, apply, JSON line: ns an event", json).at_most(320.0),
+        Figure::new(
             "user side, decode, apply, text line: ns an event",
             of("events", "decode, apply, text")?,
         ),
-        figure("journal on the reader: ns an event", more).at_most(150.0),
-        figure("journal on its own thread: ns an event", of("journal", "write")?).at_most(250.0),
-        figure("journal, read and applied again: ns an event", of("journal", "read, apply")?),
-        figure("filter of five terms: ns a row", of("filter", "five terms")?),
+        Figure::new("journal on the reader: ns an event", more).at_most(150.0),
+        Figure::new("journal on its own thread: ns an event", of("journal", "write")?)
+            .at_most(250.0),
+        Figure::new("journal, read and applied again: ns an event", of("journal", "read, apply")?),
+        Figure::new("filter of five terms: ns a row", of("filter", "five terms")?),
     ])
 }
 

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 
+use crate::shell::find;
+
 /// Until they have compiled or loaded their program.
 const SETTLE: Duration = Duration::from_secs(4);
 
@@ -45,8 +47,7 @@ impl Peer {
     }
 
     pub(super) fn is_there(self) -> bool {
-        let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).any(|directory| directory.join(self.program()).is_file())
+        find(self.program()).is_some()
     }
 
     /// Starts it; it writes to a file that has no name any more.

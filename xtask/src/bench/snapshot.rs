@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{churn::xtask, figure::Figure, hold::Holders};
-use crate::shell::{as_root, output, release_binary};
+use crate::shell::{as_root, find, output, release_binary};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -42,7 +42,7 @@ impl Snapshot {
             // In turn another one first, so that a drift of the machine favours none.
             for i in (0..COMMANDS.len()).cycle().skip(round).take(COMMANDS.len()) {
                 let (program, flags) = COMMANDS[i];
-                if program == "netstat" && !is_installed(program) {
+                if program == "netstat" && find(program).is_none() {
                     continue;
                 }
                 let (took, size) = measure(program, flags)?;
@@ -72,10 +72,6 @@ impl Snapshot {
         figures.push(Figure::new("netmon snapshot -tanp: peak MiB", megabytes[4].clone()));
         Ok(figures)
     }
-}
-
-fn is_installed(program: &str) -> bool {
-    as_root(program).arg("--version").output().is_ok()
 }
 
 /// The command for a listing by `program`.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use super::{Programs, kernel::Kernel, machine::LONGEST, tally::SUCCESS};
-use crate::shell::{output, root, run};
+use crate::shell::{find, output, root, run};
 
 /// What the tests and the script call.
 const PROGRAMS: [&str; 29] = [
@@ -59,7 +59,12 @@ impl Image {
         let mut files: BTreeSet<PathBuf> = FILES.iter().map(PathBuf::from).collect();
         let mut executables = vec![programs.netmon.clone(), programs.tests.clone()];
         for name in PROGRAMS {
-            executables.push(find(name)?);
+            let program = find(name);
+            executables.push(
+                program.with_context(|| {
+                    format!("this machine has no `{name}`, which the tests call")
+                })?,
+            );
         }
         for program in &executables {
             files.extend(libraries(program)?);
@@ -128,16 +133,6 @@ fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
 /// Where `path` of this machine is in the other.
 fn inside(tree: &Path, path: &Path) -> PathBuf {
     tree.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-/// Where `name` is on this machine.
-fn find(name: &str) -> anyhow::Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
-        .with_context(|| format!("this machine has no `{name}`, which the tests call"))
 }
 
 /// The shared libraries of `program`, its interpreter among them.

@@ -14,5 +14,6 @@ pub mod netstat;
 mod object;
 mod output;
 pub mod rows;
+mod short;
 pub mod summary;
 mod time;

@@ -2,35 +2,52 @@
 
 use std::net::IpAddr;
 
-use super::{output::put_address, time::Clock};
+use super::{output::put_address, short::Short, time::Clock};
 
 /// An object being written.
 ///
 /// Keys come with their punctuation, quote of the value included: one copy of a constant each.
 pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
+    /// The last part of it.
+    part: Short<PART>,
 }
 
-impl<'a> Object<'a> {
-    /// More than most lines have, so that one rarely grows the buffer by parts.
-    const USUAL: usize = 512;
+/// Most objects are shorter.
+const PART: usize = 512;
 
-    #[inline]
+impl<'a> Object<'a> {
+    #[inline(always)]
     pub(super) fn begin(out: &'a mut Vec<u8>, head: &str) -> Self {
-        out.reserve(Self::USUAL);
         out.extend_from_slice(head.as_bytes());
-        Self { out }
+        Self { out, part: Short::new() }
+    }
+
+    /// Makes sure that the part has room for so many bytes.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) {
+        if self.part.left() < bytes {
+            self.spill();
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self) {
+        self.out.extend_from_slice(self.part.text());
+        self.part.clear();
     }
 
     #[inline(always)]
     pub(super) fn raw(&mut self, text: &'static str) {
-        self.out.extend_from_slice(text.as_bytes());
+        self.room(text.len());
+        self.part.put(text.as_bytes());
     }
 
     #[inline(always)]
     pub(super) fn number(&mut self, key: &'static str, value: u64) {
         self.raw(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.room(20);
+        self.part.number(value);
     }
 
     /// A number that may be unknown, and is absent then.
@@ -46,36 +63,50 @@ impl<'a> Object<'a> {
     pub(super) fn word(&mut self, key: &'static str, value: &'static str) {
         self.raw(key);
         self.raw(value);
-        self.out.push(b'"');
+        self.raw("\"");
     }
 
     #[inline(always)]
     pub(super) fn address(&mut self, key: &'static str, address: IpAddr) {
         self.raw(key);
-        put_address(self.out, address);
-        self.out.push(b'"');
+        self.room(16);
+        match address {
+            IpAddr::V4(address) => self.part.octets(address.octets()),
+            address @ IpAddr::V6(_) => {
+                self.spill();
+                put_address(self.out, address);
+            }
+        }
+        self.raw("\"");
     }
 
     /// Text from outside: escaped, bytes that are not UTF-8 replaced.
     pub(super) fn text(&mut self, key: &'static str, value: &[u8]) {
         self.raw(key);
-        if value.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(value);
-            self.out.push(b'"');
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        if value.len() <= 32 && value.iter().all(is_plain) {
+            self.room(34);
+            self.part.put(b"\"");
+            self.part.put(value);
+            self.part.put(b"\"");
             return;
         }
+        self.spill();
         // A string always has a JSON form, and the buffer grows.
         let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
     }
 
+    #[inline(always)]
     pub(super) fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
         self.raw(key);
-        clock.write(self.out, moment);
-        self.out.push(b'"');
+        self.room(Clock::LONGEST);
+        clock.put(&mut self.part, moment);
+        self.raw("\"");
     }
 
-    pub(super) fn end(self) {
-        self.out.extend_from_slice(b"}\n");
+    #[inline(always)]
+    pub(super) fn end(mut self) {
+        self.raw("}\n");
+        self.out.extend_from_slice(self.part.text());
     }
 }

@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Buf;
 
+use super::short::Short;
+
 /// Written out early beyond this, so that a flood is not kept in memory.
 const FULL: usize = 256 * 1024;
 
@@ -45,15 +47,13 @@ impl<W: Write> Output<W> {
     }
 }
 
-/// Writes an address; IPv4 by hand, since `Display` takes longer than the rest of its line.
+/// Writes an address; IPv4 from a table, since `Display` takes longer than the rest of its line.
 pub(super) fn put_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            for (octet, end) in [(a, "."), (b, "."), (c, "."), (d, "")] {
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
-                out.extend_from_slice(end.as_bytes());
-            }
+            let mut short = Short::<16>::new();
+            short.octets(address.octets());
+            out.extend_from_slice(short.text());
         }
         // Writing to a vector does not fail.
         IpAddr::V6(address) => {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use super::short::Short;
 use crate::core::event::Anchor;
 
 const SECOND: i64 = 1_000_000_000;
@@ -34,22 +35,33 @@ impl Clock {
         Self { style, anchor: Anchor::default(), second: i64::MIN, prefix: String::new() }
     }
 
+    /// Bytes of a moment at most.
+    pub(super) const LONGEST: usize = 32;
+
     /// Writes the moment `monotonic`, ns.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
+        let mut moment = Short::<{ Self::LONGEST }>::new();
+        self.put(&mut moment, monotonic);
+        out.extend_from_slice(moment.text());
+    }
+
+    /// Puts the moment `monotonic`, ns.
+    #[inline]
+    pub(super) fn put<const N: usize>(&mut self, out: &mut Short<N>, monotonic: u64) {
         let wall = self.anchor.wall_time(monotonic);
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;
             self.prefix = self.prefix_of(second);
         }
-        out.extend_from_slice(self.prefix.as_bytes());
-        let nanos = wall.rem_euclid(SECOND);
+        out.put(self.prefix.as_bytes());
+        let nanos = wall.rem_euclid(SECOND).unsigned_abs();
         match self.style {
             Style::Rfc3339 => {
-                put_padded(out, nanos, 9);
-                out.push(b'Z');
+                out.padded(nanos, 9);
+                out.put(b"Z");
             }
-            Style::TimeOfDay(_) | Style::DateTime(_) => put_padded(out, nanos / 1_000, 6),
+            Style::TimeOfDay(_) | Style::DateTime(_) => out.padded(nanos / 1_000, 6),
         }
     }
 
@@ -65,13 +77,6 @@ impl Clock {
             }
         }
     }
-}
-
-fn put_padded(out: &mut Vec<u8>, number: i64, width: usize) {
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(number);
-    out.extend_from_slice(&b"000000000"[..width.saturating_sub(digits.len())]);
-    out.extend_from_slice(digits.as_bytes());
 }
 
 /// A span of time as a person reads it: three figures and a unit.

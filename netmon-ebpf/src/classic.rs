@@ -85,8 +85,13 @@ impl Sk for Bare<'_> {
     }
 
     #[inline(always)]
-    fn net_field<T: Copy + Default>(self, offset: usize) -> T {
-        read(self.field(offset!(skc_net)), offset)
+    fn net(self) -> *const u8 {
+        self.field::<u64>(offset!(skc_net)) as *const u8
+    }
+
+    #[inline(always)]
+    fn net_field<T: Copy + Default>(net: *const u8, offset: usize) -> T {
+        read(net as u64, offset)
     }
 
     #[inline(always)]

@@ -56,12 +56,12 @@ fn admits_any(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u
 /// A connect has no local port yet, and passes. So that it does not stay open for ever in the eyes
 /// of user space, neither does its end ask for one.
 #[inline(always)]
-pub fn admits_transition(sk: impl Sk, old: u8, new: u8) -> bool {
+pub fn admits_transition<S: Sk>(sk: S, old: u8, new: u8) -> bool {
     // Listeners lead to the owners of what they take.
     if count() == 0 || old == state::LISTEN || new == state::LISTEN {
         return true;
     }
     let local_port = if new == state::CLOSE { 0 } else { sk.local_port(new) };
-    let netns: u32 = sk.net_field(offset!(net_inum));
+    let netns: u32 = S::net_field(sk.net(), offset!(net_inum));
     admits(new, sk.family() as u8, netns, local_port, sk.remote_port())
 }

@@ -83,16 +83,12 @@ impl Sock {
     /// Inode number of the socket's network namespace.
     #[inline(always)]
     pub fn netns(self) -> u32 {
-        // SAFETY: a BTF pointer to `struct net`, read by the verifier's leave.
-        unsafe { load(self.net(), offset!(net_inum)) }
-    }
-
-    /// The socket's network namespace, a `struct net`.
-    #[inline(always)]
-    fn net(self) -> *const u8 {
-        self.load(offset!(skc_net))
+        Self::net_field(self.net(), offset!(net_inum))
     }
 }
+
+/// A [`Transition`] as it is stored: little-endian words, since each is one store.
+pub type Words = [u64; size_of::<Transition>() / 8];
 
 /// A TCP socket in the midst of a transition.
 pub trait Sk: Copy {
@@ -105,8 +101,12 @@ pub trait Sk: Copy {
     /// The field of `struct sock`, and of what [`Self::tcp`] answers, at `offset`.
     fn field<T: Copy + Default>(self, offset: usize) -> T;
 
-    /// The field of its namespace, a `struct net`, at `offset`.
-    fn net_field<T: Copy + Default>(self, offset: usize) -> T;
+    /// Its namespace, a `struct net`: load it once, for each load of a pointer takes the verifier milliseconds
+    /// (`btf_nested_type_is_trusted`, kernel/bpf/btf.c, looks for names among all types).
+    fn net(self) -> *const u8;
+
+    /// The field of a namespace at `offset`.
+    fn net_field<T: Copy + Default>(net: *const u8, offset: usize) -> T;
 
     /// The whole of it, a `struct tcp_sock`.
     fn tcp(self) -> Option<Self>;
@@ -136,61 +136,51 @@ pub trait Sk: Copy {
     ///
     /// It refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; one that was just made counts.
     #[inline(always)]
-    fn buckets_full(self) -> u8 {
+    fn buckets_full(net: *const u8) -> u8 {
         if offset!(net_tw_refcount) == 0 {
             return 0;
         }
-        let count: i32 = self.net_field(offset!(net_tw_refcount));
-        let most: i32 = self.net_field(offset!(net_max_tw_buckets));
+        let count: i32 = Self::net_field(net, offset!(net_tw_refcount));
+        let most: i32 = Self::net_field(net, offset!(net_max_tw_buckets));
         if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
     }
 
-    /// Fills `out`, which lies in the ring buffer's memory, field by field: every byte of it.
-    ///
-    /// # Safety
-    /// `out` must point to room for a whole `Transition`.
+    /// A [`Transition`] without its kind, in the words that it is made of.
     #[inline(always)]
-    unsafe fn describe(self, out: *mut Transition, kind: u8, old: u8, new: u8, time: u64) {
+    fn describe(self, old: u8, new: u8, time: u64) -> Words {
         let family = self.family();
         let flags: u64 = self.field(offset!(skc_flags));
         let errno: u32 = self.field(offset!(sk_err));
         let mut flags = flags as u8 & flag::MASK;
         let id = self.id();
+        let net = self.net();
         if new == state::CLOSE {
             if old == state::FIN_WAIT2 || old == state::CLOSING {
-                flags |= self.buckets_full() | timewait::was_made(id);
+                flags |= Self::buckets_full(net) | timewait::was_made(id);
             }
             if reset::was_received(id) {
                 flags |= flag::RESET_RECEIVED;
             }
         }
         let interface: u32 = self.field(offset!(skc_bound_dev_if));
+        let interface = if interface < 0xffff { interface as u64 } else { 0xffff };
+        let netns: u32 = Self::net_field(net, offset!(net_inum));
         let [local, local_rest, remote, remote_rest] = self.addresses(family);
-        // SAFETY: the caller's promise.
-        unsafe {
-            addr_of_mut!((*out).kind).write(kind);
-            addr_of_mut!((*out).old_state).write(old);
-            addr_of_mut!((*out).new_state).write(new);
-            addr_of_mut!((*out).family).write(family as u8);
-            addr_of_mut!((*out).flags).write(flags);
-            addr_of_mut!((*out).errno).write(errno as u8);
-            addr_of_mut!((*out).interface).write(if interface < 0xffff {
-                interface as u16
-            } else {
-                0xffff
-            });
-            addr_of_mut!((*out).time).write(time);
-            addr_of_mut!((*out).cookie).write(id);
-            addr_of_mut!((*out).netns).write(self.net_field(offset!(net_inum)));
-            addr_of_mut!((*out).local_port).write(self.local_port(new));
-            addr_of_mut!((*out).remote_port).write(self.remote_port());
-            let addresses = addr_of_mut!((*out).local_addr).cast::<u64>();
-            addresses.write(local);
-            addresses.add(1).write(local_rest);
-            let addresses = addr_of_mut!((*out).remote_addr).cast::<u64>();
-            addresses.write(remote);
-            addresses.add(1).write(remote_rest);
-        }
+        [
+            (old as u64) << 8
+                | (new as u64) << 16
+                | (family as u64 & 0xff) << 24
+                | (flags as u64) << 32
+                | (errno as u64 & 0xff) << 40
+                | interface << 48,
+            time,
+            id,
+            local,
+            local_rest,
+            remote,
+            remote_rest,
+            netns as u64 | (self.local_port(new) as u64) << 32 | (self.remote_port() as u64) << 48,
+        ]
     }
 
     /// Fills the counters of `out`, which lies in the ring buffer's memory: every byte of them.
@@ -233,9 +223,14 @@ impl Sk for Sock {
     }
 
     #[inline(always)]
-    fn net_field<T: Copy + Default>(self, offset: usize) -> T {
+    fn net(self) -> *const u8 {
+        self.load(offset!(skc_net))
+    }
+
+    #[inline(always)]
+    fn net_field<T: Copy + Default>(net: *const u8, offset: usize) -> T {
         // SAFETY: a BTF pointer to `struct net`, read by the verifier's leave.
-        unsafe { load(self.net(), offset) }
+        unsafe { load(net, offset) }
     }
 
     #[inline(always)]

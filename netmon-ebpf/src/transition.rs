@@ -20,7 +20,7 @@ use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, kind, st
 use crate::{
     emit::{count, reserve},
     filter,
-    sock::{Sk, Sock},
+    sock::{Sk, Sock, Words},
 };
 
 /// How a connection began that a listener took, until there is something to tell.
@@ -145,15 +145,34 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
         }
         return;
     }
-    match (old, new) {
-        (state::LISTEN, state::SYN_RECV) => born(ctx, sk, time),
-        (state::SYN_SENT, state::SYN_RECV) => crossed(sk, time),
-        (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, old, new, time),
-        (state::SYN_RECV, _) => grown(sk, old, new, time),
-        (state::LISTEN, _) => moved(sk, old, new, time),
-        (_, state::CLOSE) => ended(sk, old, time),
-        _ => moved(sk, old, new, time),
+    if (old, new) == (state::LISTEN, state::SYN_RECV) {
+        return born(ctx, sk, time);
     }
+    if (old, new) == (state::SYN_SENT, state::SYN_RECV) {
+        // A simultaneous open: whatever was born at that address was another socket.
+        forget(sk);
+    }
+    // Once, for all kinds of records: a copy in each would be a program six times as large, and the verifier would
+    // go through all of them.
+    let words = sk.describe(old, new, time);
+    match (old, new) {
+        (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, words, new),
+        (state::SYN_RECV, _) => grown(sk, words),
+        (state::LISTEN, _) => moved(words),
+        (_, state::CLOSE) => ended(sk, words),
+        _ => moved(words),
+    }
+}
+
+/// Writes the record's first part, a `Transition` of this kind.
+///
+/// # Safety
+/// `out` must point to room for a whole `Transition`.
+#[inline(always)]
+unsafe fn write(out: *mut Transition, kind: u8, mut words: Words) {
+    words[0] |= kind as u64;
+    // SAFETY: the caller's promise; of the same size.
+    unsafe { out.cast::<Words>().write(words) }
 }
 
 /// A clone of the listener, with no identity of its own on older kernels: it is told about later.
@@ -168,13 +187,6 @@ fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
     }
 }
 
-/// A simultaneous open: whatever was born at that address was another socket.
-#[inline(always)]
-fn crossed(sk: impl Sk, time: u64) {
-    forget(sk);
-    moved(sk, state::SYN_SENT, state::SYN_RECV, time);
-}
-
 #[inline(always)]
 fn forget(sk: impl Sk) {
     // It may not be there.
@@ -183,9 +195,9 @@ fn forget(sk: impl Sk) {
 
 /// The first transition out of SYN_RECV: now the child can be told about.
 #[inline(always)]
-fn grown(sk: impl Sk, old: u8, new: u8, time: u64) {
+fn grown(sk: impl Sk, words: Words) {
     // A socket that came to SYN_RECV by a simultaneous open was not born.
-    let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(sk, old, new, time) };
+    let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(words) };
     // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
     let (listener, syn_recv_time) = unsafe { ((*birth).listener, (*birth).time) };
     forget(sk);
@@ -193,7 +205,7 @@ fn grown(sk: impl Sk, old: u8, new: u8, time: u64) {
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.
     unsafe {
-        sk.describe(addr_of_mut!((*out).transition), kind::CHILD, old, new, time);
+        write(addr_of_mut!((*out).transition), kind::CHILD, words);
         addr_of_mut!((*out).listener).write(listener);
         addr_of_mut!((*out).syn_recv_time).write(syn_recv_time);
     }
@@ -202,7 +214,7 @@ fn grown(sk: impl Sk, old: u8, new: u8, time: u64) {
 
 /// connect or listen, in the process that called it.
 #[inline(always)]
-fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, old: u8, new: u8, time: u64) {
+fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, words: Words, new: u8) {
     if new == state::LISTEN {
         debug!(ctx, "listener {} begins to listen", sk.id());
     }
@@ -211,7 +223,7 @@ fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, old: u8, new: u8, time: u64) {
     // SAFETY: reserved for an `Open`; every byte is written. Both transitions are made by the system
     // call itself (tcp_v4_connect, tcp_v6_connect, inet_csk_listen_start).
     unsafe {
-        sk.describe(addr_of_mut!((*out).transition), kind::OPEN, old, new, time);
+        write(addr_of_mut!((*out).transition), kind::OPEN, words);
         addr_of_mut!((*out).sock).write(sk.address());
         S::caller(addr_of_mut!((*out).process));
     }
@@ -220,12 +232,12 @@ fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, old: u8, new: u8, time: u64) {
 
 /// The end of a connection, with what it had done: the socket is still whole.
 #[inline(always)]
-fn ended(sk: impl Sk, old: u8, time: u64) {
+fn ended(sk: impl Sk, words: Words) {
     let Some(mut entry) = reserve::<End>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for an `End`; every byte is written.
     unsafe {
-        sk.describe(addr_of_mut!((*out).transition), kind::END, old, state::CLOSE, time);
+        write(addr_of_mut!((*out).transition), kind::END, words);
         sk.totals(out);
     }
     entry.submit(0);
@@ -233,9 +245,9 @@ fn ended(sk: impl Sk, old: u8, time: u64) {
 
 /// Any other transition.
 #[inline(always)]
-fn moved(sk: impl Sk, old: u8, new: u8, time: u64) {
+fn moved(words: Words) {
     let Some(mut entry) = reserve::<Transition>(counter::LOST_TRANSITIONS) else { return };
     // SAFETY: reserved for a `Transition`; every byte is written.
-    unsafe { sk.describe(entry.as_mut_ptr(), kind::TRANSITION, old, new, time) };
+    unsafe { write(entry.as_mut_ptr(), kind::TRANSITION, words) };
     entry.submit(0);
 }

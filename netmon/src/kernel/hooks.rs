@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     layout::Functions,
-    load::program,
+    load::{Programs, program},
     refusal::{LoadError, refused},
     tracefs,
 };
@@ -111,21 +111,30 @@ impl Hook {
     }
 
     /// Loads the program for its first target.
-    pub(super) fn load(&self, ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<(), LoadError> {
-        self.load_for(ebpf, btf, self.targets[0])
+    pub(super) fn load(
+        &self,
+        programs: &mut Programs<'_>,
+        btf: Option<&Btf>,
+    ) -> Result<(), LoadError> {
+        self.load_for(programs, btf, self.targets[0])
     }
 
     /// Loads the program: the verifier's turn.
-    fn load_for(&self, ebpf: &mut Ebpf, btf: Option<&Btf>, target: &str) -> Result<(), LoadError> {
+    fn load_for(
+        &self,
+        programs: &mut Programs<'_>,
+        btf: Option<&Btf>,
+        target: &str,
+    ) -> Result<(), LoadError> {
         let Self { program: name, kind, .. } = self;
         let result = match (kind, btf) {
-            (Kind::Tracepoint(_), _) => program::<TracePoint>(ebpf, name)?.load(),
+            (Kind::Tracepoint(_), _) => programs.get::<TracePoint>(name)?.load(),
             (_, None) => return Err(LoadError::NoBtf),
             (Kind::BtfTracepoint, Some(btf)) => {
-                program::<BtfTracePoint>(ebpf, name)?.load(target, btf)
+                programs.get::<BtfTracePoint>(name)?.load(target, btf)
             }
-            (Kind::Entry, Some(btf)) => program::<FEntry>(ebpf, name)?.load(target, btf),
-            (Kind::Exit(_), Some(btf)) => program::<FExit>(ebpf, name)?.load(target, btf),
+            (Kind::Entry, Some(btf)) => programs.get::<FEntry>(name)?.load(target, btf),
+            (Kind::Exit(_), Some(btf)) => programs.get::<FExit>(name)?.load(target, btf),
         };
         result.map_err(|error| refused(name, &error))
     }
@@ -187,11 +196,10 @@ impl Hooks {
         Ok(())
     }
 
-    /// Loads what can be had of those on functions, to be attached by [`Self::attach_loaded`]: before the maps are
-    /// taken out.
+    /// Loads what can be had of those on functions, to be attached by [`Self::attach_loaded`].
     pub(super) fn load_exact(
         &mut self,
-        ebpf: &mut Ebpf,
+        programs: &mut Programs<'_>,
         btf: &Btf,
         functions: &Functions,
         is_wanted: bool,
@@ -210,7 +218,7 @@ impl Hooks {
             let status = match target {
                 _ if !is_wanted => Status::Unwanted,
                 None => Status::Absent,
-                Some(target) => match hook.load_for(ebpf, Some(btf), target) {
+                Some(target) => match hook.load_for(programs, Some(btf), target) {
                     Ok(()) => {
                         self.loaded.push((hook, target));
                         continue;
@@ -223,8 +231,8 @@ impl Hooks {
     }
 
     /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
-    pub(super) fn load_accept(&mut self, ebpf: &mut Ebpf) {
-        let status = Status::of(ACCEPT[0].load(ebpf, None));
+    pub(super) fn load_accept(&mut self, programs: &mut Programs<'_>) {
+        let status = Status::of(ACCEPT[0].load(programs, None));
         for hook in &ACCEPT {
             if status == Status::Attached {
                 self.loaded.push((hook, hook.targets[0]));

@@ -1,13 +1,14 @@
 //! Loads the kernel program and attaches its hooks, in the best way that this kernel allows.
 
-use std::{borrow::Cow, fs, path::PathBuf, thread};
+use std::{borrow::Cow, collections::HashMap, fs, path::PathBuf, thread};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::Map,
-    programs::{Iter, ProgramError, RawTracePoint},
+    programs::{Iter, Program, ProgramError, RawTracePoint},
 };
 use netmon_common::{Format, KernelFilter, Offsets, Wanted};
+use tokio::runtime::Handle;
 
 use super::{
     hooks::{self, Hook, Hooks},
@@ -110,31 +111,48 @@ pub(super) fn load(options: Options) -> Result<Loaded, LoadError> {
 }
 
 fn full(options: Options) -> Result<Loaded, LoadError> {
-    let types = Types::read(options.without.btf)?;
+    let Types { btf, loader, offsets, functions } = Types::read(options.without.btf)?;
     // What the stream's rows are seeded with.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
     let mut format = Format::default();
     if options.accept_syscalls {
         format.accept_ret = tracefs::within(tracefs::accept_format)??;
     }
-    let mut ebpf = open(options, wanted, &types.offsets, &format)?;
-    for hook in &hooks::FULL {
-        hook.load(&mut ebpf, Some(&types.btf))?;
-    }
-    let iterators = if options.without.iterators {
-        Err(NOT_WANTED.to_owned())
-    } else {
-        load_walks(&mut ebpf, &types.btf, &[Walk::Tcp, Walk::Files])
-            .inspect_err(|error| log::info!("the table is compared with /proc instead: {error}"))
-            .map_err(|error| error.in_short())
-    };
-    load_peek(&mut ebpf)?;
+    let mut ebpf = open(loader, options, wanted, &offsets, &format)?;
+    let map = take(&mut ebpf, rings::NAME)?;
+    let mut programs = Programs::of(&mut ebpf);
+    let walks = [Walk::Tcp, Walk::Files];
+    let [first @ .., standby] = &hooks::FULL;
+    let mut others = programs.split_off(&[standby.program, walks[0].program(), walks[1].program()]);
     let mut hooks = Hooks::default();
-    hooks.load_exact(&mut ebpf, &types.btf, &types.functions, !options.without.fentry);
-    if options.accept_syscalls {
-        hooks.load_accept(&mut ebpf);
-    }
-    let rings = Rings::new(&mut ebpf, options.buffer)?;
+    // The verifier's work on two threads. The rings are waiting, for the most part.
+    let (rings, iterators) = thread::scope(|scope| {
+        let runtime = Handle::current();
+        let rings = scope.spawn(move || {
+            let _entered = runtime.enter();
+            Rings::new(map, options.buffer)
+        });
+        let others = scope.spawn(|| -> Result<_, LoadError> {
+            standby.load(&mut others, Some(&btf))?;
+            Ok(if options.without.iterators {
+                Err(NOT_WANTED.to_owned())
+            } else {
+                load_walks(&mut others, &btf, &walks).map_err(|error| {
+                    log::info!("the table is compared with /proc instead: {error}");
+                    error.in_short()
+                })
+            })
+        });
+        for hook in first {
+            hook.load(&mut programs, Some(&btf))?;
+        }
+        load_peek(&mut programs)?;
+        hooks.load_exact(&mut programs, &btf, &functions, !options.without.fentry);
+        if options.accept_syscalls {
+            hooks.load_accept(&mut programs);
+        }
+        Ok::<_, LoadError>((joined(rings)?, joined(others)?))
+    })?;
     // Before the transitions that they explain.
     if options.accept_syscalls {
         tracefs::within(|_| hooks.attach_loaded(&mut ebpf))?;
@@ -142,7 +160,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         hooks.attach_loaded(&mut ebpf);
     }
     hooks.attach(&mut ebpf, &hooks::FULL)?;
-    let (tier, offsets, fell_back) = (Tier::Full, types.offsets, None);
+    let (tier, fell_back) = (Tier::Full, None);
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }
 
@@ -156,16 +174,17 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     if options.accept_syscalls {
         format.accept_ret = tracefs::within(tracefs::accept_format)??;
     }
-    let mut ebpf = open(options, Wanted::default(), &offsets, &format)?;
+    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &offsets, &format)?;
     let mut hooks = Hooks::default();
+    let mut programs = Programs::of(&mut ebpf);
     for hook in &hooks::CLASSIC {
-        hook.load(&mut ebpf, None)?;
+        hook.load(&mut programs, None)?;
     }
     if options.accept_syscalls {
-        hooks.load_accept(&mut ebpf);
+        hooks.load_accept(&mut programs);
     }
-    load_peek(&mut ebpf)?;
-    let rings = Rings::new(&mut ebpf, options.buffer)?;
+    load_peek(&mut programs)?;
+    let rings = Rings::new(take(&mut ebpf, rings::NAME)?, options.buffer)?;
     tracefs::within(|_| {
         hooks.attach_loaded(&mut ebpf);
         hooks.attach(&mut ebpf, &hooks::CLASSIC)
@@ -189,28 +208,33 @@ pub(super) fn load_iterators(
     walks: &[Walk],
 ) -> Result<Ebpf, LoadError> {
     privileges()?;
-    let types = Types::read(false)?;
+    let Types { btf, loader, offsets, .. } = Types::read(false)?;
     // A dump needs no ring.
     let log = log::LevelFilter::Off;
     let without = Without::default();
     let options = Options { buffer: 4096, log, filter, accept_syscalls: false, without };
-    let mut ebpf = open(options, wanted, &types.offsets, &Format::default())?;
-    load_walks(&mut ebpf, &types.btf, walks)?;
+    let mut ebpf = open(loader, options, wanted, &offsets, &Format::default())?;
+    load_walks(&mut Programs::of(&mut ebpf), &btf, walks)?;
     Ok(ebpf)
 }
 
-fn load_walks(ebpf: &mut Ebpf, btf: &Btf, walks: &[Walk]) -> Result<(), LoadError> {
+fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[Walk]) -> Result<(), LoadError> {
     for walk in walks {
         let name = walk.program();
-        let program: &mut Iter = program(ebpf, name)?;
+        let program: &mut Iter = programs.get(name)?;
         program.load(walk.target(), btf).map_err(|error| refused(name, &error))?;
     }
     Ok(())
 }
 
-pub(super) fn load_peek(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let peek: &mut RawTracePoint = program(ebpf, PEEK)?;
+pub(super) fn load_peek(programs: &mut Programs<'_>) -> Result<(), LoadError> {
+    let peek: &mut RawTracePoint = programs.get(PEEK)?;
     peek.load().map_err(|error| refused(PEEK, &error))
+}
+
+/// What the thread came to.
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn privileges() -> Result<(), LoadError> {
@@ -221,29 +245,33 @@ fn privileges() -> Result<(), LoadError> {
 /// What the kernel says of its types.
 struct Types {
     btf: Btf,
+    loader: EbpfLoader<'static>,
     offsets: Offsets,
     functions: Functions,
 }
 
 impl Types {
-    /// Three parsers of the same 5 MB, with that of aya's loader, which insists: these two side by side.
+    /// Three parsers of the same 5 MB, since aya's loader insists on one of its own: side by side.
     fn read(without: bool) -> Result<Self, LoadError> {
         if without || !fs::exists(VMLINUX).unwrap_or(false) {
             return Err(LoadError::NoBtf);
         }
         let names: Vec<_> = hooks::EXACT.iter().flat_map(Hook::targets).copied().collect();
-        let (layout, btf) = thread::scope(|scope| {
+        let (layout, btf, loader) = thread::scope(|scope| {
             let layout = scope.spawn(|| layout::read(&names));
-            (layout.join(), Btf::from_sys_fs())
+            let btf = scope.spawn(Btf::from_sys_fs);
+            let loader = EbpfLoader::new();
+            (joined(layout), joined(btf), loader)
         });
-        let (offsets, functions) = layout.map_err(|_| LoadError::NoBtf)??;
+        let (offsets, functions) = layout?;
         let btf = btf.map_err(|error| refused("its own BTF", &error))?;
-        Ok(Self { btf, offsets, functions })
+        Ok(Self { btf, loader, offsets, functions })
     }
 }
 
 /// The object, its globals set and its maps made.
 pub(super) fn open(
+    loader: EbpfLoader<'static>,
     options: Options,
     wanted: Wanted,
     offsets: &Offsets,
@@ -252,7 +280,9 @@ pub(super) fn open(
     let object = object()?;
     let log = [options.log as u8];
     let rings = rings::count(options.buffer)?;
-    EbpfLoader::new()
+    // One that may borrow what is set here.
+    let mut loader: EbpfLoader<'_> = loader;
+    loader
         .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
         .override_global("FORMAT", bytemuck::bytes_of(format), true)
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
@@ -267,12 +297,42 @@ pub(super) fn open(
 /// The program `name` of the object, which a foreign object may lack.
 pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
-    ebpf.program_mut(name)
+    of_kind(name, ebpf.program_mut(name))
+}
+
+fn of_kind<'a, P>(name: &str, program: Option<&'a mut Program>) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    program
         .ok_or_else(|| LoadError::missing(name, "program"))?
         .try_into()
         .map_err(|error| refused(name, &error))
+}
+
+/// Programs of an object, some of which another thread may load.
+pub(super) struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
+
+impl<'a> Programs<'a> {
+    /// All.
+    pub(super) fn of(ebpf: &'a mut Ebpf) -> Self {
+        Self(ebpf.programs_mut().collect())
+    }
+
+    /// Parts with those of these names.
+    fn split_off(&mut self, names: &[&str]) -> Self {
+        Self(self.0.extract_if(|name, _| names.contains(name)).collect())
+    }
+
+    /// The program `name`, which a foreign object may lack.
+    pub(super) fn get<P>(&mut self, name: &str) -> Result<&mut P, LoadError>
+    where
+        for<'b> &'b mut P: TryFrom<&'b mut Program, Error = ProgramError>,
+    {
+        of_kind(name, self.0.get_mut(name).map(|program| &mut **program))
+    }
 }
 
 /// The object to load: the environment's, or the committed one.

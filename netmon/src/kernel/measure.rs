@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::programs::RawTracePoint;
+use aya::{EbpfLoader, programs::RawTracePoint};
 use netmon_common::{Format, KernelFilter, Offsets, Transition, UNKNOWN, Wanted, state};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use rustix::{
@@ -24,11 +24,11 @@ use super::{
     clock::now,
     hooks::{CLASSIC, Hooks},
     layout::LayoutError,
-    load::{Options, PEEK, Without, load_peek, open, program},
+    load::{Options, PEEK, Programs, Without, load_peek, open, program, take},
     netns::Namespace,
     peek::peek,
     refusal::{LoadError, refused},
-    rings::Rings,
+    rings::{self, Rings},
     tracefs,
 };
 
@@ -60,12 +60,13 @@ pub(super) fn offsets(format: &Format) -> Result<Offsets, LoadError> {
     let without = Without::default();
     let options = Options { buffer: 1 << 20, log, filter, accept_syscalls: false, without };
     let mut offsets = unknown();
-    let mut ebpf = open(options, Wanted::default(), &offsets, format)?;
+    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &offsets, format)?;
     // Of what is to be hooked in, the last follows transitions.
     let transitions = &CLASSIC[CLASSIC.len() - 1..];
-    transitions[0].load(&mut ebpf, None)?;
-    load_peek(&mut ebpf)?;
-    let mut rings = Rings::new(&mut ebpf, options.buffer)?;
+    let mut programs = Programs::of(&mut ebpf);
+    transitions[0].load(&mut programs, None)?;
+    load_peek(&mut programs)?;
+    let mut rings = Rings::new(take(&mut ebpf, rings::NAME)?, options.buffer)?;
     let mut hooks = Hooks::default();
     tracefs::within(|_| hooks.attach(&mut ebpf, transitions))??;
     let mut look = Look { rings: &mut rings, peek: program(&mut ebpf, PEEK)?, seen: Vec::new() };

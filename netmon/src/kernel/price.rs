@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use aya::EbpfLoader;
 use netmon_common::{Format, KernelFilter, Wanted};
 
 use super::{
     hooks::{ACCEPT, Hooks},
-    load::{Options, Without, open},
+    load::{Options, Programs, Without, open},
     measure::unknown,
     refusal::LoadError,
     tracefs,
@@ -41,8 +42,8 @@ fn measure() -> Result<(u64, u64), LoadError> {
     // It never gets as far as to look into a process: nobody accepts here.
     let accept_ret = tracefs::within(tracefs::accept_format)??;
     let format = Format { accept_ret, ..Format::default() };
-    let mut ebpf = open(options, Wanted::default(), &unknown(), &format)?;
-    ACCEPT[0].load(&mut ebpf, None)?;
+    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &unknown(), &format)?;
+    ACCEPT[0].load(&mut Programs::of(&mut ebpf), None)?;
     let mut least = [Duration::MAX; 2];
     for _ in 0..ROUNDS {
         least[0] = least[0].min(calls());

@@ -3,7 +3,6 @@
 use std::{future::poll_fn, io, task::Poll};
 
 use aya::{
-    Ebpf,
     maps::{ArrayOfMaps, Map, MapData, MapError, RingBuf},
     sys::SyscallError,
     util::online_cpus,
@@ -14,7 +13,6 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     decode::{Malformed, Record, decode},
-    load::take,
     merge::{Merge, Next, Reading, Ring},
     refusal::{LoadError, refused},
 };
@@ -43,11 +41,12 @@ pub(super) fn each(size: u32, count: u32) -> u32 {
 }
 
 impl Rings {
-    /// Makes rings that take `size` bytes at most, and hands them to the kernel program. From here on they
-    /// fill.
-    pub(super) fn new(ebpf: &mut Ebpf, size: u32) -> Result<Self, LoadError> {
+    /// Makes rings that take `size` bytes at most, and puts them in the kernel program's `map` of them.
+    ///
+    /// The kernel waits at each until no program uses what was there before (`maybe_wait_bpf_programs`,
+    /// kernel/bpf/syscall.c). Must be called within a tokio runtime.
+    pub(super) fn new(map: Map, size: u32) -> Result<Self, LoadError> {
         let what = "the ring buffer";
-        let map = take(ebpf, NAME)?;
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
             map.try_into().map_err(|error| refused(what, &error))?;
         let each = each(size, map.len());

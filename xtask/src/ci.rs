@@ -22,11 +22,12 @@ fn machines() -> anyhow::Result<()> {
 }
 
 pub(crate) fn ci() -> anyhow::Result<()> {
-    test(None, false)?;
-    docs()?;
+    // What takes a second, before what takes minutes.
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))?;
+    test(None, false)?;
+    docs()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     run(cargo()
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])

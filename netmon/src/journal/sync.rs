@@ -23,9 +23,15 @@ pub(super) type Unsynced = (io::Error, u64);
 pub(super) fn run(shared: &Shared, files: &Receiver<Vec<File>>, errors: &Sender<Unsynced>) {
     let mut open: Vec<File> = Vec::new();
     let mut safe = None;
+    // Whether `open` has never been synced.
+    let mut is_new = false;
     loop {
         let reached = shared.reached.load(Ordering::Relaxed);
         let next = files.recv_timeout(SYNCED_EVERY);
+        // A disk that need not be woken may sleep.
+        if safe == Some(reached) && !is_new && matches!(next, Err(RecvTimeoutError::Timeout)) {
+            continue;
+        }
         let error = open.iter().find_map(|file| file.sync_data().err());
         match (next, error) {
             (Err(RecvTimeoutError::Disconnected), None) => return,
@@ -39,10 +45,10 @@ pub(super) fn run(shared: &Shared, files: &Receiver<Vec<File>>, errors: &Sender<
             }
             // Others than those that were synced may have been reached.
             (Ok(next), None) => {
-                open = next;
+                (open, is_new) = (next, true);
                 safe.get_or_insert(reached);
             }
-            (Err(RecvTimeoutError::Timeout), None) => safe = Some(reached),
+            (Err(RecvTimeoutError::Timeout), None) => (safe, is_new) = (Some(reached), false),
         }
     }
 }

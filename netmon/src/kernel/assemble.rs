@@ -196,6 +196,11 @@ impl Assembler {
         }
     }
 
+    /// Whether nothing but a dump will tell of its end.
+    pub(super) fn ends_unseen(&self, seed: &Seed) -> bool {
+        seed.state == TcpState::SynRecv || seed.minisocket && !self.minisockets.is_told()
+    }
+
     /// Takes what a dump had of a socket, the ring having been read since.
     pub(super) fn seed(&mut self, seed: Seed, out: &mut Sink) {
         // Its beginning is about to be told.

@@ -43,8 +43,9 @@ const RECORDS_AT_ONCE: usize = 65_536;
 const SAID_AT_ONCE: usize = 16;
 /// What a dump said so long ago, ns, is of little use: much has changed since.
 const TOO_LATE: u64 = 1_000_000_000;
-/// How often the loss counters are looked at while nothing or much happens.
+/// How often the loss counters are looked at, and how often while nothing comes.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
+const COUNT_AT_REST: Duration = Duration::from_secs(2);
 
 /// The kernel program, attached, and its records on their way to events.
 pub struct Live {
@@ -64,6 +65,8 @@ pub struct Live {
     /// How the last reading ended.
     reading: Reading,
     next_count: Instant,
+    /// Whether anything has come since the last count.
+    stirred: bool,
     reconciler: Reconciler,
     /// What a dump said, until the ring has been read as far as that.
     said: VecDeque<Message>,
@@ -102,6 +105,7 @@ impl Live {
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             reading: Reading::default(),
             next_count: Instant::now(),
+            stirred: true,
             reconciler: Reconciler::new(iterators.is_ok()),
             said: VecDeque::new(),
             late: false,
@@ -146,6 +150,7 @@ impl Live {
                     identities.name(&mut record);
                 }
                 if !self.heartbeat.takes(&record) {
+                    self.stirred = true;
                     self.assembler.record(&record, events);
                 }
             }
@@ -168,7 +173,8 @@ impl Live {
 
     /// Compares the clocks and says what was lost since the last look.
     fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        self.next_count = Instant::now() + COUNT_EVERY;
+        let is_stirred = std::mem::take(&mut self.stirred);
+        self.next_count = Instant::now() + if is_stirred { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
         for gap in self.losses.count(&self.hooks, &self.ebpf)? {
@@ -206,6 +212,9 @@ impl Live {
                 for mut seed in seeds {
                     if self.heartbeat.is_at(&seed.tuple) {
                         continue;
+                    }
+                    if self.assembler.ends_unseen(&seed) {
+                        self.reconciler.stir();
                     }
                     if let Some(identities) = &mut self.identities {
                         identities.seed(&mut seed);
@@ -306,6 +315,10 @@ impl Source for Live {
         }
         let before = now();
         self.reading = self.read(before, events);
+        if self.stirred {
+            self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
+            self.reconciler.stir();
+        }
         // The answer to what seems overdue may lie in what was not read yet, and so may what explains
         // the difference between a dump and the table.
         if self.reading.complete {

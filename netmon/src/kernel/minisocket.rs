@@ -84,6 +84,11 @@ impl Minisockets {
         Self { is_told, ..Self::default() }
     }
 
+    /// Whether the kernel tells of all that befalls them.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
+    }
+
     /// Parks `event`, X -> CLOSE, of which a minisocket was made that waits for the peer's FIN; answers whom it
     /// pushed out, if any.
     pub(super) fn follow(&mut self, event: Transition, interface: u16) -> Option<Transition> {

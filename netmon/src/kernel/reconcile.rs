@@ -30,6 +30,10 @@ use crate::core::{
 
 /// Dumps follow each other at this distance at least.
 const EVERY: Duration = Duration::from_secs(2);
+/// And at this one where nothing happens: to walk the kernel's hash table takes milliseconds, also an empty one.
+const AT_REST: Duration = Duration::from_secs(60);
+/// One dump notices what has changed, the next is sure of it.
+const UNTIL_SURE: u8 = 2;
 /// They may take a fiftieth of one core: 2 %.
 const BUDGET: u32 = 50;
 /// Blocks on their way to the table: a few hundred sockets each.
@@ -64,6 +68,8 @@ pub(super) struct Reconciler {
     /// What the budget has room for.
     allowed: Instant,
     hurry: bool,
+    /// Dumps that are wanted soon, since something happened.
+    unsettled: u8,
     /// Whether one has failed, and that was said.
     failed: bool,
 }
@@ -71,7 +77,15 @@ pub(super) struct Reconciler {
 impl Reconciler {
     pub(super) fn new(iterators: bool) -> Self {
         let now = Instant::now();
-        Self { messages: None, iterators, last: now, allowed: now, hurry: false, failed: false }
+        Self {
+            messages: None,
+            iterators,
+            last: now,
+            allowed: now,
+            hurry: false,
+            unsettled: UNTIL_SURE,
+            failed: false,
+        }
     }
 
     /// Whether dumps are read through iterators.
@@ -82,6 +96,12 @@ impl Reconciler {
     /// Something was lost: the next dump is wanted as soon as the budget has room for it.
     pub(super) fn hurry(&mut self) {
         self.hurry = true;
+        self.stir();
+    }
+
+    /// Something happened, or is about to: the next dumps are not to wait for long.
+    pub(super) fn stir(&mut self) {
+        self.unsettled = UNTIL_SURE;
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -90,7 +110,12 @@ impl Reconciler {
 
     /// When the next dump begins, unless one is under way.
     pub(super) fn due(&self) -> Option<Instant> {
-        let wanted = if self.hurry { self.last } else { self.last + EVERY };
+        let distance = match self.unsettled {
+            _ if self.hurry => Duration::ZERO,
+            0 => AT_REST,
+            _ => EVERY,
+        };
+        let wanted = self.last + distance;
         (!self.is_running()).then(|| wanted.max(self.allowed))
     }
 
@@ -99,6 +124,7 @@ impl Reconciler {
         let (to, messages) = channel(AHEAD);
         let (iterators, failed) = (self.iterators, self.failed);
         self.hurry = false;
+        self.unsettled = self.unsettled.saturating_sub(1);
         self.last = Instant::now();
         // Whatever keeps it from ending well, it ends, and with it the channel.
         thread::Builder::new().name("netmon-dump".to_owned()).spawn(move || {

@@ -84,6 +84,8 @@ pub struct Offsets {
     pub rsk_num_retrans: u32,
     pub task_tgid: u32,
     pub tsorted_sent_queue: u32,
+    /// `icsk_accept_queue.fastopenq.max_qlen` in `struct inet_connection_sock`; 0 where it is not known.
+    pub fastopen_max_qlen: u32,
     /// `tw_timer` in `struct inet_timewait_sock`.
     pub tw_timer: u32,
     pub task_files: u32,

@@ -20,7 +20,7 @@ use crate::{
     emit::note,
     owner::{PF_KTHREAD, accept},
     reset,
-    sock::{Sk, load, offset, parent},
+    sock::{Listener, Sk, load, offset, parent},
     transition::take,
 };
 
@@ -136,10 +136,10 @@ impl Sk for Bare<'_> {
         }
     }
 
-    /// Its address.
+    /// By its address.
     #[inline(always)]
-    fn listener(self) -> u64 {
-        parent(self) as u64
+    fn listener(self) -> Listener {
+        Listener { id: parent(self) as u64, opens_fast: true }
     }
 
     #[inline(always)]

@@ -90,6 +90,14 @@ impl Sock {
 /// A [`Transition`] as it is stored: little-endian words, since each is one store.
 pub type Words = [u64; size_of::<Transition>() / 8];
 
+/// A socket that listens.
+pub struct Listener {
+    /// What user space knows it by, or 0.
+    pub id: u64,
+    /// Whether it may take connections by TCP Fast Open.
+    pub opens_fast: bool,
+}
+
 /// A TCP socket in the midst of a transition.
 pub trait Sk: Copy {
     /// Its address: what this program knows it by, and a handle for user space.
@@ -123,8 +131,8 @@ pub trait Sk: Copy {
     /// Local and remote, as a [`Transition`] has them, in two words each.
     fn addresses(self, family: u16) -> [u64; 4];
 
-    /// What user space knows the listener by that it is a clone of, or 0.
-    fn listener(self) -> u64;
+    /// The listener that it is a clone of.
+    fn listener(self) -> Listener;
 
     /// Fills `out`, which lies in the ring buffer's memory, with the current process.
     ///
@@ -280,16 +288,18 @@ impl Sk for Sock {
         }
     }
 
-    /// Its cookie.
     #[inline(always)]
-    fn listener(self) -> u64 {
+    fn listener(self) -> Listener {
         let listener = parent(self);
         if listener == 0 {
-            return 0;
+            return Listener { id: 0, opens_fast: true };
         }
+        let cookie = (listener + offset!(skc_cookie)) as *const u64;
+        let queue = (listener + offset!(fastopen_max_qlen)) as *const u32;
         // SAFETY: a probe read takes any address.
-        unsafe { bpf_probe_read_kernel((listener + offset!(skc_cookie)) as *const u64) }
-            .unwrap_or(0)
+        let (id, queue) = unsafe { (bpf_probe_read_kernel(cookie), bpf_probe_read_kernel(queue)) };
+        let opens_fast = offset!(fastopen_max_qlen) == 0 || queue != Ok(0);
+        Listener { id: id.unwrap_or(0), opens_fast }
     }
 
     #[inline(always)]

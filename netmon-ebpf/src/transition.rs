@@ -20,20 +20,26 @@ use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, kind, st
 use crate::{
     emit::{count, reserve},
     filter,
-    sock::{Sk, Sock, Words},
+    sock::{Listener, Sk, Sock, Words},
 };
 
 /// How a connection began that a listener took, until there is something to tell.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Birth {
+    /// Address of the child; 0 for none.
+    child: u64,
     /// When it went from LISTEN to SYN_RECV, ns.
     time: u64,
     /// What user space knows the listener by; 0 where that is unknown.
     listener: u64,
 }
 
-/// By the address of the child. Most are taken out at once, in the same softirq; those of TCP Fast Open wait
-/// for their handshake.
+/// The latest on this CPU: a child's next transition follows in the same softirq (`tcp_child_process`).
+#[map]
+static LATEST: PerCpuArray<Birth> = PerCpuArray::with_max_entries(1, 0);
+
+/// But for those of TCP Fast Open, which wait for their handshake: by the address of the child.
 #[map]
 static BIRTHS: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(8192, 0);
 
@@ -149,7 +155,7 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
         return born(ctx, sk, time);
     }
     if (old, new) == (state::SYN_SENT, state::SYN_RECV) {
-        // A simultaneous open: whatever was born at that address was another socket.
+        // A simultaneous open.
         forget(sk);
     }
     // Once, for all kinds of records: a copy in each would be a program six times as large, and the verifier would
@@ -178,7 +184,13 @@ unsafe fn write(out: *mut Transition, kind: u8, mut words: Words) {
 /// A clone of the listener, with no identity of its own on older kernels: it is told about later.
 #[inline(always)]
 fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
-    let birth = Birth { time, listener: sk.listener() };
+    let Listener { id, opens_fast } = sk.listener();
+    let birth = Birth { child: sk.address(), time, listener: id };
+    if !opens_fast && let Some(latest) = LATEST.get_ptr_mut(0) {
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe { *latest = birth };
+        return;
+    }
     if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
         // Another socket's, which was at the same address.
         forget(sk);
@@ -187,27 +199,45 @@ fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
     }
 }
 
+/// How the connection began that `child` is, if a listener took it; asked once.
+#[inline(always)]
+fn birth(child: impl Sk) -> Option<Birth> {
+    if let Some(latest) = LATEST.get_ptr_mut(0) {
+        // SAFETY: the lookup returned this CPU's slot.
+        unsafe {
+            if (*latest).child == child.address() {
+                let birth = *latest;
+                (*latest).child = 0;
+                return Some(birth);
+            }
+        }
+    }
+    let birth = BIRTHS.get_ptr(&child.address())?;
+    // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
+    let birth = unsafe { *birth };
+    // It is there.
+    let _ = BIRTHS.remove(&child.address());
+    Some(birth)
+}
+
+/// Whatever was born at that address was another socket.
 #[inline(always)]
 fn forget(sk: impl Sk) {
-    // It may not be there.
-    let _ = BIRTHS.remove(&sk.address());
+    let _ = birth(sk);
 }
 
 /// The first transition out of SYN_RECV: now the child can be told about.
 #[inline(always)]
 fn grown(sk: impl Sk, words: Words) {
     // A socket that came to SYN_RECV by a simultaneous open was not born.
-    let Some(birth) = BIRTHS.get_ptr(&sk.address()) else { return moved(words) };
-    // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
-    let (listener, syn_recv_time) = unsafe { ((*birth).listener, (*birth).time) };
-    forget(sk);
+    let Some(birth) = birth(sk) else { return moved(words) };
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.
     unsafe {
         write(addr_of_mut!((*out).transition), kind::CHILD, words);
-        addr_of_mut!((*out).listener).write(listener);
-        addr_of_mut!((*out).syn_recv_time).write(syn_recv_time);
+        addr_of_mut!((*out).listener).write(birth.listener);
+        addr_of_mut!((*out).syn_recv_time).write(birth.time);
     }
     entry.submit(0);
 }

@@ -164,6 +164,10 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         rsk_timer_expires: dump(request.as_ref(), "rsk_timer.expires"),
         rsk_num_retrans: dump(request.as_ref(), "num_retrans"),
         tsorted_sent_queue: tcp.offset("tsorted_sent_queue")?,
+        fastopen_max_qlen: connection
+            .as_ref()
+            .and_then(|connection| connection.offset("icsk_accept_queue.fastopenq.max_qlen").ok())
+            .unwrap_or(0),
         task_tgid: dump(Some(&task), "tgid"),
         tw_timer: dump(timewait.as_ref(), "tw_timer"),
         task_files: dump(Some(&task), "files"),

@@ -21,6 +21,7 @@ use parquet::{
 use super::{
     arrays::column,
     batches::Batches,
+    community,
     decode::Malformed,
     files::{Dataset, Home},
     stream::FILE_MODE,
@@ -36,7 +37,7 @@ const NEAR: [&str; 7] = ["time", "opened", "since", "cookie", "lifetime_us", "rt
 /// Columns of connections that are asked for by value: a row group says what is not in it.
 const ASKED: [&str; 4] = ["local_addr", "local_port", "remote_addr", "remote_port"];
 
-/// Of events, which are sorted so, ports too.
+/// Of what is sorted so, ports too.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 
 pub(super) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
@@ -46,7 +47,7 @@ pub(super) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_max_row_group_row_count(Some(ROW_GROUP));
-    let ports = PORTS.into_iter().filter(|_| dataset == Dataset::Events);
+    let ports = PORTS.into_iter().filter(|_| dataset != Dataset::Checkpoints);
     for name in NEAR.into_iter().chain(ports) {
         let column = ColumnPath::from(name);
         properties = properties
@@ -118,7 +119,10 @@ fn write(
             group.push(batch);
         }
         if rows > 0 && (is_end || rows >= ROW_GROUP) {
-            let batch = concat_batches(schema, &group)?;
+            let mut batch = concat_batches(schema, &group)?;
+            if dataset == Dataset::Connections {
+                batch = community::named(&batch)?;
+            }
             writer.write(&sorted(dataset, &batch)?)?;
             writer.flush()?;
             all += rows;
@@ -134,10 +138,14 @@ fn write(
     Ok(all)
 }
 
+/// Sockets whose rows are sorted together: beyond some thousand, copies are no longer found.
+const NEIGHBOURS: u64 = 2048;
+
 /// The rows by cookie, and those of one cookie in the order they came: neighbours are alike then.
 ///
-/// Events of sockets whose own port is the higher one come apart from the others, as a host gives its ports
-/// in order; of connections, those of two sockets of this host stay together, as they have one Community ID.
+/// Sockets whose own port is the higher one come apart from the others, as a host gives its ports in order: of
+/// events, all of them; of connections, those of each two thousand sockets or so, since both ends of a connection of
+/// this host have the same Community ID, and a copy that is near takes no room.
 pub(super) fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatch, Malformed> {
     let cookies: &UInt64Array = column(batch, "cookie")?;
     let local: &UInt16Array = column(batch, "local_port")?;
@@ -147,11 +155,16 @@ pub(super) fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatc
         .map(|number| {
             let row = number as usize;
             let port = |ports: &UInt16Array| ports.is_valid(row).then(|| ports.value(row));
-            let is_apart = dataset == Dataset::Events && port(local) > port(remote);
-            (is_apart, cookies.is_valid(row).then(|| cookies.value(row)), number)
+            let cookie = cookies.is_valid(row).then(|| cookies.value(row));
+            let group = match dataset {
+                Dataset::Connections => cookie.map(|cookie| cookie / NEIGHBOURS),
+                Dataset::Events | Dataset::Checkpoints => None,
+            };
+            let is_apart = dataset != Dataset::Checkpoints && port(local) > port(remote);
+            (group, is_apart, cookie, number)
         })
         .collect();
     order.sort_unstable();
-    let order = order.into_iter().map(|(_, _, row)| row).collect::<Vec<u32>>();
+    let order = order.into_iter().map(|(.., row)| row).collect::<Vec<u32>>();
     Ok(take_record_batch(batch, &UInt32Array::from(order))?)
 }

@@ -150,8 +150,8 @@ impl Words {
 /// A column of text, each kept once.
 pub(super) struct Texts<K> {
     known: FxHashMap<K, i32>,
-    /// The one that came last, which often comes again.
-    last: Option<(K, i32)>,
+    /// The two that came last, which often come again: both ends of a connection of this host.
+    last: [Option<(K, i32)>; 2],
     keys: Numbers<Int32Type>,
     values: StringBuilder,
 }
@@ -160,7 +160,7 @@ impl<K: Hash + Eq> Texts<K> {
     pub(super) fn new() -> Self {
         Self {
             known: FxHashMap::default(),
-            last: None,
+            last: [None, None],
             keys: Numbers::default(),
             values: StringBuilder::new(),
         }
@@ -173,9 +173,8 @@ impl<K: Hash + Eq> Texts<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let Some(key) = key else { return self.keys.push(None) };
-        if let Some((last, number)) = &self.last
-            && last.borrow() == key
-        {
+        let is_it = |last: &&(K, i32)| last.0.borrow() == key;
+        if let Some((_, number)) = self.last.iter().flatten().find(is_it) {
             return self.keys.push(Some(*number));
         }
         let number = match self.known.get(key) {
@@ -189,12 +188,13 @@ impl<K: Hash + Eq> Texts<K> {
             }
         };
         self.keys.push(Some(number));
-        self.last = Some((key.to_owned(), number));
+        self.last.swap(0, 1);
+        self.last[0] = Some((key.to_owned(), number));
     }
 
     pub(super) fn finish(&mut self) -> DictionaryArray<Int32Type> {
         self.known.clear();
-        self.last = None;
+        self.last = [None, None];
         DictionaryArray::new(self.keys.finish(), Arc::new(self.values.finish()))
     }
 }

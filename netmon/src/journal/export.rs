@@ -12,6 +12,7 @@ use parquet::arrow::ArrowWriter;
 use super::{
     archive,
     arrays::column,
+    community,
     decode::Malformed,
     events::Events,
     files::Dataset,
@@ -73,7 +74,10 @@ impl Journal {
         };
         // The heading comes even where there are no rows.
         writer.write(&empty)?;
-        let decode = |batch: &RecordBatch| within(batch, span);
+        let decode = |batch: &RecordBatch| match dataset {
+            Dataset::Connections => community::named(&within(batch, span)?),
+            Dataset::Events | Dataset::Checkpoints => within(batch, span),
+        };
         self.batches(dataset, span, &Filter::default(), decode, |batch| writer.write(&batch))?;
         writer.finish()
     }

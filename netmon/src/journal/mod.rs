@@ -3,6 +3,7 @@ mod archive;
 mod arrays;
 mod batches;
 mod columns;
+mod community;
 mod decode;
 mod events;
 mod export;

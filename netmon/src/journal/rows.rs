@@ -6,7 +6,6 @@ use arrow_array::{
     types::{TimestampNanosecondType, UInt64Type},
 };
 use arrow_schema::ArrowError;
-use community_id::calculate_community_id;
 
 use super::{
     columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words},
@@ -14,7 +13,7 @@ use super::{
 };
 use crate::core::{
     connection::Connection,
-    event::{Anchor, Recorded, ResetSide, Tuple},
+    event::{Anchor, Recorded, ResetSide},
     tcp::TcpState,
     verdict::{FirstFin, Verdict},
 };
@@ -86,6 +85,7 @@ pub(super) struct Connections {
     reset: Words,
     counts: Counts,
     inferred: Flags,
+    /// Left to the thread that makes Parquet of it: it takes as long as all the others.
     community_id: StringBuilder,
     rows: usize,
 }
@@ -129,7 +129,7 @@ impl Connections {
         self.reset.push(t.reset.map(|side| side as usize));
         self.counts.push(t.totals.as_ref());
         self.inferred.push(t.inferred);
-        self.community_id.append_option(community_id(&t.tuple));
+        self.community_id.append_null();
     }
 
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
@@ -150,23 +150,4 @@ impl Connections {
         to.some("community_id", self.community_id.finish());
         columns.batch()
     }
-}
-
-/// The flow's name in the logs of Zeek and Suricata: Community ID, version 1, seed 0. None without both
-/// ports, or where the ends are of two families.
-fn community_id(tuple: &Tuple) -> Option<String> {
-    let (local, remote) = (tuple.local, tuple.remote);
-    if local.port() == 0 || remote.port() == 0 {
-        return None;
-    }
-    calculate_community_id(
-        0,
-        local.ip(),
-        remote.ip(),
-        Some(local.port()),
-        Some(remote.port()),
-        libc::IPPROTO_TCP.try_into().ok()?,
-        false,
-    )
-    .ok()
 }

@@ -3,6 +3,7 @@
 use std::{
     io::Read,
     net::{Ipv4Addr, TcpListener, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +22,7 @@ pub(crate) enum Ending {
     Close,
 }
 
-/// Connections between two looks at the clock.
+/// Connections between two looks at the clock, and at what is left to do.
 const SOMETIMES: u64 = 64;
 
 #[derive(Debug, Args)]
@@ -47,9 +48,13 @@ impl Load {
     /// Makes the load and prints connections per second.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
+        // The threads share what there is to do: with a part for each, the one that gives way to netmon would
+        // end later, and the other's core be idle.
+        let left = AtomicU64::new(self.connections);
+        let left = &left;
         let made = thread::scope(|scope| {
-            let pairs: Vec<_> =
-                (0..self.pairs).map(|pair| scope.spawn(move || self.pair(pair, begin))).collect();
+            let spawn = |pair| scope.spawn(move || self.pair(pair, begin, left));
+            let pairs: Vec<_> = (0..self.pairs).map(spawn).collect();
             pairs.into_iter().try_fold(0, |made, pair| {
                 anyhow::Ok(made + pair.join().map_err(|_| anyhow!("a client panicked"))??)
             })
@@ -61,7 +66,7 @@ impl Load {
     }
 
     /// Makes one thread's part; how many.
-    fn pair(&self, pair: u8, begin: Instant) -> anyhow::Result<u64> {
+    fn pair(&self, pair: u8, begin: Instant, left: &AtomicU64) -> anyhow::Result<u64> {
         // Each on a core of its own, and both ends on one thread: a client that runs ahead of its
         // server fills the accept queue and waits a second for its SYN to be sent again, and where
         // the scheduler puts two threads makes a difference of half. Neither is what is measured.
@@ -76,9 +81,14 @@ impl Load {
         let end = begin + Duration::from_secs(self.seconds);
         let apart = self.rate.map(|rate| f64::from(self.pairs) / f64::from(rate.max(1)));
         let mut due = begin;
-        for made in 0..self.connections / u64::from(self.pairs) {
-            if made % SOMETIMES == 0 && Instant::now() >= end {
-                return Ok(made);
+        let (mut made, mut mine) = (0, 0);
+        loop {
+            if mine == 0 {
+                let take = |left: u64| left.saturating_sub(SOMETIMES);
+                mine = left.update(Ordering::Relaxed, Ordering::Relaxed, take).min(SOMETIMES);
+                if mine == 0 || Instant::now() >= end {
+                    return Ok(made);
+                }
             }
             if let Some(apart) = apart {
                 due += Duration::from_secs_f64(apart);
@@ -92,7 +102,7 @@ impl Load {
             drop(client);
             // The end of the stream, or the client's reset: either way it is over.
             let _ = server.read(&mut byte);
+            (made, mine) = (made + 1, mine - 1);
         }
-        Ok(self.connections / u64::from(self.pairs))
     }
 }

@@ -42,6 +42,17 @@ pub trait View {
     /// # Errors
     /// What writing it answered.
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()>;
+
+    /// Waits until it wants to be flushed though nothing has happened: a key was pressed, or time passes. Most
+    /// never do.
+    ///
+    /// Must lose nothing when it is dropped before it is done.
+    ///
+    /// # Errors
+    /// When it cannot be shown any more.
+    fn wanted(&mut self) -> impl Future<Output = io::Result<()>> {
+        std::future::pending()
+    }
 }
 
 /// What to show.
@@ -168,6 +179,8 @@ impl<'a> Session<'a> {
                 biased;
                 () = stop.notified() => break,
                 () = sleep_until(end) => break,
+                // Before the source, which always has something on a busy host.
+                result = view.wanted() => result?,
                 result = source.next(&mut self.events) => goes_on = result?,
             }
             self.show(view)?;

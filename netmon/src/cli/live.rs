@@ -4,7 +4,8 @@ use std::{
     env,
     io::{self, IsTerminal, Write},
     process,
-    sync::Arc,
+    sync::{Arc, mpsc::channel},
+    thread,
     time::Duration,
 };
 
@@ -21,6 +22,8 @@ use tokio::{
 
 use crate::kernel::{Live, Options, Without, privilege};
 
+/// How long the last steps may take.
+const TIDY: Duration = Duration::from_millis(500);
 /// Sizes that the kernel takes: from a page to what a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
@@ -96,8 +99,8 @@ pub(super) fn is_coloured() -> bool {
 }
 
 /// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at
-/// once.
-pub(super) fn stop_on_signals(grace: Duration) -> anyhow::Result<Arc<Notify>> {
+/// once, after `tidy`.
+pub(super) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc<Notify>> {
     let stop = Arc::new(Notify::new());
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -106,6 +109,13 @@ pub(super) fn stop_on_signals(grace: Duration) -> anyhow::Result<Arc<Notify>> {
         let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
         notify.notify_one();
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = sleep(grace) => {} }
+        // What is to be tidied may hang: a terminal that nobody reads.
+        let (done, is_done) = channel();
+        thread::spawn(move || {
+            tidy();
+            let _ = done.send(());
+        });
+        let _ = is_done.recv_timeout(TIDY);
         let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
         process::exit(code);
     });

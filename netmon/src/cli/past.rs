@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Where a journal is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Directory {
     /// Where the journal is; without this, /var/log/netmon
     #[arg(long = "journal", value_name = "DIR")]
@@ -52,7 +52,7 @@ impl Stretch {
 }
 
 /// Which journal, and how moments are written.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Past {
     #[command(flatten)]
     directory: Directory,
@@ -174,7 +174,7 @@ impl Past {
 }
 
 /// Nanoseconds since 1970, UTC.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 

@@ -87,7 +87,7 @@ impl Record {
     }
 
     async fn record(self, log: LevelFilter) -> anyhow::Result<()> {
-        let stop = stop_on_signals(GRACE)?;
+        let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut recorder = self.open()?;
         let options = self.tracing.options(log, KernelFilter::ANY);

@@ -68,7 +68,7 @@ impl Verify {
     }
 
     async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
-        let stop = stop_on_signals(2 * PATIENCE)?;
+        let stop = stop_on_signals(2 * PATIENCE, || {})?;
         let options = self.tracing.options(log, KernelFilter::ANY);
         // First, since what loading takes is given up then.
         let mut oracle = Oracle::open()?;

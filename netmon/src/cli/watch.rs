@@ -60,7 +60,7 @@ impl Watch {
 
     async fn watch(self, log: LevelFilter) -> anyhow::Result<()> {
         let filter = super::filter(&self.filter);
-        let stop = stop_on_signals(GRACE)?;
+        let stop = stop_on_signals(GRACE, || {})?;
         let clauses = filter.clauses().in_any_state();
         let scope = Scope { filter, initial: self.initial, found: false };
         let summary = if self.is_replay() {

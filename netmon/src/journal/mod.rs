@@ -12,6 +12,7 @@ mod groups;
 mod guard;
 mod item;
 mod keeper;
+mod moments;
 mod reader;
 mod recorder;
 mod replay;

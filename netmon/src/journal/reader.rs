@@ -73,7 +73,7 @@ pub struct Span {
 /// One host's journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     home: Home,
 }
 

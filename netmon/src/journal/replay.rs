@@ -55,7 +55,7 @@ pub(super) fn in_order(batch: &RecordBatch) -> Result<Vec<(Anchor, Event)>, Malf
     Ok(keyed.iter().filter_map(|(_, number)| taken.get_mut(*number as usize)?.take()).collect())
 }
 
-fn cookie(event: &Event) -> Option<u64> {
+pub(super) fn cookie(event: &Event) -> Option<u64> {
     match event {
         Event::Recorded(recorded) => Some(recorded.transition.cookie),
         Event::Found { connection, .. } => Some(connection.id.cookie),
@@ -96,7 +96,7 @@ impl Replay {
     }
 
     /// The next event, whenever it was; nothing at the end.
-    fn event(&mut self) -> Option<(Anchor, Event)> {
+    pub(super) fn event(&mut self) -> Option<(Anchor, Event)> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return Some(event);

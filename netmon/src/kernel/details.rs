@@ -13,8 +13,15 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::Socket as Netlink;
 
-use super::{diag::connect, netns::Namespace};
-use crate::core::socket::{Protocol, Socket, TcpInfo};
+use super::{
+    diag::{self, connect},
+    minisocket::Question,
+    netns::Namespace,
+};
+use crate::core::{
+    event::Tuple,
+    socket::{Protocol, Socket, TcpInfo},
+};
 
 /// The kernel's answers come in messages of up to 32 KiB.
 const ANSWER: usize = 64 * 1024;
@@ -56,9 +63,9 @@ impl Details {
                 states: if all { StateFlags::all() } else { StateFlags::LISTEN },
                 socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
             };
-            let asked = namespace
-                .run(connect)
-                .and_then(|socket| dump(&socket, request, |found| details.add(protocol, found)));
+            let asked = namespace.run(connect).and_then(|socket| {
+                ask(&socket, request, NLM_F_DUMP, |found| details.add(protocol, found))
+            });
             if let Err(error) = asked {
                 log::debug!("sock_diag: {error}");
             }
@@ -111,6 +118,31 @@ impl Details {
     }
 }
 
+/// What the kernel counts of the TCP socket with that cookie, if it is there: Recv-Q, Send-Q, and what TCP measures,
+/// which listeners do not have.
+#[must_use]
+pub fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
+    let question = Question { tuple: *tuple, cookie, interface: 0 };
+    let request = diag::request(question, ExtensionFlags::INFO);
+    let mut found = None;
+    let asked = Namespace::with_inum(tuple.netns)
+        .and_then(|namespace| namespace.run(connect))
+        .and_then(|socket| ask(&socket, request, 0, |answer| found = Some(counted(answer))));
+    if let Err(error) = asked {
+        log::debug!("sock_diag: {error}");
+    }
+    found
+}
+
+fn counted(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
+    let is_listener = answer.header.state == netmon_common::state::LISTEN;
+    let info = answer.nlas.iter().find_map(|attribute| match attribute {
+        nlas::Nla::TcpInfo(info) if !is_listener => Some(decode(info)),
+        _ => None,
+    });
+    (answer.header.recv_queue, answer.header.send_queue, info)
+}
+
 fn decode(info: &nlas::TcpInfo) -> TcpInfo {
     TcpInfo {
         rtt_us: Some(info.rtt).filter(|rtt| *rtt != 0),
@@ -130,14 +162,15 @@ fn decode(info: &nlas::TcpInfo) -> TcpInfo {
     }
 }
 
-/// Asks one question and takes every answer to it.
-fn dump(
+/// Asks one question and takes every answer to it: one, or with `NLM_F_DUMP` in `flags` as many as there are.
+fn ask(
     socket: &Netlink,
     request: InetRequest,
+    flags: u16,
     mut each: impl FnMut(&InetResponse),
 ) -> io::Result<()> {
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.flags = NLM_F_REQUEST | flags;
     let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     packet.finalize();
     let mut message = vec![0; packet.buffer_len()];
@@ -162,6 +195,9 @@ fn dump(
             }
             let length = (answer.header.length as usize).next_multiple_of(4);
             rest = rest.get(length.max(16)..).unwrap_or_default();
+        }
+        if flags & NLM_F_DUMP == 0 {
+            return Ok(());
         }
     }
 }

@@ -147,19 +147,17 @@ fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> Found {
     }
 }
 
-fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
+/// What is asked about a socket.
+pub(super) fn request(question: Question, extensions: ExtensionFlags) -> InetRequest {
     let Question { tuple, cookie, interface } = question;
     let family = match tuple.local {
         SocketAddr::V4(_) => AF_INET,
         SocketAddr::V6(_) => AF_INET6,
     };
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST;
-    header.sequence_number = sequence;
-    let request = InetRequest {
+    InetRequest {
         family,
         protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
+        extensions,
         states: StateFlags::all(),
         socket_id: SocketId {
             source_port: tuple.local.port(),
@@ -169,7 +167,14 @@ fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
             interface_id: u32::from(interface),
             cookie: if is_own(cookie) { NO_COOKIE } else { cookie.to_ne_bytes() },
         },
-    };
+    }
+}
+
+fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST;
+    header.sequence_number = sequence;
+    let request = request(question, ExtensionFlags::empty());
     let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     packet.finalize();
     let start = message.len();

@@ -34,6 +34,7 @@ pub mod selftest;
 mod tracefs;
 
 pub use decode::{Malformed, Record, decode};
+pub use details::inspect;
 pub use dump::{Dump, Want, has_few_sockets};
 pub use hooks::{Report, Status};
 pub use live::Live;

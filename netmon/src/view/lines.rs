@@ -272,7 +272,7 @@ fn put_totals(line: &mut Vec<u8>, totals: &Totals) {
 }
 
 /// A number of bytes in three digits or so: `517`, `4.2K`, `38M`.
-struct Bytes(u64);
+pub(super) struct Bytes(pub(super) u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

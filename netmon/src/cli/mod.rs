@@ -8,9 +8,11 @@ mod live;
 mod names;
 mod past;
 mod record;
+mod said;
 mod services;
 mod snapshot;
 mod stdout;
+mod top;
 mod verify;
 mod watch;
 mod when;
@@ -55,6 +57,7 @@ enum Command {
     Export(export::Export),
     History(history::History),
     Record(record::Record),
+    Top(top::Top),
     Verify(verify::Verify),
     Services(services::Services),
 }
@@ -69,6 +72,7 @@ impl Command {
             Self::Export(export) => export.run(),
             Self::History(history) => history.run(),
             Self::Record(record) => record.run(log),
+            Self::Top(top) => top.run(log),
             Self::Verify(verify) => verify.run(log),
             Self::Services(services) => services.run(),
         }
@@ -86,7 +90,11 @@ pub fn main() -> ExitCode {
         _ => LevelFilter::Trace,
     };
     // RUST_LOG refines it, as everywhere; it does not reach the kernel program.
-    env_logger::Builder::new().filter_module("netmon", level).parse_default_env().init();
+    env_logger::Builder::new()
+        .filter_module("netmon", level)
+        .parse_default_env()
+        .target(env_logger::Target::Pipe(Box::new(said::Said)))
+        .init();
     // Silent unless asked: the kernel program then spends nothing on it.
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
     match cli.command.run(kernel_level) {

@@ -17,3 +17,4 @@ pub mod rows;
 mod short;
 pub mod summary;
 mod time;
+pub mod tui;

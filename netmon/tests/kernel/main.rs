@@ -21,5 +21,6 @@ mod scene;
 mod seeds;
 mod snapshot;
 mod tier;
+mod top;
 mod unprivileged;
 mod verdicts;

@@ -16,16 +16,22 @@ use super::{Programs, kernel::Kernel, machine::LONGEST, tally::SUCCESS};
 use crate::shell::{find, output, root, run};
 
 /// What the tests and the script call.
-const PROGRAMS: [&str; 29] = [
+const PROGRAMS: [&str; 31] = [
     "bash", "cat", "cp", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip",
     "kill", "ls", "mkdir", "mount", "perl", "nstat", "prlimit", "ps", "setpriv", "sh", "sleep",
-    "ss", "tail", "timeout", "true", "umount", "uname", "unshare",
+    "ss", "stty", "tail", "timeout", "tmux", "true", "umount", "uname", "unshare",
 ];
 /// What is not built into Debian's kernels: veth pairs, packets, and who answers about sockets.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];
-/// What tells names of numbers.
-const FILES: [&str; 5] =
-    ["/etc/group", "/etc/nsswitch.conf", "/etc/passwd", "/etc/protocols", "/etc/services"];
+/// What tells names of numbers, and what tmux takes characters by.
+const FILES: [&str; 6] = [
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/protocols",
+    "/etc/services",
+    "/usr/lib/locale/C.utf8/LC_CTYPE",
+];
 
 /// An initramfs on disk.
 pub(super) struct Image {
@@ -117,6 +123,7 @@ mount -t tmpfs none /scratch
 mount -t tmpfs none /run
 mount -t cgroup2 none /sys/fs/cgroup
 mkdir -p /dev/shm /dev/pts
+mount -t devpts none /dev/pts
 ls /proc/self/fd > /dev/null
 hostname netmon-vm
 ip link set lo up

@@ -1,0 +1,303 @@
+//! `netmon top`: the live table, full screen.
+
+use std::{
+    collections::VecDeque,
+    env,
+    io::{self, IsTerminal, Write},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use log::LevelFilter;
+use netmon_common::KernelFilter;
+use tokio::sync::{
+    Notify,
+    mpsc::{self, Sender as Inputs},
+};
+
+use super::{
+    live::{CONFINING, Tracing, attach, is_coloured, runtime, stop_on_signals},
+    names::{Known, cgroups, user},
+    past::Past,
+    said::Aside,
+    stdout::Stdout,
+};
+use crate::{
+    core::{
+        connection::Change, event::Event, filter::Filter, names::Services, table::ConnectionTable,
+    },
+    kernel::{
+        inspect,
+        privilege::{Duty, narrow},
+    },
+    session::{Limits, Scope, Session, Source, Summary, View, run},
+    view::tui::{
+        Answer, Ask, Channels, Input, Inspected, Leap, Moment, Named, Options, Size, State, frame,
+        terminal::{self, Taken},
+        text,
+    },
+};
+
+/// How long the end may take after a signal.
+const GRACE: Duration = Duration::from_secs(5);
+/// What a person does, on its way to the loop: more than anybody presses in a frame.
+const INPUTS: usize = 256;
+/// How long `--once` looks, so that there are rates.
+const GLANCE: Duration = Duration::from_millis(2_100);
+/// What terminals have that say nothing of their size.
+const USUAL: (u16, u16) = (80, 24);
+
+/// Show the connections of this host and what becomes of them, live, full screen; `?` tells the keys
+#[derive(Debug, Args)]
+#[command(after_help = super::FILTER_HELP)]
+pub(super) struct Top {
+    /// Print one frame as text and end
+    #[arg(long)]
+    once: bool,
+    /// Show port numbers instead of service names
+    #[arg(short = 'n', long)]
+    numeric: bool,
+    /// Only the past: begin at this moment of the journal, and trace nothing
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    #[command(flatten)]
+    past: Past,
+    #[command(flatten)]
+    tracing: Tracing,
+    /// Which connections, as for ss: dport = :443 and not dst 10.0.0.0/8; `/` changes it
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+impl Top {
+    pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
+        let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        if !self.once && !is_terminal {
+            bail!("`netmon top` takes a terminal: `netmon top --once` prints one frame anywhere");
+        }
+        runtime()?.block_on(self.show(log))
+    }
+
+    async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
+        let (size, filter) = (size(), super::filter(&self.filter).to_string());
+        let filter = if self.filter.is_empty() { filter } else { self.filter.join(" ") };
+        let state = State::new(self.options(filter)?, size)?;
+        let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
+        if self.at.is_some() {
+            return self.screen(state, &mut Nothing, &[], &stop).await;
+        }
+        let mut live = attach(self.tracing.options(log, KernelFilter::ANY))?;
+        let duties = live.duties();
+        self.screen(state, &mut live, duties, &stop).await
+    }
+
+    fn options(&self, filter: String) -> anyhow::Result<Options> {
+        let known = Known::load();
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let past = self.past.is_chosen() || self.at.is_some();
+        // What is wrong with the journal is better said before the screen is taken over.
+        let journal = past.then(|| self.past.open()).transpose()?;
+        let at = self.at.as_ref().map(|at| self.past.moment(at)).transpose()?;
+        if let (Some(journal), Some(at)) = (&journal, at) {
+            self.past.check(journal, at)?;
+        }
+        Ok(Options {
+            host: journal.map_or(host, |journal| journal.host().to_owned()),
+            at,
+            filter,
+            parse: Box::new(move |text| Filter::parse(text, &known)),
+            services: Services::load(),
+            numeric: self.numeric,
+            zone: self.past.zone(),
+            colour: is_coloured(),
+            past,
+        })
+    }
+
+    /// Shows what `source` tells on the screen, or once.
+    async fn screen(
+        &self,
+        state: State,
+        source: &mut impl Source,
+        duties: &'static [Duty],
+        stop: &Arc<Notify>,
+    ) -> anyhow::Result<()> {
+        let scope = Scope { filter: Filter::default(), initial: true, found: true };
+        let (to, inputs) = mpsc::channel(INPUTS);
+        let (asks, questions) = channel();
+        let past = self.past.clone();
+        let answers = to.clone();
+        spawn("netmon-answers", duties, move || answer(&questions, &answers, &past))?;
+        if self.once {
+            return once(state, source, &scope, (&asks, inputs), stop).await;
+        }
+        // Given back before messages are written.
+        let _aside = Aside::new();
+        let taken = Taken::new().context("taking the terminal over")?;
+        let (frames, shown) = sync_channel(1);
+        spawn("netmon-screen", &[], move || {
+            // Whoever sends the next frame learns of it.
+            let _ = terminal::show(shown);
+        })?;
+        spawn("netmon-keys", &[], move || terminal::listen(to))?;
+        let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
+        let mut top = crate::view::tui::Top::new(state, channels);
+        let result = run(source, &mut top, &scope, Limits::default(), stop).await;
+        drop(taken);
+        let summary = result?;
+        if self.at.is_none() {
+            // Nobody may be left to read that.
+            let Summary { seen, lost, .. } = summary;
+            let _ = writeln!(io::stderr(), "netmon: {seen} transitions seen, {lost} events lost");
+        }
+        Ok(())
+    }
+}
+
+/// Looks for a while, or at a moment of the past, and prints what a screen would show.
+async fn once(
+    state: State,
+    source: &mut impl Source,
+    scope: &Scope,
+    (asks, mut inputs): (&Sender<Ask>, mpsc::Receiver<Input>),
+    stop: &Notify,
+) -> anyhow::Result<()> {
+    let mut glance = Glance { state };
+    let mut session = Session::new(scope);
+    let questions = glance.state.asks();
+    if questions.is_empty() {
+        let limits = Limits { duration: Some(GLANCE), count: None };
+        session.follow(source, &mut glance, limits, stop).await?;
+    }
+    for question in questions {
+        let _ = asks.send(question);
+        match inputs.recv().await {
+            Some(Input::Answer(Answer::Nowhere(why))) => bail!("{why}"),
+            Some(Input::Answer(answer)) => glance.state.answer(answer),
+            _ => {}
+        }
+    }
+    glance.flush(session.table())?;
+    let frame = frame(&glance.state, glance.state.size());
+    let mut out = Stdout::lock();
+    out.write_all(text(&frame).as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// The view of `--once`.
+struct Glance {
+    state: State,
+}
+
+impl View for Glance {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        self.state.change(change);
+        Ok(true)
+    }
+
+    fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
+        self.state.settle(table, crate::view::tui::now());
+        Ok(())
+    }
+}
+
+/// What tells when nothing is traced.
+struct Nothing;
+
+impl Source for Nothing {
+    async fn next(&mut self, _: &mut VecDeque<Event>) -> io::Result<bool> {
+        std::future::pending().await
+    }
+
+    async fn finish(&mut self, _: &mut VecDeque<Event>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts a thread that may do no more than its duties take.
+fn spawn(
+    name: &str,
+    duties: &'static [Duty],
+    work: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<()> {
+    let narrowed = move || match narrow(duties) {
+        Ok(()) => work(),
+        Err(error) => log::error!("{CONFINING}: {error}"),
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(narrowed).context("starting a thread")?;
+    Ok(())
+}
+
+/// Answers questions until there is nobody to ask any.
+fn answer(questions: &Receiver<Ask>, to: &Inputs<Input>, past: &Past) {
+    let mut paths = cgroups();
+    for question in questions {
+        let answer = match question {
+            Ask::Name(of) => Answer::Name(
+                of,
+                match of {
+                    Named::User(id) => user(id),
+                    Named::Cgroup(id) => paths(id),
+                },
+            ),
+            Ask::Inspect(tuple, cookie) => {
+                let found = inspect(&tuple, cookie)
+                    .map(|(recv_q, send_q, info)| Box::new(Inspected { recv_q, send_q, info }));
+                Answer::Inspected(cookie, found)
+            }
+            Ask::Past(from, leap, filter) => match look_back(past, from, leap, &filter) {
+                Ok(moment) => Answer::Past(Box::new(moment)),
+                Err(error) => Answer::Nowhere(format!("{error:#}")),
+            },
+        };
+        if to.blocking_send(Input::Answer(answer)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What there was, so far from a moment.
+fn look_back(past: &Past, from: i64, leap: Leap, filter: &Filter) -> anyhow::Result<Moment> {
+    // A recorder that runs writes meanwhile.
+    let journal = past.open()?;
+    let at = match leap {
+        Leap::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
+        Leap::Last => journal.span(super::past::now())?.to,
+        Leap::Next => {
+            journal.after(from).context("nothing happened after this, or nobody recorded it")?
+        }
+        Leap::Previous => {
+            journal.before(from).context("nothing happened before this, or nobody recorded it")?
+        }
+    };
+    let covered = journal.span(super::past::now())?;
+    if at < covered.from {
+        bail!("the journal begins at {}", past.show(covered.from));
+    }
+    if at > covered.to {
+        bail!("the journal ends at {}", past.show(covered.to));
+    }
+    let gaps = journal.table_at(at).2;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut source = journal.leading_to(at);
+    let mut moment = runtime.block_on(Moment::read(&mut source, at, filter))?;
+    moment.gaps = gaps;
+    Ok(moment)
+}
+
+/// Columns and lines of the terminal; where there is none, what the environment says, or as many as are usual.
+fn size() -> Size {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => Size::new(size.ws_col, size.ws_row),
+        _ => {
+            let of = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+            Size::new(of("COLUMNS").unwrap_or(USUAL.0), of("LINES").unwrap_or(USUAL.1))
+        }
+    }
+}

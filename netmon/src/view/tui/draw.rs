@@ -1,0 +1,187 @@
+//! From state to frame: a pure function.
+
+mod cells;
+mod detail;
+mod header;
+mod help;
+mod list;
+mod machine;
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+    widgets::Widget,
+};
+
+pub(super) use self::cells::program;
+use super::{
+    rows::Column,
+    state::{Mode, State},
+};
+
+/// Lines of the header.
+const HEADER: u16 = 6;
+/// What is narrower or lower than this shows nothing that could be understood.
+const LEAST: (u16, u16) = (40, 10);
+
+/// Where everything is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Areas {
+    header: Rect,
+    pub(super) heading: Rect,
+    pub(super) rows: Rect,
+    latest: Rect,
+    footer: Rect,
+}
+
+impl Areas {
+    /// On a screen of this size: the header, what is left for rows, the latest transitions, the footer.
+    pub(super) fn of(area: Rect) -> Self {
+        let line = |y: u16, height: u16| {
+            let y = y.min(area.height);
+            Rect {
+                x: area.x,
+                y: area.y + y,
+                width: area.width,
+                height: height.min(area.height - y),
+            }
+        };
+        let header = if area.height < 16 { 1 } else { HEADER };
+        let latest = match area.height {
+            ..16 => 0,
+            height => (5 + (height - 16) / 5).min(14),
+        };
+        let rows = area.height.saturating_sub(header + latest + 2);
+        Self {
+            header: line(0, header),
+            heading: line(header, 1),
+            rows: line(header + 1, rows),
+            latest: line(header + 1 + rows, latest),
+            footer: line(area.height.saturating_sub(1), 1),
+        }
+    }
+
+    /// Everything between the first line and the last.
+    fn body(&self) -> Rect {
+        let top = self.header.y + 1;
+        Rect { y: top, height: self.footer.y.saturating_sub(top), ..self.header }
+    }
+
+    /// What one sorts by who clicks there on the heading.
+    pub(super) fn column_at(&self, x: u16) -> Option<Column> {
+        list::columns(self.heading.width).find_map(|(column, from, to)| {
+            (from..to).contains(&x.checked_sub(self.heading.x)?).then_some(column)?
+        })
+    }
+}
+
+/// Styles that are readable on light and on dark; without colours, what they say is said in words as well.
+#[derive(Clone, Copy)]
+struct Theme {
+    colour: bool,
+}
+
+impl Theme {
+    fn colour(self, colour: Color) -> Style {
+        if self.colour { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    /// Something has failed.
+    fn bad(self) -> Style {
+        self.colour(Color::Red)
+    }
+
+    /// Something is to be known.
+    fn warning(self) -> Style {
+        self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
+    fn curve(self) -> Style {
+        self.colour(Color::Cyan)
+    }
+}
+
+const HEADING: Style = Style::new().add_modifier(Modifier::REVERSED);
+const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
+const DIM: Style = Style::new().add_modifier(Modifier::DIM);
+
+/// Draws everything.
+pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
+    if area.width < LEAST.0 || area.height < LEAST.1 {
+        let (width, height) = LEAST;
+        Line::from(format!("netmon top needs {width}x{height}")).render(area, buffer);
+        return;
+    }
+    let (areas, theme) = (Areas::of(area), Theme { colour: state.options.colour });
+    header::title(state, theme, Rect { height: 1, ..areas.header }, buffer);
+    match (&state.mode, &state.detail) {
+        (Mode::Detail(_), Some(detail)) => detail::draw(state, detail, theme, areas.body(), buffer),
+        (Mode::Help, _) => help::draw(areas.body(), buffer),
+        _ => {
+            header::draw(state, theme, areas.header, buffer);
+            list::draw(state, theme, &areas, buffer);
+            list::latest(state, theme, areas.latest, buffer);
+        }
+    }
+    footer(state, theme, areas.footer, buffer);
+}
+
+/// What is being written, what there is to say, or which keys there are.
+fn footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if let Mode::Filter(line, error) = &state.mode {
+        let before: String = line.text.chars().take(line.at).collect();
+        let after: String = line.text.chars().skip(line.at + 1).collect();
+        let under = line.text.chars().nth(line.at).unwrap_or(' ').to_string();
+        let text = vec![
+            Span::styled("Filter: ", STRONG),
+            before.into(),
+            Span::styled(under, HEADING),
+            after.into(),
+        ];
+        if let Some(error) = error {
+            // Above the line that it is about, pointing at the character.
+            let column = 8 + error.text.get(..error.at).map_or(0, |before| before.chars().count());
+            let column =
+                u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));
+            let width = usize::from(area.width);
+            let above = |lines| Rect { y: area.y.saturating_sub(lines), ..area };
+            let pad = |text: &str| format!("{text:<width$}");
+            let pointer = format!("{}^", " ".repeat(column.into()));
+            Line::styled(pad(&error.message), theme.bad().add_modifier(Modifier::BOLD))
+                .render(above(2), buffer);
+            Line::from(pad(&pointer)).render(Rect { y: area.y, ..area }, buffer);
+            Line::from(text).render(above(1), buffer);
+            return;
+        }
+        Line::from(text).render(area, buffer);
+        return;
+    }
+    if let Some(message) = &state.message {
+        Line::styled(format!(" {message}"), theme.warning()).render(area, buffer);
+        return;
+    }
+    let past: &[(&str, &str)] = match (state.options.past, &state.past) {
+        (_, Some(_)) => &[("←→", "second"), ("[]", "minute"), (",.", "event"), ("End", "now")],
+        (true, None) => &[("←", "past")],
+        (false, None) => &[],
+    };
+    let keys: &[(&str, &str)] = match &state.mode {
+        Mode::Detail(_) => &[("Esc", "back")],
+        Mode::Help => &[("any key", "back")],
+        _ => &[
+            ("/", "filter"),
+            ("s", "sort"),
+            ("g", "group"),
+            ("F", "follow"),
+            ("Enter", "look"),
+            ("?", "help"),
+            ("q", "quit"),
+        ],
+    };
+    let keys = past.iter().chain(keys).flat_map(|(key, what)| {
+        [Span::styled(format!(" {key}"), STRONG), Span::raw(format!(" {what} "))]
+    });
+    Line::from_iter(keys).render(area, buffer);
+}

@@ -1,0 +1,194 @@
+//! One connection, looked at closely: all that is known of it.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::Widget,
+};
+
+use super::{
+    STRONG, Theme,
+    cells::{endpoint, fit, program},
+    list::{is_bad, services, why},
+    machine,
+};
+use crate::{
+    core::{connection::Direction, escape::Escaped, event::Evidence, tcp::TcpState},
+    view::{
+        lines::Bytes,
+        time::{Clock, Span as Elapsed, Style as TimeStyle},
+        tui::state::{Detail, State},
+    },
+};
+
+/// Columns before a value.
+const NAME: usize = 9;
+
+pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
+    clock.anchor = state.seen().anchor;
+    let mut time = |moment| {
+        let mut text = Vec::new();
+        clock.write(&mut text, moment);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let facts = facts(state, detail, theme, &mut time);
+    let mut y = area.y;
+    for line in facts {
+        if y < area.bottom() {
+            line.render(Rect { y, height: 1, ..area }, buffer);
+        }
+        y += 1;
+    }
+    let below = Rect { y: y.min(area.bottom()), height: area.bottom().saturating_sub(y), ..area };
+    let picture = machine::SIZE.0 + 1;
+    let is_wide = area.width >= 2 * picture;
+    let steps = Rect { width: if is_wide { area.width - picture } else { area.width }, ..below };
+    history(detail, theme, steps, &mut time, buffer);
+    if is_wide {
+        let machine = Rect { x: area.right() - picture, width: picture, ..below };
+        let now = if detail.is_gone { TcpState::Close } else { detail.row.state };
+        machine::draw(&detail.history.steps, now, machine, buffer);
+    }
+}
+
+fn facts<'a>(
+    state: &State,
+    detail: &Detail,
+    theme: Theme,
+    time: &mut impl FnMut(u64) -> String,
+) -> Vec<Line<'a>> {
+    let (row, services) = (&detail.row, services(state));
+    let fact = |name: &str, value: String| {
+        Line::from(vec![Span::styled(format!(" {name:<NAME$} "), STRONG), Span::raw(value)])
+    };
+    let ago = |moment: u64| Elapsed(state.now.saturating_sub(moment));
+    let local = endpoint(row.tuple.local, services, "?", 60);
+    let remote = endpoint(row.tuple.remote, services, "*", 60);
+    let (sign, who) = match row.direction {
+        Some(Direction::Outbound) => ("→", "outbound"),
+        Some(Direction::Inbound) => ("←", "inbound"),
+        Some(Direction::Listen) => ("←", "listens"),
+        None => ("–", "who began it is not known"),
+    };
+    let place = format!("{local} {sign} {remote}   {who}");
+    let since = row
+        .since
+        .map_or("from before netmon looked".to_owned(), |since| format!("for {}", ago(since)));
+    let begun = match row.id.epoch {
+        0 => "began before netmon looked".to_owned(),
+        epoch => format!("began {}, {} ago", time(epoch), ago(epoch)),
+    };
+    let is_gone = if detail.is_gone { "   gone" } else { "" };
+    let queues = detail.inspected.as_ref().map_or(String::new(), |inspected| {
+        format!("   Recv-Q {}   Send-Q {}", inspected.recv_q, inspected.send_q)
+    });
+    let owner = row.owner.as_deref().map_or("not known".to_owned(), |owner| {
+        let user = detail
+            .user
+            .as_deref()
+            .map_or(String::new(), |user| format!(" ({})", Escaped(user.as_bytes())));
+        format!(
+            "{}   uid {}{user}   {}",
+            program(Some(owner)),
+            owner.uid,
+            row.evidence.map_or("", evidence)
+        )
+    });
+    let mut lines = vec![
+        fact("TCP", place),
+        fact("State", format!("{} {since}   {begun}{is_gone}", row.state)),
+        fact("Process", owner),
+    ];
+    if let Some(owner) = row.owner.as_deref().filter(|owner| owner.cgroup != 0) {
+        let path = detail.cgroup.as_deref().map(|path| Escaped(path.as_bytes()).to_string());
+        lines.push(fact("cgroup", path.unwrap_or_else(|| owner.cgroup.to_string())));
+    }
+    lines.push(match row.verdict {
+        Some(verdict) => {
+            let style = if is_bad(verdict) { theme.bad().patch(STRONG) } else { Style::new() };
+            let mut line = fact("Verdict", String::new());
+            line.spans[1] = Span::styled(verdict.to_string(), style);
+            line
+        }
+        None if row.state == TcpState::Listen => fact("Verdict", "none, it listens".to_owned()),
+        None if detail.is_gone => fact("Verdict", "none, nobody knows".to_owned()),
+        None => fact("Verdict", "none yet".to_owned()),
+    });
+    lines.push(fact("Traffic", traffic(detail)));
+    lines.push(fact(
+        "Socket",
+        format!("sk:{:x}   netns {}{queues}", row.id.cookie, row.tuple.netns),
+    ));
+    lines
+}
+
+const fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Connect => "called connect",
+        Evidence::Listen => "called listen",
+        Evidence::Accept => "called accept",
+        Evidence::FdScan => "holds it (fd-scan)",
+    }
+}
+
+/// What went over it: in the end by its totals, before by what the kernel says now.
+fn traffic(detail: &Detail) -> String {
+    let rtt = |rtt: Option<u32>| {
+        rtt.map_or(String::new(), |us| format!("   rtt {}", Elapsed(u64::from(us) * 1_000)))
+    };
+    if let Some(totals) = &detail.history.totals {
+        return format!(
+            "sent {}   received {}   retransmitted {}{}",
+            Bytes(totals.bytes_sent),
+            Bytes(totals.bytes_received),
+            totals.retransmits,
+            rtt(totals.rtt_us)
+        );
+    }
+    let info = detail.inspected.as_ref().and_then(|inspected| inspected.info.as_ref());
+    info.map_or("not known".to_owned(), |info| {
+        format!(
+            "sent {}   received {}   retransmitted {}{}   cwnd {}",
+            Bytes(info.bytes_sent),
+            Bytes(info.bytes_received),
+            info.retransmits,
+            rtt(info.rtt_us),
+            info.cwnd
+        )
+    })
+}
+
+/// Its steps, the latest last; where there is no room for all, the first ones are left out.
+fn history(
+    detail: &Detail,
+    theme: Theme,
+    area: Rect,
+    time: &mut impl FnMut(u64) -> String,
+    buffer: &mut Buffer,
+) {
+    let steps = &detail.history.steps;
+    let lines = usize::from(area.height.saturating_sub(1));
+    let heading = match steps.is_empty() {
+        true => " History: nothing since netmon looks".to_owned(),
+        false => format!(" {:>2} {:<15} {:<11} {:>6}", "#", "History", "came to", "after"),
+    };
+    Line::styled(fit(&heading, area.width.into()), STRONG)
+        .render(Rect { height: 1, ..area }, buffer);
+    let skipped = steps.len().saturating_sub(lines);
+    let steps = (1..).zip(detail.history.steps()).skip(skipped);
+    for (y, (number, (step, after))) in (area.y + 1..area.bottom()).zip(steps) {
+        let after = after.map_or("-".to_owned(), |span| Elapsed(span).to_string());
+        let text = format!(
+            " {number:>2} {:<15} {:<11} {after:>6} {}",
+            time(step.time),
+            step.new,
+            why(step)
+        );
+        let style = if step.verdict.is_some_and(is_bad) { theme.bad() } else { Style::new() };
+        Line::styled(fit(&text, area.width.into()), style)
+            .render(Rect { y, height: 1, ..area }, buffer);
+    }
+}

@@ -1,0 +1,144 @@
+//! The header: where and when this is, how many connections there are in each state, what happens each second.
+
+use jiff::Timestamp;
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::Widget,
+};
+
+use super::{HEADING, STRONG, Theme};
+use crate::{
+    core::{event::Loss, tcp::TcpState},
+    view::{
+        time::Span as Elapsed,
+        tui::{rates::Happened, state::State},
+    },
+};
+
+/// How the states are laid out, from a connection's beginning to its end.
+const STATES: [[TcpState; 5]; 2] = [
+    [
+        TcpState::Listen,
+        TcpState::SynSent,
+        TcpState::SynRecv,
+        TcpState::Established,
+        TcpState::CloseWait,
+    ],
+    [
+        TcpState::FinWait1,
+        TcpState::FinWait2,
+        TcpState::Closing,
+        TcpState::LastAck,
+        TcpState::TimeWait,
+    ],
+];
+
+type What = fn(&Happened) -> u32;
+
+const RATES: [(&str, What); 4] = [
+    ("opened/s", |happened| happened.opened),
+    ("closed/s", |happened| happened.closed),
+    ("failed/s", |happened| happened.failed),
+    ("changes/s", |happened| happened.transitions),
+];
+
+/// Everything below the title.
+pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if area.height < super::HEADER {
+        return;
+    }
+    let width = area.width / 3;
+    let cell = |column: u16, line: u16| Rect {
+        x: area.x + column * width,
+        y: area.y + 1 + line,
+        width: width - 1,
+        height: 1,
+    };
+    let rates = &state.seen().rates;
+    for (column, states) in (0..).zip(STATES) {
+        for (line, of) in (0..).zip(states) {
+            let area = cell(column, line);
+            let count = state.list.counts[of as usize - 1];
+            let curve = rates.of_state(of, room(area));
+            put(&format!("{of:<11} {count:>7}"), &curve, count > 0, theme, area, buffer);
+        }
+    }
+    for (line, (name, what)) in (0..).zip(RATES) {
+        let area = cell(2, line);
+        let rate = rates.rate(what);
+        let shown = rate.map_or("-".to_owned(), number);
+        let curve = rates.of(what, room(area));
+        let is_some = rate.is_some_and(|rate| rate > 0.0);
+        put(&format!("{name:<11} {shown:>7}"), &curve, is_some, theme, area, buffer);
+    }
+    let known = format!("{:<11} {:>7}", "sockets", state.list.known);
+    Line::styled(known, STRONG).render(cell(2, 4), buffer);
+}
+
+/// Columns of a cell before its curve.
+const TEXT: u16 = 20;
+
+fn room(area: Rect) -> usize {
+    area.width.saturating_sub(TEXT).into()
+}
+
+fn put(text: &str, curve: &[u8], is_some: bool, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let style = if is_some { STRONG } else { super::DIM };
+    Line::styled(text, style).render(area, buffer);
+    // The latest at the right, where it stays.
+    let width = u16::try_from(curve.len()).unwrap_or(0);
+    let left = area.right().saturating_sub(width).max(area.x + TEXT);
+    let curve: String = curve.iter().map(|height| HEIGHTS[usize::from(*height)]).collect();
+    let area = Rect { x: left, width: area.right().saturating_sub(left), ..area };
+    Line::styled(curve, theme.curve()).render(area, buffer);
+}
+
+/// A number with three digits or so.
+pub(super) fn number(number: f64) -> String {
+    match number {
+        small if small < 10.0 => format!("{small:.1}"),
+        number if number < 100_000.0 => format!("{number:.0}"),
+        large => format!("{:.0}K", large / 1e3),
+    }
+}
+
+/// Of whom and of when this is, and what is missing.
+pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let seen = state.seen();
+    let wall = match &state.past {
+        Some(past) => past.at.wall,
+        None => seen.anchor.wall_time(state.now),
+    };
+    let moment = Timestamp::from_nanosecond(wall.into()).unwrap_or_default();
+    let moment = moment.to_zoned(state.options.zone.clone());
+    let mut spans = vec![Span::raw(format!(" netmon top {}  ", state.options.host))];
+    if state.past.is_some() {
+        spans.push(format!("{} PAST  ", moment.strftime("%Y-%m-%d %H:%M:%S%.3f")).into());
+    } else {
+        spans.push(format!("{} live  ", moment.strftime("%H:%M:%S")).into());
+    }
+    let lost = match seen.gap {
+        Some(gap) if state.past.is_none() => {
+            let ago = state.now.saturating_sub(gap.time);
+            format!("lost {} ({}, {} ago)", seen.lost, gap.loss.name(), Elapsed(ago))
+        }
+        _ => format!("lost {}", seen.lost),
+    };
+    let style = if seen.lost > 0 { theme.warning() } else { Style::new() };
+    spans.extend([Span::styled(lost, style), format!("  corrected {}", seen.corrected).into()]);
+    if let Some(gap) = state.gap() {
+        let what = match (gap.loss, gap.count) {
+            (Loss::NotRecorded, _) => "nothing was recorded".to_owned(),
+            (loss, 0) => format!("gap: {}", loss.name()),
+            (loss, count) => format!("gap: {count} {}", loss.name()),
+        };
+        spans.push(Span::styled(format!("  {what}"), theme.warning()));
+    }
+    let style = if state.past.is_some() { HEADING.patch(theme.warning()) } else { HEADING };
+    buffer.set_style(area, style);
+    Line::from(spans).style(style).render(area, buffer);
+}

@@ -1,0 +1,261 @@
+//! The table, and the pane of the latest transitions.
+
+use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
+
+use super::{
+    Areas, DIM, HEADING, STRONG, Theme,
+    cells::{endpoint, fit, program},
+    header::number,
+};
+use crate::{
+    core::{
+        connection::{Connection, Direction},
+        errno,
+        event::ResetSide,
+        names::Services,
+        tcp::TcpState,
+        verdict::Verdict,
+    },
+    view::{
+        time::{Clock, Span as Elapsed, Style as TimeStyle},
+        tui::{
+            history::{Latest, Mark},
+            rows::{Column, Row},
+            state::State,
+        },
+    },
+};
+
+/// The columns of a screen of this width: what they are sorted by, where they begin and end.
+///
+/// Those that netstat has come first; a wider screen has room for more.
+pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, u16)> {
+    let widths = widths(width);
+    let mut from = 0;
+    widths.into_iter().map(move |(column, width)| {
+        let place = (column, from, from + width);
+        from += width + 1;
+        place
+    })
+}
+
+/// Program, Local, Foreign, State, In state; then direction, age, evidence.
+fn widths(width: u16) -> Vec<(Option<Column>, u16)> {
+    const STATE: u16 = 14;
+    const SPAN: u16 = 6;
+    let more: &[u16] = match width {
+        ..100 => &[],
+        100..130 => &[3, SPAN],
+        _ => &[3, SPAN, 8],
+    };
+    let fixed: u16 = STATE + SPAN + 4 + more.iter().map(|width| width + 1).sum::<u16>();
+    let rest = width.saturating_sub(fixed);
+    // Addresses get three eighths each.
+    let address = (rest * 3 / 8).min(47);
+    let program = rest.saturating_sub(address * 2).min(24);
+    let mut widths = vec![
+        (Some(Column::Program), program),
+        (Some(Column::Local), address),
+        (Some(Column::Remote), address),
+        (Some(Column::State), STATE),
+        (Some(Column::InState), SPAN),
+    ];
+    widths.extend(more.iter().map(|width| (None, *width)));
+    widths
+}
+
+const HEADINGS: [&str; 8] =
+    ["PID/Program", "Local Address", "Foreign Address", "State", "In", "Dir", "Age", "Evidence"];
+
+pub(super) fn draw(state: &State, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
+    let list = &state.list;
+    heading(state, areas.heading, buffer);
+    let mut line = Rect { height: 1, ..areas.rows };
+    for (at, row) in (list.top..).zip(&list.rows) {
+        if line.y >= areas.rows.bottom() {
+            break;
+        }
+        let style = match row {
+            Row::Group { .. } => {
+                group(row, line, buffer);
+                STRONG
+            }
+            Row::Connection { row, is_gone } => {
+                connection(state, theme, row, *is_gone, line, buffer)
+            }
+        };
+        // A sign as well, since a terminal may show neither.
+        if at == list.selected {
+            buffer.set_style(line, style.patch(HEADING));
+        }
+        line.y += 1;
+    }
+    if list.length == 0 {
+        let nothing =
+            if list.known == 0 { "no connections" } else { "no connection matches the filter" };
+        Line::styled(format!(" {nothing}"), DIM).render(Rect { height: 1, ..areas.rows }, buffer);
+    }
+}
+
+fn heading(state: &State, area: Rect, buffer: &mut Buffer) {
+    for ((column, from, to), name) in columns(area.width).zip(HEADINGS) {
+        let is_sorted = column == Some(state.sort) && state.group.is_none();
+        let sign = match (is_sorted, state.reversed) {
+            (false, _) => "",
+            (true, false) => "▲",
+            (true, true) => "▼",
+        };
+        let area = Rect { x: area.x + from, width: to - from, ..area };
+        let text = fit(&format!("{name}{sign}"), area.width.into());
+        Line::styled(text, if is_sorted { STRONG } else { Style::new() }).render(area, buffer);
+    }
+    if let Some(by) = state.group {
+        let text = format!(
+            "{:<width$}",
+            format!("By {} (Enter unfolds)", by.name()),
+            width = area.width.into()
+        );
+        Line::styled(text, STRONG).render(area, buffer);
+        let right = format!("{:>9} {:>9} {:>9} ", "Sockets", "New/s", "Ended/s");
+        Line::styled(right, STRONG).right_aligned().render(area, buffer);
+    }
+    buffer.set_style(area, Style::new().add_modifier(ratatui::style::Modifier::UNDERLINED));
+}
+
+/// Draws a group: its name at the left, what it is made of at the right.
+fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
+    let Row::Group { count, flow, is_expanded, name, .. } = row else { return };
+    let sign = if *is_expanded { '-' } else { '+' };
+    let numbers = format!("{count:>9} {:>9} {:>9} ", number(flow[0]), number(flow[1]));
+    let room = usize::from(area.width).saturating_sub(numbers.len());
+    let name = fit(&format!("{sign} {name}"), room);
+    Line::styled(format!("{name:<room$}{numbers}"), STRONG).render(area, buffer);
+}
+
+/// Draws a connection; the style of its line.
+fn connection(
+    state: &State,
+    theme: Theme,
+    row: &Connection,
+    is_gone: bool,
+    area: Rect,
+    buffer: &mut Buffer,
+) -> Style {
+    let services = services(state);
+    let style = if is_gone { DIM } else { Style::new() };
+    let since = row.since.map(|since| Elapsed(state.now.saturating_sub(since)).to_string());
+    let opened = Some(row.id.epoch).filter(|epoch| *epoch != 0);
+    let age = opened.map(|opened| Elapsed(state.now.saturating_sub(opened)).to_string());
+    for (place, (_, from, to)) in columns(area.width).enumerate() {
+        let area = Rect { x: area.x + from, width: to - from, ..area };
+        let width = area.width.into();
+        let (text, style) = match place {
+            0 => (fit(&program(row.owner.as_deref()), width), style),
+            1 => (endpoint(row.tuple.local, services, "?", width), style),
+            2 => (endpoint(row.tuple.remote, services, "*", width), style),
+            3 => match row.verdict.filter(|_| is_gone) {
+                // Small letters: it has ended.
+                Some(verdict) if is_bad(verdict) => (verdict.to_string(), style.patch(theme.bad())),
+                Some(verdict) => (verdict.to_string(), style),
+                None if is_gone => ("gone".to_owned(), style),
+                None => (row.state.to_string(), style),
+            },
+            4 => (format!("{:>width$}", since.as_deref().unwrap_or("-")), style),
+            5 => (direction(row.direction).to_owned(), style),
+            6 => (format!("{:>width$}", age.as_deref().unwrap_or("-")), style),
+            _ => (row.evidence.map_or("-", |evidence| evidence.name()).to_owned(), style),
+        };
+        Line::styled(text, style).render(area, buffer);
+    }
+    style
+}
+
+pub(super) const fn direction(direction: Option<Direction>) -> &'static str {
+    match direction {
+        Some(Direction::Outbound) => "out",
+        Some(Direction::Inbound) => "in",
+        Some(Direction::Listen) => "lis",
+        None => "-",
+    }
+}
+
+pub(super) fn services(state: &State) -> Option<&Services> {
+    (!state.options.numeric).then_some(&state.options.services)
+}
+
+pub(super) const fn is_bad(verdict: Verdict) -> bool {
+    !matches!(verdict, Verdict::ClosedLocally | Verdict::ClosedByPeer)
+}
+
+/// The latest transitions, the newest at the bottom, as they come.
+pub(super) fn latest(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    if area.height < 2 {
+        return;
+    }
+    let list = &state.list;
+    let mut title = format!(" {} of {} ", list.matching, list.known);
+    if !state.filter_text.is_empty() {
+        title += &format!("· filter: {} ", state.filter_text);
+    }
+    if state.is_following() {
+        title += "· following ";
+    }
+    let width = usize::from(area.width);
+    let title = fit(&title, width.saturating_sub(2));
+    Line::from(format!("{title:─^width$}")).render(Rect { height: 1, ..area }, buffer);
+    let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
+    clock.anchor = state.seen().anchor;
+    let lines = usize::from(area.height - 1);
+    let latest: Vec<&Latest> = state.seen().histories.latest().rev().take(lines).collect();
+    for (y, latest) in (area.y + 1..).zip(latest.into_iter().rev()) {
+        let text = fit(&told(latest, &mut clock, services(state), width), width);
+        let is_failed = latest.mark.verdict.is_some_and(is_bad);
+        let style = if is_failed { theme.bad() } else { Style::new() };
+        Line::styled(text, style).render(Rect { y, height: 1, ..area }, buffer);
+    }
+}
+
+/// A transition in a line: where there is little room, without the state that it came from.
+fn told(latest: &Latest, clock: &mut Clock, services: Option<&Services>, width: usize) -> String {
+    const SECONDS: usize = 8;
+    let mut time = Vec::new();
+    clock.write(&mut time, latest.mark.time);
+    let mut time = String::from_utf8_lossy(&time).into_owned();
+    let Mark { old, new, .. } = latest.mark;
+    let mut states = format!("{new} {}", why(&latest.mark));
+    let room = if width < 120 {
+        time.truncate(SECONDS);
+        // The longest that is usual: TIME_WAIT closed-locally.
+        width.saturating_sub(SECONDS + 4 + 24)
+    } else {
+        states = format!("{old:>11} → {new:<11} {}", why(&latest.mark));
+        width.saturating_sub(15 + 4 + 26 + 32)
+    };
+    let (who, end) = (room / 4, room * 3 / 8);
+    let program = fit(&program(latest.owner.as_deref()), who);
+    let local = endpoint(latest.local, services, "?", end);
+    let remote = endpoint(latest.remote, services, "*", end);
+    format!("{time} {program:<who$} {local:<end$} {remote:<end$} {states}")
+}
+
+/// What else there is to say of a step.
+pub(super) fn why(mark: &Mark) -> String {
+    let mut words = Vec::new();
+    if let Some(verdict) = mark.verdict {
+        words.push(verdict.to_string());
+    } else if mark.old == TcpState::TimeWait {
+        words.push("expired".to_owned());
+    }
+    if let Some(number) = mark.errno {
+        words.push(errno::name(number).map_or(format!("errno {number}"), ToOwned::to_owned));
+    }
+    match mark.reset {
+        Some(ResetSide::Sent) => words.push("RST sent".to_owned()),
+        Some(ResetSide::Received) => words.push("RST received".to_owned()),
+        None => {}
+    }
+    if mark.inferred {
+        words.push("(inferred)".to_owned());
+    }
+    words.join(" ")
+}

@@ -1,0 +1,166 @@
+//! Connections by what they have in common, and how fast each group gains and loses some.
+
+use std::{collections::VecDeque, net::IpAddr};
+
+use rustc_hash::FxHashMap;
+
+use super::draw::program;
+use crate::core::{
+    connection::{Change, Connection},
+    escape::Escaped,
+    event::Owner,
+    names::Services,
+    socket::Protocol,
+    tcp::TcpState,
+};
+
+/// Rates are of the last so many seconds.
+const RECENT: usize = 5;
+
+/// What a group has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupBy {
+    Process,
+    Remote,
+    LocalPort,
+    Cgroup,
+    State,
+}
+
+impl GroupBy {
+    const ALL: [Self; 5] =
+        [Self::Process, Self::Remote, Self::LocalPort, Self::Cgroup, Self::State];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Remote => "foreign address",
+            Self::LocalPort => "local port",
+            Self::Cgroup => "cgroup",
+            Self::State => "state",
+        }
+    }
+
+    /// The next one, none after the last.
+    pub(super) fn after(current: Option<Self>) -> Option<Self> {
+        let at = current.and_then(|current| Self::ALL.iter().position(|by| *by == current));
+        Self::ALL.get(at.map_or(0, |at| at + 1)).copied()
+    }
+
+    /// The group of a connection.
+    pub(super) fn key(self, row: &Connection) -> Key {
+        match self {
+            Self::Process => Key::Process(row.owner.as_ref().map(|owner| owner.pid)),
+            Self::Remote => Key::Remote(row.tuple.remote.ip()),
+            Self::LocalPort => Key::LocalPort(row.tuple.local.port()),
+            Self::Cgroup => {
+                let cgroup = row.owner.as_ref().map(|owner| owner.cgroup);
+                Key::Cgroup(cgroup.filter(|cgroup| *cgroup != 0))
+            }
+            Self::State => Key::State(row.state),
+        }
+    }
+}
+
+/// Which group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Key {
+    Process(Option<u32>),
+    Remote(IpAddr),
+    LocalPort(u16),
+    Cgroup(Option<u64>),
+    State(TcpState),
+}
+
+impl Key {
+    /// What it is called; `owner` is that of one of its connections.
+    pub(super) fn name(
+        self,
+        owner: Option<&Owner>,
+        services: Option<&Services>,
+        cgroup: Option<&str>,
+    ) -> String {
+        match self {
+            Self::Process(None) => "- (no process)".to_owned(),
+            Self::Process(Some(pid)) => owner.map_or(pid.to_string(), |owner| program(Some(owner))),
+            Self::Remote(address) => address.to_string(),
+            Self::LocalPort(0) => "- (no port)".to_owned(),
+            Self::LocalPort(port) => {
+                let name = services.and_then(|services| services.name(Protocol::Tcp, port));
+                let name = name.map(|name| format!(" ({})", Escaped(name.as_bytes())));
+                format!(":{port}{}", name.unwrap_or_default())
+            }
+            Self::Cgroup(None) => "- (no cgroup)".to_owned(),
+            Self::Cgroup(Some(id)) => match cgroup {
+                Some(path) => Escaped(path.as_bytes()).to_string(),
+                None => format!("cgroup {id}"),
+            },
+            Self::State(state) => state.to_string(),
+        }
+    }
+}
+
+/// How many came to a group, and how many left it.
+type Flow = [u32; 2];
+
+/// The flows of the last seconds.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    by: Option<GroupBy>,
+    now: FxHashMap<Key, Flow>,
+    seconds: VecDeque<FxHashMap<Key, Flow>>,
+}
+
+impl Flows {
+    /// Begins anew for groups of another kind.
+    pub(super) fn group(&mut self, by: Option<GroupBy>) {
+        *self = Self { by, ..Self::default() };
+    }
+
+    pub(super) fn add(&mut self, change: &Change<'_>) {
+        let Some(by) = self.by else { return };
+        let (Change::Opened(step)
+        | Change::Moved(step)
+        | Change::Closed(step)
+        | Change::Expired(step)) = change
+        else {
+            return;
+        };
+        if by == GroupBy::State {
+            self.now.entry(Key::State(step.transition.new)).or_default()[0] += 1;
+            self.now.entry(Key::State(step.transition.old)).or_default()[1] += 1;
+            return;
+        }
+        let flow = match change {
+            Change::Opened(_) => 0,
+            Change::Closed(_) => 1,
+            _ => return,
+        };
+        self.now.entry(by.key(step.connection)).or_default()[flow] += 1;
+    }
+
+    /// A second is over.
+    pub(super) fn tick(&mut self) {
+        if self.by.is_some() {
+            self.seconds.push_back(std::mem::take(&mut self.now));
+        }
+        if self.seconds.len() > RECENT {
+            self.seconds.pop_front();
+        }
+    }
+
+    /// What came and what left a second, lately.
+    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+    pub(super) fn of(&self, key: Key) -> [f64; 2] {
+        let seconds = self.seconds.len().max(1) as f64;
+        let flows = self.seconds.iter().filter_map(|second| second.get(&key));
+        flows.fold([0.0; 2], |sum, flow| {
+            [sum[0] + f64::from(flow[0]) / seconds, sum[1] + f64::from(flow[1]) / seconds]
+        })
+    }
+
+    /// Groups that something came to or left lately.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.seconds.iter().flat_map(|second| second.keys().copied())
+    }
+}

@@ -1,0 +1,149 @@
+//! What a person does at the terminal, and what it means.
+
+use ratatui::crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
+};
+
+/// What a person wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Quit,
+    /// Back to where one came from.
+    Back,
+    Help,
+    Enter,
+    /// By so many rows.
+    Move(isize),
+    /// By so many screens.
+    Page(isize),
+    Top,
+    /// The last row; in the past, back to now.
+    End,
+    Filter,
+    Follow,
+    Sort,
+    Reverse,
+    Group,
+    Numeric,
+    /// Through the past, by so many seconds.
+    Seconds(i64),
+    Event(bool),
+    /// A click at a column and a row of the screen.
+    Click(u16, u16),
+}
+
+/// The rows that a wheel turns by.
+const WHEEL: isize = 3;
+
+/// What a key or a click means, unless text is being written.
+pub(super) fn meaning(event: &Event) -> Option<Key> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => of_key(*key),
+        Event::Mouse(MouseEvent { kind, column, row, .. }) => match kind {
+            MouseEventKind::Down(MouseButton::Left) => Some(Key::Click(*column, *row)),
+            MouseEventKind::ScrollDown => Some(Key::Move(WHEEL)),
+            MouseEventKind::ScrollUp => Some(Key::Move(-WHEEL)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// As in htop and less.
+fn of_key(key: KeyEvent) -> Option<Key> {
+    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    let is_shift = key.modifiers.contains(KeyModifiers::SHIFT);
+    Some(match key.code {
+        KeyCode::Char('c') if is_control => Key::Quit,
+        KeyCode::Char('f') if is_control => Key::Page(1),
+        KeyCode::Char('b') if is_control => Key::Page(-1),
+        KeyCode::Char(_) if is_control => return None,
+        KeyCode::Char('q') | KeyCode::F(10) => Key::Quit,
+        KeyCode::Char('?' | 'h') | KeyCode::F(1) => Key::Help,
+        KeyCode::Char('/') | KeyCode::F(4) => Key::Filter,
+        KeyCode::Char('s') | KeyCode::F(6) => Key::Sort,
+        KeyCode::Char('S') => Key::Reverse,
+        KeyCode::Char('g') => Key::Group,
+        KeyCode::Char('F') => Key::Follow,
+        KeyCode::Char('n') => Key::Numeric,
+        KeyCode::Char('[') => Key::Seconds(-60),
+        KeyCode::Char(']') => Key::Seconds(60),
+        KeyCode::Char(',') => Key::Event(false),
+        KeyCode::Char('.') => Key::Event(true),
+        KeyCode::Left if is_shift => Key::Seconds(-60),
+        KeyCode::Right if is_shift => Key::Seconds(60),
+        KeyCode::Left => Key::Seconds(-1),
+        KeyCode::Right => Key::Seconds(1),
+        KeyCode::Up | KeyCode::Char('k') => Key::Move(-1),
+        KeyCode::Down | KeyCode::Char('j') => Key::Move(1),
+        KeyCode::PageUp => Key::Page(-1),
+        KeyCode::PageDown => Key::Page(1),
+        KeyCode::Home => Key::Top,
+        KeyCode::End | KeyCode::Char('G') => Key::End,
+        KeyCode::Enter | KeyCode::Char(' ' | '+') => Key::Enter,
+        KeyCode::Esc | KeyCode::Backspace => Key::Back,
+        _ => return None,
+    })
+}
+
+/// A line that is being written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) text: String,
+    /// Characters before the cursor.
+    pub(super) at: usize,
+}
+
+/// What came of a key while a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    More,
+    Done,
+    Given,
+}
+
+/// No filter is as long.
+const LONGEST: usize = 1000;
+
+impl Line {
+    pub(super) fn new(text: String) -> Self {
+        Self { at: text.chars().count(), text }
+    }
+
+    pub(super) fn take(&mut self, event: &Event) -> Written {
+        let Event::Key(key) = event else { return Written::More };
+        if key.kind == KeyEventKind::Release {
+            return Written::More;
+        }
+        let count = self.text.chars().count();
+        let byte = |at| self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte);
+        match key.code {
+            KeyCode::Enter => return Written::Done,
+            KeyCode::Esc => return Written::Given,
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return Written::Given;
+            }
+            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                *self = Self::default();
+            }
+            KeyCode::Char(_) if key.modifiers.contains(KeyModifiers::CONTROL) => {}
+            KeyCode::Char(c) if count < LONGEST => {
+                self.text.insert(byte(self.at), c);
+                self.at += 1;
+            }
+            KeyCode::Backspace if self.at > 0 => {
+                self.at -= 1;
+                self.text.remove(byte(self.at));
+            }
+            KeyCode::Delete if self.at < count => {
+                self.text.remove(byte(self.at));
+            }
+            KeyCode::Left => self.at = self.at.saturating_sub(1),
+            KeyCode::Right => self.at = (self.at + 1).min(count),
+            KeyCode::Home => self.at = 0,
+            KeyCode::End => self.at = count,
+            _ => {}
+        }
+        Written::More
+    }
+}

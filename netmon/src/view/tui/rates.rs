@@ -1,0 +1,181 @@
+//! What happened each second, and how many connections there were in each state: the minutes in sight.
+
+use std::collections::VecDeque;
+
+use crate::core::{
+    connection::{Change, Step},
+    tcp::TcpState,
+    verdict::Verdict,
+};
+
+/// How long ago the oldest second is: five minutes.
+pub(super) const SECONDS: usize = 300;
+/// Rates are of the last so many seconds, so that they can be read.
+const RECENT: usize = 5;
+const SECOND: u64 = 1_000_000_000;
+
+/// How many connections there are in each state, by the kernel's number less one.
+pub(super) type Counts = [u32; TcpState::ALL.len()];
+
+/// What is counted as it happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Happened {
+    pub(super) opened: u32,
+    pub(super) closed: u32,
+    /// Those that ended as nobody wanted.
+    pub(super) failed: u32,
+    pub(super) transitions: u32,
+}
+
+impl Happened {
+    pub(super) fn add(&mut self, change: &Change<'_>) {
+        let (Change::Opened(step)
+        | Change::Moved(step)
+        | Change::Closed(step)
+        | Change::Expired(step)) = change
+        else {
+            return;
+        };
+        self.transitions += u32::from(!step.corrected);
+        let is_listener =
+            step.transition.old == TcpState::Listen || step.transition.new == TcpState::Listen;
+        match change {
+            // What a listener took begins at LISTEN as well.
+            Change::Opened(step) => {
+                self.opened += u32::from(step.transition.new != TcpState::Listen);
+            }
+            Change::Closed(step) if !is_listener => {
+                self.closed += 1;
+                self.failed += u32::from(is_failure(step));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a connection ended as its process did not want it to.
+fn is_failure(step: &Step<'_>) -> bool {
+    use Verdict::{Aborted, Refused, ResetByPeer, TimedOut, Unreachable};
+    matches!(step.verdict, Some(Aborted | Refused | ResetByPeer | TimedOut | Unreachable))
+}
+
+/// A second that is over.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    counts: Counts,
+    happened: Happened,
+}
+
+/// The last minutes, second by second.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    samples: VecDeque<Sample>,
+    now: Happened,
+    /// When the second under way began, `CLOCK_MONOTONIC`, ns.
+    since: Option<u64>,
+}
+
+impl Rates {
+    pub(super) fn add(&mut self, change: &Change<'_>) {
+        self.now.add(change);
+    }
+
+    /// When the second under way is over.
+    pub(super) fn due(&self) -> Option<u64> {
+        self.since.map(|since| since + SECOND)
+    }
+
+    /// Ends the second under way at `now`, if it is over; there are `counts` then. Whether it was.
+    pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let seconds = now.saturating_sub(since) / SECOND;
+        if seconds == 0 {
+            return false;
+        }
+        let sample = Sample { counts: counts(), happened: std::mem::take(&mut self.now) };
+        // Seconds in which nobody looked had as many connections, as far as is known; what happened is spread over
+        // none of them.
+        let missed = usize::try_from(seconds - 1).unwrap_or(SECONDS).min(SECONDS);
+        let idle = Sample { happened: Happened::default(), ..sample };
+        self.samples.extend(std::iter::repeat_n(idle, missed).chain([sample]));
+        while self.samples.len() > SECONDS {
+            self.samples.pop_front();
+        }
+        self.since = Some(since + seconds * SECOND);
+        true
+    }
+
+    /// How much of `what` there was in a second, lately; nothing before the first is over.
+    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+    pub(super) fn rate(&self, what: fn(&Happened) -> u32) -> Option<f64> {
+        let recent = self.samples.iter().rev().take(RECENT);
+        let count = recent.len();
+        let sum: u32 = recent.map(|sample| what(&sample.happened)).sum();
+        (count > 0).then(|| f64::from(sum) / count as f64)
+    }
+
+    /// The last minutes of a state as heights from 0 to 8, the latest last, in `width` columns.
+    pub(super) fn of_state(&self, state: TcpState, width: usize) -> Vec<u8> {
+        heights(self.samples.iter().map(|sample| sample.counts[state as usize - 1]), width)
+    }
+
+    /// The last minutes of what happened.
+    pub(super) fn of(&self, what: fn(&Happened) -> u32, width: usize) -> Vec<u8> {
+        heights(self.samples.iter().map(|sample| what(&sample.happened)), width)
+    }
+}
+
+/// Columns for `values`, `width` at most: of a second each, or of as many as it takes, twice as many each time, and
+/// then the greatest of them. What is not nothing has a height of 1 at least.
+fn heights(values: impl ExactSizeIterator<Item = u32>, width: usize) -> Vec<u8> {
+    let count = values.len();
+    let mut each = 1;
+    while count.div_ceil(each) > width.max(1) {
+        each *= 2;
+    }
+    let mut columns = vec![0; count.div_ceil(each)];
+    for (i, value) in values.enumerate() {
+        // Counted from the end, where the latest is.
+        let column = columns.len() - 1 - (count - 1 - i) / each;
+        columns[column] = u32::max(columns[column], value);
+    }
+    let most = columns.iter().copied().max().unwrap_or(0).max(1);
+    let height = |value: u32| (u64::from(value) * 8).div_ceil(u64::from(most));
+    columns.into_iter().map(|value| u8::try_from(height(value)).unwrap_or(8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_are_of_the_greatest() {
+        assert_eq!(heights([0, 1, 100, 200].into_iter(), 300), [0, 1, 4, 8]);
+        assert_eq!(heights([7, 7].into_iter(), 300), [8, 8]);
+        assert_eq!(heights([0, 0].into_iter(), 300), [0, 0]);
+        assert_eq!(heights([].into_iter(), 10), [0; 0]);
+        // Eight seconds each, the last of them full.
+        let values: Vec<u32> = (1..=40).collect();
+        assert_eq!(heights(values.into_iter(), 5), [2, 4, 5, 7, 8]);
+        assert_eq!(heights([5].into_iter(), 0), [8]);
+    }
+
+    #[test]
+    fn seconds_are_counted_once() {
+        let mut rates = Rates::default();
+        let counts = || [3; TcpState::ALL.len()];
+        assert!(!rates.tick(5 * SECOND, counts), "the first begins");
+        rates.now.opened = 10;
+        assert!(!rates.tick(5 * SECOND + 999_999_999, counts));
+        assert_eq!(rates.rate(|h| h.opened), None);
+        assert!(rates.tick(6 * SECOND, counts));
+        assert_eq!(rates.rate(|h| h.opened), Some(10.0));
+        rates.now.opened = 4;
+        assert!(rates.tick(8 * SECOND + 1, counts), "one was missed");
+        assert_eq!(rates.samples.len(), 3);
+        assert_eq!(rates.rate(|h| h.opened), Some(14.0 / 3.0));
+        assert_eq!(rates.due(), Some(9 * SECOND));
+        assert!(rates.tick(8 * SECOND + 1000 * SECOND, counts), "a suspended laptop");
+        assert_eq!(rates.samples.len(), SECONDS);
+    }
+}

@@ -1,0 +1,423 @@
+//! What the screen shows, and what keys do to it. It has no clock, does not wait, and draws nothing.
+
+mod closely;
+
+use jiff::tz::TimeZone;
+use ratatui::{
+    crossterm::event::Event,
+    layout::{Rect, Size},
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub(super) use self::closely::Detail;
+use super::{
+    draw::Areas,
+    groups::{self, GroupBy},
+    keys::{Key, Line, Written, meaning},
+    past::{Answer, Ask, Leap, Moment, Named},
+    rows::{Column, List, Query, Row, counts, list},
+    seen::Seen,
+};
+use crate::core::{
+    connection::Change,
+    event::{ConnectionId, Gap},
+    filter::{Filter, FilterError},
+    names::Services,
+    table::ConnectionTable,
+};
+
+/// Reads a filter.
+pub type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
+
+/// What the screen begins with.
+pub struct Options {
+    /// Of whom this is.
+    pub host: String,
+    /// Which connections, as it was written.
+    pub filter: String,
+    /// Reads it, and others.
+    pub parse: Parse,
+    /// Names of ports.
+    pub services: Services,
+    /// Ports are shown as numbers.
+    pub numeric: bool,
+    /// Times are of this zone.
+    pub zone: TimeZone,
+    /// Colours may be used; nothing is told by colour alone.
+    pub colour: bool,
+    /// There is a journal to go back in.
+    pub past: bool,
+    /// Only the past is shown, from this moment on, ns since 1970, UTC.
+    pub at: Option<i64>,
+}
+
+/// What the screen is about.
+#[derive(Debug)]
+pub(super) enum Mode {
+    List,
+    /// A filter is being written.
+    Filter(Line, Option<FilterError>),
+    Detail(ConnectionId),
+    Help,
+}
+
+/// What the screen shows.
+pub struct State {
+    pub(super) options: Options,
+    pub(super) size: Size,
+    pub(super) mode: Mode,
+    pub(super) filter: Filter,
+    pub(super) filter_text: String,
+    pub(super) sort: Column,
+    pub(super) reversed: bool,
+    pub(super) group: Option<GroupBy>,
+    expanded: FxHashSet<groups::Key>,
+    follow: Option<ConnectionId>,
+    live: Seen,
+    pub(super) past: Option<Box<Moment>>,
+    asks: Vec<Ask>,
+    /// What things are called; of what was asked for, nothing until the answer comes.
+    names: FxHashMap<Named, Option<String>>,
+    /// An answer about the past is on its way.
+    is_waiting: bool,
+    /// When the connection that is looked at closely was asked about.
+    inspected: Option<u64>,
+    pub(super) message: Option<String>,
+    is_over: bool,
+    /// What is in sight, as of `now`.
+    pub(super) list: List,
+    pub(super) detail: Option<Detail>,
+    pub(super) now: u64,
+}
+
+impl State {
+    /// Begins with nothing known, on a screen of `size`.
+    ///
+    /// # Errors
+    /// When the filter is none.
+    pub fn new(options: Options, size: Size) -> Result<Self, FilterError> {
+        let filter = (options.parse)(&options.filter)?;
+        let first = options.at.map(|at| Ask::Past(at, Leap::Seconds(0), Box::new(filter.clone())));
+        Ok(Self {
+            filter_text: options.filter.clone(),
+            options,
+            size,
+            mode: Mode::List,
+            filter,
+            sort: Column::InState,
+            reversed: false,
+            group: None,
+            expanded: FxHashSet::default(),
+            follow: None,
+            live: Seen::default(),
+            past: None,
+            is_waiting: first.is_some(),
+            asks: first.into_iter().collect(),
+            names: FxHashMap::default(),
+            inspected: None,
+            message: None,
+            is_over: false,
+            list: List::default(),
+            detail: None,
+            now: 0,
+        })
+    }
+
+    /// Columns and lines of the screen.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether a person has had enough.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What is to be found out, asked once.
+    pub fn asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// When something is due though nothing happens, `CLOCK_MONOTONIC`, ns.
+    #[must_use]
+    pub fn due(&self) -> Option<u64> {
+        self.live.rates.due()
+    }
+
+    /// What is shown: of now, or of the past.
+    pub(super) fn seen(&self) -> &Seen {
+        self.past.as_ref().map_or(&self.live, |past| &past.seen)
+    }
+
+    /// Whether the selected connection stays selected wherever it goes.
+    pub(super) fn is_following(&self) -> bool {
+        self.follow.is_some()
+    }
+
+    /// What is missing at the moment of the past that is shown.
+    pub(super) fn gap(&self) -> Option<&Gap> {
+        self.past.as_ref()?.gaps.first()
+    }
+
+    /// Takes a change.
+    pub fn change(&mut self, change: &Change<'_>) {
+        self.live.add(change, &self.filter);
+    }
+
+    /// Tells what to say for a while.
+    pub fn say(&mut self, message: impl Into<String>) {
+        self.message = Some(message.into());
+    }
+
+    /// Takes an answer.
+    pub fn answer(&mut self, answer: Answer) {
+        match answer {
+            // Whoever has gone back to now does not want it any more.
+            Answer::Past(_) | Answer::Nowhere(_) if !self.is_waiting => {}
+            Answer::Past(moment) => {
+                self.is_waiting = false;
+                self.message = None;
+                self.past = Some(moment);
+            }
+            Answer::Nowhere(why) => {
+                self.is_waiting = false;
+                self.say(why);
+            }
+            Answer::Name(of, name) => {
+                self.names.insert(of, name);
+            }
+            Answer::Inspected(cookie, inspected) => {
+                let is_it = |detail: &&mut Detail| detail.row.id.cookie == cookie;
+                // What was known last stays.
+                if let (Some(detail), Some(inspected)) =
+                    (self.detail.as_mut().filter(is_it), inspected)
+                {
+                    detail.inspected = Some(inspected);
+                }
+            }
+        }
+    }
+
+    /// What something is called, as far as that is known yet.
+    fn name(&mut self, of: Named) -> Option<&str> {
+        let asks = &mut self.asks;
+        let name = self.names.entry(of).or_insert_with(|| {
+            asks.push(Ask::Name(of));
+            None
+        });
+        name.as_deref()
+    }
+
+    fn name_groups(&mut self) {
+        let mut rows = std::mem::take(&mut self.list.rows);
+        for row in &mut rows {
+            if let Row::Group { key, owner, name, .. } = row {
+                let cgroup = match key {
+                    groups::Key::Cgroup(Some(id)) => {
+                        self.name(Named::Cgroup(*id)).map(ToOwned::to_owned)
+                    }
+                    _ => None,
+                };
+                let services = (!self.options.numeric).then_some(&self.options.services);
+                *name = key.name(owner.as_deref(), services, cgroup.as_deref());
+            }
+        }
+        self.list.rows = rows;
+    }
+
+    /// Takes what a person did.
+    pub fn event(&mut self, event: &Event) {
+        if let Event::Resize(width, height) = event {
+            self.size = Size::new(*width, *height);
+            return;
+        }
+        if let Mode::Filter(line, error) = &mut self.mode {
+            match line.take(event) {
+                Written::More => *error = None,
+                Written::Given => self.mode = Mode::List,
+                Written::Done => match (self.options.parse)(&line.text) {
+                    Ok(filter) => {
+                        (self.filter, self.filter_text) = (filter, std::mem::take(&mut line.text));
+                        self.mode = Mode::List;
+                        // What was kept of the latest was kept for the filter before.
+                        self.live.histories.forget_latest();
+                        if let Some(past) = &mut self.past {
+                            past.seen.histories.forget_latest();
+                        }
+                    }
+                    Err(wrong) => *error = Some(wrong),
+                },
+            }
+            return;
+        }
+        if matches!(self.mode, Mode::Help) {
+            // Any key, but not a mouse that moves.
+            if event.is_key_press() || meaning(event).is_some() {
+                self.mode = Mode::List;
+            }
+            return;
+        }
+        let Some(key) = meaning(event) else { return };
+        self.message = None;
+        self.key(key);
+    }
+
+    fn key(&mut self, key: Key) {
+        let page = isize::try_from(self.height().max(2) - 1).unwrap_or(1);
+        match key {
+            Key::Quit => self.is_over = true,
+            Key::Back => self.mode = Mode::List,
+            Key::Help => self.mode = Mode::Help,
+            Key::Seconds(seconds) => self.leap(Leap::Seconds(seconds)),
+            Key::Event(true) => self.leap(Leap::Next),
+            Key::Event(false) => self.leap(Leap::Previous),
+            Key::End if self.options.at.is_some() => self.leap(Leap::Last),
+            Key::End if self.past.is_some() || self.is_waiting => {
+                (self.past, self.is_waiting) = (None, false);
+            }
+            Key::Numeric => self.options.numeric ^= true,
+            Key::Filter => {
+                self.mode = Mode::Filter(Line::new(self.filter_text.clone()), None);
+            }
+            _ if matches!(self.mode, Mode::Detail(_)) => {}
+            Key::Enter => self.enter(),
+            Key::Move(rows) => self.select(self.list.selected.saturating_add_signed(rows)),
+            Key::Page(pages) => self.select(self.list.selected.saturating_add_signed(pages * page)),
+            Key::Top => self.select(0),
+            Key::End => self.select(usize::MAX),
+            Key::Sort => self.sort = self.sort.after(),
+            Key::Reverse => self.reversed ^= true,
+            Key::Group => self.regroup(GroupBy::after(self.group)),
+            Key::Follow => self.follow(),
+            Key::Click(column, row) => self.click(column, row),
+        }
+    }
+
+    fn select(&mut self, row: usize) {
+        self.list.selected = row.min(self.list.length.saturating_sub(1));
+        self.follow = None;
+    }
+
+    fn selected(&self) -> Option<&Row> {
+        self.list.rows.get(self.list.selected.checked_sub(self.list.top)?)
+    }
+
+    fn enter(&mut self) {
+        match self.selected() {
+            Some(Row::Connection { row, .. }) => {
+                self.mode = Mode::Detail(row.id);
+                (self.detail, self.inspected) = (None, None);
+            }
+            Some(Row::Group { key, .. }) => {
+                let key = *key;
+                if !self.expanded.remove(&key) {
+                    self.expanded.insert(key);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn follow(&mut self) {
+        let id = match self.selected() {
+            Some(Row::Connection { row, .. }) if self.group.is_none() => row.id,
+            _ => return self.say("F follows a connection, where they are not grouped"),
+        };
+        self.follow = if self.follow == Some(id) { None } else { Some(id) };
+    }
+
+    fn regroup(&mut self, by: Option<GroupBy>) {
+        self.group = by;
+        self.expanded.clear();
+        self.select(0);
+        self.live.flows.group(by);
+    }
+
+    fn leap(&mut self, leap: Leap) {
+        if !self.options.past {
+            return self.say(
+                "there is no past without a journal: `netmon record` keeps one, --journal names it",
+            );
+        }
+        if self.is_waiting {
+            return;
+        }
+        let from = match &self.past {
+            Some(past) => past.at.wall,
+            // From now there is only a way back.
+            None if !matches!(leap, Leap::Previous | Leap::Seconds(..0)) => return,
+            None => self.live.anchor.wall_time(self.now),
+        };
+        self.is_waiting = true;
+        self.asks.push(Ask::Past(from, leap, Box::new(self.filter.clone())));
+    }
+
+    fn areas(&self) -> Areas {
+        Areas::of(Rect::new(0, 0, self.size.width, self.size.height))
+    }
+
+    fn height(&self) -> usize {
+        self.areas().rows.height.into()
+    }
+
+    fn click(&mut self, column: u16, row: u16) {
+        let areas = self.areas();
+        if row == areas.heading.y {
+            if let Some(sort) = areas.column_at(column) {
+                self.reversed = sort == self.sort && !self.reversed;
+                self.sort = sort;
+            }
+            return;
+        }
+        let Some(line) = row.checked_sub(areas.rows.y).filter(|line| *line < areas.rows.height)
+        else {
+            return;
+        };
+        let at = self.list.top + usize::from(line);
+        if at >= self.list.length {
+            return;
+        }
+        let is_again = at == self.list.selected;
+        self.select(at);
+        if is_again {
+            self.enter();
+        }
+    }
+
+    /// Finds what is to be seen at `now`, `CLOCK_MONOTONIC`, ns, with the table as it is.
+    pub fn settle(&mut self, table: &ConnectionTable, now: u64) {
+        self.live.histories.sweep(now);
+        let live = table;
+        let (table, seen) = match &self.past {
+            Some(past) => (&past.table, &past.seen),
+            None => (table, &self.live),
+        };
+        let query = Query {
+            filter: &self.filter,
+            sort: self.sort,
+            reversed: self.reversed,
+            group: self.group,
+            expanded: &self.expanded,
+            follow: self.follow,
+        };
+        let place = (self.list.top, self.list.selected, self.height());
+        self.list = list(table, &seen.histories, &seen.flows, &query, place);
+        let found = match self.mode {
+            Mode::Detail(id) => closely::find(table, &seen.histories, id),
+            _ => None,
+        };
+        // Counted already, unless the table of another time was.
+        let shown = self.list.counts;
+        let is_live = self.past.is_none();
+        self.live.tick(now, || if is_live { shown } else { counts(live) });
+        self.now = self.past.as_ref().map_or(now, |past| past.at.monotonic);
+        self.name_groups();
+        if matches!(self.mode, Mode::Detail(_)) {
+            self.look(found, now);
+        } else {
+            self.detail = None;
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The terminal: taken over, and given back as it was, whatever happens.
+
+use std::{
+    io::{self, Stdout, stdout},
+    panic, process,
+    sync::{Once, mpsc::Receiver},
+};
+
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    crossterm::{
+        cursor::Show,
+        event::{DisableMouseCapture, EnableMouseCapture, read},
+        execute,
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    },
+};
+use tokio::sync::mpsc::Sender;
+
+use super::{Buffer, Input};
+
+/// What a program ends with that has panicked, as Rust has it.
+const PANICKED: i32 = 101;
+
+/// A terminal that is taken over as long as this lives.
+#[derive(Debug)]
+pub struct Taken(());
+
+impl Taken {
+    /// Takes the terminal over. From here on a panic, on whatever thread, gives it back and ends the program: what a
+    /// panic says would be lost on a screen that is drawn over.
+    ///
+    /// # Errors
+    /// When there is no terminal.
+    pub fn new() -> io::Result<Self> {
+        static HOOKED: Once = Once::new();
+        HOOKED.call_once(|| {
+            let before = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                give_back();
+                before(info);
+                process::exit(PANICKED);
+            }));
+        });
+        enable_raw_mode()?;
+        let taken = Self(());
+        execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)?;
+        Ok(taken)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back; no harm where it is not taken.
+pub fn give_back() {
+    // There is nobody to tell.
+    let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+}
+
+/// Shows frames as they come, until there are no more or the terminal is gone.
+///
+/// # Errors
+/// What the terminal answered.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "whoever sends frames learns from its end that there is no terminal"
+)]
+pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
+    let mut terminal: Terminal<CrosstermBackend<Stdout>> =
+        Terminal::new(CrosstermBackend::new(stdout()))?;
+    for frame in &frames {
+        terminal.draw(|target| {
+            // One of another size is of before the terminal was resized: the next one is not.
+            if target.area() == frame.area {
+                *target.buffer_mut() = frame;
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Hands over what a person does, until there is nobody to take it or the terminal is gone.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "whoever takes them learns from its end that there is no terminal"
+)]
+pub fn listen(to: Sender<Input>) {
+    while let Ok(event) = read() {
+        if to.blocking_send(Input::Event(event)).is_err() {
+            break;
+        }
+    }
+}

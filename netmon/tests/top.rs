@@ -1,0 +1,287 @@
+//! What a screen shows: scenes played, keys pressed, frames compared, each scenario a file that can be read from
+//! top to bottom.
+//!
+//! | line | |
+//! |---|---|
+//! | `size WIDTH HEIGHT` | of the screen; first, or when it is resized |
+//! | `filter TEXT` | what it begins with, at the beginning |
+//! | `until MS` | plays the scene up to that time, and looks then |
+//! | `press KEY …` | `Enter`, `Esc`, `Up`, `PgDn`, `S-Left`, … or single characters |
+//! | `type TEXT` | character by character |
+//! | `click COLUMN LINE` | from 0 |
+//! | `kernel` | answers what is asked about a socket, and what things are called |
+//! | `journal` | answers what the journal is asked, from the scene |
+//! | `show` | the frame, which this test makes anew and compares |
+//!
+//! With `SCENARIOS=write` it writes them.
+
+mod scene;
+
+use std::{collections::VecDeque, env, fmt::Write, fs, io, path::Path};
+
+use jiff::tz::TimeZone;
+use netmon::{
+    core::{
+        event::Event,
+        filter::{Filter, Names},
+        names::Services,
+        socket::TcpInfo,
+        table::ConnectionTable,
+    },
+    session::Source,
+    view::tui::{
+        Answer, Ask, Inspected, Leap, Moment, Named, Options, Size, State, TerminalEvent, frame,
+    },
+};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
+};
+use scene::{MS, scene};
+
+const WALL: i64 = 1_766_000_000_123_456_789;
+
+struct NoNames;
+
+impl Names for NoNames {
+    fn service(&self, name: &str) -> Option<u16> {
+        (name == "https").then_some(443)
+    }
+    fn user(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn netns(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn cgroup(&self, _: &str) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn every_scenario_goes_as_written() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/top");
+    let mut played = 0;
+    for file in fs::read_dir(directory).expect("scenarios") {
+        let path = file.expect("a file").path();
+        let written = fs::read_to_string(&path).expect("text");
+        let made = Player::default().play(&written);
+        if env::var_os("SCENARIOS").is_some_and(|value| value == "write") {
+            fs::write(&path, &made).expect("written");
+        } else {
+            assert!(made == written, "{}: this is what it makes:\n{made}", path.display());
+        }
+        played += 1;
+    }
+    assert!(played >= 6, "{played}");
+}
+
+/// A moment of the scene as a journal would tell it.
+struct Script(VecDeque<Event>);
+
+impl Source for Script {
+    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
+        events.append(&mut self.0);
+        Ok(false)
+    }
+
+    async fn finish(&mut self, _: &mut VecDeque<Event>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Player {
+    state: Option<State>,
+    size: (u16, u16),
+    filter: String,
+    table: ConnectionTable,
+    events: VecDeque<Event>,
+    now: u64,
+}
+
+impl Player {
+    fn play(mut self, written: &str) -> String {
+        self.events = scene().into();
+        let mut made = String::new();
+        for line in written.lines().filter(|line| !line.starts_with("  ")) {
+            let _ = writeln!(made, "{line}");
+            if !line.is_empty() && !line.starts_with('#') {
+                self.line(line, &mut made);
+            }
+        }
+        made
+    }
+
+    fn state(&mut self) -> &mut State {
+        let filter = self.filter.clone();
+        let size = Size::new(self.size.0, self.size.1);
+        self.state.get_or_insert_with(|| State::new(options(filter), size).expect("a filter"))
+    }
+
+    fn line(&mut self, line: &str, made: &mut String) {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let number = |at: usize| words[at].parse::<u16>().expect("a number");
+        match command {
+            "size" => {
+                self.size = (number(0), number(1));
+                if self.state.is_some() {
+                    self.event(&TerminalEvent::Resize(number(0), number(1)));
+                }
+            }
+            "filter" => rest.clone_into(&mut self.filter),
+            "until" => self.until(rest.parse().expect("a time")),
+            "press" => words.iter().for_each(|word| self.event(&key(word))),
+            "type" => rest.chars().for_each(|c| self.event(&key(&c.to_string()))),
+            "click" => self.event(&TerminalEvent::Mouse(MouseEvent {
+                kind: MouseEventKind::Down(MouseButton::Left),
+                column: number(0),
+                row: number(1),
+                modifiers: KeyModifiers::NONE,
+            })),
+            "kernel" | "journal" => self.answer(),
+            "show" => self.show(made),
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn event(&mut self, event: &TerminalEvent) {
+        self.state().event(event);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let table = std::mem::take(&mut self.table);
+        let now = self.now;
+        self.state().settle(&table, now);
+        self.table = table;
+    }
+
+    fn until(&mut self, ms: u64) {
+        while self.events.front().is_some_and(|event| time(event) <= ms * MS) {
+            let event = self.events.pop_front().expect("an event");
+            let mut table = std::mem::take(&mut self.table);
+            let state = self.state();
+            let applied = table.apply(&event, |change| {
+                state.change(&change);
+                Ok::<_, ()>(())
+            });
+            assert_eq!(applied, Ok(()));
+            self.table = table;
+        }
+        self.now = ms * MS;
+        self.settle();
+    }
+
+    fn answer(&mut self) {
+        let asks = self.state().asks();
+        assert!(!asks.is_empty(), "nothing was asked");
+        for ask in asks {
+            let answer = match ask {
+                Ask::Name(of) => Answer::Name(of, name(of)),
+                Ask::Inspect(_, cookie) => Answer::Inspected(cookie, Some(Box::new(inspected()))),
+                Ask::Past(from, leap, filter) => {
+                    let Leap::Seconds(seconds) = leap else { panic!("{leap:?}") };
+                    let at = from + seconds * 1_000_000_000;
+                    let since = u64::try_from(at - WALL).unwrap_or(0);
+                    let events = scene().into_iter().filter(|event| time(event) <= since);
+                    let mut script = Script(events.collect());
+                    let read = Moment::read(&mut script, at, &filter);
+                    let runtime = tokio::runtime::Builder::new_current_thread().build();
+                    let moment = runtime.expect("a runtime").block_on(read).expect("a moment");
+                    Answer::Past(Box::new(moment))
+                }
+            };
+            self.state().answer(answer);
+        }
+        self.settle();
+    }
+
+    fn show(&mut self, made: &mut String) {
+        self.settle();
+        let mut terminal =
+            Terminal::new(TestBackend::new(self.size.0, self.size.1)).expect("a terminal");
+        let state = self.state();
+        let frame = frame(state, state.size());
+        terminal.draw(|target| *target.buffer_mut() = frame).expect("drawn");
+        for line in terminal.backend().to_string().lines() {
+            let _ = writeln!(made, "  {line}");
+        }
+    }
+}
+
+fn options(filter: String) -> Options {
+    Options {
+        host: "web1".to_owned(),
+        filter,
+        parse: Box::new(|text| Filter::parse(text, &NoNames)),
+        services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
+        numeric: false,
+        zone: TimeZone::UTC,
+        colour: true,
+        past: true,
+        at: None,
+    }
+}
+
+fn name(of: Named) -> Option<String> {
+    match of {
+        Named::User(33) => Some("www-data".to_owned()),
+        Named::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
+        _ => None,
+    }
+}
+
+fn inspected() -> Inspected {
+    let info = TcpInfo {
+        rtt_us: Some(15_400),
+        cwnd: 10,
+        bytes_sent: 517,
+        bytes_received: 4_321_987,
+        retransmits: 2,
+        ..TcpInfo::default()
+    };
+    Inspected { recv_q: 0, send_q: 12, info: Some(info) }
+}
+
+fn time(event: &Event) -> u64 {
+    match event {
+        Event::Transition(t) => t.time,
+        Event::Lost(gap) => gap.time,
+        Event::Seed(seed) => seed.time,
+        Event::Reconciled { time } => *time,
+        Event::Dumped { began, .. } => *began,
+        Event::Anchor(anchor) => anchor.monotonic,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key(word: &str) -> TerminalEvent {
+    let (modifiers, name) = match word.split_once('-') {
+        Some(("S", name)) => (KeyModifiers::SHIFT, name),
+        Some(("C", name)) => (KeyModifiers::CONTROL, name),
+        _ => (KeyModifiers::NONE, word),
+    };
+    let mut characters = name.chars();
+    let code = match (characters.next(), characters.next()) {
+        (Some(c), None) => KeyCode::Char(c),
+        _ => match name {
+            "Enter" => KeyCode::Enter,
+            "Esc" => KeyCode::Esc,
+            "Up" => KeyCode::Up,
+            "Down" => KeyCode::Down,
+            "Left" => KeyCode::Left,
+            "Right" => KeyCode::Right,
+            "PgUp" => KeyCode::PageUp,
+            "PgDn" => KeyCode::PageDown,
+            "Home" => KeyCode::Home,
+            "End" => KeyCode::End,
+            "Space" => KeyCode::Char(' '),
+            "Backspace" => KeyCode::Backspace,
+            _ => panic!("{word} is no key"),
+        },
+    };
+    TerminalEvent::Key(KeyEvent::new(code, modifiers))
+}

@@ -202,7 +202,7 @@ pub(super) fn follow(
 }
 
 /// The number before the word `after` of what netmon said in the end.
-fn number(said: &str, after: &str) -> anyhow::Result<u64> {
+pub(super) fn number(said: &str, after: &str) -> anyhow::Result<u64> {
     let words: Vec<_> = said.split_whitespace().collect();
     let at = words.iter().rposition(|word| word.trim_end_matches(',') == after);
     let count = at.and_then(|at| words[..at].iter().rev().find_map(|word| word.parse().ok()));

@@ -11,6 +11,7 @@ mod process;
 mod scale;
 mod snapshot;
 mod start;
+mod top;
 
 use std::{fs, process::Command};
 
@@ -49,6 +50,8 @@ enum Part {
     Start(start::Start),
     /// What user space does for each event
     Micro,
+    /// The full screen: how soon it answers, how often it draws
+    Top(top::Top),
     /// How cost grows with sockets and with connections a second
     Growth(growth::Growth),
 }
@@ -59,16 +62,19 @@ impl Part {
         let mut churn = default::<churn::Churn>()?;
         let mut snapshot = default::<snapshot::Snapshot>()?;
         let mut start = default::<start::Start>()?;
+        let mut top = default::<top::Top>()?;
         let mut growth = default::<growth::Growth>()?;
         if quick {
             (churn.pairs, churn.connections, churn.long) = (2, 20_000, 5);
             (snapshot.rounds, start.rounds, start.idle, growth.rounds) = (1, 3, 10, 1);
+            (top.sockets, top.seconds) = (20_000, 5);
         }
         Ok(vec![
             Self::Micro,
             Self::Churn(churn),
             Self::Snapshot(snapshot),
             Self::Start(start),
+            Self::Top(top),
             Self::Growth(growth),
         ])
     }
@@ -97,6 +103,7 @@ impl Bench {
                 Part::Churn(churn) => churn.run()?,
                 Part::Snapshot(snapshot) => snapshot.run()?,
                 Part::Start(start) => start.run()?,
+                Part::Top(top) => top.run()?,
                 Part::Micro => micro::figures()?,
                 Part::Growth(growth) => {
                     let (figures, curves) = growth.run()?;

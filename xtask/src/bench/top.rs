@@ -1,0 +1,178 @@
+//! `bench top`: how often the full screen draws and how soon it answers a key, while there is a lot to show; and what it
+//! loses meanwhile.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    process::{Child, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+
+use super::{
+    churn::{load_for, number},
+    figure::Figure,
+    hold::Holders,
+};
+use crate::{
+    load::Ending,
+    shell::{as_root, release_binary},
+};
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Top {
+    /// Sockets that are there
+    #[arg(long, default_value_t = 200_000)]
+    pub(super) sockets: u32,
+    /// How long connections come and go, seconds
+    #[arg(long, default_value_t = 30)]
+    pub(super) seconds: u64,
+}
+
+const COLUMNS: u16 = 160;
+const LINES: u16 = 50;
+/// A key, what the screen says then, and the key that leads back, with what it says then.
+const THERE: (&[u8], &str) = (b"?", "any key");
+const BACK: (&[u8], &str) = (b"x", "LAST_ACK");
+/// Between two keys: the last frame that nobody asked for is nowhere near on purpose.
+const BETWEEN: Duration = Duration::from_millis(370);
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a frame begins with: the cursor is hidden.
+const FRAME: &[u8] = b"\x1b[?25l";
+
+impl Top {
+    pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
+        let _holders = Holders::start(self.sockets)?;
+        let (mut screen, terminal) = Screen::open()?;
+        let mut command = as_root("setsid");
+        command.arg("--ctty").arg(release_binary()).args(["top", "--numeric"]);
+        command.env("TERM", "xterm-256color").stdin(Stdio::from(terminal.try_clone()?));
+        command.stdout(Stdio::from(terminal)).stderr(Stdio::piped());
+        let netmon = Started(command.spawn().context("starting netmon in a terminal")?);
+        screen.until("ESTABLISHED", PATIENCE)?;
+        let seconds = self.seconds;
+        let load = thread::spawn(move || load_for(seconds, None, Ending::Close));
+        let (began, mut answers) = (Instant::now(), Vec::new());
+        screen.frames = 0;
+        while began.elapsed() < Duration::from_secs(self.seconds) {
+            for (key, answer) in [THERE, BACK] {
+                thread::sleep(BETWEEN);
+                let pressed = Instant::now();
+                screen.press(key)?;
+                screen.until(answer, PATIENCE)?;
+                answers.push(pressed.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let frames = f64::from(screen.frames) / began.elapsed().as_secs_f64();
+        let rate = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        screen.press(b"q")?;
+        let said = netmon.ended()?;
+        #[expect(clippy::cast_precision_loss, reason = "a figure")]
+        let lost = number(&said, "lost")? as f64;
+        let there = format!("top, {} sockets, {rate:.0} connections a second", self.sockets);
+        Ok(vec![
+            Figure::new(format!("{there}: ms from a key to its frame"), answers).at_most(100.0),
+            Figure::new(format!("{there}: frames a second"), vec![frames]).at_most(10.0),
+            Figure::new(format!("{there}: events lost"), vec![lost]).at_most(0.0),
+        ])
+    }
+}
+
+/// A netmon; killed when dropped.
+struct Started(Child);
+
+impl Started {
+    /// Waits for its end, which was asked for; what it said.
+    fn ended(mut self) -> anyhow::Result<String> {
+        let end = Instant::now() + PATIENCE;
+        while self.0.try_wait()?.is_none() {
+            ensure!(Instant::now() < end, "netmon did not end");
+            thread::sleep(BETWEEN);
+        }
+        let mut said = String::new();
+        self.0.stderr.take().context("what it said")?.read_to_string(&mut said)?;
+        Ok(said)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A terminal, and what is on its screen.
+struct Screen {
+    keys: File,
+    output: Receiver<Vec<u8>>,
+    parser: vt100::Parser,
+    frames: u32,
+}
+
+impl Screen {
+    /// Opens one; its other side is what a program takes for its terminal.
+    fn open() -> anyhow::Result<(Self, OwnedFd)> {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+        grantpt(&ours)?;
+        unlockpt(&ours)?;
+        let name = ptsname(&ours, Vec::new())?;
+        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str()?)?;
+        let size = Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&ours, size)?;
+        let keys = File::from(ours);
+        let mut from = keys.try_clone()?;
+        let (to, output) = channel();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 64 << 10];
+            // It ends with whoever has the other side.
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                if to.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        let parser = vt100::Parser::new(LINES, COLUMNS, 0);
+        Ok((Self { keys, output, parser, frames: 0 }, theirs.into()))
+    }
+
+    fn press(&mut self, key: &[u8]) -> anyhow::Result<()> {
+        // What was drawn until now is no answer.
+        while let Ok(bytes) = self.output.try_recv() {
+            self.take(&bytes);
+        }
+        Ok(self.keys.write_all(key)?)
+    }
+
+    /// Waits until `text` is on the screen.
+    fn until(&mut self, text: &str, patience: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + patience;
+        while !self.parser.screen().contents().contains(text) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(RecvTimeoutError::Timeout) => {
+                    ensure!(!left.is_zero(), "no {text} on the screen");
+                }
+                Err(error) => return Err(error).context("netmon has ended"),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let frames = bytes.windows(FRAME.len()).filter(|window| *window == FRAME).count();
+        self.frames += u32::try_from(frames).unwrap_or(0);
+        self.parser.process(bytes);
+    }
+}

@@ -113,10 +113,10 @@ pub(super) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc
         let (done, is_done) = channel();
         thread::spawn(move || {
             tidy();
+            let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
             let _ = done.send(());
         });
         let _ = is_done.recv_timeout(TIDY);
-        let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
         process::exit(code);
     });
     Ok(stop)

@@ -8,7 +8,7 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, channel, sync_channel},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     core::{
-        connection::Change, event::Event, filter::Filter, names::Services, table::ConnectionTable,
+        connection::Change, escape::Escaped, event::Event, filter::Filter, names::Services,
+        table::ConnectionTable,
     },
     kernel::{
         inspect,
@@ -50,6 +51,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const INPUTS: usize = 256;
 /// How long `--once` looks, so that there are rates.
 const GLANCE: Duration = Duration::from_millis(2_100);
+/// How long the terminal may take for its last frame, and how often to look.
+const LAST_FRAME: Duration = Duration::from_millis(500);
+const LAST_FRAME_TRIES: u32 = 100;
 /// What terminals have that say nothing of their size.
 const USUAL: (u16, u16) = (80, 24);
 
@@ -75,6 +79,17 @@ pub(super) struct Top {
     filter: Vec<String>,
 }
 
+/// What the thread that answers does: it asks sockets of other namespaces, and opens journals.
+const LOOKING: &[Duty] = &[Duty::Enter];
+const LOOKING_BACK: &[Duty] = &[Duty::Enter, Duty::Open];
+
+/// The ways to the screen and from it.
+struct Outside {
+    to: Inputs<Input>,
+    inputs: mpsc::Receiver<Input>,
+    asks: Sender<Ask>,
+}
+
 impl Top {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -85,16 +100,22 @@ impl Top {
     }
 
     async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
-        let (size, filter) = (size(), super::filter(&self.filter).to_string());
-        let filter = if self.filter.is_empty() { filter } else { self.filter.join(" ") };
-        let state = State::new(self.options(filter)?, size)?;
+        // A bad one ends the program, as everywhere.
+        super::filter(&self.filter);
+        let state = State::new(self.options(self.filter.join(" "))?, size())?;
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
+        let (to, inputs) = mpsc::channel(INPUTS);
+        let (asks, questions) = channel();
+        let (past, answers) = (self.past.clone(), to.clone());
+        // Before what loading takes is given up: a journal may be another user's.
+        let duties = if state.has_past() { LOOKING_BACK } else { LOOKING };
+        spawn(terminal::SPARED, duties, move || answer(&questions, &answers, &past))?;
+        let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
-            return self.screen(state, &mut Nothing, &[], &stop).await;
+            return self.screen(state, &mut Nothing, outside, &stop).await;
         }
         let mut live = attach(self.tracing.options(log, KernelFilter::ANY))?;
-        let duties = live.duties();
-        self.screen(state, &mut live, duties, &stop).await
+        self.screen(state, &mut live, outside, &stop).await
     }
 
     fn options(&self, filter: String) -> anyhow::Result<Options> {
@@ -108,7 +129,7 @@ impl Top {
             self.past.check(journal, at)?;
         }
         Ok(Options {
-            host: journal.map_or(host, |journal| journal.host().to_owned()),
+            host: escaped(journal.as_ref().map_or(&host, |journal| journal.host())),
             at,
             filter,
             parse: Box::new(move |text| Filter::parse(text, &known)),
@@ -125,15 +146,11 @@ impl Top {
         &self,
         state: State,
         source: &mut impl Source,
-        duties: &'static [Duty],
+        outside: Outside,
         stop: &Arc<Notify>,
     ) -> anyhow::Result<()> {
         let scope = Scope { filter: Filter::default(), initial: true, found: true };
-        let (to, inputs) = mpsc::channel(INPUTS);
-        let (asks, questions) = channel();
-        let past = self.past.clone();
-        let answers = to.clone();
-        spawn("netmon-answers", duties, move || answer(&questions, &answers, &past))?;
+        let Outside { to, inputs, asks } = outside;
         if self.once {
             return once(state, source, &scope, (&asks, inputs), stop).await;
         }
@@ -141,7 +158,7 @@ impl Top {
         let _aside = Aside::new();
         let taken = Taken::new().context("taking the terminal over")?;
         let (frames, shown) = sync_channel(1);
-        spawn("netmon-screen", &[], move || {
+        let screen = spawn("netmon-screen", &[], move || {
             // Whoever sends the next frame learns of it.
             let _ = terminal::show(shown);
         })?;
@@ -149,6 +166,14 @@ impl Top {
         let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
         let mut top = crate::view::tui::Top::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
+        // No frame may come after the terminal was given back. One that does not take its last frame is not waited for.
+        drop(top);
+        for _ in 0..LAST_FRAME_TRIES {
+            if screen.is_finished() {
+                break;
+            }
+            thread::sleep(LAST_FRAME / LAST_FRAME_TRIES);
+        }
         drop(taken);
         let summary = result?;
         if self.at.is_none() {
@@ -183,7 +208,7 @@ async fn once(
             _ => {}
         }
     }
-    glance.flush(session.table())?;
+    glance.state.settle(session.table(), crate::view::tui::now());
     let frame = frame(&glance.state, glance.state.size());
     let mut out = Stdout::lock();
     out.write_all(text(&frame).as_bytes())?;
@@ -202,9 +227,16 @@ impl View for Glance {
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
-        self.state.settle(table, crate::view::tui::now());
+        let now = crate::view::tui::now();
+        if self.state.due().is_none_or(|due| due <= now) {
+            self.state.settle(table, now);
+        }
         Ok(())
     }
+}
+
+fn escaped(text: &str) -> String {
+    Escaped(text.as_bytes()).to_string()
 }
 
 /// What tells when nothing is traced.
@@ -225,13 +257,12 @@ fn spawn(
     name: &str,
     duties: &'static [Duty],
     work: impl FnOnce() + Send + 'static,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<JoinHandle<()>> {
     let narrowed = move || match narrow(duties) {
         Ok(()) => work(),
         Err(error) => log::error!("{CONFINING}: {error}"),
     };
-    thread::Builder::new().name(name.to_owned()).spawn(narrowed).context("starting a thread")?;
-    Ok(())
+    thread::Builder::new().name(name.to_owned()).spawn(narrowed).context("starting a thread")
 }
 
 /// Answers questions until there is nobody to ask any.
@@ -253,7 +284,7 @@ fn answer(questions: &Receiver<Ask>, to: &Inputs<Input>, past: &Past) {
             }
             Ask::Past(from, leap, filter) => match look_back(past, from, leap, &filter) {
                 Ok(moment) => Answer::Past(Box::new(moment)),
-                Err(error) => Answer::Nowhere(format!("{error:#}")),
+                Err(error) => Answer::Nowhere(escaped(&format!("{error:#}"))),
             },
         };
         if to.blocking_send(Input::Answer(answer)).is_err() {

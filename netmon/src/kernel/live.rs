@@ -7,7 +7,7 @@ use aya_log::EbpfLogger;
 use netmon_common::{Offsets, UNKNOWN};
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{
@@ -62,6 +62,8 @@ pub struct Live {
     heartbeat: Heartbeat,
     /// How long the ring may be left alone under load: a small one fills sooner.
     pause: Duration,
+    /// When the rings are read next, once that is known.
+    read_at: Option<Instant>,
     /// How the last reading ended.
     reading: Reading,
     next_count: Instant,
@@ -103,6 +105,7 @@ impl Live {
             heartbeat: Heartbeat::new(now()),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
             pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
+            read_at: None,
             reading: Reading::default(),
             next_count: Instant::now(),
             stirred: true,
@@ -250,7 +253,10 @@ impl Live {
                 return Ok(());
             }
             _ => {
-                sleep(self.pause).await;
+                // Not anew for whoever was interrupted: a view may want to be shown again and again.
+                let until = *self.read_at.get_or_insert_with(|| Instant::now() + self.pause);
+                sleep_until(until).await;
+                self.read_at = None;
                 return Ok(());
             }
         }

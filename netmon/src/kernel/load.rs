@@ -119,18 +119,18 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         format.accept_ret = tracefs::within(tracefs::accept_format)??;
     }
     let mut ebpf = open(loader, options, wanted, &offsets, &format)?;
-    let map = take(&mut ebpf, rings::NAME)?;
+    let mut map = take(&mut ebpf, rings::NAME)?;
     let mut programs = Programs::of(&mut ebpf);
     let walks = [Walk::Tcp, Walk::Files];
     let [first @ .., standby] = &hooks::FULL;
     let mut others = programs.split_off(&[standby.program, walks[0].program(), walks[1].program()]);
     let mut hooks = Hooks::default();
     // The verifier's work on two threads. The rings are waiting, for the most part.
+    let runtime = Handle::current();
     let (rings, iterators) = thread::scope(|scope| {
-        let runtime = Handle::current();
-        let rings = scope.spawn(move || {
+        let rings = scope.spawn(|| {
             let _entered = runtime.enter();
-            Rings::new(map, options.buffer)
+            Rings::new(&mut map, options.buffer)
         });
         let others = scope.spawn(|| -> Result<_, LoadError> {
             standby.load(&mut others, Some(&btf))?;
@@ -184,7 +184,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
         hooks.load_accept(&mut programs);
     }
     load_peek(&mut programs)?;
-    let rings = Rings::new(take(&mut ebpf, rings::NAME)?, options.buffer)?;
+    let rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, options.buffer)?;
     tracefs::within(|_| {
         hooks.attach_loaded(&mut ebpf);
         hooks.attach(&mut ebpf, &hooks::CLASSIC)

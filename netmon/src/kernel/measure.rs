@@ -66,7 +66,7 @@ pub(super) fn offsets(format: &Format) -> Result<Offsets, LoadError> {
     let mut programs = Programs::of(&mut ebpf);
     transitions[0].load(&mut programs, None)?;
     load_peek(&mut programs)?;
-    let mut rings = Rings::new(take(&mut ebpf, rings::NAME)?, options.buffer)?;
+    let mut rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, options.buffer)?;
     let mut hooks = Hooks::default();
     tracefs::within(|_| hooks.attach(&mut ebpf, transitions))??;
     let mut look = Look { rings: &mut rings, peek: program(&mut ebpf, PEEK)?, seen: Vec::new() };

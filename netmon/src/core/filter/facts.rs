@@ -37,6 +37,10 @@ impl Facts for Connection {
         self.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
     }
 
+    fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
         self.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
     }

@@ -9,6 +9,7 @@ use crate::core::{
     connection::{Change, Connection},
     escape::Escaped,
     event::Owner,
+    filter::Filter,
     names::Services,
     socket::Protocol,
     tcp::TcpState,
@@ -108,6 +109,8 @@ type Flow = [u32; 2];
 pub(super) struct Flows {
     by: Option<GroupBy>,
     now: FxHashMap<Key, Flow>,
+    /// The second under way was counted from its beginning.
+    is_whole: bool,
     seconds: VecDeque<FxHashMap<Key, Flow>>,
 }
 
@@ -117,7 +120,8 @@ impl Flows {
         *self = Self { by, ..Self::default() };
     }
 
-    pub(super) fn add(&mut self, change: &Change<'_>) {
+    /// Takes a change, if `filter` lets it pass.
+    pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         let Some(by) = self.by else { return };
         let (Change::Opened(step)
         | Change::Moved(step)
@@ -126,9 +130,17 @@ impl Flows {
         else {
             return;
         };
+        if !filter.matches(step) {
+            return;
+        }
         if by == GroupBy::State {
-            self.now.entry(Key::State(step.transition.new)).or_default()[0] += 1;
-            self.now.entry(Key::State(step.transition.old)).or_default()[1] += 1;
+            // What begins leaves no state, and what ends comes to none.
+            if step.transition.new != TcpState::Close {
+                self.now.entry(Key::State(step.transition.new)).or_default()[0] += 1;
+            }
+            if !matches!(change, Change::Opened(_)) {
+                self.now.entry(Key::State(step.transition.old)).or_default()[1] += 1;
+            }
             return;
         }
         let flow = match change {
@@ -139,24 +151,32 @@ impl Flows {
         self.now.entry(by.key(step.connection)).or_default()[flow] += 1;
     }
 
-    /// A second is over.
-    pub(super) fn tick(&mut self) {
+    /// So many seconds are over.
+    pub(super) fn tick(&mut self, seconds: usize) {
         if self.by.is_some() {
-            self.seconds.push_back(std::mem::take(&mut self.now));
+            let second = std::mem::take(&mut self.now);
+            // The first is a part of one.
+            if std::mem::replace(&mut self.is_whole, true) {
+                let idle = std::iter::repeat_with(FxHashMap::default);
+                self.seconds.extend(idle.take(seconds.min(RECENT) - 1).chain([second]));
+            }
         }
-        if self.seconds.len() > RECENT {
+        while self.seconds.len() > RECENT {
             self.seconds.pop_front();
         }
     }
 
-    /// What came and what left a second, lately.
+    /// What came and what left a second, lately; nothing where that was not counted.
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-    pub(super) fn of(&self, key: Key) -> [f64; 2] {
-        let seconds = self.seconds.len().max(1) as f64;
+    pub(super) fn of(&self, key: Key) -> Option<[f64; 2]> {
+        if self.seconds.is_empty() {
+            return None;
+        }
+        let seconds = self.seconds.len() as f64;
         let flows = self.seconds.iter().filter_map(|second| second.get(&key));
-        flows.fold([0.0; 2], |sum, flow| {
+        Some(flows.fold([0.0; 2], |sum, flow| {
             [sum[0] + f64::from(flow[0]) / seconds, sum[1] + f64::from(flow[1]) / seconds]
-        })
+        }))
     }
 
     /// Groups that something came to or left lately.

@@ -96,6 +96,9 @@ pub(super) struct Histories {
     open: FxHashMap<ConnectionId, History>,
     gone: VecDeque<Gone>,
     latest: VecDeque<Latest>,
+    /// The socket that is looked at closely, and its end, once it came.
+    closely: Option<u64>,
+    ended: Option<Gone>,
 }
 
 impl Histories {
@@ -141,9 +144,34 @@ impl Histories {
         }
         if !is_over {
             self.open.insert(row.id, history);
-        } else if is_shown {
-            push(&mut self.gone, Gone { connection: row.clone(), history, time: mark.time }, GONE);
+            return;
         }
+        // Of one that vanished, only the step says so.
+        let verdict = step.verdict.or(row.verdict);
+        let is_closely = self.closely == Some(row.id.cookie);
+        if is_shown || is_closely {
+            let mut connection = row.clone();
+            connection.verdict = verdict;
+            let gone = Gone { connection, history, time: mark.time };
+            if is_closely {
+                self.ended = Some(gone.clone());
+            }
+            if is_shown {
+                push(&mut self.gone, gone, GONE);
+            }
+        }
+    }
+
+    /// Which socket is looked at closely: its end is kept whatever else ends.
+    pub(super) fn look_at(&mut self, cookie: Option<u64>) {
+        if self.closely != cookie {
+            (self.closely, self.ended) = (cookie, None);
+        }
+    }
+
+    /// The end of the socket that is looked at closely.
+    pub(super) fn ended(&self) -> Option<&Gone> {
+        self.ended.as_ref()
     }
 
     /// Forgets those that have been gone for long.

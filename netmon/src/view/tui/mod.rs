@@ -164,7 +164,7 @@ impl Top {
                 Ok(())
             }
             Err(TrySendError::Full(_)) => {
-                self.busy = Instant::now() + BUSY;
+                self.busy = Instant::now() + BUSY.max(self.took * SHARE);
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(io::ErrorKind::BrokenPipe.into()),

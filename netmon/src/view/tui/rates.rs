@@ -85,12 +85,12 @@ impl Rates {
         self.since.map(|since| since + SECOND)
     }
 
-    /// Ends the second under way at `now`, if it is over; there are `counts` then. Whether it was.
-    pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) -> bool {
+    /// Ends the second under way at `now`, if it is over; there are `counts` then. How many are over.
+    pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) -> usize {
         let since = *self.since.get_or_insert(now);
         let seconds = now.saturating_sub(since) / SECOND;
         if seconds == 0 {
-            return false;
+            return 0;
         }
         let sample = Sample { counts: counts(), happened: std::mem::take(&mut self.now) };
         // Seconds in which nobody looked had as many connections, as far as is known; what happened is spread over
@@ -102,7 +102,7 @@ impl Rates {
             self.samples.pop_front();
         }
         self.since = Some(since + seconds * SECOND);
-        true
+        missed + 1
     }
 
     /// How much of `what` there was in a second, lately; nothing before the first is over.
@@ -164,18 +164,22 @@ mod tests {
     fn seconds_are_counted_once() {
         let mut rates = Rates::default();
         let counts = || [3; TcpState::ALL.len()];
-        assert!(!rates.tick(5 * SECOND, counts), "the first begins");
+        assert_eq!(rates.tick(5 * SECOND, counts), 0, "the first begins");
         rates.now.opened = 10;
-        assert!(!rates.tick(5 * SECOND + 999_999_999, counts));
+        assert_eq!(rates.tick(5 * SECOND + 999_999_999, counts), 0);
         assert_eq!(rates.rate(|h| h.opened), None);
-        assert!(rates.tick(6 * SECOND, counts));
+        assert_eq!(rates.tick(6 * SECOND, counts), 1);
         assert_eq!(rates.rate(|h| h.opened), Some(10.0));
         rates.now.opened = 4;
-        assert!(rates.tick(8 * SECOND + 1, counts), "one was missed");
+        assert_eq!(rates.tick(8 * SECOND + 1, counts), 2, "one was missed");
         assert_eq!(rates.samples.len(), 3);
         assert_eq!(rates.rate(|h| h.opened), Some(14.0 / 3.0));
         assert_eq!(rates.due(), Some(9 * SECOND));
-        assert!(rates.tick(8 * SECOND + 1000 * SECOND, counts), "a suspended laptop");
+        assert_eq!(
+            rates.tick(8 * SECOND + 1000 * SECOND, counts),
+            SECONDS + 1,
+            "a suspended laptop"
+        );
         assert_eq!(rates.samples.len(), SECONDS);
     }
 }

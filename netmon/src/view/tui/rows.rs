@@ -76,7 +76,7 @@ pub(super) enum Row {
         key: Key,
         count: usize,
         /// Came and left, a second.
-        flow: [f64; 2],
+        flow: Option<[f64; 2]>,
         is_expanded: bool,
         /// One of its owners.
         owner: Option<Arc<Owner>>,
@@ -104,6 +104,8 @@ pub(super) struct List {
     pub(super) known: usize,
     /// Of each state.
     pub(super) counts: Counts,
+    /// The one that was followed is not there any more, or does not match.
+    pub(super) is_follow_lost: bool,
 }
 
 /// A row that may come into sight.
@@ -230,10 +232,8 @@ pub(super) fn list(
     match found {
         Found::Plain(least) => list.plain(least, query.follow, (top, selected, height)),
         Found::Grouped(mut groups, _) => {
-            // What came and left between two looks is seen by its rate; whether it matches is not known.
-            if *query.filter == Filter::default() {
-                flows.keys().for_each(|key| _ = groups.entry(key).or_default());
-            }
+            // What came and left between two looks is seen by its rate.
+            flows.keys().for_each(|key| _ = groups.entry(key).or_default());
             list.grouped(groups, flows, query.expanded, (top, selected, height));
         }
     }
@@ -262,7 +262,10 @@ impl List {
         (top, mut selected, height): (usize, usize, usize),
     ) {
         let found = &mut least.kept;
-        let followed = follow.and_then(|id| found.iter().find(|one| one.row.id == id));
+        // Its beginning may have been told since.
+        let followed =
+            follow.and_then(|id| found.iter().find(|one| one.row.id.cookie == id.cookie));
+        self.is_follow_lost = follow.is_some() && followed.is_none();
         if let Some(order) = followed.map(Candidate::order) {
             selected = found.iter().filter(|one| one.order() < order).count();
         }

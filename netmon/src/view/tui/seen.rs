@@ -31,7 +31,7 @@ impl Seen {
     /// Takes a change; details are kept of what `filter` lets pass.
     pub fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         self.rates.add(change);
-        self.flows.add(change);
+        self.flows.add(change, filter);
         self.histories.add(change, filter);
         match change {
             Change::Anchor(anchor) => self.anchor = *anchor,
@@ -46,8 +46,9 @@ impl Seen {
 
     /// It is `now`, `CLOCK_MONOTONIC`, ns; should a second be over, there are so many in each state.
     pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) {
-        if self.rates.tick(now, counts) {
-            self.flows.tick();
+        let seconds = self.rates.tick(now, counts);
+        if seconds > 0 {
+            self.flows.tick(seconds);
         }
         self.histories.sweep(now);
     }

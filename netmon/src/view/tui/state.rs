@@ -123,6 +123,12 @@ impl State {
         })
     }
 
+    /// Whether there is a journal to go back in.
+    #[must_use]
+    pub fn has_past(&self) -> bool {
+        self.options.past
+    }
+
     /// Columns and lines of the screen.
     #[must_use]
     pub fn size(&self) -> Size {
@@ -243,8 +249,10 @@ impl State {
                         self.mode = Mode::List;
                         // What was kept of the latest was kept for the filter before.
                         self.live.histories.forget_latest();
-                        if let Some(past) = &mut self.past {
-                            past.seen.histories.forget_latest();
+                        self.live.flows.group(self.group);
+                        (self.list.selected, self.list.top) = (0, 0);
+                        if self.past.is_some() {
+                            self.leap(Leap::Seconds(0));
                         }
                     }
                     Err(wrong) => *error = Some(wrong),
@@ -389,6 +397,10 @@ impl State {
     /// Finds what is to be seen at `now`, `CLOCK_MONOTONIC`, ns, with the table as it is.
     pub fn settle(&mut self, table: &ConnectionTable, now: u64) {
         self.live.histories.sweep(now);
+        self.live.histories.look_at(match self.mode {
+            Mode::Detail(id) => Some(id.cookie),
+            _ => None,
+        });
         let live = table;
         let (table, seen) = match &self.past {
             Some(past) => (&past.table, &past.seen),
@@ -408,6 +420,9 @@ impl State {
             Mode::Detail(id) => closely::find(table, &seen.histories, id),
             _ => None,
         };
+        if self.list.is_follow_lost {
+            self.follow = None;
+        }
         // Counted already, unless the table of another time was.
         let shown = self.list.counts;
         let is_live = self.past.is_none();

@@ -3,7 +3,13 @@
 use std::{
     io::{self, Stdout, stdout},
     panic, process,
-    sync::{Once, mpsc::Receiver},
+    sync::{
+        Once,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
+    thread,
+    time::Duration,
 };
 
 use ratatui::{
@@ -11,15 +17,20 @@ use ratatui::{
     backend::CrosstermBackend,
     crossterm::{
         cursor::Show,
-        event::{DisableMouseCapture, EnableMouseCapture, read},
+        event::{DisableMouseCapture, EnableMouseCapture, Event, MouseEventKind, poll, read},
         execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
+        },
     },
 };
 use tokio::sync::mpsc::Sender;
 
 use super::{Buffer, Input};
 
+/// The thread that a panic does not end the program on: it reads files that may be corrupt, catches what that leads
+/// to, and nothing depends on it.
+pub const SPARED: &str = "netmon-answers";
 /// What a program ends with that has panicked, as Rust has it.
 const PANICKED: i32 = 101;
 
@@ -28,7 +39,7 @@ const PANICKED: i32 = 101;
 pub struct Taken(());
 
 impl Taken {
-    /// Takes the terminal over. From here on a panic, on whatever thread, gives it back and ends the program: what a
+    /// Takes the terminal over. From here on a panic, on any thread but [`SPARED`], gives it back and ends the program: what a
     /// panic says would be lost on a screen that is drawn over.
     ///
     /// # Errors
@@ -38,11 +49,15 @@ impl Taken {
         HOOKED.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
+                if thread::current().name() == Some(SPARED) {
+                    return before(info);
+                }
                 give_back();
                 before(info);
                 process::exit(PANICKED);
             }));
         });
+        IS_BACK.store(false, Ordering::Relaxed);
         enable_raw_mode()?;
         let taken = Self(());
         execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)?;
@@ -56,8 +71,12 @@ impl Drop for Taken {
     }
 }
 
+/// The terminal was given back: nothing is drawn on it any more.
+static IS_BACK: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back; no harm where it is not taken.
 pub fn give_back() {
+    IS_BACK.store(true, Ordering::Relaxed);
     // There is nobody to tell.
     let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
@@ -75,6 +94,9 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     let mut terminal: Terminal<CrosstermBackend<Stdout>> =
         Terminal::new(CrosstermBackend::new(stdout()))?;
     for frame in &frames {
+        if IS_BACK.load(Ordering::Relaxed) {
+            break;
+        }
         terminal.draw(|target| {
             // One of another size is of before the terminal was resized: the next one is not.
             if target.area() == frame.area {
@@ -85,13 +107,28 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands over what a person does, until there is nobody to take it or the terminal is gone.
+/// Hands over what a person does, first how large the terminal is, until there is nobody to take it or the terminal is gone.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "whoever takes them learns from its end that there is no terminal"
 )]
 pub fn listen(to: Sender<Input>) {
+    // From here on it is told when the size changes; until now it was not.
+    let _ = poll(Duration::ZERO);
+    if let Ok((width, height)) = size()
+        && width > 0
+        && to.blocking_send(Input::Event(Event::Resize(width, height))).is_err()
+    {
+        return;
+    }
     while let Ok(event) = read() {
+        // A mouse that moves is no news, and there is much of it.
+        let is_idle = |kind| {
+            matches!(kind, MouseEventKind::Moved | MouseEventKind::Drag(_) | MouseEventKind::Up(_))
+        };
+        if matches!(event, Event::Mouse(mouse) if is_idle(mouse.kind)) {
+            continue;
+        }
         if to.blocking_send(Input::Event(event)).is_err() {
             break;
         }

@@ -126,7 +126,8 @@ fn heading(state: &State, area: Rect, buffer: &mut Buffer) {
 fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
     let Row::Group { count, flow, is_expanded, name, .. } = row else { return };
     let sign = if *is_expanded { '-' } else { '+' };
-    let numbers = format!("{count:>9} {:>9} {:>9} ", number(flow[0]), number(flow[1]));
+    let rate = |at: usize| flow.map_or("-".to_owned(), |flow| number(flow[at]));
+    let numbers = format!("{count:>9} {:>9} {:>9} ", rate(0), rate(1));
     let room = usize::from(area.width).saturating_sub(numbers.len());
     let name = fit(&format!("{sign} {name}"), room);
     Line::styled(format!("{name:<room$}{numbers}"), STRONG).render(area, buffer);

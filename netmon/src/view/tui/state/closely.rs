@@ -77,6 +77,7 @@ pub(super) fn find(
         let history = histories.of(row.id).cloned().unwrap_or_default();
         return Some(Found { row: row.clone(), history, is_gone: false });
     }
-    let gone = histories.gone().find(|gone| is_it(&gone.connection))?;
+    let mut gone = histories.gone().chain(histories.ended());
+    let gone = gone.find(|gone| is_it(&gone.connection))?;
     Some(Found { row: gone.connection.clone(), history: gone.history.clone(), is_gone: true })
 }

@@ -127,7 +127,8 @@ impl Churn {
             lost.extend(runs.lost);
         }
         let what = format!("events lost in {} s of churn, by watch and by record", self.long);
-        Ok(Figure::new(what, lost).at_most(0.0))
+        // That most runs lose nothing is not what is asked for.
+        Ok(Figure::new(what, lost).at_most(0.0).by_the_worst())
     }
 
     /// Nanoseconds that the kernel's side takes for each transition.

@@ -36,6 +36,8 @@ pub(super) struct Figure {
     /// What it is, and its unit.
     pub(super) what: String,
     pub(super) target: Option<Target>,
+    /// Not the median is judged, but every round.
+    by_the_worst: bool,
     /// One for each round.
     rounds: Vec<f64>,
 }
@@ -43,7 +45,7 @@ pub(super) struct Figure {
 impl Figure {
     pub(super) fn new(what: impl Into<String>, mut rounds: Vec<f64>) -> Self {
         rounds.sort_by(f64::total_cmp);
-        Self { what: what.into(), target: None, rounds }
+        Self { what: what.into(), target: None, by_the_worst: false, rounds }
     }
 
     pub(super) fn at_least(self, least: f64) -> Self {
@@ -52,6 +54,11 @@ impl Figure {
 
     pub(super) fn at_most(self, most: f64) -> Self {
         Self { target: Some(Target::AtMost(most)), ..self }
+    }
+
+    /// Judged by every round.
+    pub(super) fn by_the_worst(self) -> Self {
+        Self { by_the_worst: true, ..self }
     }
 
     /// The middle of its rounds; of none, nothing.
@@ -70,7 +77,13 @@ impl Figure {
 
     /// Whether it is what it is to be, if that is said.
     pub(super) fn verdict(&self) -> &'static str {
-        match self.target.map(|target| target.is_met(self.median())) {
+        let is_met = |target: Target| match self.by_the_worst {
+            true => {
+                !self.rounds.is_empty() && self.rounds.iter().all(|round| target.is_met(*round))
+            }
+            false => target.is_met(self.median()),
+        };
+        match self.target.map(is_met) {
             None => "",
             Some(true) => "met",
             Some(false) => "missed",
@@ -158,6 +171,8 @@ mod tests {
         assert_eq!((figure.median(), figure.verdict()), (20.0, "missed"));
         assert_eq!(Figure::new("nothing", vec![]).at_most(1.0).verdict(), "missed");
         assert_eq!(Figure::new("any", vec![1.0]).verdict(), "");
+        let lost = Figure::new("lost", vec![0.0, 0.0, 5.0]).at_most(0.0);
+        assert_eq!((lost.clone().verdict(), lost.by_the_worst().verdict()), ("met", "missed"));
     }
 
     #[test]

@@ -157,6 +157,19 @@ pub enum Change<'a> {
     Resync(Resync),
 }
 
+impl<'a> Change<'a> {
+    /// The transition that it is, if it is one.
+    #[must_use]
+    pub const fn step(&self) -> Option<&Step<'a>> {
+        match self {
+            Self::Opened(step) | Self::Moved(step) | Self::Closed(step) | Self::Expired(step) => {
+                Some(step)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a comparison with the kernel's own tables corrected, in rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resync {

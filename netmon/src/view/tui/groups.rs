@@ -123,13 +123,7 @@ impl Flows {
     /// Takes a change, if `filter` lets it pass.
     pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         let Some(by) = self.by else { return };
-        let (Change::Opened(step)
-        | Change::Moved(step)
-        | Change::Closed(step)
-        | Change::Expired(step)) = change
-        else {
-            return;
-        };
+        let Some(step) = change.step() else { return };
         if !filter.matches(step) {
             return;
         }

@@ -104,13 +104,7 @@ pub(super) struct Histories {
 impl Histories {
     /// Takes a change; of what `filter` lets pass, the latest are kept to be shown.
     pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
-        let (Change::Opened(step)
-        | Change::Moved(step)
-        | Change::Closed(step)
-        | Change::Expired(step)) = change
-        else {
-            return;
-        };
+        let Some(step) = change.step() else { return };
         let (row, mark) = (step.connection, Mark::of(step));
         // A socket that a dump found has its beginning told later.
         let unnamed = ConnectionId { epoch: 0, ..row.id };

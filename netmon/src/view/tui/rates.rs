@@ -29,13 +29,7 @@ pub(super) struct Happened {
 
 impl Happened {
     pub(super) fn add(&mut self, change: &Change<'_>) {
-        let (Change::Opened(step)
-        | Change::Moved(step)
-        | Change::Closed(step)
-        | Change::Expired(step)) = change
-        else {
-            return;
-        };
+        let Some(step) = change.step() else { return };
         self.transitions += u32::from(!step.corrected);
         let is_listener =
             step.transition.old == TcpState::Listen || step.transition.new == TcpState::Listen;

@@ -61,6 +61,19 @@ pub(super) struct History {
 }
 
 impl History {
+    fn add(&mut self, step: Mark, totals: Option<Totals>) {
+        if self.steps.len() >= STEPS {
+            self.steps.remove(0);
+        }
+        if self.steps.is_empty() {
+            self.steps.reserve_exact(USUAL);
+        }
+        self.steps.push(step);
+        if let Some(totals) = totals {
+            self.totals = Some(Box::new(totals));
+        }
+    }
+
     /// The steps, each with the time since the one before it, ns.
     pub(super) fn steps(&self) -> impl Iterator<Item = (&Mark, Option<u64>)> {
         let times = self.steps.iter().map(|step| Some(step.time));
@@ -121,25 +134,12 @@ impl Histories {
             };
             push(&mut self.latest, latest, LATEST);
         }
-        let is_over = row.state == TcpState::Close;
-        let mut history = match is_over {
-            true => self.open.remove(&row.id).unwrap_or_default(),
-            false => std::mem::take(self.open.entry(row.id).or_default()),
-        };
-        if history.steps.len() >= STEPS {
-            history.steps.remove(0);
+        let totals = step.transition.totals;
+        if row.state != TcpState::Close {
+            return self.open.entry(row.id).or_default().add(mark, totals);
         }
-        if history.steps.is_empty() {
-            history.steps.reserve_exact(USUAL);
-        }
-        history.steps.push(mark);
-        if let Some(totals) = step.transition.totals {
-            history.totals = Some(Box::new(totals));
-        }
-        if !is_over {
-            self.open.insert(row.id, history);
-            return;
-        }
+        let mut history = self.open.remove(&row.id).unwrap_or_default();
+        history.add(mark, totals);
         // Of one that vanished, only the step says so.
         let verdict = step.verdict.or(row.verdict);
         let is_closely = self.closely == Some(row.id.cookie);

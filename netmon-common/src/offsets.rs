@@ -29,6 +29,8 @@ pub struct Offsets {
     pub sk_protocol: u32,
     pub inet_sport: u32,
     pub net_inum: u32,
+    /// `net_cookie` in `struct net`, never given twice; 0 where it is not known.
+    pub net_cookie: u32,
     /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the kernel keeps it elsewhere.
     pub net_tw_refcount: u32,
     /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 likewise.

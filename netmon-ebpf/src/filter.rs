@@ -10,7 +10,10 @@ use core::{
 use aya_ebpf::Global;
 use netmon_common::{Clause, KernelFilter, MAX_CLAUSES, state};
 
-use crate::sock::{Sk, load, offset};
+use crate::{
+    netns,
+    sock::{Sk, load},
+};
 
 /// Written by user space before load: frozen, so that no filter costs nothing.
 #[unsafe(no_mangle)]
@@ -62,6 +65,6 @@ pub fn admits_transition<S: Sk>(sk: S, old: u8, new: u8) -> bool {
         return true;
     }
     let local_port = if new == state::CLOSE { 0 } else { sk.local_port(new) };
-    let netns: u32 = S::net_field(sk.net(), offset!(net_inum));
+    let netns = netns::inum::<S>(sk.net());
     admits(new, sk.family() as u8, netns, local_port, sk.remote_port())
 }

@@ -10,6 +10,7 @@ mod classic;
 mod emit;
 mod filter;
 mod iter;
+mod netns;
 mod owner;
 mod port;
 mod reset;

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use netmon_common::{AF_INET, AF_INET6, End, Offsets, Process, Transition, flag, state};
 
-use crate::{owner, reset, timewait};
+use crate::{netns, owner, reset, timewait};
 
 /// Written by user space before load; all zero, the verifier refuses the program.
 #[unsafe(no_mangle)]
@@ -83,7 +83,7 @@ impl Sock {
     /// Inode number of the socket's network namespace.
     #[inline(always)]
     pub fn netns(self) -> u32 {
-        Self::net_field(self.net(), offset!(net_inum))
+        netns::inum::<Self>(self.net())
     }
 }
 
@@ -172,7 +172,7 @@ pub trait Sk: Copy {
         }
         let interface: u32 = self.field(offset!(skc_bound_dev_if));
         let interface = if interface < 0xffff { interface as u64 } else { 0xffff };
-        let netns: u32 = Self::net_field(net, offset!(net_inum));
+        let netns = netns::inum::<Self>(net);
         let [local, local_rest, remote, remote_rest] = self.addresses(family);
         [
             (old as u64) << 8

@@ -104,6 +104,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         sk_protocol: sock.offset("sk_protocol")?,
         inet_sport: inet.offset("inet_sport")?,
         net_inum: net.offset("ns.inum")?,
+        net_cookie: net.offset("net_cookie").unwrap_or(0),
         // A pointer, or a counter of another name, in kernels before 6.1: then it stays unknown.
         net_tw_refcount: net.offset("ipv4.tcp_death_row.tw_refcount").unwrap_or(0),
         net_max_tw_buckets: net.offset("ipv4.tcp_death_row.sysctl_max_tw_buckets").unwrap_or(0),

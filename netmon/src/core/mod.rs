@@ -3,6 +3,7 @@
 //! Everything here is a pure function of the events it is given. It must never import `kernel` or
 //! `view`, and never ask the time.
 
+pub mod by_cookie;
 pub mod compare;
 pub mod connection;
 pub mod errno;

@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use self::closed::RecentlyClosed;
 pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
+    by_cookie::ByCookie,
     connection::NEVER,
     event::{ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
     tcp::TcpState,
@@ -35,7 +36,7 @@ const REPEATED: u64 = SECOND / 10;
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionTable {
     /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
-    rows: FxHashMap<u64, Box<Connection>>,
+    rows: ByCookie<Box<Connection>>,
     /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place ends it.
     /// Should two have the same hash, one of them waits for a dump.
     waiting: FxHashMap<u64, u64>,

@@ -13,6 +13,7 @@ use super::{
     minisocket::{Found, Minisockets, Question},
 };
 use crate::core::{
+    by_cookie::ByCookie,
     event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
     tcp::TcpState,
 };
@@ -43,14 +44,14 @@ pub(super) trait Ask {
 
 /// Events that wait until something is known, first in, first due.
 struct Held<T> {
-    events: FxHashMap<u64, (u64, T)>,
+    events: ByCookie<(u64, T)>,
     due: VecDeque<(u64, u64)>,
     wait: u64,
 }
 
 impl<T> Held<T> {
     fn new(wait: u64) -> Self {
-        Self { events: FxHashMap::default(), due: VecDeque::new(), wait }
+        Self { events: ByCookie::default(), due: VecDeque::new(), wait }
     }
 
     /// Holds `event`; answers an older one of the same cookie, which nothing can complete any more.
@@ -93,7 +94,7 @@ pub(super) struct Assembler {
     minisockets: Minisockets,
     has_totals: bool,
     /// When sockets sent a RST that have not closed yet: not every RST is an end.
-    resets: FxHashMap<u64, u64>,
+    resets: ByCookie<u64>,
     /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
     /// that a pid that is used again misleads nobody.
     owners: FxHashMap<u32, Arc<Owner>>,
@@ -115,7 +116,7 @@ impl Assembler {
             portless: Held::new(PORT_WAIT),
             closing: Held::new(RESET_WAIT),
             minisockets: Minisockets::new(is_told),
-            resets: FxHashMap::default(),
+            resets: ByCookie::default(),
             owners: FxHashMap::default(),
         }
     }
@@ -281,6 +282,11 @@ impl Assembler {
         }
         if event.new != TcpState::Close {
             return emit(out, event);
+        }
+        if event.reset == Some(ResetSide::Received)
+            && let Some(other) = self.minisockets.peer_reset(event.tuple)
+        {
+            emit(out, other);
         }
         if !self.resets.is_empty()
             && let Some(sent) = self.resets.remove(&event.cookie)

@@ -10,6 +10,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use rustc_hash::FxHashMap;
 
 use crate::core::{
+    by_cookie::ByCookie,
     event::{Opening, ResetSide, Seed, Transition, Tuple},
     tcp::TcpState,
 };
@@ -27,6 +28,9 @@ const GIVE_UP: u64 = 70 * SECOND;
 /// Questions a second, some 3 us each, and how many may come at once.
 const ASKS_PER_SECOND: u64 = 2_000;
 const ASKS_AT_ONCE: u64 = 500;
+/// Those that are finished are asked about within a second, or what the tracepoint said is believed: with all buckets
+/// taken, each connection that ends is one.
+const MAX_FINISHED: usize = 2_000;
 /// As many as the kernel's own default limit of buckets halved; some 200 bytes each.
 const MAX_PARKED: usize = 65_536;
 
@@ -72,7 +76,9 @@ struct Parked {
 pub(super) struct Minisockets {
     /// The kernel tells of all that befalls them.
     is_told: bool,
-    parked: FxHashMap<u64, Parked>,
+    parked: ByCookie<Parked>,
+    /// How many of them are finished.
+    finished: usize,
     by_tuple: FxHashMap<Tuple, u64>,
     due: BinaryHeap<Reverse<(u64, u64)>>,
     tokens: u64,
@@ -117,6 +123,9 @@ impl Minisockets {
         interface: u16,
         finished: bool,
     ) -> Option<Transition> {
+        if finished && self.finished >= MAX_FINISHED {
+            return Some(given_up(event));
+        }
         // One that is finished is there or not, now; an orphan first gets the time for a reset.
         let wait = if finished { 0 } else { FIRST_ASK };
         self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
@@ -125,19 +134,23 @@ impl Minisockets {
 
     fn keep(&mut self, event: Transition, interface: u16, finished: bool) -> Option<Transition> {
         let pushed_out = if self.parked.len() >= MAX_PARKED {
-            self.parked.keys().next().copied().and_then(|cookie| self.take(cookie)).map(given_up)
+            let cookie = self.parked.keys().next().copied();
+            cookie.and_then(|cookie| self.take(cookie)).map(|parked| given_up(parked.event))
         } else {
             None
         };
         // That the peer of one that is finished had its FIN acknowledged says nothing: the full socket
         // did that before it tried to leave a minisocket.
-        if !finished {
+        if finished {
+            self.finished += 1;
+        } else {
             self.by_tuple.insert(event.tuple, event.cookie);
         }
         let cookie = event.cookie;
         let wait = FIRST_ASK;
         let parked = Parked { event, interface, finished, wait, looked: 0, missed: false };
-        self.parked.insert(cookie, parked);
+        let former = self.parked.insert(cookie, parked);
+        self.finished -= usize::from(former.is_some_and(|former| former.finished));
         pushed_out
     }
 
@@ -235,6 +248,16 @@ impl Minisockets {
         Some(event)
     }
 
+    /// The peer, on this host, has taken a RST: whatever was parked at the other end is gone, as when there was no
+    /// bucket for it and nobody was left to acknowledge the peer's FIN.
+    pub(super) fn peer_reset(&mut self, peer: Tuple) -> Option<Transition> {
+        if self.by_tuple.is_empty() {
+            return None;
+        }
+        let cookie = *self.by_tuple.get(&peer.reversed())?;
+        self.take(cookie).map(|parked| parked.event)
+    }
+
     /// Asks about those whose time has come and hands what is known now to `known`.
     pub(super) fn advance(
         &mut self,
@@ -320,6 +343,7 @@ impl Minisockets {
 
     fn take(&mut self, cookie: u64) -> Option<Parked> {
         let parked = self.parked.remove(&cookie)?;
+        self.finished -= usize::from(parked.finished);
         if self.by_tuple.get(&parked.event.tuple) == Some(&cookie) {
             self.by_tuple.remove(&parked.event.tuple);
         }
@@ -328,6 +352,6 @@ impl Minisockets {
 }
 
 /// What the tracepoint said, for one that there was no room to follow.
-fn given_up(parked: Parked) -> Transition {
-    Transition { inferred: true, ..parked.event }
+fn given_up(event: Transition) -> Transition {
+    Transition { inferred: true, ..event }
 }

@@ -1,6 +1,11 @@
 //! What follows FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE: every case that is known, made on purpose.
 
-use std::{net::Shutdown, os::fd::AsRawFd, time::Duration};
+use std::{
+    io::Read,
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    time::Duration,
+};
 
 use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
 
@@ -229,6 +234,32 @@ fn without_a_bucket_there_is_no_time_wait() {
         }
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
         assert!(events[4].get("errno").is_none(), "{events:#?}");
+    });
+}
+
+/// Nobody is left to acknowledge the peer's FIN: the RST that it gets instead says so.
+#[test]
+fn without_a_bucket_an_orphan_is_gone_when_its_peer_closes() {
+    Netns::new().run(|| {
+        sh("ip link set lo up; echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let client = TcpStream::connect(listener.local_addr().expect("its address"));
+        let client = client.expect("a connection");
+        let (mut server, _) = listener.accept().expect("accepted");
+        let (id, peer) = (cookie(&client), cookie(&server));
+        drop(client);
+        assert_eq!(server.read(&mut [0]).expect("the end"), 0);
+        // Now, else the FIN is acknowledged with the other one.
+        socket2::SockRef::from(&server).set_tcp_quickack(true).expect("TCP_QUICKACK");
+        drop(server);
+        let path = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1";
+        let path = format!("{path} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE");
+        let events = watch.expect(id, &path);
+        assert!(events[4].get("inferred").is_none(), "its peer was reset: {events:#?}");
+        let path = "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED ESTABLISHED>CLOSE_WAIT";
+        let events = watch.expect(peer, &format!("{path} CLOSE_WAIT>LAST_ACK LAST_ACK>CLOSE"));
+        assert_eq!(events[4]["reset"], "received", "{events:#?}");
     });
 }
 

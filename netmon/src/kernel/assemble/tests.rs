@@ -260,15 +260,33 @@ fn an_orphan_that_nobody_can_see_is_given_up() {
     assert_eq!(bench.assembler.next_due(), None);
 }
 
+/// The end of the other end, on this host.
+fn peer(flags: u8, errno: u8, time: u64) -> Record {
+    let mut peer = wire::Transition { flags, errno, ..wire(LastAck, Close, time) };
+    std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
+    std::mem::swap(&mut peer.local_port, &mut peer.remote_port);
+    peer.cookie = COOKIE + 1;
+    Record::Transition(peer)
+}
+
+#[test]
+fn an_orphan_is_gone_when_its_peer_on_this_host_is_reset() {
+    let mut bench = Bench::new();
+    bench.take(closed(FinWait2, flag::DEAD | flag::BUCKETS_FULL, 0, 100));
+    bench.take(peer(flag::RESET_RECEIVED, ECONNRESET, 150));
+    let events = bench.events();
+    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, Close, 100));
+    assert!(!events[0].inferred);
+    assert_eq!((events[1].cookie, events[1].reset), (COOKIE + 1, Some(ResetSide::Received)));
+    bench.advance(1_000 * MS);
+    assert_eq!((events.len(), bench.script.asked), (2, 0));
+}
+
 #[test]
 fn an_orphan_with_its_peer_on_this_host_needs_no_question() {
     let mut bench = Bench::new();
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
-    let mut peer = wire(LastAck, Close, 150);
-    std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
-    std::mem::swap(&mut peer.local_port, &mut peer.remote_port);
-    peer.cookie = COOKIE + 1;
-    bench.take(Record::Transition(peer));
+    bench.take(peer(0, 0, 150));
     let events = bench.events();
     assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, 150));
     assert!(!events[0].inferred);
@@ -346,6 +364,26 @@ fn questions_stay_within_their_budget() {
         bench.advance(ms * MS);
     }
     assert!((2_000..=2_600).contains(&bench.script.asked), "{}", bench.script.asked);
+}
+
+#[test]
+fn what_is_doubtful_is_known_within_a_second() {
+    let mut bench = Bench::new();
+    bench.script.found = Some(Found::Gone);
+    let flags = flag::DONE | flag::BUCKETS_FULL;
+    for cookie in 1..=5_000 {
+        let end = wire::Transition { cookie, flags, ..wire(FinWait2, Close, 1_000 * MS) };
+        bench.take(Record::Transition(end));
+    }
+    let believed = bench.events();
+    assert_eq!(believed.len(), 3_000, "there is no time to ask about them");
+    assert!(believed.iter().all(|event| event.inferred && event.new == Close));
+    for ms in 1_000..=2_000 {
+        bench.advance(ms * MS);
+    }
+    let told = bench.events();
+    assert_eq!(told.len(), 2_000);
+    assert!(told.iter().all(|event| !event.inferred && event.new == Close));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
     }
     let here = own_time() - begin;
     // Too soon after the last, they wait for more.
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(350));
     recorder.flush(&table).expect("recorded");
     let handle = recorder.handle();
     let end = Instant::now() + PATIENCE;

@@ -17,7 +17,7 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// Yields events: the live kernel, or a journal.
+/// Yields events, the first of which is an anchor: the live kernel, or a journal.
 pub trait Source {
     /// Waits for events and appends them to `events`; possibly none, so that time can pass. Whether more can
     /// come.

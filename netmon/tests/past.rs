@@ -16,6 +16,7 @@ use std::{
 use netmon::{
     core::{
         event::{Anchor, Event, Transition},
+        table::ConnectionTable,
         tcp::TcpState::{Close, Listen},
     },
     journal::{Handle, Journal, Recorder, Retention, Span},
@@ -281,9 +282,10 @@ fn a_late_event_was_there_in_time() {
     let anchor = Event::Anchor(Anchor { monotonic: 0, wall: noon });
     let mut recorder = record(&directory.0, "here", vec![anchor.clone(), listens(1_000, 1)]);
     for events in [vec![anchor.clone(), listens(2_100, 2)], vec![anchor, listens(1_900, 3)]] {
+        play(&mut Script::new(events), &mut recorder, &scope());
         // A batch each.
         std::thread::sleep(Duration::from_secs(1));
-        play(&mut Script::new(events), &mut recorder, &scope());
+        recorder.flush(&ConnectionTable::default()).expect("recorded");
     }
     std::thread::sleep(Duration::from_secs(1));
     let ports = || {

@@ -165,6 +165,14 @@ impl Transition {
     pub const fn is_last(&self) -> bool {
         matches!(self.new, TcpState::Close | TcpState::TimeWait)
     }
+
+    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends in
+    /// SYN_RECV, only this has neither a verdict nor an error.
+    #[must_use]
+    pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
+        let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);
+        ends && verdict.is_none() && self.errno.is_none()
+    }
 }
 
 /// Why events were lost.
@@ -278,17 +286,6 @@ pub struct Recorded {
     pub corrected: bool,
     /// A later state was known already, so that the row stayed as it was.
     pub late: bool,
-}
-
-impl Recorded {
-    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends in
-    /// SYN_RECV, only this has neither a verdict nor an error.
-    #[must_use]
-    pub fn is_half_open_end(&self) -> bool {
-        let Transition { old, new, errno, .. } = self.transition;
-        let ends = (old, new) == (TcpState::SynRecv, TcpState::Close);
-        ends && self.verdict.is_none() && errno.is_none()
-    }
 }
 
 /// Something the source yields.

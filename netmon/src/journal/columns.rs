@@ -1,12 +1,19 @@
 //! The columns that datasets have in common, on their way into Arrow arrays.
 
-use std::{borrow::Borrow, collections::HashMap, hash::Hash, net::IpAddr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, PrimitiveArray,
     RecordBatch, StringArray, TimestampNanosecondArray,
     builder::{
-        BooleanBuilder, Int64Builder, PrimitiveBuilder, StringBuilder, TimestampNanosecondBuilder,
+        ArrayBuilder, BooleanBuilder, Int64Builder, PrimitiveBuilder, StringBuilder,
+        TimestampNanosecondBuilder,
     },
     types::{Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type},
 };
@@ -15,7 +22,7 @@ use rustc_hash::FxHashMap;
 
 use super::{VERSION, VERSION_KEY};
 use crate::core::{
-    connection::Direction,
+    connection::{Connection, Direction},
     event::{Anchor, Evidence, Owner, Totals, Tuple},
 };
 
@@ -58,69 +65,59 @@ impl Columns {
     }
 }
 
-/// A column of numbers, most of them unknown: a row without one costs next to nothing.
-pub(super) struct Numbers<T: ArrowPrimitiveType> {
-    builder: PrimitiveBuilder<T>,
-    /// Rows since the last number.
-    nulls: usize,
-}
+/// A column of numbers. A row without one costs nothing: the next that has one, or the end, catches up.
+pub(super) struct Numbers<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
 
 impl<T: ArrowPrimitiveType> Default for Numbers<T> {
     fn default() -> Self {
-        Self { builder: PrimitiveBuilder::new(), nulls: 0 }
+        Self(PrimitiveBuilder::new())
     }
 }
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
+    /// The number of this row, which comes after all that were put before.
     #[inline]
-    pub(super) fn push(&mut self, number: Option<T::Native>) {
-        let Some(number) = number else {
-            self.nulls += 1;
-            return;
-        };
-        self.catch_up();
-        self.builder.append_value(number);
+    pub(super) fn put(&mut self, row: usize, number: Option<T::Native>) {
+        if let Some(number) = number {
+            self.catch_up(row);
+            self.0.append_value(number);
+        }
     }
 
-    pub(super) fn finish(&mut self) -> PrimitiveArray<T> {
-        self.catch_up();
-        self.builder.finish()
+    pub(super) fn finish(&mut self, rows: usize) -> PrimitiveArray<T> {
+        self.catch_up(rows);
+        self.0.finish()
     }
 
     #[inline]
-    fn catch_up(&mut self) {
-        if self.nulls > 0 {
-            self.builder.append_nulls(std::mem::take(&mut self.nulls));
+    fn catch_up(&mut self, row: usize) {
+        let missing = row - self.0.len();
+        if missing > 0 {
+            self.0.append_nulls(missing);
         }
     }
 }
 
-/// A column of flags, most of them not set.
+/// A column of flags; one that is not set costs nothing.
 #[derive(Default)]
-pub(super) struct Flags {
-    builder: BooleanBuilder,
-    /// Rows since the last that was set.
-    unset: usize,
-}
+pub(super) struct Flags(BooleanBuilder);
 
 impl Flags {
     #[inline]
-    pub(super) fn push(&mut self, flag: bool) {
-        if !flag {
-            self.unset += 1;
-            return;
+    pub(super) fn put(&mut self, row: usize, flag: bool) {
+        if flag {
+            self.catch_up(row);
+            self.0.append_value(true);
         }
-        self.catch_up();
-        self.builder.append_value(true);
     }
 
-    pub(super) fn finish(&mut self) -> BooleanArray {
-        self.catch_up();
-        self.builder.finish()
+    pub(super) fn finish(&mut self, rows: usize) -> BooleanArray {
+        self.catch_up(rows);
+        self.0.finish()
     }
 
-    fn catch_up(&mut self) {
-        self.builder.append_n(std::mem::take(&mut self.unset), false);
+    fn catch_up(&mut self, row: usize) {
+        self.0.append_n(row - self.0.len(), false);
     }
 }
 
@@ -137,65 +134,66 @@ impl Words {
         Self { keys: Numbers::default(), words }
     }
 
-    /// Adds the word with this number, which is below 127.
-    pub(super) fn push(&mut self, word: Option<usize>) {
-        self.keys.push(word.and_then(|word| i8::try_from(word).ok()));
+    /// The word with this number, which is below 127.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, word: Option<usize>) {
+        self.keys.put(row, word.and_then(|word| i8::try_from(word).ok()));
     }
 
-    pub(super) fn finish(&mut self) -> DictionaryArray<Int8Type> {
-        DictionaryArray::new(self.keys.finish(), Arc::clone(&self.words))
+    pub(super) fn finish(&mut self, rows: usize) -> DictionaryArray<Int8Type> {
+        DictionaryArray::new(self.keys.finish(rows), Arc::clone(&self.words))
     }
 }
 
 /// A column of text, each kept once.
 pub(super) struct Texts<K> {
     known: FxHashMap<K, i32>,
-    /// The two that came last, which often come again: both ends of a connection of this host.
-    last: [Option<(K, i32)>; 2],
     keys: Numbers<Int32Type>,
     values: StringBuilder,
 }
 
 impl<K: Hash + Eq> Texts<K> {
     pub(super) fn new() -> Self {
-        Self {
-            known: FxHashMap::default(),
-            last: [None, None],
-            keys: Numbers::default(),
-            values: StringBuilder::new(),
-        }
+        Self { known: FxHashMap::default(), keys: Numbers::default(), values: StringBuilder::new() }
     }
 
-    /// Adds what `text` makes of `key`.
-    pub(super) fn push<Q>(&mut self, key: Option<&Q>, text: impl FnOnce(&Q) -> String)
+    /// What `text` makes of `key`.
+    #[inline]
+    pub(super) fn put<Q>(&mut self, row: usize, key: Option<&Q>, text: impl FnOnce(&Q) -> String)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let Some(key) = key else { return self.keys.push(None) };
-        let is_it = |last: &&(K, i32)| last.0.borrow() == key;
-        if let Some((_, number)) = self.last.iter().flatten().find(is_it) {
-            return self.keys.push(Some(*number));
+        if let Some(key) = key {
+            let number = self.number(key, text);
+            self.keys.put(row, Some(number));
         }
-        let number = match self.known.get(key) {
-            Some(number) => *number,
-            None => {
-                // No batch has so many rows that they do not fit.
-                let number = i32::try_from(self.known.len()).unwrap_or(i32::MAX);
-                self.values.append_value(text(key));
-                self.known.insert(key.to_owned(), number);
-                number
-            }
-        };
-        self.keys.push(Some(number));
-        self.last.swap(0, 1);
-        self.last[0] = Some((key.to_owned(), number));
     }
 
-    pub(super) fn finish(&mut self) -> DictionaryArray<Int32Type> {
+    /// The number that [`Self::put_number`] takes for it.
+    fn number<Q>(&mut self, key: &Q, text: impl FnOnce(&Q) -> String) -> i32
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(number) = self.known.get(key) {
+            return *number;
+        }
+        // No batch has so many rows that they do not fit.
+        let number = i32::try_from(self.known.len()).unwrap_or(i32::MAX);
+        self.values.append_value(text(key));
+        self.known.insert(key.to_owned(), number);
+        number
+    }
+
+    #[inline]
+    fn put_number(&mut self, row: usize, number: i32) {
+        self.keys.put(row, Some(number));
+    }
+
+    pub(super) fn finish(&mut self, rows: usize) -> DictionaryArray<Int32Type> {
         self.known.clear();
-        self.last = [None, None];
-        DictionaryArray::new(self.keys.finish(), Arc::new(self.values.finish()))
+        DictionaryArray::new(self.keys.finish(rows), Arc::new(self.values.finish()))
     }
 }
 
@@ -207,9 +205,16 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// The moment of the next row.
+    #[inline]
     pub(super) fn push(&mut self, anchor: Anchor, monotonic: u64) {
         self.time.append_value(anchor.wall_time(monotonic));
         self.offset.append_value(anchor.wall.wrapping_sub(anchor.monotonic.cast_signed()));
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.time.len()
     }
 
     pub(super) fn finish(&mut self, to: &mut Columns) {
@@ -218,13 +223,26 @@ impl Moments {
     }
 }
 
+/// An address as a number, which is hashed sooner; IPv4 as mapped, which nothing else is here.
+#[inline]
+fn as_number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn as_text(number: &u128) -> String {
+    Ipv6Addr::from_bits(*number).to_canonical().to_string()
+}
+
 /// Which socket, and where it is.
 pub(super) struct Places {
     cookie: Numbers<UInt64Type>,
     netns: Numbers<UInt32Type>,
-    local_addr: Texts<IpAddr>,
+    local_addr: Texts<u128>,
     local_port: Numbers<UInt16Type>,
-    remote_addr: Texts<IpAddr>,
+    remote_addr: Texts<u128>,
     remote_port: Numbers<UInt16Type>,
 }
 
@@ -240,25 +258,25 @@ impl Places {
         }
     }
 
-    pub(super) fn push(&mut self, place: Option<(u64, &Tuple)>) {
-        let tuple = place.map(|(_, tuple)| tuple);
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, cookie: u64, tuple: &Tuple) {
         let port = |port: u16| Some(port).filter(|port| *port != 0);
-        self.cookie.push(place.map(|(cookie, _)| cookie));
-        self.netns.push(tuple.map(|tuple| tuple.netns));
-        let (local, remote) = (tuple.map(|t| t.local), tuple.map(|t| t.remote));
-        self.local_addr.push(local.map(|end| end.ip()).as_ref(), ToString::to_string);
-        self.local_port.push(local.and_then(|end| port(end.port())));
-        self.remote_addr.push(remote.map(|end| end.ip()).as_ref(), ToString::to_string);
-        self.remote_port.push(remote.and_then(|end| port(end.port())));
+        let Tuple { netns, local, remote } = tuple;
+        self.cookie.put(row, Some(cookie));
+        self.netns.put(row, Some(*netns));
+        self.local_addr.put(row, Some(&as_number(local.ip())), as_text);
+        self.local_port.put(row, port(local.port()));
+        self.remote_addr.put(row, Some(&as_number(remote.ip())), as_text);
+        self.remote_port.put(row, port(remote.port()));
     }
 
-    pub(super) fn finish(&mut self, to: &mut Columns) {
-        to.some("cookie", self.cookie.finish());
-        to.some("netns", self.netns.finish());
-        to.some("local_addr", self.local_addr.finish());
-        to.some("local_port", self.local_port.finish());
-        to.some("remote_addr", self.remote_addr.finish());
-        to.some("remote_port", self.remote_port.finish());
+    pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+        to.some("cookie", self.cookie.finish(rows));
+        to.some("netns", self.netns.finish(rows));
+        to.some("local_addr", self.local_addr.finish(rows));
+        to.some("local_port", self.local_port.finish(rows));
+        to.some("remote_addr", self.remote_addr.finish(rows));
+        to.some("remote_port", self.remote_port.finish(rows));
     }
 }
 
@@ -270,6 +288,9 @@ pub(super) struct Parties {
     uid: Numbers<UInt32Type>,
     cgroup: Numbers<UInt64Type>,
     evidence: Words,
+    /// The two owners that came last, which often come again, with the numbers of their names: both ends of a
+    /// connection of this host.
+    last: [Option<(Arc<Owner>, i32)>; 2],
 }
 
 impl Parties {
@@ -281,33 +302,45 @@ impl Parties {
             uid: Numbers::default(),
             cgroup: Numbers::default(),
             evidence: Words::of(Evidence::ALL.map(Evidence::name)),
+            last: [None, None],
         }
     }
 
-    pub(super) fn push(
-        &mut self,
-        direction: Option<Direction>,
-        owner: Option<&Owner>,
-        evidence: Option<Evidence>,
-    ) {
-        self.direction.push(direction.map(|direction| direction as usize));
-        self.pid.push(owner.map(|owner| owner.pid));
-        self.comm.push(owner.map(|owner| &*owner.comm), |comm| {
-            String::from_utf8_lossy(comm).into_owned()
-        });
-        self.uid.push(owner.map(|owner| owner.uid));
-        let cgroup = owner.map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0);
-        self.cgroup.push(cgroup);
-        self.evidence.push(evidence.map(|evidence| evidence as usize));
+    /// What the table's row says of it.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, of: &Connection) {
+        self.direction.put(row, of.direction.map(|direction| direction as usize));
+        self.evidence.put(row, of.evidence.map(|evidence| evidence as usize));
+        let Some(owner) = &of.owner else { return };
+        self.pid.put(row, Some(owner.pid));
+        self.uid.put(row, Some(owner.uid));
+        self.cgroup.put(row, Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
+        let name = self.name(owner);
+        self.comm.put_number(row, name);
     }
 
-    pub(super) fn finish(&mut self, to: &mut Columns) {
-        to.some("direction", self.direction.finish());
-        to.some("pid", self.pid.finish());
-        to.some("comm", self.comm.finish());
-        to.some("uid", self.uid.finish());
-        to.some("cgroup_id", self.cgroup.finish());
-        to.some("owner_evidence", self.evidence.finish());
+    /// The number of a process' name.
+    #[inline]
+    fn name(&mut self, owner: &Arc<Owner>) -> i32 {
+        let is_it = |last: &&(Arc<Owner>, i32)| Arc::ptr_eq(&last.0, owner);
+        if let Some((_, number)) = self.last.iter().flatten().find(is_it) {
+            return *number;
+        }
+        let text = |comm: &[u8]| String::from_utf8_lossy(comm).into_owned();
+        let number = self.comm.number(&*owner.comm, text);
+        self.last.swap(0, 1);
+        self.last[0] = Some((Arc::clone(owner), number));
+        number
+    }
+
+    pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+        self.last = [None, None];
+        to.some("direction", self.direction.finish(rows));
+        to.some("pid", self.pid.finish(rows));
+        to.some("comm", self.comm.finish(rows));
+        to.some("uid", self.uid.finish(rows));
+        to.some("cgroup_id", self.cgroup.finish(rows));
+        to.some("owner_evidence", self.evidence.finish(rows));
     }
 }
 
@@ -321,17 +354,19 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn push(&mut self, totals: Option<&Totals>) {
-        self.bytes_sent.push(totals.map(|totals| totals.bytes_sent));
-        self.bytes_received.push(totals.map(|totals| totals.bytes_received));
-        self.retransmits.push(totals.map(|totals| totals.retransmits));
-        self.rtt_us.push(totals.and_then(|totals| totals.rtt_us));
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, totals: Option<&Totals>) {
+        let Some(totals) = totals else { return };
+        self.bytes_sent.put(row, Some(totals.bytes_sent));
+        self.bytes_received.put(row, Some(totals.bytes_received));
+        self.retransmits.put(row, Some(totals.retransmits));
+        self.rtt_us.put(row, totals.rtt_us);
     }
 
-    pub(super) fn finish(&mut self, to: &mut Columns) {
-        to.some("bytes_sent", self.bytes_sent.finish());
-        to.some("bytes_received", self.bytes_received.finish());
-        to.some("retransmits", self.retransmits.finish());
-        to.some("rtt_us", self.rtt_us.finish());
+    pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+        to.some("bytes_sent", self.bytes_sent.finish(rows));
+        to.some("bytes_received", self.bytes_received.finish(rows));
+        to.some("retransmits", self.retransmits.finish(rows));
+        to.some("rtt_us", self.rtt_us.finish(rows));
     }
 }

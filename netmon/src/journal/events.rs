@@ -6,14 +6,11 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 
-use super::{
-    columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words},
-    item::Item,
-};
+use super::columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words};
 use crate::core::{
-    connection::{Connection, Resync},
+    connection::{Change, Step},
     errno,
-    event::{Anchor, Gap, Loss, Opening, Recorded, ResetSide, Transition},
+    event::{Anchor, Loss, Opening, ResetSide},
     tcp::TcpState,
     verdict::Verdict,
 };
@@ -84,7 +81,6 @@ pub(super) struct Events {
     found: Numbers<UInt64Type>,
     moved: Numbers<UInt64Type>,
     ended: Numbers<UInt64Type>,
-    rows: usize,
 }
 
 impl Events {
@@ -114,142 +110,107 @@ impl Events {
             found: Numbers::default(),
             moved: Numbers::default(),
             ended: Numbers::default(),
-            rows: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows
+        self.moments.len()
     }
 
-    pub(super) fn push(&mut self, anchor: Anchor, item: &Item) {
-        self.rows += 1;
-        match item {
-            Item::Step(recorded) | Item::Closed(recorded, _) => self.step(anchor, recorded),
-            Item::Found { time, connection, initial } => {
-                self.moments.push(anchor, *time);
-                self.row(Kind::Connection, connection);
-                self.rest(None, *initial, None, None);
+    /// Adds what is kept of a change: nothing of a comparison that corrected nothing. Its moment, if it was added.
+    pub(super) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
+        let row = self.len();
+        let (kind, time) = match change {
+            Change::Opened(step)
+            | Change::Moved(step)
+            | Change::Closed(step)
+            | Change::Expired(step) => {
+                self.step(row, step);
+                let is_half_open_end = step.transition.is_half_open_end(step.verdict);
+                let kind = if is_half_open_end { Kind::Expired } else { Kind::Transition };
+                (kind, step.transition.time)
             }
-            Item::Owned { time, cookie, tuple, owner, evidence } => {
-                self.moments.push(anchor, *time);
-                self.kind.push(Some(Kind::Owner as usize));
-                self.places.push(Some((*cookie, tuple)));
-                self.states(None, None);
-                self.parties.push(None, Some(owner), Some(*evidence));
-                self.rest(None, false, None, None);
+            Change::Found { time, connection, initial } => {
+                self.places.put(row, connection.id.cookie, &connection.tuple);
+                // The kernel's numbers begin with 1.
+                self.new_state.put(row, Some(connection.state as usize - 1));
+                self.parties.put(row, connection);
+                self.initial.put(row, *initial);
+                (Kind::Connection, *time)
             }
-            Item::Anchor(anchor) => self.bare(Kind::Anchor, *anchor, anchor.monotonic, None, None),
-            Item::Lost(gap) => {
-                let from = anchor.wall_time(gap.from);
-                self.bare(Kind::Lost, anchor, gap.time, Some((gap, from)), None);
+            Change::Owned { time, connection } => {
+                self.places.put(row, connection.id.cookie, &connection.tuple);
+                self.parties.put(row, connection);
+                (Kind::Owner, *time)
             }
-            Item::Resync(resync) => {
-                self.bare(Kind::Resync, anchor, resync.time, None, Some(resync));
+            Change::Anchor(anchor) => (Kind::Anchor, anchor.monotonic),
+            Change::Gap(gap) => {
+                self.reason.put(row, Some(gap.loss as usize));
+                self.from.put(row, Some(anchor.wall_time(gap.from)));
+                self.count.put(row, Some(gap.count).filter(|count| *count > 0));
+                (Kind::Lost, gap.time)
             }
-        }
-    }
-
-    fn step(&mut self, anchor: Anchor, recorded: &Recorded) {
-        let t = &recorded.transition;
-        self.moments.push(anchor, t.time);
-        let kind = if recorded.is_half_open_end() { Kind::Expired } else { Kind::Transition };
-        self.kind.push(Some(kind as usize));
-        self.places.push(Some((t.cookie, &t.tuple)));
-        self.states(Some(t.old), Some(t.new));
-        self.parties.push(recorded.direction, recorded.owner.as_deref(), recorded.evidence);
-        self.rest(Some(recorded), false, None, None);
-    }
-
-    fn row(&mut self, kind: Kind, row: &Connection) {
-        self.kind.push(Some(kind as usize));
-        self.places.push(Some((row.id.cookie, &row.tuple)));
-        self.states(None, Some(row.state));
-        self.parties.push(row.direction, row.owner.as_deref(), row.evidence);
-    }
-
-    /// A row that is of no connection.
-    fn bare(
-        &mut self,
-        kind: Kind,
-        anchor: Anchor,
-        time: u64,
-        gap: Option<(&Gap, i64)>,
-        resync: Option<&Resync>,
-    ) {
+            Change::Resync(resync) => {
+                self.found.put(row, Some(resync.found));
+                self.moved.put(row, Some(resync.moved));
+                self.ended.put(row, Some(resync.ended));
+                (Kind::Resync, resync.time)
+            }
+            Change::Reconciled { .. } => return None,
+        };
+        self.kind.put(row, Some(kind as usize));
         self.moments.push(anchor, time);
-        self.kind.push(Some(kind as usize));
-        self.places.push(None);
-        self.states(None, None);
-        self.parties.push(None, None, None);
-        self.rest(None, false, gap, resync);
+        Some(time)
     }
 
-    fn states(&mut self, old: Option<TcpState>, new: Option<TcpState>) {
-        // The kernel's numbers begin with 1.
-        self.old_state.push(old.map(|state| state as usize - 1));
-        self.new_state.push(new.map(|state| state as usize - 1));
-    }
-
-    fn rest(
-        &mut self,
-        step: Option<&Recorded>,
-        initial: bool,
-        gap: Option<(&Gap, i64)>,
-        resync: Option<&Resync>,
-    ) {
-        let t = step.map(|step| &step.transition);
-        let is = |flag: fn(&Transition) -> bool| t.is_some_and(flag);
-        self.opens.push(is(|t| t.opening != Opening::None));
-        self.listener.push(t.and_then(|t| match t.opening {
-            Opening::FromListener(listener) => listener,
-            _ => None,
-        }));
-        self.verdict.push(step.and_then(|step| step.verdict).map(|verdict| verdict as usize));
-        self.errno.push(t.and_then(|t| t.errno).as_ref(), |errno| errno_text(*errno));
-        self.reset.push(t.and_then(|t| t.reset).map(|side| side as usize));
-        self.counts.push(t.and_then(|t| t.totals.as_ref()));
-        self.orphan.push(is(|t| t.orphan));
-        self.inferred.push(is(|t| t.inferred));
-        self.corrected.push(step.is_some_and(|step| step.corrected));
-        self.late.push(step.is_some_and(|step| step.late));
-        self.initial.push(initial);
-        self.reason.push(gap.map(|(gap, _)| gap.loss as usize));
-        self.from.push(gap.map(|(_, from)| from));
-        let count = gap.map(|(gap, _)| gap.count).filter(|count| *count > 0);
-        self.count.push(count);
-        self.found.push(resync.map(|resync| resync.found));
-        self.moved.push(resync.map(|resync| resync.moved));
-        self.ended.push(resync.map(|resync| resync.ended));
+    #[inline]
+    fn step(&mut self, row: usize, step: &Step<'_>) {
+        let Step { transition: t, connection, .. } = step;
+        self.places.put(row, t.cookie, &t.tuple);
+        self.old_state.put(row, Some(t.old as usize - 1));
+        self.new_state.put(row, Some(t.new as usize - 1));
+        self.parties.put(row, connection);
+        self.opens.put(row, t.opening != Opening::None);
+        if let Opening::FromListener(listener) = t.opening {
+            self.listener.put(row, listener);
+        }
+        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
+        self.errno.put(row, t.errno.as_ref(), |errno| errno_text(*errno));
+        self.reset.put(row, t.reset.map(|side| side as usize));
+        self.counts.put(row, t.totals.as_ref());
+        self.orphan.put(row, t.orphan);
+        self.inferred.put(row, t.inferred);
+        self.corrected.put(row, step.corrected);
+        self.late.put(row, connection.state != t.new);
     }
 
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+        let rows = self.len();
         let mut columns = Columns::default();
         let to = &mut columns;
         self.moments.finish(to);
-        to.always("type", self.kind.finish());
-        self.places.finish(to);
-        to.some("old_state", self.old_state.finish());
-        to.some("new_state", self.new_state.finish());
-        self.parties.finish(to);
-        to.always("opens", self.opens.finish());
-        to.some("listener", self.listener.finish());
-        to.some("verdict", self.verdict.finish());
-        to.some("errno", self.errno.finish());
-        to.some("reset", self.reset.finish());
-        self.counts.finish(to);
-        to.always("orphan", self.orphan.finish());
-        to.always("inferred", self.inferred.finish());
-        to.always("corrected", self.corrected.finish());
-        to.always("late", self.late.finish());
-        to.always("initial", self.initial.finish());
-        to.some("reason", self.reason.finish());
-        to.times("from", self.from.finish(), true);
-        to.some("count", self.count.finish());
-        to.some("found", self.found.finish());
-        to.some("moved", self.moved.finish());
-        to.some("ended", self.ended.finish());
+        to.always("type", self.kind.finish(rows));
+        self.places.finish(rows, to);
+        to.some("old_state", self.old_state.finish(rows));
+        to.some("new_state", self.new_state.finish(rows));
+        self.parties.finish(rows, to);
+        to.always("opens", self.opens.finish(rows));
+        to.some("listener", self.listener.finish(rows));
+        to.some("verdict", self.verdict.finish(rows));
+        to.some("errno", self.errno.finish(rows));
+        to.some("reset", self.reset.finish(rows));
+        self.counts.finish(rows, to);
+        to.always("orphan", self.orphan.finish(rows));
+        to.always("inferred", self.inferred.finish(rows));
+        to.always("corrected", self.corrected.finish(rows));
+        to.always("late", self.late.finish(rows));
+        to.always("initial", self.initial.finish(rows));
+        to.some("reason", self.reason.finish(rows));
+        to.times("from", self.from.finish(rows), true);
+        to.some("count", self.count.finish(rows));
+        to.some("found", self.found.finish(rows));
+        to.some("moved", self.moved.finish(rows));
+        to.some("ended", self.ended.finish(rows));
         columns.batch()
     }
 }

@@ -16,7 +16,7 @@ use super::{
     archive,
     decode::Malformed,
     files::{Dataset, Home, Segment},
-    recorder::Shared,
+    shared::Shared,
 };
 
 /// It gives way to everything else: what it does can wait.

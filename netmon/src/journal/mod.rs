@@ -1,6 +1,7 @@
 //! The journal: what the table did, kept as Parquet, and done again.
 mod archive;
 mod arrays;
+mod batch;
 mod batches;
 mod columns;
 mod community;
@@ -10,13 +11,13 @@ mod export;
 mod files;
 mod groups;
 mod guard;
-mod item;
 mod keeper;
 mod moments;
 mod reader;
 mod recorder;
 mod replay;
 mod rows;
+mod shared;
 mod stream;
 mod sync;
 mod writer;
@@ -26,8 +27,9 @@ pub use export::Format;
 pub use files::Dataset;
 pub use keeper::Retention;
 pub use reader::{Journal, ReadError, Span, events_of};
-pub use recorder::{Handle, Health, OpenError, Recorder};
+pub use recorder::{OpenError, Recorder};
 pub use replay::Replay;
+pub use shared::{Handle, Health};
 
 /// Key of the schema's metadata that says which version of the datasets a file has.
 const VERSION_KEY: &str = "netmon.version";

@@ -1,27 +1,32 @@
 //! Records what a session shows it.
 //!
-//! The session's loop must not wait for a disk: changes go through a bounded queue to a thread that
-//! encodes, writes and syncs. What the queue cannot take is dropped and recorded as lost.
+//! The session's loop must not wait for a disk: changes become columns here, which go through a bounded queue to a
+//! thread that compresses and writes them. What the queue cannot take is dropped and recorded as lost.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    future::pending,
+    io, mem,
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::Ordering,
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use tokio::time::sleep_until;
+
 use super::{
+    batch::Batch,
     files::{Dataset, Home},
-    item::Item,
     keeper::{Keeper, Retention},
-    reader, stream, sync,
+    reader,
+    shared::{Handle, Health, Shared},
+    stream, sync,
     writer::Writer,
 };
 use crate::{
@@ -43,53 +48,17 @@ const RETIE: u64 = 100_000;
 /// A clock that was set this far, ns, begins a segment.
 const STEP: u64 = 1_000_000_000;
 
-/// A flush with more changes than this, so soon after the last that was handed over, waits for the next one,
-/// which is not far: to wake the thread that writes costs as much as encoding a dozen.
-const FEW: usize = 256;
-const TOGETHER: Duration = Duration::from_millis(20);
-/// How often the lock is tried for, [`TOGETHER`] apart.
+/// What was recorded is handed over after this time, and is on the disk soon after.
+const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
+/// How often the lock is tried for, and how far apart.
 const LOCK_TRIES: usize = 10;
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// An anchor is written at least so often, ns: up to there the journal knows that nothing else happened.
 pub(super) const ALIVE: u64 = 10_000_000_000;
 
-/// What the recorder's threads have in common.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    /// A new segment is wanted, with a checkpoint.
-    pub(super) begin: AtomicBool,
-    /// Changes in the queue.
-    pub(super) queued: AtomicUsize,
-    /// The segment that is being written, by its start.
-    pub(super) open: AtomicI64,
-    /// Up to when it is written, `CLOCK_MONOTONIC`, ns.
-    pub(super) reached: AtomicU64,
-    /// Events on the disk.
-    pub(super) written: AtomicU64,
-    /// Events that were not written.
-    pub(super) unwritten: AtomicU64,
-    /// Segments that are done.
-    pub(super) closed: AtomicU64,
-    /// When the recorder was asked to end.
-    pub(super) ending: OnceLock<Instant>,
-}
-
-/// What a recorder has done so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Events on the disk.
-    pub written: u64,
-    /// Events that the disk could not take, or not in time.
-    pub unwritten: u64,
-    /// Segments that are done.
-    pub segments: u64,
-}
-
 /// What goes to the thread that writes.
-#[derive(Debug)]
 pub(super) enum Message {
-    Items(Vec<Item>),
-    /// So many were to come here, up to this moment, but too many waited.
-    Dropped(u64, u64),
+    Batch(Box<Batch>),
     /// The table at a moment: a segment begins.
     Checkpoint(Anchor, Vec<Connection>),
 }
@@ -110,27 +79,6 @@ pub enum OpenError {
     },
 }
 
-/// Asks for a new segment, or for news, from anywhere.
-#[derive(Clone, Debug)]
-pub struct Handle(Arc<Shared>);
-
-impl Handle {
-    /// Begins a new segment at the next event.
-    pub fn rotate(&self) {
-        self.0.begin.store(true, Ordering::Relaxed);
-    }
-
-    /// What was done so far.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        Health {
-            written: self.0.written.load(Ordering::Relaxed),
-            unwritten: self.0.unwritten.load(Ordering::Relaxed),
-            segments: self.0.closed.load(Ordering::Relaxed),
-        }
-    }
-}
-
 /// The view that records.
 pub struct Recorder {
     shared: Arc<Shared>,
@@ -138,11 +86,15 @@ pub struct Recorder {
     threads: Vec<JoinHandle<()>>,
     /// Held as long as this lives.
     _lock: File,
-    items: Vec<Item>,
+    /// What is to be handed over, and what is being filled.
+    full: Vec<Batch>,
+    batch: Batch,
     /// When any were handed over last.
     sent: Instant,
-    /// Where those come back from that were written.
-    spare: Receiver<Vec<Item>>,
+    /// The moment up to which they were, `CLOCK_MONOTONIC`, ns.
+    handed: u64,
+    /// What the queue could not take since then.
+    dropped: Option<Gap>,
     anchor: Option<Anchor>,
     /// The moment of the last change.
     now: u64,
@@ -183,7 +135,7 @@ impl Recorder {
             if !matches!(locked, Err(TryLockError::WouldBlock)) {
                 break;
             }
-            thread::sleep(TOGETHER);
+            thread::sleep(LOCK_AGAIN);
             locked = lock.try_lock();
         }
         locked.map_err(|error| match error {
@@ -203,7 +155,6 @@ impl Recorder {
         let shared = Arc::new(Shared::default());
         let (queue, messages) = channel();
         let (closed, to_close) = channel();
-        let (emptied, spare) = channel();
         let (files, to_sync) = channel();
         let (errors, unsynced) = channel();
         for start in leftover {
@@ -219,8 +170,7 @@ impl Recorder {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             thread.map_err(failed(&home.0))
         };
-        let writer =
-            Writer::new(home.clone(), Arc::clone(&shared), closed, emptied, (files, unsynced));
+        let writer = Writer::new(home.clone(), Arc::clone(&shared), closed, (files, unsynced));
         let keeper = Keeper::new(home.clone(), Arc::clone(&shared), retention);
         let threads = vec![
             spawn("journal", Box::new(move || write(writer, messages)))?,
@@ -232,9 +182,11 @@ impl Recorder {
             queue: Some(queue),
             threads,
             _lock: lock,
-            items: Vec::new(),
+            full: Vec::new(),
+            batch: Batch::new(),
             sent: Instant::now(),
-            spare,
+            handed: 0,
+            dropped: None,
             anchor: None,
             now: 0,
             told: 0,
@@ -266,7 +218,7 @@ impl Recorder {
         }
         if let Some(anchor) = self.anchor {
             let wall = anchor.wall_time(self.now);
-            self.items.push(Item::Anchor(Anchor { monotonic: self.now, wall }));
+            self.keep(&Change::Anchor(Anchor { monotonic: self.now, wall }));
         }
         self.send();
         self.queue = None;
@@ -277,26 +229,76 @@ impl Recorder {
         }
     }
 
-    /// Hands the changes over, or drops them where too many wait.
-    fn send(&mut self) {
-        if self.items.is_empty() {
-            return;
+    /// Adds what is kept of a change, which the clocks have been compared before; whether anything is.
+    fn keep(&mut self, change: &Change<'_>) -> bool {
+        let anchor = self.anchor.unwrap_or_default();
+        let Some(time) = self.batch.push(anchor, change) else { return false };
+        self.now = self.now.max(time);
+        if self.batch.is_full() {
+            self.full.push(mem::replace(&mut self.batch, Batch::new()));
         }
+        true
+    }
+
+    /// Ties the clocks together, if that says anything new; whether it does.
+    fn tie(&mut self, anchor: Anchor) -> bool {
+        self.now = self.now.max(anchor.monotonic);
+        let is_same =
+            |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
+        let is_told = self.told.saturating_add(ALIVE) > anchor.monotonic;
+        if self.anchor.is_some_and(is_same) && is_told {
+            return false;
+        }
+        self.told = anchor.monotonic;
+        let known = *self.anchor.get_or_insert(anchor);
+        // The clocks stay tied as they were as long as that is true: times are comparable then.
+        let wall = known.wall_time(anchor.monotonic);
+        let tied = if is_same(known) { Anchor { wall, ..anchor } } else { anchor };
+        // Set, or back from suspend: within a segment times do not run back.
+        if wall.abs_diff(anchor.wall) >= STEP {
+            self.shared.begin.store(true, Ordering::Relaxed);
+        } else if self.has_begun {
+            self.reached = wall;
+        }
+        self.anchor = Some(tied);
+        self.keep(&Change::Anchor(tied))
+    }
+
+    /// Hands over what there is.
+    fn send(&mut self) {
         self.sent = Instant::now();
-        let spare = self.spare.try_recv().unwrap_or_default();
-        let items = std::mem::replace(&mut self.items, spare);
-        let count = items.len();
+        for batch in mem::take(&mut self.full) {
+            self.hand_over(batch);
+        }
+        if self.batch.len() > 0 {
+            let batch = mem::replace(&mut self.batch, Batch::new());
+            self.hand_over(batch);
+        }
+    }
+
+    /// Hands a batch over, or drops it where too much waits.
+    fn hand_over(&mut self, mut batch: Batch) {
         let queued = self.shared.queued.load(Ordering::Relaxed);
         // What was there in the beginning may be more than that, and comes at once.
-        let message = if queued > 0 && queued + count > QUEUED {
-            Message::Dropped(count as u64, self.now)
-        } else {
-            self.shared.queued.fetch_add(count, Ordering::Relaxed);
-            Message::Items(items)
-        };
+        if queued > 0 && queued + batch.len() > QUEUED {
+            if !self.shared.begin.swap(true, Ordering::Relaxed) {
+                log::error!("the disk does not keep up: events are lost until it does");
+            }
+            self.shared.unwritten.fetch_add(batch.lost(), Ordering::Relaxed);
+            let (from, loss) = (self.handed, Loss::Unwritten);
+            let gap = self.dropped.get_or_insert(Gap { from, time: from, count: 0, loss });
+            gap.time = gap.time.max(batch.until);
+            gap.count += batch.lost() + batch.gaps.iter().map(|gap| gap.count).sum::<u64>();
+            return;
+        }
+        self.handed = self.handed.max(batch.until);
+        if let Some(gap) = self.dropped.take() {
+            batch.push(self.anchor.unwrap_or_default(), &Change::Gap(gap));
+        }
+        self.shared.queued.fetch_add(batch.len(), Ordering::Relaxed);
         if let Some(queue) = &self.queue {
             // Its thread ends after this.
-            let _ = queue.send(message);
+            let _ = queue.send(Message::Batch(Box::new(batch)));
         }
     }
 
@@ -308,14 +310,14 @@ impl Recorder {
         if let Some(queue) = &self.queue {
             let _ = queue.send(Message::Checkpoint(moment, rows));
         }
-        self.items.push(Item::Anchor(moment));
+        self.keep(&Change::Anchor(moment));
         // With a clock that was behind, it may be a while until it is.
         if let Some(before) = self.before.take_if(|before| *before < wall)
             && self.reached < before
         {
             let (time, loss) = (moment.monotonic, Loss::NotRecorded);
             let from = time.wrapping_sub(wall.wrapping_sub(before).cast_unsigned());
-            self.items.push(Item::Lost(Gap { from, time, count: 0, loss }));
+            self.keep(&Change::Gap(Gap { from, time, count: 0, loss }));
         }
         (self.events, self.hour) = (0, wall.div_euclid(HOUR));
     }
@@ -323,35 +325,15 @@ impl Recorder {
 
 impl View for Recorder {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
-        let Some(item) = Item::of(change) else { return Ok(false) };
-        if let Item::Anchor(anchor) = item {
-            self.now = self.now.max(anchor.monotonic);
-            let is_same =
-                |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
-            let is_told = self.told.saturating_add(ALIVE) > anchor.monotonic;
-            if self.anchor.is_some_and(is_same) && is_told {
-                return Ok(false);
-            }
-            self.told = anchor.monotonic;
-            let known = *self.anchor.get_or_insert(anchor);
-            // The clocks stay tied as they were as long as that is true: times are comparable then.
-            let wall = known.wall_time(anchor.monotonic);
-            let tied = if is_same(known) { Anchor { wall, ..anchor } } else { anchor };
-            // Set, or back from suspend: within a segment times do not run back.
-            if wall.abs_diff(anchor.wall) >= STEP {
-                self.shared.begin.store(true, Ordering::Relaxed);
-            } else if self.has_begun {
-                self.reached = wall;
-            }
-            self.anchor = Some(tied);
-            self.items.push(Item::Anchor(tied));
-            return Ok(true);
-        } else {
-            self.events += 1;
-            self.now = self.now.max(item.time());
+        if let Change::Anchor(anchor) = change {
+            return Ok(self.tie(*anchor));
         }
-        self.items.push(item);
-        Ok(true)
+        if self.anchor.is_none() {
+            // Every source begins with it.
+            return Err(io::Error::other("an event came before the clocks were compared"));
+        }
+        self.events += 1;
+        Ok(self.keep(change))
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
@@ -363,12 +345,9 @@ impl View for Recorder {
         if !self.has_begun {
             // What is in the table came with what is to be recorded.
             self.has_begun = true;
-            let items = std::mem::take(&mut self.items);
             self.begin(&ConnectionTable::default(), anchor);
-            self.items.extend(items);
         }
-        // Many come in haste, and more are on their way.
-        if self.items.len() < FEW || self.sent.elapsed() >= TOGETHER {
+        if !self.full.is_empty() || self.sent.elapsed() >= HANDED_OVER_EVERY {
             self.send();
         }
         let is_due = self.events >= SEGMENT
@@ -379,6 +358,14 @@ impl View for Recorder {
             self.send();
             self.begin(table, anchor);
         }
+        Ok(())
+    }
+
+    async fn wanted(&mut self) -> io::Result<()> {
+        if self.batch.len() == 0 {
+            return pending().await;
+        }
+        sleep_until((self.sent + HANDED_OVER_EVERY).into()).await;
         Ok(())
     }
 }

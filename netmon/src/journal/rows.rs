@@ -1,8 +1,7 @@
 //! The datasets `checkpoints`, the whole table at a moment, and `connections`, those that ended.
 
 use arrow_array::{
-    RecordBatch,
-    builder::StringBuilder,
+    RecordBatch, StringArray,
     types::{TimestampNanosecondType, UInt64Type},
 };
 use arrow_schema::ArrowError;
@@ -12,8 +11,8 @@ use super::{
     events::errno_text,
 };
 use crate::core::{
-    connection::Connection,
-    event::{Anchor, Recorded, ResetSide},
+    connection::{Connection, Step},
+    event::{Anchor, ResetSide},
     tcp::TcpState,
     verdict::{FirstFin, Verdict},
 };
@@ -45,29 +44,31 @@ impl Checkpoints {
     }
 
     /// Adds a row of the table as it was at the anchor's moment.
-    pub(super) fn push(&mut self, anchor: Anchor, row: &Connection) {
+    pub(super) fn push(&mut self, anchor: Anchor, of: &Connection) {
+        let row = self.moments.len();
         self.moments.push(anchor, anchor.monotonic);
-        self.places.push(Some((row.id.cookie, &row.tuple)));
-        self.state.push(Some(row.state as usize - 1));
-        let epoch = Some(row.id.epoch).filter(|epoch| *epoch != 0);
-        self.opened.push(epoch.map(|epoch| anchor.wall_time(epoch)));
-        self.since.push(row.since.map(|since| anchor.wall_time(since)));
-        self.parties.push(row.direction, row.owner.as_deref(), row.evidence);
-        self.first_fin.push(row.first_fin.map(|first| first as usize));
-        self.verdict.push(row.verdict.map(|verdict| verdict as usize));
+        self.places.put(row, of.id.cookie, &of.tuple);
+        self.state.put(row, Some(of.state as usize - 1));
+        let epoch = Some(of.id.epoch).filter(|epoch| *epoch != 0);
+        self.opened.put(row, epoch.map(|epoch| anchor.wall_time(epoch)));
+        self.since.put(row, of.since.map(|since| anchor.wall_time(since)));
+        self.parties.put(row, of);
+        self.first_fin.put(row, of.first_fin.map(|first| first as usize));
+        self.verdict.put(row, of.verdict.map(|verdict| verdict as usize));
     }
 
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = self.moments.len();
         let mut columns = Columns::default();
         let to = &mut columns;
         self.moments.finish(to);
-        self.places.finish(to);
-        to.always("state", self.state.finish());
-        to.times("opened", self.opened.finish(), true);
-        to.times("since", self.since.finish(), true);
-        self.parties.finish(to);
-        to.some("first_fin", self.first_fin.finish());
-        to.some("verdict", self.verdict.finish());
+        self.places.finish(rows, to);
+        to.always("state", self.state.finish(rows));
+        to.times("opened", self.opened.finish(rows), true);
+        to.times("since", self.since.finish(rows), true);
+        self.parties.finish(rows, to);
+        to.some("first_fin", self.first_fin.finish(rows));
+        to.some("verdict", self.verdict.finish(rows));
         columns.batch()
     }
 }
@@ -85,9 +86,6 @@ pub(super) struct Connections {
     reset: Words,
     counts: Counts,
     inferred: Flags,
-    /// Left to the thread that makes Parquet of it: it takes as long as all the others.
-    community_id: StringBuilder,
-    rows: usize,
 }
 
 impl Connections {
@@ -104,50 +102,48 @@ impl Connections {
             reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
             counts: Counts::default(),
             inferred: Flags::default(),
-            community_id: StringBuilder::new(),
-            rows: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows
+        self.moments.len()
     }
 
     /// Adds the connection that ended with this step.
-    pub(super) fn push(&mut self, anchor: Anchor, recorded: &Recorded, epoch: u64) {
-        let t = &recorded.transition;
-        self.rows += 1;
+    pub(super) fn push(&mut self, anchor: Anchor, step: &Step<'_>) {
+        let Step { transition: t, connection, .. } = step;
+        let row = self.len();
         self.moments.push(anchor, t.time);
-        self.places.push(Some((t.cookie, &t.tuple)));
-        self.state.push(Some(t.new as usize - 1));
-        let epoch = Some(epoch).filter(|epoch| *epoch != 0);
-        self.opened.push(epoch.map(|epoch| anchor.wall_time(epoch)));
-        self.lifetime_us.push(epoch.map(|epoch| t.time.saturating_sub(epoch) / 1_000));
-        self.parties.push(recorded.direction, recorded.owner.as_deref(), recorded.evidence);
-        self.verdict.push(recorded.verdict.map(|verdict| verdict as usize));
-        self.errno.push(t.errno.as_ref(), |errno| errno_text(*errno));
-        self.reset.push(t.reset.map(|side| side as usize));
-        self.counts.push(t.totals.as_ref());
-        self.inferred.push(t.inferred);
-        self.community_id.append_null();
+        self.places.put(row, t.cookie, &t.tuple);
+        self.state.put(row, Some(t.new as usize - 1));
+        let epoch = Some(connection.id.epoch).filter(|epoch| *epoch != 0);
+        self.opened.put(row, epoch.map(|epoch| anchor.wall_time(epoch)));
+        self.lifetime_us.put(row, epoch.map(|epoch| t.time.saturating_sub(epoch) / 1_000));
+        self.parties.put(row, connection);
+        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
+        self.errno.put(row, t.errno.as_ref(), |errno| errno_text(*errno));
+        self.reset.put(row, t.reset.map(|side| side as usize));
+        self.counts.put(row, t.totals.as_ref());
+        self.inferred.put(row, t.inferred);
     }
 
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
+        let rows = self.len();
         let mut columns = Columns::default();
         let to = &mut columns;
         self.moments.finish(to);
-        self.places.finish(to);
-        to.always("state", self.state.finish());
-        to.times("opened", self.opened.finish(), true);
-        to.some("lifetime_us", self.lifetime_us.finish());
-        self.parties.finish(to);
-        to.some("verdict", self.verdict.finish());
-        to.some("errno", self.errno.finish());
-        to.some("reset", self.reset.finish());
-        self.counts.finish(to);
-        to.always("inferred", self.inferred.finish());
-        to.some("community_id", self.community_id.finish());
+        self.places.finish(rows, to);
+        to.always("state", self.state.finish(rows));
+        to.times("opened", self.opened.finish(rows), true);
+        to.some("lifetime_us", self.lifetime_us.finish(rows));
+        self.parties.finish(rows, to);
+        to.some("verdict", self.verdict.finish(rows));
+        to.some("errno", self.errno.finish(rows));
+        to.some("reset", self.reset.finish(rows));
+        self.counts.finish(rows, to);
+        to.always("inferred", self.inferred.finish(rows));
+        // Left to the thread that makes Parquet of it: it takes as long as all the others.
+        to.some("community_id", StringArray::new_null(rows));
         columns.batch()
     }
 }

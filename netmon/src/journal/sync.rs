@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::recorder::Shared;
+use super::shared::Shared;
 
 /// How long what was written may wait; the sync itself takes its time after that.
 const SYNCED_EVERY: Duration = Duration::from_millis(300);

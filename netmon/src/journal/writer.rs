@@ -10,46 +10,36 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
 use super::{
+    batch::Batch,
     events::Events,
     files::{Dataset, Home},
-    item::Item,
-    recorder::{Message, Shared},
+    recorder::Message,
     rows::{Checkpoints, Connections},
+    shared::Shared,
     stream::Stream,
     sync::Unsynced,
 };
 use crate::core::{
-    connection::Connection,
+    connection::{Change, Connection},
     event::{Anchor, Gap, Loss},
-    tcp::TcpState,
 };
 
-/// What was recorded is written after this time, and is on the disk soon after.
-const WRITTEN_EVERY: Duration = Duration::from_millis(300);
-/// Rows of a batch at most.
-const BATCH: usize = 64 << 10;
 /// How long it waits before it tries again after the disk could not be written to.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Rows of a checkpoint that are encoded at once.
 const CHECKPOINT_BATCH: usize = 64 << 10;
 
-/// Encodes and writes what the recorder hands over.
+/// Writes what the recorder hands over.
 pub(super) struct Writer {
     home: Home,
     shared: Arc<Shared>,
     /// Where segments go that are done.
     closed: Sender<i64>,
-    /// Where vectors go to be filled again.
-    emptied: Sender<Vec<Item>>,
     /// Where files go that are to be on the disk, and what became of that.
     synced: (Sender<Vec<File>>, Receiver<Unsynced>),
-    anchor: Anchor,
-    events: Events,
-    connections: Connections,
     segment: Option<Open>,
     /// What is missing since when, and how much of it is known; told when a segment begins.
     missing: Option<(u64, u64)>,
@@ -66,23 +56,31 @@ struct Open {
     connections: Stream,
 }
 
+impl Open {
+    /// Writes what there is; how many events.
+    fn write(&mut self, batch: &mut Batch) -> Result<u64, ArrowError> {
+        let (events, connections) = (batch.events.finish()?, batch.connections.finish()?);
+        // First what is only there once: connections can be told from events.
+        self.events.write(&events)?;
+        if connections.num_rows() > 0 {
+            self.connections.write(&connections)?;
+        }
+        Ok(events.num_rows() as u64)
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         home: Home,
         shared: Arc<Shared>,
         closed: Sender<i64>,
-        emptied: Sender<Vec<Item>>,
         synced: (Sender<Vec<File>>, Receiver<Unsynced>),
     ) -> Self {
         Self {
             home,
             shared,
             closed,
-            emptied,
             synced,
-            anchor: Anchor::default(),
-            events: Events::new(),
-            connections: Connections::new(),
             segment: None,
             missing: None,
             retry: Instant::now(),
@@ -93,86 +91,45 @@ impl Writer {
 
     /// Writes until there is nobody left to hand anything over.
     pub(super) fn run(&mut self, messages: &Receiver<Message>) {
-        let mut due = Instant::now() + WRITTEN_EVERY;
         loop {
-            let message = messages.recv_timeout(due.saturating_duration_since(Instant::now()));
-            match message {
-                Ok(Message::Items(mut items)) => {
-                    self.shared.queued.fetch_sub(items.len(), Ordering::Relaxed);
-                    for item in items.drain(..) {
-                        self.take(&item);
-                    }
-                    let _ = self.emptied.send(items);
+            match messages.recv_timeout(TRY_AGAIN) {
+                Ok(Message::Batch(batch)) => {
+                    self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
+                    self.write(*batch);
                 }
-                Ok(Message::Dropped(count, time)) => self.drop(count, time),
                 Ok(Message::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if due <= Instant::now() {
-                self.write();
-                if let Ok((error, since)) = self.synced.1.try_recv() {
-                    self.fail(&error.into(), since);
-                }
-                if self.missing.is_some() && self.retry <= Instant::now() {
-                    self.retry = Instant::now() + TRY_AGAIN;
-                    self.shared.begin.store(true, Ordering::Relaxed);
-                }
-                due = Instant::now() + WRITTEN_EVERY;
+            if let Ok((error, since)) = self.synced.1.try_recv() {
+                self.fail(&error.into(), since);
+            }
+            if self.missing.is_some() && self.retry <= Instant::now() {
+                self.retry = Instant::now() + TRY_AGAIN;
+                self.shared.begin.store(true, Ordering::Relaxed);
             }
         }
-        self.write();
         self.end();
     }
 
-    fn take(&mut self, item: &Item) {
-        self.now = self.now.max(item.time());
-        if let Item::Anchor(anchor) = item {
-            self.anchor = *anchor;
-        }
-        if self.segment.is_none() {
-            match item {
-                // What was missing already is missing still.
-                Item::Lost(gap) => self.miss(gap.from, gap.count),
-                _ => self.lose(self.written, 1),
+    fn write(&mut self, mut batch: Batch) {
+        self.now = self.now.max(batch.until);
+        let lost = batch.lost();
+        let Some(segment) = &mut self.segment else {
+            // What was missing already is missing still.
+            for gap in &batch.gaps {
+                self.miss(gap.from, gap.count);
             }
-            return;
-        }
-        self.events.push(self.anchor, item);
-        if let Item::Closed(recorded, epoch) = item
-            && recorded.transition.old != TcpState::Listen
-        {
-            self.connections.push(self.anchor, recorded, *epoch);
-        }
-        if self.events.len() >= BATCH {
-            self.write();
-        }
-    }
-
-    /// So many did not come, up to a moment: what follows needs a table that knows of them.
-    fn drop(&mut self, count: u64, time: u64) {
-        if !self.shared.begin.swap(true, Ordering::Relaxed) {
-            log::error!("the disk does not keep up: events are lost until it does");
-        }
-        self.shared.unwritten.fetch_add(count, Ordering::Relaxed);
-        self.take(&Item::Lost(Gap { from: self.now, time, count, loss: Loss::Unwritten }));
-    }
-
-    /// Writes what was taken.
-    fn write(&mut self) {
-        let count = self.events.len() as u64;
-        if count == 0 {
-            return;
-        }
-        let result = self.try_write();
-        match result {
-            Ok(()) => {
+            return self.lose(self.written, lost);
+        };
+        match segment.write(&mut batch) {
+            Ok(rows) => {
                 self.reach();
-                self.shared.written.fetch_add(count, Ordering::Relaxed);
+                self.shared.written.fetch_add(rows, Ordering::Relaxed);
             }
             Err(error) => {
                 self.fail(&error, self.written);
-                self.lose(self.written, count);
+                self.lose(self.written, lost);
             }
         }
     }
@@ -183,24 +140,9 @@ impl Writer {
         self.shared.reached.store(self.now, Ordering::Relaxed);
     }
 
-    fn try_write(&mut self) -> Result<(), ArrowError> {
-        let events = self.events.finish()?;
-        let connections =
-            if self.connections.len() > 0 { Some(self.connections.finish()?) } else { None };
-        let Some(segment) = &mut self.segment else { return Ok(()) };
-        // First what is only there once: connections can be told from events.
-        segment.events.write(&events)?;
-        if let Some(connections) = connections {
-            segment.connections.write(&connections)?;
-        }
-        Ok(())
-    }
-
     /// Begins a segment with the whole table.
     fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
-        self.write();
         self.end();
-        self.anchor = anchor;
         self.now = self.now.max(anchor.monotonic);
         if self.written == 0 {
             self.reach();
@@ -220,7 +162,9 @@ impl Writer {
         if let Some((from, count)) = self.missing.take() {
             log::warn!("the journal is whole again from here: {count} events are missing");
             let gap = Gap { from, time: anchor.monotonic, count, loss: Loss::Unwritten };
-            self.take(&Item::Lost(gap));
+            let mut batch = Batch::new();
+            batch.push(anchor, &Change::Gap(gap));
+            self.write(batch);
         }
     }
 
@@ -238,12 +182,7 @@ impl Writer {
         start
     }
 
-    fn create(
-        &mut self,
-        start: i64,
-        anchor: Anchor,
-        rows: &[Connection],
-    ) -> Result<Open, ArrowError> {
+    fn create(&self, start: i64, anchor: Anchor, rows: &[Connection]) -> Result<Open, ArrowError> {
         let segment = self.home.live(start);
         let mut checkpoints = Checkpoints::new();
         let partial = segment.partial(Dataset::Checkpoints);
@@ -257,10 +196,10 @@ impl Writer {
         let mut files = vec![stream.file()?];
         stream.finish()?;
         std::fs::rename(&partial, segment.path(Dataset::Checkpoints))?;
-        let connections = self.connections.finish()?;
+        let connections = Connections::new().finish()?;
         let connections = Stream::create(&segment.path(Dataset::Connections), &connections)?;
         // As soon as there are events, the segment is there.
-        let events: RecordBatch = self.events.finish()?;
+        let events = Events::new().finish()?;
         let events = Stream::create(&segment.path(Dataset::Events), &events)?;
         files.extend([connections.file()?, events.file()?]);
         // Its thread outlives this one.

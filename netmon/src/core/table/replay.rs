@@ -51,7 +51,7 @@ impl ConnectionTable {
             verdict: *verdict,
             corrected: *corrected,
         };
-        let was_half_open = recorded.is_half_open_end();
+        let was_half_open = t.is_half_open_end(*verdict);
         let result = view(match (opens, t.new) {
             (true, _) => Change::Opened(step),
             _ if *late => Change::Moved(step),

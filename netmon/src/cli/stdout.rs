@@ -1,6 +1,9 @@
 //! Standard output that notices when its reader has left, even while there is nothing to write.
 
-use std::io::{self, StdoutLock, Write};
+use std::{
+    io::{self, StdoutLock, Write},
+    os::fd::AsFd,
+};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -20,13 +23,18 @@ impl Write for Stdout {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
-        // Errors are reported unasked; a pipe without a reader has one.
-        let mut output = [PollFd::new(&self.0, PollFlags::empty())];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut output, Some(&at_once))?;
-        if output[0].revents().contains(PollFlags::ERR) {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        Ok(())
+        is_read(&self.0)
     }
+}
+
+/// Fails with `BrokenPipe` once nobody can read `output` any more.
+pub(super) fn is_read(output: &impl AsFd) -> io::Result<()> {
+    // Errors are reported unasked; a pipe without a reader has one.
+    let mut output = [PollFd::new(output, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut output, Some(&at_once))?;
+    if output[0].revents().contains(PollFlags::ERR) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    Ok(())
 }

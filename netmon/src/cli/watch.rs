@@ -5,16 +5,18 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use clap::Args;
 use log::LevelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    live::{Tracing, attach, duration, runtime, stop_on_signals},
+    background::Background,
+    live::{CONFINING, Tracing, attach, duration, runtime, stop_on_signals},
     past::{Past, Stretch},
-    stdout::Stdout,
 };
 use crate::{
+    kernel::privilege::narrowed,
     session::{Limits, Scope, Source, Summary, run},
     view::{json::Json, lines::Lines},
 };
@@ -87,12 +89,16 @@ impl Watch {
         stop: &Notify,
     ) -> anyhow::Result<Summary> {
         let limits = Limits { duration: self.duration, count: self.count };
-        Ok(if self.json {
-            run(&mut source, &mut Json::new(Stdout::lock()), scope, limits, stop).await?
+        let mut out = narrowed(&[], Background::start).context(CONFINING)??;
+        let summary = if self.json {
+            run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
         } else {
             let look = self.past.appearance(self.numeric, self.is_replay());
-            run(&mut source, &mut Lines::new(Stdout::lock(), look)?, scope, limits, stop).await?
-        })
+            run(&mut source, &mut Lines::new(&mut out, look)?, scope, limits, stop).await
+        };
+        // What was shown is seen, whatever became of the rest.
+        let written = out.close();
+        Ok(summary.and_then(|summary| written.map(|()| summary))?)
     }
 }
 

@@ -44,11 +44,11 @@
 //! `found`, `moved` to another state, and `ended`. Each has a line before it, with `resync` or `inferred`.
 //! After a gap it comes when the table is whole again, also with nothing but zeros.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::{
     object::Object,
-    output::Output,
+    output::{Output, Sink},
     time::{Clock, Style},
 };
 use crate::{
@@ -70,14 +70,14 @@ pub struct Json<W> {
     gap: (u64, u64),
 }
 
-impl<W: Write> Json<W> {
+impl<W: Sink> Json<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
         Self { out: Output::new(to), clock: Clock::new(Style::Rfc3339), gap: (0, 0) }
     }
 }
 
-impl<W: Write> Json<W> {
+impl<W: Sink> Json<W> {
     /// The time that is affected, once for all losses of it, and this loss.
     fn gap(&mut self, gap: &Gap) -> io::Result<()> {
         if self.gap != (gap.from, gap.time) {
@@ -96,7 +96,7 @@ impl<W: Write> Json<W> {
     }
 }
 
-impl<W: Write> View for Json<W> {
+impl<W: Sink> View for Json<W> {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
         match change {
             Change::Anchor(anchor) => {

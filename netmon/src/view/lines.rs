@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use super::{
     cells::end_line,
-    output::Output,
+    output::{Output, Sink},
     time::{Clock, Span, Style},
 };
 use crate::{
@@ -60,7 +60,7 @@ pub struct Lines<W> {
     look: Appearance,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Sink> Lines<W> {
     /// Writes to `to`, beginning with the heading.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-impl<W: Write> View for Lines<W> {
+impl<W: Sink> View for Lines<W> {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
         match change {
             Change::Anchor(anchor) => {

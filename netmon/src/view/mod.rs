@@ -18,3 +18,5 @@ mod short;
 pub mod summary;
 mod time;
 pub mod tui;
+
+pub use output::Sink;

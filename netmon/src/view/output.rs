@@ -12,13 +12,38 @@ use super::short::Short;
 /// Written out early beyond this, so that a flood is not kept in memory.
 const FULL: usize = 256 * 1024;
 
-/// A writer behind a buffer.
+/// Where buffers go that are to be seen: any writer, or whoever takes them whole.
+pub trait Sink {
+    /// Takes what is in `buffer`, and leaves it empty. With nothing in it, it may tell that nobody reads any more.
+    ///
+    /// # Errors
+    /// What writing it, or what was taken before, answered.
+    fn take(&mut self, buffer: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl<W: Write> Sink for W {
+    fn take(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let mut rest = buffer.as_slice();
+        while rest.has_remaining() {
+            match self.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.clear();
+        self.flush()
+    }
+}
+
+/// Lines on their way into a sink.
 pub(super) struct Output<W> {
     to: W,
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Sink> Output<W> {
     pub(super) fn new(to: W) -> Self {
         Self { to, buffer: Vec::with_capacity(FULL + 4096) }
     }
@@ -33,17 +58,7 @@ impl<W: Write> Output<W> {
 
     /// Writes everything out.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let mut rest = self.buffer.as_slice();
-        while rest.has_remaining() {
-            match self.to.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.buffer.clear();
-        self.to.flush()
+        self.to.take(&mut self.buffer)
     }
 }
 

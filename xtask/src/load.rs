@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -24,6 +24,9 @@ pub(crate) enum Ending {
 
 /// Connections between two looks at the clock, and at what is left to do.
 const SOMETIMES: u64 = 64;
+
+/// Addresses that each thread connects to in turn.
+const ADDRESSES: u8 = 16;
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
@@ -74,9 +77,12 @@ impl Load {
         let mut core = CpuSet::new();
         core.set(usize::from(pair) % cores);
         sched_setaffinity(None, &core).context("pinning a thread to its core")?;
-        // An address for each: 28,000 ports, which those in TIME_WAIT leave to others after a second.
-        let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, pair), 0))?;
-        let address = listener.local_addr()?;
+        // Client ports are 28,000 for each address that is connected to, and a TIME_WAIT gives its port away
+        // after a second at the earliest: with one address, connections would wait for ports.
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let port = listener.local_addr()?.port();
+        let addresses = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 1, pair, last));
+        let mut addresses = addresses.cycle().map(|address| SocketAddrV4::new(address, port));
         let mut byte = [0; 1];
         let end = begin + Duration::from_secs(self.seconds);
         let apart = self.rate.map(|rate| f64::from(self.pairs) / f64::from(rate.max(1)));
@@ -94,6 +100,7 @@ impl Load {
                 due += Duration::from_secs_f64(apart);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
+            let address = addresses.next().context("a cycle does not end")?;
             let client = TcpStream::connect(address).context("connecting")?;
             let (mut server, _) = listener.accept().context("accepting")?;
             if self.ending == Ending::Reset {

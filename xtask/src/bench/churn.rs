@@ -133,7 +133,7 @@ impl Churn {
 
     /// Nanoseconds that the kernel's side takes for each transition.
     fn kernel(&self) -> anyhow::Result<Figure> {
-        let _statistics = process::Statistics::enable()?;
+        let _statistics = process::Statistics::kept(true)?;
         let mut runs = Runs::default();
         for round in 0..self.pairs {
             let ending = if round % 2 == 0 { Ending::Reset } else { Ending::Close };

@@ -80,7 +80,7 @@ impl Growth {
         let mut figures = Vec::new();
         let mut user = ["watch --json > file", "record"].map(Curve::new);
         let mut kernel = Curve::new("kernel programs");
-        let _statistics = process::Statistics::enable()?;
+        let _statistics = process::Statistics::kept(true)?;
         for rate in RATES {
             let mut share = Vec::new();
             let mut reached = Vec::new();

@@ -1,11 +1,16 @@
 //! What a running netmon has used so far, as the kernel counts it.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 
 /// Ticks of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
 const USER_HZ: u64 = 100;
+/// Longer than a TIME_WAIT, and the second that its end may be late.
+const LONGEST: Duration = Duration::from_secs(75);
 
 /// CPU time of the process, threads that have ended included; to 10 ms.
 pub(super) fn cpu(pid: u32) -> anyhow::Result<Duration> {
@@ -59,15 +64,16 @@ pub(super) fn programs(pid: u32) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// While it lives, the kernel counts how long its programs run: some 60 ns more for each run.
+/// While it lives, the kernel counts how long its programs run, some 60 ns more for each run; or it does not, whoever
+/// wanted it to.
 pub(super) struct Statistics(String);
 
 const SYSCTL: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl Statistics {
-    pub(super) fn enable() -> anyhow::Result<Self> {
+    pub(super) fn kept(are_kept: bool) -> anyhow::Result<Self> {
         let before = read(SYSCTL)?;
-        fs::write(SYSCTL, "1").context(SYSCTL)?;
+        fs::write(SYSCTL, if are_kept { "1" } else { "0" }).context(SYSCTL)?;
         Ok(Self(before))
     }
 }
@@ -75,6 +81,23 @@ impl Statistics {
 impl Drop for Statistics {
     fn drop(&mut self) {
         let _ = fs::write(SYSCTL, self.0.trim());
+    }
+}
+
+/// Waits until the connections of what was measured before are over, for they are there to be followed: their
+/// TIME_WAITs.
+pub(super) fn quiet() -> anyhow::Result<()> {
+    const FEW: u32 = 100;
+    let end = Instant::now() + LONGEST;
+    loop {
+        let sockets = read("/proc/net/sockstat")?;
+        let waiting = sockets.split_once(" tw ").and_then(|(_, rest)| rest.split(' ').next());
+        let waiting: u32 = waiting.and_then(|count| count.parse().ok()).context("TIME_WAITs")?;
+        if waiting < FEW {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "somebody makes connections: there are {waiting} TIME_WAITs");
+        thread::sleep(Duration::from_secs(1));
     }
 }
 

@@ -27,11 +27,10 @@ pub(super) const EACH: &str = "watch: bytes for each socket it knows";
 const FEW: usize = 5;
 /// Some dumps, after which the table is as it stays.
 const SETTLE: Duration = Duration::from_secs(10);
-/// Longer than TIME_WAITs last: until they have ended there is traffic to follow, whatever was measured before.
-const QUIET: Duration = Duration::from_secs(70);
 
 impl Start {
     pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
+        process::quiet()?;
         let mut starts = Vec::new();
         for _ in 0..self.rounds {
             let netmon = watch()?;
@@ -48,7 +47,7 @@ impl Start {
         let path = journal.to_str().context("a path that is text")?;
         let netmon =
             Netmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?;
-        thread::sleep(QUIET);
+        thread::sleep(SETTLE);
         let before = process::cpu(netmon.id())?;
         thread::sleep(Duration::from_secs(self.idle));
         let used = process::cpu(netmon.id())?.saturating_sub(before);

@@ -73,9 +73,13 @@ impl Sock {
         self.load(offset!(skc_state))
     }
 
-    /// The cookie, made now if nobody had asked for it yet.
+    /// The cookie, made now if nobody had asked for it yet: a call costs more than a look.
     #[inline(always)]
     pub fn cookie(self) -> u64 {
+        let made: u64 = self.load(offset!(skc_cookie));
+        if made != 0 {
+            return made;
+        }
         // SAFETY: the helper takes any BTF socket pointer, full or mini.
         unsafe { bpf_get_socket_cookie(self.as_ptr()) }
     }

@@ -122,8 +122,15 @@ impl Churn {
         let mut lost = Vec::new();
         for record in [true, false] {
             let mut runs = Runs::default();
-            follow(record, || load_for(self.long, None, Ending::Reset), &mut runs)?;
-            follow(record, || load_for(self.long, None, Ending::Close), &mut runs)?;
+            for ending in [Ending::Reset, Ending::Close] {
+                let rate = follow(record, || load_for(self.long, None, ending), &mut runs)?;
+                let name = if record { "record" } else { "watch --json > file" };
+                let seconds = self.long;
+                eprintln!(
+                    "{seconds} s, {name}, {ending:?}: {rate:.0}/s, lost {:?}",
+                    runs.lost.last()
+                );
+            }
             lost.extend(runs.lost);
         }
         let what = format!("events lost in {} s of churn, by watch and by record", self.long);

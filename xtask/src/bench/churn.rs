@@ -92,6 +92,10 @@ impl Churn {
             Ending::Close => 10,
         };
         let what = format!("churn with {name}, {transitions} transitions: ratio");
+        // Those that close fill the table with TIME_WAITs, before the second pair at the latest.
+        if ending == Ending::Reset {
+            process::quiet()?;
+        }
         let mut ratios = Vec::new();
         for pair in 1..=self.pairs {
             let mut with = || match reader {

@@ -15,9 +15,10 @@ use std::{
 
 use netmon::{
     core::{
-        event::{Anchor, Event, Transition},
+        connection::{Change, Connection},
+        event::{Anchor, ConnectionId, Event, Transition, Tuple},
         table::ConnectionTable,
-        tcp::TcpState::{Close, Listen},
+        tcp::TcpState::{Close, Established, Listen},
     },
     journal::{Handle, Journal, Recorder, Retention, Span},
     session::{Limits, Scope, Source, View, run},
@@ -411,4 +412,27 @@ fn a_clock_is_set_back() {
     assert_eq!(ports("2025-12-18T12:00:30Z"), "1");
     assert_eq!(ports("2025-12-18T11:01:30Z"), "12");
     assert_eq!(replayed(&directory.0).iter().filter(|line| line.contains("transition")).count(), 2);
+}
+
+/// More than may wait otherwise: it comes at once.
+#[test]
+fn all_that_was_there_in_the_beginning_is_recorded() {
+    const SOCKETS: u64 = 600_000;
+    let directory = Directory::new("many");
+    let recorder = Recorder::open(&directory.0, "here", Retention::default());
+    let mut recorder = recorder.expect("a recorder");
+    let mut show = |change: Change<'_>| {
+        recorder.change(&change).expect("recorded");
+    };
+    show(Change::Anchor(Anchor { monotonic: 0, wall: 1_766_059_200_000_000_000 }));
+    let (local, remote) = (([10, 0, 0, 1], 443).into(), ([10, 0, 0, 2], 40_000).into());
+    for cookie in 1..=SOCKETS {
+        let id = ConnectionId { cookie, epoch: 0 };
+        let row = Connection::new(id, Tuple { netns: 1, local, remote }, Established);
+        show(Change::Found { time: 1, connection: &row, initial: true });
+    }
+    recorder.flush(&ConnectionTable::default()).expect("recorded");
+    let health = recorder.close();
+    assert_eq!(health.unwritten, 0, "{health:?}");
+    assert!(health.written > SOCKETS, "{health:?}");
 }

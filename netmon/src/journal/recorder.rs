@@ -220,7 +220,8 @@ impl Recorder {
             let wall = anchor.wall_time(self.now);
             self.keep(&Change::Anchor(Anchor { monotonic: self.now, wall }));
         }
-        self.send();
+        // There is no more to come, and what is missing has to be said.
+        self.send(usize::MAX);
         self.queue = None;
         self.shared.ending.get_or_init(Instant::now);
         for thread in self.threads.drain(..) {
@@ -264,23 +265,22 @@ impl Recorder {
         self.keep(&Change::Anchor(tied))
     }
 
-    /// Hands over what there is.
-    fn send(&mut self) {
+    /// Hands over what there is, so that `most` changes wait.
+    fn send(&mut self, most: usize) {
         self.sent = Instant::now();
         for batch in mem::take(&mut self.full) {
-            self.hand_over(batch);
+            self.hand_over(batch, most);
         }
         if self.batch.len() > 0 {
             let batch = mem::replace(&mut self.batch, Batch::new());
-            self.hand_over(batch);
+            self.hand_over(batch, most);
         }
     }
 
     /// Hands a batch over, or drops it where too much waits.
-    fn hand_over(&mut self, mut batch: Batch) {
+    fn hand_over(&mut self, mut batch: Batch, most: usize) {
         let queued = self.shared.queued.load(Ordering::Relaxed);
-        // What was there in the beginning may be more than that, and comes at once.
-        if queued > 0 && queued + batch.len() > QUEUED {
+        if queued.saturating_add(batch.len()) > most {
             if !self.shared.begin.swap(true, Ordering::Relaxed) {
                 log::error!("the disk does not keep up: events are lost until it does");
             }
@@ -346,16 +346,18 @@ impl View for Recorder {
             // What is in the table came with what is to be recorded.
             self.has_begun = true;
             self.begin(&ConnectionTable::default(), anchor);
+            // What was there may be more than may wait otherwise, and comes at once.
+            self.send(usize::MAX);
         }
         if !self.full.is_empty() || self.sent.elapsed() >= HANDED_OVER_EVERY {
-            self.send();
+            self.send(QUEUED);
         }
         let is_due = self.events >= SEGMENT
             || anchor.wall_time(self.now).div_euclid(HOUR) > self.hour
             || self.shared.begin.load(Ordering::Relaxed);
         if is_due && self.shared.queued.load(Ordering::Relaxed) < QUEUED / 2 {
             self.shared.begin.store(false, Ordering::Relaxed);
-            self.send();
+            self.send(QUEUED);
             self.begin(table, anchor);
         }
         Ok(())

@@ -164,12 +164,13 @@ pub(super) fn sorted(dataset: Dataset, batch: &RecordBatch) -> Result<RecordBatc
                 Dataset::Events | Dataset::Checkpoints => None,
             };
             // One answer for all rows of a socket, which may connect again: else they would not stay in order.
-            let is_client = *clients.entry(cookie.unwrap_or(0)).or_insert_with(|| {
-                let connected =
-                    direction.get(row).map(|direction| direction == Direction::Outbound);
-                connected.unwrap_or_else(|| port(local) > port(remote))
-            });
-            (group, dataset != Dataset::Checkpoints && is_client, cookie, number)
+            let mut is_client = || {
+                *clients.entry(cookie.unwrap_or(0)).or_insert_with(|| match direction.get(row) {
+                    Some(direction) => direction == Direction::Outbound,
+                    None => port(local) > port(remote),
+                })
+            };
+            (group, dataset != Dataset::Checkpoints && is_client(), cookie, number)
         })
         .collect();
     order.sort_unstable();

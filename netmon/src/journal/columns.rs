@@ -22,8 +22,10 @@ use rustc_hash::FxHashMap;
 
 use super::{VERSION, VERSION_KEY};
 use crate::core::{
-    connection::{Connection, Direction},
-    event::{Anchor, Evidence, Owner, Totals, Tuple},
+    connection::{Connection, Direction, Step},
+    errno,
+    event::{Anchor, Evidence, Owner, ResetSide, Tuple},
+    verdict::Verdict,
 };
 
 /// As an offset: readers need no database of zones for it.
@@ -159,15 +161,13 @@ impl<K: Hash + Eq> Texts<K> {
 
     /// What `text` makes of `key`.
     #[inline]
-    pub(super) fn put<Q>(&mut self, row: usize, key: Option<&Q>, text: impl FnOnce(&Q) -> String)
+    fn put<Q>(&mut self, row: usize, key: &Q, text: impl FnOnce(&Q) -> String)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(key) = key {
-            let number = self.number(key, text);
-            self.keys.put(row, Some(number));
-        }
+        let number = self.number(key, text);
+        self.put_number(row, number);
     }
 
     /// The number that [`Self::put_number`] takes for it.
@@ -264,9 +264,9 @@ impl Places {
         let Tuple { netns, local, remote } = tuple;
         self.cookie.put(row, Some(cookie));
         self.netns.put(row, Some(*netns));
-        self.local_addr.put(row, Some(&as_number(local.ip())), as_text);
+        self.local_addr.put(row, &as_number(local.ip()), as_text);
         self.local_port.put(row, port(local.port()));
-        self.remote_addr.put(row, Some(&as_number(remote.ip())), as_text);
+        self.remote_addr.put(row, &as_number(remote.ip()), as_text);
         self.remote_port.put(row, port(remote.port()));
     }
 
@@ -344,19 +344,45 @@ impl Parties {
     }
 }
 
-/// What a socket had counted when it ended.
-#[derive(Default)]
-pub(super) struct Counts {
+/// `errno` as its name, or as a number where it has none.
+fn errno_text(errno: &u8) -> String {
+    errno::name(*errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
+}
+
+/// Why a connection ended, and what its socket had counted.
+pub(super) struct Endings {
+    verdict: Words,
+    errno: Texts<u8>,
+    reset: Words,
     bytes_sent: Numbers<UInt64Type>,
     bytes_received: Numbers<UInt64Type>,
     retransmits: Numbers<UInt32Type>,
     rtt_us: Numbers<UInt32Type>,
 }
 
-impl Counts {
+impl Endings {
+    pub(super) fn new() -> Self {
+        Self {
+            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
+            errno: Texts::new(),
+            reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
+            bytes_sent: Numbers::default(),
+            bytes_received: Numbers::default(),
+            retransmits: Numbers::default(),
+            rtt_us: Numbers::default(),
+        }
+    }
+
+    /// What the step says of it.
     #[inline]
-    pub(super) fn put(&mut self, row: usize, totals: Option<&Totals>) {
-        let Some(totals) = totals else { return };
+    pub(super) fn put(&mut self, row: usize, step: &Step<'_>) {
+        let t = step.transition;
+        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
+        if let Some(errno) = &t.errno {
+            self.errno.put(row, errno, errno_text);
+        }
+        self.reset.put(row, t.reset.map(|side| side as usize));
+        let Some(totals) = &t.totals else { return };
         self.bytes_sent.put(row, Some(totals.bytes_sent));
         self.bytes_received.put(row, Some(totals.bytes_received));
         self.retransmits.put(row, Some(totals.retransmits));
@@ -364,6 +390,9 @@ impl Counts {
     }
 
     pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+        to.some("verdict", self.verdict.finish(rows));
+        to.some("errno", self.errno.finish(rows));
+        to.some("reset", self.reset.finish(rows));
         to.some("bytes_sent", self.bytes_sent.finish(rows));
         to.some("bytes_received", self.bytes_received.finish(rows));
         to.some("retransmits", self.retransmits.finish(rows));

@@ -6,13 +6,11 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 
-use super::columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words};
+use super::columns::{Columns, Endings, Flags, Moments, Numbers, Parties, Places, Words};
 use crate::core::{
     connection::{Change, Step},
-    errno,
-    event::{Anchor, Loss, Opening, ResetSide},
+    event::{Anchor, Loss, Opening},
     tcp::TcpState,
-    verdict::Verdict,
 };
 
 /// What a row is.
@@ -51,11 +49,6 @@ impl Kind {
     }
 }
 
-/// `errno` as its name, or as a number where it has none.
-pub(super) fn errno_text(errno: u8) -> String {
-    errno::name(errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
-}
-
 /// Rows on their way into arrays.
 pub(super) struct Events {
     moments: Moments,
@@ -66,10 +59,7 @@ pub(super) struct Events {
     parties: Parties,
     opens: Flags,
     listener: Numbers<UInt64Type>,
-    verdict: Words,
-    errno: Texts<u8>,
-    reset: Words,
-    counts: Counts,
+    endings: Endings,
     orphan: Flags,
     inferred: Flags,
     corrected: Flags,
@@ -95,10 +85,7 @@ impl Events {
             parties: Parties::new(),
             opens: Flags::default(),
             listener: Numbers::default(),
-            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
-            errno: Texts::new(),
-            reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
-            counts: Counts::default(),
+            endings: Endings::new(),
             orphan: Flags::default(),
             inferred: Flags::default(),
             corrected: Flags::default(),
@@ -174,10 +161,7 @@ impl Events {
         if let Opening::FromListener(listener) = t.opening {
             self.listener.put(row, listener);
         }
-        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
-        self.errno.put(row, t.errno.as_ref(), |errno| errno_text(*errno));
-        self.reset.put(row, t.reset.map(|side| side as usize));
-        self.counts.put(row, t.totals.as_ref());
+        self.endings.put(row, step);
         self.orphan.put(row, t.orphan);
         self.inferred.put(row, t.inferred);
         self.corrected.put(row, step.corrected);
@@ -196,10 +180,7 @@ impl Events {
         self.parties.finish(rows, to);
         to.always("opens", self.opens.finish(rows));
         to.some("listener", self.listener.finish(rows));
-        to.some("verdict", self.verdict.finish(rows));
-        to.some("errno", self.errno.finish(rows));
-        to.some("reset", self.reset.finish(rows));
-        self.counts.finish(rows, to);
+        self.endings.finish(rows, to);
         to.always("orphan", self.orphan.finish(rows));
         to.always("inferred", self.inferred.finish(rows));
         to.always("corrected", self.corrected.finish(rows));

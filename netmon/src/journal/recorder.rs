@@ -332,8 +332,9 @@ impl View for Recorder {
             // Every source begins with it.
             return Err(io::Error::other("an event came before the clocks were compared"));
         }
-        self.events += 1;
-        Ok(self.keep(change))
+        let is_kept = self.keep(change);
+        self.events += u64::from(is_kept);
+        Ok(is_kept)
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {

@@ -6,13 +6,10 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 
-use super::{
-    columns::{Columns, Counts, Flags, Moments, Numbers, Parties, Places, Texts, Words},
-    events::errno_text,
-};
+use super::columns::{Columns, Endings, Flags, Moments, Numbers, Parties, Places, Words};
 use crate::core::{
     connection::{Connection, Step},
-    event::{Anchor, ResetSide},
+    event::Anchor,
     tcp::TcpState,
     verdict::{FirstFin, Verdict},
 };
@@ -81,10 +78,7 @@ pub(super) struct Connections {
     opened: Numbers<TimestampNanosecondType>,
     lifetime_us: Numbers<UInt64Type>,
     parties: Parties,
-    verdict: Words,
-    errno: Texts<u8>,
-    reset: Words,
-    counts: Counts,
+    endings: Endings,
     inferred: Flags,
 }
 
@@ -97,10 +91,7 @@ impl Connections {
             opened: Numbers::default(),
             lifetime_us: Numbers::default(),
             parties: Parties::new(),
-            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
-            errno: Texts::new(),
-            reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
-            counts: Counts::default(),
+            endings: Endings::new(),
             inferred: Flags::default(),
         }
     }
@@ -120,10 +111,7 @@ impl Connections {
         self.opened.put(row, epoch.map(|epoch| anchor.wall_time(epoch)));
         self.lifetime_us.put(row, epoch.map(|epoch| t.time.saturating_sub(epoch) / 1_000));
         self.parties.put(row, connection);
-        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
-        self.errno.put(row, t.errno.as_ref(), |errno| errno_text(*errno));
-        self.reset.put(row, t.reset.map(|side| side as usize));
-        self.counts.put(row, t.totals.as_ref());
+        self.endings.put(row, step);
         self.inferred.put(row, t.inferred);
     }
 
@@ -137,10 +125,7 @@ impl Connections {
         to.times("opened", self.opened.finish(rows), true);
         to.some("lifetime_us", self.lifetime_us.finish(rows));
         self.parties.finish(rows, to);
-        to.some("verdict", self.verdict.finish(rows));
-        to.some("errno", self.errno.finish(rows));
-        to.some("reset", self.reset.finish(rows));
-        self.counts.finish(rows, to);
+        self.endings.finish(rows, to);
         to.always("inferred", self.inferred.finish(rows));
         // Left to the thread that makes Parquet of it: it takes as long as all the others.
         to.some("community_id", StringArray::new_null(rows));

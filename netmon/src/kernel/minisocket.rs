@@ -216,11 +216,7 @@ impl Minisockets {
     /// A connection begins at `tuple`: what was parked there can only have gone on to TIME_WAIT, which
     /// makes room.
     pub(super) fn make_room(&mut self, tuple: Tuple, time: u64) -> Option<Transition> {
-        if self.by_tuple.is_empty() {
-            return None;
-        }
-        let cookie = *self.by_tuple.get(&tuple)?;
-        let Parked { mut event, .. } = self.take(cookie)?;
+        let Parked { mut event, .. } = self.take_at(&tuple)?;
         event.new = TcpState::TimeWait;
         (event.time, event.inferred) = (time, true);
         Some(event)
@@ -238,11 +234,7 @@ impl Minisockets {
 
     /// The peer, on this host, has had its FIN acknowledged: by the minisocket, so it took it.
     pub(super) fn peer_finished(&mut self, peer: Tuple, time: u64) -> Option<Transition> {
-        if self.by_tuple.is_empty() {
-            return None;
-        }
-        let cookie = *self.by_tuple.get(&peer.reversed())?;
-        let Parked { mut event, .. } = self.take(cookie)?;
+        let Parked { mut event, .. } = self.take_at(&peer.reversed())?;
         event.new = TcpState::TimeWait;
         event.time = time;
         Some(event)
@@ -251,11 +243,7 @@ impl Minisockets {
     /// The peer, on this host, has taken a RST: whatever was parked at the other end is gone, as when there was no
     /// bucket for it and nobody was left to acknowledge the peer's FIN.
     pub(super) fn peer_reset(&mut self, peer: Tuple) -> Option<Transition> {
-        if self.by_tuple.is_empty() {
-            return None;
-        }
-        let cookie = *self.by_tuple.get(&peer.reversed())?;
-        self.take(cookie).map(|parked| parked.event)
+        self.take_at(&peer.reversed()).map(|parked| parked.event)
     }
 
     /// Asks about those whose time has come and hands what is known now to `known`.
@@ -339,6 +327,15 @@ impl Minisockets {
     /// When the next question is due, ns.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Takes the orphan that is at `tuple`: mostly there is none at all, and nothing to be hashed.
+    fn take_at(&mut self, tuple: &Tuple) -> Option<Parked> {
+        if self.by_tuple.is_empty() {
+            return None;
+        }
+        let cookie = *self.by_tuple.get(tuple)?;
+        self.take(cookie)
     }
 
     fn take(&mut self, cookie: u64) -> Option<Parked> {

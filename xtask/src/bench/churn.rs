@@ -44,6 +44,16 @@ enum Reader {
     Peer(Peer),
 }
 
+impl Reader {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Watch => "watch --json > file",
+            Self::Record => "record",
+            Self::Peer(peer) => peer.name(),
+        }
+    }
+}
+
 impl Churn {
     pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
         let mut figures = Vec::new();
@@ -82,16 +92,15 @@ impl Churn {
     /// Ratios of throughput with `reader` to that without.
     fn pairs(&self, reader: Reader, ending: Ending, runs: &mut Runs) -> anyhow::Result<Figure> {
         // Those that lose what comes too fast have fewer to come; their part takes as long.
-        let (name, connections) = match reader {
-            Reader::Watch => ("watch --json > file", self.connections),
-            Reader::Record => ("record", self.connections),
-            Reader::Peer(peer) => (peer.name(), self.connections / 4),
+        let connections = match reader {
+            Reader::Watch | Reader::Record => self.connections,
+            Reader::Peer(_) => self.connections / 4,
         };
         let transitions = match ending {
             Ending::Reset => 6,
             Ending::Close => 10,
         };
-        let what = format!("churn with {name}, {transitions} transitions: ratio");
+        let what = format!("churn with {}, {transitions} transitions: ratio", reader.name());
         // Those that close fill the table with TIME_WAITs, before the second pair at the latest.
         if ending == Ending::Reset {
             process::quiet()?;
@@ -124,11 +133,12 @@ impl Churn {
     /// What is lost while connections come and go for long; of `record` and of `watch`.
     fn long_run(&self) -> anyhow::Result<Figure> {
         let mut lost = Vec::new();
-        for record in [true, false] {
+        for reader in [Reader::Record, Reader::Watch] {
+            let record = matches!(reader, Reader::Record);
             let mut runs = Runs::default();
             for ending in [Ending::Reset, Ending::Close] {
                 let rate = follow(record, || load_for(self.long, None, ending), &mut runs)?;
-                let name = if record { "record" } else { "watch --json > file" };
+                let name = reader.name();
                 let seconds = self.long;
                 eprintln!(
                     "{seconds} s, {name}, {ending:?}: {rate:.0}/s, lost {:?}",

@@ -5,6 +5,8 @@ use crate::core::tcp::TcpState::{
     Close, Established, FinWait2, LastAck, SynRecv, SynSent, TimeWait,
 };
 
+mod minisockets;
+
 /// Answers what it was told to, and remembers what it was asked.
 #[derive(Default)]
 struct Script {
@@ -203,113 +205,6 @@ fn our_reset_in_fin_wait1_is_not_the_peers() {
 }
 
 #[test]
-fn a_taken_fin_is_time_wait_at_once() {
-    let mut bench = Bench::new();
-    bench.take(closed(FinWait2, flag::DONE, 0, 100));
-    bench.take(closed(TcpState::Closing, flag::DONE, 0, 100));
-    assert_eq!(bench.states(), [(FinWait2, TimeWait), (TcpState::Closing, TimeWait)]);
-}
-
-#[test]
-fn a_doubtful_time_wait_is_asked_about() {
-    for (old, flags) in [
-        (FinWait2, flag::DONE | flag::BUCKETS_FULL),
-        (TcpState::Closing, flag::DONE | flag::LINGER),
-    ] {
-        for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
-            let mut bench = Bench::new();
-            bench.script.found = Some(found);
-            bench.take(closed(old, flags, 0, 100 * MS));
-            assert!(bench.events().is_empty());
-            bench.advance(100 * MS);
-            let events = bench.events();
-            assert_eq!((events[0].new, events[0].time), (state, 100 * MS));
-            assert!(!events[0].inferred, "it was so at once");
-        }
-    }
-}
-
-#[test]
-fn an_orphan_ends_as_it_is_found() {
-    for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
-        let mut bench = Bench::new();
-        bench.take(closed(FinWait2, flag::DEAD, 0, 100 * MS));
-        bench.script.found = Some(Found::Waiting);
-        for ms in 101..150 {
-            bench.advance(ms * MS);
-        }
-        assert!(bench.events().is_empty(), "it still waits");
-        assert!(bench.script.asked < 8, "asked ever less often: {}", bench.script.asked);
-        // It may have come about while the kernel was asked.
-        (bench.script.found, bench.script.answered) = (Some(found), 1_007 * MS);
-        bench.advance(1_000 * MS);
-        let events = bench.events();
-        assert_eq!((events[0].old, events[0].new), (FinWait2, state));
-        assert!(events[0].inferred && events[0].time == 1_007 * MS);
-    }
-}
-
-#[test]
-fn an_orphan_that_nobody_can_see_is_given_up() {
-    let mut bench = Bench::new();
-    bench.take(closed(FinWait2, flag::DEAD, 0, 1));
-    for second in 1..80 {
-        bench.advance(second * 1_000 * MS);
-    }
-    assert_eq!(bench.states(), [(FinWait2, Close)]);
-    assert_eq!(bench.assembler.next_due(), None);
-}
-
-/// The end of the other end, on this host.
-fn peer(flags: u8, errno: u8, time: u64) -> Record {
-    let mut peer = wire::Transition { flags, errno, ..wire(LastAck, Close, time) };
-    std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
-    std::mem::swap(&mut peer.local_port, &mut peer.remote_port);
-    peer.cookie = COOKIE + 1;
-    Record::Transition(peer)
-}
-
-#[test]
-fn an_orphan_is_gone_when_its_peer_on_this_host_is_reset() {
-    let mut bench = Bench::new();
-    bench.take(closed(FinWait2, flag::DEAD | flag::BUCKETS_FULL, 0, 100));
-    bench.take(peer(flag::RESET_RECEIVED, ECONNRESET, 150));
-    let events = bench.events();
-    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, Close, 100));
-    assert!(!events[0].inferred);
-    assert_eq!((events[1].cookie, events[1].reset), (COOKIE + 1, Some(ResetSide::Received)));
-    bench.advance(1_000 * MS);
-    assert_eq!((events.len(), bench.script.asked), (2, 0));
-}
-
-#[test]
-fn an_orphan_with_its_peer_on_this_host_needs_no_question() {
-    let mut bench = Bench::new();
-    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
-    bench.take(peer(0, 0, 150));
-    let events = bench.events();
-    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, 150));
-    assert!(!events[0].inferred);
-    assert_eq!((events[1].cookie, events[1].new), (COOKIE + 1, Close));
-    assert_eq!(bench.script.asked, 0);
-}
-
-#[test]
-fn a_reset_ends_an_orphan_at_its_time() {
-    // On the socket, within microseconds of the event: it was never a minisocket.
-    let mut bench = Bench::new();
-    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
-    bench.take(reset(Close, 120));
-    assert_eq!(bench.events()[0].time, 100);
-    // On the minisocket, whenever: that was its end.
-    bench.take(closed(FinWait2, flag::DEAD, 0, 100));
-    bench.take(reset(TimeWait, 9_000));
-    let events = bench.events();
-    assert_eq!((events[0].time, events[0].new), (9_000, Close));
-    assert_eq!(events[0].reset, Some(ResetSide::Sent));
-}
-
-#[test]
 fn a_socket_that_connects_again_lets_its_last_end_out_first() {
     let mut bench = Bench::new();
     bench.take(closed(Established, 0, 0, 100));
@@ -351,53 +246,6 @@ fn mapped_addresses_are_ipv4() {
     assert_eq!(tuple.remote.to_string(), "[::1]:80");
 }
 
-#[test]
-fn questions_stay_within_their_budget() {
-    let mut bench = Bench::new();
-    bench.script.found = Some(Found::Waiting);
-    for cookie in 1..=20_000 {
-        let orphan =
-            wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1_000 * MS) };
-        bench.take(Record::Transition(orphan));
-    }
-    for ms in 1_001..=2_000 {
-        bench.advance(ms * MS);
-    }
-    assert!((2_000..=2_600).contains(&bench.script.asked), "{}", bench.script.asked);
-}
-
-#[test]
-fn what_is_doubtful_is_known_within_a_second() {
-    let mut bench = Bench::new();
-    bench.script.found = Some(Found::Gone);
-    let flags = flag::DONE | flag::BUCKETS_FULL;
-    for cookie in 1..=5_000 {
-        let end = wire::Transition { cookie, flags, ..wire(FinWait2, Close, 1_000 * MS) };
-        bench.take(Record::Transition(end));
-    }
-    let believed = bench.events();
-    assert_eq!(believed.len(), 3_000, "there is no time to ask about them");
-    assert!(believed.iter().all(|event| event.inferred && event.new == Close));
-    for ms in 1_000..=2_000 {
-        bench.advance(ms * MS);
-    }
-    let told = bench.events();
-    assert_eq!(told.len(), 2_000);
-    assert!(told.iter().all(|event| !event.inferred && event.new == Close));
-}
-
-#[test]
-fn what_is_parked_is_bounded() {
-    let mut bench = Bench::new();
-    for cookie in 1..=70_000 {
-        let orphan = wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1) };
-        bench.take(Record::Transition(orphan));
-    }
-    let pushed_out = bench.events();
-    assert_eq!(pushed_out.len(), 70_000 - 65_536);
-    assert!(pushed_out.iter().all(|event| event.inferred && event.new == Close));
-}
-
 /// A kernel that tells of minisockets.
 fn told() -> Bench {
     Bench { assembler: Assembler::new(true, true), ..Bench::new() }
@@ -409,42 +257,6 @@ fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
 }
 
 const WAITS: u8 = flag::DEAD | flag::MINISOCKET | flag::WAITS;
-
-#[test]
-fn an_orphan_is_followed_without_questions() {
-    for (state, expected) in [(TimeWait, TimeWait), (Close, Close)] {
-        let mut bench = told();
-        bench.take(closed(FinWait2, WAITS, 0, 100));
-        bench.advance(100 + 60_000 * MS);
-        assert!(bench.events().is_empty());
-        bench.take(note(kind::MINISOCKET, state, 0, 200));
-        let [event] = &bench.events()[..] else { panic!("one event") };
-        assert_eq!((event.new, event.time, event.inferred), (expected, 200, false));
-        assert_eq!(bench.script.asked, 0);
-    }
-}
-
-#[test]
-fn what_the_kernel_does_not_tell_after_all_is_asked_about() {
-    let mut bench = told();
-    bench.script.found = Some(Found::Gone);
-    bench.take(closed(FinWait2, WAITS, 0, 100));
-    bench.advance(71_000 * MS);
-    assert_eq!((bench.states(), bench.script.asked), (vec![(FinWait2, Close)], 1));
-}
-
-#[test]
-fn a_time_wait_is_one_when_it_was_made() {
-    let mut bench = told();
-    // Whatever the buckets and the linger say.
-    let flags = flag::DONE | flag::LINGER | flag::BUCKETS_FULL | flag::MINISOCKET;
-    bench.take(closed(FinWait2, flags, 0, 100));
-    assert_eq!(bench.states(), [(FinWait2, TimeWait)]);
-    bench.take(note(kind::MINISOCKET, Close, 0, 300));
-    assert_eq!(bench.out.pop_front(), Some(Event::Ended { time: 300, cookie: COOKIE }));
-    bench.take(note(kind::MINISOCKET, TimeWait, 0, 400));
-    assert!(bench.events().is_empty(), "its time began anew, which is no transition");
-}
 
 #[test]
 fn a_connect_has_its_port_as_soon_as_it_is_told() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Change, Connection, ConnectionTable, Direction, SECOND, unseen};
+use super::{Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen};
 use crate::core::{
     connection::NEVER,
     event::{ConnectionId, Evidence, Owner, Seed, Transition},

@@ -1,0 +1,82 @@
+//! What ends without an event of its own: the rest of a connection, or one that nobody saw end.
+
+use super::{Change, Connection, ConnectionTable, Step, Verdict, hash, step};
+use crate::core::{
+    event::{Opening, Transition},
+    tcp::TcpState,
+};
+
+impl ConnectionTable {
+    /// Ends the TIME_WAIT of a socket, of which the kernel said so.
+    pub(super) fn ended<E>(
+        &mut self,
+        time: u64,
+        cookie: u64,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        if row.state != TcpState::TimeWait || row.as_of() > time {
+            return Ok(());
+        }
+        let t = Transition { inferred: false, ..unseen(row, time, TcpState::Close) };
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        self.advance(cookie, &t, in_state, false, view)
+    }
+
+    /// Removes the row under `key`, whose end nobody saw.
+    pub(super) fn vanish<E>(
+        &mut self,
+        key: u64,
+        time: u64,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(mut row) = self.remove(key, time) else { return Ok(()) };
+        let t = unseen(&row, time, TcpState::Close);
+        let in_state = row.since.map(|since| time.saturating_sub(since));
+        row.state = TcpState::Close;
+        let is_left_over =
+            matches!(t.old, TcpState::TimeWait) || t.old == TcpState::SynRecv && row.id.epoch == 0;
+        if is_left_over {
+            return view(Change::Expired(step(&t, &row, in_state, None)));
+        }
+        let verdict = (t.old != TcpState::Listen).then_some(Verdict::Vanished);
+        let step = Step { corrected: true, ..step(&t, &row, in_state, verdict) };
+        view(Change::Closed(step))
+    }
+
+    /// A connection is where `t` says: a TIME_WAIT that was there has made room for it.
+    pub(super) fn make_room<E>(
+        &mut self,
+        t: &Transition,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let there = self.waiting.get(&hash(&t.tuple)).copied();
+        let is_it = |key: &u64| {
+            self.rows.get(key).is_some_and(|row| row.tuple == t.tuple && row.id.cookie != t.cookie)
+        };
+        match there.filter(is_it) {
+            Some(key) => self.vanish(key, t.time, view),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A transition of `row` that no hook saw, to `new`.
+pub(super) fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
+    Transition {
+        time,
+        cookie: row.id.cookie,
+        tuple: row.tuple,
+        old: row.state,
+        new,
+        errno: None,
+        reset: None,
+        totals: None,
+        orphan: false,
+        inferred: true,
+        opening: Opening::None,
+    }
+}

@@ -108,7 +108,7 @@ impl Load {
             }
             drop(client);
             // The end of the stream, or the client's reset: either way it is over.
-            let _ = server.read(&mut byte);
+            let _ = server.read_exact(&mut byte);
             (made, mine) = (made + 1, mine - 1);
         }
     }

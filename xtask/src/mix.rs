@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, anyhow};
@@ -20,7 +20,8 @@ use clap::Args;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
+    io::{Errno, retry_on_intr},
+    net::{RecvFlags, recv},
 };
 use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
@@ -248,7 +249,7 @@ fn one(kind: Kind, from: IpAddr, to: IpAddr) -> io::Result<()> {
             read_all(&mut stream)?;
         }
         Kind::Unread => {
-            stream.peek(&mut [0])?;
+            retry_on_intr(|| recv(&stream, &mut [0], RecvFlags::PEEK))?;
         }
         Kind::ClientFirst | Kind::Refused | Kind::Hasty | Kind::Unanswered => {}
     }
@@ -266,10 +267,9 @@ pub(crate) fn socket_at(from: IpAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Reads to the end; a signal, which interrupts a read with a timeout, is none.
 fn read_all(stream: &mut TcpStream) -> io::Result<()> {
-    let mut bytes = [0; 64];
-    while stream.read(&mut bytes)? > 0 {}
-    Ok(())
+    io::copy(stream, &mut io::sink()).map(drop)
 }
 
 fn serve(place: Place, limit: Duration) -> anyhow::Result<Counts> {
@@ -329,8 +329,9 @@ fn is_reset(error: &io::Error) -> bool {
 fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut byte = [0];
-    if stream.read(&mut byte)? == 0 {
-        return Ok(());
+    match stream.read_exact(&mut byte) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        result => result?,
     }
     match Kind::ALL.into_iter().find(|kind| *kind as u8 == byte[0]) {
         Some(Kind::ServerFirst) => Ok(()),
@@ -348,8 +349,15 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
 
 /// Waits for the end: of this time, or of standard input.
 fn wait(limit: Duration) -> anyhow::Result<()> {
-    let limit = Timespec::try_from(limit).context("a time")?;
+    let end = Instant::now() + limit;
     let stdin = io::stdin();
-    poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&limit)).context("waiting")?;
-    Ok(())
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).context("a time")?;
+        match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&left)) {
+            // A signal is neither end.
+            Err(Errno::INTR) => {}
+            result => return result.map(drop).context("waiting"),
+        }
+    }
 }

@@ -5,7 +5,10 @@ use std::{
     os::fd::AsFd,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 
 /// Standard output; [`Write::flush`] fails with `BrokenPipe` once nobody can read it any more.
 pub(super) struct Stdout(StdoutLock<'static>);
@@ -32,7 +35,8 @@ pub(super) fn is_read(output: &impl AsFd) -> io::Result<()> {
     // Errors are reported unasked; a pipe without a reader has one.
     let mut output = [PollFd::new(output, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut output, Some(&at_once))?;
+    // A signal interrupts even a poll that does not wait: that is no failure of the output.
+    retry_on_intr(|| poll(&mut output, Some(&at_once)))?;
     if output[0].revents().contains(PollFlags::ERR) {
         return Err(io::ErrorKind::BrokenPipe.into());
     }

@@ -8,7 +8,10 @@ use aya::{
     util::online_cpus,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -114,7 +117,8 @@ impl Ring for Buffer {
             // kernel/bpf/ringbuf.c). What a softirq wrote on top of that program is behind it.
             let mut ring = [PollFd::new(&self.0, PollFlags::IN)];
             let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-            if !matches!(poll(&mut ring, Some(&at_once)), Ok(1)) {
+            // A signal interrupts even a poll that does not wait: the ring is not empty by that.
+            if !matches!(retry_on_intr(|| poll(&mut ring, Some(&at_once))), Ok(1)) {
                 return Next::Empty;
             }
         }

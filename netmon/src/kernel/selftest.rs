@@ -14,7 +14,10 @@ use aya::{
     programs::Program,
     sys::{Stats, enable_stats},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 use super::{Live, Namespace, hooks, privilege, refusal::answer};
 use crate::{
@@ -318,8 +321,11 @@ fn connect(listener: &TcpListener, address: SocketAddr) -> io::Result<u16> {
         let mut ready = [PollFd::new(listener, PollFlags::IN)];
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        if poll(&mut ready, Some(&left))? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
+        match poll(&mut ready, Some(&left)) {
+            // Only a signal came, and the time that is left is known anew.
+            Err(Errno::INTR) => continue,
+            result if result? == 0 => return Err(io::ErrorKind::TimedOut.into()),
+            _ => {}
         }
         let (server, peer) = listener.accept()?;
         // Anybody may connect to it.

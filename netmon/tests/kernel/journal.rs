@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    io::retry_on_intr,
+    net::{RecvFlags, recv},
+};
 use serde_json::Value;
 
 use crate::{
@@ -248,7 +252,8 @@ fn a_service_manager_is_told() {
     manager.set_read_timeout(Some(patience())).expect("a timeout");
     let said = || {
         let mut news = [0; 200];
-        let length = manager.recv(&mut news).expect("news");
+        let receive = || recv(&manager, news.as_mut_slice(), RecvFlags::empty());
+        let (length, _) = retry_on_intr(receive).expect("news");
         String::from_utf8_lossy(&news[..length]).trim().to_owned()
     };
     let mut record = netmon(&["record", "--journal"], &directory.0)

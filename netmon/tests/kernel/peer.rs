@@ -98,7 +98,13 @@ impl Wire {
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
             let length = match self.socket.read(&mut frame) {
                 Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                // The kernel does not restart a read that has a timeout: any signal with a handler
+                // interrupts it, and so does SIGCONT after a stop.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+                {
+                    continue;
+                }
                 Err(error) => panic!("{error}"),
             };
             let Ok(packet) = SlicedPacket::from_ethernet(&frame[..length]) else { continue };

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::{
+    io::{read, retry_on_intr},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -131,12 +132,12 @@ impl Screen {
         let size = Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&ours, size)?;
         let keys = File::from(ours);
-        let mut from = keys.try_clone()?;
+        let from = keys.try_clone()?;
         let (to, output) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
             // It ends with whoever has the other side.
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
+            while let Ok(count @ 1..) = retry_on_intr(|| read(&from, buffer.as_mut_slice())) {
                 if to.send(buffer[..count].to_vec()).is_err() {
                     break;
                 }

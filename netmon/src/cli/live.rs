@@ -15,15 +15,18 @@ use log::LevelFilter;
 use netmon_common::KernelFilter;
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::Notify,
-    time::sleep,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::kernel::{Live, Options, Without, privilege};
 
 /// How long the last steps may take.
 const TIDY: Duration = Duration::from_millis(500);
+/// How long after a signal another one means the same: timeout(1) signals its child and then its group,
+/// within microseconds, and a person is slower.
+const ECHO: Duration = Duration::from_millis(200);
 /// Sizes that the kernel takes: from a page to what a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
@@ -99,16 +102,19 @@ pub(super) fn is_coloured() -> bool {
 }
 
 /// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at
-/// once, after `tidy`.
+/// once, after `tidy`. What comes within [`ECHO`] of the first is no second one.
 pub(super) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc<Notify>> {
     let stop = Arc::new(Notify::new());
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let notify = Arc::clone(&stop);
     tokio::spawn(async move {
-        let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+        let code = either(&mut interrupt, &mut terminate).await;
         notify.notify_one();
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, () = sleep(grace) => {} }
+        let echoes = Instant::now() + ECHO;
+        while timeout_at(echoes, either(&mut interrupt, &mut terminate)).await.is_ok() {}
+        // The end is the same, whether somebody is impatient or the grace is over.
+        let _ = timeout(grace, either(&mut interrupt, &mut terminate)).await;
         // What is to be tidied may hang: a terminal that nobody reads.
         let (done, is_done) = channel();
         thread::spawn(move || {
@@ -120,6 +126,11 @@ pub(super) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc
         process::exit(code);
     });
     Ok(stop)
+}
+
+/// Waits for one of the two signals; the exit code of a program that ends by it.
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
+    tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 }
 }
 
 /// A time with a unit; a bare number is seconds.

@@ -103,8 +103,13 @@ impl Record {
         sh(&format!("kill -{signal} {}", self.child.id()));
     }
 
-    pub(crate) fn stop(mut self) -> String {
+    pub(crate) fn stop(self) -> String {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end, which must be a success; what it said.
+    pub(crate) fn ended(mut self) -> String {
         while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
         assert!(self.child.wait().expect("it ends").success(), "{}", self.said);
         self.said

@@ -17,6 +17,13 @@ use crate::core::{
     tcp::TcpState,
 };
 
+#[cfg(test)]
+mod tests;
+
+/// How long the first dump may take: a million sockets take seconds, on a busy machine several
+/// times that. After it a duration begins all the same.
+const SEEDING: Duration = Duration::from_secs(30);
+
 /// Yields events, the first of which is an anchor: the live kernel, or a journal.
 pub trait Source {
     /// Waits for events and appends them to `events`; possibly none, so that time can pass. Whether more can
@@ -24,6 +31,12 @@ pub trait Source {
     ///
     /// Must lose nothing when it is dropped before it is done.
     fn next(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<bool>>;
+
+    /// Returns whether it begins with what was there before, and says by [`Event::Reconciled`] that
+    /// this was all.
+    fn begins_with_seeds(&self) -> bool {
+        false
+    }
 
     /// Appends what is still on its way; called once, last.
     fn finish(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<()>>;
@@ -70,9 +83,9 @@ pub struct Scope {
 /// When to end by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// After this time.
+    /// After this time, which begins when the table has what was there before.
     pub duration: Option<Duration>,
-    /// After this many transitions shown.
+    /// After this many transitions shown; a source that begins with seeds tells of none before.
     pub count: Option<u64>,
 }
 
@@ -119,6 +132,8 @@ pub struct Session<'a> {
     unsettled: u8,
     /// Dumps that the table was compared with.
     reconciled: u64,
+    /// When the first dump has taken too long.
+    seeded_by: Option<Instant>,
 }
 
 /// One dump notices what is not there, the next is sure of it.
@@ -137,6 +152,7 @@ impl<'a> Session<'a> {
             resync: Resync::default(),
             unsettled: 0,
             reconciled: 0,
+            seeded_by: None,
         }
     }
 
@@ -172,18 +188,28 @@ impl<'a> Session<'a> {
         self.count = limits.count;
         // Far enough to be never, near enough to be a time.
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-        let end = Instant::now() + limits.duration.unwrap_or(NEVER).min(NEVER);
+        let duration = limits.duration.unwrap_or(NEVER).min(NEVER);
+        let now = Instant::now();
+        // Whoever follows again and again waits no longer than once.
+        let seeded_by = *self.seeded_by.get_or_insert(now + SEEDING);
+        let is_seeded = self.reconciled > 0 || !source.begins_with_seeds();
+        let begin = if is_seeded { now } else { seeded_by.max(now) };
+        let mut end = begin + duration;
         let mut goes_on = true;
         while goes_on && !self.is_done() {
             tokio::select! {
                 biased;
-                () = stop.notified() => break,
-                () = sleep_until(end) => break,
+                () = stop.notified() => goes_on = false,
+                () = sleep_until(end) => goes_on = false,
                 // Before the source, which always has something on a busy host.
                 result = view.wanted() => result?,
                 result = source.next(&mut self.events) => goes_on = result?,
             }
             self.show(view)?;
+            if self.reconciled > 0 {
+                // Later than the end after the first time.
+                end = end.min(Instant::now() + duration);
+            }
         }
         Ok(())
     }
@@ -203,7 +229,7 @@ impl<'a> Session<'a> {
     }
 
     fn show(&mut self, view: &mut impl View) -> io::Result<()> {
-        let Self { table, scope, summary, events, count, resync, unsettled, reconciled } = self;
+        let Self { table, scope, summary, events, count, resync, unsettled, reconciled, .. } = self;
         for event in &*events {
             // What was lost must be said even when enough was shown.
             let is_done = count.is_some_and(|count| summary.shown >= count);

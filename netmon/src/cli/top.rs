@@ -199,6 +199,10 @@ async fn once(
     if questions.is_empty() {
         let limits = Limits { duration: Some(GLANCE), count: None };
         session.follow(source, &mut glance, limits, stop).await?;
+        // A frame without the connections that are there would be taken for what is so.
+        if session.reconciled() == 0 {
+            bail!("ended before the kernel's connections were read: there is no frame to print");
+        }
     }
     for question in questions {
         let _ = asks.send(question);

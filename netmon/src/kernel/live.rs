@@ -339,6 +339,10 @@ impl Source for Live {
         Ok(true)
     }
 
+    fn begins_with_seeds(&self) -> bool {
+        true
+    }
+
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         let end = now();
         while self.read(end, events).taken > 0 {}

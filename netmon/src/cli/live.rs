@@ -20,6 +20,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::amount::size;
 use crate::kernel::{Live, Options, Without, privilege};
 
 /// How long the last steps may take.
@@ -133,36 +134,6 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
     tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 }
 }
 
-/// A time with a unit; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time: write 30s, 5m or 1h");
-    let duration = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let span = text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?;
-            span.try_into().map_err(|_| wrong())?
-        }
-    };
-    if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
-}
-
-/// A number of bytes with an optional unit.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no size: write 64K, 16M or 1G");
-    let lower = text.to_ascii_lowercase();
-    let unit = lower.trim_start_matches(|c: char| c.is_ascii_digit());
-    let shift = match unit {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(wrong)
-}
-
 /// A size as a power of two that the kernel takes.
 fn buffer(text: &str) -> Result<u32, String> {
     let size = Some(size(text)?)
@@ -185,16 +156,6 @@ mod tests {
         assert_eq!(buffer("1g"), Ok(1 << 30));
         for bad in ["", "0", "1K", "2G", "lots", "16T", "-1", "1.5M", "99999999999999999999"] {
             assert!(buffer(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for bad in ["", "0", "x", "-3s", "0s"] {
-            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

@@ -14,7 +14,8 @@ use netmon_common::KernelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    live::{Tracing, attach, duration, runtime, stop_on_signals},
+    amount::duration,
+    live::{Tracing, attach, runtime, stop_on_signals},
     stdout::Stdout,
 };
 use crate::{

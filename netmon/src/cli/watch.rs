@@ -11,8 +11,9 @@ use log::LevelFilter;
 use tokio::sync::Notify;
 
 use super::{
+    amount::duration,
     background::Background,
-    live::{CONFINING, Tracing, attach, duration, runtime, stop_on_signals},
+    live::{CONFINING, Tracing, attach, runtime, stop_on_signals},
     past::{Past, Stretch},
 };
 use crate::{

@@ -395,9 +395,9 @@ fn what_was_not_recorded_is_said_and_the_oldest_goes() {
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(listed.contains(&listener.local_addr().expect("bound").to_string()), "{listed}");
 
-        // Three files of a page each at least, a segment.
+        // A segment has three files of a page each at least: the least size holds five of them.
         let before = directory.of("events", ".parquet");
-        let record = Record::with(&["--max-size", "60K"], &directory.0);
+        let record = Record::with(&["--max-size", "64K"], &directory.0);
         for _ in 0..8 {
             drop(pair(&listener));
             thread::sleep(Duration::from_millis(400));

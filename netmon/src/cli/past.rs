@@ -98,7 +98,12 @@ impl Past {
     /// The moment that is written so, ns since 1970, UTC.
     pub(super) fn moment(&self, text: &str) -> anyhow::Result<i64> {
         let now = Zoned::now().with_time_zone(self.zone());
-        when::moment(text, &now).map_err(|error| anyhow!(error))
+        let moment = when::moment(text, &now).map_err(|error| anyhow!(error))?;
+        if let Some(note) = moment.note {
+            // Nobody may be left to read that.
+            let _ = writeln!(io::stderr(), "netmon: {note}");
+        }
+        Ok(moment.time)
     }
 
     /// A moment with its zone.

@@ -1,0 +1,167 @@
+//! The place by whose clock a moment was written.
+
+use jiff::{
+    Timestamp, Zoned,
+    civil::DateTime,
+    tz::{AmbiguousOffset, Offset, TimeZone},
+};
+
+use super::words::{Shift, Words};
+
+/// A zone, and what else was said of its clock.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    zone: TimeZone,
+    shift: Option<Shift>,
+    /// The name that the zone has to have for its time then: `CET`.
+    abbreviation: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    /// Takes the zone from the words, or that of `now` where they name none.
+    pub(super) fn of(words: &Words<'a>, now: &Zoned) -> Result<Self, String> {
+        let mut place =
+            Self { zone: now.time_zone().clone(), shift: words.shift, abbreviation: None };
+        let mut named = words.bracketed.map(in_brackets).transpose()?;
+        if let Some(word) = words.zone {
+            let is_utc = ["UTC", "GMT"].iter().any(|utc| utc.eq_ignore_ascii_case(word));
+            if named.is_some() {
+                return Err("it has more than one zone".into());
+            } else if is_utc {
+                named = Some(TimeZone::UTC);
+            } else if word.contains('/') {
+                named = Some(known(word)?);
+            } else {
+                place.abbreviation = Some(word);
+            }
+        }
+        match (named, words.shift, place.abbreviation) {
+            (Some(zone), ..) => place.zone = zone,
+            (None, Some(Shift::By(offset)), None) => place.zone = TimeZone::fixed(offset),
+            _ => {}
+        }
+        Ok(place)
+    }
+
+    /// The zone by which days are counted.
+    pub(super) fn days(&self) -> TimeZone {
+        if self.shift == Some(Shift::Utc) { TimeZone::UTC } else { self.zone.clone() }
+    }
+
+    /// Finds the moment when the clock shows this here; with a sentence, where that is not one.
+    pub(super) fn at(&self, shown: DateTime) -> Result<(Timestamp, Option<String>), String> {
+        match self.shift {
+            Some(Shift::Utc) => self.fitting(shown, &[Offset::UTC]),
+            Some(Shift::By(offset)) => self.fitting(shown, &[offset]),
+            None if self.abbreviation.is_some() => {
+                match self.zone.to_ambiguous_timestamp(shown).offset() {
+                    AmbiguousOffset::Unambiguous { offset } => self.fitting(shown, &[offset]),
+                    // Their name tells the two apart. In a gap, neither fits.
+                    AmbiguousOffset::Fold { before, after }
+                    | AmbiguousOffset::Gap { before, after } => {
+                        self.fitting(shown, &[before, after])
+                    }
+                }
+            }
+            None => self.by_clock(shown),
+        }
+    }
+
+    /// Takes the first of these offsets that the zone has then, under the name that was written.
+    fn fitting(
+        &self,
+        shown: DateTime,
+        offsets: &[Offset],
+    ) -> Result<(Timestamp, Option<String>), String> {
+        let mut has = String::new();
+        for offset in offsets {
+            let time = offset.to_timestamp(shown).map_err(|_| OUT_OF_RANGE)?;
+            let info = self.zone.to_offset_info(time);
+            // UTC is the same moment everywhere, and contradicts no zone.
+            let is_its = info.offset() == *offset || self.shift == Some(Shift::Utc);
+            let is_called = self
+                .abbreviation
+                .is_none_or(|called| called.eq_ignore_ascii_case(info.abbreviation()));
+            if is_its && is_called {
+                return Ok((time, None));
+            }
+            has = format!("{} ({})", info.offset(), info.abbreviation());
+        }
+        Err(match self.abbreviation {
+            Some(called) => format!(
+                "'{called}' is not what {} is called then, which has {has}: write the offset, or \
+                 the zone as Europe/Berlin",
+                self.name()
+            ),
+            None => format!("its offset contradicts its zone: {} has {has} then", self.name()),
+        })
+    }
+
+    /// Finds the moment by the clock alone: the first of two, and past a gap.
+    fn by_clock(&self, shown: DateTime) -> Result<(Timestamp, Option<String>), String> {
+        let of = |offset: Offset| offset.to_timestamp(shown).map_err(|_| OUT_OF_RANGE.to_owned());
+        match self.zone.to_ambiguous_timestamp(shown).offset() {
+            AmbiguousOffset::Unambiguous { offset } => Ok((of(offset)?, None)),
+            AmbiguousOffset::Fold { before, after } => {
+                let (first, second) = (of(before)?, of(after)?);
+                let note = format!(
+                    "{} comes twice in {}: the first is taken, '{}'; the second is '{}'",
+                    clock(shown),
+                    self.name(),
+                    self.show(first),
+                    self.show(second)
+                );
+                Ok((first, Some(note)))
+            }
+            AmbiguousOffset::Gap { before, .. } => {
+                let taken = of(before)?;
+                let note = format!(
+                    "{} does not come in {}, where the clock was set forward then: '{}' is taken",
+                    clock(shown),
+                    self.name(),
+                    self.show(taken)
+                );
+                Ok((taken, Some(note)))
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        let fixed = || self.zone.to_fixed_offset().ok().map(|offset| offset.to_string());
+        let name = self.zone.iana_name().map(str::to_owned).or_else(fixed);
+        name.unwrap_or_else(|| "local time".to_owned())
+    }
+
+    fn show(&self, time: Timestamp) -> String {
+        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.f%:z").to_string()
+    }
+}
+
+const OUT_OF_RANGE: &str = "years go from 1678 to 2261";
+
+fn clock(shown: DateTime) -> String {
+    shown.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
+}
+
+/// Reads the zone in brackets: a name, or an offset.
+fn in_brackets(name: &str) -> Result<TimeZone, String> {
+    if name.starts_with(['+', '-']) {
+        return match super::words::shift(name)? {
+            (Shift::By(offset), "") => Ok(TimeZone::fixed(offset)),
+            (Shift::Utc, "") => Ok(TimeZone::UTC),
+            _ => Err(format!("'{name}' is no offset")),
+        };
+    }
+    known(name)
+}
+
+fn known(name: &str) -> Result<TimeZone, String> {
+    if name.eq_ignore_ascii_case("UTC") {
+        return Ok(TimeZone::UTC);
+    }
+    // That one stands for a zone that is not known, and would be UTC.
+    TimeZone::get(name)
+        .ok()
+        .filter(|zone| !zone.is_unknown())
+        .ok_or_else(|| format!("this host knows no zone '{name}'"))
+}

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use netmon::{
     core::{
         connection::{Change, Resync},
+        event::Anchor,
         names::Services,
         table::ConnectionTable,
     },
@@ -67,6 +68,34 @@ fn colour_adds_nothing_but_colour() {
         .fold(coloured, |text, colour| text.replace(colour, ""));
     let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
     assert_eq!(trimmed.join("\n"), lines(false).trim_end());
+}
+
+#[test]
+fn rows_of_before_a_change_of_the_clock_say_their_offset() {
+    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    let now = jiff::Timestamp::now().to_zoned(zone.clone()).strftime("%:z").to_string();
+    let look =
+        Appearance { services: Services::default(), colour: false, zone, netns: None, dated: true };
+    let mut out = Vec::new();
+    let mut view = Lines::new(&mut out, look).expect("written");
+    // The clock goes back at 2026-10-25T01:00:00Z: five days before it, and five after it.
+    for (second, monotonic) in [(1_792_458_727, 1), (1_793_322_727, 2)] {
+        let anchor = Anchor { monotonic, wall: second * 1_000_000_000 + 123_456_000 };
+        view.change(&Change::Anchor(anchor)).expect("written");
+        let resync = Resync { time: monotonic, found: 1, moved: 0, ended: 0 };
+        view.change(&Change::Resync(resync)).expect("written");
+    }
+    view.flush(&ConnectionTable::default()).expect("written");
+    drop(view);
+    let text = String::from_utf8(out).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    // Which of the two is the heading's depends on when this runs.
+    assert!(lines[0].starts_with(&format!("{:<26}     PID", format!("Time ({now})"))), "{text}");
+    let said = |offset: &str| if offset == now { "" } else { offset }.to_owned();
+    let before = format!("2026-10-20 03:12:07.123456{} compared", said("+02:00"));
+    let after = format!("2026-10-30 02:12:07.123456{} compared", said("+01:00"));
+    assert!(lines[1].starts_with(&before), "{text}");
+    assert!(lines[2].starts_with(&after), "{text}");
 }
 
 #[test]

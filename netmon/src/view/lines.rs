@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
 };
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     cells::end_line,
@@ -45,7 +45,7 @@ pub struct Appearance {
 impl Appearance {
     pub(super) fn style(&self) -> Style {
         let zone = self.zone.clone();
-        if self.dated { Style::DateTime(zone) } else { Style::TimeOfDay(zone) }
+        if self.dated { Style::date_time(zone) } else { Style::TimeOfDay(zone) }
     }
 }
 
@@ -148,11 +148,14 @@ impl<W: Sink> View for Lines<W> {
 }
 
 /// The beginning of the heading, over what [`place`] writes.
+///
+/// The rows that have an offset of their own are longer by it: few have, and the others stay as
+/// narrow as they are.
 pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style) {
     let (time, width) = match style {
         // Which zone that is does not go without saying.
-        Style::DateTime(zone) => {
-            let now = jiff::Timestamp::now().to_zoned(zone.clone());
+        Style::DateTime(_, offset) => {
+            let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::fixed(*offset));
             (now.strftime("Time (%:z)").to_string(), 26)
         }
         Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
 
 use super::short::Short;
 use crate::core::event::Anchor;
@@ -16,8 +19,18 @@ pub(super) enum Style {
     Rfc3339,
     /// Time of day in a zone, microseconds.
     TimeOfDay(TimeZone),
-    /// Date and time of day in a zone, microseconds.
-    DateTime(TimeZone),
+    /// Date and time of day in a zone, microseconds. The offset goes without saying, as the heading
+    /// has it; a moment at another one has its own, and so has one whose time comes twice, in the
+    /// night when clocks are set back.
+    DateTime(TimeZone, Offset),
+}
+
+impl Style {
+    /// Takes the offset of the zone that is in force now for the one of the heading.
+    pub(super) fn date_time(zone: TimeZone) -> Self {
+        let offset = zone.to_offset(Timestamp::now());
+        Self::DateTime(zone, offset)
+    }
 }
 
 /// Writes moments of the monotonic clock as wall time.
@@ -28,15 +41,18 @@ pub(super) struct Clock {
     pub(super) anchor: Anchor,
     second: i64,
     prefix: String,
+    /// The offset of that second, where it does not go without saying.
+    suffix: String,
 }
 
 impl Clock {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, anchor: Anchor::default(), second: i64::MIN, prefix: String::new() }
+        let (prefix, suffix) = (String::new(), String::new());
+        Self { style, anchor: Anchor::default(), second: i64::MIN, prefix, suffix }
     }
 
-    /// Bytes of a moment at most.
-    pub(super) const LONGEST: usize = 32;
+    /// Bytes of a moment at most: of one with date, time, and an offset that has seconds.
+    pub(super) const LONGEST: usize = 35;
 
     /// Writes the moment `monotonic`, ns.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
@@ -52,7 +68,7 @@ impl Clock {
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;
-            self.prefix = self.prefix_of(second);
+            (self.prefix, self.suffix) = self.around(second);
         }
         out.put(self.prefix.as_bytes());
         let nanos = wall.rem_euclid(SECOND).unsigned_abs();
@@ -61,19 +77,30 @@ impl Clock {
                 out.padded(nanos, 9);
                 out.put(b"Z");
             }
-            Style::TimeOfDay(_) | Style::DateTime(_) => out.padded(nanos / 1_000, 6),
+            Style::TimeOfDay(_) => out.padded(nanos / 1_000, 6),
+            Style::DateTime(..) => {
+                out.padded(nanos / 1_000, 6);
+                out.put(self.suffix.as_bytes());
+            }
         }
     }
 
-    fn prefix_of(&self, second: i64) -> String {
+    /// Formats what is before the fraction of a second, and after it.
+    fn around(&self, second: i64) -> (String, String) {
         let moment = Timestamp::from_second(second).unwrap_or_default();
         match &self.style {
-            Style::Rfc3339 => moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(),
+            Style::Rfc3339 => (moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(), String::new()),
             Style::TimeOfDay(zone) => {
-                moment.to_zoned(zone.clone()).strftime("%H:%M:%S.").to_string()
+                let moment = moment.to_zoned(zone.clone());
+                (moment.strftime("%H:%M:%S.").to_string(), String::new())
             }
-            Style::DateTime(zone) => {
-                moment.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S.").to_string()
+            Style::DateTime(zone, offset) => {
+                let moment = moment.to_zoned(zone.clone());
+                let goes_without_saying = moment.offset() == *offset
+                    && !zone.to_ambiguous_timestamp(moment.datetime()).is_ambiguous();
+                let suffix = if goes_without_saying { "" } else { "%:z" };
+                let format = |format| moment.strftime(format).to_string();
+                (format("%Y-%m-%d %H:%M:%S."), format(suffix))
             }
         }
     }
@@ -147,6 +174,47 @@ mod tests {
             text(Style::TimeOfDay(TimeZone::UTC), anchor, &[5_000_123_000]),
             ["19:33:20.000123"]
         );
+    }
+
+    #[test]
+    fn moments_at_another_offset_than_the_headings_say_theirs() {
+        // Clocks go back at 01:00 UTC, 2026-10-25.
+        let change = 1_792_890_000;
+        let anchor = Anchor { monotonic: 0, wall: (change - 7_200) * SECOND + 123_456_789 };
+        let hourly = [0, 1, 2, 3, 1].map(|hour: u64| hour * 3_600_000_000_000);
+        let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+        let shown = |hours| {
+            let offset = jiff::tz::offset(hours);
+            text(Style::DateTime(berlin.clone(), offset), anchor, &hourly)
+        };
+        assert_eq!(
+            shown(1),
+            [
+                "2026-10-25 01:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+01:00",
+                "2026-10-25 03:00:00.123456",
+                "2026-10-25 02:00:00.123456+02:00",
+            ]
+        );
+        assert_eq!(
+            shown(2),
+            [
+                "2026-10-25 01:00:00.123456",
+                "2026-10-25 02:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+01:00",
+                "2026-10-25 03:00:00.123456+01:00",
+                "2026-10-25 02:00:00.123456+02:00",
+            ]
+        );
+        // UTC has one offset for ever.
+        let utc = text(Style::date_time(TimeZone::UTC), anchor, &hourly[..1]);
+        assert_eq!(utc, ["2026-10-24 23:00:00.123456"]);
+        // The longest there is.
+        let monrovia = TimeZone::get("Africa/Monrovia").expect("a zone");
+        let shown = text(Style::date_time(monrovia), Anchor::default(), &[0]);
+        assert_eq!(shown, ["1969-12-31 23:15:30.000000-00:44:30"]);
+        assert_eq!(shown[0].len(), Clock::LONGEST);
     }
 
     #[test]

@@ -37,9 +37,9 @@ pub(super) struct Directory {
 #[derive(Debug, Args)]
 pub(super) struct Stretch {
     /// From this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", long_help = when::help("From this moment of a journal"))]
     from: Option<String>,
-    /// Up to this moment of a journal
+    /// Up to this moment of a journal: TIME as for --from
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
 }

@@ -19,6 +19,7 @@ use super::{
     names,
     past::Past,
     stdout::Stdout,
+    when,
 };
 use crate::{
     core::{
@@ -114,6 +115,7 @@ pub(super) struct Snapshot {
     netns: Option<String>,
     /// What was there at that moment, of a journal: 03:12:07, 'yesterday 14:00', '10m ago', RFC 3339
     #[arg(long, value_name = "TIME", conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
+    #[arg(long_help = when::help("What was there at that moment, of a journal"))]
     at: Option<String>,
     #[command(flatten)]
     past: Past,

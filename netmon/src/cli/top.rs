@@ -27,6 +27,7 @@ use super::{
     past::Past,
     said::Aside,
     stdout::Stdout,
+    when,
 };
 use crate::{
     core::{
@@ -69,6 +70,7 @@ pub(super) struct Top {
     numeric: bool,
     /// Only the past: begin at this moment of the journal, and trace nothing
     #[arg(long, value_name = "TIME")]
+    #[arg(long_help = when::help("Only the past: begin at this moment, and trace nothing"))]
     at: Option<String>,
     #[command(flatten)]
     past: Past,

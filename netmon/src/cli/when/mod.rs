@@ -23,6 +23,35 @@ const REPEATED: usize = 40;
 /// Years back from now in which every day of a calendar was once, 29 February too.
 const YEARS: i16 = 8;
 
+/// The forms of a moment, and what each means. docs/time.md says the same at more length.
+const FORMS: [(&str, &str); 10] = [
+    ("now, 5m ago, 5m, 1h 30m, 2d", "so long ago; a day is 24 hours, a week (w) seven of them"),
+    ("03:12, 03:12:07.5", "the last one: today's, or yesterday's if that is yet to come"),
+    ("today, yesterday, yesterday 14:00", "a day alone is its midnight"),
+    ("2026-11-23, 2026-11-23 03:12:07", "by the clock of local time, with --utc of UTC"),
+    ("2026-11-23T03:12:07+01:00", "RFC 3339: Z, +01:00, +0100 or +01"),
+    ("2026-11-23T03:12[Asia/Tokyo]", "RFC 9557: by the clock of that zone"),
+    ("Nov 23 03:12:07", "as syslog writes it: the last one"),
+    ("Mon 2026-11-23 03:12:07 UTC", "as journalctl writes it; local time's CET or EDT as well"),
+    ("@1795403527.5", "seconds since 1970 UTC"),
+    ("20261123T031207.123456Z", "as in the names of a journal's files"),
+];
+
+/// The help of an option that takes a moment: what the option does, and all forms.
+pub(super) fn help(option: &str) -> String {
+    let mut help = format!("{option}\n\nTIME is one of:\n");
+    for (forms, meaning) in FORMS {
+        help.push_str(&format!("  {forms:<34} {meaning}\n"));
+    }
+    help.push_str(
+        "\nAn offset or a zone may follow each date and each time of day: 03:12Z, '03:12 UTC',\n\
+         'yesterday 14:00 Europe/Berlin'. Where clocks are set back, a time that comes twice is\n\
+         the first one; where they are set forward, a time that does not come is as much later.\n\
+         netmon says so. docs/time.md tells more.",
+    );
+    help
+}
+
 /// A moment that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moment {

@@ -297,3 +297,28 @@ fn anything_else_is_said() {
     refused("@99999999999", "years go from");
     refused("@999999999999999999999999", "no calendar goes that far");
 }
+
+#[test]
+fn every_form_of_the_help_is_one() {
+    let help = help("The option.");
+    for (forms, meaning) in FORMS {
+        assert!(help.contains(forms) && help.contains(meaning), "{help}");
+        forms.split(", ").for_each(|form| drop(read_at(NOW, form).expect(form)));
+    }
+    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+}
+
+#[test]
+fn every_form_of_the_documentation_is_one() {
+    let text = include_str!("../../../../docs/time.md");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let forms: Vec<&str> = rows
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(forms.len() > FORMS.len(), "{forms:?}");
+    forms.iter().for_each(|form| drop(read_at(NOW, form).expect(form)));
+    for (forms, _) in FORMS {
+        forms.split(", ").for_each(|form| assert!(text.contains(&format!("`{form}`")), "{form}"));
+    }
+}

@@ -1,10 +1,10 @@
-//! A file of a journal: any bytes are events or an error, never a panic.
+//! A file of a journal: any bytes are entries or an error, never a panic.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::journal::events_of;
+use netmon::journal::entries_of;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = events_of(&data.to_vec().into());
+    let _ = entries_of(&data.to_vec().into());
 });

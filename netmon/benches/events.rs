@@ -1,4 +1,5 @@
-//! What user space does for each event: completed, put into the table, filtered, written. Times are for one transition.
+//! What user space does for each event: completed, put into the table, filtered, written. Times are
+//! for one transition.
 
 use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 
@@ -46,7 +47,7 @@ impl Names for NoNames {
 
 fn appearance() -> Appearance {
     let (services, zone) = (Services::load(), jiff::tz::TimeZone::UTC);
-    Appearance { services, zone, colour: false, dated: false, netns: None }
+    Appearance { services, zone, colour: false, dated: false, netns: Vec::new(), host_width: 0 }
 }
 
 /// Follows `story` with `table`; each change is handed to `view`.

@@ -1,4 +1,5 @@
-//! What the journal takes for each event: on the thread that follows, on the one that writes, and to read it again.
+//! What the journal takes for each event: on the thread that follows, on the one that writes, and
+//! to read it again.
 
 use std::{
     collections::VecDeque,
@@ -11,9 +12,9 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netmon::{
     core::{event::Event, table::ConnectionTable},
-    journal::{Journal, Recorder, Retention, Span},
+    journal::{HostNames, Journal, NamedNamespace, Recorder, RecorderOptions, Retention, TimeSpan},
     kernel::Offline,
-    session::{Source, View},
+    session::{Input, Source, Tables, View},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -36,8 +37,14 @@ fn directory(name: &str) -> PathBuf {
 
 /// Records `story`; the CPU time of this thread, and of the one that writes.
 fn record(story: &Story, path: &Path) -> (Duration, Duration) {
-    let retention = Retention { max_size: None, max_age: None };
-    let mut recorder = Recorder::open(path, "bench", retention).expect("a journal");
+    let options = RecorderOptions {
+        retention: Retention { max_size: None, max_age: None },
+        segment_time: Duration::from_secs(3_600),
+        boot_id: "a boot".to_owned(),
+        netns: 0,
+        names: Box::new(NoNames),
+    };
+    let mut recorder = Recorder::open(path, "bench", options).expect("a journal");
     let mut table = story.table();
     let (mut offline, mut events) = (Offline::default(), VecDeque::new());
     let apply = |table: &mut ConnectionTable, event: &Event, recorder: &mut Recorder| {
@@ -70,6 +77,27 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
     (here, there)
 }
 
+/// A host that has no names: to look them up is not measured.
+struct NoNames;
+
+impl HostNames for NoNames {
+    fn user(&mut self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn cgroup(&mut self, _: u64) -> Option<String> {
+        None
+    }
+
+    fn namespaces(&mut self) -> Vec<NamedNamespace> {
+        Vec::new()
+    }
+
+    fn process_started(&mut self, _: u32) -> Option<i64> {
+        None
+    }
+}
+
 fn own_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")
 }
@@ -86,14 +114,14 @@ fn time_of(name: &str) -> Duration {
 }
 
 /// Reads it all and does it again; how many events that were.
-async fn replay(journal: &Journal, span: Span) -> io::Result<u64> {
+async fn replay(journal: &Journal, span: TimeSpan) -> io::Result<u64> {
     let (mut source, mut events) = (journal.replay(span), VecDeque::new());
-    let mut table = ConnectionTable::default();
+    let mut tables = Tables::default();
     let (mut goes_on, mut count) = (true, 0);
     while goes_on {
         goes_on = source.next(&mut events).await?;
         for event in events.drain(..) {
-            table.apply(&event, |_| {
+            event.apply(&mut tables, |_| {
                 count += 1;
                 io::Result::Ok(())
             })?;
@@ -124,8 +152,8 @@ fn journal(criterion: &mut Criterion) {
     run("decode, apply, hand over", |(here, _)| here);
     run("write", |(_, there)| there);
     record(&story, &path);
-    let journal = Journal::open(&path, None).expect("a journal");
-    let span = Span { from: i64::MIN, to: i64::MAX };
+    let journal = Journal::open(&path, None, |_| true).expect("a journal");
+    let span = TimeSpan { from: i64::MIN, to: i64::MAX };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let count = runtime.block_on(replay(&journal, span)).expect("read");
     assert!(count >= events, "{count} of {events} were read");

@@ -4,13 +4,14 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
+use rustc_hash::FxHashMap;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
 use crate::core::{
-    connection::{Change, Resync},
+    connection::{Change, Connection, Resync},
     event::Event,
     filter::Filter,
     table::ConnectionTable,
@@ -24,13 +25,17 @@ mod tests;
 /// times that. After it a duration begins all the same.
 const SEEDING: Duration = Duration::from_secs(30);
 
-/// Yields events, the first of which is an anchor: the live kernel, or a journal.
+/// Yields what happened, in order: the live kernel yields events, a journal entries. The first ties
+/// the clocks.
 pub trait Source {
-    /// Waits for events and appends them to `events`; possibly none, so that time can pass. Whether more can
-    /// come.
+    /// One thing that happened.
+    type Item: Input;
+
+    /// Waits, then appends items to `items`, possibly none, so that time can pass. Returns `false`
+    /// when no more can come.
     ///
     /// Must lose nothing when it is dropped before it is done.
-    fn next(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<bool>>;
+    fn next(&mut self, items: &mut VecDeque<Self::Item>) -> impl Future<Output = io::Result<bool>>;
 
     /// Returns whether it begins with what was there before, and says by [`Event::Reconciled`] that
     /// this was all.
@@ -39,7 +44,61 @@ pub trait Source {
     }
 
     /// Appends what is still on its way; called once, last.
-    fn finish(&mut self, events: &mut VecDeque<Event>) -> impl Future<Output = io::Result<()>>;
+    fn finish(&mut self, items: &mut VecDeque<Self::Item>) -> impl Future<Output = io::Result<()>>;
+}
+
+/// One thing that happened, as a table takes it.
+pub trait Input {
+    /// Changes the tables and hands the changes to `view`.
+    ///
+    /// # Errors
+    /// What `view` answered first; the tables have taken the item all the same.
+    fn apply<E>(
+        &self,
+        tables: &mut Tables,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E>;
+
+    /// The moment of the transition that it is, `CLOCK_MONOTONIC`, ns; none of what has to be
+    /// reported whatever was asked for.
+    fn transition_time(&self) -> Option<u64>;
+}
+
+impl Input for Event {
+    fn apply<E>(
+        &self,
+        tables: &mut Tables,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        tables.current.apply(self, view)
+    }
+
+    fn transition_time(&self) -> Option<u64> {
+        match self {
+            Self::Transition(transition) => Some(transition.time),
+            _ => None,
+        }
+    }
+}
+
+/// The table of the host whose items come now, and those of the other hosts of a journal.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// The table that items change.
+    pub current: ConnectionTable,
+    host: usize,
+    others: FxHashMap<usize, ConnectionTable>,
+}
+
+impl Tables {
+    /// Turns to the table of another host, by a number that is the host's own.
+    pub fn turn_to(&mut self, host: usize) {
+        if self.host != host {
+            let table = self.others.remove(&host).unwrap_or_default();
+            let left = std::mem::replace(&mut self.current, table);
+            self.others.insert(std::mem::replace(&mut self.host, host), left);
+        }
+    }
 }
 
 /// Shows changes.
@@ -50,14 +109,15 @@ pub trait View {
     /// What writing it answered.
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool>;
 
-    /// Everything that is known at this moment was handed over, and this is the table now: let it be seen.
+    /// Everything that is known at this moment was handed over, and this is the table now: let it
+    /// be seen.
     ///
     /// # Errors
     /// What writing it answered.
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()>;
 
-    /// Waits until it wants to be flushed though nothing has happened: a key was pressed, or time passes. Most
-    /// never do.
+    /// Waits until it wants to be flushed though nothing has happened: a key was pressed, or time
+    /// passes. Most never do.
     ///
     /// Must lose nothing when it is dropped before it is done.
     ///
@@ -75,8 +135,8 @@ pub struct Scope {
     pub filter: Filter,
     /// Also those that were there before, first.
     pub initial: bool,
-    /// Also half-open connections, and whom a dump found to hold one: no hook tells of either, so a view of
-    /// events does without.
+    /// Also half-open connections, and whom a dump found to hold one: no hook tells of either, so a
+    /// view of events does without.
     pub found: bool,
 }
 
@@ -98,12 +158,14 @@ pub struct Summary {
     pub shown: u64,
     /// Records that were lost.
     pub lost: u64,
+    /// Gaps, of which some do not say how much was lost.
+    pub gaps: u64,
     /// Rows of the table that a dump of the kernel's corrected.
     pub corrected: u64,
 }
 
-/// Runs until a limit is reached, `stop` is notified, or an error ends it, and takes what is still on its
-/// way.
+/// Runs until a limit is reached, `stop` is notified, or an error ends it, and takes what is still
+/// on its way.
 ///
 /// # Errors
 /// What the source or the view answered; a closed pipe among them.
@@ -121,10 +183,9 @@ pub async fn run(
 
 /// A table on its way through time.
 pub struct Session<'a> {
-    table: ConnectionTable,
+    tables: Tables,
     scope: &'a Scope,
     summary: Summary,
-    events: VecDeque<Event>,
     count: Option<u64>,
     /// What the dump under way has corrected, of what the filter lets pass.
     resync: Resync,
@@ -144,10 +205,9 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(scope: &'a Scope) -> Self {
         Self {
-            table: ConnectionTable::default(),
+            tables: Tables::default(),
             scope,
             summary: Summary::default(),
-            events: VecDeque::new(),
             count: None,
             resync: Resync::default(),
             unsettled: 0,
@@ -159,7 +219,12 @@ impl<'a> Session<'a> {
     /// The table as it is now.
     #[must_use]
     pub fn table(&self) -> &ConnectionTable {
-        &self.table
+        &self.tables.current
+    }
+
+    /// Lets connections that are still there take over what an earlier recording knew of them.
+    pub fn remember(&mut self, rows: Vec<Connection>) {
+        self.tables.current.remember(rows);
     }
 
     /// What was seen so far.
@@ -196,6 +261,7 @@ impl<'a> Session<'a> {
         let begin = if is_seeded { now } else { seeded_by.max(now) };
         let mut end = begin + duration;
         let mut goes_on = true;
+        let mut items = VecDeque::new();
         while goes_on && !self.is_done() {
             tokio::select! {
                 biased;
@@ -203,9 +269,9 @@ impl<'a> Session<'a> {
                 () = sleep_until(end) => goes_on = false,
                 // Before the source, which always has something on a busy host.
                 result = view.wanted() => result?,
-                result = source.next(&mut self.events) => goes_on = result?,
+                result = source.next(&mut items) => goes_on = result?,
             }
-            self.show(view)?;
+            self.show(&mut items, view)?;
             if self.reconciled > 0 {
                 // Later than the end after the first time.
                 end = end.min(Instant::now() + duration);
@@ -223,20 +289,21 @@ impl<'a> Session<'a> {
         source: &mut impl Source,
         view: &mut impl View,
     ) -> io::Result<Summary> {
-        source.finish(&mut self.events).await?;
-        self.show(view)?;
+        let mut items = VecDeque::new();
+        source.finish(&mut items).await?;
+        self.show(&mut items, view)?;
         Ok(self.summary)
     }
 
-    fn show(&mut self, view: &mut impl View) -> io::Result<()> {
-        let Self { table, scope, summary, events, count, resync, unsettled, reconciled, .. } = self;
-        for event in &*events {
+    fn show(&mut self, items: &mut VecDeque<impl Input>, view: &mut impl View) -> io::Result<()> {
+        let Self { tables, scope, summary, count, resync, unsettled, reconciled, .. } = self;
+        for item in items.drain(..) {
             // What was lost must be said even when enough was shown.
             let is_done = count.is_some_and(|count| summary.shown >= count);
-            if is_done && matches!(event, Event::Transition(_)) {
+            if is_done && item.transition_time().is_some() {
                 continue;
             }
-            table.apply(event, |change| {
+            item.apply(tables, |change| {
                 if !is_wanted(&change, scope) {
                     summary.seen += u64::from(is_seen(&change));
                     return Ok(());
@@ -245,6 +312,7 @@ impl<'a> Session<'a> {
                     Change::Gap(gap) => {
                         *unsettled = DUMPS_TO_BE_SURE;
                         summary.lost += gap.count;
+                        summary.gaps += 1;
                     }
                     Change::Resync(resync) => summary.corrected += resync.corrected(),
                     Change::Found { initial: false, .. } => resync.found += 1,
@@ -272,8 +340,7 @@ impl<'a> Session<'a> {
                 io::Result::Ok(())
             })?;
         }
-        events.clear();
-        view.flush(&self.table)
+        view.flush(&self.tables.current)
     }
 
     fn is_done(&self) -> bool {
@@ -303,6 +370,10 @@ fn is_wanted(change: &Change<'_>, scope: &Scope) -> bool {
         | Change::Moved(step)
         | Change::Closed(step)
         | Change::Expired(step) => scope.filter.matches(step),
-        Change::Anchor(_) | Change::Gap(_) | Change::Reconciled { .. } | Change::Resync(_) => true,
+        Change::Anchor(_)
+        | Change::Host(_)
+        | Change::Gap(_)
+        | Change::Reconciled { .. }
+        | Change::Resync(_) => true,
     }
 }

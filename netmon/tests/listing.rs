@@ -267,7 +267,7 @@ fn widths_are_those_of_the_first_rows() {
 #[test]
 fn json() {
     let time = "2026-01-02T03:04:05.678Z".parse().expect("a time");
-    let shown = shown(|out| JsonRows::new(out, names(), &time, true));
+    let shown = shown(|out| JsonRows::new(out, names(), &time, None, true));
     for line in shown.lines() {
         let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(row["type"], "connection");

@@ -1,7 +1,9 @@
-//! Scenarios: events in, changes and the table out, each a file that can be read from top to bottom.
+//! Scenarios: events in, changes and the table out, each a file that can be read from top to
+//! bottom.
 //!
-//! A line that begins with a time in milliseconds is an event. The indented lines below it are what the
-//! table made of it; this test makes them anew and compares. With `SCENARIOS=write` it writes them.
+//! A line that begins with a time in milliseconds is an event. The indented lines below it are what
+//! the table made of it; this test makes them anew and compares. With `SCENARIOS=write` it writes
+//! them.
 //!
 //! | event | |
 //! |---|---|
@@ -155,7 +157,7 @@ fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {
 
 fn describe(row: &Connection) -> String {
     let mut text = format!("#{}", row.id.cookie);
-    if row.id.epoch != 0 {
+    if !row.first_sight {
         let _ = write!(text, "/{}", row.id.epoch / MS);
     }
     let _ = write!(text, " :{}", row.tuple.local.port());
@@ -180,7 +182,9 @@ fn tell(change: &Change<'_>) -> String {
         Change::Expired(step) => told("expired", step),
         Change::Gap(gap) => format!("gap of {}", gap.count),
         Change::Owned { connection, .. } => format!("owned {}", describe(connection)),
-        Change::Anchor(_) | Change::Reconciled { .. } | Change::Resync(_) => String::new(),
+        Change::Anchor(_) | Change::Host(_) | Change::Reconciled { .. } | Change::Resync(_) => {
+            String::new()
+        }
     }
 }
 

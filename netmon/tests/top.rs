@@ -1,5 +1,5 @@
-//! What a screen shows: scenes played, keys pressed, frames compared, each scenario a file that can be read from
-//! top to bottom.
+//! What a screen shows: scenes played, keys pressed, frames compared, each scenario a file that can
+//! be read from top to bottom.
 //!
 //! | line | |
 //! |---|---|
@@ -17,7 +17,7 @@
 
 mod scene;
 
-use std::{collections::VecDeque, env, fmt::Write, fs, io, path::Path};
+use std::{collections::VecDeque, env, fmt::Write, fs, path::Path};
 
 use jiff::tz::TimeZone;
 use netmon::{
@@ -28,7 +28,6 @@ use netmon::{
         socket::TcpInfo,
         table::ConnectionTable,
     },
-    session::Source,
     view::tui::{
         Answer, Ask, Inspected, Leap, Moment, Named, Options, Size, State, TerminalEvent, frame,
     },
@@ -75,20 +74,6 @@ fn every_scenario_goes_as_written() {
         played += 1;
     }
     assert!(played >= 6, "{played}");
-}
-
-/// A moment of the scene as a journal would tell it.
-struct Script(VecDeque<Event>);
-
-impl Source for Script {
-    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
-        events.append(&mut self.0);
-        Ok(false)
-    }
-
-    async fn finish(&mut self, _: &mut VecDeque<Event>) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[derive(Default)]
@@ -187,10 +172,9 @@ impl Player {
                     let at = from + seconds * 1_000_000_000;
                     let since = u64::try_from(at - WALL).unwrap_or(0);
                     let events = scene().into_iter().filter(|event| time(event) <= since);
-                    let mut script = Script(events.collect());
-                    let read = Moment::read(&mut script, at, &filter);
-                    let runtime = tokio::runtime::Builder::new_current_thread().build();
-                    let moment = runtime.expect("a runtime").block_on(read).expect("a moment");
+                    let mut moment = Moment::new(at);
+                    events.for_each(|event| moment.take(&event, &filter));
+                    moment.arrive();
                     Answer::Past(Box::new(moment))
                 }
             };

@@ -41,7 +41,8 @@ fn lines(colour: bool) -> String {
         services,
         colour,
         zone: TimeZone::UTC,
-        netns: Some(4_026_531_840),
+        netns: vec![4_026_531_840],
+        host_width: 0,
         dated: false,
     };
     let mut out = Vec::new();
@@ -74,8 +75,14 @@ fn colour_adds_nothing_but_colour() {
 fn rows_of_before_a_change_of_the_clock_say_their_offset() {
     let zone = TimeZone::get("Europe/Berlin").expect("a zone");
     let now = jiff::Timestamp::now().to_zoned(zone.clone()).strftime("%:z").to_string();
-    let look =
-        Appearance { services: Services::default(), colour: false, zone, netns: None, dated: true };
+    let look = Appearance {
+        services: Services::default(),
+        colour: false,
+        zone,
+        netns: Vec::new(),
+        host_width: 0,
+        dated: true,
+    };
     let mut out = Vec::new();
     let mut view = Lines::new(&mut out, look).expect("written");
     // The clock goes back at 2026-10-25T01:00:00Z: five days before it, and five after it.

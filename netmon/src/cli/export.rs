@@ -6,7 +6,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    past::{Past, Stretch},
+    past::{Past, Stretch, say},
+    progress::Progress,
     stdout::Stdout,
 };
 use crate::journal;
@@ -44,6 +45,10 @@ enum Dataset {
     Connections,
     /// The whole table, at the beginning of each segment
     Checkpoints,
+    /// Processes, as each was first met in a segment
+    Processes,
+    /// Network namespaces, as each was first met in a segment
+    Namespaces,
 }
 
 impl Export {
@@ -57,16 +62,23 @@ impl Export {
             Dataset::Events => journal::Dataset::Events,
             Dataset::Connections => journal::Dataset::Connections,
             Dataset::Checkpoints => journal::Dataset::Checkpoints,
+            Dataset::Processes => journal::Dataset::Processes,
+            Dataset::Namespaces => journal::Dataset::Namespaces,
         };
         if self.format == Format::Parquet && io::stdout().is_terminal() {
             bail!("Parquet is nothing for a terminal: write it to a file, > out.parquet");
         }
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
+        let progress = Progress::of(journal.read_counter());
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
         let exported = journal.export(dataset, span, format, out);
         // Not every format's writer says why it failed: whether somebody reads on does.
-        exported.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
+        let gaps = exported.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
+        drop(progress);
+        if gaps > 0 {
+            say(&format!("{gaps} gap{} in the journal", if gaps == 1 { "" } else { "s" }));
+        }
         Ok(())
     }
 }

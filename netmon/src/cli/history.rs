@@ -1,17 +1,22 @@
 //! `netmon history`: the connections of a journal.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::{
-    past::{Past, Stretch},
+    past::{Past, Stretch, now, say},
+    progress::Progress,
     stdout::Stdout,
 };
 use crate::{
-    core::{connection::Step, tcp::TcpState},
+    core::{connection::Step, event::Gap, tcp::TcpState},
+    journal::{Ended, community_id},
     view::history,
 };
 
-/// List the connections of a journal: those that ended in a stretch of time, and those open at its end
+/// List the connections of a journal: those that ended in a stretch of time, and those open at its
+/// end
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct History {
@@ -32,33 +37,82 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let filter = super::filter(&self.filter);
+        let filter = Arc::new(self.past.filter(&self.filter));
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
+        let progress = Progress::of(journal.read_counter());
         let out = Stdout::lock();
         let mut view = if self.json {
             history::History::json(out)
         } else {
-            history::History::lines(out, self.past.appearance(self.numeric, true))?
+            history::History::lines(out, self.past.appearance_of(&journal, self.numeric))?
         };
-        journal.finished(span, &filter, |finished| {
+        let mut gaps = Sums::default();
+        let hosts = journal.hosts();
+        let several = hosts.len() > 1;
+        let mut current = None;
+        let mut turn_to = |view: &mut history::History<_>, number: usize| {
+            if several && current.replace(number) != Some(number) {
+                view.host(hosts[number].name());
+            }
+        };
+        journal.ended(span, &filter, |number, ended| {
+            turn_to(&mut view, number);
+            let ended = match ended {
+                Ended::Gap(gap) => {
+                    gaps.add(&gap.gap);
+                    return view.gap(gap.moment, &gap.gap);
+                }
+                Ended::Connection(ended) => ended,
+            };
             let step = Step {
-                transition: &finished.transition,
-                connection: &finished.connection,
+                transition: &ended.transition,
+                connection: &ended.connection,
                 in_state: None,
-                verdict: finished.connection.verdict,
+                verdict: ended.connection.verdict,
                 corrected: false,
             };
-            if filter.matches(&step) { view.closed(finished.moment, &step) } else { Ok(()) }
+            if !filter.matches(&step) {
+                return Ok(());
+            }
+            view.closed(ended.moment, &step, || community_id(&ended.connection.tuple))
         })?;
-        let (table, anchor, _) = journal.table_at(span.to);
-        // Listeners are no connections, and what is in TIME_WAIT has ended.
-        let is_open =
-            |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);
-        let mut rows: Vec<_> =
-            table.rows().filter(|row| is_open(row.state) && filter.matches(*row)).collect();
-        rows.sort_by_key(|row| (row.id.epoch, row.id.cookie));
-        rows.into_iter().try_for_each(|row| view.open(anchor, row))?;
-        Ok(view.finish()?)
+        for (number, host) in hosts.iter().enumerate() {
+            turn_to(&mut view, number);
+            let (table, anchor, _) = host.table_at(span.to.min(host.span(now()).to));
+            // Listeners are no connections, and what is in TIME_WAIT has ended.
+            let is_open =
+                |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);
+            let mut rows: Vec<_> =
+                table.rows().filter(|row| is_open(row.state) && filter.matches(*row)).collect();
+            rows.sort_by_key(|row| (row.opened, row.id.cookie));
+            rows.into_iter().try_for_each(|row| view.open(anchor, row))?;
+        }
+        view.finish()?;
+        drop(progress);
+        gaps.say();
+        Ok(())
+    }
+}
+
+/// How much is missing of a stretch of time.
+#[derive(Default)]
+struct Sums {
+    gaps: u64,
+    lost: u64,
+}
+
+impl Sums {
+    fn add(&mut self, gap: &Gap) {
+        self.gaps += 1;
+        self.lost += gap.count;
+    }
+
+    fn say(&self) {
+        if self.gaps > 0 {
+            let Self { gaps, lost } = self;
+            let plural = if *gaps == 1 { "" } else { "s" };
+            say(&format!("{gaps} gap{plural} in the journal, {lost} events known to be lost"));
+        }
     }
 }

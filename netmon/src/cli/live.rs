@@ -25,8 +25,8 @@ use crate::kernel::{Live, Options, Without, privilege};
 
 /// How long the last steps may take.
 const TIDY: Duration = Duration::from_millis(500);
-/// How long after a signal another one means the same: timeout(1) signals its child and then its group,
-/// within microseconds, and a person is slower.
+/// How long after a signal another one means the same: timeout(1) signals its child and then its
+/// group, within microseconds, and a person is slower.
 const ECHO: Duration = Duration::from_millis(200);
 /// Sizes that the kernel takes: from a page to what a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
@@ -35,11 +35,12 @@ pub(super) const CONFINING: &str = "giving up the privileges that are not needed
 
 #[derive(Debug, Args)]
 pub(super) struct Tracing {
-    /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two: 4K to 1G
+    /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two:
+    /// 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     buffer: u32,
-    /// Learn who accepts a connection from the accept system calls, where the kernel does not tell otherwise:
-    /// slows every system call of the host, `netmon doctor` says by how much
+    /// Learn who accepts a connection from the accept system calls, where the kernel does not tell
+    /// otherwise: slows every system call of the host, `netmon doctor` says by how much
     #[arg(long, hide_short_help = true)]
     accept_syscalls: bool,
     /// Do without the kernel's types, as on a kernel that publishes none
@@ -74,8 +75,8 @@ impl Tracing {
     }
 }
 
-/// One thread for signals and timers, besides this one, which has the loop. To be called before there are others:
-/// from here on none may do more than tracing takes.
+/// One thread for signals and timers, besides this one, which has the loop. To be called before
+/// there are others: from here on none may do more than tracing takes.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     privilege::confine().context(CONFINING)?;
     tokio::runtime::Builder::new_multi_thread()
@@ -102,8 +103,8 @@ pub(super) fn is_coloured() -> bool {
     io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within `grace`, at
-/// once, after `tidy`. What comes within [`ECHO`] of the first is no second one.
+/// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within
+/// `grace`, at once, after `tidy`. What comes within [`ECHO`] of the first is no second one.
 pub(super) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc<Notify>> {
     let stop = Arc::new(Notify::new());
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -6,9 +6,11 @@ mod doctor;
 mod export;
 mod history;
 mod hosts;
+mod journal;
 mod live;
 mod names;
 mod past;
+mod progress;
 mod record;
 mod said;
 mod services;
@@ -27,7 +29,7 @@ use std::{
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::core::filter::Filter;
+use crate::core::filter::{Filter, Names};
 
 /// netstat that remembers: follows every TCP connection of this host through every state
 #[derive(Debug, Parser)]
@@ -58,6 +60,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Export(export::Export),
     History(history::History),
+    Journal(journal::JournalCommand),
     Record(record::Record),
     Top(top::Top),
     Verify(verify::Verify),
@@ -73,6 +76,7 @@ impl Command {
             Self::Doctor(doctor) => return doctor.run(log),
             Self::Export(export) => export.run(),
             Self::History(history) => history.run(),
+            Self::Journal(journal) => return journal.run(),
             Self::Record(record) => record.run(log),
             Self::Top(top) => top.run(log),
             Self::Verify(verify) => verify.run(log),
@@ -113,7 +117,12 @@ pub fn main() -> ExitCode {
 
 /// The filter that the words of a command line make; a bad one ends the program, as clap would.
 fn filter(words: &[String]) -> Filter {
-    Filter::parse(&words.join(" "), &names::Known::load()).unwrap_or_else(|error| {
+    filter_with(words, &names::Known::load())
+}
+
+/// The same, with the names that `known` knows.
+fn filter_with(words: &[String], known: &dyn Names) -> Filter {
+    Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
         // Nobody may be left to read that either.
         let _ = writeln!(io::stderr(), "netmon: {error}");
         process::exit(2)

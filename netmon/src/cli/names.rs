@@ -11,7 +11,8 @@ use nix::unistd::{Uid, User};
 
 use crate::{
     core::{filter, names::Services},
-    kernel::Namespace,
+    journal::{HostNames, NamedNamespace},
+    kernel::{self, Namespace},
 };
 
 /// cgroups below which are not looked at: no host nests them as deep.
@@ -61,7 +62,7 @@ fn cgroup_top() -> Option<PathBuf> {
     })
 }
 
-/// What a filter may name.
+/// Names for a filter of this host.
 pub(super) struct Known {
     services: Services,
 }
@@ -92,5 +93,73 @@ impl filter::Names for Known {
         let path = Path::new(path);
         let found = if path.starts_with(&top) { path.to_owned() } else { below };
         Some(fs::metadata(found).ok()?.ino())
+    }
+}
+
+/// Names for a filter of a journal: users, namespaces and cgroups have the names that were
+/// recorded.
+pub(super) struct Recorded(pub(super) Known);
+
+impl filter::Names for Recorded {
+    fn service(&self, name: &str) -> Option<u16> {
+        self.0.service(name)
+    }
+
+    fn user(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn netns(&self, _: &str) -> Option<u32> {
+        None
+    }
+
+    fn cgroup(&self, _: &str) -> Option<u64> {
+        None
+    }
+
+    fn are_recorded(&self) -> bool {
+        true
+    }
+}
+
+/// Answers of this host to a recorder: the names of numbers now, and when processes started.
+#[derive(Default)]
+pub(super) struct RecorderNames {
+    cgroups: HashMap<u64, String>,
+}
+
+impl HostNames for RecorderNames {
+    fn user(&mut self, uid: u32) -> Option<String> {
+        user(uid)
+    }
+
+    fn cgroup(&mut self, id: u64) -> Option<String> {
+        if !self.cgroups.contains_key(&id)
+            && let Some(top) = cgroup_top()
+        {
+            // It is younger than the last walk.
+            self.cgroups.clear();
+            walk(&top, &top, MAX_DEPTH, &mut self.cgroups);
+        }
+        self.cgroups.get(&id).cloned()
+    }
+
+    fn namespaces(&mut self) -> Vec<NamedNamespace> {
+        let named = kernel::named_namespaces().into_iter();
+        let mut all: Vec<_> = named
+            .map(|(inum, name)| NamedNamespace { inum, cookie: None, name: Some(name) })
+            .collect();
+        if let Ok(own) = Namespace::current() {
+            let cookie = kernel::own_netns_cookie();
+            match all.iter_mut().find(|known| known.inum == own.inum) {
+                Some(known) => known.cookie = cookie,
+                None => all.push(NamedNamespace { inum: own.inum, cookie, name: None }),
+            }
+        }
+        all
+    }
+
+    fn process_started(&mut self, pid: u32) -> Option<i64> {
+        kernel::process_started(pid)
     }
 }

@@ -1,27 +1,36 @@
-//! What the subcommands that ask a journal have in common.
+//! Common parts of the subcommands that ask a journal.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, Write},
     num::NonZeroU64,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
+use wildmatch::WildMatch;
 
-use super::{live::is_coloured, when};
+use super::{
+    live::{CONFINING, is_coloured},
+    names::{Known, Recorded},
+    when,
+};
 use crate::{
     core::{
         connection::Connection,
         event::Loss,
+        filter::Filter,
         names::Services,
         owners::Owners,
         socket::{Protocol, Socket},
     },
-    journal::{Journal, Span},
+    journal::{HostJournal, Journal, JournalGap, ReadError, TimeSpan},
+    kernel::privilege::{Duty, narrow, narrowed},
     view::lines::Appearance,
 };
 
@@ -45,7 +54,7 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// Whether a moment was named.
+    /// Returns whether a moment was named.
     pub(super) fn is_chosen(&self) -> bool {
         self.from.is_some() || self.to.is_some()
     }
@@ -56,10 +65,10 @@ impl Stretch {
 pub(super) struct Past {
     #[command(flatten)]
     directory: Directory,
-    /// Whose, where the journal is of several hosts
-    #[arg(long, value_name = "NAME")]
+    /// Read these hosts only, where DIR holds several: a name, or a pattern with * and ?
+    #[arg(long, value_name = "GLOB")]
     host: Option<String>,
-    /// Moments are UTC, those that are written here and those that are shown, instead of local time
+    /// Read and print times in UTC
     #[arg(long)]
     utc: bool,
 }
@@ -71,24 +80,80 @@ impl Directory {
 }
 
 impl Past {
-    /// Whether a journal was named.
+    /// Returns whether a journal was named.
     pub(super) fn is_chosen(&self) -> bool {
         self.directory.path.is_some() || self.host.is_some()
     }
 
-    /// How lines look; `dated` are those that are not of now.
-    pub(super) fn appearance(&self, numeric: bool, dated: bool) -> Appearance {
+    /// How lines of now look.
+    pub(super) fn appearance(&self, numeric: bool) -> Appearance {
+        let own = fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok());
+        self.look(numeric, false, own.into_iter().collect(), 0)
+    }
+
+    /// How lines of a journal look: the same whoever reads it.
+    pub(super) fn appearance_of(&self, journal: &Journal, numeric: bool) -> Appearance {
+        let hosts = journal.hosts();
+        let netns = hosts.iter().filter_map(HostJournal::recorder_netns).collect();
+        let width = hosts.iter().map(|host| host.name().len()).max().unwrap_or(0);
+        let host_width = if hosts.len() > 1 { width.max("Host".len()) } else { 0 };
+        self.look(numeric, true, netns, host_width)
+    }
+
+    fn look(&self, numeric: bool, dated: bool, netns: Vec<u32>, host_width: usize) -> Appearance {
         Appearance {
             services: if numeric { Services::default() } else { Services::load() },
             colour: is_coloured(),
             zone: self.zone(),
             dated,
-            netns: fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok()),
+            netns,
+            host_width,
         }
     }
 
+    /// Opens the journal, and gives up every privilege that reading it does not take.
     pub(super) fn open(&self) -> anyhow::Result<Journal> {
-        Ok(Journal::open(self.directory.path(), self.host.as_deref())?)
+        let opened = match narrowed(&[], || self.find()).context(CONFINING)? {
+            // It is another user's: reading is all that is kept.
+            Err(ReadError::Denied(..)) => {
+                narrow(&[Duty::Open]).context(CONFINING)?;
+                self.find()
+            }
+            opened => {
+                narrow(&[]).context(CONFINING)?;
+                opened
+            }
+        };
+        Ok(opened?)
+    }
+
+    /// The journal of the one host that is asked for; this thread keeps its privileges.
+    pub(super) fn open_one(&self) -> anyhow::Result<HostJournal> {
+        let journal = narrowed(&[Duty::Open], || self.find()).context(CONFINING)??;
+        match journal.hosts() {
+            [host] => Ok(host.clone()),
+            hosts => {
+                let names: Vec<_> = hosts.iter().map(|host| &**host.name()).collect();
+                bail!(
+                    "{} has the journals of several hosts, {}: choose one with --host",
+                    self.directory.path().display(),
+                    names.join(", ")
+                )
+            }
+        }
+    }
+
+    fn find(&self) -> Result<Journal, ReadError> {
+        let wanted = self.host.as_deref().map(WildMatch::new);
+        Journal::open(self.directory.path(), self.host.as_deref(), |host| {
+            wanted.as_ref().is_none_or(|wanted| wanted.matches(host))
+        })
+    }
+
+    /// The filter that the words of a command line make, with the names of when the journal was
+    /// recorded.
+    pub(super) fn filter(&self, words: &[String]) -> Filter {
+        super::filter_with(words, &Recorded(Known::load()))
     }
 
     pub(super) fn zone(&self) -> TimeZone {
@@ -100,8 +165,7 @@ impl Past {
         let now = Zoned::now().with_time_zone(self.zone());
         let moment = when::moment(text, &now).map_err(|error| anyhow!(error))?;
         if let Some(note) = moment.note {
-            // Nobody may be left to read that.
-            let _ = writeln!(io::stderr(), "netmon: {note}");
+            say(&note);
         }
         Ok(moment.time)
     }
@@ -112,9 +176,10 @@ impl Past {
         moment.to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
     }
 
-    /// The stretch of time that is asked for, if the journal has anything of it; all there is without.
-    pub(super) fn span(&self, journal: &Journal, stretch: &Stretch) -> anyhow::Result<Span> {
-        let covered = journal.span(now())?;
+    /// The stretch of time that is asked for, if the journal has anything of it; all there is
+    /// without. What was understood is said, and which part of it the journal does not cover.
+    pub(super) fn span(&self, journal: &Journal, stretch: &Stretch) -> anyhow::Result<TimeSpan> {
+        let covered = journal.span(now());
         let moment =
             |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
         let from = moment(&stretch.from)?.unwrap_or(covered.from);
@@ -125,10 +190,37 @@ impl Past {
         if from > covered.to || to < covered.from {
             bail!(self.not_covered(journal, covered));
         }
-        Ok(Span { from, to })
+        if stretch.is_chosen() {
+            say(&format!("from {} to {}", self.show(from), self.show(to)));
+        }
+        for host in journal.hosts() {
+            self.say_part(journal, host, TimeSpan { from, to });
+        }
+        Ok(TimeSpan { from, to })
     }
 
-    fn not_covered(&self, journal: &Journal, covered: Span) -> String {
+    /// Says which part of a stretch of time a host's journal covers, where that is not all.
+    fn say_part(&self, journal: &Journal, host: &HostJournal, span: TimeSpan) {
+        let covered = host.span(now());
+        // Up to now is as far as anybody can ask.
+        let is_all = covered.from <= span.from && covered.to >= span.to.min(now());
+        if is_all {
+            return;
+        }
+        let whose = match journal.hosts() {
+            [_] => "the journal".to_owned(),
+            _ => format!("the journal of {}", host.name()),
+        };
+        if covered.from > span.to || covered.to < span.from {
+            say(&format!("{whose} covers nothing of it"));
+        } else {
+            let from = self.show(covered.from.max(span.from));
+            let to = self.show(covered.to.min(span.to));
+            say(&format!("{whose} covers of it only {from} to {to}"));
+        }
+    }
+
+    fn not_covered(&self, journal: &Journal, covered: TimeSpan) -> String {
         let is_silent = journal.is_live() && covered.to < now();
         format!(
             "the journal does not cover that: it goes from {} to {}{}",
@@ -138,43 +230,103 @@ impl Past {
         )
     }
 
-    /// Fails for a moment that the journal does not cover.
-    pub(super) fn check(&self, journal: &Journal, moment: i64) -> anyhow::Result<()> {
-        let covered = journal.span(now())?;
-        if (covered.from..=covered.to).contains(&moment) {
-            Ok(())
-        } else {
-            bail!("{}: {}", self.show(moment), self.not_covered(journal, covered))
+    /// Fails for a moment that the journal of a host does not cover.
+    pub(super) fn check_host(&self, host: &HostJournal, moment: i64) -> anyhow::Result<()> {
+        let covered = host.span(now());
+        if covered.contains(moment) {
+            return Ok(());
         }
+        bail!(
+            "{}: the journal does not cover that: it goes from {} to {}",
+            self.show(moment),
+            self.show(covered.from),
+            self.show(covered.to)
+        )
     }
 
-    /// The sockets at a moment, with their owners; what is missing just there is said.
-    pub(super) fn sockets(
+    /// The tables of a moment, host by host, as far as `filter` lets rows pass. Gaps in which the
+    /// moment lies are reported on stderr.
+    pub(super) fn tables(
         &self,
         journal: &Journal,
         moment: i64,
-    ) -> anyhow::Result<(Vec<Socket>, Owners)> {
-        self.check(journal, moment)?;
-        let (table, _, gaps) = journal.table_at(moment);
-        for gap in gaps {
-            let what = match gap.loss {
-                Loss::NotRecorded => {
-                    "nothing was recorded then: this is what was there before".into()
-                }
-                _ => {
-                    let count = match gap.count {
-                        0 => "events".to_owned(),
-                        count => format!("{count} events"),
-                    };
-                    format!("{count} around then were lost, so that rows may be wrong")
-                }
-            };
-            // Nobody may be left to read that.
-            let _ = writeln!(io::stderr(), "netmon: {what}");
+        filter: &Filter,
+    ) -> anyhow::Result<Vec<PastTable>> {
+        let covered = journal.span(now());
+        if !covered.contains(moment) {
+            bail!("{}: {}", self.show(moment), self.not_covered(journal, covered));
         }
+        say(&format!("at {}", self.show(moment)));
+        let mut tables = Vec::new();
+        for host in journal.hosts() {
+            if !host.span(now()).contains(moment) {
+                say(&format!("the journal of {} does not cover that", host.name()));
+                continue;
+            }
+            let (table, _, gaps) = host.table_at(moment);
+            gaps.iter().for_each(say_gap);
+            let rows: Vec<_> = table.rows().filter(|row| filter.matches(*row)).collect();
+            tables.push(PastTable::new(Arc::clone(host.name()), &rows));
+        }
+        Ok(tables)
+    }
+}
+
+/// Says something on stderr; nobody may be left to read it.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "netmon: {text}");
+}
+
+/// Says what is missing at a moment.
+fn say_gap(gap: &JournalGap) {
+    let what = match gap.gap.loss {
+        Loss::NotRecorded => "nothing was recorded then: this is what was there before".to_owned(),
+        Loss::Missing => {
+            "a part of the journal is missing there: this is what was there before".to_owned()
+        }
+        _ => {
+            let count = match gap.gap.count {
+                0 => "events".to_owned(),
+                count => format!("{count} events"),
+            };
+            format!("{count} around then were lost, so that rows may be wrong")
+        }
+    };
+    say(&format!("{}: {what}", gap.host));
+}
+
+/// The table of a host at a moment, as a listing takes it.
+pub(super) struct PastTable {
+    /// The host.
+    pub(super) host: Arc<str>,
+    pub(super) sockets: Vec<Socket>,
+    pub(super) owners: Owners,
+    /// Names of then.
+    pub(super) users: HashMap<u32, String>,
+    pub(super) namespaces: HashMap<u32, String>,
+    pub(super) cgroups: HashMap<u64, String>,
+}
+
+impl PastTable {
+    fn new(host: Arc<str>, rows: &[&Connection]) -> Self {
         let mut owners = Owners::default();
-        let sockets = table.rows().map(|row| socket(row, &mut owners)).collect();
-        Ok((sockets, owners))
+        let sockets = rows.iter().map(|row| socket(row, &mut owners)).collect();
+        let (mut users, mut namespaces, mut cgroups) =
+            (HashMap::new(), HashMap::new(), HashMap::new());
+        for row in rows {
+            let Some(labels) = &row.labels else { continue };
+            if let Some(name) = &labels.netns {
+                namespaces.insert(row.tuple.netns, name.to_string());
+            }
+            let Some(owner) = &row.owner else { continue };
+            if let Some(name) = &labels.user {
+                users.insert(owner.uid, name.to_string());
+            }
+            if let Some(path) = &labels.cgroup {
+                cgroups.insert(owner.cgroup, path.to_string());
+            }
+        }
+        Self { host, sockets, owners, users, namespaces, cgroups }
     }
 }
 

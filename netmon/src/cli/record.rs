@@ -1,16 +1,12 @@
 //! `netmon record`: the flight recorder.
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::MetadataExt,
-    time::Duration,
-};
+use std::{fs, io, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use log::LevelFilter;
 use netmon_common::KernelFilter;
+use rustix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -20,14 +16,18 @@ use tokio::{
 use super::{
     amount::{duration, is_bare, length, size},
     live::{CONFINING, Tracing, attach, runtime, stop_on_signals},
-    past::Directory,
+    names::RecorderNames,
+    past::{Directory, now, say},
 };
 use crate::{
-    core::filter::Filter,
-    journal::{Health, OpenError, Recorder, Retention},
-    kernel::privilege::{Duty, narrowed},
-    session::{Limits, Scope, run},
+    core::{event::Anchor, filter::Filter},
+    journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
+    kernel::{Namespace, privilege::narrowed},
+    session::{Limits, Scope, Session},
 };
+
+/// The kernel's id of this boot: cookies are unique within a boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// How often a service manager is told how it goes.
 const NEWS_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(60);
 const LEAST_SIZE: u64 = 64 << 10;
 /// The least `--max-age`: a journal of less does not reach back to when somebody begins to ask.
 const LEAST_AGE: Duration = Duration::from_secs(60);
+
+/// The least `--segment-time`.
+const LEAST_SEGMENT: Duration = Duration::from_secs(10);
 
 const NOT_THERE: &str =
     "this user may not write there: choose another --journal, or give the directory to the user";
@@ -55,6 +58,10 @@ pub(super) struct Record {
     /// Drop files that are older than this: 36h, 30d, 2w; 1m at least, a day is 24 hours
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<Duration>,
+    /// End a segment each time that a multiple of this has passed: what is done by then becomes
+    /// Parquet
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = segment_time)]
+    segment_time: Duration,
     /// End after this time: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -67,26 +74,21 @@ impl Record {
         runtime()?.block_on(self.record(log))
     }
 
-    /// The recorder, whose threads have as little privilege as the directory lets them: none, unless it is another
-    /// user's.
+    /// The recorder, whose threads have no privilege at all: the directory is this user's own.
     fn open(&self) -> anyhow::Result<Recorder> {
-        let retention = Retention { max_size: Some(self.max_size), max_age: self.max_age };
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
-        let path = self.journal.path();
-        let open = |duties: &[Duty]| {
-            narrowed(duties, || Recorder::open(path, &host, retention)).context(CONFINING)
+        let boot_id = fs::read_to_string(BOOT_ID).with_context(|| format!("reading {BOOT_ID}"))?;
+        let options = RecorderOptions {
+            retention: Retention { max_size: Some(self.max_size), max_age: self.max_age },
+            segment_time: self.segment_time,
+            boot_id: boot_id.trim().to_owned(),
+            netns: Namespace::current().map_or(0, |own| own.inum),
+            names: Box::new(RecorderNames::default()),
         };
-        let own = rustix::process::geteuid().as_raw();
-        // What is refused may lie below another's, and be own all the same.
-        let is_others = fs::metadata(path).is_ok_and(|found| found.uid() != own);
-        if !is_others {
-            match open(&[])? {
-                Err(error) if is_denied(&error) => {}
-                opened => return Ok(opened?),
-            }
-        }
-        open(&[Duty::Write])?.map_err(|error| {
+        let path = self.journal.path();
+        let opened = narrowed(&[], || Recorder::open(path, &host, options)).context(CONFINING)?;
+        opened.map_err(|error| {
             let is_denied = is_denied(&error);
             let error = anyhow::Error::new(error);
             if is_denied { error.context(NOT_THERE) } else { error }
@@ -97,6 +99,7 @@ impl Record {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut recorder = self.open()?;
+        say(&format!("recording into {}", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = attach(options)?;
         tell(&[NotifyState::Ready]);
@@ -114,19 +117,35 @@ impl Record {
         });
         let scope = Scope { filter: Filter::default(), initial: true, found: true };
         let limits = Limits { duration: self.duration, count: None };
-        let summary = run(&mut live, &mut recorder, &scope, limits, &stop).await?;
+        let mut session = Session::new(&scope);
+        session.remember(recorder.former_rows(clocks()?));
+        session.follow(&mut live, &mut recorder, limits, &stop).await?;
+        let summary = session.finish(&mut live, &mut recorder).await?;
         tell(&[NotifyState::Stopping]);
         let health = recorder.close();
-        // Nobody may be left to read that.
-        let _ = writeln!(
-            io::stderr(),
-            "netmon: {} transitions seen, {} events recorded, {} events lost",
+        say(&format!(
+            "{} transitions seen, {} events recorded, {} events lost, {} connections corrected",
             summary.seen,
             health.written,
             summary.lost + health.unwritten,
-        );
+            summary.corrected,
+        ));
+        if health.unwritten > 0 || health.has_failed {
+            bail!(
+                "{} events could not be written: the journal has gaps, which `netmon history` shows",
+                health.unwritten
+            );
+        }
         Ok(())
     }
+}
+
+/// Ties the clocks now.
+fn clocks() -> anyhow::Result<Anchor> {
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    let monotonic =
+        Duration::try_from(monotonic).context("the monotonic clock is before its start")?;
+    Ok(Anchor { monotonic: u64::try_from(monotonic.as_nanos())?, wall: now() })
 }
 
 /// Reads `--max-size`: whoever writes a bare 10 hardly means ten bytes.
@@ -158,7 +177,7 @@ fn max_age(text: &str) -> Result<Duration, String> {
     Ok(age)
 }
 
-/// Whether it was another's directory, or in one.
+/// Returns whether it was another's directory, or in one.
 fn is_denied(error: &OpenError) -> bool {
     matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
 }
@@ -171,10 +190,19 @@ fn tell(news: &[NotifyState<'_>]) {
 }
 
 fn tell_health(health: &Health) {
-    let Health { written, unwritten, segments } = health;
+    let Health { written, unwritten, segments, .. } = health;
     let status = format!("{written} events recorded, {unwritten} not, {segments} segments done");
     log::debug!("{status}");
     tell(&[NotifyState::Status(&status)]);
+}
+
+/// Reads the length of a segment.
+fn segment_time(text: &str) -> Result<Duration, String> {
+    let length = length(text).ok_or_else(|| format!("'{text}' is no time: write 10m or 1h"))?;
+    if length < LEAST_SEGMENT {
+        return Err("a segment takes 10s at least: each has five files and the whole table".into());
+    }
+    Ok(length)
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ pub(super) struct Snapshot {
     /// Another network namespace: its name, the id of a process in it, or all of them
     #[arg(long, value_name = "all|NAME|PID")]
     netns: Option<String>,
-    /// What was there at that moment, of a journal: 03:12:07, 'yesterday 14:00', '10m ago', RFC 3339
+    /// What was there at that moment, of a journal: 03:12:07, 'yesterday 14:00', '10m ago', RFC
+    /// 3339
     #[arg(long, value_name = "TIME", conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
     #[arg(long_help = when::help("What was there at that moment, of a journal"))]
     at: Option<String>,
@@ -142,10 +143,10 @@ impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         // Nothing is kept for the wait between two listings alone: the next may take it.
         confine().context(CONFINING)?;
-        let filter = super::filter(&self.filter);
         if let Some(at) = &self.at {
-            return self.list_past(at, &filter);
+            return self.list_past(at);
         }
+        let filter = super::filter(&self.filter);
         // As for ss: whoever says which states means those, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let mut dump = self.open(&filter)?;
@@ -278,7 +279,7 @@ impl Snapshot {
         let mut collected = Vec::new();
         let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");
         let mut rows =
-            if collects { None } else { Some(self.rows(&time, several, Lookup::default())) };
+            if collects { None } else { Some(self.rows(&time, several, self.names(), None)) };
         let mut malformed = 0;
         for namespace in namespaces {
             let listed = dump.sockets(namespace, |socket| {
@@ -298,7 +299,10 @@ impl Snapshot {
         if let Some(sort) = self.sort {
             order(&mut collected, sort, &owners);
         }
-        let mut rows = rows.unwrap_or_else(|| self.rows(&time, several, self.hosts(&collected)));
+        let mut rows = rows.unwrap_or_else(|| {
+            let names = Names { hosts: self.hosts(&collected), ..self.names() };
+            self.rows(&time, several, names, None)
+        });
         for socket in &collected {
             rows.socket(socket, &owners)?;
         }
@@ -353,20 +357,33 @@ impl Snapshot {
         }
     }
 
-    fn rows(&self, time: &jiff::Timestamp, several: bool, hosts: Lookup<IpAddr>) -> Box<dyn Rows> {
-        let out = Stdout::lock();
-        if self.summary {
-            return Box::new(Summary::new(out, self.json, self.shows_owners()));
-        }
-        let names = Names {
+    /// Names that this host gives to numbers.
+    fn names(&self) -> Names {
+        Names {
             services: if self.numeric { Services::default() } else { Services::load() },
-            hosts,
+            hosts: Lookup::default(),
             users: if self.numeric { Lookup::default() } else { Lookup::new(names::user) },
             namespaces: Lookup::new(kernel::name_of),
             cgroups: Lookup::new(names::cgroups()),
-        };
+        }
+    }
+
+    fn rows(
+        &self,
+        time: &jiff::Timestamp,
+        several: bool,
+        mut names: Names,
+        host: Option<&str>,
+    ) -> Box<dyn Rows> {
+        let out = Stdout::lock();
+        if self.numeric {
+            names.users = Lookup::default();
+        }
+        if self.summary {
+            return Box::new(Summary::new(out, self.json, self.shows_owners()));
+        }
         if self.json {
-            return Box::new(JsonRows::new(out, names, time, self.shows_owners()));
+            return Box::new(JsonRows::new(out, names, time, host, self.shows_owners()));
         }
         let columns = Columns {
             heading: !self.no_header,

@@ -34,6 +34,7 @@ use crate::{
         connection::Change, escape::Escaped, event::Event, filter::Filter, names::Services,
         table::ConnectionTable,
     },
+    journal::ReplayItem,
     kernel::{
         inspect,
         privilege::{Duty, narrow},
@@ -58,7 +59,8 @@ const LAST_FRAME_TRIES: u32 = 100;
 /// What terminals have that say nothing of their size.
 const USUAL: (u16, u16) = (80, 24);
 
-/// Show the connections of this host and what becomes of them, live, full screen; `?` tells the keys
+/// Show the connections of this host and what becomes of them, live, full screen; `?` tells the
+/// keys
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct Top {
@@ -125,13 +127,13 @@ impl Top {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let past = self.past.is_chosen() || self.at.is_some();
         // What is wrong with the journal is better said before the screen is taken over.
-        let journal = past.then(|| self.past.open()).transpose()?;
+        let journal = past.then(|| self.past.open_one()).transpose()?;
         let at = self.at.as_ref().map(|at| self.past.moment(at)).transpose()?;
         if let (Some(journal), Some(at)) = (&journal, at) {
-            self.past.check(journal, at)?;
+            self.past.check_host(journal, at)?;
         }
         Ok(Options {
-            host: escaped(journal.as_ref().map_or(&host, |journal| journal.host())),
+            host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
             at,
             filter,
             parse: Box::new(move |text| Filter::parse(text, &known)),
@@ -168,7 +170,8 @@ impl Top {
         let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
         let mut top = crate::view::tui::Top::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
-        // No frame may come after the terminal was given back. One that does not take its last frame is not waited for.
+        // No frame may come after the terminal was given back. One that does not take its last
+        // frame is not waited for.
         drop(top);
         for _ in 0..LAST_FRAME_TRIES {
             if screen.is_finished() {
@@ -249,6 +252,8 @@ fn escaped(text: &str) -> String {
 struct Nothing;
 
 impl Source for Nothing {
+    type Item = Event;
+
     async fn next(&mut self, _: &mut VecDeque<Event>) -> io::Result<bool> {
         std::future::pending().await
     }
@@ -302,33 +307,36 @@ fn answer(questions: &Receiver<Ask>, to: &Inputs<Input>, past: &Past) {
 /// What there was, so far from a moment.
 fn look_back(past: &Past, from: i64, leap: Leap, filter: &Filter) -> anyhow::Result<Moment> {
     // A recorder that runs writes meanwhile.
-    let journal = past.open()?;
+    let journal = past.open_one()?;
+    let covered = journal.span(super::past::now());
     let at = match leap {
         Leap::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
-        Leap::Last => journal.span(super::past::now())?.to,
-        Leap::Next => {
-            journal.after(from).context("nothing happened after this, or nobody recorded it")?
-        }
-        Leap::Previous => {
-            journal.before(from).context("nothing happened before this, or nobody recorded it")?
-        }
+        Leap::Last => covered.to,
+        Leap::Next => journal
+            .next_change_after(from)
+            .context("nothing happened after this, or nobody recorded it")?,
+        Leap::Previous => journal
+            .last_change_before(from)
+            .context("nothing happened before this, or nobody recorded it")?,
     };
-    let covered = journal.span(super::past::now())?;
     if at < covered.from {
         bail!("the journal begins at {}", past.show(covered.from));
     }
     if at > covered.to {
         bail!("the journal ends at {}", past.show(covered.to));
     }
-    let gaps = journal.table_at(at).2;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let mut source = journal.leading_to(at);
-    let mut moment = runtime.block_on(Moment::read(&mut source, at, filter))?;
-    moment.gaps = gaps;
+    let mut moment = Moment::new(at);
+    journal.replay_up_to(at, |anchor, entry| {
+        moment.seen_at(anchor);
+        moment.take(&ReplayItem::Entry(entry), filter);
+    });
+    moment.arrive();
+    moment.gaps = journal.gaps_at(at).into_iter().map(|gap| gap.gap).collect();
     Ok(moment)
 }
 
-/// Columns and lines of the terminal; where there is none, what the environment says, or as many as are usual.
+/// Columns and lines of the terminal; where there is none, what the environment says, or as many as
+/// are usual.
 fn size() -> Size {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => Size::new(size.ws_col, size.ws_row),

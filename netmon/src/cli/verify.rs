@@ -1,4 +1,5 @@
-//! `netmon verify`: follows every connection for a while, then compares its table with the kernel's.
+//! `netmon verify`: follows every connection for a while, then compares its table with the
+//! kernel's.
 
 use std::{
     collections::HashSet,
@@ -32,8 +33,8 @@ use crate::{
 
 /// What the ring held when the dump was made has been read after this time.
 const CATCH_UP: Duration = Duration::from_millis(200);
-/// Between the two looks the table is compared with the kernel's as often as it takes to be sure of a row;
-/// for no longer than this.
+/// Between the two looks the table is compared with the kernel's as often as it takes to be sure of
+/// a row; for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Differences that are printed.
 const SHOWN: usize = 20;
@@ -133,7 +134,8 @@ async fn follow(
     session.follow(live, &mut Nothing, limits, stop).await
 }
 
-/// Asks the kernel by a way of its own: iterators loaded apart from those of the table. None while it is asked.
+/// Asks the kernel by a way of its own: iterators loaded apart from those of the table. None while
+/// it is asked.
 struct Oracle(Option<Dump>);
 
 struct Look {

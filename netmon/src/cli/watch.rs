@@ -15,11 +15,15 @@ use super::{
     background::Background,
     live::{CONFINING, Tracing, attach, runtime, stop_on_signals},
     past::{Past, Stretch},
+    progress::Progress,
 };
 use crate::{
     kernel::privilege::narrowed,
     session::{Limits, Scope, Source, Summary, run},
-    view::{json::Json, lines::Lines},
+    view::{
+        json::Json,
+        lines::{Appearance, Lines},
+    },
 };
 
 /// How long the end may take after a signal: a reader that stopped reading must not hold it up.
@@ -62,17 +66,22 @@ impl Watch {
     }
 
     async fn watch(self, log: LevelFilter) -> anyhow::Result<()> {
-        let filter = super::filter(&self.filter);
         let stop = stop_on_signals(GRACE, || {})?;
-        let clauses = filter.clauses().in_any_state();
-        let scope = Scope { filter, initial: self.initial, found: false };
         let summary = if self.is_replay() {
+            let filter = self.past.filter(&self.filter);
+            let scope = Scope { filter, initial: self.initial, found: false };
             let journal = self.past.open()?;
             let span = self.past.span(&journal, &self.stretch)?;
-            self.show(journal.replay(span), &scope, &stop).await?
+            let look = self.past.appearance_of(&journal, self.numeric);
+            let _progress = Progress::of(journal.read_counter());
+            self.show(journal.replay(span), look, &scope, &stop).await?
         } else {
+            let filter = super::filter(&self.filter);
+            let clauses = filter.clauses().in_any_state();
+            let scope = Scope { filter, initial: self.initial, found: false };
             let options = self.tracing.options(log, clauses);
-            self.show(attach(options)?, &scope, &stop).await?
+            let look = self.past.appearance(self.numeric);
+            self.show(attach(options)?, look, &scope, &stop).await?
         };
         report(&summary);
         Ok(())
@@ -86,6 +95,7 @@ impl Watch {
     async fn show(
         &self,
         mut source: impl Source,
+        look: Appearance,
         scope: &Scope,
         stop: &Notify,
     ) -> anyhow::Result<Summary> {
@@ -94,7 +104,6 @@ impl Watch {
         let summary = if self.json {
             run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
         } else {
-            let look = self.past.appearance(self.numeric, self.is_replay());
             run(&mut source, &mut Lines::new(&mut out, look)?, scope, limits, stop).await
         };
         // What was shown is seen, whatever became of the rest.
@@ -107,10 +116,15 @@ fn report(summary: &Summary) {
     // Nobody may be left to read that either.
     let _ = writeln!(
         io::stderr(),
-        "netmon: {} transitions seen, {} shown, {} events lost{}",
+        "netmon: {} transitions seen, {} shown, {} events lost{}{}",
         summary.seen,
         summary.shown,
         summary.lost,
+        match summary.gaps {
+            0 => String::new(),
+            1 => ", 1 gap".to_owned(),
+            gaps => format!(", {gaps} gaps"),
+        },
         match summary.corrected {
             0 => String::new(),
             corrected => format!(", {corrected} connections corrected"),

@@ -43,8 +43,14 @@ pub struct Connection {
     pub tuple: Tuple,
     /// Its state now.
     pub state: TcpState,
-    /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one that
-    /// was open before netmon looked.
+    /// Wall time of `id.epoch` as it was known then, ns since 1970, UTC: with the cookie and the
+    /// boot, the key of the connection in a journal. It stays as it is when the clock is set.
+    pub opened: i64,
+    /// It was open before netmon looked: `id.epoch` and `opened` are of the moment when netmon
+    /// first saw it.
+    pub first_sight: bool,
+    /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one
+    /// that was open before netmon looked.
     pub since: Option<u64>,
     /// Who began it; unknown when it was open before netmon looked.
     pub direction: Option<Direction>,
@@ -56,12 +62,28 @@ pub struct Connection {
     pub first_fin: Option<FirstFin>,
     /// Why it ended, when all that is left of it is a TIME_WAIT.
     pub verdict: Option<Verdict>,
+    /// Names of then: on a row that comes from a journal.
+    pub labels: Option<Arc<Labels>>,
     /// When a dump last had it, `CLOCK_MONOTONIC`, ns; 0 for never.
     pub(super) looked: u64,
     /// Which reconciliation that was.
     pub(super) seen: u32,
     /// The one after it did not have it.
     pub(super) missed: bool,
+}
+
+/// Names that the numbers of a row stood for when a journal recorded it. A name that was not known
+/// is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): cookies are unique within a boot.
+    pub boot_id: Option<Arc<str>>,
+    /// Name of the network namespace, as `ip netns` has it.
+    pub netns: Option<Arc<str>>,
+    /// Name of the user.
+    pub user: Option<Arc<str>>,
+    /// Path of the cgroup.
+    pub cgroup: Option<Arc<str>>,
 }
 
 /// No reconciliation has this number.
@@ -75,23 +97,35 @@ impl Connection {
             id,
             tuple,
             state,
+            opened: 0,
+            first_sight: true,
             since: None,
             direction: None,
             owner: None,
             evidence: None,
             first_fin: None,
             verdict: None,
+            labels: None,
             looked: 0,
             seen: NEVER,
             missed: false,
         }
     }
 
-    /// The row without what a dump left in it.
+    /// The row without what a dump or a journal left in it.
     #[cfg(test)]
     pub(crate) fn bare(mut self) -> Self {
-        (self.looked, self.seen, self.missed) = (0, NEVER, false);
+        (self.looked, self.seen, self.missed, self.labels) = (0, NEVER, false, None);
         self
+    }
+
+    /// How long the connection has existed at `time`, ns; unknown when netmon did not see it open.
+    #[must_use]
+    pub fn lifetime(&self, time: u64) -> Option<u64> {
+        // A connection of an earlier boot opened before this boot's clock began: its epoch has
+        // wrapped.
+        let lived = time.wrapping_sub(self.id.epoch).cast_signed();
+        (!self.first_sight).then(|| u64::try_from(lived).unwrap_or(0))
     }
 
     /// The moment up to which the row tells all there is: what happened before it is history.
@@ -141,11 +175,13 @@ pub enum Change<'a> {
     Moved(Step<'a>),
     /// It ended, or only its TIME_WAIT is left.
     Closed(Step<'a>),
-    /// What was left of one that had ended, or had never begun, is gone: its TIME_WAIT, or a half-open
-    /// connection.
+    /// What was left of one that had ended, or had never begun, is gone: its TIME_WAIT, or a
+    /// half-open connection.
     Expired(Step<'a>),
     /// The clocks were compared.
     Anchor(Anchor),
+    /// The host of the changes that follow: from a journal of several.
+    Host(&'a Arc<str>),
     /// Events were lost.
     Gap(Gap),
     /// The table was compared with a dump of everything.

@@ -2,11 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{
-    connection::{Connection, Direction, Resync},
-    tcp::TcpState,
-    verdict::Verdict,
-};
+use super::{tcp::TcpState, verdict::Verdict};
 
 /// A connection's place: namespace and both ends.
 ///
@@ -32,13 +28,14 @@ impl Tuple {
 
 /// One connection of one socket.
 ///
-/// The cookie is the kernel's own id of a socket, never given twice. A socket can connect again, so
-/// the moment of the transition that opened the connection tells them apart.
+/// The cookie is the kernel's own id of a socket, never given twice while a kernel runs. A socket
+/// can connect again, so the moment at which the connection opened tells its connections apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     /// The socket's cookie, as `ss -e` shows it after `sk:`.
     pub cookie: u64,
-    /// `CLOCK_MONOTONIC`, ns, of the opening transition; 0 when it was open before netmon looked.
+    /// `CLOCK_MONOTONIC`, ns, of the opening transition; of a connection that was open before
+    /// netmon looked, the moment at which netmon first saw it (`Connection::first_sight`).
     pub epoch: u64,
 }
 
@@ -72,7 +69,7 @@ impl Evidence {
 }
 
 /// A process behind a socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -166,8 +163,8 @@ impl Transition {
         matches!(self.new, TcpState::Close | TcpState::TimeWait)
     }
 
-    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends in
-    /// SYN_RECV, only this has neither a verdict nor an error.
+    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends
+    /// in SYN_RECV, only this has neither a verdict nor an error.
     #[must_use]
     pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
         let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);
@@ -184,8 +181,8 @@ pub enum Loss {
     Recursion,
     /// The record could not be understood: the object does not match this program.
     Malformed,
-    /// The kernel could not keep how an accepted connection began: its LISTEN -> SYN_RECV is not shown, and
-    /// its owner not known.
+    /// The kernel could not keep how an accepted connection began: its LISTEN -> SYN_RECV is not
+    /// shown, and its owner not known.
     Storage,
     /// The journal could not be written, or not as fast as events came.
     Unwritten,
@@ -193,11 +190,13 @@ pub enum Loss {
     Unhooked,
     /// Nobody recorded: how many there were is unknown.
     NotRecorded,
+    /// A segment of the journal is missing or cannot be read: how many events it had is unknown.
+    Missing,
 }
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RingFull,
         Self::Recursion,
         Self::Malformed,
@@ -205,6 +204,7 @@ impl Loss {
         Self::Unwritten,
         Self::Unhooked,
         Self::NotRecorded,
+        Self::Missing,
     ];
 
     /// The word for it in the output.
@@ -218,6 +218,7 @@ impl Loss {
             Self::Unwritten => "unwritten",
             Self::Unhooked => "unhooked",
             Self::NotRecorded => "not_recorded",
+            Self::Missing => "missing",
         }
     }
 }
@@ -269,31 +270,13 @@ pub struct Seed {
     pub owner: Option<Arc<Owner>>,
 }
 
-/// A step of the table as a journal keeps it: what happened, and what the row said of it then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// What happened.
-    pub transition: Transition,
-    /// Who began the connection.
-    pub direction: Option<Direction>,
-    /// The process behind it.
-    pub owner: Option<Arc<Owner>>,
-    /// How that was known.
-    pub evidence: Option<Evidence>,
-    /// Why it ended: on the last one of a connection.
-    pub verdict: Option<Verdict>,
-    /// No event said so: a dump corrected the table.
-    pub corrected: bool,
-    /// A later state was known already, so that the row stayed as it was.
-    pub late: bool,
-}
-
-/// Something the source yields.
+/// Something that the kernel reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A state transition.
     Transition(Transition),
-    /// A dump of all namespaces begins: what it has is told by those that follow, up to `Reconciled`.
+    /// A dump of all namespaces begins: what it has is told by those that follow, up to
+    /// `Reconciled`.
     Dumping,
     /// A socket that a dump had.
     Seed(Seed),
@@ -329,8 +312,8 @@ pub enum Event {
         /// When it began with it, `CLOCK_MONOTONIC`, ns.
         began: u64,
     },
-    /// The dump of all namespaces is done: what it did not have, in those that it had, is not there. The
-    /// first one is what was there when netmon began to look.
+    /// The dump of all namespaces is done: what it did not have, in those that it had, is not
+    /// there. The first one is what was there when netmon began to look.
     Reconciled {
         /// `CLOCK_MONOTONIC`, ns.
         time: u64,
@@ -339,37 +322,4 @@ pub enum Event {
     Anchor(Anchor),
     /// Records were lost.
     Lost(Gap),
-    /// From a journal: the whole table at a moment.
-    Checkpoint {
-        /// `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// Every row.
-        rows: Vec<Connection>,
-    },
-    /// From a journal: a step of the table.
-    Recorded(Box<Recorded>),
-    /// From a journal: a row that a dump had and the table did not.
-    Found {
-        /// When, `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// The row.
-        connection: Box<Connection>,
-        /// It was there when netmon began to look.
-        initial: bool,
-    },
-    /// From a journal: a dump found who holds a connection.
-    Owned {
-        /// When, `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// The socket's cookie.
-        cookie: u64,
-        /// Its place.
-        tuple: Tuple,
-        /// Who holds it.
-        owner: Arc<Owner>,
-        /// How that is known.
-        evidence: Evidence,
-    },
-    /// From a journal: what a comparison with the kernel corrected.
-    Resync(Resync),
 }

@@ -6,6 +6,7 @@
 pub mod by_cookie;
 pub mod compare;
 pub mod connection;
+pub mod entry;
 pub mod errno;
 pub mod escape;
 pub mod event;

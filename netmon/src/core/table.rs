@@ -1,9 +1,9 @@
 //! The table of connections: a pure state machine from events to changes.
 //!
-//! What hooks tell is applied as it comes. What dumps tell corrects the rows that no event explains: one
-//! that the table does not have is added, one in another state is moved, and one that two dumps in a row
-//! do not have is ended. A dump is no snapshot, so the later of row and dump wins, and a row that changed
-//! at about the time of the look is left to the next one.
+//! What hooks tell is applied as it comes. What dumps tell corrects the rows that no event
+//! explains: one that the table does not have is added, one in another state is moved, and one that
+//! two dumps in a row do not have is ended. A dump is no snapshot, so the later of row and dump
+//! wins, and a row that changed at about the time of the look is left to the next one.
 
 use std::{
     hash::{Hash, Hasher},
@@ -17,7 +17,7 @@ pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
     by_cookie::ByCookie,
     connection::NEVER,
-    event::{ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
+    event::{Anchor, ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
@@ -25,10 +25,11 @@ use super::{
 mod closed;
 mod dumps;
 mod endings;
-mod replay;
+mod redo;
 
 const SECOND: u64 = 1_000_000_000;
-/// The same transition told twice, as when the program on standby took it as well, is not further apart.
+/// The same transition told twice, as when the program on standby took it as well, is not further
+/// apart.
 const REPEATED: u64 = SECOND / 10;
 
 /// Every connection that is known to be there: open, or in its TIME_WAIT.
@@ -38,14 +39,19 @@ const REPEATED: u64 = SECOND / 10;
 pub struct ConnectionTable {
     /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
     rows: ByCookie<Box<Connection>>,
-    /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place ends it.
-    /// Should two have the same hash, one of them waits for a dump.
+    /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place
+    /// ends it. Should two have the same hash, one of them waits for a dump.
     waiting: FxHashMap<u64, u64>,
     closed: RecentlyClosed,
     /// Namespaces that the dump under way had, and when it began with each.
     dumped: FxHashMap<u32, u64>,
     /// Reconciliations done.
     reconciled: u32,
+    /// How the clocks are tied, so that each connection knows when it opened.
+    anchor: Anchor,
+    /// Rows of an earlier recording: what is still there takes over who opened it and when, and
+    /// what is not has ended meanwhile. Gone with the first reconciliation.
+    remembered: FxHashMap<(u64, Tuple), Connection>,
 }
 
 impl ConnectionTable {
@@ -69,6 +75,14 @@ impl ConnectionTable {
             }
         }
         table
+    }
+
+    /// Takes over, for sockets that turn out to be still there, who opened them and when from the
+    /// rows of an earlier recording; the others are ended (`vanished`) when the first dump is
+    /// complete.
+    pub fn remember(&mut self, rows: impl IntoIterator<Item = Connection>) {
+        let rows = rows.into_iter();
+        self.remembered = rows.map(|row| ((row.id.cookie, row.tuple), row)).collect();
     }
 
     /// Every row, in no order.
@@ -104,7 +118,10 @@ impl ConnectionTable {
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         match event {
-            Event::Anchor(anchor) => view(Change::Anchor(*anchor)),
+            Event::Anchor(anchor) => {
+                self.anchor = *anchor;
+                view(Change::Anchor(*anchor))
+            }
             Event::Lost(gap) => view(Change::Gap(*gap)),
             Event::Transition(transition) => self.transition(transition, view),
             Event::Seed(seed) => self.seed(seed, view),
@@ -120,29 +137,6 @@ impl ConnectionTable {
             Event::Accepted { time, cookie, owner } => self.accepted(*time, *cookie, owner, view),
             Event::Ended { time, cookie } => self.ended(*time, *cookie, view),
             Event::Reconciled { time } => self.reconcile(*time, view),
-            Event::Checkpoint { time, rows } => {
-                let is_first = self.reconciled == 0;
-                *self = Self::restore(rows.iter().cloned());
-                let initial = rows.iter().filter(|_| is_first);
-                initial
-                    .map(|connection| Change::Found { time: *time, connection, initial: true })
-                    .try_for_each(view)
-            }
-            Event::Recorded(recorded) => self.replay(recorded, view),
-            Event::Found { time, connection, initial } => {
-                let (time, initial) = (*time, *initial);
-                let key =
-                    self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
-                self.put(key, connection.clone());
-                view(Change::Found { time, connection, initial })
-            }
-            Event::Owned { time, cookie, tuple, owner, evidence } => {
-                let key = self.key_of(*cookie, tuple, false);
-                let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
-                (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(*evidence));
-                view(Change::Owned { time: *time, connection: row })
-            }
-            Event::Resync(resync) => view(Change::Resync(*resync)),
         }
     }
 
@@ -220,16 +214,19 @@ impl ConnectionTable {
         t: &Transition,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let row = self.row_of(t);
+        let mut row = self.row_of(t);
+        if t.opening == Opening::None {
+            self.recall(&mut row);
+        }
         let mut result = Ok(());
         if let Some(known) = self.rows.get_mut(&t.cookie) {
-            // A dump found it before its beginning was read. It says no more than when it began to look,
-            // and a child is born once.
+            // A dump found it before its beginning was read. It says no more than when it began to
+            // look, and a child is born once.
             let is_child = matches!(t.opening, Opening::FromListener(_));
             let looked = known.looked.saturating_add(if is_child { u64::MAX } else { SECOND });
             let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
-            if known.id.epoch == 0 && known.since.is_none() && t.time <= looked && is_it {
-                known.id.epoch = row.id.epoch;
+            if known.first_sight && known.since.is_none() && t.time <= looked && is_it {
+                (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
                 known.direction = row.direction;
                 if row.owner.is_some() {
                     (known.owner, known.evidence) = (row.owner, row.evidence);
@@ -240,7 +237,7 @@ impl ConnectionTable {
                 return view(Change::Opened(step(t, known, None, None)));
             }
             let is_repeated = t.time.saturating_sub(known.id.epoch) < REPEATED;
-            if known.id.epoch != 0 && known.state == t.new && is_repeated {
+            if !known.first_sight && known.state == t.new && is_repeated {
                 return Ok(());
             }
             if known.state == TcpState::TimeWait && known.tuple != t.tuple {
@@ -282,17 +279,34 @@ impl ConnectionTable {
             }
         };
         let evidence = owner.is_some().then_some(evidence);
-        let epoch = if direction.is_some() { t.time } else { 0 };
+        let first_sight = direction.is_none();
         let first_fin = FirstFin::told_by(t);
+        let id = ConnectionId { cookie: t.cookie, epoch: t.time };
         Connection {
+            opened: self.anchor.wall_time(t.time),
+            first_sight,
             since: Some(t.time),
             direction,
             owner,
             evidence,
             first_fin,
             verdict: judge(t, first_fin),
-            ..Connection::new(ConnectionId { cookie: t.cookie, epoch }, t.tuple, t.new)
+            ..Connection::new(id, t.tuple, t.new)
         }
+    }
+
+    /// Completes the row of a connection that netmon did not see open by the row that an earlier
+    /// recording had of it. Returns the state in which that had it.
+    fn recall(&mut self, row: &mut Connection) -> Option<TcpState> {
+        let former = self.remembered.remove(&(row.id.cookie, row.tuple))?;
+        (row.id, row.opened, row.first_sight) = (former.id, former.opened, former.first_sight);
+        row.direction = former.direction;
+        row.first_fin = row.first_fin.or(former.first_fin);
+        row.verdict = row.verdict.or(former.verdict);
+        if former.owner.is_some() {
+            (row.owner, row.evidence) = (former.owner, former.evidence);
+        }
+        Some(former.state)
     }
 
     /// A process has the connection: that is news where another has its listener.
@@ -317,12 +331,17 @@ impl ConnectionTable {
         self.put(key_of_former(cookie, &row.tuple), row);
     }
 
-    /// The key under which a socket that was found is put: of two connections of one socket, one is in its
-    /// TIME_WAIT.
+    /// The key under which a socket that was found is put: of two connections of one socket, one is
+    /// in its TIME_WAIT.
     fn key_beside(&mut self, cookie: u64, tuple: &Tuple, state: TcpState) -> u64 {
         let is_waiting = state == TcpState::TimeWait;
         match self.rows.get(&cookie) {
             Some(other) if other.tuple == *tuple => cookie,
+            // The later one may have ended first.
+            None if is_waiting => {
+                let former = key_of_former(cookie, tuple);
+                if self.rows.contains_key(&former) { former } else { cookie }
+            }
             Some(_) if is_waiting => key_of_former(cookie, tuple),
             Some(other) if other.state == TcpState::TimeWait => {
                 self.retire(cookie);
@@ -347,10 +366,8 @@ impl ConnectionTable {
                 self.waiting.remove(&hash);
             }
         }
-        // Of a socket that connected again, this is not the end.
-        if key == row.id.cookie {
-            self.closed.add(key, time);
-        }
+        // Of a socket that connected again, its key says which of its connections ended.
+        self.closed.add(key, time);
         Some(row)
     }
 }

@@ -1,12 +1,17 @@
-//! What goes into a journal comes out of it.
+//! Properties of a journal: everything that goes in comes out.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{archive, events::Events, replay, rows::Checkpoints};
+use super::{
+    read::merge_of,
+    schema::{CheckpointBuilder, CheckpointReader, Dataset, EventBuilder, NoNames},
+    write::sorted,
+};
 use crate::core::{
     connection::{Change, Connection, Step},
+    entry::Entry,
     event::{Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
     table::ConnectionTable,
     tcp::TcpState::{
@@ -15,7 +20,8 @@ use crate::core::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-const ANCHOR: Anchor = Anchor { monotonic: 17, wall: 1_795_413_012_000_000_007 };
+/// Whole microseconds, as a journal keeps them.
+const ANCHOR: Anchor = Anchor { monotonic: 17_000, wall: 1_795_413_012_000_007_000 };
 
 /// Two sockets have lower ports of their own, the others higher ones, as servers and clients have.
 fn tuple(cookie: u64) -> Tuple {
@@ -51,7 +57,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
         errno: (is_over && number.is_multiple_of(3)).then_some(104),
         reset: (is_over && number.is_multiple_of(2)).then_some(ResetSide::Sent),
         totals: is_over.then_some(Totals {
-            bytes_sent: u64::MAX,
+            bytes_sent: i64::MAX.cast_unsigned(),
             bytes_received: time,
             retransmits: number,
             rtt_us: (number.is_multiple_of(2)).then_some(number),
@@ -86,7 +92,12 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 ],
                 3 => vec![Event::Failed { time, cookie, errno: 110 }],
                 4 => {
-                    vec![Event::Lost(Gap { from: time - 1, time, count: 7, loss: Loss::RingFull })]
+                    vec![Event::Lost(Gap {
+                        from: time - 1_000,
+                        time,
+                        count: 7,
+                        loss: Loss::RingFull,
+                    })]
                 }
                 // No hook tells of the end of a TIME_WAIT.
                 _ if old == TimeWait => vec![],
@@ -105,18 +116,18 @@ fn apply(table: &mut ConnectionTable, event: &Event, mut view: impl FnMut(Change
     result.expect("infallible");
 }
 
-/// What a table says: restored, as what only dumps leave in it is no part of that.
+/// The rows of a table, without the marks that only dumps leave in it.
 fn rows(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows: Vec<_> = table.rows().cloned().map(Connection::bare).collect();
     rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
     rows
 }
 
-/// What a view can show of a change.
+/// The parts of a change that a view can show.
 fn told(change: &Change<'_>) -> String {
     let row = |row: &Connection| {
-        let Connection { id, tuple, direction, owner, evidence, .. } = row;
-        format!("{id:?} {tuple:?} {direction:?} {owner:?} {evidence:?}")
+        let Connection { id, opened, first_sight, tuple, direction, owner, evidence, .. } = row;
+        format!("{id:?} {opened} {first_sight} {tuple:?} {direction:?} {owner:?} {evidence:?}")
     };
     match change {
         Change::Opened(step)
@@ -137,23 +148,32 @@ fn told(change: &Change<'_>) -> String {
 }
 
 proptest! {
-    /// The changes of any story, written, sorted, read and done again, make the same table.
+    /// The changes of any story, written, cut into blocks anywhere, sorted, merged and done again,
+    /// make the same table and the same changes.
     #[test]
-    fn what_was_recorded_happens_again(story in story(), at in 0..80usize) {
+    fn what_was_recorded_happens_again(
+        story in story(),
+        at in 0..80usize,
+        cuts in prop::collection::vec(1..12usize, 1..40),
+    ) {
         let mut table = ConnectionTable::default();
-        let mut events = Events::new();
-        let mut checkpoints = Checkpoints::new();
-        let mut seen = Vec::new();
+        apply(&mut table, &Event::Anchor(ANCHOR), |_| ());
+        let boot = Arc::from("boot");
+        let mut events = EventBuilder::new(&boot);
+        let mut checkpoints = CheckpointBuilder::new(&boot);
+        let (mut blocks, mut seen) = (Vec::new(), Vec::new());
+        let mut cuts = cuts.iter().cycle();
+        let mut cut = *cuts.next().expect("a cut");
         for (number, event) in story.iter().enumerate() {
-            // A checkpoint does not say that a TIME_WAIT is of a socket's former connection, unless the
-            // other is there as well.
+            // A checkpoint does not say that a TIME_WAIT is of a socket's former connection, unless
+            // the other is there as well.
             prop_assume!(number != at || !table.has_former());
             if number == at {
                 // What follows is done to the table of a checkpoint.
                 for row in table.rows() {
                     checkpoints.push(ANCHOR, row);
                 }
-                events = Events::new();
+                (events, blocks) = (EventBuilder::new(&boot), Vec::new());
                 seen.clear();
             }
             apply(&mut table, event, |change| {
@@ -161,20 +181,35 @@ proptest! {
                     seen.push(told(&change));
                 }
             });
+            if events.len() >= cut {
+                blocks.push(events.finish(&mut NoNames).expect("a batch"));
+                cut = *cuts.next().expect("a cut");
+            }
         }
-        let checkpoint = checkpoints.finish().expect("a batch");
-        let batch = events.finish().expect("a batch");
-        let sorted = archive::sorted(super::files::Dataset::Events, &batch).expect("sorted");
-        let checkpoint = super::decode::checkpoint(&checkpoint).expect("rows");
+        blocks.push(events.finish(&mut NoNames).expect("a batch"));
+        let checkpoint = checkpoints.finish(&mut NoNames).expect("a batch");
+        let mut reader = CheckpointReader::new(&checkpoint).expect("a checkpoint");
+        let before: Vec<_> =
+            (0..reader.len()).map(|row| reader.get(row).expect("a row")).collect();
         seen.sort();
+        let sort = |block| sorted(Dataset::Events, block).expect("sorted");
+        let done: Vec<_> = blocks.iter().map(sort).collect();
         // As it is while it is written, and afterwards.
-        for batch in [batch, sorted] {
+        for blocks in [blocks, done] {
             let mut again = ConnectionTable::default();
-            apply(&mut again, &Event::Checkpoint { time: 0, rows: checkpoint.clone() }, |_| ());
+            let after_gap = false;
+            let checkpoint = Entry::Checkpoint { time: 0, rows: before.clone(), after_gap };
+            let Ok(()) = again.redo(&checkpoint, |_| Ok::<_, Infallible>(()));
             let mut told_again = Vec::new();
-            for (moment, event) in replay::in_order(&batch).expect("events") {
+            let mut last = i64::MIN;
+            for (counts_as, moment, entry) in merge_of(blocks) {
+                prop_assert!(last <= counts_as, "rows are in the order of time");
+                last = counts_as;
                 prop_assert_eq!(ANCHOR.wall_time(moment.monotonic), moment.wall);
-                apply(&mut again, &event, |change| told_again.push(told(&change)));
+                let Ok(()) = again.redo(&entry, |change| {
+                    told_again.push(told(&change));
+                    Ok::<_, Infallible>(())
+                });
             }
             prop_assert_eq!(rows(&again), rows(&table));
             told_again.sort();

@@ -30,7 +30,7 @@ use super::{
     rings::Rings,
 };
 use crate::{
-    core::event::{Event, Gap, Loss},
+    core::event::{Anchor, Event, Gap, Loss},
     session::Source,
 };
 
@@ -76,6 +76,8 @@ pub struct Live {
     late: bool,
     /// Whether what was there before has been told.
     seeded: bool,
+    /// The moment before hooks were attached.
+    attached: Anchor,
     about: About,
 }
 
@@ -85,6 +87,8 @@ impl Live {
     /// # Errors
     /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
     pub fn start(options: Options) -> Result<Self, LoadError> {
+        // What happens while hooks are attached is after this.
+        let attached = anchor();
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
         let losses = Losses::new(&mut ebpf)?;
         let messages = (options.log > log::LevelFilter::Off)
@@ -113,6 +117,7 @@ impl Live {
             said: VecDeque::new(),
             late: false,
             seeded: false,
+            attached,
             about: About { tier, iterators, fell_back, options },
         })
     }
@@ -253,7 +258,8 @@ impl Live {
                 return Ok(());
             }
             _ => {
-                // Not anew for whoever was interrupted: a view may want to be shown again and again.
+                // Not anew for whoever was interrupted: a view may want to be shown again and
+                // again.
                 let until = *self.read_at.get_or_insert_with(|| Instant::now() + self.pause);
                 sleep_until(until).await;
                 self.read_at = None;
@@ -275,10 +281,11 @@ impl Live {
         Ok(())
     }
 
-    /// What was there before: the hooks are attached, the ring fills meanwhile, and what happened since
-    /// comes after.
+    /// What was there before: the hooks are attached, the ring fills meanwhile, and what happened
+    /// since comes after.
     async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         if !self.reconciler.is_running() {
+            events.push_back(Event::Anchor(self.attached));
             self.count(events)?;
             self.reconciler.begin()?;
             events.push_back(Event::Dumping);
@@ -300,6 +307,8 @@ impl Live {
 }
 
 impl Source for Live {
+    type Item = Event;
+
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         if !self.seeded {
             self.begin(events).await?;
@@ -325,8 +334,8 @@ impl Source for Live {
             self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
             self.reconciler.stir();
         }
-        // The answer to what seems overdue may lie in what was not read yet, and so may what explains
-        // the difference between a dump and the table.
+        // The answer to what seems overdue may lie in what was not read yet, and so may what
+        // explains the difference between a dump and the table.
         if self.reading.complete {
             self.settle(before, events);
             if let Some(from) = self.heartbeat.advance(before) {
@@ -356,9 +365,9 @@ impl Source for Live {
         let mut questions =
             Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
         self.assembler.finish(now(), &mut questions, events);
-        // The kernel waits for every task before it lets go of a hook on a function (`synchronize_rcu_tasks`,
-        // kernel/trace/ftrace.c), which on a busy host takes seconds. It does so at the end of the process as well, when all
-        // is written.
+        // The kernel waits for every task before it lets go of a hook on a function
+        // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which on a busy host takes seconds. It
+        // does so at the end of the process as well, when all is written.
         std::mem::forget(std::mem::take(&mut self.hooks.links));
         self.count(events)
     }

@@ -39,6 +39,7 @@ pub use dump::{Dump, Want, has_few_sockets};
 pub use hooks::{Report, Status};
 pub use live::Live;
 pub use load::{Options, Tier, Without};
-pub use netns::{Namespace, name_of};
+pub use netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
 pub use offline::Offline;
+pub use proc::process_started;
 pub use refusal::LoadError;

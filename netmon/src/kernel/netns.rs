@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::privilege::{self, Duty};
@@ -23,8 +24,8 @@ const OWN: &str = "/proc/self/ns/net";
 pub struct Namespace {
     /// Its inode number, as in `/proc/PID/ns/net`.
     pub inum: u32,
-    /// What leads there; none for the one that this process is in. Not a handle, which would keep it
-    /// alive, and of which a host with many would have more than a process may open.
+    /// What leads there; none for the one that this process is in. Not a handle, which would keep
+    /// it alive, and of which a host with many would have more than a process may open.
     path: Option<PathBuf>,
 }
 
@@ -71,8 +72,8 @@ impl Namespace {
         })
     }
 
-    /// The one with inode number `inum`; a process in it, or a name, must still exist: sockets alone
-    /// do not make it reachable.
+    /// The one with inode number `inum`; a process in it, or a name, must still exist: sockets
+    /// alone do not make it reachable.
     ///
     /// # Errors
     /// `NotFound` when nothing leads there.
@@ -87,8 +88,8 @@ impl Namespace {
         Ok(Self { inum, path: Some(path) })
     }
 
-    /// Every one that has a process or a name and can be entered, each once, this process' first; and
-    /// how many names or processes did not lead into theirs.
+    /// Every one that has a process or a name and can be entered, each once, this process' first;
+    /// and how many names or processes did not lead into theirs.
     ///
     /// # Errors
     /// Where `/proc` cannot be read.
@@ -121,8 +122,8 @@ impl Namespace {
     /// Runs `work` inside it.
     ///
     /// # Errors
-    /// `NotFound` when it has ended, `PermissionDenied` when it may not be entered; else what setns or
-    /// `work` answered.
+    /// `NotFound` when it has ended, `PermissionDenied` when it may not be entered; else what setns
+    /// or `work` answered.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let Some(path) = &self.path else { return work() };
         let handle = File::open(path).map_err(|error| self.explain(&error))?;
@@ -168,6 +169,36 @@ pub fn name_of(inum: u32) -> Option<String> {
         (inum_of(&found) == inum).then(|| entry.file_name().to_string_lossy().into_owned())
     })
 }
+
+/// The network namespaces that `ip netns` knows, by inode number.
+#[must_use]
+pub fn named_namespaces() -> Vec<(u32, String)> {
+    let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| {
+        let found = fs::metadata(entry.path()).ok()?;
+        Some((inum_of(&found), entry.file_name().to_string_lossy().into_owned()))
+    });
+    named.collect()
+}
+
+/// The kernel's cookie of the network namespace that this thread is in (`SO_NETNS_COOKIE`, Linux
+/// 5.14).
+#[must_use]
+pub fn own_netns_cookie() -> Option<u64> {
+    // Of any family: the unit permits this one.
+    let family = rustix::net::AddressFamily::UNIX;
+    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).ok()?;
+    getsockopt(&socket, NetnsCookie).ok()
+}
+
+sockopt_impl!(
+    /// The cookie of a socket's network namespace.
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 /// Everything that may lead to a namespace: names, then processes.
 fn paths() -> io::Result<impl Iterator<Item = PathBuf>> {

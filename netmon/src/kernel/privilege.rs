@@ -1,8 +1,9 @@
-//! What this process may do: which capability is for what, how long it is kept, and how the others go.
+//! What this process may do: which capability is for what, how long it is kept, and how the others
+//! go.
 //!
-//! Capabilities and no_new_privs are a thread's, and a thread begins with those of the one that started it:
-//! so a command is confined before it has any threads, and each narrows itself to its duties.
-//! `docs/privileges.md` has the same table, which `tests/privileges.rs` compares.
+//! Capabilities and no_new_privs are a thread's, and a thread begins with those of the one that
+//! started it: so a command is confined before it has any threads, and each narrows itself to its
+//! duties. `docs/privileges.md` has the same table, which `tests/privileges.rs` compares.
 
 use std::{fs, io, panic, thread};
 
@@ -16,25 +17,24 @@ use rustix::{
 pub enum Duty {
     /// Loading the kernel program and attaching its hooks.
     Load,
-    /// Having as much memory locked as that takes, where the kernel counts it so: before Linux 5.11.
+    /// Having as much memory locked as that takes, where the kernel counts it so: before Linux
+    /// 5.11.
     Lock,
-    /// Using what is loaded, its maps, iterators and counters, where that takes a capability too: before
-    /// Linux 6.0 (`__sys_bpf`, kernel/bpf/syscall.c; fdinfo, fs/proc/fd.c).
+    /// Using what is loaded, its maps, iterators and counters, where that takes a capability too:
+    /// before Linux 6.0 (`__sys_bpf`, kernel/bpf/syscall.c; fdinfo, fs/proc/fd.c).
     Use,
     /// Finding network namespaces, and entering them.
     Enter,
     /// Reading in `/proc` who holds which socket.
     Look,
-    /// Reading the formats of tracepoints, or an object, that only root may read.
+    /// Reading the formats of tracepoints, an object, or a journal that only others may read.
     Open,
-    /// Writing a journal into a directory of another user.
-    Write,
 }
 
 impl Duty {
     /// All that a command may come to.
-    pub const ALL: [Self; 7] =
-        [Self::Load, Self::Lock, Self::Use, Self::Enter, Self::Look, Self::Open, Self::Write];
+    pub const ALL: [Self; 6] =
+        [Self::Load, Self::Lock, Self::Use, Self::Enter, Self::Look, Self::Open];
 
     /// Whether this kernel asks for a capability there.
     fn counts(self) -> bool {
@@ -64,7 +64,7 @@ pub struct Capability {
 }
 
 /// Every capability that netmon has a use for.
-pub static CAPABILITIES: [Capability; 7] = [
+pub static CAPABILITIES: [Capability; 6] = [
     Capability {
         name: "CAP_BPF",
         purpose: "loading the kernel program",
@@ -105,20 +105,11 @@ pub static CAPABILITIES: [Capability; 7] = [
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
-        purpose: "opening `/proc/PID/fd` of other users, and tracefs",
+        purpose: "opening `/proc/PID/fd` of other users, tracefs, and journals of other users",
         kept: "until attached; before Linux 6.0, or where `/proc` is read, throughout",
         without: "where `/proc` is read, sockets of other users have no owner",
         duties: &[Duty::Use, Duty::Look, Duty::Open],
         set: CapabilitySet::DAC_READ_SEARCH,
-        or: CapabilitySet::DAC_OVERRIDE,
-    },
-    Capability {
-        name: "CAP_DAC_OVERRIDE",
-        purpose: "`record` into a directory of another user",
-        kept: "there, by the threads that write the journal",
-        without: "the journal has to be in a directory of the user that netmon runs as",
-        duties: &[Duty::Write],
-        set: CapabilitySet::DAC_OVERRIDE,
         or: CapabilitySet::DAC_OVERRIDE,
     },
     Capability {
@@ -158,7 +149,8 @@ pub fn missing(duty: Duty) -> Vec<&'static str> {
     CAPABILITIES.iter().filter(lacks).map(|known| known.name).collect()
 }
 
-/// How a sentence ends that says what could not be done: with what `duty` takes, where that is missing.
+/// How a sentence ends that says what could not be done: with what `duty` takes, where that is
+/// missing.
 #[must_use]
 pub fn advice(duty: Duty) -> String {
     match missing(duty).as_slice() {
@@ -170,22 +162,25 @@ pub fn advice(duty: Duty) -> String {
     }
 }
 
-/// Gives up all that netmon has no use for, and the way to get more; to be called before there are threads.
+/// Gives up all that netmon has no use for, and the way to get more; to be called before there are
+/// threads.
 ///
 /// # Errors
 /// What the kernel answered: then nothing should be done with what is left.
 pub fn confine() -> io::Result<()> {
     set_no_new_privs(true)?;
     narrow(&Duty::ALL)?;
-    // Threads that have given everything up share their memory with those that have not: nobody may get in
-    // through them who could not through the others (`__ptrace_may_access`, kernel/ptrace.c).
+    // Threads that have given everything up share their memory with those that have not: nobody may
+    // get in through them who could not through the others (`__ptrace_may_access`,
+    // kernel/ptrace.c).
     if effective().is_none_or(|held| !held.is_empty()) {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     Ok(())
 }
 
-/// Gives up what this thread does not need for its `duties`, for good. Threads that it starts have no more.
+/// Gives up what this thread does not need for its `duties`, for good. Threads that it starts have
+/// no more.
 ///
 /// # Errors
 /// What the kernel answered.
@@ -201,7 +196,8 @@ pub fn narrow(duties: &[Duty]) -> io::Result<()> {
     Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
 }
 
-/// What `work` answers, done on a thread that has no more than its `duties` take; nor have those that it starts.
+/// What `work` answers, done on a thread that has no more than its `duties` take; nor have those
+/// that it starts.
 ///
 /// # Errors
 /// What the kernel answered when that was to be given up.
@@ -270,9 +266,7 @@ mod tests {
     #[test]
     fn a_thread_has_what_its_duties_take_and_others_keep_theirs() {
         let before = capabilities(None).expect("capget").effective;
-        for duties in
-            [&[][..], &[Duty::Enter], &[Duty::Use, Duty::Enter, Duty::Look], &[Duty::Write]]
-        {
+        for duties in [&[][..], &[Duty::Enter], &[Duty::Use, Duty::Enter, Duty::Look]] {
             let (held, of_a_child) = narrowed(duties, || {
                 let of = || capabilities(None).expect("capget");
                 (of(), thread::spawn(of).join().expect("a thread"))

@@ -44,11 +44,12 @@ pub(super) fn each(size: u32, count: u32) -> u32 {
 }
 
 impl Rings {
-    /// Makes rings that take `size` bytes at most, and puts them in the kernel program's `map` of them.
+    /// Makes rings that take `size` bytes at most, and puts them in the kernel program's `map` of
+    /// them.
     ///
-    /// The kernel waits at each until no program uses what was there before (`maybe_wait_bpf_programs`,
-    /// kernel/bpf/syscall.c). Must be called within a tokio runtime. Programs name the map by its descriptor, which is not to
-    /// be closed before they are loaded.
+    /// The kernel waits at each until no program uses what was there before
+    /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c). Must be called within a tokio runtime.
+    /// Programs name the map by its descriptor, which is not to be closed before they are loaded.
     pub(super) fn new(map: &mut Map, size: u32) -> Result<Self, LoadError> {
         let what = "the ring buffer";
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =

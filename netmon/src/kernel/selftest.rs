@@ -1,4 +1,5 @@
-//! Connections of netmon's own over loopback: whether their transitions come out, and what they cost.
+//! Connections of netmon's own over loopback: whether their transitions come out, and what they
+//! cost.
 //!
 //! Every wait is bounded: loopback may be down or filtered, and the machine slow.
 
@@ -110,7 +111,8 @@ fn missing(ports: &Ports, seen: &[Transition]) -> Vec<String> {
     EXPECTED.iter().filter(is_missing).map(of).collect()
 }
 
-/// Makes connections over loopback, has their transitions read, and says what came of it. Detaches the hooks.
+/// Makes connections over loopback, has their transitions read, and says what came of it. Detaches
+/// the hooks.
 ///
 /// # Errors
 /// What reading the kernel's records answered.
@@ -297,7 +299,8 @@ fn runs(live: &Live) -> Vec<Cost> {
     live.programs().map(of).collect()
 }
 
-/// Makes and closes `count` connections, one after the other, until `time` is over; the ports of the last.
+/// Makes and closes `count` connections, one after the other, until `time` is over; the ports of
+/// the last.
 fn converse(count: usize, time: Duration) -> io::Result<(u16, u16)> {
     let end = Instant::now() + time;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

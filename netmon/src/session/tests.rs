@@ -46,6 +46,8 @@ impl Slow {
 }
 
 impl Source for Slow {
+    type Item = Event;
+
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         // The clock is told at once, and what comes after it only when it is due.
         if self.events.len() == 3 {

@@ -1,17 +1,20 @@
 //! Connections that ended, one line or one object each, and those that are still open.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use super::{
     cells::end_line,
-    json,
-    lines::{Appearance, place, time_heading, why},
+    json::{self, Context},
+    lines::{self, Appearance, place, time_heading, why},
     output::Output,
     time::{Clock, Span, Style},
 };
 use crate::core::{
     connection::{Connection, Step},
-    event::Anchor,
+    event::{Anchor, Gap},
 };
 
 /// How they are written.
@@ -24,6 +27,7 @@ enum Form {
 pub struct History<W> {
     out: Output<W>,
     clock: Clock,
+    context: Context,
     form: Form,
 }
 
@@ -36,34 +40,52 @@ impl<W: Write> History<W> {
         let mut out = Output::new(to);
         let style = look.style();
         let line = out.line()?;
-        time_heading(line, &style);
+        time_heading(line, &style, &look);
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(line, " {:>8}  Why", "Lifetime");
-        Ok(Self { out, clock: Clock::new(style), form: Form::Lines(look) })
+        let (clock, context) = (Clock::new(style), Context::new());
+        Ok(Self { out, clock, context, form: Form::Lines(look) })
     }
 
     /// Writes JSON Lines to `to`.
     pub fn json(to: W) -> Self {
-        Self { out: Output::new(to), clock: Clock::new(Style::Rfc3339), form: Form::Json }
+        let (clock, context) = (Clock::new(Style::Rfc3339), Context::new());
+        Self { out: Output::new(to), clock, context, form: Form::Json }
     }
 
-    /// Writes one that ended with this step.
+    /// Says of which host the rows are that follow.
+    pub fn host(&mut self, host: &Arc<str>) {
+        self.context.host = Some(Arc::clone(host));
+    }
+
+    /// Takes what ties the clocks of the rows that follow.
+    fn tie(&mut self, anchor: Anchor) {
+        (self.clock.anchor, self.context.clock.anchor) = (anchor, anchor);
+    }
+
+    /// Writes one that ended with this step, with the name that other tools have for its flow.
     ///
     /// # Errors
     /// What writing it answered.
-    pub fn closed(&mut self, anchor: Anchor, step: &Step<'_>) -> io::Result<()> {
-        self.clock.anchor = anchor;
+    pub fn closed(
+        &mut self,
+        anchor: Anchor,
+        step: &Step<'_>,
+        community_id: impl FnOnce() -> Option<String>,
+    ) -> io::Result<()> {
+        self.tie(anchor);
         let line = self.out.line()?;
         let look = match &self.form {
             Form::Lines(look) => look,
             Form::Json => {
-                json::closed(line, &mut self.clock, step);
+                json::closed(line, &mut self.context, step, community_id().as_deref());
                 return Ok(());
             }
         };
-        let (time, epoch) = (step.transition.time, step.connection.id.epoch);
-        place(line, &mut self.clock, look, time, step.connection);
-        put_lifetime(line, epoch, time);
+        let time = step.transition.time;
+        let host = self.context.host.as_deref();
+        place(line, &mut self.clock, look, host, time, step.connection);
+        put_lifetime(line, step.connection, time);
         why(line, look, step);
         end_line(line);
         Ok(())
@@ -74,20 +96,37 @@ impl<W: Write> History<W> {
     /// # Errors
     /// What writing it answered.
     pub fn open(&mut self, anchor: Anchor, row: &Connection) -> io::Result<()> {
-        self.clock.anchor = anchor;
+        self.tie(anchor);
         let line = self.out.line()?;
         let look = match &self.form {
             Form::Lines(look) => look,
             Form::Json => {
-                json::row(line, &mut self.clock, anchor.monotonic, row, "");
+                json::row(line, &mut self.context, anchor.monotonic, row, "");
                 return Ok(());
             }
         };
-        place(line, &mut self.clock, look, anchor.monotonic, row);
-        put_lifetime(line, row.id.epoch, anchor.monotonic);
+        let host = self.context.host.as_deref();
+        place(line, &mut self.clock, look, host, anchor.monotonic, row);
+        put_lifetime(line, row, anchor.monotonic);
         let _ = write!(line, "open, {}", row.state);
         end_line(line);
         Ok(())
+    }
+
+    /// Writes that events are missing.
+    ///
+    /// # Errors
+    /// What writing it answered.
+    pub fn gap(&mut self, anchor: Anchor, gap: &Gap) -> io::Result<()> {
+        self.tie(anchor);
+        match &self.form {
+            Form::Lines(look) => {
+                let host = self.context.host.as_deref();
+                lines::gap(self.out.line()?, &mut self.clock, look, host, gap);
+                Ok(())
+            }
+            Form::Json => json::gap(&mut self.out, &mut self.context, gap, true),
+        }
     }
 
     /// Writes everything out.
@@ -99,9 +138,9 @@ impl<W: Write> History<W> {
     }
 }
 
-fn put_lifetime(line: &mut Vec<u8>, epoch: u64, time: u64) {
-    let _ = match epoch {
-        0 => write!(line, " {:>8}  ", "-"),
-        _ => write!(line, " {:>8}  ", Span(time.saturating_sub(epoch))),
+fn put_lifetime(line: &mut Vec<u8>, row: &Connection, time: u64) {
+    let _ = match row.lifetime(time) {
+        None => write!(line, " {:>8}  ", "-"),
+        Some(lifetime) => write!(line, " {:>8}  ", Span(lifetime)),
     };
 }

@@ -4,9 +4,10 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `time` | when the listing began: RFC 3339, UTC |
+//! | `time` | when the listing began, or the moment of the past: RFC 3339, UTC |
+//! | `host` | of a journal: the host that was recorded |
 //! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
-//! | `netns` | inode number of the network namespace |
+//! | `netns`, `netns_name` | inode number of the network namespace; of a journal, its name then |
 //! | `proto` | `tcp`, `udp`, `raw` or `unix` |
 //! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
 //! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener; for raw, `local_port` is the number of the IP protocol |
@@ -37,13 +38,27 @@ pub struct JsonRows<W> {
     /// The same beginning for each: the type and the time.
     head: String,
     owners: bool,
+    /// Namespaces have the names of then.
+    is_past: bool,
 }
 
 impl<W: Write> JsonRows<W> {
-    /// Writes to `to`; the listing began at `time`, RFC 3339.
-    pub fn new(to: W, names: Names, time: &jiff::Timestamp, owners: bool) -> Self {
-        let head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
-        Self { out: Output::new(to), names, head, owners }
+    /// Writes to `to`; the listing began at `time`, RFC 3339, and is of the past of `host`, if it
+    /// names one.
+    pub fn new(
+        to: W,
+        names: Names,
+        time: &jiff::Timestamp,
+        host: Option<&str>,
+        owners: bool,
+    ) -> Self {
+        let mut head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
+        if let Some(host) = host {
+            // A string always has a JSON form.
+            let host = serde_json::to_string(host).unwrap_or_default();
+            head.push_str(&format!(",\"host\":{host}"));
+        }
+        Self { out: Output::new(to), names, head, owners, is_past: host.is_some() }
     }
 }
 
@@ -54,6 +69,11 @@ impl<W: Write> Rows for JsonRows<W> {
             object.number(",\"cookie\":", cookie.get());
         }
         object.number(",\"netns\":", u64::from(socket.tuple.netns));
+        if self.is_past
+            && let Some(name) = self.names.namespaces.name(socket.tuple.netns)
+        {
+            object.text(",\"netns_name\":", name.as_bytes());
+        }
         object.word(",\"proto\":\"", socket.protocol.name());
         let (local, remote) = (socket.tuple.local, socket.tuple.remote);
         object.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });

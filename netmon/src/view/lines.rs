@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -18,7 +19,7 @@ use crate::{
         connection::{Change, Connection, Direction, Step},
         errno,
         escape::Escaped,
-        event::{Loss, Totals},
+        event::{Gap, Loss, Totals},
         names::Services,
         socket::Protocol,
         table::ConnectionTable,
@@ -38,8 +39,11 @@ pub struct Appearance {
     pub zone: TimeZone,
     /// Times have their date: they are not of today.
     pub dated: bool,
-    /// The namespace that goes without saying; others are named on the line.
-    pub netns: Option<u32>,
+    /// The namespaces that go without saying; others are named on the line. Where there is none,
+    /// only names are.
+    pub netns: Vec<u32>,
+    /// Columns of the host's name, where there are several.
+    pub host_width: usize,
 }
 
 impl Appearance {
@@ -58,6 +62,8 @@ pub struct Lines<W> {
     out: Output<W>,
     clock: Clock,
     look: Appearance,
+    /// The host that lines are of, where there are several.
+    host: Option<Arc<str>>,
 }
 
 impl<W: Sink> Lines<W> {
@@ -69,11 +75,11 @@ impl<W: Sink> Lines<W> {
         let mut out = Output::new(to);
         let line = out.line()?;
         let style = look.style();
-        time_heading(line, &style);
+        time_heading(line, &style, &look);
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(line, " {:>11}    {:<11} {:>8}  Why", "State", "", "In state");
         out.flush()?;
-        Ok(Self { out, clock: Clock::new(style), look })
+        Ok(Self { out, clock: Clock::new(style), look, host: None })
     }
 }
 
@@ -84,10 +90,15 @@ impl<W: Sink> View for Lines<W> {
                 self.clock.anchor = *anchor;
                 Ok(false)
             }
+            Change::Host(host) => {
+                self.host = Some(Arc::clone(host));
+                Ok(false)
+            }
             Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
                 let line = self.out.line()?;
-                place(line, &mut self.clock, &self.look, *time, connection);
+                let host = self.host.as_deref();
+                place(line, &mut self.clock, &self.look, host, *time, connection);
                 let state = connection.state;
                 let _ = write!(line, " {:>11} -> {state:<11} {:>8}  ", "", "-");
                 line.extend_from_slice(if *initial {
@@ -100,29 +111,14 @@ impl<W: Sink> View for Lines<W> {
                 Ok(true)
             }
             Change::Gap(gap) => {
-                let line = self.out.line()?;
-                self.clock.write(line, gap.time);
-                let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
-                let cause = match gap.loss {
-                    Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
-                    Loss::Recursion => "the kernel skipped the program, which was running already",
-                    Loss::Malformed => "records of another version: rebuild netmon",
-                    Loss::Storage => "the kernel could not keep how a connection began",
-                    Loss::Unwritten => "the journal could not be written",
-                    Loss::Unhooked => "the hooks were silent",
-                    Loss::NotRecorded => "nothing was recorded",
-                };
-                let _ = match gap.count {
-                    0 => write!(line, " {on}events may be missing ({cause}) since "),
-                    count => write!(line, " {on}{count} events lost ({cause}) since "),
-                };
-                self.clock.write(line, gap.from);
-                let _ = writeln!(line, "{off}");
+                let host = self.host.as_deref();
+                self::gap(self.out.line()?, &mut self.clock, &self.look, host, gap);
                 Ok(false)
             }
             Change::Resync(resync) => {
                 let line = self.out.line()?;
                 self.clock.write(line, resync.time);
+                put_host(line, &self.look, self.host.as_deref());
                 let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
                 let _ = writeln!(
                     line,
@@ -136,7 +132,8 @@ impl<W: Sink> View for Lines<W> {
             | Change::Moved(step)
             | Change::Closed(step)
             | Change::Expired(step) => {
-                transition(self.out.line()?, &mut self.clock, &self.look, step);
+                let host = self.host.as_deref();
+                transition(self.out.line()?, &mut self.clock, &self.look, host, step);
                 Ok(true)
             }
         }
@@ -147,11 +144,48 @@ impl<W: Sink> View for Lines<W> {
     }
 }
 
+/// Writes what is missing, and since when.
+pub(super) fn gap(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    host: Option<&str>,
+    gap: &Gap,
+) {
+    clock.write(line, gap.time);
+    put_host(line, look, host);
+    let (on, off) = if look.colour { (YELLOW, PLAIN) } else { ("", "") };
+    let cause = match gap.loss {
+        Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
+        Loss::Recursion => "the kernel skipped the program, which was running already",
+        Loss::Malformed => "records of another version: rebuild netmon",
+        Loss::Storage => "the kernel could not keep how a connection began",
+        Loss::Unwritten => "the journal could not be written",
+        Loss::Unhooked => "the hooks were silent",
+        Loss::NotRecorded => "nothing was recorded",
+        Loss::Missing => "a part of the journal is missing",
+    };
+    let _ = match gap.count {
+        0 => write!(line, " {on}events may be missing ({cause}) since "),
+        count => write!(line, " {on}{count} events lost ({cause}) since "),
+    };
+    clock.write(line, gap.from);
+    let _ = writeln!(line, "{off}");
+}
+
+/// The host, where there are several.
+fn put_host(line: &mut Vec<u8>, look: &Appearance, host: Option<&str>) {
+    if look.host_width > 0 {
+        let host = Escaped(host.unwrap_or("-").as_bytes()).to_string();
+        let _ = write!(line, " {host:<width$}", width = look.host_width);
+    }
+}
+
 /// The beginning of the heading, over what [`place`] writes.
 ///
 /// The rows that have an offset of their own are longer by it: few have, and the others stay as
 /// narrow as they are.
-pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style) {
+pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style, look: &Appearance) {
     let (time, width) = match style {
         // Which zone that is does not go without saying.
         Style::DateTime(_, offset) => {
@@ -160,16 +194,26 @@ pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style) {
         }
         Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),
     };
+    let _ = write!(line, "{time:<width$}");
+    if look.host_width > 0 {
+        let _ = write!(line, " {:<width$}", "Host", width = look.host_width);
+    }
     let _ = write!(
         line,
-        "{time:<width$} {:>7} {:<15} {:<3} {:<21} {:<21}",
+        " {:>7} {:<15} {:<3} {:<21} {:<21}",
         "PID", "Program name", "Dir", "Local Address", "Foreign Address",
     );
 }
 
-fn transition(line: &mut Vec<u8>, clock: &mut Clock, look: &Appearance, step: &Step<'_>) {
+fn transition(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    host: Option<&str>,
+    step: &Step<'_>,
+) {
     let Step { transition: t, connection, in_state, .. } = step;
-    place(line, clock, look, t.time, connection);
+    place(line, clock, look, host, t.time, connection);
     let _ = write!(line, " {:>11} -> {:<11} ", t.old, t.new);
     match in_state {
         Some(in_state) => {
@@ -189,10 +233,12 @@ pub(super) fn place(
     line: &mut Vec<u8>,
     clock: &mut Clock,
     look: &Appearance,
+    host: Option<&str>,
     time: u64,
     row: &Connection,
 ) {
     clock.write(line, time);
+    put_host(line, look, host);
     match &row.owner {
         Some(owner) => {
             let comm = Escaped(&owner.comm).to_string();
@@ -215,8 +261,16 @@ pub(super) fn place(
 }
 
 fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
-    if look.netns.is_some_and(|own| own != row.tuple.netns) {
-        let _ = write!(line, "netns={} ", row.tuple.netns);
+    let name = row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
+    let goes_without_saying = look.netns.is_empty() || look.netns.contains(&row.tuple.netns);
+    match name {
+        Some(name) => {
+            let _ = write!(line, "netns={} ", Escaped(name.as_bytes()));
+        }
+        None if goes_without_saying => {}
+        None => {
+            let _ = write!(line, "netns={} ", row.tuple.netns);
+        }
     }
 }
 

@@ -104,6 +104,15 @@ impl<'a> Object<'a> {
         self.raw("\"");
     }
 
+    /// A wall time, ns since 1970, UTC.
+    #[inline(always)]
+    pub(super) fn wall_time(&mut self, key: &'static str, clock: &mut Clock, wall: i64) {
+        self.raw(key);
+        self.room(Clock::LONGEST);
+        clock.put_wall(&mut self.part, wall);
+        self.raw("\"");
+    }
+
     #[inline(always)]
     pub(super) fn end(mut self) {
         self.raw("}\n");

@@ -42,7 +42,8 @@ impl<W: Write> Summary<W> {
     fn count_owners(&mut self, owners: &[&Process]) {
         self.unowned += u64::from(owners.is_empty());
         for process in owners {
-            // Looked up by reference: a copy of the name for each socket would cost more than counting.
+            // Looked up by reference: a copy of the name for each socket would cost more than
+            // counting.
             match self.processes.get_mut(*process) {
                 Some(count) => *count += 1,
                 None => {
@@ -57,7 +58,7 @@ impl<W: Write> Rows for Summary<W> {
     fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
         *self.states.entry((socket.protocol, socket.ipv6, socket.state)).or_default() += 1;
         if self.owners {
-            self.count_owners(&owners.of(socket.inode));
+            self.count_owners(&owners.of(socket.owners_key()));
         }
         Ok(())
     }

@@ -64,7 +64,12 @@ impl Clock {
     /// Puts the moment `monotonic`, ns.
     #[inline]
     pub(super) fn put<const N: usize>(&mut self, out: &mut Short<N>, monotonic: u64) {
-        let wall = self.anchor.wall_time(monotonic);
+        self.put_wall(out, self.anchor.wall_time(monotonic));
+    }
+
+    /// Puts a wall time, ns since 1970, UTC.
+    #[inline]
+    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut Short<N>, wall: i64) {
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;

@@ -83,7 +83,7 @@ fn lives_and_closes(address: &str, family: &str) {
             assert!(times.is_sorted(), "{times:?}");
             assert!(events[1..].iter().all(|event| event["in_state_us"].is_u64()), "{events:#?}");
             assert!(events[0].get("in_state_us").is_none());
-            assert!(events.iter().all(|event| event["epoch"] == events[0]["epoch"]));
+            assert!(events.iter().all(|event| event["opened"] == events[0]["opened"]));
             assert!(events.iter().all(|event| event.get("errno").is_none()), "{events:#?}");
         }
         assert!(watch.stop().contains(" 0 events lost"));
@@ -121,7 +121,8 @@ fn v4_mapped_sockets_are_ipv4() {
     });
 }
 
-/// The child of a SYN with data is there before its handshake is over, and other transitions come between.
+/// The child of a SYN with data is there before its handshake is over, and other transitions come
+/// between.
 #[test]
 fn a_fast_open_has_its_beginning_and_its_owner() {
     Netns::new().run(|| {
@@ -233,8 +234,8 @@ fn one_socket_connects_twice() {
         let (first, again) = events.split_at(2);
         assert_eq!(first[1]["errno"], "ECONNREFUSED");
         assert_eq!(first[0]["local_port"], first[1]["local_port"]);
-        assert_ne!(first[0]["epoch"], again[0]["epoch"], "another connection");
-        assert!(again.iter().all(|event| event["epoch"] == again[0]["epoch"]));
+        assert_ne!(first[0]["opened"], again[0]["opened"], "another connection");
+        assert!(again.iter().all(|event| event["opened"] == again[0]["opened"]));
         assert!(again.iter().all(|event| event["local_port"] == second.port()), "{again:#?}");
         assert!(again.iter().all(|event| event.get("errno").is_none()), "{again:#?}");
         assert!(again[0].get("in_state_us").is_none(), "CLOSE was no state of this connection");
@@ -251,7 +252,7 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
         close_in_turn(client, server);
         let path = "ESTABLISHED>FIN_WAIT1 FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         let events = watch.expect(ids.0, path);
-        for absent in ["in_state_us", "direction", "epoch"] {
+        for absent in ["in_state_us", "direction", "opened"] {
             assert!(events[0].get(absent).is_none(), "{absent}: {events:#?}");
         }
         // But it was found, and who held it.

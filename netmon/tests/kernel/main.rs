@@ -13,6 +13,7 @@ mod loss;
 mod minisockets;
 mod netns;
 mod owners;
+mod past;
 mod peer;
 mod privileges;
 mod recording;

@@ -1,7 +1,8 @@
 //! A TCP peer made of raw frames: it says what a kernel never would, and keeps still on purpose.
 //!
 //! A veth pair in the test's namespace; the kernel under test has 10.9.0.1 on `d0`, the peer is
-//! 10.9.0.2, whose permanent neighbour entry is a MAC that nobody owns, so no kernel answers for it.
+//! 10.9.0.2, whose permanent neighbour entry is a MAC that nobody owns, so no kernel answers for
+//! it.
 
 use std::{
     io::{ErrorKind, Read, Write},

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -44,10 +45,13 @@ impl Directory {
         found
     }
 
+    /// The files of a dataset, of one kind: `.parquet`, or `.arrows` of the segment that is being
+    /// written.
     pub(crate) fn of(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
         let is_it = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with(dataset) && name.ends_with(kind)
+            let below = path.strip_prefix(&self.0).unwrap_or(path).to_string_lossy().into_owned();
+            let live = below.strip_prefix("_live/").and_then(|name| name.rsplit('/').next());
+            live.unwrap_or(&below).starts_with(dataset) && below.ends_with(kind)
         };
         self.files().into_iter().filter(is_it).collect()
     }
@@ -109,9 +113,14 @@ impl Record {
     }
 
     /// Waits for its end, which must be a success; what it said.
-    pub(crate) fn ended(mut self) -> String {
+    pub(crate) fn ended(self) -> String {
+        self.ended_with(0)
+    }
+
+    /// Waits for its end with that exit code; what it said.
+    pub(crate) fn ended_with(mut self, code: i32) -> String {
         while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
-        assert!(self.child.wait().expect("it ends").success(), "{}", self.said);
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(code), "{}", self.said);
         self.said
     }
 
@@ -121,8 +130,9 @@ impl Record {
     }
 }
 
-/// Has all that recorders have left turned into Parquet, by as many more as that takes; how many. One has a
-/// time for that when it ends, and leaves the rest, on a busy machine, to the one after it.
+/// Has all that recorders have left turned into Parquet, by as many more as that takes; how many.
+/// One has a time for that when it ends, and leaves the rest, on a busy machine, to the one after
+/// it.
 pub(crate) fn settle(directory: &Directory) -> usize {
     for more in 0..20 {
         if directory.of("", ".arrows").is_empty() {
@@ -154,6 +164,15 @@ pub(crate) fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
     objects
 }
 
+/// The connections that `netmon history` lists; gaps are left out.
 pub(crate) fn history(journal: &Path, filter: &str) -> Vec<Value> {
-    objects(&["history", "--json", filter, "--journal"], journal)
+    let mut rows = objects(&["history", "--json", filter, "--journal"], journal);
+    rows.retain(|row| row["type"] == "closed" || row["type"] == "connection");
+    rows
+}
+
+/// Both ends of a connection to a listener.
+pub(crate) fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    (client, listener.accept().expect("accepted").0)
 }

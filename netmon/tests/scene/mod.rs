@@ -48,7 +48,7 @@ pub(crate) fn scene() -> Vec<Event> {
     let web = ("10.0.0.1:43210", "93.184.216.34:443");
     let refused = ("[::1]:50000", "[::1]:81");
     let old = ("10.0.0.1:22", "10.0.0.9:60000");
-    let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall: 1_766_000_000_123_456_789 })];
+    let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall: 1_766_000_000_123_456_000 })];
     events.extend(
         [
             Transition {

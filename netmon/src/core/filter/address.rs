@@ -122,8 +122,8 @@ pub(super) fn endpoint(
     Ok((net, port))
 }
 
-/// Splits the address from its prefix and port. Only in brackets or before a `/` can an IPv6 address
-/// have a port: in `::1:80` it is a part of the address.
+/// Splits the address from its prefix and port. Only in brackets or before a `/` can an IPv6
+/// address have a port: in `::1:80` it is a part of the address.
 fn split_host(text: &str) -> Option<(&str, &str)> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
@@ -144,7 +144,8 @@ pub(super) fn port(text: &str, names: &dyn Names) -> Result<u16, String> {
     id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
 }
 
-/// Reads a number, or a name that `named` knows; `what` and `write` are for the one who misspelt it.
+/// Reads a number, or a name that `named` knows; `what` and `write` are for the one who misspelt
+/// it.
 pub(super) fn id<T: FromStr>(
     what: &str,
     write: &str,
@@ -160,6 +161,6 @@ fn number<T: FromStr>(text: &str) -> Option<T> {
 }
 
 /// The standard library also takes a sign.
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -81,6 +81,7 @@ impl Disjunction {
             | Term::Comm(_)
             | Term::Uid(_)
             | Term::Cgroup(_)
+            | Term::Label(..)
             | Term::Verdict(_) => one(any),
         }
     }

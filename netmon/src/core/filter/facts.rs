@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Facts;
 use crate::core::{
-    connection::{Connection, Step},
+    connection::{Connection, Labels, Step},
     owners::Owners,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
@@ -41,6 +41,10 @@ impl Facts for Connection {
         self.verdict
     }
 
+    fn labels(&self) -> Option<&Labels> {
+        self.labels.as_deref()
+    }
+
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
         self.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
     }
@@ -74,6 +78,10 @@ impl Facts for Step<'_> {
 
     fn verdict(&self) -> Option<Verdict> {
         self.verdict
+    }
+
+    fn labels(&self) -> Option<&Labels> {
+        self.connection.labels()
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {

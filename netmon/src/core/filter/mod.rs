@@ -4,6 +4,7 @@
 //! `states` and `address` its values, `clauses` what of it the kernel program can decide.
 
 mod address;
+mod block;
 mod clauses;
 mod facts;
 mod parse;
@@ -12,17 +13,17 @@ mod states;
 mod tests;
 mod token;
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-};
+use std::{fmt, net::SocketAddr};
 
 use netmon_common::KernelFilter;
 
 use self::{address::Net, states::States};
-use super::{tcp::TcpState, verdict::Verdict};
+use super::{connection::Labels, tcp::TcpState, verdict::Verdict};
 
-pub use self::parse::FilterError;
+pub use self::{
+    block::{Extent, Question},
+    parse::FilterError,
+};
 
 /// What the names in a filter stand for on this host.
 pub trait Names {
@@ -34,6 +35,33 @@ pub trait Names {
     fn netns(&self, name: &str) -> Option<u32>;
     /// The id of the cgroup at `path`.
     fn cgroup(&self, path: &str) -> Option<u64>;
+    /// Whether users, namespaces and cgroups have the names that a journal recorded with them, not
+    /// those of this host today.
+    fn are_recorded(&self) -> bool {
+        false
+    }
+}
+
+/// Something whose name a journal keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// A user.
+    User,
+    /// A network namespace.
+    Netns,
+    /// A cgroup.
+    Cgroup,
+}
+
+impl Label {
+    /// The word that a filter has for it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::User => "uid",
+            Self::Netns => "netns",
+            Self::Cgroup => "cgroup",
+        }
+    }
 }
 
 /// What a filter asks of a connection.
@@ -54,16 +82,12 @@ pub trait Facts {
     fn verdict(&self) -> Option<Verdict> {
         None
     }
+    /// The names that a journal recorded with it.
+    fn labels(&self) -> Option<&Labels> {
+        None
+    }
     /// Whether `test(pid, comm)` holds of any process that is known to hold it.
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
-}
-
-/// What many connections have between them, where it is known without looking at each.
-pub trait Extent {
-    /// Whether any has, at this end, a port between these, both included.
-    fn may_have_port(&self, side: Side, ports: [u16; 2]) -> bool;
-    /// Whether any has this address at this end.
-    fn may_have_address(&self, side: Side, address: IpAddr) -> bool;
 }
 
 /// A filter; the default one admits everything. Shown as text that parses to the same filter.
@@ -84,12 +108,6 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, facts: &impl Facts) -> bool {
         self.0.matches(facts)
-    }
-
-    /// Whether any of many connections may be one that was asked for.
-    #[must_use]
-    pub fn may_match(&self, extent: &impl Extent) -> bool {
-        self.0.may_be(true, extent)
     }
 
     /// Whether it asks for the processes of a connection.
@@ -113,7 +131,7 @@ impl Filter {
     /// Whether it tells network namespaces apart.
     #[must_use]
     pub fn names_namespaces(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Netns(_)))
+        self.0.has(|term| matches!(term, Term::Netns(_) | Term::Label(Label::Netns, _)))
     }
 
     /// What the kernel program can decide of it: admits whatever matches, and maybe more.
@@ -146,6 +164,7 @@ enum Term {
     Uid(u32),
     Netns(u32),
     Cgroup(u64),
+    Label(Label, Box<str>),
     Verdict(Verdict),
 }
 
@@ -203,20 +222,6 @@ impl Node {
         }
     }
 
-    /// Whether any of many may make this true, or, where `wanted` is false, untrue.
-    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
-        match (self, wanted) {
-            (Self::All(parts), true) | (Self::Any(parts), false) => {
-                parts.iter().all(|part| part.may_be(wanted, extent))
-            }
-            (Self::Any(parts), true) | (Self::All(parts), false) => {
-                parts.iter().any(|part| part.may_be(wanted, extent))
-            }
-            (Self::Not(inner), _) => inner.may_be(!wanted, extent),
-            (Self::Term(term), _) => term.may_be(wanted, extent),
-        }
-    }
-
     fn has(&self, test: fn(&Term) -> bool) -> bool {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.has(test)),
@@ -249,18 +254,15 @@ impl Term {
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
-            Self::Verdict(verdict) => facts.verdict() == Some(verdict),
-        }
-    }
-
-    /// Whether any of many may make this true, or, where `wanted` is false, untrue.
-    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
-        match (self, wanted) {
-            (Self::Ports(side, ports), true) => extent.may_have_port(*side, *ports),
-            (Self::Address(side, net), true) => {
-                net.only().is_none_or(|address| extent.may_have_address(*side, address))
+            Self::Label(label, ref name) => {
+                let name_of = |labels: &Labels| match label {
+                    Label::User => labels.user.clone(),
+                    Label::Netns => labels.netns.clone(),
+                    Label::Cgroup => labels.cgroup.clone(),
+                };
+                facts.labels().and_then(name_of).is_some_and(|known| *known == **name)
             }
-            _ => true,
+            Self::Verdict(verdict) => facts.verdict() == Some(verdict),
         }
     }
 }
@@ -321,12 +323,21 @@ impl fmt::Display for Term {
             Self::Address(Side::Local, net) => write!(f, "src {net}"),
             Self::Address(Side::Remote, net) => write!(f, "dst {net}"),
             Self::Pid(pid) => write!(f, "pid = {pid}"),
-            Self::Comm(ref comm) if token::is_word(comm) => write!(f, "comm = {comm}"),
-            Self::Comm(ref comm) => write!(f, "comm = \"{}\"", comm.replace('"', "\"\"")),
+            Self::Comm(ref comm) => write_text(f, "comm", comm),
+            Self::Label(label, ref name) => write_text(f, label.word(), name),
             Self::Uid(uid) => write!(f, "uid = {uid}"),
             Self::Netns(netns) => write!(f, "netns = {netns}"),
             Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
             Self::Verdict(verdict) => write!(f, "verdict = {verdict}"),
         }
+    }
+}
+
+/// Writes that a fact equals a text, which is quoted where it is no word.
+fn write_text(f: &mut fmt::Formatter<'_>, fact: &str, text: &str) -> fmt::Result {
+    if token::is_word(text) {
+        write!(f, "{fact} = {text}")
+    } else {
+        write!(f, "{fact} = \"{}\"", text.replace('"', "\"\""))
     }
 }

@@ -4,8 +4,8 @@ use std::{borrow::Cow, error, fmt};
 
 use super::{
     super::{escape::Escaped, verdict::Verdict},
-    Names, Node, Side, Term,
-    address::{endpoint, id, port},
+    Label, Names, Node, Side, Term,
+    address::{endpoint, id, is_number, port},
     states::States,
     token::{COMPARISONS, Compare, Kind, Token, Wrong, tokens, wrong},
 };
@@ -195,15 +195,24 @@ impl<'a> Parser<'a> {
             "pid" => self.equal(fact, |text| id("pid", "a number", text, |_| None).map(Term::Pid)),
             "comm" => self.equal(fact, comm),
             "uid" => self.equal(fact, |text| {
+                if let Some(term) = recorded(known, Label::User, text) {
+                    return Ok(term);
+                }
                 let write = "a number or the name of a user";
                 id("user", write, text, |name| known.user(name)).map(Term::Uid)
             }),
             "netns" => self.equal(fact, |text| {
+                if let Some(term) = recorded(known, Label::Netns, text) {
+                    return Ok(term);
+                }
                 let write = "a name as of ip netns or an inode number";
                 id("namespace", write, text, |name| known.netns(name)).map(Term::Netns)
             }),
             "verdict" => self.equal(fact, verdict),
             _ => self.equal(fact, |text| {
+                if let Some(term) = recorded(known, Label::Cgroup, text) {
+                    return Ok(term);
+                }
                 let write = "a path as in /proc/PID/cgroup or an id";
                 id("cgroup", write, text, |path| known.cgroup(path)).map(Term::Cgroup)
             }),
@@ -306,6 +315,12 @@ impl<'a> Parser<'a> {
 
 /// One of [`FACTS`].
 type Fact = (&'static str, &'static str);
+
+/// A name that stands for what it meant when a journal recorded it.
+fn recorded(known: &dyn Names, label: Label, text: &str) -> Option<Term> {
+    let is_name = known.are_recorded() && !is_number(text);
+    is_name.then(|| Term::Label(label, text.into()))
+}
 
 fn states(text: &str) -> Result<States, String> {
     let unknown = Escaped(text.as_bytes());

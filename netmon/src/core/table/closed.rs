@@ -1,11 +1,11 @@
-//! Which sockets closed a moment ago, so that nothing late brings them back.
+//! Which rows ended a moment ago, so that nothing late brings them back.
 
 use crate::core::by_cookie::ByCookie;
 
 /// An end that is told twice is told again within a few records.
 const LAST: usize = 8;
 
-/// Cookies and when they closed, ns.
+/// Keys of rows and when they ended, ns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentlyClosed {
     /// Since a dump began, while it is under way: it may have had them before.
@@ -25,17 +25,17 @@ impl RecentlyClosed {
         self.during = None;
     }
 
-    pub(super) fn add(&mut self, cookie: u64, time: u64) {
-        self.last[self.next] = (cookie, time);
+    pub(super) fn add(&mut self, key: u64, time: u64) {
+        self.last[self.next] = (key, time);
         self.next = (self.next + 1) % LAST;
         if let Some(during) = &mut self.during {
-            during.insert(cookie, time);
+            during.insert(key, time);
         }
     }
 
-    /// When the socket closed, if that was while the dump was under way.
-    pub(super) fn during(&self, cookie: u64) -> Option<u64> {
-        self.during.as_ref()?.get(&cookie).copied()
+    /// When the row ended, if that was while the dump was under way.
+    pub(super) fn during(&self, key: u64) -> Option<u64> {
+        self.during.as_ref()?.get(&key).copied()
     }
 
     /// When the socket closed, if it was one of the last.

@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use super::{Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen};
+use super::{
+    Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen, hash, key_of_former,
+};
 use crate::core::{
     connection::NEVER,
     event::{ConnectionId, Evidence, Owner, Seed, Transition},
     tcp::TcpState,
 };
 
-/// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c), and may
-/// be interrupted between: a look that comes so soon after one proves nothing.
+/// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c),
+/// and may be interrupted between: a look that comes so soon after one proves nothing.
 const SETTLED: u64 = SECOND / 10;
 /// TCP_TIMEWAIT_LEN (include/net/tcp.h), less what rounding to ticks may take.
 const TIME_WAIT: u64 = 59 * SECOND;
 /// When a TIME_WAIT in a namespace that cannot be looked into is over: its timer's slack included.
 const UNSEEN_TIME_WAIT: u64 = 70 * SECOND;
+
+/// The epochs of TIME_WAITs that a dump finds at one moment are so far apart, ns, as a journal has
+/// microseconds; and so many there are, up to some four milliseconds before that moment.
+const FORMER_EPOCH: u64 = 1_000;
+const FORMER_EPOCHS: u64 = 4_093;
 
 impl ConnectionTable {
     /// Takes what a dump had of a socket.
@@ -28,12 +35,23 @@ impl ConnectionTable {
         let key = self.key_beside(seed.cookie, &seed.tuple, seed.state);
         let Some(row) = self.rows.get_mut(&key) else {
             let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
-            if self.closed.during(seed.cookie).is_some_and(is_late) {
+            let keys = [seed.cookie, key_of_former(seed.cookie, &seed.tuple)];
+            if keys.into_iter().filter_map(|key| self.closed.during(key)).any(is_late) {
                 return Ok(());
             }
-            let row = found(seed, pass);
+            let mut row = self.found(seed, pass);
+            let was = self.recall(&mut row);
+            // It was open when the recording before ended, and has ended since.
+            let ends = was.filter(|_| seed.state == TcpState::TimeWait).filter(is_open);
+            row.state = ends.unwrap_or(seed.state);
             self.put(key, Box::new(row.clone()));
-            return view(Change::Found { time: seed.time, connection: &row, initial: pass == 0 });
+            let (time, initial) = (seed.time, pass == 0);
+            let result = view(Change::Found { time, connection: &row, initial });
+            if ends.is_none() {
+                return result;
+            }
+            let t = unseen(&row, time, seed.state);
+            return result.and(self.advance(key, &t, None, true, view));
         };
         (row.seen, row.missed) = (pass, false);
         // Whoever holds a connection now is better known than who holds its listener.
@@ -70,8 +88,7 @@ impl ConnectionTable {
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
-        let is_open = !matches!(row.state, TcpState::TimeWait | TcpState::Listen);
-        if !is_open || row.as_of().saturating_add(SETTLED) >= time {
+        if !is_open(&row.state) || row.as_of().saturating_add(SETTLED) >= time {
             return Ok(());
         }
         let t = Transition { errno: Some(errno), ..unseen(row, time, TcpState::Close) };
@@ -116,19 +133,33 @@ impl ConnectionTable {
             });
             result = result.and(told);
         }
+        result = result.and_then(|()| self.forget(time, &mut view));
         result.and_then(|()| view(Change::Reconciled { time }))
+    }
+
+    /// The row of a socket that a dump had, and nothing else tells of.
+    fn found(&self, seed: &Seed, pass: u32) -> Connection {
+        // A TIME_WAIT may be one of several connections that a socket has had: each has an epoch of
+        // its own.
+        let earlier = match seed.state {
+            TcpState::TimeWait => FORMER_EPOCH * (1 + hash(&seed.tuple) % FORMER_EPOCHS),
+            _ => 0,
+        };
+        let epoch = seed.time.saturating_sub(earlier);
+        let id = ConnectionId { cookie: seed.cookie, epoch };
+        Connection {
+            opened: self.anchor.wall_time(epoch),
+            direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
+            owner: seed.owner.clone(),
+            evidence: seed.owner.is_some().then_some(Evidence::FdScan),
+            looked: seed.time,
+            seen: pass,
+            ..Connection::new(id, seed.tuple, seed.state)
+        }
     }
 }
 
-/// The row of a socket that a dump had, and nothing else tells of.
-fn found(seed: &Seed, pass: u32) -> Connection {
-    let id = ConnectionId { cookie: seed.cookie, epoch: 0 };
-    Connection {
-        direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
-        owner: seed.owner.clone(),
-        evidence: seed.owner.is_some().then_some(Evidence::FdScan),
-        looked: seed.time,
-        seen: pass,
-        ..Connection::new(id, seed.tuple, seed.state)
-    }
+/// Returns whether a socket in this state has a connection that has not ended.
+fn is_open(state: &TcpState) -> bool {
+    !matches!(state, TcpState::TimeWait | TcpState::Listen)
 }

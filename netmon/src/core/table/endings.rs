@@ -28,20 +28,21 @@ impl ConnectionTable {
         &mut self,
         key: u64,
         time: u64,
-        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+        view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(mut row) = self.remove(key, time) else { return Ok(()) };
-        let t = unseen(&row, time, TcpState::Close);
-        let in_state = row.since.map(|since| time.saturating_sub(since));
-        row.state = TcpState::Close;
-        let is_left_over =
-            matches!(t.old, TcpState::TimeWait) || t.old == TcpState::SynRecv && row.id.epoch == 0;
-        if is_left_over {
-            return view(Change::Expired(step(&t, &row, in_state, None)));
-        }
-        let verdict = (t.old != TcpState::Listen).then_some(Verdict::Vanished);
-        let step = Step { corrected: true, ..step(&t, &row, in_state, verdict) };
-        view(Change::Closed(step))
+        end_unseen(&mut row, time, view)
+    }
+
+    /// Ends the rows of an earlier recording that the first dump does not have.
+    pub(super) fn forget<E>(
+        &mut self,
+        time: u64,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut gone: Vec<_> = std::mem::take(&mut self.remembered).into_values().collect();
+        gone.sort_unstable_by_key(|row| (row.opened, row.id.cookie));
+        gone.iter_mut().try_for_each(|row| end_unseen(row, time, &mut view))
     }
 
     /// A connection is where `t` says: a TIME_WAIT that was there has made room for it.
@@ -62,6 +63,25 @@ impl ConnectionTable {
             None => Ok(()),
         }
     }
+}
+
+/// Ends `row`, whose end nobody saw: a connection has vanished, the rest of one has expired.
+pub(super) fn end_unseen<E>(
+    row: &mut Connection,
+    time: u64,
+    mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let t = unseen(row, time, TcpState::Close);
+    let in_state = row.since.map(|since| time.saturating_sub(since));
+    row.state = TcpState::Close;
+    // A half-open connection that only dumps have shown has no end of its own.
+    let was_half_open = t.old == TcpState::SynRecv && row.first_sight;
+    if t.old == TcpState::TimeWait || was_half_open {
+        return view(Change::Expired(step(&t, row, in_state, None)));
+    }
+    let verdict = (t.old != TcpState::Listen).then_some(Verdict::Vanished);
+    let step = Step { corrected: true, ..step(&t, row, in_state, verdict) };
+    view(Change::Closed(step))
 }
 
 /// A transition of `row` that no hook saw, to `new`.

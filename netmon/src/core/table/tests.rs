@@ -33,3 +33,132 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
     }
     assert!(table.is_empty());
 }
+
+/// A table with the TIME_WAITs of a socket that has connected twice, from port 1 and then from port
+/// 2.
+fn connected_twice() -> ConnectionTable {
+    let mut table = ConnectionTable::default();
+    let first = Event::Seed(waiting(1, 1));
+    told(&mut table, &first);
+    told(&mut table, &Event::Reconciled { time: 1 });
+    let (old, new) = (TcpState::Close, TcpState::SynSent);
+    let opens = Opening::ByProcess(None);
+    told(&mut table, &Event::Transition(transition(SECOND, old, new, opens)));
+    let (old, new) = (TcpState::SynSent, TcpState::TimeWait);
+    told(&mut table, &Event::Transition(transition(2 * SECOND, old, new, Opening::None)));
+    assert_eq!(table.len(), 2);
+    table
+}
+
+fn tuple_from(port: u16) -> Tuple {
+    let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    Tuple { netns: 1, local: end(port), remote: end(80) }
+}
+
+/// What a dump has of the socket's TIME_WAIT.
+fn waiting(time: u64, port: u16) -> Seed {
+    let (cookie, tuple, state) = (7, tuple_from(port), TcpState::TimeWait);
+    Seed { time, cookie, tuple, state, minisocket: true, owner: None }
+}
+
+/// A transition of the socket's second connection.
+fn transition(time: u64, old: TcpState, new: TcpState, opening: Opening) -> Transition {
+    Transition {
+        time,
+        cookie: 7,
+        tuple: tuple_from(2),
+        old,
+        new,
+        errno: None,
+        reset: None,
+        totals: None,
+        orphan: false,
+        inferred: false,
+        opening,
+    }
+}
+
+/// How many changes an event makes.
+fn told(table: &mut ConnectionTable, event: &Event) -> usize {
+    let mut changes = 0;
+    let result: Result<(), Infallible> = table.apply(event, |change| {
+        changes += usize::from(!matches!(change, Change::Reconciled { .. }));
+        Ok(())
+    });
+    result.expect("infallible");
+    changes
+}
+
+#[test]
+fn a_time_wait_is_there_once_when_the_later_of_its_socket_has_ended_before_it() {
+    let mut table = connected_twice();
+    assert_eq!(told(&mut table, &Event::Ended { time: 3 * SECOND, cookie: 7 }), 1);
+    assert_eq!(told(&mut table, &Event::Seed(waiting(4 * SECOND, 1))), 0);
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
+    let mut table = connected_twice();
+    told(&mut table, &Event::Dumping);
+    // Another socket takes its place, after the dump has had it.
+    let takes = Transition {
+        cookie: 8,
+        tuple: tuple_from(1),
+        ..transition(4 * SECOND, TcpState::Close, TcpState::SynSent, Opening::ByProcess(None))
+    };
+    assert_eq!(told(&mut table, &Event::Transition(takes)), 2);
+    assert_eq!(told(&mut table, &Event::Seed(waiting(3 * SECOND, 1))), 0);
+    assert_eq!(table.len(), 2);
+}
+
+/// What a dump at a moment has of socket 7 of namespace 1, which is connected from `port`.
+fn seed(time: u64, port: u16, state: TcpState) -> Event {
+    let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let tuple = Tuple { netns: 1, local: end(port), remote: end(80) };
+    Event::Seed(Seed { time, cookie: 7, tuple, state, minisocket: false, owner: None })
+}
+
+fn apply(table: &mut ConnectionTable, events: impl IntoIterator<Item = Event>) -> usize {
+    let mut changes = 0;
+    for event in events {
+        let applied: Result<(), Infallible> = table.apply(&event, |_| {
+            changes += 1;
+            Ok(())
+        });
+        applied.expect("infallible");
+    }
+    changes
+}
+
+/// A socket has connected twice again: two are in TIME_WAIT, in whichever order a dump has them.
+#[test]
+fn connections_of_one_socket_that_a_dump_finds_have_epochs_of_their_own() {
+    use TcpState::{Established, TimeWait};
+    let ports = [(1, TimeWait), (2, TimeWait), (3, Established)];
+    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1]] {
+        let mut table = ConnectionTable::default();
+        let seeds = order.map(|index: usize| seed(SECOND, ports[index].0, ports[index].1));
+        assert_eq!(apply(&mut table, seeds), 3);
+        let mut epochs: Vec<_> = table.rows().map(|row| row.id.epoch / 1_000).collect();
+        epochs.sort_unstable();
+        epochs.dedup();
+        assert_eq!(epochs.len(), 3, "{epochs:?}");
+    }
+}
+
+#[test]
+fn a_recording_remembers_every_connection_of_a_socket() {
+    let mut former = ConnectionTable::default();
+    let both = |time| [seed(time, 1, TcpState::TimeWait), seed(time, 2, TcpState::Established)];
+    apply(&mut former, both(SECOND));
+    let mut table = ConnectionTable::default();
+    table.remember(former.rows().cloned());
+    apply(&mut table, both(9 * SECOND));
+    let opened = |table: &ConnectionTable| {
+        let mut opened: Vec<_> = table.rows().map(|row| (row.tuple.local, row.opened)).collect();
+        opened.sort_unstable();
+        opened
+    };
+    assert_eq!(opened(&table), opened(&former));
+}

@@ -1,8 +1,8 @@
 //! The kernel's listings in `/proc`: open to every user, on every kernel, without BPF.
 //!
-//! Owns the text formats of `/proc/net` and the walk over `/proc/PID/fd`, and knows nothing that they
-//! do not say. A table is read line by line, so that a large one costs no memory. A line that cannot
-//! be understood is skipped and counted: it must never end a listing.
+//! Owns the text formats of `/proc/net` and the walk over `/proc/PID/fd`, and knows nothing that
+//! they do not say. A table is read line by line, so that a large one costs no memory. A line that
+//! cannot be understood is skipped and counted: it must never end a listing.
 
 mod columns;
 mod net;
@@ -17,7 +17,7 @@ use std::{
 
 pub use columns::Malformed;
 pub use net::parse_inet;
-pub use processes::owners;
+pub use processes::{owners, process_started};
 pub use unix::parse_unix;
 
 use crate::core::socket::{Protocol, Socket, UnixSocket};
@@ -26,7 +26,8 @@ use crate::core::socket::{Protocol, Socket, UnixSocket};
 const TABLES: &str = "/proc/thread-self/net";
 /// The longest line that is looked at; the kernel's have some 200 bytes.
 const LONGEST: usize = 64 * 1024;
-/// The kernel hands over a page at most in one read (`seq_read_iter`, fs/seq_file.c): 64 KiB on some.
+/// The kernel hands over a page at most in one read (`seq_read_iter`, fs/seq_file.c): 64 KiB on
+/// some.
 const BLOCK: usize = 64 * 1024;
 
 /// A table to be read, of the namespace that the opening thread was in.
@@ -64,8 +65,9 @@ pub fn read_inet(
 
 /// Hands every socket of `file` to `each`; answers how many lines could not be understood.
 ///
-/// The kernel prints a socket's path as it is. A process that puts a line break into it makes a line of
-/// its own, mostly one that cannot be understood, but at will one that looks like another socket.
+/// The kernel prints a socket's path as it is. A process that puts a line break into it makes a
+/// line of its own, mostly one that cannot be understood, but at will one that looks like another
+/// socket.
 ///
 /// # Errors
 /// What reading or `each` answered.

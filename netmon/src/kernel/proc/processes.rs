@@ -1,20 +1,21 @@
 //! Which process holds which socket, from the links in `/proc/PID/fd`.
 //!
 //! A link is read into a fixed buffer, relative to its directory: a host may have millions of them,
-//! and a whole path for each takes half as long again. The directory of a process stays that process',
-//! so a pid that is given again cannot mix two up.
+//! and a whole path for each takes half as long again. The directory of a process stays that
+//! process', so a pid that is given again cannot mix two up.
 //!
-//! What a mount option (`hidepid`) hides is not seen and not counted. Threads share the descriptors of
-//! their process, and are looked into where the first of them has ended and left it none; one that has
-//! its own beside its process' (`unshare`, CLONE_FILES) is not.
+//! What a mount option (`hidepid`) hides is not seen and not counted. Threads share the descriptors
+//! of their process, and are looked into where the first of them has ended and left it none; one
+//! that has its own beside its process' (`unshare`, CLONE_FILES) is not.
 
-use std::{fs, io, mem::MaybeUninit};
+use std::{fs, io, mem::MaybeUninit, time::Duration};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{CWD, Dir, Mode, OFlags, RawDir, openat, readlinkat_raw},
     io::Errno,
     path::Arg,
+    time::{ClockId, clock_gettime},
 };
 
 use super::columns::decimal;
@@ -97,8 +98,9 @@ fn descriptors(
         let length = match readlinkat_raw(&fds, entry?.file_name(), &mut buffer) {
             Ok(length) => length,
             Err(error @ (Errno::ACCESS | Errno::PERM | Errno::SRCH)) => return Err(error),
-            // It is closed by now; or a link to no file, as the directory itself and its parent are;
-            // or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No socket's is.
+            // It is closed by now; or a link to no file, as the directory itself and its parent
+            // are; or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No
+            // socket's is.
             Err(_) => continue,
         };
         any = true;
@@ -131,6 +133,27 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     name.truncate(length);
     name.pop_if(|last| *last == b'\n');
     Ok(name)
+}
+
+/// When a process started, ns since 1970, UTC, rounded to the kernel's ticks; nothing of one that
+/// is gone.
+///
+/// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
+#[must_use]
+pub fn process_started(pid: u32) -> Option<i64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything, parentheses too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    // Field 22, of which the first after the name is the third.
+    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    let nanos = |clock| -> Option<i64> {
+        let time = Duration::try_from(clock_gettime(clock)).ok()?;
+        i64::try_from(time.as_nanos()).ok()
+    };
+    let since_boot = i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(per_second));
+    let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
+    booted.checked_add(since_boot.ok()?)
 }
 
 #[cfg(test)]

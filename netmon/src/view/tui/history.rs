@@ -1,4 +1,5 @@
-//! What each connection went through, as far as netmon saw it; and those that are gone, for a few seconds.
+//! What each connection went through, as far as netmon saw it; and those that are gone, for a few
+//! seconds.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -20,7 +21,8 @@ const GONE: usize = 2_000;
 const LATEST: usize = 64;
 /// Steps that most connections have at most.
 const USUAL: usize = 6;
-/// Steps of a connection that are kept: a socket that listens and closes again and again has no end of them.
+/// Steps of a connection that are kept: a socket that listens and closes again and again has no end
+/// of them.
 const STEPS: usize = 32;
 
 /// A step of a connection, in few bytes: there are some for every connection.
@@ -120,9 +122,8 @@ impl Histories {
         let Some(step) = change.step() else { return };
         let (row, mark) = (step.connection, Mark::of(step));
         // A socket that a dump found has its beginning told later.
-        let unnamed = ConnectionId { epoch: 0, ..row.id };
-        if matches!(change, Change::Opened(_)) && row.id != unnamed {
-            self.open.remove(&unnamed);
+        if matches!(change, Change::Opened(_)) && !row.first_sight {
+            self.open.remove(&ConnectionId { epoch: FOUND, ..row.id });
         }
         let is_shown = filter.matches(step);
         if is_shown {
@@ -136,9 +137,9 @@ impl Histories {
         }
         let totals = step.transition.totals;
         if row.state != TcpState::Close {
-            return self.open.entry(row.id).or_default().add(mark, totals);
+            return self.open.entry(key(row)).or_default().add(mark, totals);
         }
-        let mut history = self.open.remove(&row.id).unwrap_or_default();
+        let mut history = self.open.remove(&key(row)).unwrap_or_default();
         history.add(mark, totals);
         // Of one that vanished, only the step says so.
         let verdict = step.verdict.or(row.verdict);
@@ -192,9 +193,17 @@ impl Histories {
     }
 
     /// What an open connection went through.
-    pub(super) fn of(&self, id: ConnectionId) -> Option<&History> {
-        self.open.get(&id)
+    pub(super) fn of(&self, row: &Connection) -> Option<&History> {
+        self.open.get(&key(row))
     }
+}
+
+/// Stands for the epoch of a connection whose beginning may still be told.
+const FOUND: u64 = 0;
+
+/// The key of a connection's history: it stays the same while netmon has not seen it open.
+fn key(row: &Connection) -> ConnectionId {
+    if row.first_sight { ConnectionId { epoch: FOUND, ..row.id } } else { row.id }
 }
 
 fn push<T>(to: &mut VecDeque<T>, item: T, most: usize) {

@@ -1,24 +1,21 @@
 //! The past in the same screen: what is asked of a journal, and what it answers.
 
-use std::{collections::VecDeque, convert::Infallible, io};
+use std::convert::Infallible;
 
 use super::{rows::counts, seen::Seen};
 use crate::{
     core::{
-        event::{Anchor, Event, Gap, Tuple},
+        event::{Anchor, Gap, Tuple},
         filter::Filter,
         socket::TcpInfo,
-        table::ConnectionTable,
     },
-    session::Source,
+    session::{Input, Tables},
 };
 
 /// The minutes in sight, ns.
 const MINUTES: u64 = 300_000_000_000;
 /// Rows that may be counted for the curves of the past: a tenth of a second or so.
 const COUNTED: usize = 10_000_000;
-/// Readings that a source may take: more than a segment has.
-const READINGS: usize = 1 << 16;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +33,8 @@ pub enum Leap {
 /// What the screen wants to know that takes longer than a frame may.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// What there was, so far from a moment (ns since 1970, UTC); what this filter lets pass is looked at closely.
+    /// What there was, so far from a moment (ns since 1970, UTC); what this filter lets pass is
+    /// looked at closely.
     Past(i64, Leap, Box<Filter>),
     /// What the kernel counts of the socket with this cookie.
     Inspect(Tuple, u64),
@@ -81,59 +79,58 @@ pub struct Inspected {
 #[derive(Debug, Default)]
 pub struct Moment {
     /// The table then.
-    pub table: ConnectionTable,
+    pub tables: Tables,
     /// What the time before it had shown.
     pub seen: Seen,
     /// That moment on both clocks.
     pub at: Anchor,
     /// What is missing just there.
     pub gaps: Vec<Gap>,
+    /// Rows that may still be counted.
+    budget: usize,
 }
 
 impl Moment {
-    /// What there was at the wall time `at`, ns since 1970, by a source that goes up to there.
-    ///
-    /// # Errors
-    /// What the source answered.
-    pub async fn read(source: &mut impl Source, at: i64, filter: &Filter) -> io::Result<Self> {
-        let mut moment = Self { at: Anchor { monotonic: 0, wall: at }, ..Self::default() };
-        let (mut events, mut budget) = (VecDeque::new(), COUNTED);
-        for _ in 0..READINGS {
-            let goes_on = source.next(&mut events).await?;
-            for event in events.drain(..) {
-                moment.apply(&event, filter, &mut budget);
-            }
-            if !goes_on {
-                break;
-            }
-        }
-        let anchor = moment.seen.anchor;
-        let monotonic = anchor.monotonic.wrapping_add(at.wrapping_sub(anchor.wall).cast_unsigned());
-        moment.at = Anchor { monotonic, wall: at };
-        moment.tick(monotonic, &mut budget);
-        Ok(moment)
+    /// Begins on the way to the wall time `at`, ns since 1970, UTC.
+    #[must_use]
+    pub fn new(at: i64) -> Self {
+        let at = Anchor { monotonic: 0, wall: at };
+        Self { at, budget: COUNTED, ..Self::default() }
     }
 
-    fn apply(&mut self, event: &Event, filter: &Filter, budget: &mut usize) {
-        if let Event::Recorded(recorded) = event {
-            self.tick(recorded.transition.time, budget);
+    /// Ties the clocks, if they are tied otherwise from here on.
+    pub fn seen_at(&mut self, moment: Anchor) {
+        if self.seen.anchor.wall_time(moment.monotonic) != moment.wall {
+            self.seen.anchor = moment;
+        }
+    }
+
+    /// Takes what led there; details are kept of what `filter` lets pass.
+    pub fn take(&mut self, input: &impl Input, filter: &Filter) {
+        if let Some(time) = input.transition_time() {
+            self.tick(time);
         }
         let seen = &mut self.seen;
-        let applied = self.table.apply(event, |change| {
+        let Ok(()) = input.apply(&mut self.tables, |change| {
             seen.add(&change, filter);
             Ok::<_, Infallible>(())
         });
-        match applied {
-            Ok(()) => {}
-            Err(never) => match never {},
-        }
     }
 
-    fn tick(&mut self, now: u64, budget: &mut usize) {
-        let table = &self.table;
+    /// Has arrived.
+    pub fn arrive(&mut self) {
+        let anchor = self.seen.anchor;
+        let moved = self.at.wall.wrapping_sub(anchor.wall);
+        self.at.monotonic = anchor.monotonic.wrapping_add(moved.cast_unsigned());
+        self.tick(self.at.monotonic);
+    }
+
+    fn tick(&mut self, now: u64) {
+        let table = &self.tables.current;
         let is_in_sight =
             self.seen.anchor.wall_time(now).saturating_add_unsigned(MINUTES) >= self.at.wall;
-        let is_affordable = table.len() <= *budget && is_in_sight;
+        let is_affordable = table.len() <= self.budget && is_in_sight;
+        let budget = &mut self.budget;
         self.seen.tick(now, || {
             if !is_affordable {
                 return Default::default();

@@ -1,4 +1,5 @@
-//! What the screen shows, and what keys do to it. It has no clock, does not wait, and draws nothing.
+//! What the screen shows, and what keys do to it. It has no clock, does not wait, and draws
+//! nothing.
 
 mod closely;
 
@@ -403,7 +404,7 @@ impl State {
         });
         let live = table;
         let (table, seen) = match &self.past {
-            Some(past) => (&past.table, &past.seen),
+            Some(past) => (&past.tables.current, &past.seen),
             None => (table, &self.live),
         };
         let query = Query {

@@ -77,9 +77,11 @@ fn facts<'a>(
     let since = row
         .since
         .map_or("from before netmon looked".to_owned(), |since| format!("for {}", ago(since)));
-    let begun = match row.id.epoch {
-        0 => "began before netmon looked".to_owned(),
-        epoch => format!("began {}, {} ago", time(epoch), ago(epoch)),
+    let epoch = row.id.epoch;
+    let begun = if row.first_sight {
+        "began before netmon looked".to_owned()
+    } else {
+        format!("began {}, {} ago", time(epoch), ago(epoch))
     };
     let is_gone = if detail.is_gone { "   gone" } else { "" };
     let queues = detail.inspected.as_ref().map_or(String::new(), |inspected| {

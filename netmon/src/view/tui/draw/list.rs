@@ -145,8 +145,7 @@ fn connection(
     let services = services(state);
     let style = if is_gone { DIM } else { Style::new() };
     let since = row.since.map(|since| Elapsed(state.now.saturating_sub(since)).to_string());
-    let opened = Some(row.id.epoch).filter(|epoch| *epoch != 0);
-    let age = opened.map(|opened| Elapsed(state.now.saturating_sub(opened)).to_string());
+    let age = row.lifetime(state.now).map(|age| Elapsed(age).to_string());
     for (place, (_, from, to)) in columns(area.width).enumerate() {
         let area = Rect { x: area.x + from, width: to - from, ..area };
         let width = area.width.into();

@@ -70,11 +70,14 @@ pub(super) fn find(
     histories: &Histories,
     id: ConnectionId,
 ) -> Option<Found> {
-    let is_it = |row: &Connection| {
-        row.id.cookie == id.cookie && (id.epoch == 0 || row.id.epoch == id.epoch)
-    };
-    if let Some(row) = table.rows().find(|row| is_it(row)) {
-        let history = histories.of(row.id).cloned().unwrap_or_default();
+    // A connection that a dump found has an earlier epoch once its beginning was told.
+    let has_begun_earlier =
+        |row: &Connection| row.id.cookie == id.cookie && row.id.epoch < id.epoch;
+    let is_it = |row: &Connection| row.id == id;
+    let mut rows = table.rows();
+    let row = rows.find(|row| is_it(row));
+    if let Some(row) = row.or_else(|| table.rows().find(|row| has_begun_earlier(row))) {
+        let history = histories.of(row).cloned().unwrap_or_default();
         return Some(Found { row: row.clone(), history, is_gone: false });
     }
     let mut gone = histories.gone().chain(histories.ended());

@@ -1,0 +1,96 @@
+//! Entries of a journal: changes of the table, each with all that it takes to make it again.
+//!
+//! An entry says what the table did, not what the kernel reported: nothing is judged anew when a
+//! journal is read, so the past is shown as it was judged then.
+
+use std::sync::Arc;
+
+use super::{
+    connection::{Connection, Resync},
+    event::{Anchor, Evidence, Gap, Owner, Transition, Tuple},
+    verdict::Verdict,
+};
+
+/// A change as a journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The whole table at a moment: what follows changes this.
+    Checkpoint {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// Every row.
+        rows: Vec<Connection>,
+        /// Rows that the table has and the checkpoint lacks have ended unseen: entries are missing
+        /// before it.
+        after_gap: bool,
+    },
+    /// A transition, and the row after it.
+    Step(Box<StepEntry>),
+    /// A dump had a socket that the table did not have.
+    Found {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The new row.
+        connection: Box<Connection>,
+        /// The socket was there when netmon began to look.
+        initial: bool,
+    },
+    /// A dump or an accept named the process that holds a connection.
+    Owner {
+        /// `CLOCK_MONOTONIC`, ns.
+        time: u64,
+        /// The socket's cookie.
+        cookie: u64,
+        /// The place of the connection.
+        tuple: Tuple,
+        /// The process.
+        owner: Arc<Owner>,
+        /// How the process is known.
+        evidence: Evidence,
+    },
+    /// The clocks were compared.
+    Anchor(Anchor),
+    /// Events are missing.
+    Gap(Gap),
+    /// A comparison with the kernel's tables corrected rows.
+    Resync(Resync),
+}
+
+/// A transition as the table took it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepEntry {
+    /// The transition.
+    pub transition: Transition,
+    /// The row after it; `since`, `first_fin` and `verdict` follow from the entries before.
+    pub row: Connection,
+    /// Why the connection ended: on its last transition.
+    pub verdict: Option<Verdict>,
+    /// No event reported the transition: a dump corrected the table.
+    pub corrected: bool,
+    /// A later state was known already, so the row kept that state.
+    pub late: bool,
+}
+
+/// A connection that ended, with its last transition; the state before it is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedConnection {
+    /// When it ended, on both clocks.
+    pub moment: Anchor,
+    /// Its last row.
+    pub connection: Connection,
+    /// The transition that ended it.
+    pub transition: Transition,
+}
+
+impl Entry {
+    /// The socket that the entry is about, if it is about one.
+    #[must_use]
+    pub fn cookie(&self) -> Option<u64> {
+        match self {
+            Self::Step(step) => Some(step.transition.cookie),
+            Self::Found { connection, .. } => Some(connection.id.cookie),
+            Self::Owner { cookie, .. } => Some(*cookie),
+            Self::Checkpoint { .. } | Self::Anchor(_) | Self::Gap(_) | Self::Resync(_) => None,
+        }
+    }
+}

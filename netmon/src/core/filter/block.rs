@@ -1,0 +1,133 @@
+//! Many rows at once: a filter put to columns, as a journal keeps them.
+
+use std::net::IpAddr;
+
+use super::{Filter, Label, Node, Side, Term};
+use crate::core::{tcp::TcpState, verdict::Verdict};
+
+/// One term of a filter, as a question about a row.
+pub enum Question<'a> {
+    /// Is its state one of these?
+    State(&'a dyn Fn(TcpState) -> bool),
+    /// Is the port of this end between these, both included?
+    Port(Side, [u16; 2]),
+    /// Is the address of this end one of these? Where it is a single one, it stands here as well.
+    Address(Side, &'a dyn Fn(IpAddr) -> bool, Option<IpAddr>),
+    /// Does this process hold it?
+    Pid(u32),
+    /// Does a process of this name hold it?
+    Comm(&'a str),
+    /// Is it this user's?
+    Uid(u32),
+    /// Is it in the network namespace with this inode number?
+    Netns(u32),
+    /// Is it in the cgroup with this id?
+    Cgroup(u64),
+    /// Had it this name when it was recorded?
+    Label(Label, &'a str),
+    /// Is this why it ended?
+    Verdict(Verdict),
+}
+
+/// Many connections, of which something is known without a look at each.
+pub trait Extent {
+    /// Returns whether the answer may be yes for any of them.
+    fn may_have(&self, question: &Question<'_>) -> bool;
+}
+
+impl Filter {
+    /// Returns whether any of many connections may be one that was asked for.
+    #[must_use]
+    pub fn may_match(&self, extent: &impl Extent) -> bool {
+        self.0.may_be(true, extent)
+    }
+
+    /// Calls `take` with each question that the filter asks.
+    pub fn questions(&self, take: &mut dyn FnMut(&Question<'_>)) {
+        self.0.questions(take);
+    }
+
+    /// Puts the filter to `rows` rows: `answer` says for each row whether a question's answer is
+    /// yes.
+    ///
+    /// # Errors
+    /// The first that `answer` returned.
+    pub fn select<E>(
+        &self,
+        rows: usize,
+        answer: &mut dyn FnMut(&Question<'_>) -> Result<Vec<bool>, E>,
+    ) -> Result<Vec<bool>, E> {
+        self.0.select(rows, answer)
+    }
+}
+
+impl Node {
+    fn questions(&self, take: &mut dyn FnMut(&Question<'_>)) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().for_each(|part| part.questions(take));
+            }
+            Self::Not(inner) => inner.questions(take),
+            Self::Term(term) => term.question(|question| take(question)),
+        }
+    }
+
+    fn select<E>(
+        &self,
+        rows: usize,
+        answer: &mut dyn FnMut(&Question<'_>) -> Result<Vec<bool>, E>,
+    ) -> Result<Vec<bool>, E> {
+        let (parts, of_none, combine): (_, _, fn(&mut bool, bool)) = match self {
+            Self::Term(term) => return term.question(|question| answer(question)),
+            Self::Not(inner) => {
+                let mut selected = inner.select(rows, answer)?;
+                selected.iter_mut().for_each(|row| *row = !*row);
+                return Ok(selected);
+            }
+            Self::All(parts) => (parts, true, |row, other| *row &= other),
+            Self::Any(parts) => (parts, false, |row, other| *row |= other),
+        };
+        let mut selected = vec![of_none; rows];
+        for part in parts {
+            let other = part.select(rows, answer)?;
+            selected.iter_mut().zip(other).for_each(|(row, other)| combine(row, other));
+        }
+        Ok(selected)
+    }
+
+    /// Returns whether any of many may make this true, or, where `wanted` is false, untrue.
+    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
+        match (self, wanted) {
+            (Self::All(parts), true) | (Self::Any(parts), false) => {
+                parts.iter().all(|part| part.may_be(wanted, extent))
+            }
+            (Self::Any(parts), true) | (Self::All(parts), false) => {
+                parts.iter().any(|part| part.may_be(wanted, extent))
+            }
+            (Self::Not(inner), _) => inner.may_be(!wanted, extent),
+            (Self::Term(term), true) => term.question(|question| extent.may_have(question)),
+            (Self::Term(_), false) => true,
+        }
+    }
+}
+
+impl Term {
+    fn question<T>(&self, take: impl FnOnce(&Question<'_>) -> T) -> T {
+        let question = match self {
+            Self::States(states) => return take(&Question::State(&|state| states.contains(state))),
+            Self::Address(side, net) => {
+                let is_in = |address| net.contains(address);
+                return take(&Question::Address(*side, &is_in, net.only()));
+            }
+            Self::Ports(side, ports) => Question::Port(*side, *ports),
+            Self::Pid(pid) => Question::Pid(*pid),
+            Self::Comm(comm) => Question::Comm(comm),
+            Self::Uid(uid) => Question::Uid(*uid),
+            Self::Netns(netns) => Question::Netns(*netns),
+            Self::Cgroup(cgroup) => Question::Cgroup(*cgroup),
+            Self::Label(label, name) => Question::Label(*label, name),
+            Self::Verdict(verdict) => Question::Verdict(*verdict),
+        };
+        take(&question)
+    }
+}

@@ -1,0 +1,181 @@
+//! Entries of a journal, done again: nothing is judged anew, the rows become what they were.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    Change, Connection, ConnectionTable, Step,
+    endings::{end_unseen, unseen},
+    key_of_former,
+};
+use crate::core::{
+    entry::{Entry, StepEntry},
+    event::{Opening, Tuple},
+    tcp::TcpState,
+    verdict::FirstFin,
+};
+
+impl ConnectionTable {
+    /// Does again what an entry of a journal says, and hands the changes to `view`.
+    ///
+    /// # Errors
+    /// What `view` answered first; the table has taken the entry all the same.
+    pub fn redo<E>(
+        &mut self,
+        entry: &Entry,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match entry {
+            Entry::Checkpoint { time, rows, after_gap } => {
+                self.redo_checkpoint(*time, rows, *after_gap, view)
+            }
+            Entry::Step(step) => self.redo_step(step, view),
+            Entry::Found { time, connection, initial } => {
+                let (time, initial) = (*time, *initial);
+                let key =
+                    self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
+                self.put(key, connection.clone());
+                view(Change::Found { time, connection, initial })
+            }
+            Entry::Owner { time, cookie, tuple, owner, evidence } => {
+                let key = self.key_of(*cookie, tuple, false);
+                let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
+                (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(*evidence));
+                view(Change::Owned { time: *time, connection: row })
+            }
+            Entry::Anchor(anchor) => {
+                self.anchor = *anchor;
+                view(Change::Anchor(*anchor))
+            }
+            Entry::Gap(gap) => view(Change::Gap(*gap)),
+            Entry::Resync(resync) => view(Change::Resync(*resync)),
+        }
+    }
+
+    /// Takes the rows of a checkpoint. The rows of the first are what was there before; after a
+    /// gap, rows that are not in the checkpoint have ended, and rows that only the checkpoint has
+    /// are found.
+    fn redo_checkpoint<E>(
+        &mut self,
+        time: u64,
+        rows: &[Connection],
+        after_gap: bool,
+        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let is_first = self.reconciled == 0;
+        let anchor = self.anchor;
+        let before = std::mem::replace(self, Self::restore(rows.iter().cloned()));
+        self.anchor = anchor;
+        if is_first {
+            let initial = true;
+            return rows
+                .iter()
+                .try_for_each(|connection| view(Change::Found { time, connection, initial }));
+        }
+        if !after_gap {
+            return Ok(());
+        }
+        let key = |row: &Connection| (row.id.cookie, row.opened);
+        let (is_in, was_in): (FxHashSet<_>, FxHashSet<_>) =
+            (rows.iter().map(key).collect(), before.rows().map(key).collect());
+        let mut gone: Vec<_> = before.rows().filter(|row| !is_in.contains(&key(row))).collect();
+        gone.sort_unstable_by_key(|row| key(row));
+        for row in gone {
+            end_unseen(&mut row.clone(), time, &mut view)?;
+        }
+        let initial = false;
+        rows.iter()
+            .filter(|row| !was_in.contains(&key(row)))
+            .try_for_each(|connection| view(Change::Found { time, connection, initial }))?;
+        // Of what was open, only a TIME_WAIT is left.
+        let left = rows.iter().filter(|row| row.state == TcpState::TimeWait);
+        let left: FxHashMap<_, _> = left.map(|row| (key(row), row)).collect();
+        let was_open = |row: &&Connection| row.state != TcpState::TimeWait;
+        for row in before.rows().filter(was_open) {
+            let Some(connection) = left.get(&key(row)) else { continue };
+            let t = unseen(row, time, TcpState::TimeWait);
+            let corrected = true;
+            let (in_state, verdict) = (None, connection.verdict);
+            let transition = &t;
+            view(Change::Closed(Step { transition, connection, in_state, verdict, corrected }))?;
+        }
+        Ok(())
+    }
+
+    /// Does what a transition did to the table that was recorded.
+    fn redo_step<E>(
+        &mut self,
+        entry: &StepEntry,
+        view: impl FnOnce(Change<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let StepEntry { transition: t, row: after, verdict, corrected, late } = entry;
+        let key = self.key_of(t.cookie, &t.tuple, t.old == TcpState::TimeWait);
+        let opens = t.opening != Opening::None;
+        let known = self.rows.get(&key);
+        // A connection of an earlier recording may have the cookie of one that is here: it ended
+        // unseen.
+        let is_other = known
+            .is_some_and(|row| !opens && t.new == TcpState::Close && row.opened != after.opened);
+        let mut before = known.filter(|_| !is_other).map(|row| (row.state, row.since));
+        if opens && !late {
+            if let Some((TcpState::TimeWait, _)) = before {
+                self.retire(t.cookie);
+            }
+            before = None;
+        }
+        let is_over = |(state, _)| state == TcpState::TimeWait;
+        let former = match before {
+            Some(_) => self.remove(key, t.time),
+            None => None,
+        };
+        let mut row = former.unwrap_or_else(|| Box::new(Connection::new(after.id, t.tuple, t.new)));
+        (row.id, row.opened, row.first_sight) = (after.id, after.opened, after.first_sight);
+        (row.direction, row.evidence) = (after.direction, after.evidence);
+        row.owner.clone_from(&after.owner);
+        row.labels.clone_from(&after.labels);
+        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
+        let in_state = before.and_then(|(_, since)| since).filter(|_| !late && !opens);
+        if !late {
+            (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
+        }
+        row.verdict = row.verdict.or(*verdict);
+        let step = Step {
+            transition: t,
+            connection: &row,
+            in_state: in_state.map(|since| t.time.saturating_sub(since)),
+            verdict: *verdict,
+            corrected: *corrected,
+        };
+        let was_half_open = t.is_half_open_end(*verdict);
+        let result = view(match (opens, t.new) {
+            (true, _) => Change::Opened(step),
+            _ if *late => Change::Moved(step),
+            (_, TcpState::Close)
+                if before.is_some_and(is_over) || t.old == TcpState::TimeWait || was_half_open =>
+            {
+                Change::Expired(step)
+            }
+            _ if t.is_last() => Change::Closed(step),
+            _ => Change::Moved(step),
+        });
+        if row.state != TcpState::Close {
+            self.put(key, row);
+        }
+        result
+    }
+
+    /// The key of the row that is this connection's: the socket's own, or that of its former
+    /// TIME_WAIT.
+    fn key_of(&self, cookie: u64, tuple: &Tuple, is_waiting: bool) -> u64 {
+        let is_it = |row: &Connection| {
+            row.tuple == *tuple && (!is_waiting || row.state == TcpState::TimeWait)
+        };
+        let own = self.rows.get(&cookie);
+        if own.is_some_and(|row| is_it(row)) || own.is_none() && !is_waiting {
+            return cookie;
+        }
+        let former = key_of_former(cookie, tuple);
+        if self.rows.contains_key(&former) { former } else { cookie }
+    }
+}

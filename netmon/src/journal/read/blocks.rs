@@ -1,0 +1,178 @@
+//! Blocks: rows of a dataset that are put in order together. A segment that is done has a block for
+//! each row group, one that is being written a block for each batch.
+
+use std::{io, sync::Arc};
+
+use arrow_array::RecordBatch;
+use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
+
+use super::{
+    ipc_reader::IpcReader,
+    parquet_file::{self, ParquetFile},
+};
+use crate::journal::{
+    error::{Malformed, Result},
+    layout::{FileKind, HostDir, Segment},
+    schema::{
+        CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOLLOWS_NOTHING, Follows, NETNS_KEY, OrderReader,
+    },
+};
+
+/// Rows that are put in order together.
+pub(super) struct Block {
+    /// The file that it is in.
+    pub(super) path: Arc<str>,
+    /// The least and the greatest time of its rows, µs since 1970.
+    pub(super) least: i64,
+    pub(super) most: i64,
+    source: BlockSource,
+}
+
+enum BlockSource {
+    Group(Arc<ParquetFile>, usize),
+    Batch(RecordBatch),
+}
+
+impl Block {
+    /// Its rows.
+    pub(super) fn load(&self) -> Result<RecordBatch> {
+        match &self.source {
+            BlockSource::Group(file, group) => file.group(*group),
+            BlockSource::Batch(batch) => Ok(batch.clone()),
+        }
+    }
+
+    /// Its rows, of some columns at least.
+    pub(super) fn load_columns(&self, names: &[&str]) -> Result<RecordBatch> {
+        match &self.source {
+            BlockSource::Group(file, group) => file.group_columns(*group, Some(names)),
+            BlockSource::Batch(batch) => Ok(batch.clone()),
+        }
+    }
+
+    /// The row group that it is, if it is one.
+    pub(super) fn group(&self) -> Option<(&Arc<ParquetFile>, usize)> {
+        match &self.source {
+            BlockSource::Group(file, group) => Some((file, *group)),
+            _ => None,
+        }
+    }
+
+    /// A block of rows that are in memory.
+    pub(super) fn of_batch(path: &Arc<str>, batch: RecordBatch) -> Result<Option<Self>> {
+        let order = OrderReader::new(&batch)?;
+        let times = (0..order.len()).map(|row| order.get(row).0);
+        let (least, most) = times
+            .fold((i64::MAX, i64::MIN), |(least, most), time| (least.min(time), most.max(time)));
+        let is_empty = batch.num_rows() == 0;
+        let (path, source) = (Arc::clone(path), BlockSource::Batch(batch));
+        Ok((!is_empty).then_some(Self { path, least, most, source }))
+    }
+
+    /// Returns whether any row may have a value in a column.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        let Some((file, group)) = self.group() else { return true };
+        let Some(group) = file.groups().get(group) else { return true };
+        let mut columns = group.columns().iter();
+        let column = columns.find(|column| column.column_path().string() == name);
+        column.is_none_or(|column| {
+            let nulls = column.statistics().and_then(Statistics::null_count_opt);
+            nulls.map(u64::cast_signed) != Some(column.num_values())
+        })
+    }
+}
+
+/// The blocks of a dataset of a segment, in the order in which their rows came, and what could not
+/// be read.
+#[derive(Default)]
+pub(super) struct Blocks {
+    pub(super) blocks: Vec<Block>,
+    /// Parts of the file that could not be read.
+    pub(super) errors: Vec<Malformed>,
+    /// The beginning of the segment, as its recorder described it.
+    pub(super) beginning: Beginning,
+}
+
+/// How a segment began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beginning {
+    /// Its predecessor.
+    pub(super) follows: Follows,
+    /// Wall time less the monotonic clock, ns.
+    pub(super) clock_offset: Option<i64>,
+    /// Inode number of the recorder's own network namespace.
+    pub(super) netns: Option<u32>,
+}
+
+impl Beginning {
+    fn of<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let follows = match value(FOLLOWS_KEY) {
+            Some(FOLLOWS_NOTHING) => Follows::Nothing,
+            Some(start) => start.parse().map_or(Follows::Gap, Follows::Segment),
+            None => Follows::Gap,
+        };
+        let clock_offset = value(CLOCK_OFFSET_KEY).and_then(|offset| offset.parse().ok());
+        let netns = value(NETNS_KEY).and_then(|inum| inum.parse().ok());
+        Self { follows, clock_offset, netns }
+    }
+}
+
+/// The blocks of a dataset of a segment.
+///
+/// # Errors
+/// When nothing of it can be read.
+pub(super) fn blocks(host: &HostDir, segment: Segment, dataset: Dataset) -> Result<Blocks> {
+    if segment.closed {
+        return closed(host, segment.start, dataset);
+    }
+    let mut reader = match IpcReader::open(host, dataset, segment.start) {
+        Ok(reader) => reader,
+        // It was done meanwhile.
+        Err(Malformed::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return closed(host, segment.start, dataset);
+        }
+        Err(error) => return Err(error),
+    };
+    let path = path_of(host, segment, dataset);
+    let mut found = Blocks { beginning: Beginning::of(|key| reader.key(key)), ..Blocks::default() };
+    for batch in reader.by_ref() {
+        match batch.and_then(|batch| Block::of_batch(&path, batch)) {
+            Ok(block) => found.blocks.extend(block),
+            Err(error) => found.errors.push(error),
+        }
+    }
+    Ok(found)
+}
+
+fn closed(host: &HostDir, start: i64, dataset: Dataset) -> Result<Blocks> {
+    let file = Arc::new(file(host, start, dataset)?);
+    let path = path_of(host, Segment { start, closed: true }, dataset);
+    let blocks = (0..file.groups().len()).filter_map(|number| {
+        let group = &file.groups()[number];
+        let (least, most) = times(group).unwrap_or((i64::MIN, i64::MAX));
+        let source = BlockSource::Group(Arc::clone(&file), number);
+        (group.num_rows() > 0).then(|| Block { path: Arc::clone(&path), least, most, source })
+    });
+    let blocks = blocks.collect();
+    Ok(Blocks { blocks, beginning: Beginning::of(|key| file.key(key)), ..Blocks::default() })
+}
+
+/// The path of a dataset of a segment, for messages.
+pub(super) fn path_of(host: &HostDir, segment: Segment, dataset: Dataset) -> Arc<str> {
+    host.dir.path_of(&host.file(segment, dataset)).display().to_string().into()
+}
+
+/// The file of a dataset of a segment that is done.
+pub(super) fn file(host: &HostDir, start: i64, dataset: Dataset) -> Result<ParquetFile> {
+    let file = ParquetFile::open(host, &host.path(dataset, start, FileKind::Parquet))?;
+    if parquet_file::is_of(&file, dataset) { Ok(file) } else { Err(Malformed::Foreign) }
+}
+
+/// The first and the last time of a row group, µs since 1970.
+fn times(group: &RowGroupMetaData) -> Option<(i64, i64)> {
+    let mut columns = group.columns().iter();
+    match columns.find(|column| column.column_path().string() == "time")?.statistics()? {
+        Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,53 @@
+//! Community IDs: the names that flows have in the logs of Zeek and Suricata.
+
+use std::net::{IpAddr, SocketAddr};
+
+use arrow_array::{Array, Int32Array, RecordBatch, StringArray};
+use community_id::calculate_community_id;
+
+use crate::{
+    core::event::Tuple,
+    journal::{
+        error::Result,
+        schema::column::{TextReader, column},
+    },
+};
+
+/// The column that an export adds.
+pub(super) const COLUMN: &str = "community_id";
+
+/// The ID of each row of a batch of connections.
+pub(super) fn ids(batch: &RecordBatch) -> Result<StringArray> {
+    let place = |address, port| -> Result<_> {
+        let addresses = TextReader::<IpAddr>::new(batch, address, |text| text.parse().ok())?;
+        let ports: Int32Array = column(batch, port)?;
+        Ok(move |row| {
+            let port = ports.is_valid(row).then(|| ports.value(row))?;
+            Some(SocketAddr::new(*addresses.get(row)?, port.try_into().ok()?))
+        })
+    };
+    let local = place("local_addr", "local_port")?;
+    let remote = place("remote_addr", "remote_port")?;
+    Ok((0..batch.num_rows()).map(|row| id_of(local(row)?, remote(row)?)).collect())
+}
+
+/// The ID of a flow.
+#[must_use]
+pub fn community_id(tuple: &Tuple) -> Option<String> {
+    id_of(tuple.local, tuple.remote)
+}
+
+/// Version 1, seed 0. None where the ends are of two families.
+fn id_of(local: SocketAddr, remote: SocketAddr) -> Option<String> {
+    let (ports, tcp) = ((Some(local.port()), Some(remote.port())), libc::IPPROTO_TCP);
+    calculate_community_id(
+        0,
+        local.ip(),
+        remote.ip(),
+        ports.0,
+        ports.1,
+        tcp.try_into().ok()?,
+        false,
+    )
+    .ok()
+}

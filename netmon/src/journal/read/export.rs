@@ -1,0 +1,312 @@
+//! A journal in the formats that other programs take: rows of all hosts in the order of time, gaps
+//! among them.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow_csv::WriterBuilder;
+use arrow_json::LineDelimitedWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_select::interleave::interleave_record_batch;
+use parquet::arrow::ArrowWriter;
+
+use super::{
+    blocks::Block,
+    community,
+    gaps::JournalGap,
+    journal::{HostJournal, Journal, TimeSpan, read_blocks, skip},
+    merge::{Merge, Rows},
+};
+use crate::{
+    core::event::Anchor,
+    journal::{
+        error::{Malformed, Result},
+        schema::{Dataset, OrderReader},
+        write,
+    },
+};
+
+/// Rows that are written at once.
+const AT_ONCE: usize = 8192;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values, with a heading.
+    Csv,
+    /// JSON Lines; what is unknown is absent.
+    Jsonl,
+    /// One Parquet file.
+    Parquet,
+}
+
+enum Writer<W: Write + Send> {
+    Csv(arrow_csv::Writer<W>),
+    Jsonl(LineDelimitedWriter<W>),
+    Parquet(ArrowWriter<W>),
+}
+
+impl Journal {
+    /// Writes the rows of a dataset that are of a stretch of time, by time, host by host where
+    /// there are several.
+    ///
+    /// Returns how many gaps there are among them.
+    ///
+    /// # Errors
+    /// When they cannot be written; files that cannot be read are named and left out.
+    pub fn export<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        span: TimeSpan,
+        format: Format,
+        to: W,
+    ) -> io::Result<u64> {
+        self.write(dataset, span, format, to).map_err(|error| match error {
+            Malformed::Io(error) | Malformed::Arrow(ArrowError::IoError(_, error)) => error,
+            other => io::Error::other(other),
+        })
+    }
+
+    fn write<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        span: TimeSpan,
+        format: Format,
+        to: W,
+    ) -> Result<u64> {
+        let schema = schema_of(dataset)?;
+        let mut writer = match format {
+            Format::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
+            Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
+            Format::Parquet => {
+                let properties = write::properties(dataset)?;
+                Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
+            }
+        };
+        // The heading comes even where there are no rows.
+        writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
+        let mut gaps = 0;
+        for host in self.hosts() {
+            gaps += host.gaps(span).len() as u64;
+            host.export(dataset, span, &schema, &mut writer)?;
+        }
+        writer.finish()?;
+        Ok(gaps)
+    }
+}
+
+/// The columns of a dataset, of whichever host, with what an export adds: the host, Community IDs,
+/// and gaps among connections.
+fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
+    let schema = dataset.schema()?;
+    let mut fields = vec![Field::new("host", DataType::Utf8, false)];
+    // A gap has none of a connection's values.
+    fields.extend(schema.fields().iter().map(|field| {
+        let is_kept = field.name() == "time";
+        Field::clone(field).with_nullable(!is_kept || field.is_nullable())
+    }));
+    if dataset == Dataset::Connections {
+        let events = Dataset::Events.schema()?;
+        fields.push(Field::new(community::COLUMN, DataType::Utf8, true));
+        for name in ["gap_from", "reason", "lost"] {
+            fields.push(events.field_with_name(name)?.clone());
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Where a row of a loaded block is.
+struct Place {
+    batch: Arc<RecordBatch>,
+    row: usize,
+}
+
+/// Rows as they are in the file.
+struct PlainRows {
+    batch: Arc<RecordBatch>,
+    order: OrderReader,
+}
+
+impl Rows for PlainRows {
+    type Row = Place;
+
+    fn new(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self { batch: Arc::new(batch.clone()), order: OrderReader::new(batch)? })
+    }
+
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn order(&self, row: usize) -> (i64, i32) {
+        self.order.get(row)
+    }
+
+    fn socket(&self, _: usize) -> Option<u64> {
+        None
+    }
+
+    fn row(&mut self, row: usize) -> Result<(Anchor, Place)> {
+        Ok((Anchor::default(), Place { batch: Arc::clone(&self.batch), row }))
+    }
+}
+
+impl HostJournal {
+    fn export<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        span: TimeSpan,
+        schema: &SchemaRef,
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        let mut merge: Merge<PlainRows> = Merge::new(Box::new(Block::load));
+        let (mut segments, mut places) = (self.segments_of(span), Vec::new());
+        let mut gaps = match dataset {
+            // Of events they are rows, but for those that show in what is not there.
+            Dataset::Events | Dataset::Connections => self.gaps(span),
+            _ => Vec::new(),
+        };
+        if dataset == Dataset::Events {
+            gaps.retain(|gap| gap.gap.loss == crate::core::event::Loss::Missing);
+        }
+        let mut gaps = gaps.into_iter().peekable();
+        let mut next = segments.next();
+        loop {
+            while let Some(segment) = next.filter(|segment| {
+                merge.least().is_none_or(|least| {
+                    segment.start
+                        <= least.saturating_mul(1_000).saturating_add(super::journal::LATE)
+                })
+            }) {
+                if let Ok(found) = read_blocks(&self.host, segment, dataset) {
+                    let is_in = |block: &Block| {
+                        block.least.saturating_mul(1_000) <= span.to
+                            && block.most.saturating_mul(1_000) >= span.from.saturating_sub(999)
+                    };
+                    merge.extend(found.blocks.into_iter().filter(is_in));
+                }
+                next = segments.next();
+            }
+            match merge.next() {
+                Ok(Some((time, _, place))) => {
+                    let wall = time.saturating_mul(1_000);
+                    while let Some(gap) = gaps.next_if(|gap| gap.span.to <= wall) {
+                        self.put(dataset, schema, &mut places, writer)?;
+                        writer.write(&gap_row(schema, &gap)?)?;
+                    }
+                    if span.contains(wall) {
+                        places.push(place);
+                    }
+                }
+                Ok(None) if next.is_none() => break,
+                Ok(None) => {}
+                Err(error) => skip(&error.path, &error.error),
+            }
+            if places.len() >= AT_ONCE {
+                self.put(dataset, schema, &mut places, writer)?;
+            }
+        }
+        self.put(dataset, schema, &mut places, writer)?;
+        for gap in gaps {
+            writer.write(&gap_row(schema, &gap)?)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows that were gathered.
+    fn put<W: Write + Send>(
+        &self,
+        dataset: Dataset,
+        schema: &SchemaRef,
+        places: &mut Vec<Place>,
+        writer: &mut Writer<W>,
+    ) -> Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut batches: Vec<Arc<RecordBatch>> = Vec::new();
+        let mut indices = Vec::with_capacity(places.len());
+        for Place { batch, row } in places.drain(..) {
+            let known = batches.iter().rposition(|known| Arc::ptr_eq(known, &batch));
+            let number = known.unwrap_or_else(|| {
+                batches.push(batch);
+                batches.len() - 1
+            });
+            indices.push((number, row));
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().map(|batch| &**batch).collect();
+        let batch = interleave_record_batch(&batches, &indices)?;
+        let rows = batch.num_rows();
+        let host = vec![&**self.name(); rows];
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(host))];
+        columns.extend(batch.columns().iter().cloned());
+        if dataset == Dataset::Connections {
+            columns.push(Arc::new(community::ids(&batch)?));
+        }
+        for field in schema.fields().iter().skip(columns.len()) {
+            columns.push(new_null_array(field.data_type(), rows));
+        }
+        writer.write(&RecordBatch::try_new(Arc::clone(schema), columns)?)
+    }
+}
+
+/// A row that says what is missing.
+fn gap_row(schema: &SchemaRef, gap: &JournalGap) -> Result<RecordBatch> {
+    let time = |nanos: i64| {
+        TimestampMicrosecondArray::from(vec![nanos.div_euclid(1_000)]).with_timezone("+00:00")
+    };
+    let text = |text: &str, like: &DataType| -> Result<ArrayRef> {
+        let array: ArrayRef = match like {
+            DataType::Dictionary(key, _) if **key == DataType::Int8 => Arc::new(
+                [Some(text)]
+                    .into_iter()
+                    .collect::<arrow_array::DictionaryArray<arrow_array::types::Int8Type>>(),
+            ),
+            _ => Arc::new(StringArray::from(vec![text])),
+        };
+        Ok(array)
+    };
+    let columns: Result<Vec<ArrayRef>> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            Ok(match field.name().as_str() {
+                "host" => text(&gap.host, field.data_type())?,
+                "time" => Arc::new(time(gap.span.to)),
+                "gap_from" => Arc::new(time(gap.span.from)),
+                "type" => text("lost", field.data_type())?,
+                "reason" => text(gap.gap.loss.name(), field.data_type())?,
+                "lost" if gap.gap.count > 0 => Arc::new(arrow_array::Int64Array::from(vec![
+                    i64::try_from(gap.gap.count).unwrap_or(i64::MAX),
+                ])),
+                _ => new_null_array(field.data_type(), 1),
+            })
+        })
+        .collect();
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns?)?)
+}
+
+impl<W: Write + Send> Writer<W> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        match self {
+            Self::Csv(writer) => writer.write(batch)?,
+            Self::Jsonl(writer) => writer.write(batch)?,
+            Self::Parquet(writer) => writer.write(batch)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            Self::Csv(writer) => writer.into_inner().flush()?,
+            Self::Jsonl(mut writer) => writer.finish()?,
+            Self::Parquet(writer) => {
+                writer.close()?;
+            }
+        }
+        Ok(())
+    }
+}

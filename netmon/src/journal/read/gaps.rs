@@ -1,0 +1,179 @@
+//! Gaps of a journal: those that its recorder reported, and those that show where segments do not
+//! meet.
+
+use std::{num::NonZeroUsize, sync::Arc, thread};
+
+use super::{
+    blocks::{Beginning, Block, Blocks},
+    journal::{HostJournal, LATE, SILENT, TimeSpan, read_blocks, skip},
+};
+use crate::{
+    core::event::{Anchor, Gap, Loss},
+    journal::{
+        layout::Segment,
+        schema::{Dataset, Follows, GapReader},
+    },
+};
+
+/// Something that is missing from a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalGap {
+    /// The host whose events are missing.
+    pub host: Arc<str>,
+    /// The time in which they are.
+    pub span: TimeSpan,
+    /// The moment at which the gap was noticed, on both clocks.
+    pub moment: Anchor,
+    /// How many, and why.
+    pub gap: Gap,
+}
+
+/// Two segments that do not meet: connections of the first that the second does not have ended
+/// between them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Break {
+    pub(super) before: Segment,
+    pub(super) after: Segment,
+}
+
+impl HostJournal {
+    /// The gaps of a stretch of time, by when they were noticed.
+    #[must_use]
+    pub fn gaps(&self, span: TimeSpan) -> Vec<JournalGap> {
+        self.gaps_and_breaks(span).0
+    }
+
+    /// The same, and where segments do not meet.
+    pub(super) fn gaps_and_breaks(&self, span: TimeSpan) -> (Vec<JournalGap>, Vec<Break>) {
+        let segments: Vec<Segment> = self.segments_of(span).collect();
+        let mut found = Found { host: self.name(), span, gaps: Vec::new(), breaks: Vec::new() };
+        let mut before: Option<(Segment, i64)> = None;
+        let mut was_unreadable = false;
+        for (segment, facts) in segments.iter().zip(self.facts_of(&segments, span)) {
+            let Some(Facts { beginning, reported, end, is_damaged }) = facts else {
+                was_unreadable = true;
+                before.get_or_insert((*segment, segment.start));
+                continue;
+            };
+            let offset = beginning.clock_offset.unwrap_or(0);
+            if let Some((last, end)) = before {
+                let is_next = beginning.follows == Follows::Segment(last.start);
+                let is_silent = segment.start.saturating_sub(end) > SILENT;
+                let is_hole = match beginning.follows {
+                    Follows::Segment(_) => !is_next,
+                    Follows::Nothing => is_silent && reported.is_empty(),
+                    Follows::Gap => false,
+                };
+                if is_hole || was_unreadable {
+                    found.hole(end, segment.start, offset);
+                }
+                if is_hole && beginning.follows != Follows::Nothing
+                    || was_unreadable
+                    || beginning.follows == Follows::Gap
+                {
+                    found.breaks.push(Break { before: last, after: *segment });
+                }
+            }
+            reported.into_iter().for_each(|(span, moment, gap)| found.push(span, moment, gap));
+            was_unreadable = is_damaged;
+            before = Some((*segment, end));
+        }
+        if let Some((_, end)) = before.filter(|_| was_unreadable) {
+            found.hole(end, span.to.max(end), 0);
+        }
+        let Found { mut gaps, breaks, .. } = found;
+        gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
+        gaps.dedup();
+        (gaps, breaks)
+    }
+
+    /// Reads the facts by which gaps are found, of each segment that can be read. Files are opened
+    /// on all cores.
+    fn facts_of(&self, segments: &[Segment], span: TimeSpan) -> Vec<Option<Facts>> {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = segments.len().div_ceil(cores).max(LEAST_SHARE);
+        let read = |segments: &[Segment]| -> Vec<Option<Facts>> {
+            segments.iter().map(|segment| self.facts(*segment, span)).collect()
+        };
+        thread::scope(|scope| {
+            let parts = segments.chunks(share).map(|part| scope.spawn(move || read(part)));
+            let parts: Vec<_> = parts.collect();
+            // What a file leads to is caught where it is read: no thread panics.
+            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+        })
+    }
+
+    fn facts(&self, segment: Segment, span: TimeSpan) -> Option<Facts> {
+        let found = read_blocks(&self.host, segment, Dataset::Events).ok()?;
+        let Blocks { blocks, beginning, errors } = found;
+        let most = blocks.iter().map(|block| block.most).max();
+        let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
+        let reported = reported(&blocks, span);
+        let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
+        Some(Facts { beginning, reported, end, is_damaged })
+    }
+}
+
+/// Segments that a thread is started for at least.
+const LEAST_SHARE: usize = 64;
+
+/// The facts of a segment by which gaps are found.
+struct Facts {
+    beginning: Beginning,
+    reported: Vec<(TimeSpan, Anchor, Gap)>,
+    /// Its last moment, ns since 1970.
+    end: i64,
+    /// A part of it could not be read.
+    is_damaged: bool,
+}
+
+/// The gaps that a segment's rows report, and those that take the place of rows that cannot be
+/// read.
+fn reported(blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
+    let latest = span.to.saturating_add(LATE);
+    let mut reported = Vec::new();
+    for block in blocks {
+        let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
+        if least > latest || most < span.from || !block.may_have("gap_from") {
+            continue;
+        }
+        let read = block.load_columns(&GapReader::COLUMNS);
+        let gaps = match read.and_then(|batch| Ok(GapReader::new(&batch)?.gaps())) {
+            Ok(gaps) => gaps,
+            Err(error) => {
+                skip(&block.path, &error);
+                let gap = Gap { from: 0, time: 0, count: 0, loss: Loss::Missing };
+                let moment = Anchor { monotonic: 0, wall: most };
+                vec![(moment, gap)]
+            }
+        };
+        for (moment, gap) in gaps {
+            let length = gap.time.wrapping_sub(gap.from).cast_signed();
+            let from =
+                if gap.loss == Loss::Missing { least } else { moment.wall.wrapping_sub(length) };
+            reported.push((TimeSpan { from, to: moment.wall }, moment, gap));
+        }
+    }
+    reported
+}
+
+struct Found<'a> {
+    host: &'a Arc<str>,
+    span: TimeSpan,
+    gaps: Vec<JournalGap>,
+    breaks: Vec<Break>,
+}
+
+impl Found<'_> {
+    fn hole(&mut self, from: i64, to: i64, offset: i64) {
+        let clock = |wall: i64| wall.wrapping_sub(offset).cast_unsigned();
+        let gap = Gap { from: clock(from), time: clock(to), count: 0, loss: Loss::Missing };
+        self.push(TimeSpan { from, to }, Anchor { monotonic: clock(to), wall: to }, gap);
+    }
+
+    fn push(&mut self, span: TimeSpan, moment: Anchor, gap: Gap) {
+        if span.to >= self.span.from && span.from <= self.span.to {
+            self.gaps.push(JournalGap { host: Arc::clone(self.host), span, moment, gap });
+        }
+    }
+}

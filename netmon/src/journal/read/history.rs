@@ -1,0 +1,181 @@
+//! Connections that ended in a stretch of time, and what is missing of it, in the order of time.
+
+use std::{collections::VecDeque, iter::Peekable, sync::Arc, vec};
+
+use super::{
+    blocks::Block,
+    gaps::{Break, JournalGap},
+    journal::{HostJournal, Journal, LATE, TimeSpan, read_blocks, skip},
+    merge::Merge,
+    replay::HostReplay,
+    select,
+};
+use crate::{
+    core::{
+        connection::Change, entry::EndedConnection, filter::Filter, table::ConnectionTable,
+        tcp::TcpState,
+    },
+    journal::{
+        layout::{HostDir, Segment},
+        schema::{ConnectionReader, Dataset},
+    },
+};
+
+/// A connection that ended, or a gap.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// A connection that ended.
+    Connection(Box<EndedConnection>),
+    /// Events that are missing.
+    Gap(JournalGap),
+}
+
+impl Ended {
+    fn time(&self) -> i64 {
+        match self {
+            Self::Connection(ended) => ended.moment.wall,
+            Self::Gap(gap) => gap.span.to,
+        }
+    }
+}
+
+impl Journal {
+    /// Hands over every connection that ended in a stretch of time and that `filter` may let pass,
+    /// and every gap, by time, with the number of its host.
+    ///
+    /// # Errors
+    /// The error of `take`, which ends it.
+    pub fn ended<E>(
+        &self,
+        span: TimeSpan,
+        filter: &Arc<Filter>,
+        mut take: impl FnMut(usize, &Ended) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let hosts = self.hosts().iter();
+        let mut hosts: Vec<_> = hosts.map(|host| host.ended(span, filter).peekable()).collect();
+        loop {
+            let heads = hosts.iter_mut().enumerate();
+            let heads = heads.filter_map(|(number, host)| Some((host.peek()?.time(), number)));
+            let Some((_, number)) = heads.min() else { return Ok(()) };
+            if let Some(ended) = hosts[number].next() {
+                take(number, &ended)?;
+            }
+        }
+    }
+}
+
+impl HostJournal {
+    fn ended(&self, span: TimeSpan, filter: &Arc<Filter>) -> EndedRows {
+        let (gaps, breaks) = self.gaps_and_breaks(span);
+        let mut between = Vec::new();
+        for gap in gaps {
+            between.push(Ended::Gap(gap));
+        }
+        for found in breaks {
+            let ended = self.ended_between(found);
+            between.extend(ended.into_iter().map(|ended| Ended::Connection(Box::new(ended))));
+        }
+        between.retain(|ended| match ended {
+            Ended::Connection(ended) => {
+                span.contains(ended.moment.wall) && filter.matches(&ended.connection)
+            }
+            Ended::Gap(_) => true,
+        });
+        between.sort_by_key(Ended::time);
+        let wanted = Arc::clone(filter);
+        let load = move |block: &Block| select::load(block, span, &wanted);
+        EndedRows {
+            host: Arc::clone(&self.host),
+            segments: self.segments_of(span).collect(),
+            merge: Merge::new(Box::new(load)),
+            span,
+            filter: Arc::clone(filter),
+            between: between.into_iter().peekable(),
+            row: None,
+        }
+    }
+
+    /// Connections of a segment's end that the segment after the next gap does not have any more.
+    fn ended_between(&self, found: Break) -> Vec<EndedConnection> {
+        let Break { before, after } = found;
+        let span = TimeSpan { from: before.start, to: after.start };
+        let segments = self.segments.iter().copied();
+        let segments = segments
+            .filter(|segment| (before.start..=after.start).contains(&segment.start))
+            .collect();
+        let mut replay = HostReplay::new(Arc::clone(&self.host), segments, span);
+        let mut ended = Vec::new();
+        replay.for_each_change(&mut ConnectionTable::default(), |moment, change| {
+            if let Change::Closed(step) = change
+                && step.transition.old != TcpState::Listen
+                && moment.wall == after.start
+            {
+                let mut connection = step.connection.clone();
+                connection.verdict = step.verdict;
+                let transition = step.transition.clone();
+                ended.push(EndedConnection { moment, connection, transition });
+            }
+        });
+        ended
+    }
+}
+
+/// Rows of one host, and what comes between them.
+struct EndedRows {
+    host: Arc<HostDir>,
+    segments: VecDeque<Segment>,
+    merge: Merge<ConnectionReader>,
+    span: TimeSpan,
+    filter: Arc<Filter>,
+    between: Peekable<vec::IntoIter<Ended>>,
+    /// The next row of a file.
+    row: Option<Ended>,
+}
+
+impl EndedRows {
+    fn read(&mut self) -> Option<Ended> {
+        loop {
+            while self.needs_next() {
+                let Some(segment) = self.segments.pop_front() else { break };
+                if let Ok(found) = read_blocks(&self.host, segment, Dataset::Connections) {
+                    let (span, filter) = (self.span, &self.filter);
+                    let wanted = |block: &Block| select::may_have(block, span, filter);
+                    self.merge.extend(found.blocks.into_iter().filter(wanted));
+                }
+            }
+            match self.merge.next() {
+                Ok(Some((_, moment, ended))) => {
+                    if self.span.contains(moment.wall) {
+                        return Some(Ended::Connection(Box::new(ended)));
+                    }
+                }
+                Ok(None) if self.segments.is_empty() => return None,
+                Ok(None) => {}
+                Err(error) => skip(&error.path, &error.error),
+            }
+        }
+    }
+
+    fn needs_next(&self) -> bool {
+        let Some(next) = self.segments.front() else { return false };
+        self.merge
+            .least()
+            .is_none_or(|least| next.start <= least.saturating_mul(1_000).saturating_add(LATE))
+    }
+}
+
+impl Iterator for EndedRows {
+    type Item = Ended;
+
+    fn next(&mut self) -> Option<Ended> {
+        if self.row.is_none() {
+            self.row = self.read();
+        }
+        let is_between = match (self.between.peek(), &self.row) {
+            (Some(between), Some(row)) => between.time() <= row.time(),
+            (between, None) => between.is_some(),
+            (None, Some(_)) => false,
+        };
+        if is_between { self.between.next() } else { self.row.take() }
+    }
+}

@@ -1,0 +1,363 @@
+//! Puts the rows of blocks into the order of time, in the memory of the few blocks whose times
+//! overlap.
+//!
+//! Rows are ordered by their time and the number within it (`tie`); those of one socket keep the
+//! order in which they came, whatever their times, since that is the order in which the table took
+//! them. A row that came before an earlier one of its socket counts as that early: a dump finds a
+//! connection, and its beginning is read after that. A row leaves once it counts as earlier than
+//! everything in the blocks that are not loaded yet.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+};
+
+use arrow_array::RecordBatch;
+use rustc_hash::FxHashMap;
+
+use super::blocks::Block;
+use crate::{
+    core::{
+        entry::{EndedConnection, Entry},
+        event::Anchor,
+    },
+    journal::{
+        error::{Malformed, Result},
+        schema::{ConnectionReader, EventReader},
+    },
+};
+
+/// Rows of a dataset, decoded one at a time.
+pub(super) trait Rows: Sized {
+    /// A decoded row.
+    type Row;
+
+    fn new(batch: &RecordBatch) -> Result<Self>;
+    fn len(&self) -> usize;
+    /// The order of a row: its microsecond, and its number within that.
+    fn order(&self, row: usize) -> (i64, i32);
+    /// The socket of a row: rows of one socket keep the order in which they came.
+    fn socket(&self, row: usize) -> Option<u64>;
+    /// The row, and its moment on both clocks.
+    fn row(&mut self, row: usize) -> Result<(Anchor, Self::Row)>;
+}
+
+impl Rows for EventReader {
+    type Row = Entry;
+
+    fn new(batch: &RecordBatch) -> Result<Self> {
+        Self::new(batch)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn order(&self, row: usize) -> (i64, i32) {
+        self.order(row)
+    }
+
+    fn socket(&self, row: usize) -> Option<u64> {
+        self.cookie(row)
+    }
+
+    fn row(&mut self, row: usize) -> Result<(Anchor, Entry)> {
+        self.entry(row)
+    }
+}
+
+impl Rows for ConnectionReader {
+    type Row = EndedConnection;
+
+    fn new(batch: &RecordBatch) -> Result<Self> {
+        Self::new(batch)
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn order(&self, row: usize) -> (i64, i32) {
+        self.order(row)
+    }
+
+    fn socket(&self, _: usize) -> Option<u64> {
+        None
+    }
+
+    fn row(&mut self, row: usize) -> Result<(Anchor, EndedConnection)> {
+        let ended = self.get(row)?;
+        Ok((ended.moment, ended))
+    }
+}
+
+/// A loaded block, and its rows in order.
+struct Run<R> {
+    path: Arc<str>,
+    rows: R,
+    order: Vec<(i64, i32, u32)>,
+    next: usize,
+}
+
+/// A block that could not be read, or a row of it.
+pub(super) struct BlockError {
+    /// The file that it is in.
+    pub(super) path: Arc<str>,
+    /// Why it cannot be read.
+    pub(super) error: Malformed,
+    /// The least and the greatest time of its rows, µs since 1970.
+    pub(super) least: i64,
+    pub(super) most: i64,
+}
+
+/// Loads the rows of a block that are asked for.
+pub(super) type Load = Box<dyn FnMut(&Block) -> Result<RecordBatch> + Send>;
+
+/// Rows of several blocks in the order of time.
+pub(super) struct Merge<R> {
+    load: Load,
+    /// Blocks that are not loaded, in the order in which their rows came.
+    blocks: VecDeque<Block>,
+    /// The least time in them, µs since 1970.
+    unloaded: Option<i64>,
+    runs: Vec<Option<Run<R>>>,
+    /// The next row of each run: its time and number, the run.
+    heads: BinaryHeap<Reverse<(i64, i32, usize)>>,
+    /// The latest time in blocks that were loaded.
+    latest: i64,
+}
+
+impl<R: Rows> Merge<R> {
+    /// Rows of blocks that `load` loads.
+    pub(super) fn new(load: Load) -> Self {
+        Self {
+            load,
+            blocks: VecDeque::new(),
+            unloaded: None,
+            runs: Vec::new(),
+            heads: BinaryHeap::new(),
+            latest: i64::MIN,
+        }
+    }
+
+    /// Adds blocks whose rows came after those of all blocks before.
+    pub(super) fn extend(&mut self, blocks: impl IntoIterator<Item = Block>) {
+        self.blocks.extend(blocks);
+        self.unloaded = self.blocks.iter().map(|block| block.least).min();
+    }
+
+    /// The time of the next row as far as it is known, µs since 1970: no row that was not handed
+    /// over is earlier.
+    pub(super) fn least(&self) -> Option<i64> {
+        let loaded = self.heads.peek().map(|Reverse((time, ..))| *time);
+        loaded.into_iter().chain(self.unloaded).min()
+    }
+
+    /// The next row, its moment, and the time it counts as, µs since 1970; nothing at the end.
+    ///
+    /// # Errors
+    /// When a block cannot be read, or a row of it makes no sense; the others follow.
+    #[expect(clippy::type_complexity, reason = "a row with its two times")]
+    pub(super) fn next(
+        &mut self,
+    ) -> std::result::Result<Option<(i64, Anchor, R::Row)>, Box<BlockError>> {
+        loop {
+            let head = self.heads.peek().map(|Reverse((time, ..))| *time);
+            match (head, self.unloaded) {
+                (None, None) => return Ok(None),
+                (Some(time), least) if least.is_none_or(|least| time < least) => break,
+                _ => self.load()?,
+            }
+        }
+        let Some(Reverse((time, _, number))) = self.heads.pop() else { return Ok(None) };
+        let Some(run) = self.runs.get_mut(number).and_then(Option::as_mut) else {
+            return Ok(None);
+        };
+        let (.., row) = run.order[run.next];
+        run.next += 1;
+        let decoded = run.rows.row(row as usize).map_err(|error| {
+            let path = Arc::clone(&run.path);
+            Box::new(BlockError { path, error, least: time, most: time })
+        });
+        match run.order.get(run.next) {
+            Some((time, tie, _)) => self.heads.push(Reverse((*time, *tie, number))),
+            None => self.runs[number] = None,
+        }
+        let (moment, decoded) = decoded?;
+        Ok(Some((time, moment, decoded)))
+    }
+
+    /// Loads the next block.
+    fn load(&mut self) -> std::result::Result<(), Box<BlockError>> {
+        let Some(block) = self.blocks.pop_front() else { return Ok(()) };
+        self.unloaded = self.blocks.iter().map(|block| block.least).min();
+        let run = (self.load)(&block).and_then(|batch| self.run(&block, &batch));
+        self.latest = self.latest.max(block.most);
+        let run = run.map_err(|error| {
+            let (path, least, most) = (Arc::clone(&block.path), block.least, block.most);
+            Box::new(BlockError { path, error, least, most })
+        })?;
+        if let Some((time, tie, _)) = run.order.first().copied() {
+            self.heads.push(Reverse((time, tie, self.runs.len())));
+            self.runs.push(Some(run));
+        }
+        Ok(())
+    }
+
+    /// The rows of a batch, put in order; those of earlier blocks count as no later than what has
+    /// come of their sockets since.
+    fn run(&mut self, block: &Block, batch: &RecordBatch) -> Result<Run<R>> {
+        let rows = R::new(batch)?;
+        let count = u32::try_from(rows.len()).map_err(|_| Malformed::TooLarge("more rows"))?;
+        let mut earliest: FxHashMap<u64, (i64, i32)> = FxHashMap::default();
+        let mut order = Vec::with_capacity(rows.len());
+        for row in (0..count).rev() {
+            let (mut time, mut tie) = rows.order(row as usize);
+            if let Some(socket) = rows.socket(row as usize) {
+                let earliest = earliest.entry(socket).or_insert((time, tie));
+                (time, tie) = (time, tie).min(*earliest);
+                *earliest = (time, tie);
+            }
+            order.push((time, tie, row));
+        }
+        order.sort_unstable();
+        if block.least <= self.latest {
+            self.pull(&earliest);
+        }
+        Ok(Run { path: Arc::clone(&block.path), rows, order, next: 0 })
+    }
+
+    /// Lets rows that wait count as no later than `earliest` of their sockets, µs since 1970 and the
+    /// number within.
+    fn pull(&mut self, earliest: &FxHashMap<u64, (i64, i32)>) {
+        let mut is_pulled = false;
+        for run in self.runs.iter_mut().flatten() {
+            let waiting = run.order.get_mut(run.next..).unwrap_or_default();
+            let mut is_changed = false;
+            for (time, tie, row) in &mut *waiting {
+                let socket = run.rows.socket(*row as usize);
+                let earliest = socket.and_then(|socket| earliest.get(&socket));
+                if let Some(earliest) = earliest.filter(|earliest| **earliest < (*time, *tie)) {
+                    (*time, *tie) = *earliest;
+                    is_changed = true;
+                }
+            }
+            if is_changed {
+                waiting.sort_unstable();
+                is_pulled = true;
+            }
+        }
+        if is_pulled {
+            let runs = self.runs.iter().enumerate();
+            let heads = runs.filter_map(|(number, run)| {
+                let (time, tie, _) = run.as_ref().and_then(|run| run.order.get(run.next))?;
+                Some(Reverse((*time, *tie, number)))
+            });
+            self.heads = heads.collect();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        core::{
+            connection::{Change, Connection, Step},
+            event::{Anchor, ConnectionId, Opening, Transition, Tuple},
+            tcp::TcpState,
+        },
+        journal::{
+            read::merge_of,
+            schema::{Dataset, EventBuilder, NoNames},
+            write::sorted,
+        },
+    };
+
+    /// Rows as they came: the socket, the time in µs, and a number, which is kept as the remote
+    /// port.
+    fn batch(rows: &[(u64, u64, u16)]) -> RecordBatch {
+        let mut events = EventBuilder::new(&Arc::from("boot"));
+        let anchor = Anchor { monotonic: 0, wall: 0 };
+        for (cookie, micros, number) in rows {
+            let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
+            let tuple = Tuple { netns: 1, local: end(1), remote: end(*number) };
+            let time = micros * 1_000;
+            let (old, new) = (TcpState::SynSent, TcpState::Established);
+            let transition = Transition {
+                time,
+                cookie: *cookie,
+                tuple,
+                old,
+                new,
+                errno: None,
+                reset: None,
+                totals: None,
+                orphan: false,
+                inferred: false,
+                opening: Opening::None,
+            };
+            let row = Connection::new(ConnectionId { cookie: *cookie, epoch: 0 }, tuple, new);
+            let (in_state, verdict, corrected) = (None, None, false);
+            let (transition, connection) = (&transition, &row);
+            let step = Step { transition, connection, in_state, verdict, corrected };
+            events.push(anchor, &Change::Moved(step));
+        }
+        events.finish(&mut NoNames).expect("a batch")
+    }
+
+    proptest! {
+        /// However rows are cut into blocks, and however late any of them comes: each comes out
+        /// once, in the order of the times that they count as, and those of a socket in the order
+        /// in which they came.
+        #[test]
+        fn any_cut_and_any_overlap_is_merged(
+            rows in prop::collection::vec((0..6u64, 0..40u64, any::<bool>()), 1..200),
+            cuts in prop::collection::vec(1..30usize, 1..20),
+        ) {
+            // Time goes on by one µs a row; some are up to 40 µs late, and many share a
+            // microsecond.
+            let rows: Vec<(u64, u64, u16)> = (1u16..)
+                .zip(rows)
+                .map(|(number, (cookie, late, is_late))| {
+                    let now = 100 + u64::from(number) / 3;
+                    (cookie, if is_late { now - late } else { now }, number)
+                })
+                .collect();
+            let (mut blocks, mut rest, mut cuts) = (Vec::new(), &rows[..], cuts.iter().cycle());
+            while !rest.is_empty() {
+                let (block, after) = rest.split_at(rest.len().min(*cuts.next().expect("a cut")));
+                blocks.push(sorted(Dataset::Events, &batch(block)).expect("sorted"));
+                rest = after;
+            }
+            let mut last = i64::MIN;
+            let mut merged: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
+            let mut count = 0;
+            for (counts_as, moment, entry) in merge_of(blocks) {
+                prop_assert!(last <= counts_as);
+                last = counts_as;
+                let Entry::Step(step) = entry else { panic!("{entry:?}") };
+                let number = step.transition.tuple.remote.port();
+                // It counts as the earliest of what has come of its socket since.
+                let since = rows.iter().filter(|row| {
+                    row.0 == step.transition.cookie && row.2 >= number
+                });
+                let earliest = since.map(|row| row.1.cast_signed()).min();
+                prop_assert_eq!(Some(counts_as), earliest);
+                prop_assert!(counts_as <= moment.wall / 1_000);
+                merged.entry(step.transition.cookie).or_default().push(number);
+                count += 1;
+            }
+            prop_assert_eq!(count, rows.len());
+            for (cookie, numbers) in merged {
+                let came = rows.iter().filter(|row| row.0 == cookie).map(|row| row.2);
+                prop_assert_eq!(numbers, came.collect::<Vec<_>>());
+            }
+        }
+    }
+}

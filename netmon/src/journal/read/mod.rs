@@ -1,0 +1,34 @@
+//! Reading a journal: everything that asks it goes through the same blocks, merged in the same
+//! order, so that two commands cannot disagree.
+
+mod blocks;
+mod check;
+mod community;
+mod export;
+mod gaps;
+mod history;
+mod ipc_reader;
+mod journal;
+mod merge;
+mod page_sizes;
+mod panic_guard;
+mod parquet_file;
+mod replay;
+mod seek;
+mod select;
+mod shift;
+
+pub use check::{Checked, Problem};
+pub use community::community_id;
+pub use export::Format;
+pub use gaps::JournalGap;
+pub use history::Ended;
+pub use journal::{HostJournal, Journal, ReadCounter, ReadError, TimeSpan};
+pub use replay::{Replay, ReplayItem, entries_of};
+
+#[cfg(test)]
+pub(super) use replay::merge_of;
+
+pub(super) use ipc_reader::{IpcReader, is_ended};
+pub(super) use journal::{ALIVE, last_table};
+pub(super) use parquet_file::{chunk_ranges, footer_of, footer_sum, footer_sum_of};

@@ -1,0 +1,442 @@
+//! A journal as a source: what happened, done again, in the order of time.
+
+use std::{collections::VecDeque, convert::Infallible, io, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    blocks::{self, Beginning, Block, Blocks},
+    ipc_reader::IpcReader,
+    journal::{Journal, LATE, TimeSpan, read_blocks, skip},
+    merge::Merge,
+    parquet_file::ParquetFile,
+};
+use crate::{
+    core::{
+        connection::{Change, Connection},
+        entry::Entry,
+        event::{Anchor, Gap, Loss},
+        table::ConnectionTable,
+    },
+    journal::{
+        error::{Malformed, Result},
+        layout::{HostDir, Segment},
+        schema::{CheckpointReader, Dataset, EventReader, Follows, GapReader},
+    },
+    session::{Input, Source, Tables},
+};
+
+/// Items that are handed over at once.
+const AT_ONCE: usize = 4096;
+
+/// An entry, its moment on both clocks, and the wall time it counts as, ns since 1970.
+type Timed = (i64, Anchor, Entry);
+
+/// One host's part of a journal, in the order of time.
+pub(super) struct HostReplay {
+    host: Arc<HostDir>,
+    /// Segments that are not opened.
+    segments: VecDeque<Segment>,
+    merge: Merge<EventReader>,
+    span: TimeSpan,
+    /// A segment that begins when everything before it was handed over.
+    next: Option<NextSegment>,
+    /// The start of the segment that was opened last, and the greatest time in those that were, ns
+    /// since 1970.
+    opened: Option<i64>,
+    most: i64,
+    /// Rows are missing since the segment before.
+    has_gap: bool,
+    pending: VecDeque<Timed>,
+    /// The moment of the last that was handed over.
+    last: Anchor,
+    /// Entries that come after the beginning, once that was gone to.
+    ahead: Option<Timed>,
+    /// Wall time less the monotonic clock, as it was last handed over.
+    offset: Option<i64>,
+}
+
+struct NextSegment {
+    segment: Segment,
+    blocks: Vec<Block>,
+    beginning: Beginning,
+    /// A segment before it is missing.
+    is_after_missing: bool,
+}
+
+impl HostReplay {
+    pub(super) fn new(host: Arc<HostDir>, segments: VecDeque<Segment>, span: TimeSpan) -> Self {
+        Self {
+            host,
+            segments,
+            merge: Merge::new(Box::new(Block::load)),
+            span,
+            next: None,
+            opened: None,
+            most: i64::MIN,
+            has_gap: false,
+            pending: VecDeque::new(),
+            last: Anchor::default(),
+            ahead: None,
+            offset: None,
+        }
+    }
+
+    /// The next entry; nothing at the end.
+    fn entry(&mut self) -> Option<Timed> {
+        if let Some(ahead) = self.ahead.take() {
+            return Some(ahead);
+        }
+        loop {
+            if let Some(entry) = self.pending.pop_front() {
+                return Some(entry);
+            }
+            while self.next.is_none() && self.needs_next() {
+                if let Some(segment) = self.segments.pop_front() {
+                    self.open(segment);
+                }
+            }
+            match self.merge.next() {
+                Ok(Some((time, moment, entry))) => {
+                    self.last = moment;
+                    return Some((time.saturating_mul(1_000), moment, entry));
+                }
+                Ok(None) => match self.next.take() {
+                    Some(next) => self.begin(next),
+                    None if !self.segments.is_empty() => {}
+                    // The end is missing.
+                    None if std::mem::take(&mut self.has_gap) => {
+                        let from = self.last.wall;
+                        self.report(from / 1_000, from.max(self.span.to) / 1_000);
+                    }
+                    None => return None,
+                },
+                Err(error) => {
+                    skip(&error.path, &error.error);
+                    self.report(error.least, error.most);
+                }
+            }
+        }
+    }
+
+    /// Returns whether the next segment may have rows that come before the next row of those that
+    /// are open.
+    fn needs_next(&self) -> bool {
+        let Some(next) = self.segments.front() else { return false };
+        self.merge
+            .least()
+            .is_none_or(|least| next.start <= least.saturating_mul(1_000).saturating_add(LATE))
+    }
+
+    fn open(&mut self, segment: Segment) {
+        let Ok(Blocks { blocks, errors, beginning }) =
+            read_blocks(&self.host, segment, Dataset::Events)
+        else {
+            // Its checkpoint may be there all the same.
+            let (blocks, beginning) = (Vec::new(), Beginning::default());
+            let is_after_missing = false;
+            self.next = Some(NextSegment { segment, blocks, beginning, is_after_missing });
+            self.opened = Some(segment.start);
+            self.has_gap = true;
+            return;
+        };
+        let follows_last =
+            self.opened.is_some_and(|last| beginning.follows == Follows::Segment(last));
+        // A clock that was set back begins a segment among the times of the one before.
+        let is_in_order = segment.start >= self.most;
+        let most = blocks.iter().map(|block| block.most).max();
+        if let Some(most) = most {
+            self.most = most.saturating_mul(1_000);
+        }
+        if follows_last && is_in_order && !self.has_gap {
+            // It goes on without a break: the table needs no checkpoint.
+            self.merge.extend(blocks);
+        } else {
+            let is_after_missing = self.opened.is_some()
+                && (self.has_gap
+                    || !follows_last && matches!(beginning.follows, Follows::Segment(_)));
+            self.next = Some(NextSegment { segment, blocks, beginning, is_after_missing });
+        }
+        self.opened = Some(segment.start);
+        self.has_gap = false;
+        for error in errors {
+            log::debug!("a part of a stream is damaged: {error}");
+            self.has_gap = true;
+        }
+    }
+
+    /// Begins a segment that does not go on where the one before has ended.
+    fn begin(&mut self, next: NextSegment) {
+        let NextSegment { segment, blocks, mut beginning, is_after_missing } = next;
+        let rows = match checkpoint(&self.host, segment) {
+            Ok((rows, of_checkpoint)) => {
+                beginning.clock_offset = beginning.clock_offset.or(of_checkpoint.clock_offset);
+                rows
+            }
+            Err(error) => {
+                skip(&blocks::path_of(&self.host, segment, Dataset::Checkpoints), &error);
+                Vec::new()
+            }
+        };
+        let Anchor { monotonic, wall } = self.last;
+        let offset = beginning.clock_offset.unwrap_or(wall.wrapping_sub(monotonic.cast_signed()));
+        let time = segment.start.wrapping_sub(offset).cast_unsigned();
+        let moment = Anchor { monotonic: time, wall: segment.start };
+        let is_first = self.last == Anchor::default();
+        let is_gap = is_after_missing
+            || !is_first
+                && beginning.follows == Follows::Nothing
+                && segment.start.saturating_sub(self.last.wall) > super::journal::SILENT
+                && !explains(&blocks);
+        if is_gap && !is_first {
+            let from = self.last.wall.wrapping_sub(offset).cast_unsigned();
+            let gap = Gap { from, time, count: 0, loss: Loss::Missing };
+            self.pending.push_back((segment.start, moment, Entry::Anchor(moment)));
+            self.pending.push_back((segment.start, moment, Entry::Gap(gap)));
+        }
+        let after_gap = is_after_missing || beginning.follows == Follows::Gap;
+        let checkpoint = Entry::Checkpoint { time, rows, after_gap: after_gap && !is_first };
+        self.pending.push_back((segment.start, moment, checkpoint));
+        self.last = moment;
+        self.merge.extend(blocks);
+    }
+
+    /// Reports that rows of these times, µs since 1970, cannot be read.
+    fn report(&mut self, least: i64, most: i64) {
+        let Anchor { monotonic, wall } = self.last;
+        let clock = |micros: i64| {
+            let moved = micros.saturating_mul(1_000).wrapping_sub(wall);
+            monotonic.wrapping_add(moved.cast_unsigned())
+        };
+        let gap = Gap { from: clock(least), time: clock(most), count: 0, loss: Loss::Missing };
+        let moment = self.last;
+        self.pending.push_back((moment.wall, moment, Entry::Gap(gap)));
+    }
+
+    /// Notes how the clocks are tied. Returns whether that is new.
+    fn date(&mut self, moment: Anchor) -> bool {
+        let offset = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
+        self.offset.replace(offset) != Some(offset)
+    }
+
+    /// Goes to the beginning. Returns the table there, and the beginning on both clocks.
+    pub(super) fn skip(&mut self) -> (ConnectionTable, Anchor) {
+        let mut table = ConnectionTable::default();
+        while let Some((time, moment, entry)) = self.entry() {
+            if time > self.span.from {
+                self.ahead = Some((time, moment, entry));
+                break;
+            }
+            self.date(moment);
+            let applied: std::result::Result<(), Infallible> = table.redo(&entry, |_| Ok(()));
+            let Ok(()) = applied;
+        }
+        let wall = self.span.from;
+        let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
+        (table, Anchor { monotonic, wall })
+    }
+
+    /// The next entry of the stretch of time.
+    pub(super) fn next(&mut self) -> Option<Timed> {
+        self.entry().filter(|(time, ..)| *time <= self.span.to)
+    }
+
+    /// Closed connections and gaps that only the replay knows of, as a checkpoint after a gap has
+    /// them.
+    pub(super) fn for_each_change(
+        &mut self,
+        table: &mut ConnectionTable,
+        mut view: impl FnMut(Anchor, &Change<'_>),
+    ) {
+        while let Some((_, moment, entry)) = self.next() {
+            let is_checkpoint = matches!(entry, Entry::Checkpoint { .. });
+            let applied: std::result::Result<(), Infallible> = table.redo(&entry, |change| {
+                if is_checkpoint {
+                    view(moment, &change);
+                }
+                Ok(())
+            });
+            let Ok(()) = applied;
+        }
+    }
+}
+
+/// Returns whether a row of a segment's first block says what is missing before it.
+fn explains(blocks: &[Block]) -> bool {
+    let Some(first) = blocks.first().filter(|block| block.may_have("gap_from")) else {
+        return false;
+    };
+    let reader = first.load_columns(&GapReader::COLUMNS).and_then(|batch| GapReader::new(&batch));
+    reader.is_ok_and(|reader| !reader.gaps().is_empty())
+}
+
+/// The rows of a segment's checkpoint, and how the segment began.
+fn checkpoint(host: &HostDir, segment: Segment) -> Result<(Vec<Connection>, Beginning)> {
+    let mut rows = Vec::new();
+    let Blocks { blocks, beginning, .. } = blocks::blocks(host, segment, Dataset::Checkpoints)?;
+    for block in blocks {
+        let mut reader = CheckpointReader::new(&block.load()?)?;
+        for row in 0..reader.len() {
+            rows.push(reader.get(row)?);
+        }
+    }
+    Ok((rows, beginning))
+}
+
+/// One item that a journal yields.
+#[derive(Clone, Debug)]
+pub enum ReplayItem {
+    /// The host of the items that follow: a number that is its own, and its name.
+    Host(usize, Arc<str>),
+    /// A change of that host's table.
+    Entry(Entry),
+}
+
+impl Input for ReplayItem {
+    fn apply<E>(
+        &self,
+        tables: &mut Tables,
+        mut view: impl FnMut(Change<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        match self {
+            Self::Host(number, name) => {
+                tables.turn_to(*number);
+                view(Change::Host(name))
+            }
+            Self::Entry(entry) => tables.current.redo(entry, view),
+        }
+    }
+
+    fn transition_time(&self) -> Option<u64> {
+        match self {
+            Self::Entry(Entry::Step(step)) => Some(step.transition.time),
+            _ => None,
+        }
+    }
+}
+
+/// The source that a journal is: all its hosts, merged by time.
+pub struct Replay {
+    hosts: Vec<ReplayedHost>,
+    span: TimeSpan,
+    has_begun: bool,
+    current: usize,
+}
+
+struct ReplayedHost {
+    name: Arc<str>,
+    replay: HostReplay,
+    head: Option<Timed>,
+}
+
+impl Journal {
+    /// The events of a stretch of time, with the tables at its beginning.
+    #[must_use]
+    pub fn replay(&self, span: TimeSpan) -> Replay {
+        let hosts = self.hosts().iter().map(|host| ReplayedHost {
+            name: Arc::clone(host.name()),
+            replay: host.replay(span),
+            head: None,
+        });
+        Replay { hosts: hosts.collect(), span, has_begun: false, current: usize::MAX }
+    }
+}
+
+impl Replay {
+    fn begin(&mut self, items: &mut VecDeque<ReplayItem>) {
+        for number in 0..self.hosts.len() {
+            self.turn_to(number, items);
+            let host = &mut self.hosts[number];
+            let (table, anchor) = host.replay.skip();
+            let rows = table.rows().cloned().collect();
+            let (time, after_gap) = (anchor.monotonic, false);
+            items.push_back(ReplayItem::Entry(Entry::Anchor(anchor)));
+            items.push_back(ReplayItem::Entry(Entry::Checkpoint { time, rows, after_gap }));
+            host.head = host.replay.next();
+        }
+    }
+
+    fn turn_to(&mut self, number: usize, items: &mut VecDeque<ReplayItem>) {
+        if self.current != number && self.hosts.len() > 1 {
+            items.push_back(ReplayItem::Host(number, Arc::clone(&self.hosts[number].name)));
+        }
+        self.current = number;
+    }
+}
+
+impl Source for Replay {
+    type Item = ReplayItem;
+
+    async fn next(&mut self, items: &mut VecDeque<ReplayItem>) -> io::Result<bool> {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.begin(items);
+        }
+        for _ in 0..AT_ONCE {
+            let heads = self.hosts.iter().enumerate();
+            let heads = heads.filter_map(|(number, host)| Some((host.head.as_ref()?.0, number)));
+            let Some((_, number)) = heads.min() else { return Ok(false) };
+            self.turn_to(number, items);
+            let host = &mut self.hosts[number];
+            let Some((_, moment, entry)) = host.head.take() else { return Ok(false) };
+            host.head = host.replay.next();
+            if host.replay.date(moment) {
+                items.push_back(ReplayItem::Entry(Entry::Anchor(moment)));
+            }
+            items.push_back(ReplayItem::Entry(entry));
+        }
+        Ok(true)
+    }
+
+    async fn finish(&mut self, _: &mut VecDeque<ReplayItem>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Replay {
+    /// The stretch of time that it covers.
+    #[must_use]
+    pub fn span(&self) -> TimeSpan {
+        self.span
+    }
+}
+
+/// The entries in a file of a journal that is in memory, whichever of the two kinds it is, in the
+/// order of its rows.
+///
+/// # Errors
+/// When it is neither, or corrupt; of a stream that ends early, what it had.
+pub fn entries_of(file: &Bytes) -> std::result::Result<Vec<(Anchor, Entry)>, Malformed> {
+    let mut batches = Vec::new();
+    if file.starts_with(b"PAR1") {
+        let file = ParquetFile::in_memory(file.clone())?;
+        for group in 0..file.groups().len() {
+            batches.push(file.group(group)?);
+        }
+    } else {
+        for batch in IpcReader::new(&**file, VecDeque::new())? {
+            batches.push(batch?);
+        }
+    }
+    let mut entries = Vec::new();
+    for batch in batches {
+        let mut reader = EventReader::new(&batch)?;
+        for row in 0..reader.len() {
+            entries.push(reader.entry(row)?);
+        }
+    }
+    Ok(entries)
+}
+
+/// The entries of batches, merged, each with its moment and the time that it counts as, µs since
+/// 1970.
+#[cfg(test)]
+pub(in crate::journal) fn merge_of(batches: Vec<arrow_array::RecordBatch>) -> Vec<Timed> {
+    let mut merge: Merge<EventReader> = Merge::new(Box::new(Block::load));
+    let path = Arc::from("");
+    let blocks = batches.into_iter().filter_map(|batch| {
+        Block::of_batch(&path, batch).unwrap_or_else(|error| panic!("{error}"))
+    });
+    merge.extend(blocks);
+    std::iter::from_fn(|| merge.next().unwrap_or_else(|error| panic!("{}", error.error))).collect()
+}

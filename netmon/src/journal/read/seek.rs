@@ -1,0 +1,49 @@
+//! Moments of a host's journal: where its segments begin, and when something happened.
+
+use super::journal::{HostJournal, TimeSpan};
+use super::replay::HostReplay;
+use crate::core::{entry::Entry, event::Anchor};
+
+impl HostJournal {
+    /// Hands over the entries that lead to a moment, from the beginning of its segment: what there
+    /// was then, and how it came about.
+    pub fn replay_up_to(&self, moment: i64, mut take: impl FnMut(Anchor, Entry)) {
+        let segment = self.segments.iter().rev().find(|segment| segment.start <= moment);
+        let from = segment.map_or(moment, |segment| segment.start);
+        let mut replay = self.replay(TimeSpan { from, to: moment });
+        while let Some((_, at, entry)) = replay.next() {
+            take(at, entry);
+        }
+    }
+
+    /// When something happened to a connection next after a moment.
+    #[must_use]
+    pub fn next_change_after(&self, moment: i64) -> Option<i64> {
+        let mut replay = self.replay(TimeSpan { from: moment, to: i64::MAX });
+        replay.skip();
+        changes(&mut replay).find(|time| *time > moment)
+    }
+
+    /// When something happened to a connection last before a moment.
+    #[must_use]
+    pub fn last_change_before(&self, moment: i64) -> Option<i64> {
+        let segments = self.segments.iter().rev().filter(|segment| segment.start < moment);
+        let mut to = moment;
+        for segment in segments {
+            let from = segment.start;
+            let mut replay = self.replay(TimeSpan { from, to });
+            let times = changes(&mut replay).filter(|time| (from..moment).contains(time));
+            if let Some(last) = times.max() {
+                return Some(last);
+            }
+            to = from;
+        }
+        None
+    }
+}
+
+/// When connections changed.
+fn changes(replay: &mut HostReplay) -> impl Iterator<Item = i64> {
+    std::iter::from_fn(|| replay.next())
+        .filter_map(|(_, moment, entry)| entry.cookie().map(|_| moment.wall))
+}

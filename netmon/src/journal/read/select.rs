@@ -1,0 +1,258 @@
+//! Which rows of `connections` a filter asks for: blocks that have none are left out by their
+//! statistics and Bloom filters, and of the others the columns that the filter names are read
+//! first.
+
+use std::net::IpAddr;
+
+use arrow_array::{
+    BooleanArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+    cast::AsArray,
+    types::{Int8Type, Int32Type},
+};
+use arrow_schema::ArrowError;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowPredicateFn, RowFilter},
+    },
+    bloom_filter::Sbbf,
+    data_type::AsBytes,
+    file::{metadata::ColumnChunkMetaData, statistics::Statistics},
+};
+
+use super::{blocks::Block, journal::TimeSpan, parquet_file::ParquetFile};
+use crate::{
+    core::{
+        filter::{Extent, Filter, Label, Question, Side},
+        tcp::TcpState,
+    },
+    journal::{
+        error::{Malformed, Result},
+        schema::column::column,
+    },
+};
+
+/// Rows that are decoded together.
+const BATCH: usize = 64 << 10;
+
+/// Returns whether a block may have rows of a stretch of time which a filter lets pass.
+pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
+    let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
+    // Times are rounded down to microseconds.
+    if least > span.to || most < span.from.saturating_sub(999) {
+        return false;
+    }
+    match block.group() {
+        Some((file, group)) => filter.may_match(&Group { file, group }),
+        None => true,
+    }
+}
+
+/// The rows of a block that are of a stretch of time and that a filter may let pass.
+pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<RecordBatch> {
+    let is_all = *filter == Filter::default()
+        && span.from <= block.least.saturating_mul(1_000)
+        && span.to >= block.most.saturating_mul(1_000);
+    let Some((file, group)) = block.group().filter(|_| !is_all) else { return block.load() };
+    let mut names = vec!["time"];
+    filter.questions(&mut |question| names.push(column_of(question)));
+    file.read(|builder| {
+        let schema = builder.parquet_schema();
+        let mask = ProjectionMask::columns(schema, names.iter().copied());
+        let filter = filter.clone();
+        let predicate = ArrowPredicateFn::new(mask, move |batch| {
+            selected(&batch, span, &filter).map_err(|error| ArrowError::ExternalError(error.into()))
+        });
+        let builder = builder
+            .with_row_groups(vec![group])
+            .with_row_filter(RowFilter::new(vec![Box::new(predicate)]))
+            .with_batch_size(BATCH);
+        let schema = std::sync::Arc::clone(builder.schema());
+        let batches: std::result::Result<Vec<_>, ArrowError> = builder.build()?.collect();
+        Ok(arrow_select::concat::concat_batches(&schema, &batches?)?)
+    })
+}
+
+/// The column that answers a question.
+const fn column_of(question: &Question<'_>) -> &'static str {
+    match question {
+        Question::State(_) => "state",
+        Question::Port(Side::Local, _) => "local_port",
+        Question::Port(Side::Remote, _) => "remote_port",
+        Question::Address(Side::Local, ..) => "local_addr",
+        Question::Address(Side::Remote, ..) => "remote_addr",
+        Question::Pid(_) => "pid",
+        Question::Comm(_) => "comm",
+        Question::Uid(_) => "uid",
+        Question::Netns(_) => "netns",
+        Question::Cgroup(_) => "cgroup_id",
+        Question::Label(Label::User, _) => "user",
+        Question::Label(Label::Netns, _) => "netns_name",
+        Question::Label(Label::Cgroup, _) => "cgroup",
+        Question::Verdict(_) => "verdict",
+    }
+}
+
+/// The rows of a batch that are of a stretch of time and that a filter lets pass.
+fn selected(batch: &RecordBatch, span: TimeSpan, filter: &Filter) -> Result<BooleanArray> {
+    let time: TimestampMicrosecondArray = column(batch, "time")?;
+    let rows = filter.select(batch.num_rows(), &mut |question| answers(batch, question))?;
+    let times = time.values().iter();
+    let is_in = times.map(|time| span.contains(time.saturating_mul(1_000)));
+    Ok(rows.into_iter().zip(is_in).map(|(row, is_in)| Some(row && is_in)).collect())
+}
+
+/// Answers a question for each row of a batch.
+fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
+    let name = column_of(question);
+    match *question {
+        Question::State(is) => {
+            let is = |text: &str| {
+                TcpState::ALL.into_iter().any(|state| state.name() == text && is(state))
+            };
+            few_texts(batch, name, is)
+        }
+        Question::Verdict(verdict) => few_texts(batch, name, |text| text == verdict.name()),
+        Question::Port(_, [low, high]) => {
+            let ports: Int32Array = column(batch, name)?;
+            let (low, high) = (i32::from(low), i32::from(high));
+            // No port at all is port 0.
+            let is_in = |port: Option<i32>| (low..=high).contains(&port.unwrap_or(0));
+            Ok(ports.iter().map(is_in).collect())
+        }
+        Question::Pid(pid) => {
+            let pids: Int32Array = column(batch, name)?;
+            let pid = i32::try_from(pid).ok();
+            Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
+        }
+        Question::Uid(number) | Question::Netns(number) => equal(batch, name, number.into()),
+        Question::Cgroup(id) => equal(batch, name, id.cast_signed()),
+        Question::Address(_, is, _) => {
+            texts(batch, name, |text| text.parse::<IpAddr>().is_ok_and(is))
+        }
+        Question::Comm(wanted) | Question::Label(_, wanted) => {
+            texts(batch, name, |text| text == wanted)
+        }
+    }
+}
+
+fn equal(batch: &RecordBatch, name: &'static str, wanted: i64) -> Result<Vec<bool>> {
+    let numbers: Int64Array = column(batch, name)?;
+    Ok(numbers.iter().map(|number| number == Some(wanted)).collect())
+}
+
+/// Tests each text of a column once, and answers for each row.
+fn texts(
+    batch: &RecordBatch,
+    name: &'static str,
+    test: impl Fn(&str) -> bool,
+) -> Result<Vec<bool>> {
+    let array: DictionaryArray<Int32Type> = column(batch, name)?;
+    let values: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
+    let passed: Vec<bool> = values.iter().map(|text| text.is_some_and(&test)).collect();
+    let passes = |key: Option<i32>| {
+        key.and_then(|key| passed.get(usize::try_from(key).ok()?)).copied().unwrap_or(false)
+    };
+    Ok(array.keys().iter().map(passes).collect())
+}
+
+/// The same, of a column of few texts.
+fn few_texts(
+    batch: &RecordBatch,
+    name: &'static str,
+    test: impl Fn(&str) -> bool,
+) -> Result<Vec<bool>> {
+    let array: DictionaryArray<Int8Type> = column(batch, name)?;
+    let values: &StringArray = array.values().as_string_opt().ok_or(Malformed::Column(name))?;
+    let passed: Vec<bool> = values.iter().map(|text| text.is_some_and(&test)).collect();
+    let passes = |key: Option<i8>| {
+        key.and_then(|key| passed.get(usize::try_from(key).ok()?)).copied().unwrap_or(false)
+    };
+    Ok(array.keys().iter().map(passes).collect())
+}
+
+/// A row group, known by its statistics and Bloom filters alone.
+struct Group<'a> {
+    file: &'a ParquetFile,
+    group: usize,
+}
+
+impl Group<'_> {
+    fn column(&self, name: &str) -> Option<(usize, &ColumnChunkMetaData)> {
+        let group = self.file.groups().get(self.group)?;
+        let mut columns = group.columns().iter().enumerate();
+        columns.find(|(_, column)| column.column_path().string() == name)
+    }
+
+    /// Returns whether a number between these may be in a column; nothing at all counts as `null`.
+    fn may_be_between(&self, name: &str, [low, high]: [i64; 2], null: Option<i64>) -> bool {
+        let Some((_, column)) = self.column(name) else { return true };
+        let Some(statistics) = column.statistics() else { return true };
+        let nulls = statistics.null_count_opt();
+        if null.is_some_and(|null| (low..=high).contains(&null)) && nulls != Some(0) {
+            return true;
+        }
+        let range = match statistics {
+            Statistics::Int32(known) => known
+                .min_opt()
+                .zip(known.max_opt())
+                .map(|(least, most)| (i64::from(*least), i64::from(*most))),
+            Statistics::Int64(known) => known.min_opt().copied().zip(known.max_opt().copied()),
+            _ => return true,
+        };
+        match range {
+            Some((least, most)) => least <= high && most >= low,
+            None => nulls.map(u64::cast_signed) != Some(column.num_values()),
+        }
+    }
+
+    /// Returns whether a value may be in a column that has a Bloom filter.
+    fn may_be<T: AsBytes + ?Sized>(&self, name: &str, value: &T) -> bool {
+        let Some((number, _)) = self.column(name) else { return true };
+        let group = self.group;
+        let filter: Result<Option<Sbbf>> =
+            self.file.read(|builder| Ok(builder.get_row_group_column_bloom_filter(group, number)?));
+        // One that cannot be read leaves nothing out: reading the rows says why.
+        !matches!(filter, Ok(Some(filter)) if !filter.check(value))
+    }
+
+    /// Returns whether a text may be in a column.
+    fn may_be_text(&self, name: &str, wanted: &str) -> bool {
+        let Some((_, column)) = self.column(name) else { return true };
+        let Some(Statistics::ByteArray(known)) = column.statistics() else { return true };
+        match (known.min_opt(), known.max_opt()) {
+            // What is cut is below what it was, and above: bounds all the same.
+            (Some(least), Some(most)) => {
+                least.as_bytes() <= wanted.as_bytes() && most.as_bytes() >= wanted.as_bytes()
+            }
+            _ => {
+                let nulls = known.null_count_opt();
+                nulls.map(u64::cast_signed) != Some(column.num_values())
+            }
+        }
+    }
+}
+
+impl Extent for Group<'_> {
+    fn may_have(&self, question: &Question<'_>) -> bool {
+        let name = column_of(question);
+        let is = |number: i64| self.may_be_between(name, [number, number], None);
+        match *question {
+            Question::Port(_, [low, high]) => {
+                self.may_be_between(name, [low.into(), high.into()], Some(0))
+                    && (low != high || low == 0 || self.may_be(name, &i32::from(low)))
+            }
+            Question::Address(_, _, Some(address)) => self.may_be(name, &*address.to_string()),
+            Question::Address(_, _, None) | Question::State(_) => true,
+            Question::Pid(pid) => {
+                is(pid.into()) && i32::try_from(pid).is_ok_and(|pid| self.may_be(name, &pid))
+            }
+            Question::Uid(number) | Question::Netns(number) => is(number.into()),
+            Question::Cgroup(id) => is(id.cast_signed()),
+            Question::Comm(wanted) => self.may_be_text(name, wanted) && self.may_be(name, wanted),
+            Question::Label(_, wanted) => self.may_be_text(name, wanted),
+            Question::Verdict(verdict) => self.may_be_text(name, verdict.name()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The dataset `checkpoints`: the whole table at the beginning of each segment.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, TimestampMicrosecondArray, types::TimestampMicrosecondType};
+use arrow_schema::ArrowError;
+
+use super::{
+    NumberNames,
+    column::{Columns, Numbers, WordReader, Words, column, get, micros},
+    events::boot_of,
+    moment::{MomentBuilder, MomentReader},
+    party::{PartyBuilder, PartyReader},
+    place::{PlaceBuilder, PlaceReader},
+};
+use crate::{
+    core::{
+        connection::Connection,
+        event::Anchor,
+        tcp::TcpState,
+        verdict::{FirstFin, Verdict},
+    },
+    journal::error::{Malformed, Result},
+};
+
+/// Builds rows of the dataset.
+pub(in crate::journal) struct CheckpointBuilder {
+    moments: MomentBuilder,
+    places: PlaceBuilder,
+    state: Words,
+    since: Numbers<TimestampMicrosecondType>,
+    parties: PartyBuilder,
+    first_fin: Words,
+    verdict: Words,
+}
+
+impl CheckpointBuilder {
+    /// Begins with no rows, of the boot with that id.
+    pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
+        Self {
+            moments: MomentBuilder::unordered(boot),
+            places: PlaceBuilder::new(),
+            state: Words::of(TcpState::ALL.map(TcpState::name)),
+            since: Numbers::default(),
+            parties: PartyBuilder::new(),
+            first_fin: Words::of(FirstFin::ALL.map(FirstFin::name)),
+            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
+        }
+    }
+
+    /// Adds a row of the table as it was at the anchor's moment.
+    pub(in crate::journal) fn push(&mut self, anchor: Anchor, of: &Connection) {
+        let row = self.moments.len();
+        self.moments.push(anchor, anchor.monotonic, boot_of(of));
+        self.places.put(row, of, &of.tuple);
+        self.state.put(row, Some(of.state as usize - 1));
+        self.since.put(row, of.since.map(|since| micros(anchor.wall_time(since))));
+        self.parties.put(row, of);
+        self.first_fin.put(row, of.first_fin.map(|first| first as usize));
+        self.verdict.put(row, of.verdict.map(|verdict| verdict as usize));
+    }
+
+    pub(in crate::journal) fn finish(
+        &mut self,
+        names: &mut dyn NumberNames,
+    ) -> std::result::Result<RecordBatch, ArrowError> {
+        let rows = self.moments.len();
+        let mut columns = Columns::default();
+        let to = &mut columns;
+        self.moments.finish(to);
+        self.places.finish(rows, names, to);
+        to.always("state", self.state.finish(rows));
+        to.times("since", self.since.finish(rows), true);
+        self.parties.finish(rows, names, to);
+        to.some("first_fin", self.first_fin.finish(rows));
+        to.some("verdict", self.verdict.finish(rows));
+        columns.batch()
+    }
+}
+
+/// Reads rows of the dataset.
+pub(in crate::journal) struct CheckpointReader {
+    moments: MomentReader,
+    places: PlaceReader,
+    state: WordReader<TcpState>,
+    since: TimestampMicrosecondArray,
+    parties: PartyReader,
+    first_fin: WordReader<FirstFin>,
+    verdict: WordReader<Verdict>,
+}
+
+impl CheckpointReader {
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            moments: MomentReader::new(batch)?,
+            places: PlaceReader::new(batch)?,
+            state: WordReader::new(batch, "state", &TcpState::ALL, TcpState::name)?,
+            since: column(batch, "since")?,
+            parties: PartyReader::new(batch)?,
+            first_fin: WordReader::new(batch, "first_fin", &FirstFin::ALL, FirstFin::name)?,
+            verdict: WordReader::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
+        })
+    }
+
+    pub(in crate::journal) fn len(&self) -> usize {
+        self.moments.len()
+    }
+
+    /// The row of the table.
+    ///
+    /// # Errors
+    /// When it lacks what every row has.
+    pub(in crate::journal) fn get(&mut self, row: usize) -> Result<Connection> {
+        let state = self.state.get(row).ok_or(Malformed::Column("state"))?;
+        let mut connection = self.places.get(row, &self.moments, state)?;
+        self.parties.complete(row, &self.moments, &self.places, &mut connection);
+        connection.since = get(&self.since, row).map(|since| self.moments.monotonic(row, since));
+        connection.first_fin = self.first_fin.get(row);
+        connection.verdict = self.verdict.get(row);
+        Ok(connection)
+    }
+}

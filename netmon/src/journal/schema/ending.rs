@@ -1,0 +1,124 @@
+//! How it ended: why, and what the socket had counted.
+
+use arrow_array::{Int64Array, RecordBatch, types::Int64Type};
+
+use super::column::{Columns, Numbers, TextReader, Texts, WordReader, Words, column, get, signed};
+use crate::{
+    core::{
+        connection::Step,
+        errno,
+        event::{ResetSide, Totals},
+        verdict::Verdict,
+    },
+    journal::error::Result,
+};
+
+/// Builds the columns `verdict`, `errno`, `reset`, `bytes_sent`, `bytes_received`, `retransmits`
+/// and `rtt_us`.
+pub(super) struct EndingBuilder {
+    verdict: Words,
+    errno: Texts<u8>,
+    reset: Words,
+    bytes_sent: Numbers<Int64Type>,
+    bytes_received: Numbers<Int64Type>,
+    retransmits: Numbers<Int64Type>,
+    rtt_us: Numbers<Int64Type>,
+}
+
+/// An errno as its name, or as a number where it has none.
+fn errno_text(errno: &u8) -> String {
+    errno::name(*errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
+}
+
+fn errno_number(text: &str) -> Option<u8> {
+    text.parse().ok().or_else(|| (1..=u8::MAX).find(|number| errno::name(*number) == Some(text)))
+}
+
+impl EndingBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
+            errno: Texts::new(),
+            reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
+            bytes_sent: Numbers::default(),
+            bytes_received: Numbers::default(),
+            retransmits: Numbers::default(),
+            rtt_us: Numbers::default(),
+        }
+    }
+
+    /// Puts what the step says of the end.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, step: &Step<'_>) {
+        let t = step.transition;
+        self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
+        if let Some(errno) = &t.errno {
+            self.errno.put(row, errno, errno_text);
+        }
+        self.reset.put(row, t.reset.map(|side| side as usize));
+        let Some(totals) = &t.totals else { return };
+        self.bytes_sent.put(row, Some(signed(totals.bytes_sent)));
+        self.bytes_received.put(row, Some(signed(totals.bytes_received)));
+        self.retransmits.put(row, Some(totals.retransmits.into()));
+        self.rtt_us.put(row, totals.rtt_us.map(Into::into));
+    }
+
+    pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+        to.some("verdict", self.verdict.finish(rows));
+        to.some("errno", self.errno.finish(rows));
+        to.some("reset", self.reset.finish(rows));
+        to.some("bytes_sent", self.bytes_sent.finish(rows));
+        to.some("bytes_received", self.bytes_received.finish(rows));
+        to.some("retransmits", self.retransmits.finish(rows));
+        to.some("rtt_us", self.rtt_us.finish(rows));
+    }
+}
+
+/// Reads what [`EndingBuilder`] wrote.
+pub(super) struct EndingReader {
+    verdict: WordReader<Verdict>,
+    errno: TextReader<u8>,
+    reset: WordReader<ResetSide>,
+    bytes_sent: Int64Array,
+    bytes_received: Int64Array,
+    retransmits: Int64Array,
+    rtt_us: Int64Array,
+}
+
+impl EndingReader {
+    pub(super) fn new(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            verdict: WordReader::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
+            errno: TextReader::new(batch, "errno", errno_number)?,
+            reset: WordReader::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
+            bytes_sent: column(batch, "bytes_sent")?,
+            bytes_received: column(batch, "bytes_received")?,
+            retransmits: column(batch, "retransmits")?,
+            rtt_us: column(batch, "rtt_us")?,
+        })
+    }
+
+    pub(super) fn verdict(&self, row: usize) -> Option<Verdict> {
+        self.verdict.get(row)
+    }
+
+    pub(super) fn errno(&self, row: usize) -> Option<u8> {
+        self.errno.get(row).copied()
+    }
+
+    pub(super) fn reset(&self, row: usize) -> Option<ResetSide> {
+        self.reset.get(row)
+    }
+
+    pub(super) fn totals(&self, row: usize) -> Option<Totals> {
+        let count =
+            |array: &Int64Array| get(array, row).map(|count| u64::try_from(count).unwrap_or(0));
+        let small = |array| count(array).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        Some(Totals {
+            bytes_sent: count(&self.bytes_sent)?,
+            bytes_received: count(&self.bytes_received).unwrap_or(0),
+            retransmits: small(&self.retransmits).unwrap_or(0),
+            rtt_us: small(&self.rtt_us),
+        })
+    }
+}

@@ -1,0 +1,422 @@
+//! The dataset `events`: what happened, a row for each change of the table.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    types::{Int64Type, TimestampMicrosecondType},
+};
+use arrow_schema::ArrowError;
+
+use super::{
+    NumberNames,
+    column::{Columns, Flags, Numbers, WordReader, Words, column, get, micros, signed},
+    ending::{EndingBuilder, EndingReader},
+    moment::{MomentBuilder, MomentReader},
+    party::{PartyBuilder, PartyReader},
+    place::{PlaceBuilder, PlaceReader},
+};
+use crate::{
+    core::{
+        connection::{Change, Connection, Direction, Resync, Step},
+        entry::{Entry, StepEntry},
+        event::{Anchor, Evidence, Gap, Loss, Opening, Transition},
+        tcp::TcpState,
+    },
+    journal::error::{Malformed, Result},
+};
+
+/// The kinds of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::journal) enum Kind {
+    /// A connection changed its state.
+    Transition,
+    /// A dump found a connection.
+    Connection,
+    /// Dumps do not have a half-open connection any more.
+    Expired,
+    /// A dump or an accept named the process.
+    Owner,
+    /// The clocks were compared.
+    Anchor,
+    /// Events are missing.
+    Lost,
+    /// A comparison with the kernel corrected rows.
+    Resync,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(in crate::journal) const ALL: [Self; 7] = [
+        Self::Transition,
+        Self::Connection,
+        Self::Expired,
+        Self::Owner,
+        Self::Anchor,
+        Self::Lost,
+        Self::Resync,
+    ];
+
+    /// The word for it in the column `type`.
+    pub(in crate::journal) const fn name(self) -> &'static str {
+        match self {
+            Self::Transition => "transition",
+            Self::Connection => "connection",
+            Self::Expired => "expired",
+            Self::Owner => "owner",
+            Self::Anchor => "anchor",
+            Self::Lost => "lost",
+            Self::Resync => "resync",
+        }
+    }
+}
+
+/// Builds rows of the dataset.
+pub(in crate::journal) struct EventBuilder {
+    moments: MomentBuilder,
+    kind: Words,
+    places: PlaceBuilder,
+    old_state: Words,
+    new_state: Words,
+    parties: PartyBuilder,
+    opens: Flags,
+    listener: Numbers<Int64Type>,
+    endings: EndingBuilder,
+    orphan: Flags,
+    inferred: Flags,
+    corrected: Flags,
+    late: Flags,
+    initial: Flags,
+    reason: Words,
+    gap_from: Numbers<TimestampMicrosecondType>,
+    lost: Numbers<Int64Type>,
+    found: Numbers<Int64Type>,
+    moved: Numbers<Int64Type>,
+    ended: Numbers<Int64Type>,
+}
+
+impl EventBuilder {
+    /// Begins with no rows, of the boot with that id.
+    pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
+        let states = || Words::of(TcpState::ALL.map(TcpState::name));
+        Self {
+            moments: MomentBuilder::ordered(boot),
+            kind: Words::of(Kind::ALL.map(Kind::name)),
+            places: PlaceBuilder::new(),
+            old_state: states(),
+            new_state: states(),
+            parties: PartyBuilder::new(),
+            opens: Flags::default(),
+            listener: Numbers::default(),
+            endings: EndingBuilder::new(),
+            orphan: Flags::default(),
+            inferred: Flags::default(),
+            corrected: Flags::default(),
+            late: Flags::default(),
+            initial: Flags::default(),
+            reason: Words::of(Loss::ALL.map(Loss::name)),
+            gap_from: Numbers::default(),
+            lost: Numbers::default(),
+            found: Numbers::default(),
+            moved: Numbers::default(),
+            ended: Numbers::default(),
+        }
+    }
+
+    /// Goes on numbering rows where the batch before has stopped.
+    pub(in crate::journal) fn go_on_after(&mut self, before: &mut Self) {
+        self.moments.go_on_after(&mut before.moments);
+    }
+
+    pub(in crate::journal) fn len(&self) -> usize {
+        self.moments.len()
+    }
+
+    /// Adds what is kept of a change: nothing of a comparison that corrected nothing. Returns the
+    /// moment of the row, `CLOCK_MONOTONIC`, ns, if one was added.
+    pub(in crate::journal) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
+        let row = self.len();
+        let mut boot = None;
+        let (kind, time) = match change {
+            Change::Opened(step)
+            | Change::Moved(step)
+            | Change::Closed(step)
+            | Change::Expired(step) => {
+                self.step(row, step);
+                boot = boot_of(step.connection);
+                let is_half_open_end = step.transition.is_half_open_end(step.verdict);
+                let kind = if is_half_open_end { Kind::Expired } else { Kind::Transition };
+                (kind, step.transition.time)
+            }
+            Change::Found { time, connection, initial } => {
+                self.places.put(row, connection, &connection.tuple);
+                // The kernel's numbers begin with 1.
+                self.new_state.put(row, Some(connection.state as usize - 1));
+                self.parties.put(row, connection);
+                self.initial.put(row, *initial);
+                (Kind::Connection, *time)
+            }
+            Change::Owned { time, connection } => {
+                self.places.put(row, connection, &connection.tuple);
+                self.parties.put(row, connection);
+                (Kind::Owner, *time)
+            }
+            Change::Anchor(anchor) => (Kind::Anchor, anchor.monotonic),
+            Change::Gap(gap) => {
+                self.reason.put(row, Some(gap.loss as usize));
+                self.gap_from.put(row, Some(micros(anchor.wall_time(gap.from))));
+                self.lost.put(row, Some(signed(gap.count)).filter(|count| *count > 0));
+                (Kind::Lost, gap.time)
+            }
+            Change::Resync(resync) => {
+                self.found.put(row, Some(signed(resync.found)));
+                self.moved.put(row, Some(signed(resync.moved)));
+                self.ended.put(row, Some(signed(resync.ended)));
+                (Kind::Resync, resync.time)
+            }
+            Change::Reconciled { .. } | Change::Host(_) => return None,
+        };
+        self.kind.put(row, Some(kind as usize));
+        self.moments.push(anchor, time, boot);
+        Some(time)
+    }
+
+    #[inline]
+    fn step(&mut self, row: usize, step: &Step<'_>) {
+        let Step { transition: t, connection, .. } = step;
+        self.places.put(row, connection, &t.tuple);
+        self.old_state.put(row, Some(t.old as usize - 1));
+        self.new_state.put(row, Some(t.new as usize - 1));
+        self.parties.put(row, connection);
+        self.opens.put(row, t.opening != Opening::None);
+        if let Opening::FromListener(listener) = t.opening {
+            self.listener.put(row, listener.map(u64::cast_signed));
+        }
+        self.endings.put(row, step);
+        self.orphan.put(row, t.orphan);
+        self.inferred.put(row, t.inferred);
+        self.corrected.put(row, step.corrected);
+        self.late.put(row, connection.state != t.new);
+    }
+
+    pub(in crate::journal) fn finish(
+        &mut self,
+        names: &mut dyn NumberNames,
+    ) -> std::result::Result<RecordBatch, ArrowError> {
+        let rows = self.len();
+        let mut columns = Columns::default();
+        let to = &mut columns;
+        self.moments.finish(to);
+        to.always("type", self.kind.finish(rows));
+        self.places.finish(rows, names, to);
+        to.some("old_state", self.old_state.finish(rows));
+        to.some("new_state", self.new_state.finish(rows));
+        self.parties.finish(rows, names, to);
+        to.always("opens", self.opens.finish(rows));
+        to.some("listener", self.listener.finish(rows));
+        self.endings.finish(rows, to);
+        to.always("orphan", self.orphan.finish(rows));
+        to.always("inferred", self.inferred.finish(rows));
+        to.always("corrected", self.corrected.finish(rows));
+        to.always("late", self.late.finish(rows));
+        to.always("initial", self.initial.finish(rows));
+        to.some("reason", self.reason.finish(rows));
+        to.times("gap_from", self.gap_from.finish(rows), true);
+        to.some("lost", self.lost.finish(rows));
+        to.some("found", self.found.finish(rows));
+        to.some("moved", self.moved.finish(rows));
+        to.some("ended", self.ended.finish(rows));
+        columns.batch()
+    }
+}
+
+/// The boot of a row that comes from a journal; rows of now have none.
+pub(super) fn boot_of(row: &Connection) -> Option<&Arc<str>> {
+    row.labels.as_ref()?.boot_id.as_ref()
+}
+
+/// Reads rows of the dataset.
+pub(in crate::journal) struct EventReader {
+    moments: MomentReader,
+    kind: WordReader<Kind>,
+    places: PlaceReader,
+    old_state: WordReader<TcpState>,
+    new_state: WordReader<TcpState>,
+    parties: PartyReader,
+    opens: BooleanArray,
+    listener: Int64Array,
+    endings: EndingReader,
+    orphan: BooleanArray,
+    inferred: BooleanArray,
+    corrected: BooleanArray,
+    late: BooleanArray,
+    initial: BooleanArray,
+    reason: WordReader<Loss>,
+    gap_from: TimestampMicrosecondArray,
+    lost: Int64Array,
+    found: Int64Array,
+    moved: Int64Array,
+    ended: Int64Array,
+}
+
+impl EventReader {
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        let state = |name| WordReader::new(batch, name, &TcpState::ALL, TcpState::name);
+        Ok(Self {
+            moments: MomentReader::new(batch)?,
+            kind: WordReader::new(batch, "type", &Kind::ALL, Kind::name)?,
+            places: PlaceReader::new(batch)?,
+            old_state: state("old_state")?,
+            new_state: state("new_state")?,
+            parties: PartyReader::new(batch)?,
+            opens: column(batch, "opens")?,
+            listener: column(batch, "listener")?,
+            endings: EndingReader::new(batch)?,
+            orphan: column(batch, "orphan")?,
+            inferred: column(batch, "inferred")?,
+            corrected: column(batch, "corrected")?,
+            late: column(batch, "late")?,
+            initial: column(batch, "initial")?,
+            reason: WordReader::new(batch, "reason", &Loss::ALL, Loss::name)?,
+            gap_from: column(batch, "gap_from")?,
+            lost: column(batch, "lost")?,
+            found: column(batch, "found")?,
+            moved: column(batch, "moved")?,
+            ended: column(batch, "ended")?,
+        })
+    }
+
+    pub(in crate::journal) fn len(&self) -> usize {
+        self.moments.len()
+    }
+
+    /// The order of a row: its microsecond, and its number within that.
+    pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
+        self.moments.order(row)
+    }
+
+    /// The socket that a row is about, if it is about one.
+    pub(in crate::journal) fn cookie(&self, row: usize) -> Option<u64> {
+        self.places.cookie(row)
+    }
+
+    /// The entry of a row, with its moment on both clocks.
+    ///
+    /// # Errors
+    /// When the row lacks what its kind has.
+    pub(in crate::journal) fn entry(&mut self, row: usize) -> Result<(Anchor, Entry)> {
+        let moment = self.moments.get(row);
+        let time = moment.monotonic;
+        let count = |array: &Int64Array| {
+            get(array, row).map_or(0, |count| u64::try_from(count).unwrap_or(0))
+        };
+        let entry = match self.kind.get(row).ok_or(Malformed::Column("type"))? {
+            Kind::Transition | Kind::Expired => Entry::Step(Box::new(self.step(row, time)?)),
+            Kind::Connection => {
+                let state = self.new_state.get(row).ok_or(Malformed::Column("new_state"))?;
+                let connection = Box::new(self.connection(row, state)?);
+                Entry::Found { time, connection, initial: self.initial.value(row) }
+            }
+            Kind::Owner => {
+                let row_of = self.places.get(row, &self.moments, TcpState::Close)?;
+                let owner = self.parties.owner(row).ok_or(Malformed::Column("pid"))?;
+                let evidence =
+                    self.parties.evidence(row).ok_or(Malformed::Column("owner_evidence"))?;
+                let (cookie, tuple) = (row_of.id.cookie, row_of.tuple);
+                Entry::Owner { time, cookie, tuple, owner, evidence }
+            }
+            Kind::Anchor => Entry::Anchor(moment),
+            Kind::Lost => Entry::Gap(Gap {
+                from: get(&self.gap_from, row)
+                    .map_or(time, |from| self.moments.monotonic(row, from)),
+                time,
+                count: count(&self.lost),
+                loss: self.reason.get(row).ok_or(Malformed::Column("reason"))?,
+            }),
+            Kind::Resync => Entry::Resync(Resync {
+                time,
+                found: count(&self.found),
+                moved: count(&self.moved),
+                ended: count(&self.ended),
+            }),
+        };
+        Ok((moment, entry))
+    }
+
+    fn connection(&mut self, row: usize, state: TcpState) -> Result<Connection> {
+        let mut connection = self.places.get(row, &self.moments, state)?;
+        self.parties.complete(row, &self.moments, &self.places, &mut connection);
+        Ok(connection)
+    }
+
+    fn step(&mut self, row: usize, time: u64) -> Result<StepEntry> {
+        let new = self.new_state.get(row).ok_or(Malformed::Column("new_state"))?;
+        let after = self.connection(row, new)?;
+        let opening = match (self.opens.value(row), after.direction) {
+            (false, _) => Opening::None,
+            (true, Some(Direction::Inbound)) => {
+                Opening::FromListener(get(&self.listener, row).map(i64::cast_unsigned))
+            }
+            (true, _) => {
+                let is_its = after.evidence.is_some_and(|evidence| evidence != Evidence::FdScan);
+                Opening::ByProcess(after.owner.clone().filter(|_| is_its))
+            }
+        };
+        let transition = Transition {
+            time,
+            cookie: after.id.cookie,
+            tuple: after.tuple,
+            old: self.old_state.get(row).ok_or(Malformed::Column("old_state"))?,
+            new,
+            errno: self.endings.errno(row),
+            reset: self.endings.reset(row),
+            totals: self.endings.totals(row),
+            orphan: self.orphan.value(row),
+            inferred: self.inferred.value(row),
+            opening,
+        };
+        Ok(StepEntry {
+            transition,
+            row: after,
+            verdict: self.endings.verdict(row),
+            corrected: self.corrected.value(row),
+            late: self.late.value(row),
+        })
+    }
+}
+
+/// Reads the gaps of the dataset, by few of its columns.
+pub(in crate::journal) struct GapReader {
+    moments: MomentReader,
+    reason: WordReader<Loss>,
+    gap_from: TimestampMicrosecondArray,
+    lost: Int64Array,
+}
+
+impl GapReader {
+    /// The columns that it takes.
+    pub(in crate::journal) const COLUMNS: [&str; 7] =
+        ["time", "tie", "clock_offset", "boot_id", "reason", "gap_from", "lost"];
+
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            moments: MomentReader::new(batch)?,
+            reason: WordReader::new(batch, "reason", &Loss::ALL, Loss::name)?,
+            gap_from: column(batch, "gap_from")?,
+            lost: column(batch, "lost")?,
+        })
+    }
+
+    /// Every gap, with the moment at which it was noticed, on both clocks.
+    pub(in crate::journal) fn gaps(&self) -> Vec<(Anchor, Gap)> {
+        let rows = 0..self.moments.len();
+        rows.filter_map(|row| {
+            let from = get(&self.gap_from, row)?;
+            let moment = self.moments.get(row);
+            let count = get(&self.lost, row).map_or(0, |count| u64::try_from(count).unwrap_or(0));
+            let (from, time) = (self.moments.monotonic(row, from), moment.monotonic);
+            Some((moment, Gap { from, time, count, loss: self.reason.get(row)? }))
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! When: wall time in microseconds, and what ties it to the monotonic clock.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    builder::{Int32Builder, Int64Builder},
+    types::{Int8Type, TimestampMicrosecondType},
+};
+
+use super::column::{Columns, Numbers, TextReader, column, micros, nanos};
+use crate::{core::event::Anchor, journal::error::Result};
+
+/// Microseconds of which the number of rows is remembered; a power of two. Rows come nearly in
+/// order.
+const REMEMBERED: usize = 1 << 12;
+/// The first number of rows whose microsecond is not remembered any more: they come after those
+/// that came in time, of which a microsecond has fewer.
+const LATE: i32 = 1 << 20;
+
+/// A row is not as late as this, µs, unless the clock was set back.
+const SET_BACK: i64 = 100_000_000;
+
+/// Numbers rows of the same microsecond in the order of their arrival, from batch to batch.
+pub(super) struct Ties {
+    remembered: Box<[(i64, i32)]>,
+    late: i32,
+}
+
+impl Ties {
+    fn new() -> Self {
+        Self { remembered: vec![(i64::MIN, 0); REMEMBERED].into(), late: 0 }
+    }
+
+    #[inline]
+    fn next(&mut self, micros: i64) -> i32 {
+        let place = usize::try_from(micros & (REMEMBERED as i64 - 1)).unwrap_or(0);
+        let (known, rows) = &mut self.remembered[place];
+        if *known > micros && *known - micros < SET_BACK {
+            // It comes so late that its microsecond is forgotten.
+            self.late = (self.late + 1) % LATE;
+            return LATE + self.late;
+        }
+        if *known != micros {
+            (*known, *rows) = (micros, 0);
+        }
+        *rows += 1;
+        *rows - 1
+    }
+}
+
+/// Builds the columns `time`, `tie`, `clock_offset` and `boot_id`.
+pub(super) struct MomentBuilder {
+    time: Numbers<TimestampMicrosecondType>,
+    tie: Int32Builder,
+    is_ordered: bool,
+    ties: Option<Ties>,
+    offset: Int64Builder,
+    boot: Arc<str>,
+    /// Rows that are of an earlier boot.
+    other_boots: Vec<(usize, Arc<str>)>,
+}
+
+impl MomentBuilder {
+    /// A dataset whose rows are ordered by time.
+    pub(super) fn ordered(boot: &Arc<str>) -> Self {
+        Self { is_ordered: true, ties: Some(Ties::new()), ..Self::unordered(boot) }
+    }
+
+    /// A dataset whose rows need no order among themselves: it has no `tie`.
+    pub(super) fn unordered(boot: &Arc<str>) -> Self {
+        Self {
+            time: Numbers::default(),
+            tie: Int32Builder::new(),
+            is_ordered: false,
+            ties: None,
+            offset: Int64Builder::new(),
+            boot: Arc::clone(boot),
+            other_boots: Vec::new(),
+        }
+    }
+
+    /// Goes on numbering rows where the builder of the batch before has stopped.
+    pub(super) fn go_on_after(&mut self, before: &mut Self) {
+        self.ties = before.ties.take().or_else(|| self.ties.take());
+    }
+
+    /// Puts the moment of the next row, and its boot where that is an earlier one.
+    #[inline]
+    pub(super) fn push(&mut self, anchor: Anchor, monotonic: u64, boot: Option<&Arc<str>>) {
+        let (row, time) = (self.len(), micros(anchor.wall_time(monotonic)));
+        self.time.put(row, Some(time));
+        self.offset.append_value(micros(anchor.wall.wrapping_sub(anchor.monotonic.cast_signed())));
+        if self.is_ordered {
+            // A batch that was handed over may still get a gap, which no order matters to.
+            self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time)));
+        }
+        if let Some(boot) = boot.filter(|boot| **boot != self.boot) {
+            self.other_boots.push((row, Arc::clone(boot)));
+        }
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    pub(super) fn finish(&mut self, to: &mut Columns) {
+        let rows = self.len();
+        to.times("time", self.time.finish(rows), false);
+        if self.is_ordered {
+            to.always("tie", self.tie.finish());
+        }
+        to.always("clock_offset", self.offset.finish());
+        to.always("boot_id", self.boots(rows));
+    }
+
+    fn boots(&mut self, rows: usize) -> DictionaryArray<Int8Type> {
+        let mut boots = vec![Arc::clone(&self.boot)];
+        let mut keys = vec![0_i8; rows];
+        for (row, boot) in self.other_boots.drain(..) {
+            let place = boots.iter().position(|known| *known == boot).unwrap_or_else(|| {
+                boots.push(boot);
+                boots.len() - 1
+            });
+            keys[row] = i8::try_from(place).unwrap_or(0);
+        }
+        let boots = StringArray::from_iter_values(boots.iter().map(|boot| &**boot));
+        DictionaryArray::new(keys.into(), Arc::new(boots))
+    }
+}
+
+/// Reads the order of rows of any dataset.
+pub(in crate::journal) struct OrderReader {
+    time: TimestampMicrosecondArray,
+    tie: Option<Int32Array>,
+}
+
+impl OrderReader {
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        let has_tie = batch.column_by_name("tie").is_some();
+        Ok(Self {
+            time: column(batch, "time")?,
+            tie: has_tie.then(|| column(batch, "tie")).transpose()?,
+        })
+    }
+
+    pub(in crate::journal) fn len(&self) -> usize {
+        self.time.len()
+    }
+
+    /// The microsecond, and the number within it.
+    #[inline]
+    pub(in crate::journal) fn get(&self, row: usize) -> (i64, i32) {
+        (self.time.value(row), self.tie.as_ref().map_or(0, |tie| tie.value(row)))
+    }
+}
+
+/// Reads what [`MomentBuilder`] wrote.
+pub(super) struct MomentReader {
+    order: OrderReader,
+    offset: Int64Array,
+    pub(super) boot: TextReader<Arc<str>>,
+}
+
+impl MomentReader {
+    pub(super) fn new(batch: &RecordBatch) -> Result<Self> {
+        Ok(Self {
+            order: OrderReader::new(batch)?,
+            offset: column(batch, "clock_offset")?,
+            boot: TextReader::of_few(batch, "boot_id", |text| Some(Arc::from(text)))?,
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// A row's moment on both clocks.
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> Anchor {
+        let wall = self.order.time.value(row);
+        Anchor { monotonic: self.monotonic(row, wall), wall: nanos(wall) }
+    }
+
+    /// The monotonic time of a wall time of this row, µs since 1970, in ns; it wraps before the
+    /// boot.
+    #[inline]
+    pub(super) fn monotonic(&self, row: usize, wall: i64) -> u64 {
+        nanos(wall.wrapping_sub(self.offset.value(row))).cast_unsigned()
+    }
+
+    /// The order of a row: its microsecond, and its number within that.
+    #[inline]
+    pub(super) fn order(&self, row: usize) -> (i64, i32) {
+        self.order.get(row)
+    }
+}

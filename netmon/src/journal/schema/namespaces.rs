@@ -1,0 +1,60 @@
+//! The dataset `namespaces`: each network namespace, as it was first met in a segment.
+
+use arrow_array::{
+    RecordBatch,
+    types::{Int64Type, TimestampMicrosecondType},
+};
+use arrow_schema::ArrowError;
+
+use super::column::{Columns, Numbers, Texts, micros};
+
+/// A namespace as it was first met.
+pub(in crate::journal) struct NamespaceRow<'a> {
+    /// When it was met, ns since 1970, UTC.
+    pub(in crate::journal) time: i64,
+    /// The boot.
+    pub(in crate::journal) boot: &'a str,
+    /// Its inode number, which the kernel gives again.
+    pub(in crate::journal) inum: u32,
+    /// The kernel's cookie of it, which it gives once; unknown where netmon could not ask.
+    pub(in crate::journal) cookie: Option<u64>,
+    /// Its name, where it has one.
+    pub(in crate::journal) name: Option<&'a str>,
+}
+
+/// Builds rows of the dataset.
+#[derive(Default)]
+pub(in crate::journal) struct NamespaceBuilder {
+    rows: usize,
+    time: Numbers<TimestampMicrosecondType>,
+    boot: Texts<String>,
+    inum: Numbers<Int64Type>,
+    cookie: Numbers<Int64Type>,
+    name: Texts<String>,
+}
+
+impl NamespaceBuilder {
+    pub(in crate::journal) fn push(&mut self, namespace: &NamespaceRow<'_>) {
+        let row = self.rows;
+        self.rows += 1;
+        self.time.put(row, Some(micros(namespace.time)));
+        self.boot.put(row, namespace.boot, str::to_owned);
+        self.inum.put(row, Some(namespace.inum.into()));
+        self.cookie.put(row, namespace.cookie.map(u64::cast_signed));
+        if let Some(name) = namespace.name {
+            self.name.put(row, name, str::to_owned);
+        }
+    }
+
+    pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut columns = Columns::default();
+        let to = &mut columns;
+        to.times("time", self.time.finish(rows), false);
+        to.always("boot_id", self.boot.finish(rows));
+        to.always("netns", self.inum.finish(rows));
+        to.some("netns_cookie", self.cookie.finish(rows));
+        to.some("netns_name", self.name.finish(rows));
+        columns.batch()
+    }
+}

@@ -1,0 +1,192 @@
+//! The party: which side began a connection, and the process behind it.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Int32Array, Int64Array, RecordBatch,
+    types::{Int32Type, Int64Type},
+};
+use rustc_hash::FxHashMap;
+
+use super::{
+    NumberNames,
+    column::{Columns, Numbers, TextReader, Texts, WordReader, Words, column, get, names_of},
+    moment::MomentReader,
+    place::PlaceReader,
+};
+use crate::{
+    core::{
+        connection::{Connection, Direction, Labels},
+        event::{Evidence, Owner},
+    },
+    journal::error::Result,
+};
+
+/// Builds the columns `direction`, `pid`, `comm`, `uid`, `user`, `cgroup_id`, `cgroup` and
+/// `owner_evidence`.
+pub(super) struct PartyBuilder {
+    direction: Words,
+    pid: Numbers<Int32Type>,
+    comm: Texts<Vec<u8>>,
+    uid: Numbers<Int64Type>,
+    cgroup: Numbers<Int64Type>,
+    evidence: Words,
+    /// The two owners that came last, with the numbers of their names: they often come again, as
+    /// both ends of a connection of this host.
+    last: [Option<(Arc<Owner>, i32)>; 2],
+}
+
+/// A pid as signed numbers have it (`pid_t`, at most 2^22: include/linux/threads.h).
+pub(super) fn pid(pid: u32) -> Option<i32> {
+    i32::try_from(pid).ok()
+}
+
+/// The text of a process' name; bytes that are not UTF-8 are replaced.
+pub(super) fn comm_text(comm: &[u8]) -> String {
+    String::from_utf8_lossy(comm).into_owned()
+}
+
+impl PartyBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            direction: Words::of(Direction::ALL.map(Direction::name)),
+            pid: Numbers::default(),
+            comm: Texts::new(),
+            uid: Numbers::default(),
+            cgroup: Numbers::default(),
+            evidence: Words::of(Evidence::ALL.map(Evidence::name)),
+            last: [None, None],
+        }
+    }
+
+    /// Puts who the table's row names.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, of: &Connection) {
+        self.direction.put(row, of.direction.map(|direction| direction as usize));
+        self.evidence.put(row, of.evidence.map(|evidence| evidence as usize));
+        let Some(owner) = &of.owner else { return };
+        self.pid.put(row, pid(owner.pid));
+        self.uid.put(row, Some(owner.uid.into()));
+        self.cgroup.put(row, Some(owner.cgroup.cast_signed()).filter(|cgroup| *cgroup != 0));
+        let name = self.name(owner);
+        self.comm.put_number(row, name);
+    }
+
+    /// The number of a process' name.
+    #[inline]
+    fn name(&mut self, owner: &Arc<Owner>) -> i32 {
+        let is_it = |last: &&(Arc<Owner>, i32)| Arc::ptr_eq(&last.0, owner);
+        if let Some((_, number)) = self.last.iter().flatten().find(is_it) {
+            return *number;
+        }
+        let number = self.comm.number(&*owner.comm, comm_text);
+        self.last.swap(0, 1);
+        self.last[0] = Some((Arc::clone(owner), number));
+        number
+    }
+
+    pub(super) fn finish(&mut self, rows: usize, names: &mut dyn NumberNames, to: &mut Columns) {
+        self.last = [None, None];
+        let (uid, cgroup_id) = (self.uid.finish(rows), self.cgroup.finish(rows));
+        let user = names_of(&uid, |uid| names.user(uid.try_into().ok()?));
+        let cgroup = names_of(&cgroup_id, |id| names.cgroup(id.cast_unsigned()));
+        to.some("direction", self.direction.finish(rows));
+        to.some("pid", self.pid.finish(rows));
+        to.some("comm", self.comm.finish(rows));
+        to.some("uid", uid);
+        to.some("user", user);
+        to.some("cgroup_id", cgroup_id);
+        to.some("cgroup", cgroup);
+        to.some("owner_evidence", self.evidence.finish(rows));
+    }
+}
+
+/// Numbers of the texts that a row's labels have: boot, namespace, user, cgroup.
+type LabelKeys = [Option<usize>; 4];
+
+/// Reads what [`PartyBuilder`] wrote.
+pub(in crate::journal) struct PartyReader {
+    direction: WordReader<Direction>,
+    pid: Int32Array,
+    comm: TextReader<Box<[u8]>>,
+    uid: Int64Array,
+    user: TextReader<Arc<str>>,
+    cgroup_id: Int64Array,
+    cgroup: TextReader<Arc<str>>,
+    evidence: WordReader<Evidence>,
+    owners: FxHashMap<(i32, i64, i64, usize), Arc<Owner>>,
+    labels: FxHashMap<LabelKeys, Arc<Labels>>,
+    last_labels: Option<(LabelKeys, Arc<Labels>)>,
+}
+
+impl PartyReader {
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        let text = |text: &str| Some(Arc::from(text));
+        Ok(Self {
+            direction: WordReader::new(batch, "direction", &Direction::ALL, Direction::name)?,
+            pid: column(batch, "pid")?,
+            comm: TextReader::new(batch, "comm", |text| Some(text.as_bytes().into()))?,
+            uid: column(batch, "uid")?,
+            user: TextReader::new(batch, "user", text)?,
+            cgroup_id: column(batch, "cgroup_id")?,
+            cgroup: TextReader::new(batch, "cgroup", text)?,
+            evidence: WordReader::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?,
+            owners: FxHashMap::default(),
+            labels: FxHashMap::default(),
+            last_labels: None,
+        })
+    }
+
+    /// Completes the connection of a row by who is behind it, and by the names of then.
+    pub(super) fn complete(
+        &mut self,
+        row: usize,
+        moments: &MomentReader,
+        places: &PlaceReader,
+        connection: &mut Connection,
+    ) {
+        connection.direction = self.direction.get(row);
+        connection.owner = self.owner(row);
+        connection.evidence = self.evidence.get(row);
+        connection.labels = Some(self.labels(row, moments, places));
+    }
+
+    pub(super) fn owner(&mut self, row: usize) -> Option<Arc<Owner>> {
+        let (pid, uid) = (get(&self.pid, row)?, get(&self.uid, row)?);
+        let cgroup = get(&self.cgroup_id, row).unwrap_or(0);
+        let comm = self.comm.get(row)?;
+        let key = (pid, uid, cgroup, self.comm.key(row)?);
+        if let Some(owner) = self.owners.get(&key) {
+            return Some(Arc::clone(owner));
+        }
+        let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
+        let cgroup = cgroup.cast_unsigned();
+        let owner = Arc::new(Owner { pid, uid, cgroup, comm: comm.clone() });
+        self.owners.insert(key, Arc::clone(&owner));
+        Some(owner)
+    }
+
+    pub(super) fn evidence(&self, row: usize) -> Option<Evidence> {
+        self.evidence.get(row)
+    }
+
+    fn labels(&mut self, row: usize, moments: &MomentReader, places: &PlaceReader) -> Arc<Labels> {
+        let (boot, netns) = (&moments.boot, &places.netns_name);
+        let keys = [boot.key(row), netns.key(row), self.user.key(row), self.cgroup.key(row)];
+        if let Some((known, labels)) = &self.last_labels
+            && *known == keys
+        {
+            return Arc::clone(labels);
+        }
+        let labels = self.labels.entry(keys).or_insert_with(|| {
+            Arc::new(Labels {
+                boot_id: boot.get(row).cloned(),
+                netns: netns.get(row).cloned(),
+                user: self.user.get(row).cloned(),
+                cgroup: self.cgroup.get(row).cloned(),
+            })
+        });
+        self.last_labels = Some((keys, Arc::clone(labels)));
+        Arc::clone(labels)
+    }
+}

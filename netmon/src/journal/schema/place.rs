@@ -1,0 +1,161 @@
+//! Which connection, and where it is: the socket, when it opened, its namespace and both ends.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use arrow_array::{
+    BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    types::{Int32Type, Int64Type, TimestampMicrosecondType},
+};
+
+use super::{
+    NumberNames,
+    column::{Columns, Flags, Numbers, TextReader, Texts, column, get, micros, names_of, nanos},
+    moment::MomentReader,
+};
+use crate::{
+    core::{
+        connection::Connection,
+        event::{ConnectionId, Tuple},
+        tcp::TcpState,
+    },
+    journal::error::{Malformed, Result},
+};
+
+/// Builds the columns `cookie`, `opened`, `first_sight`, `netns`, `netns_name` and those of both
+/// ends.
+pub(super) struct PlaceBuilder {
+    cookie: Numbers<Int64Type>,
+    opened: Numbers<TimestampMicrosecondType>,
+    first_sight: Flags,
+    netns: Numbers<Int64Type>,
+    local_addr: Texts<u128>,
+    local_port: Numbers<Int32Type>,
+    remote_addr: Texts<u128>,
+    remote_port: Numbers<Int32Type>,
+}
+
+/// An address as a number, which is hashed sooner; IPv4 as mapped, which nothing else is here.
+#[inline]
+fn as_number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+fn as_text(number: &u128) -> String {
+    Ipv6Addr::from_bits(*number).to_canonical().to_string()
+}
+
+impl PlaceBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            cookie: Numbers::default(),
+            opened: Numbers::default(),
+            first_sight: Flags::default(),
+            netns: Numbers::default(),
+            local_addr: Texts::new(),
+            local_port: Numbers::default(),
+            remote_addr: Texts::new(),
+            remote_port: Numbers::default(),
+        }
+    }
+
+    /// Puts the connection of a table's row, at the place where the change saw it.
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, of: &Connection, tuple: &Tuple) {
+        let port = |port: u16| Some(i32::from(port)).filter(|port| *port != 0);
+        let Tuple { netns, local, remote } = tuple;
+        self.cookie.put(row, Some(of.id.cookie.cast_signed()));
+        self.opened.put(row, Some(micros(of.opened)));
+        self.first_sight.put(row, of.first_sight);
+        self.netns.put(row, Some((*netns).into()));
+        self.local_addr.put(row, &as_number(local.ip()), as_text);
+        self.local_port.put(row, port(local.port()));
+        self.remote_addr.put(row, &as_number(remote.ip()), as_text);
+        self.remote_port.put(row, port(remote.port()));
+    }
+
+    pub(super) fn finish(&mut self, rows: usize, names: &mut dyn NumberNames, to: &mut Columns) {
+        let netns = self.netns.finish(rows);
+        let netns_name = names_of(&netns, |inum| names.netns(inum.try_into().ok()?));
+        to.some("cookie", self.cookie.finish(rows));
+        to.times("opened", self.opened.finish(rows), true);
+        to.always("first_sight", self.first_sight.finish(rows));
+        to.some("netns", netns);
+        to.some("netns_name", netns_name);
+        to.some("local_addr", self.local_addr.finish(rows));
+        to.some("local_port", self.local_port.finish(rows));
+        to.some("remote_addr", self.remote_addr.finish(rows));
+        to.some("remote_port", self.remote_port.finish(rows));
+    }
+}
+
+/// Reads what [`PlaceBuilder`] wrote.
+pub(in crate::journal) struct PlaceReader {
+    cookie: Int64Array,
+    opened: TimestampMicrosecondArray,
+    first_sight: BooleanArray,
+    netns: Int64Array,
+    pub(super) netns_name: TextReader<Arc<str>>,
+    local_addr: TextReader<IpAddr>,
+    local_port: Int32Array,
+    remote_addr: TextReader<IpAddr>,
+    remote_port: Int32Array,
+}
+
+impl PlaceReader {
+    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
+        let address = |text: &str| text.parse().ok();
+        Ok(Self {
+            cookie: column(batch, "cookie")?,
+            opened: column(batch, "opened")?,
+            first_sight: column(batch, "first_sight")?,
+            netns: column(batch, "netns")?,
+            netns_name: TextReader::new(batch, "netns_name", |text| Some(Arc::from(text)))?,
+            local_addr: TextReader::new(batch, "local_addr", address)?,
+            local_port: column(batch, "local_port")?,
+            remote_addr: TextReader::new(batch, "remote_addr", address)?,
+            remote_port: column(batch, "remote_port")?,
+        })
+    }
+
+    /// The socket that a row is about, if it is about one.
+    #[inline]
+    pub(in crate::journal) fn cookie(&self, row: usize) -> Option<u64> {
+        get(&self.cookie, row).map(i64::cast_unsigned)
+    }
+
+    fn tuple(&self, row: usize) -> Option<Tuple> {
+        let end = |address: &TextReader<IpAddr>, port: &Int32Array| {
+            let port = get(port, row).map_or(Some(0), |port| u16::try_from(port).ok())?;
+            Some(SocketAddr::new(*address.get(row)?, port))
+        };
+        Some(Tuple {
+            netns: get(&self.netns, row)?.try_into().ok()?,
+            local: end(&self.local_addr, &self.local_port)?,
+            remote: end(&self.remote_addr, &self.remote_port)?,
+        })
+    }
+
+    /// The connection of a row, of which no more is known than which it is, where, and in which
+    /// state.
+    pub(super) fn get(
+        &self,
+        row: usize,
+        moments: &MomentReader,
+        state: TcpState,
+    ) -> Result<Connection> {
+        let cookie = self.cookie(row).ok_or(Malformed::Column("cookie"))?;
+        let tuple = self.tuple(row).ok_or(Malformed::Column("local_addr"))?;
+        let opened = get(&self.opened, row).ok_or(Malformed::Column("opened"))?;
+        let id = ConnectionId { cookie, epoch: moments.monotonic(row, opened) };
+        let mut connection = Connection::new(id, tuple, state);
+        connection.opened = nanos(opened);
+        connection.first_sight = self.first_sight.value(row);
+        Ok(connection)
+    }
+}

@@ -1,0 +1,83 @@
+//! The dataset `processes`: each process, as it was first met in a segment.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    RecordBatch,
+    types::{Int32Type, Int64Type, TimestampMicrosecondType},
+};
+use arrow_schema::ArrowError;
+
+use super::{
+    column::{Columns, Numbers, Texts, micros},
+    party::{comm_text, pid},
+};
+use crate::core::event::Owner;
+
+/// A process as it was first met.
+pub(in crate::journal) struct ProcessRow<'a> {
+    /// When it was met, ns since 1970, UTC.
+    pub(in crate::journal) time: i64,
+    /// The boot.
+    pub(in crate::journal) boot: &'a str,
+    /// The process.
+    pub(in crate::journal) owner: &'a Owner,
+    /// When it started, ns since 1970, UTC; unknown of one that was gone already.
+    pub(in crate::journal) started: Option<i64>,
+    /// The name of its user.
+    pub(in crate::journal) user: Option<Arc<str>>,
+    /// The path of its cgroup.
+    pub(in crate::journal) cgroup: Option<Arc<str>>,
+}
+
+/// Builds rows of the dataset.
+#[derive(Default)]
+pub(in crate::journal) struct ProcessBuilder {
+    rows: usize,
+    time: Numbers<TimestampMicrosecondType>,
+    boot: Texts<String>,
+    pid: Numbers<Int32Type>,
+    started: Numbers<TimestampMicrosecondType>,
+    comm: Texts<Vec<u8>>,
+    uid: Numbers<Int64Type>,
+    user: Texts<String>,
+    cgroup_id: Numbers<Int64Type>,
+    cgroup: Texts<String>,
+}
+
+impl ProcessBuilder {
+    pub(in crate::journal) fn push(&mut self, process: &ProcessRow<'_>) {
+        let row = self.rows;
+        self.rows += 1;
+        let ProcessRow { time, boot, owner, started, user, cgroup } = process;
+        self.time.put(row, Some(micros(*time)));
+        self.boot.put(row, *boot, str::to_owned);
+        self.pid.put(row, pid(owner.pid));
+        self.started.put(row, started.map(micros));
+        self.comm.put(row, &*owner.comm, comm_text);
+        self.uid.put(row, Some(owner.uid.into()));
+        if let Some(user) = user {
+            self.user.put(row, &**user, str::to_owned);
+        }
+        self.cgroup_id.put(row, Some(owner.cgroup.cast_signed()).filter(|id| *id != 0));
+        if let Some(cgroup) = cgroup {
+            self.cgroup.put(row, &**cgroup, str::to_owned);
+        }
+    }
+
+    pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let rows = std::mem::take(&mut self.rows);
+        let mut columns = Columns::default();
+        let to = &mut columns;
+        to.times("time", self.time.finish(rows), false);
+        to.always("boot_id", self.boot.finish(rows));
+        to.some("pid", self.pid.finish(rows));
+        to.times("process_started", self.started.finish(rows), true);
+        to.some("comm", self.comm.finish(rows));
+        to.some("uid", self.uid.finish(rows));
+        to.some("user", self.user.finish(rows));
+        to.some("cgroup_id", self.cgroup_id.finish(rows));
+        to.some("cgroup", self.cgroup.finish(rows));
+        columns.batch()
+    }
+}

@@ -1,0 +1,138 @@
+//! Finds the processes and network namespaces that a segment has not met yet, in the batches that
+//! are written.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, cast::AsArray, types::Int32Type,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::names::NameCache;
+use crate::{
+    core::event::Owner,
+    journal::{
+        error::{Malformed, Result},
+        schema::{
+            NamespaceBuilder, NamespaceRow, NumberNames, ProcessBuilder, ProcessRow, column::column,
+        },
+    },
+};
+
+/// Processes that a segment remembers at most: beyond that, some have a second row.
+const REMEMBERED: usize = 256 << 10;
+/// Start times that are looked up for a batch at most: a host that starts more processes has them
+/// unknown.
+const LOOKED_UP: usize = 1_000;
+
+/// Processes and namespaces that a segment has met.
+#[derive(Default)]
+pub(super) struct Discovery {
+    processes: FxHashSet<Owner>,
+    namespaces: FxHashSet<u32>,
+}
+
+impl Discovery {
+    /// The rows of the processes and namespaces that are new in a batch of events, of the boot with
+    /// that id.
+    pub(super) fn rows_of(
+        &mut self,
+        events: &RecordBatch,
+        boot: &Arc<str>,
+        names: &mut NameCache,
+    ) -> Result<(RecordBatch, RecordBatch)> {
+        let time: TimestampMicrosecondArray = column(events, "time")?;
+        let mut processes = ProcessBuilder::default();
+        let mut looked_up = 0;
+        for (met, owner) in self.new_owners(events, &time)? {
+            looked_up += 1;
+            let is_cheap = looked_up <= LOOKED_UP;
+            processes.push(&ProcessRow {
+                time: met.saturating_mul(1_000),
+                boot,
+                started: is_cheap.then(|| names.process_started(owner.pid)).flatten(),
+                user: names.user(owner.uid),
+                cgroup: (owner.cgroup != 0).then(|| names.cgroup(owner.cgroup)).flatten(),
+                owner: &owner,
+            });
+        }
+        let mut namespaces = NamespaceBuilder::default();
+        for (met, inum) in self.new_namespaces(events, &time)? {
+            namespaces.push(&NamespaceRow {
+                time: met.saturating_mul(1_000),
+                boot,
+                inum,
+                cookie: names.netns_cookie(inum),
+                name: names.netns(inum).as_deref(),
+            });
+        }
+        Ok((processes.finish()?, namespaces.finish()?))
+    }
+
+    /// Owners that were not met before, each with the least time of its rows, µs since 1970: rows
+    /// come nearly in order, not quite.
+    fn new_owners(
+        &mut self,
+        events: &RecordBatch,
+        time: &TimestampMicrosecondArray,
+    ) -> Result<Vec<(i64, Owner)>> {
+        let pid: Int32Array = column(events, "pid")?;
+        let uid: Int64Array = column(events, "uid")?;
+        let cgroup: Int64Array = column(events, "cgroup_id")?;
+        let comm: DictionaryArray<Int32Type> = column(events, "comm")?;
+        let texts: &StringArray = comm.values().as_string_opt().ok_or(Malformed::Column("comm"))?;
+        let mut seen: FxHashMap<(i32, i32), Option<usize>> = FxHashMap::default();
+        let mut found: Vec<(i64, Owner)> = Vec::new();
+        for row in 0..events.num_rows() {
+            if pid.is_null(row) || comm.keys().is_null(row) || uid.is_null(row) {
+                continue;
+            }
+            let now = time.value(row);
+            let key = (pid.value(row), comm.keys().value(row));
+            if let Some(number) = seen.get(&key) {
+                if let Some((met, _)) = number.and_then(|number| found.get_mut(number)) {
+                    *met = now.min(*met);
+                }
+                continue;
+            }
+            let owner = Owner {
+                pid: key.0.cast_unsigned(),
+                uid: uid.value(row).try_into().unwrap_or(u32::MAX),
+                cgroup: if cgroup.is_valid(row) { cgroup.value(row).cast_unsigned() } else { 0 },
+                comm: texts.value(key.1.try_into().unwrap_or(0)).as_bytes().into(),
+            };
+            if self.processes.len() >= REMEMBERED {
+                self.processes.clear();
+            }
+            let is_new = self.processes.insert(owner.clone());
+            seen.insert(key, is_new.then_some(found.len()));
+            if is_new {
+                found.push((now, owner));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Namespaces that were not met before, each with the least time of its rows, µs since 1970.
+    fn new_namespaces(
+        &mut self,
+        events: &RecordBatch,
+        time: &TimestampMicrosecondArray,
+    ) -> Result<Vec<(i64, u32)>> {
+        let netns: Int64Array = column(events, "netns")?;
+        let mut found: FxHashMap<u32, i64> = FxHashMap::default();
+        for (row, inum) in netns.iter().enumerate() {
+            let Some(inum) = inum.and_then(|inum| u32::try_from(inum).ok()) else { continue };
+            let now = time.value(row);
+            if self.namespaces.insert(inum) {
+                found.insert(inum, now);
+            } else if let Some(met) = found.get_mut(&inum) {
+                *met = now.min(*met);
+            }
+        }
+        let mut found: Vec<_> = found.into_iter().map(|(inum, met)| (met, inum)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+}

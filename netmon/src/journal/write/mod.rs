@@ -1,0 +1,20 @@
+//! Writing a journal: the recorder is a view; three threads write, sync and turn segments into
+//! Parquet.
+
+mod archiver;
+mod change_batch;
+mod discovery;
+mod ipc_writer;
+mod names;
+mod parquet;
+mod recorder;
+mod segment_writer;
+mod syncer;
+
+pub use archiver::Retention;
+pub use names::{HostNames, NamedNamespace};
+pub use recorder::{OpenError, Recorder, RecorderOptions};
+
+#[cfg(test)]
+pub(super) use parquet::sorted;
+pub(super) use parquet::{CHECKSUMS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY, finish, properties};

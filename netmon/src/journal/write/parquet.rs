@@ -1,0 +1,297 @@
+//! Segments that are done: Parquet files, sorted so that they are small, each with checksums of all
+//! that is in it.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, Encoding, ZstdLevel},
+    file::{
+        metadata::{KeyValue, RowGroupMetaData},
+        properties::{EnabledStatistics, WriterProperties, WriterVersion},
+        writer::SerializedFileWriter,
+    },
+    schema::types::ColumnPath,
+};
+
+use crate::{
+    core::{by_cookie::ByCookie, connection::Direction},
+    journal::{
+        error::Malformed,
+        layout::{FileKind, HostDir},
+        read::{IpcReader, chunk_ranges, footer_of, footer_sum},
+        schema::{
+            Dataset, TAKEN_OVER, VERSION, VERSION_KEY,
+            column::{WordReader, column},
+        },
+    },
+};
+
+/// Rows of a row group: rows that are sorted together, and read together. No group has rows that
+/// were sorted with another's: a reader puts each in order by itself.
+const ROW_GROUP: usize = 128 << 10;
+/// zstd's level: a twentieth less than with 3, in no more time, as little of it is zstd's.
+const LEVEL: i32 = 9;
+/// Columns whose values lie close to those before.
+const NEAR: [&str; 8] =
+    ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from", "process_started"];
+/// Columns of connections that are asked for by value: a row group says which values it has not.
+const ASKED: [&str; 7] =
+    ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "cookie"];
+/// Columns that lie close to those before where rows are sorted by socket.
+const PORTS: [&str; 2] = ["local_port", "remote_port"];
+
+/// Key of a file's metadata with the checksums of its column chunks and Bloom filters.
+pub(in crate::journal) const CHECKSUMS_KEY: &str = "netmon.checksums";
+/// Key of a file's metadata with the checksum of its footer.
+pub(in crate::journal) const FOOTER_SUM_KEY: &str = "netmon.footer_sum";
+/// Key of a file's metadata that names the segment before: its start, and the checksum of its
+/// footer.
+pub(in crate::journal) const PREVIOUS_KEY: &str = "netmon.previous";
+/// Digits of a footer's checksum (SHA-256), which are zeros while it is summed.
+const FOOTER_SUM_DIGITS: usize = 64;
+
+/// How a dataset is written.
+pub(in crate::journal) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
+    let mut properties = WriterProperties::builder()
+        // Pages of version 2 leave uncompressed which values are null: a byte for each event here.
+        .set_writer_version(WriterVersion::PARQUET_1_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        // A row group ends where sorting ends, and nowhere else.
+        .set_max_row_group_row_count(None);
+    let ports = PORTS.into_iter().filter(|_| dataset != Dataset::Checkpoints);
+    for name in NEAR.into_iter().chain(ports) {
+        let column = ColumnPath::from(name);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in ASKED.into_iter().filter(|_| dataset == Dataset::Connections) {
+        properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(name), true);
+    }
+    Ok(properties.build())
+}
+
+/// A segment that was turned into Parquet.
+pub(super) struct Sealed {
+    /// Events that it has.
+    pub(super) events: usize,
+    /// Its end was not written in order.
+    pub(super) torn: bool,
+    /// A part of its streams was not as it was written.
+    pub(super) damaged: bool,
+}
+
+/// Turns a segment that nobody writes any more into Parquet, and removes its streams; those of
+/// which a part could not be read are kept aside.
+pub(super) fn seal_segment(
+    host: &HostDir,
+    start: i64,
+    previous: Option<&str>,
+) -> Result<Sealed, Malformed> {
+    let mut sealed = Sealed { events: 0, torn: false, damaged: false };
+    // The program was ended before it had written the beginning: with its events a segment is
+    // there.
+    match IpcReader::open(host, Dataset::Events, start) {
+        Err(error) if error.is_cut_short() => {
+            host.remove_streams(start)?;
+            return Ok(Sealed { torn: true, ..sealed });
+        }
+        Err(Malformed::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            host.remove_streams(start)?;
+            return Err(error.into());
+        }
+        _ => {}
+    }
+    for dataset in Dataset::ALL {
+        let stream = host.path(dataset, start, FileKind::Stream);
+        if !host.dir.has(&stream) {
+            continue;
+        }
+        let mut batches = match IpcReader::open(host, dataset, start) {
+            Ok(batches) => batches,
+            Err(error) if error.is_cut_short() => {
+                sealed.torn = true;
+                continue;
+            }
+            // What cannot be read may be worth something to somebody else.
+            Err(error) => return Err(error),
+        };
+        let partial = host.path(dataset, start, FileKind::Partial);
+        host.dir.remove(&partial)?;
+        let file = host.dir.create_new(&partial)?;
+        let mut metadata = vec![
+            // Others do not read the Arrow schema, where it stands as well.
+            (VERSION_KEY, VERSION.to_owned()),
+            ("netmon.host", host.host().to_string()),
+            (PREVIOUS_KEY, previous.unwrap_or_default().to_owned()),
+        ];
+        for key in TAKEN_OVER {
+            metadata.extend(batches.key(key).map(|value| (key, value.to_owned())));
+        }
+        let rows = write(&file, dataset, &metadata, &mut batches)?;
+        sealed.torn |= batches.torn;
+        sealed.damaged |= batches.damaged;
+        if dataset == Dataset::Events {
+            sealed.events = rows;
+        }
+        let partition = host.partition(dataset, start);
+        host.dir.make_dirs(&partition)?;
+        host.dir.rename(&partial, &host.path(dataset, start, FileKind::Parquet))?;
+        host.dir.sync(&partition)?;
+        if batches.damaged {
+            host.dir.rename(&stream, &host.path(dataset, start, FileKind::Damaged))?;
+        }
+    }
+    host.remove_streams(start)?;
+    Ok(sealed)
+}
+
+/// Writes the rows of a dataset. Returns how many there are.
+fn write(
+    file: &File,
+    dataset: Dataset,
+    metadata: &[(&str, String)],
+    batches: &mut impl Iterator<Item = Result<RecordBatch, Malformed>>,
+) -> Result<usize, Malformed> {
+    let schema = dataset.schema()?;
+    let properties = properties(dataset)?;
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
+    let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
+    loop {
+        let batch = match batches.next() {
+            // What is damaged was reported, and the rest is worth keeping.
+            Some(Err(error)) if error.is_of_the_system() => return Err(error),
+            Some(Err(_)) => continue,
+            Some(Ok(batch)) => Some(batch),
+            None => None,
+        };
+        let is_end = batch.is_none();
+        if let Some(batch) = batch {
+            rows += batch.num_rows();
+            group.push(batch);
+        }
+        while rows >= ROW_GROUP || is_end && rows > 0 {
+            let together = take_rows(&schema, &mut group, ROW_GROUP)?;
+            rows -= together.num_rows();
+            all += together.num_rows();
+            writer.write(&sorted(dataset, &together)?)?;
+            writer.flush()?;
+        }
+        if is_end {
+            break;
+        }
+    }
+    let (writer, _) = writer.into_serialized_writer()?;
+    finish(file, writer, metadata)?;
+    file.sync_all()?;
+    Ok(all)
+}
+
+/// Ends a file of which all row groups are written: metadata, the checksums of all that is in it,
+/// and its footer.
+pub(in crate::journal) fn finish(
+    file: &File,
+    mut writer: SerializedFileWriter<&File>,
+    metadata: &[(&str, String)],
+) -> Result<(), Malformed> {
+    for (key, value) in metadata {
+        writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
+    }
+    writer.flush()?;
+    let checksums = checksums(file, writer.flushed_row_groups())?;
+    writer.append_key_value_metadata(KeyValue::new(CHECKSUMS_KEY.to_owned(), checksums));
+    let zeros = "0".repeat(FOOTER_SUM_DIGITS);
+    writer.append_key_value_metadata(KeyValue::new(FOOTER_SUM_KEY.to_owned(), zeros.clone()));
+    writer.close()?;
+    seal_footer(file, &zeros)
+}
+
+/// Takes so many rows from the front of `batches`, or all there are.
+fn take_rows(
+    schema: &SchemaRef,
+    batches: &mut Vec<RecordBatch>,
+    most: usize,
+) -> Result<RecordBatch, Malformed> {
+    let all = concat_batches(schema, &*batches)?;
+    batches.clear();
+    let rows = all.num_rows().min(most);
+    if rows < all.num_rows() {
+        batches.push(all.slice(rows, all.num_rows() - rows));
+    }
+    Ok(all.slice(0, rows))
+}
+
+/// The CRC-32 of each column chunk and each Bloom filter, in the order of the file's metadata, in
+/// hexadecimal.
+fn checksums(file: &File, groups: &[RowGroupMetaData]) -> Result<String, Malformed> {
+    let mut text = String::new();
+    for (start, length) in groups.iter().flat_map(chunk_ranges) {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start)?;
+        text.push_str(&format!("{:08x}", crc32fast::hash(&bytes)));
+    }
+    Ok(text)
+}
+
+/// Puts the footer's checksum in the place of zeros.
+fn seal_footer(mut file: &File, zeros: &str) -> Result<(), Malformed> {
+    file.flush()?;
+    let (start, footer) = footer_of(file)?;
+    let sum = footer_sum(&footer);
+    let key = FOOTER_SUM_KEY.as_bytes();
+    let place = |needle: &[u8], from: usize| {
+        footer[from..].windows(needle.len()).position(|window| window == needle).map(|at| at + from)
+    };
+    let at = place(key, 0).and_then(|at| place(zeros.as_bytes(), at + key.len()));
+    let at = at.ok_or(Malformed::Corrupt)?;
+    Ok(file.write_all_at(sum.as_bytes(), start + at as u64)?)
+}
+
+/// The rows by cookie, and those of one cookie in the order they came: neighbours are alike then.
+///
+/// Sockets that connected, or whose own port is the higher one, come apart from the others, as a
+/// host gives its ports in order.
+pub(in crate::journal) fn sorted(
+    dataset: Dataset,
+    batch: &RecordBatch,
+) -> Result<RecordBatch, Malformed> {
+    if matches!(dataset, Dataset::Processes | Dataset::Namespaces) {
+        return Ok(batch.clone());
+    }
+    let cookies: Int64Array = column(batch, "cookie")?;
+    let local: Int32Array = column(batch, "local_port")?;
+    let remote: Int32Array = column(batch, "remote_port")?;
+    let direction = WordReader::new(batch, "direction", &Direction::ALL, Direction::name)?;
+    let mut clients: ByCookie<bool> = ByCookie::default();
+    let rows = u32::try_from(batch.num_rows()).map_err(|_| Malformed::Column("cookie"))?;
+    let mut order: Vec<_> = (0..rows)
+        .map(|number| {
+            let row = number as usize;
+            let port = |ports: &Int32Array| ports.is_valid(row).then(|| ports.value(row));
+            let cookie = cookies.is_valid(row).then(|| cookies.value(row).cast_unsigned());
+            // One answer for all rows of a socket, which may connect again: else they would not
+            // stay in order.
+            let mut is_client = || {
+                *clients.entry(cookie.unwrap_or(0)).or_insert_with(|| match direction.get(row) {
+                    Some(direction) => direction == Direction::Outbound,
+                    None => port(&local) > port(&remote),
+                })
+            };
+            (dataset != Dataset::Checkpoints && is_client(), cookie, number)
+        })
+        .collect();
+    order.sort_unstable();
+    let order = order.into_iter().map(|(.., row)| row).collect::<Vec<u32>>();
+    Ok(take_record_batch(batch, &UInt32Array::from(order))?)
+}

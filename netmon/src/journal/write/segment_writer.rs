@@ -1,0 +1,379 @@
+//! The thread that writes the segment of now.
+
+use std::{
+    io, mem,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    change_batch::ChangeBatch,
+    discovery::Discovery,
+    ipc_writer::IpcWriter,
+    names::NameCache,
+    recorder::open_host,
+    syncer::{OpenFiles, Unsynced},
+};
+use crate::{
+    core::{
+        connection::{Change, Connection},
+        event::{Anchor, Gap, Loss},
+    },
+    journal::{
+        error::Malformed,
+        layout::{FileKind, HostDir, START_STEP},
+        schema::{CLOCK_OFFSET_KEY, CheckpointBuilder, Dataset, FOLLOWS_KEY, Follows, NETNS_KEY},
+        status::RecorderStatus,
+    },
+};
+
+/// How long it waits before it tries again after the disk could not be written to.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Rows of a checkpoint that are encoded at once.
+const CHECKPOINT_BATCH: usize = 64 << 10;
+
+/// A message to the thread that writes.
+pub(super) enum WriterMessage {
+    Batch(Box<ChangeBatch>),
+    /// The table at a moment: a segment begins.
+    Checkpoint(Anchor, Vec<Connection>),
+}
+
+/// The directory into which a recorder writes now: when it is gone, another takes its place.
+#[derive(Clone)]
+pub(super) struct Place(Arc<Mutex<Arc<HostDir>>>);
+
+impl Place {
+    pub(super) fn new(host: HostDir) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(host))))
+    }
+
+    pub(super) fn now(&self) -> Arc<HostDir> {
+        Arc::clone(&self.lock())
+    }
+
+    fn replace(&self, host: HostDir) {
+        *self.lock() = Arc::new(host);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<HostDir>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The origin of segments: the kernel's boot id, and the network namespace of the recorder.
+pub(super) struct Identity {
+    pub(super) boot: Arc<str>,
+    pub(super) netns: u32,
+}
+
+/// Writes what the recorder hands over.
+pub(super) struct SegmentWriter {
+    place: Place,
+    shared: Arc<RecorderStatus>,
+    identity: Identity,
+    names: NameCache,
+    /// Where segments go that are done.
+    closed: Sender<i64>,
+    /// Where files go that are to be on the disk, and what became of that.
+    synced: (Sender<OpenFiles>, Receiver<Unsynced>),
+    segment: Option<OpenSegment>,
+    /// The segment that was begun last, by its start.
+    last: Option<i64>,
+    /// Since when events are missing, and how many at least; reported when a segment begins.
+    missing: Option<(u64, u64)>,
+    retry: Instant,
+    /// The moment of the last that was taken, and the moment up to which all was written.
+    now: u64,
+    written: u64,
+}
+
+/// The segment that is being written.
+struct OpenSegment {
+    start: i64,
+    /// When it began, `CLOCK_MONOTONIC`, ns, and how many events it has.
+    began: u64,
+    rows: u64,
+    events: IpcWriter,
+    connections: IpcWriter,
+    processes: IpcWriter,
+    namespaces: IpcWriter,
+    discovery: Discovery,
+}
+
+impl OpenSegment {
+    /// Writes a batch. Returns how many events it had.
+    fn write(
+        &mut self,
+        batch: &mut ChangeBatch,
+        boot: &Arc<str>,
+        names: &mut NameCache,
+    ) -> Result<u64, Malformed> {
+        let (events, connections) = (batch.events.finish(names)?, batch.connections.finish(names)?);
+        // First what is only there once: the rest can be told from events.
+        self.events.write(&events)?;
+        if connections.num_rows() > 0 {
+            self.connections.write(&connections)?;
+        }
+        let (processes, namespaces) = self.discovery.rows_of(&events, boot, names)?;
+        if processes.num_rows() > 0 {
+            self.processes.write(&processes)?;
+        }
+        if namespaces.num_rows() > 0 {
+            self.namespaces.write(&namespaces)?;
+        }
+        let rows = events.num_rows() as u64;
+        self.rows += rows;
+        Ok(rows)
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        for stream in [self.connections, self.processes, self.namespaces, self.events] {
+            stream.finish()?;
+        }
+        Ok(())
+    }
+}
+
+impl SegmentWriter {
+    pub(super) fn new(
+        place: Place,
+        shared: Arc<RecorderStatus>,
+        identity: Identity,
+        names: NameCache,
+        closed: Sender<i64>,
+        synced: (Sender<OpenFiles>, Receiver<Unsynced>),
+    ) -> Self {
+        Self {
+            place,
+            shared,
+            identity,
+            names,
+            closed,
+            synced,
+            segment: None,
+            last: None,
+            missing: None,
+            retry: Instant::now(),
+            now: 0,
+            written: 0,
+        }
+    }
+
+    /// Writes until there is nobody left to hand anything over.
+    pub(super) fn run(&mut self, messages: &Receiver<WriterMessage>) {
+        loop {
+            match messages.recv_timeout(TRY_AGAIN) {
+                Ok(WriterMessage::Batch(batch)) => {
+                    self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
+                    self.write(*batch);
+                }
+                Ok(WriterMessage::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if let Ok((error, since)) = self.synced.1.try_recv() {
+                self.fail(&error.into(), since);
+            }
+            if self.missing.is_some() && self.retry <= Instant::now() {
+                self.retry = Instant::now() + TRY_AGAIN;
+                self.shared.segment_wanted.store(true, Ordering::Relaxed);
+            }
+        }
+        self.end();
+        if self.missing.is_some() {
+            self.shared.has_failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&mut self, mut batch: ChangeBatch) {
+        self.now = self.now.max(batch.until);
+        let lost = batch.lost();
+        let Some(segment) = &mut self.segment else {
+            // What was missing already is missing still.
+            for gap in &batch.gaps {
+                self.miss(gap.from, gap.count);
+            }
+            return self.lose(self.written, lost);
+        };
+        match segment.write(&mut batch, &self.identity.boot, &mut self.names) {
+            Ok(rows) => {
+                self.reach();
+                self.shared.written.fetch_add(rows, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.fail(&error, self.written);
+                self.lose(self.written, lost);
+            }
+        }
+    }
+
+    /// Notes that all that was taken so far is written.
+    fn reach(&mut self) {
+        self.written = self.now;
+        self.shared.reached.store(self.now, Ordering::Relaxed);
+    }
+
+    /// Begins a segment with the whole table.
+    fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
+        self.end();
+        self.now = self.now.max(anchor.monotonic);
+        if self.written == 0 {
+            self.reach();
+        }
+        if let Err(error) = self.return_to_place() {
+            return self.fail(&error.into(), self.written);
+        }
+        let host = self.place.now();
+        let start = free_start(&host, anchor.wall);
+        match self.create(&host, start, anchor, rows) {
+            Ok(segment) => {
+                self.shared.open.store(start, Ordering::Relaxed);
+                self.last = Some(start);
+                self.segment = Some(segment);
+            }
+            Err(error) => {
+                // The disk is full, or worse: what is left over of it may be all that can be had.
+                let _ = host.remove_streams(start);
+                return self.fail(&error, self.written);
+            }
+        }
+        if let Some((from, count)) = self.missing.take() {
+            log::warn!("the journal is whole again from here: {count} events are missing");
+            let gap = Gap { from, time: anchor.monotonic, count, loss: Loss::Unwritten };
+            let mut batch = ChangeBatch::new(&self.identity.boot);
+            batch.push(anchor, &Change::Gap(gap));
+            self.write(batch);
+        }
+    }
+
+    /// Makes the directories and the lock anew where somebody has removed or replaced them.
+    fn return_to_place(&self) -> io::Result<()> {
+        let host = self.place.now();
+        if host.dir.is_in_place() && host.dir.has(&host.lock_path()) {
+            return Ok(());
+        }
+        let path = host.dir.path_of("");
+        let again = open_host(&path, host.host()).map_err(io::Error::other)?;
+        log::warn!("{} was removed or replaced: it is made anew", path.display());
+        self.place.replace(again);
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        host: &Arc<HostDir>,
+        start: i64,
+        anchor: Anchor,
+        rows: &[Connection],
+    ) -> Result<OpenSegment, Malformed> {
+        let follows = match self.last {
+            _ if self.missing.is_some() => Follows::Gap,
+            Some(last) => Follows::Segment(last),
+            None => Follows::Nothing,
+        };
+        let offset = anchor.wall.wrapping_sub(anchor.monotonic.cast_signed());
+        let keys = [
+            (FOLLOWS_KEY, follows.text()),
+            (CLOCK_OFFSET_KEY, offset.to_string()),
+            (NETNS_KEY, self.identity.netns.to_string()),
+        ];
+        let stream = |dataset| IpcWriter::create(host, dataset, start, FileKind::Stream, &keys);
+        let mut checkpoints = CheckpointBuilder::new(&self.identity.boot);
+        let partial = FileKind::Partial;
+        let mut checkpoint = IpcWriter::create(host, Dataset::Checkpoints, start, partial, &keys)?;
+        for rows in rows.chunks(CHECKPOINT_BATCH) {
+            for row in rows {
+                checkpoints.push(anchor, row);
+            }
+            checkpoint.write(&checkpoints.finish(&mut self.names)?)?;
+        }
+        let mut files: Vec<_> = checkpoint.files()?.into();
+        checkpoint.finish()?;
+        let path = |kind| host.path(Dataset::Checkpoints, start, kind);
+        host.dir.rename(&path(partial), &path(FileKind::Stream))?;
+        let segment = OpenSegment {
+            start,
+            began: anchor.monotonic,
+            rows: 0,
+            connections: stream(Dataset::Connections)?,
+            processes: stream(Dataset::Processes)?,
+            namespaces: stream(Dataset::Namespaces)?,
+            // As soon as there are events, the segment is there.
+            events: stream(Dataset::Events)?,
+            discovery: Discovery::default(),
+        };
+        let streams =
+            [&segment.connections, &segment.processes, &segment.namespaces, &segment.events];
+        for stream in streams {
+            files.extend(stream.files()?);
+        }
+        // Its thread outlives this one.
+        let _ = self.synced.0.send(OpenFiles { host: Some(Arc::clone(host)), files });
+        Ok(segment)
+    }
+
+    fn end(&mut self) {
+        let Some(segment) = self.segment.take() else { return };
+        let start = segment.start;
+        if let Err(error) = segment.finish() {
+            self.fail(&error, self.written);
+        }
+        let _ = self.closed.send(start);
+    }
+
+    /// The disk cannot be written to: what was written stays, and a new segment is tried.
+    fn fail(&mut self, error: &Malformed, since: u64) {
+        if self.missing.is_none() {
+            log::error!("the journal cannot be written, events are lost until it can: {error}");
+        }
+        self.miss(since, 0);
+        if let Some(segment) = mem::take(&mut self.segment) {
+            let host = self.place.now();
+            let events = host.path(Dataset::Events, segment.start, FileKind::Stream);
+            if host.dir.is_in_place() && host.dir.has(&events) {
+                let _ = self.closed.send(segment.start);
+            } else {
+                // What was written of it went with the directory.
+                self.shared.written.fetch_sub(segment.rows, Ordering::Relaxed);
+                self.lose(segment.began, segment.rows);
+            }
+        }
+        self.retry = Instant::now() + TRY_AGAIN;
+    }
+
+    /// Notes that so many events, or more, are missing since a moment.
+    fn miss(&mut self, since: u64, count: u64) {
+        let (from, missing) = self.missing.get_or_insert((since, 0));
+        // Before the clock began, perhaps: then it has wrapped.
+        if since.wrapping_sub(*from).cast_signed() < 0 {
+            *from = since;
+        }
+        *missing += count;
+    }
+
+    fn lose(&mut self, since: u64, count: u64) {
+        self.miss(since, count);
+        self.shared.unwritten.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// When a segment begins that begins now: the clock may have been set back, and a start has one
+/// segment.
+fn free_start(host: &HostDir, now: i64) -> i64 {
+    let mut start = now.div_euclid(START_STEP) * START_STEP;
+    let is_taken = |start| {
+        [FileKind::Stream, FileKind::Parquet]
+            .iter()
+            .any(|kind| host.dir.has(&host.path(Dataset::Events, start, *kind)))
+    };
+    while is_taken(start) {
+        start += START_STEP;
+    }
+    start
+}

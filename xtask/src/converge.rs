@@ -1,9 +1,10 @@
-//! `converge`: whether netmon's table equals the kernel's after churn of every kind, and owners are right.
+//! `converge`: whether netmon's table equals the kernel's after churn of every kind, and owners are
+//! right.
 //!
 //! It makes namespaces of its own and changes nothing outside them.
 
 mod owners;
-mod scene;
+pub(crate) mod scene;
 
 use std::{
     ops::RangeInclusive,
@@ -29,8 +30,8 @@ use scene::{Network, Parties, Process, mix, register};
 const NETWORKS: RangeInclusive<u8> = 0..=1;
 /// What `verify` watches longer than the mix runs: its start, its end, a timeout.
 const SETTLE: u64 = 5;
-/// After which nothing more is taken to come: what no hook saw, netmon learns from its next dump, some
-/// seconds later. And how long to wait for that at most.
+/// After which nothing more is taken to come: what no hook saw, netmon learns from its next dump,
+/// some seconds later. And how long to wait for that at most.
 const QUIET: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -123,7 +124,8 @@ impl Converge {
             let mut work = || {
                 let counts = mix(networks, seconds, &mut parties)?;
                 show(&counts, seconds);
-                // These end while netmon looks: it knows their owners from how things were when it began.
+                // These end while netmon looks: it knows their owners from how things were when it
+                // began.
                 holders.iter_mut().for_each(Process::stop);
                 holders.iter_mut().try_for_each(|holder| holder.ended().map(drop))?;
                 until_quiet(&count)?;

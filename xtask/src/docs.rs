@@ -1,58 +1,194 @@
-//! `docs`: the queries of docs/journal.md, run against a journal.
+//! `docs`: the queries of docs/journal.md, run against a journal and compared with netmon.
 
 use std::{
     env, fs,
+    io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use clap::Args;
+use rustix::process::{getgid, getuid};
 
 use crate::{
     netmon::Netmon,
-    shell::{cargo, output, root, run},
+    python::python,
+    shell::{as_root, cargo, is_root, output, root, run},
 };
 
-/// What the page uses, as PyPI calls it.
-const PACKAGES: [&str; 6] = ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz"];
+/// Packages that the page needs, as PyPI calls them: the engines (duckdb, pandas, polars, chdb), the
+/// reader of Parquet that pandas uses (pyarrow), the time zones that DuckDB uses (pytz), and a server
+/// that speaks S3 (moto).
+const PACKAGES: [&str; 7] =
+    ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz", "moto[server]"];
+/// 456 MB, and a minute of installing.
+const SPARK: &str = "pyspark";
 /// Enough that every kind of query has something to count.
 const CONNECTIONS: &str = "2000";
+/// For some seconds: recorders take as long to start.
+const CHURN: [&str; 4] = ["--connections", "8000", "--rate", "1000"];
+/// Segments are as short as they can be.
+const SEGMENT: &str = "10s";
+/// After a signal, until a recorder has begun a segment.
+const PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) fn docs() -> anyhow::Result<()> {
-    // What the tests have built: the page asks for what is in a journal, not how fast it came there.
-    run(cargo().args(["build", "--quiet", "--package", "netmon"]))?;
-    let xtask = env::current_exe().context("where this program is")?;
-    let netmon = xtask.with_file_name("netmon");
-    let python = root().join("target/docs");
-    run(Command::new("python3").args(["-m", "venv"]).arg(&python))?;
-    let python = python.join("bin/python");
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-
-    let journal = env::temp_dir().join(format!("netmon-docs-{}", std::process::id()));
-    let recorded = record(&netmon, &xtask, &journal);
-    let checked = recorded.and_then(|()| {
-        let mut check = Command::new(&python);
-        check.arg(root().join("xtask/src/docs.py")).arg(root().join("docs/journal.md"));
-        run(check.arg(&netmon).current_dir(&journal))
-    });
-    fs::remove_dir_all(&journal).with_context(|| format!("removing {}", journal.display()))?;
-    checked
+/// Run the queries of docs/journal.md against a journal, and compare the answers with netmon's
+#[derive(Args, Debug, Default)]
+pub(crate) struct Docs {
+    /// Spark too, with the settings that it comes with, on several worker processes
+    #[arg(long)]
+    spark: bool,
 }
 
-/// A journal with connections that ended well and badly, and one that nobody took.
-fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
-    let to = journal.to_str().context("a path that is text")?;
-    let netmon = Netmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
-    for ending in ["reset", "close"] {
-        output(Command::new(xtask).args([
-            "load",
-            "--connections",
-            CONNECTIONS,
-            "--ending",
-            ending,
-        ]))?;
+impl Docs {
+    /// Records a journal and asks it everything.
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        // The tests have built it. The page asks what is in a journal, not how fast it came there.
+        run(cargo().args(["build", "--quiet", "--package", "netmon"]))?;
+        let xtask = env::current_exe().context("where this program is")?;
+        let netmon = xtask.with_file_name("netmon");
+        let spark = self.spark.then_some(SPARK);
+        let packages: Vec<_> = PACKAGES.into_iter().chain(spark).collect();
+        let python = python("docs", &packages)?;
+        let scratch = env::temp_dir().join(format!("netmon-docs-{}", std::process::id()));
+        let journal = scratch.join("journal");
+        fs::create_dir(&scratch).with_context(|| format!("making {}", scratch.display()))?;
+        let checked = record(&netmon, &xtask, &journal).and_then(|()| {
+            run(script(&python, "check.py").arg(&netmon).current_dir(&journal))?;
+            if self.spark {
+                let mut spark = script(&python, "spark.py");
+                run(spark.arg(&netmon).arg(&journal).current_dir(&scratch))?;
+            }
+            Ok(())
+        });
+        run(as_root("rm").args(["-r", "--"]).arg(&scratch))?;
+        checked
     }
-    let nobody = std::net::TcpStream::connect("127.0.0.1:1");
-    ensure!(nobody.is_err(), "somebody listens on port 1");
-    netmon.stop().map(drop)
+}
+
+/// A script of this directory, on the page.
+fn script(python: &Path, name: &str) -> Command {
+    let mut command = Command::new(python);
+    command.arg(root().join("xtask/src/docs").join(name)).arg(root().join("docs/journal.md"));
+    // The checkout may be another user's.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A journal of two hosts, of which one was recorded twice with a break between; each in several segments.
+fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
+    let mut scene = Scene::start(xtask)?;
+    // Recorders that begin amid churn meet what they have not seen begin.
+    let mut churn = Command::new(xtask)
+        .args(["load", "--ending", "close"])
+        .args(CHURN)
+        .stdout(Stdio::null())
+        .spawn()?;
+    let second = recorder("web2", netmon, journal)?;
+    let first = recorder("web1", netmon, journal)?;
+    scene.next()?;
+    rotate(&first)?;
+    load(xtask)?;
+    scene.done()?;
+    ensure!(churn.wait()?.success(), "the churn failed");
+    first.stop()?;
+    let first = recorder("web1", netmon, journal)?;
+    scene.next()?;
+    scene.done()?;
+    rotate(&first)?;
+    load(xtask)?;
+    scene.end()?;
+    first.stop()?;
+    second.stop()?;
+    if !is_root() {
+        let owner = format!("{}:{}", getuid().as_raw(), getgid().as_raw());
+        run(as_root("chown").args(["-R", &owner]).arg(journal))?;
+    }
+    Ok(())
+}
+
+/// A recorder on a host that bears this name.
+fn recorder(host: &str, netmon: &Path, journal: &Path) -> anyhow::Result<Netmon> {
+    let [netmon, journal] =
+        [netmon, journal].map(|path| path.to_str().context("a path that is text"));
+    let script =
+        format!("hostname {host}; exec \"$0\" record --journal \"$1\" --segment-time {SEGMENT}");
+    let words = ["--uts", "sh", "-ec", &script, netmon?, journal?];
+    Netmon::start(Path::new("unshare"), &words, Stdio::null())
+}
+
+/// Has a recorder begin a segment.
+fn rotate(recorder: &Netmon) -> anyhow::Result<()> {
+    output(as_root("kill").args(["-HUP", &recorder.id().to_string()]))?;
+    thread::sleep(PAUSE);
+    Ok(())
+}
+
+/// Connections that end well and badly.
+fn load(xtask: &Path) -> anyhow::Result<()> {
+    for ending in ["reset", "close"] {
+        let words = ["load", "--connections", CONNECTIONS, "--ending", ending];
+        output(Command::new(xtask).args(words))?;
+    }
+    Ok(())
+}
+
+/// What happens besides the load; ended when dropped.
+struct Scene {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Scene {
+    fn start(xtask: &Path) -> anyhow::Result<Self> {
+        let mut child = as_root("python3")
+            .arg(root().join("xtask/src/docs/scene.py"))
+            .arg(xtask)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the scene")?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().context("its output")?);
+        let mut scene = Self { child, stdin, stdout };
+        scene.says("ready")?;
+        Ok(scene)
+    }
+
+    /// Begins its next part.
+    fn next(&mut self) -> anyhow::Result<()> {
+        let stdin = self.stdin.as_mut().context("its input")?;
+        writeln!(stdin).context("the scene has ended")
+    }
+
+    /// Waits until the part that was begun is done.
+    fn done(&mut self) -> anyhow::Result<()> {
+        self.says("done")
+    }
+
+    fn says(&mut self, word: &str) -> anyhow::Result<()> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        ensure!(line.trim() == word, "the scene failed: it said '{}'", line.trim());
+        Ok(())
+    }
+
+    fn end(mut self) -> anyhow::Result<()> {
+        drop(self.stdin.take());
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the scene failed: {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // It ends with its input, and takes its namespace along.
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
 }

@@ -5,12 +5,15 @@ use std::{
     io::{self, Read, Write},
     net::{IpAddr, TcpListener},
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike},
+};
 
 use crate::mix::socket_at;
 
@@ -43,7 +46,8 @@ impl Hold {
     }
 }
 
-/// Runs a command with its output to nowhere; prints seconds and the kilobytes it took at most.
+/// Runs a command with its output to nowhere; prints seconds, the kilobytes it took at most, and
+/// its seconds of CPU.
 pub(crate) fn measure(command: &[OsString]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("a command")?;
     let begin = Instant::now();
@@ -51,7 +55,13 @@ pub(crate) fn measure(command: &[OsString]) -> anyhow::Result<()> {
     let seconds = begin.elapsed().as_secs_f64();
     ensure!(status.success(), "{} failed: {status}", program.display());
     // Of this process' children there was but one.
-    let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
-    println!("{seconds} {kilobytes}");
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu = [used.user_time(), used.system_time()];
+    let cpu: Duration = cpu.map(|time| Duration::from_micros(micros(time))).iter().sum();
+    println!("{seconds} {} {}", used.max_rss(), cpu.as_secs_f64());
     Ok(())
+}
+
+fn micros(time: TimeVal) -> u64 {
+    u64::try_from(time.num_microseconds()).unwrap_or(0)
 }

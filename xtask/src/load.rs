@@ -51,8 +51,8 @@ impl Load {
     /// Makes the load and prints connections per second.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        // The threads share what there is to do: with a part for each, the one that gives way to netmon would
-        // end later, and the other's core be idle.
+        // The threads share what there is to do: with a part for each, the one that gives way to
+        // netmon would end later, and the other's core be idle.
         let left = AtomicU64::new(self.connections);
         let left = &left;
         let made = thread::scope(|scope| {
@@ -77,8 +77,9 @@ impl Load {
         let mut core = CpuSet::new();
         core.set(usize::from(pair) % cores);
         sched_setaffinity(None, &core).context("pinning a thread to its core")?;
-        // Client ports are 28,000 for each address that is connected to, and a TIME_WAIT gives its port away
-        // after a second at the earliest: with one address, connections would wait for ports.
+        // Client ports are 28,000 for each address that is connected to, and a TIME_WAIT gives its
+        // port away after a second at the earliest: with one address, connections would wait for
+        // ports.
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let port = listener.local_addr()?.port();
         let addresses = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 1, pair, last));

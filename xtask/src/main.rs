@@ -9,6 +9,8 @@ mod hold;
 mod load;
 mod mix;
 mod netmon;
+mod past;
+mod python;
 mod run;
 mod setup;
 mod shell;
@@ -54,11 +56,12 @@ enum Command {
     Ci,
     /// Measure, in alternation with a baseline, on this machine
     Bench(bench::Bench),
-    /// Run the queries of docs/journal.md against a journal
-    Docs,
+    Docs(docs::Docs),
     Vm(vm::Vm),
     /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
     Converge(converge::Converge),
+    /// Whether the past as netmon shows it is what SQL makes of the journal's files
+    Past(past::Past),
     /// Make load, as `bench` does
     #[command(hide = true)]
     Load(load::Load),
@@ -68,7 +71,7 @@ enum Command {
     /// Make connections of every kind, as `converge` does
     #[command(hide = true)]
     Mix(mix::Mix),
-    /// Run a command and print its seconds and peak kilobytes
+    /// Run a command and print its seconds, peak kilobytes and seconds of CPU
     #[command(hide = true)]
     Measure {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -85,9 +88,10 @@ fn main() -> anyhow::Result<()> {
         Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
         Command::Ci => ci::ci(),
         Command::Bench(bench) => bench.run(),
-        Command::Docs => docs::docs(),
+        Command::Docs(docs) => docs.run(),
         Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),
+        Command::Past(past) => past.run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),
         Command::Mix(mix) => mix.run(),

@@ -1,7 +1,8 @@
 //! The mix that `converge` runs: connections that begin and end in every way, as fast as it goes.
 //!
-//! Each process is either a client or a server and has addresses of its own, and every socket that it
-//! makes has one of them as its local address: whose socket that is can be told from the address alone.
+//! Each process is either a client or a server and has addresses of its own, and every socket that
+//! it makes has one of them as its local address: whose socket that is can be told from the address
+//! alone.
 
 use std::{
     collections::BTreeMap,
@@ -55,7 +56,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// An address of each family: all 127.0.0.0/8 is on the loopback, the other has to be put there.
+    /// An address of each family: all 127.0.0.0/8 is on the loopback, the other has to be put
+    /// there.
     pub(crate) fn addresses(self) -> [IpAddr; 2] {
         [
             Ipv4Addr::new(127, self.network.wrapping_add(10), self.host, 1).into(),

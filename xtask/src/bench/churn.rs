@@ -181,7 +181,8 @@ pub(super) struct Runs {
     pub(super) cpu: Vec<f64>,
 }
 
-/// Runs `load` while netmon records, or watches and writes to a file that has no name any more; what `load` said.
+/// Runs `load` while netmon records, or watches and writes to a file that has no name any more;
+/// what `load` said.
 #[expect(clippy::cast_precision_loss, reason = "figures")]
 pub(super) fn follow(
     record: bool,
@@ -232,7 +233,7 @@ pub(super) fn number(said: &str, after: &str) -> anyhow::Result<u64> {
 }
 
 /// Bytes of all files below.
-fn size(path: &Path) -> anyhow::Result<u64> {
+pub(super) fn size(path: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -243,7 +244,7 @@ fn size(path: &Path) -> anyhow::Result<u64> {
 }
 
 /// Makes and ends connections; how many a second.
-fn load(connections: u64, ending: Ending) -> anyhow::Result<f64> {
+pub(super) fn load(connections: u64, ending: Ending) -> anyhow::Result<f64> {
     made(&["--connections", &connections.to_string()], ending)
 }
 

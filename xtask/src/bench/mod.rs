@@ -1,16 +1,19 @@
-//! `bench`: figures that anyone can reproduce, each taken in alternation with its baseline in one run.
+//! `bench`: figures that anyone can reproduce, each taken in alternation with its baseline in one
+//! run.
 
 mod churn;
 mod figure;
 mod growth;
 mod hold;
 mod micro;
+mod past;
 mod peer;
 mod plot;
 mod process;
 mod scale;
 mod snapshot;
 mod start;
+mod terminal;
 mod top;
 
 use std::{fs, process::Command};
@@ -54,6 +57,8 @@ enum Part {
     Top(top::Top),
     /// How cost grows with sockets and with connections a second
     Growth(growth::Growth),
+    /// Questions to a journal of 100 million events, beside DuckDB's answers
+    Past(past::Past),
 }
 
 impl Part {
@@ -64,10 +69,12 @@ impl Part {
         let mut start = default::<start::Start>()?;
         let mut top = default::<top::Top>()?;
         let mut growth = default::<growth::Growth>()?;
+        let mut past = default::<past::Past>()?;
         if quick {
             (churn.pairs, churn.connections, churn.long) = (2, 20_000, 5);
             (snapshot.rounds, start.rounds, start.idle, growth.rounds) = (1, 3, 10, 1);
             (top.sockets, top.seconds) = (20_000, 5);
+            past.quick();
         }
         Ok(vec![
             Self::Micro,
@@ -76,6 +83,7 @@ impl Part {
             Self::Start(start),
             Self::Top(top),
             Self::Growth(growth),
+            Self::Past(past),
         ])
     }
 }
@@ -98,7 +106,14 @@ impl Bench {
         // Left on by somebody, they would be measured as netmon's.
         let _statistics = process::Statistics::kept(false)?;
         let is_whole = self.part.is_none();
-        let parts = self.part.map_or_else(|| Part::all(self.quick), |part| Ok(vec![part]))?;
+        let parts = match self.part {
+            None => Part::all(self.quick)?,
+            Some(Part::Past(mut past)) if self.quick => {
+                past.quick();
+                vec![Part::Past(past)]
+            }
+            Some(part) => vec![part],
+        };
         let (mut figures, mut plots) = (Vec::new(), Vec::new());
         for part in parts {
             figures.extend(match part {
@@ -106,6 +121,7 @@ impl Bench {
                 Part::Snapshot(snapshot) => snapshot.run()?,
                 Part::Start(start) => start.run()?,
                 Part::Top(top) => top.run()?,
+                Part::Past(past) => past.run()?,
                 Part::Micro => micro::figures()?,
                 Part::Growth(growth) => {
                     let (figures, curves) = growth.run()?;
@@ -128,7 +144,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Builds all that is measured, and goes on as root and optimised: this program's own part must be fast.
+    /// Builds all that is measured, and goes on as root and optimised: this program's own part must
+    /// be fast.
     fn start_over(&self) -> anyhow::Result<()> {
         build_release()?;
         run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;

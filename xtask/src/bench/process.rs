@@ -1,16 +1,38 @@
 //! What a running netmon has used so far, as the kernel counts it.
 
 use std::{
+    ffi::OsStr,
     fs, thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+
+use super::churn::xtask;
+use crate::shell::{as_root, output};
 
 /// Ticks of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
 const USER_HZ: u64 = 100;
 /// Longer than a TIME_WAIT, and the second that its end may be late.
 const LONGEST: Duration = Duration::from_secs(75);
+
+/// What a command used from its beginning to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used {
+    pub(super) seconds: f64,
+    /// Memory at most.
+    pub(super) megabytes: f64,
+    /// Seconds of CPU.
+    pub(super) cpu: f64,
+}
+
+/// Runs a command with its output to nowhere.
+pub(super) fn used(command: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<Used> {
+    let said = output(as_root(xtask()).arg("measure").args(command))?;
+    let figures = said.split(' ').map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+    let [seconds, kilobytes, cpu] = figures[..] else { bail!("no three figures: {said}") };
+    Ok(Used { seconds, megabytes: kilobytes / 1024.0, cpu })
+}
 
 /// CPU time of the process, threads that have ended included; to 10 ms.
 pub(super) fn cpu(pid: u32) -> anyhow::Result<Duration> {
@@ -64,8 +86,8 @@ pub(super) fn programs(pid: u32) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// While it lives, the kernel counts how long its programs run, some 60 ns more for each run; or it does not, whoever
-/// wanted it to.
+/// While it lives, the kernel counts how long its programs run, some 60 ns more for each run; or it
+/// does not, whoever wanted it to.
 pub(super) struct Statistics(String);
 
 const SYSCTL: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -84,8 +106,8 @@ impl Drop for Statistics {
     }
 }
 
-/// Waits until the connections of what was measured before are over, for they are there to be followed: their
-/// TIME_WAITs.
+/// Waits until the connections of what was measured before are over, for they are there to be
+/// followed: their TIME_WAITs.
 pub(super) fn quiet() -> anyhow::Result<()> {
     const FEW: u32 = 100;
     let end = Instant::now() + LONGEST;

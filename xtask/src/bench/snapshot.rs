@@ -6,8 +6,12 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use super::{churn::xtask, figure::Figure, hold::Holders};
-use crate::shell::{as_root, find, output, release_binary};
+use super::{
+    figure::Figure,
+    hold::Holders,
+    process::{self, Used},
+};
+use crate::shell::{as_root, find, release_binary};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -87,9 +91,8 @@ fn listing(program: &str, flags: &str) -> Vec<String> {
 
 /// Seconds and peak MiB of one listing to nowhere.
 pub(super) fn measure(program: &str, flags: &str) -> anyhow::Result<(f64, f64)> {
-    let said = output(as_root(xtask()).arg("measure").args(listing(program, flags)))?;
-    let (seconds, kilobytes) = said.split_once(' ').context("two figures")?;
-    Ok((seconds.parse()?, kilobytes.parse::<f64>()? / 1024.0))
+    let Used { seconds, megabytes, .. } = process::used(listing(program, flags))?;
+    Ok((seconds, megabytes))
 }
 
 /// A socket as both print it, and the processes that hold it.

@@ -1,8 +1,8 @@
-//! `bench top`: how often the full screen draws and how soon it answers a key, while there is a lot to show; and what it
-//! loses meanwhile.
+//! `bench top`: how often the full screen draws and how soon it answers a key, while there is a lot
+//! to show; and what it loses meanwhile.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Write},
     os::fd::OwnedFd,
     process::{Child, Stdio},
@@ -13,16 +13,13 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use rustix::{
-    io::{read, retry_on_intr},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
+use rustix::io::{read, retry_on_intr};
 
 use super::{
     churn::{load_for, number},
     figure::Figure,
     hold::Holders,
+    terminal,
 };
 use crate::{
     load::Ending,
@@ -124,14 +121,7 @@ struct Screen {
 impl Screen {
     /// Opens one; its other side is what a program takes for its terminal.
     fn open() -> anyhow::Result<(Self, OwnedFd)> {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-        grantpt(&ours)?;
-        unlockpt(&ours)?;
-        let name = ptsname(&ours, Vec::new())?;
-        let theirs = OpenOptions::new().read(true).write(true).open(name.to_str()?)?;
-        let size = Winsize { ws_row: LINES, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&ours, size)?;
-        let keys = File::from(ours);
+        let (keys, theirs) = terminal::open(LINES, COLUMNS)?;
         let from = keys.try_clone()?;
         let (to, output) = channel();
         thread::spawn(move || {
@@ -144,7 +134,7 @@ impl Screen {
             }
         });
         let parser = vt100::Parser::new(LINES, COLUMNS, 0);
-        Ok((Self { keys, output, parser, frames: 0 }, theirs.into()))
+        Ok((Self { keys, output, parser, frames: 0 }, theirs))
     }
 
     fn press(&mut self, key: &[u8]) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Where `converge` takes place: namespaces of its own, and the processes in them.
+//! Where `converge` and `past` take place: namespaces of their own, and the processes in them.
 
 use std::{
     collections::HashMap,
@@ -7,13 +7,14 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::IpAddr,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     process::{Child, ChildStdout, Command, Stdio, id},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{
     mix::{Counts, Place, add},
@@ -27,25 +28,27 @@ const SERVERS: u8 = 2;
 const FIRST_CLIENT: u8 = 1;
 const FIRST_SERVER: u8 = 101;
 const FIRST_HOLDER: u8 = 201;
-/// Connections that one process holds, with two sockets each: the usual limit is 20,000 descriptors.
+/// Connections that one process holds, with two sockets each: the usual limit is 20,000
+/// descriptors.
 const PER_HOLDER: u32 = 9_000;
-/// Ports for outgoing connections. With the addresses of the mix that is 80,000 connections of a namespace
-/// at most, below the 131,072 TIME_WAITs that a kernel keeps by default; those after that it skips.
+/// Ports for outgoing connections. With the addresses of the mix that is 80,000 connections of a
+/// namespace at most, below the 131,072 TIME_WAITs that a kernel keeps by default; those after that
+/// it skips.
 const PORTS: &str = "32768 43007";
 
 /// For servers to answer what came last.
 const LATE: Duration = Duration::from_millis(300);
 
 /// A network namespace with its loopback up; gone when dropped.
-pub(super) struct Network {
+pub(crate) struct Network {
     name: String,
     number: u8,
-    pub(super) inum: u64,
+    pub(crate) inum: u64,
 }
 
 impl Network {
     /// Makes it, with addresses for every process that may come.
-    pub(super) fn new(number: u8) -> anyhow::Result<Self> {
+    pub(crate) fn new(number: u8) -> anyhow::Result<Self> {
         let name = format!("netmon-converge-{}-{number}", id());
         output(Command::new("ip").args(["netns", "add", &name]))?;
         // From here on it is deleted, whatever happens.
@@ -71,7 +74,7 @@ impl Network {
     }
 
     /// Starts processes that hold as many connections; each has both ends of its own.
-    pub(super) fn hold(&self, connections: u32) -> anyhow::Result<Vec<Process>> {
+    pub(crate) fn hold(&self, connections: u32) -> anyhow::Result<Vec<Process>> {
         // One of each family at least.
         let count = connections.div_ceil(PER_HOLDER).max(2);
         let mut processes = Vec::new();
@@ -84,6 +87,27 @@ impl Network {
             processes.push(Process::start(self, Role::Holder, place, &words)?);
         }
         Ok(processes)
+    }
+
+    /// Starts this program in it as a client, with these words.
+    pub(crate) fn client(&self, words: &[&str]) -> anyhow::Result<Process> {
+        let place = Place { network: self.number, host: 0 };
+        Process::start(self, Role::Client, place, words)
+    }
+
+    /// Limits the TIME_WAITs that it keeps; connections that end beyond that leave none.
+    pub(crate) fn limit_waiting(&self, most: u32) -> anyhow::Result<()> {
+        let script = format!("echo {most} >/proc/sys/net/ipv4/tcp_max_tw_buckets");
+        let mut command = Command::new("ip");
+        output(command.args(["netns", "exec", &self.name, "sh", "-ec", &script])).map(drop)
+    }
+
+    /// Moves the calling thread into it.
+    pub(crate) fn enter(&self) -> anyhow::Result<()> {
+        let path = format!("/run/netns/{}", self.name);
+        let namespace = fs::File::open(&path).with_context(|| path.clone())?;
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(namespace.as_fd(), kind).context(path)
     }
 
     fn mix(&self, role: Role, host: u8, seconds: u64) -> anyhow::Result<Process> {
@@ -118,7 +142,7 @@ fn servers() -> impl Iterator<Item = u8> {
 
 /// What a process does: which direction its connections have follows from that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Connects.
     Client,
     /// Listens.
@@ -128,7 +152,7 @@ pub(super) enum Role {
 }
 
 /// A process of the scene, until it is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
     inum: u64,
@@ -152,7 +176,7 @@ impl Process {
     }
 
     /// Waits until its connections, or its listeners, are there.
-    pub(super) fn ready(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         ensure!(line.trim() == "ready", "a {:?} failed to start", self.role);
@@ -160,12 +184,12 @@ impl Process {
     }
 
     /// Tells it to end.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.child.stdin.take());
     }
 
     /// What it prints until it ends.
-    pub(super) fn ended(&mut self) -> anyhow::Result<String> {
+    pub(crate) fn ended(&mut self) -> anyhow::Result<String> {
         let mut said = String::new();
         self.stdout.read_to_string(&mut said)?;
         let status = self.child.wait()?;
@@ -184,16 +208,16 @@ impl Drop for Process {
 
 /// Whose a local address is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Party {
-    pub(super) pid: u32,
-    pub(super) role: Role,
+pub(crate) struct Party {
+    pub(crate) pid: u32,
+    pub(crate) role: Role,
 }
 
 /// By namespace and address.
-pub(super) type Parties = HashMap<(u64, IpAddr), Party>;
+pub(crate) type Parties = HashMap<(u64, IpAddr), Party>;
 
 /// Notes whose addresses are whose.
-pub(super) fn register(parties: &mut Parties, processes: &[Process]) {
+pub(crate) fn register(parties: &mut Parties, processes: &[Process]) {
     for process in processes {
         let party = Party { pid: process.child.id(), role: process.role };
         let addresses = process.place.addresses();
@@ -202,7 +226,7 @@ pub(super) fn register(parties: &mut Parties, processes: &[Process]) {
 }
 
 /// Runs the mix in all of them; says how many connections of each kind, and notes who took part.
-pub(super) fn mix(
+pub(crate) fn mix(
     networks: &[Network],
     seconds: u64,
     parties: &mut Parties,

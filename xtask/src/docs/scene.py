@@ -1,0 +1,168 @@
+"""What happens while the journal of the docs is recorded: `scene.py XTASK`.
+
+Every kind of row that is rare in a load is here: a socket that connects again while its TIME_WAIT
+lasts, a TIME_WAIT whose place is taken, a worker that accepts what another process listens for,
+ports that nobody listens on, a client that calls at regular intervals, and another network
+namespace. It says `ready`; each line that it then reads begins a part, and it says `done` after
+each. The last ends it.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+ADDRESS = "127.7.7.7"
+PORTS = 120
+CALLS = 12
+APART = 1.1
+
+
+def listener(port=0, family=socket.AF_INET, address=ADDRESS):
+    server = socket.socket(family)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((address, port))
+    server.listen(128)
+    return server
+
+
+def close_first(client, server):
+    """Leaves the client's end in TIME_WAIT."""
+    accepted, _ = server.accept()
+    client.sendall(b"x" * 1000)
+    accepted.recv(1000)
+    client.shutdown(socket.SHUT_WR)
+    accepted.close()
+    client.recv(1)
+
+
+def connect_again(server):
+    """One socket with three connections, the former two in TIME_WAIT."""
+    client = socket.socket()
+    for _ in range(2):
+        client.connect(server.getsockname())
+        close_first(client, server)
+        # To AF_UNSPEC: whoever was connected is not any more. Python has no address of that family.
+        disconnect(client)
+    client.connect(server.getsockname())
+    return client, server.accept()[0]
+
+
+def disconnect(client):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.connect(client.fileno(), bytes(16), 16) != 0:
+        raise OSError(ctypes.get_errno(), "disconnecting")
+
+
+def take_place(server):
+    """A connection takes the place of a TIME_WAIT, which the kernel permits after a second."""
+    place = None
+    for _ in range(2):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(place or (ADDRESS, 0))
+        place = client.getsockname()
+        client.connect(server.getsockname())
+        close_first(client, server)
+        client.close()
+        time.sleep(1.3)
+
+
+def work(server):
+    """A worker, which accepts what its parent listens for."""
+    worker = os.fork()
+    if worker == 0:
+        with open("/proc/self/comm", "w") as comm:
+            comm.write("worker")
+        kept = []
+        while True:
+            kept.append(server.accept()[0])
+    return worker
+
+
+def call_home(server):
+    """Calls at regular intervals."""
+    for _ in range(CALLS):
+        with socket.create_connection(server.getsockname()) as client:
+            client.sendall(b"beacon")
+        server.accept()[0].close()
+        time.sleep(APART)
+
+
+@contextlib.contextmanager
+def namespace():
+    """A network namespace with the addresses of two hosts of the mix."""
+    name = f"netmon-docs-{os.getpid()}"
+    ip("netns", "add", name)
+    try:
+        ip("-n", name, "link", "set", "lo", "up")
+        for host in 1, 2:
+            ip("-n", name, "addr", "add", f"fd00:1:{host}::1/128", "dev", "lo", "nodad")
+        yield name
+    finally:
+        ip("netns", "del", name)
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+def mix(xtask, name):
+    """Connections of every kind for a second."""
+    words = ["ip", "netns", "exec", name, xtask, "mix", "--network", "1", "--seconds", "1", "--host"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([*words, "1"], **pipes) as server:
+        server.stdout.readline()
+        # It ends sooner when its input does.
+        with subprocess.Popen([*words, "2", "--server", "1"], **pipes) as client:
+            client.stdout.read()
+        server.stdin.close()
+        server.stdout.read()
+    assert server.returncode == 0 and client.returncode == 0, "the mix failed"
+
+
+def rare(servers, kept):
+    """One of each of the rare kinds."""
+    beacon = threading.Thread(target=call_home, args=[servers[2]])
+    beacon.start()
+    kept.append(connect_again(servers[0]))
+    # The worker keeps these.
+    kept += [socket.create_connection(servers[1].getsockname()) for _ in range(3)]
+    for port in range(1, PORTS + 1):
+        with socket.socket() as client:
+            client.connect_ex((ADDRESS, port))
+    take_place(servers[0])
+    # A listener ends, and so does what was there at the beginning.
+    servers[3].close()
+    for end in kept[0]:
+        end.close()
+    beacon.join()
+
+
+def main():
+    [xtask] = sys.argv[1:]
+    servers = [listener(), listener(), listener(), listener(address="::1", family=socket.AF_INET6)]
+    # These are there before anybody records.
+    kept = [(socket.create_connection(server.getsockname()[:2]), server.accept()[0]) for server in servers]
+    worker = work(servers[1])
+    try:
+        with namespace() as name:
+            print("ready", flush=True)
+            sys.stdin.readline()
+            mix(xtask, name)
+            rare(servers, kept)
+            print("done", flush=True)
+            sys.stdin.readline()
+            mix(xtask, name)
+            print("done", flush=True)
+            sys.stdin.readline()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+main()

@@ -1,0 +1,43 @@
+"""Spark with the settings that it comes with, on several worker processes: `spark.py PAGE NETMON JOURNAL`.
+
+It leaves a directory `work` behind: run it in one that may be removed.
+"""
+
+import collections
+import os
+import sys
+
+from page import DATASETS, DIRECTORY, Netmon, one, same
+
+page, program, journal = sys.argv[1:]
+# A master, as no cluster is there, and an address, as the host's own name may have none.
+os.environ["PYSPARK_SUBMIT_ARGS"] = "--master local-cluster[2,1,1024] pyspark-shell"
+os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+
+one(page, "pyspark").run(DIRECTORY=journal)
+
+from pyspark.sql import SparkSession  # noqa: E402
+
+spark = SparkSession.builder.getOrCreate()
+print("Spark", spark.version, "on", spark.sparkContext.master)
+os.chdir(journal)
+netmon = Netmon(program)
+connections = spark.read.parquet(f"{journal}/connections")
+kind = dict(connections.dtypes)["time"]
+print("time is", kind, "and the columns of the path are", connections.columns[-2:])
+assert kind == "timestamp", kind
+said = collections.Counter((row["host"], row.get("verdict")) for row in netmon.json("history", "--json")
+                           if row["type"] == "closed")
+read = {(row["host"], row["verdict"]): row["count"]
+        for row in connections.groupBy("host", "verdict").count().collect()}
+same("verdicts: netmon history and Spark", dict(said), read)
+for dataset in DATASETS:
+    said = collections.Counter(row["host"] for row in netmon.export(dataset))
+    read = spark.read.parquet(f"{journal}/{dataset}").groupBy("host").count().collect()
+    same(f"{dataset}: netmon export and Spark", dict(said), {row["host"]: row["count"] for row in read})
+# Not only counted: every value of every column.
+for dataset in DATASETS:
+    table = spark.read.parquet(f"{journal}/{dataset}")
+    table.write.format("noop").mode("overwrite").save()
+    print(f"{dataset}: Spark read {len(table.columns)} columns")
+spark.stop()

@@ -1,0 +1,269 @@
+//! `past`: the past as netmon shows it, compared with the same made by SQL over the journal's
+//! files.
+//!
+//! The journal is recorded under full churn in namespaces of its own, with a new segment every few
+//! seconds.
+
+use std::{
+    fs,
+    io::Read,
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    process::{Command, Stdio, id},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, anyhow, ensure};
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    converge::scene::{Network, Parties, Process, mix},
+    mix::Counts,
+    netmon::Netmon,
+    python::python,
+    shell::{as_root, build_release, cargo, output, release_binary, root, run},
+};
+
+/// Namespaces of the mix, and the one of the plain load.
+const MIXED: [u8; 2] = [0, 1];
+const LOADED: u8 = 2;
+/// Connections that are open from before the recording to its end, in each namespace of the mix.
+const HELD: u32 = 1_000;
+/// How long connections come and go about the beginning of the recording.
+const EARLY: Duration = Duration::from_secs(4);
+/// How long a round of churn lasts, and a segment.
+const ROUND: u64 = 10;
+const SEGMENT: Duration = Duration::from_secs(2);
+/// Events of a connection at least, both ends together, but for those that nobody takes.
+const LEAST: u64 = 6;
+/// Rounds at most: then something is wrong with the load.
+const ROUNDS: u32 = 100;
+/// How often a socket that connects again does so, and how long it waits between two sockets.
+const AGAIN: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(5);
+/// Longer than a connection on the loopback takes.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Where a few connections go, to it and its neighbours in turn, of processes of that name, and how
+/// often.
+pub(crate) const RARE: Ipv4Addr = Ipv4Addr::new(127, 77, 7, 7);
+const NEIGHBOURS: RangeInclusive<u8> = 1..=20;
+pub(crate) const RARE_COMM: &str = "bash";
+const RARELY: Duration = Duration::from_millis(200);
+/// Where the queue is full.
+const FULL: Ipv4Addr = Ipv4Addr::new(127, 77, 8, 1);
+/// After which a connect without an answer is given up.
+const TIMED_OUT: Duration = Duration::from_millis(500);
+
+#[derive(Args, Debug)]
+pub(crate) struct Past {
+    /// Events that the journal has at least
+    #[arg(long, default_value_t = 3_000_000)]
+    events: u64,
+    /// Moments at which netmon's table is compared with SQL's
+    #[arg(long, default_value_t = 200)]
+    moments: u32,
+    /// Draws the moments: the same seed draws the same ones from the same journal
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Compare this journal instead of recording one
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
+    /// The netmon to run, instead of building it
+    #[arg(long, value_name = "FILE", hide = true)]
+    netmon: Option<PathBuf>,
+}
+
+impl Past {
+    pub(crate) fn run(&self) -> anyhow::Result<()> {
+        match &self.netmon {
+            Some(netmon) => self.record_and_compare(netmon),
+            None => start_over(),
+        }
+    }
+
+    fn record_and_compare(&self, netmon: &Path) -> anyhow::Result<()> {
+        let python = python("past", &["duckdb"])?;
+        if let Some(journal) = &self.journal {
+            return self.compare(&python, netmon, journal);
+        }
+        let journal = root().join(format!("target/past/journal-{}", id()));
+        let compared = record(netmon, &journal, self.events, None)
+            .and_then(|_| self.compare(&python, netmon, &journal));
+        if compared.is_ok() {
+            fs::remove_dir_all(&journal)
+                .with_context(|| format!("removing {}", journal.display()))?;
+        } else {
+            eprintln!("the journal is kept: --journal {}", journal.display());
+        }
+        compared
+    }
+
+    fn compare(&self, python: &Path, netmon: &Path, journal: &Path) -> anyhow::Result<()> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+        let seed = self.seed.unwrap_or(since_1970.as_secs());
+        run(Command::new(python)
+            .arg(root().join("xtask/src/past.py"))
+            .args([journal, netmon])
+            .args([self.moments.to_string(), seed.to_string()]))
+    }
+}
+
+/// Builds what is run, and goes on as root and optimised.
+fn start_over() -> anyhow::Result<()> {
+    build_release()?;
+    run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
+    let netmon = release_binary();
+    let words = std::env::args_os().skip(1);
+    run(as_root(netmon.with_file_name("xtask")).args(words).arg("--netmon").arg(netmon))
+}
+
+/// Records a journal of at least so many events under full churn, with so many TIME_WAITs in each
+/// namespace at most; how many events it has.
+pub(crate) fn record(
+    netmon: &Path,
+    journal: &Path,
+    events: u64,
+    waiting: Option<u32>,
+) -> anyhow::Result<u64> {
+    let networks = MIXED.map(Network::new).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let loaded = Network::new(LOADED)?;
+    if let Some(most) = waiting {
+        networks.iter().chain([&loaded]).try_for_each(|network| network.limit_waiting(most))?;
+    }
+    let mut holders = Vec::new();
+    for network in &networks {
+        holders.extend(network.hold(HELD)?);
+    }
+    holders.iter_mut().try_for_each(Process::ready)?;
+    // A host is busy when a recorder starts: what its first dump finds has a past in the rings.
+    let seconds = EARLY.as_secs().to_string();
+    let most = u64::MAX.to_string();
+    let words = ["load", "--ending", "close", "--seconds", &seconds, "--connections", &most];
+    let mut early = loaded.client(&words)?;
+    thread::sleep(EARLY / 2);
+    let to = journal.to_str().context("a path that is text")?;
+    let recorder = Netmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
+    let pid = i32::try_from(recorder.id()).ok().and_then(Pid::from_raw).context("a pid")?;
+    early.ended()?;
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let rotating = scope.spawn(move || rotate(pid, stop));
+        let reconnecting = scope.spawn(|| reconnect(&loaded, stop));
+        let rare = scope.spawn(|| be_rare(&loaded, stop));
+        let churned = churn(&networks, &loaded, events);
+        stop.store(true, Ordering::Relaxed);
+        let segments = rotating.join().map_err(|_| anyhow!("the thread of segments panicked"))?;
+        let again = reconnecting.join().map_err(|_| anyhow!("who connects again panicked"))?;
+        let rare = rare.join().map_err(|_| anyhow!("who connects rarely panicked"))?;
+        churned.and(rare)?;
+        let (segments, again) = (segments?, again?);
+        eprintln!("{segments} segments were asked for, {again} connections were of a socket again");
+        anyhow::Ok(())
+    })?;
+    let said = recorder.stop()?;
+    eprint!("{said}");
+    let words: Vec<_> = said.split_whitespace().collect();
+    let count = words.windows(3).find(|words| words[1..] == ["events", "recorded,"]);
+    count.and_then(|words| words[0].parse().ok()).context("how many events were recorded")
+}
+
+/// Connections of every kind, until there should be so many events.
+fn churn(networks: &[Network], loaded: &Network, events: u64) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let mut made = 0;
+    for round in 1..=ROUNDS {
+        let seconds = ROUND.to_string();
+        let most = u64::MAX.to_string();
+        let words = ["load", "--ending", "close", "--seconds", &seconds, "--connections", &most];
+        let mut load = loaded.client(&words)?;
+        let counts: Counts = mix(networks, ROUND, &mut Parties::new())?;
+        let rate: u64 = load.ended()?.trim().parse().context("the load prints a rate")?;
+        made += rate * ROUND + counts.get("accepted").copied().unwrap_or(0);
+        let least = made * LEAST;
+        let seconds = begin.elapsed().as_secs();
+        eprintln!("round {round}, {seconds} s: {made} connections, {least} events at least");
+        if least >= events {
+            return Ok(());
+        }
+    }
+    Err(anyhow!("{made} connections in {ROUNDS} rounds are too few"))
+}
+
+/// Begins a new segment every now and then; how many.
+fn rotate(recorder: Pid, stop: &AtomicBool) -> anyhow::Result<u32> {
+    let mut segments = 0;
+    let mut last = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(PAUSE);
+        if last.elapsed() >= SEGMENT {
+            kill_process(recorder, Signal::HUP).context("asking for a segment")?;
+            (last, segments) = (Instant::now(), segments + 1);
+        }
+    }
+    Ok(segments)
+}
+
+/// Connects sockets again while the TIME_WAIT of their former connection lasts, so that there are
+/// two rows of one cookie; how many times.
+fn reconnect(network: &Network, stop: &AtomicBool) -> anyhow::Result<u32> {
+    network.enter()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let to = listener.local_addr()?.into();
+    let mut again = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        for _ in 0..AGAIN {
+            socket.connect(&to).context("connecting again")?;
+            let (server, _) = listener.accept()?;
+            socket.shutdown(Shutdown::Write)?;
+            drop(server);
+            ensure!(socket.read(&mut [0])? == 0, "a server that closed has sent something");
+            rustix::net::connect_unspec(&socket)?;
+            again += 1;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(again)
+}
+
+/// Makes a few connections that differ from all others: by their address, by the name of their
+/// process, by how they end.
+fn be_rare(network: &Network, stop: &AtomicBool) -> anyhow::Result<()> {
+    network.enter()?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    let [net @ .., _] = RARE.octets();
+    let mut neighbours = NEIGHBOURS.cycle();
+    // Its queue takes one connection, and a SYN after that gets no answer.
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    full.bind(&SocketAddr::from((FULL, 0)).into())?;
+    full.listen(0)?;
+    let to = full.local_addr()?;
+    let filler = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    filler.connect(&to).context("filling a queue")?;
+    let mut waiting = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let [a, b, c] = net;
+        let to_whom = Ipv4Addr::new(a, b, c, neighbours.next().unwrap_or_default());
+        let script = format!("exec 3<>/dev/tcp/{to_whom}/{port}");
+        let seconds = PATIENCE.as_secs().to_string();
+        output(Command::new("timeout").args([&seconds, RARE_COMM, "-c", &script]))?;
+        // Whether it was soon enough is all the same.
+        let _ = listener.accept();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_user_timeout(Some(TIMED_OUT))?;
+        let _ = socket.connect(&to);
+        waiting.push(socket);
+        thread::sleep(RARELY);
+    }
+    Ok(())
+}

@@ -1,4 +1,4 @@
-//! What docs and rustdoc list of the journal's columns and words is what the code has.
+//! The docs and rustdoc list the columns and words of the journal that the code has.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const PAGE: &str = include_str!("../../docs/journal.md");
 const JSON: &str = include_str!("../src/view/json.rs");
 const EVENTS: &str = include_str!("../src/journal/schema/events.rs");
 
-/// What a reader of the page has to know of a type.
+/// The word of the page for a type.
 fn type_word(of: &DataType) -> &'static str {
     match of {
         DataType::Boolean => "bool",
@@ -131,7 +131,7 @@ fn every_word_stands_with_its_column() {
     same(&FirstFin::ALL.map(FirstFin::name).into(), &of("first_fin"));
 }
 
-/// What the rustdoc of JSON says of a field: its row, or the sentence that begins with it.
+/// The text of JSON's rustdoc about a field: its row, or the sentence that begins with it.
 fn of_json(field: &str) -> String {
     let docs: Vec<_> = JSON.lines().filter_map(|line| line.strip_prefix("//!")).collect();
     let docs = docs.join("\n");

@@ -1,4 +1,4 @@
-//! What a screen shows: scenes played, keys pressed, frames compared, each scenario a file that can
+//! The screen: scenes are played, keys pressed, frames compared; each scenario is a file that can
 //! be read from top to bottom.
 //!
 //! | line | |

@@ -163,8 +163,8 @@ impl Transition {
         matches!(self.new, TcpState::Close | TcpState::TimeWait)
     }
 
-    /// Whether it is the end of a half-open connection, which dumps alone tell of: of all that ends
-    /// in SYN_RECV, only this has neither a verdict nor an error.
+    /// Returns whether it is the end of a half-open connection, which dumps alone tell of: of all
+    /// that ends in SYN_RECV, only this has neither a verdict nor an error.
     #[must_use]
     pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
         let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);
@@ -250,6 +250,12 @@ impl Anchor {
     #[must_use]
     pub const fn wall_time(self, monotonic: u64) -> i64 {
         self.wall.saturating_add(monotonic.wrapping_sub(self.monotonic).cast_signed())
+    }
+
+    /// Wall time less the monotonic clock, ns.
+    #[must_use]
+    pub const fn offset(self) -> i64 {
+        self.wall.wrapping_sub(self.monotonic.cast_signed())
     }
 }
 

@@ -14,8 +14,8 @@ pub enum Malformed {
     Foreign,
     /// Another version wrote it.
     #[error(
-        "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with the netmon \
-         that wrote it"
+        "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with \
+         the netmon that wrote it"
     )]
     Version(String),
     /// It is not as its format demands.

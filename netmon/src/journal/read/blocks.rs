@@ -8,6 +8,7 @@ use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
 
 use super::{
     ipc_reader::IpcReader,
+    journal::TimeSpan,
     parquet_file::{self, ParquetFile},
 };
 use crate::journal::{
@@ -69,6 +70,12 @@ impl Block {
         Ok((!is_empty).then_some(Self { path, least, most, source }))
     }
 
+    /// Returns whether any row may be of a stretch of time: times are rounded down to microseconds.
+    pub(super) fn may_be_in(&self, span: TimeSpan) -> bool {
+        self.least.saturating_mul(1_000) <= span.to
+            && self.most.saturating_mul(1_000) >= span.from.saturating_sub(999)
+    }
+
     /// Returns whether any row may have a value in a column.
     pub(super) fn may_have(&self, name: &str) -> bool {
         let Some((file, group)) = self.group() else { return true };
@@ -115,6 +122,31 @@ impl Beginning {
         let netns = value(NETNS_KEY).and_then(|inum| inum.parse().ok());
         Self { follows, clock_offset, netns }
     }
+
+    /// How the segment meets the one that starts at `before`, part of which `is_damaged`; of a
+    /// recorder that began anew, `is_unexplained` says whether no row tells of the time between.
+    pub(super) fn joint(
+        &self,
+        before: i64,
+        is_damaged: bool,
+        is_unexplained: impl FnOnce() -> bool,
+    ) -> Joint {
+        let is_other = matches!(self.follows, Follows::Segment(start) if start != before);
+        let is_missing = is_damaged || is_other;
+        Joint {
+            is_hole: is_missing || self.follows == Follows::Nothing && is_unexplained(),
+            is_break: is_missing || self.follows == Follows::Gap,
+        }
+    }
+}
+
+/// How two segments meet that come after one another.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Joint {
+    /// Events are missing between them, and no row says so.
+    pub(super) is_hole: bool,
+    /// Connections of the first that the second does not have ended between them.
+    pub(super) is_break: bool,
 }
 
 /// The blocks of a dataset of a segment.

@@ -38,8 +38,7 @@ pub struct Checked {
 
 impl Journal {
     /// Compares every file with its checksums, and each segment with what the next says of it.
-    /// Hands over what is wrong as it is found, and the path of each segment before it is looked
-    /// at.
+    /// Hands over what is wrong as it is found, and the counts so far before each segment.
     pub fn check(
         &self,
         mut begin: impl FnMut(&Checked),

@@ -21,7 +21,7 @@ use super::{
     merge::{Merge, Rows},
 };
 use crate::{
-    core::event::Anchor,
+    core::event::{Anchor, Loss},
     journal::{
         error::{Malformed, Result},
         schema::{Dataset, OrderReader},
@@ -90,8 +90,7 @@ impl Journal {
         writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
         let mut gaps = 0;
         for host in self.hosts() {
-            gaps += host.gaps(span).len() as u64;
-            host.export(dataset, span, &schema, &mut writer)?;
+            gaps += host.export(dataset, span, &schema, &mut writer)?;
         }
         writer.finish()?;
         Ok(gaps)
@@ -155,40 +154,31 @@ impl Rows for PlainRows {
 }
 
 impl HostJournal {
+    /// Writes the rows of a dataset. Returns how many gaps the stretch of time has.
     fn export<W: Write + Send>(
         &self,
         dataset: Dataset,
         span: TimeSpan,
         schema: &SchemaRef,
         writer: &mut Writer<W>,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let mut merge: Merge<PlainRows> = Merge::new(Box::new(Block::load));
-        let (mut segments, mut places) = (self.segments_of(span), Vec::new());
-        let mut gaps = match dataset {
-            // Of events they are rows, but for those that show in what is not there.
-            Dataset::Events | Dataset::Connections => self.gaps(span),
-            _ => Vec::new(),
-        };
-        if dataset == Dataset::Events {
-            gaps.retain(|gap| gap.gap.loss == crate::core::event::Loss::Missing);
-        }
+        let (mut segments, mut places) = (self.segments_of(span).peekable(), Vec::new());
+        let mut gaps = self.gaps(span);
+        let count = gaps.len() as u64;
+        gaps.retain(|gap| match dataset {
+            Dataset::Connections => true,
+            // Others are rows already.
+            Dataset::Events => gap.gap.loss == Loss::Missing,
+            _ => false,
+        });
         let mut gaps = gaps.into_iter().peekable();
-        let mut next = segments.next();
         loop {
-            while let Some(segment) = next.filter(|segment| {
-                merge.least().is_none_or(|least| {
-                    segment.start
-                        <= least.saturating_mul(1_000).saturating_add(super::journal::LATE)
-                })
-            }) {
+            while let Some(segment) = segments.next_if(|segment| merge.needs_segment(segment.start))
+            {
                 if let Ok(found) = read_blocks(&self.host, segment, dataset) {
-                    let is_in = |block: &Block| {
-                        block.least.saturating_mul(1_000) <= span.to
-                            && block.most.saturating_mul(1_000) >= span.from.saturating_sub(999)
-                    };
-                    merge.extend(found.blocks.into_iter().filter(is_in));
+                    merge.extend(found.blocks.into_iter().filter(|block| block.may_be_in(span)));
                 }
-                next = segments.next();
             }
             match merge.next() {
                 Ok(Some((time, _, place))) => {
@@ -201,7 +191,7 @@ impl HostJournal {
                         places.push(place);
                     }
                 }
-                Ok(None) if next.is_none() => break,
+                Ok(None) if segments.peek().is_none() => break,
                 Ok(None) => {}
                 Err(error) => skip(&error.path, &error.error),
             }
@@ -213,7 +203,7 @@ impl HostJournal {
         for gap in gaps {
             writer.write(&gap_row(schema, &gap)?)?;
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Writes the rows that were gathered.

@@ -11,7 +11,7 @@ use crate::{
     core::event::{Anchor, Gap, Loss},
     journal::{
         layout::Segment,
-        schema::{Dataset, Follows, GapReader},
+        schema::{Dataset, GapReader},
     },
 };
 
@@ -57,20 +57,13 @@ impl HostJournal {
             };
             let offset = beginning.clock_offset.unwrap_or(0);
             if let Some((last, end)) = before {
-                let is_next = beginning.follows == Follows::Segment(last.start);
                 let is_silent = segment.start.saturating_sub(end) > SILENT;
-                let is_hole = match beginning.follows {
-                    Follows::Segment(_) => !is_next,
-                    Follows::Nothing => is_silent && reported.is_empty(),
-                    Follows::Gap => false,
-                };
-                if is_hole || was_unreadable {
+                let is_unexplained = || is_silent && reported.is_empty();
+                let joint = beginning.joint(last.start, was_unreadable, is_unexplained);
+                if joint.is_hole {
                     found.hole(end, segment.start, offset);
                 }
-                if is_hole && beginning.follows != Follows::Nothing
-                    || was_unreadable
-                    || beginning.follows == Follows::Gap
-                {
+                if joint.is_break {
                     found.breaks.push(Break { before: last, after: *segment });
                 }
             }
@@ -130,13 +123,13 @@ struct Facts {
 /// The gaps that a segment's rows report, and those that take the place of rows that cannot be
 /// read.
 fn reported(blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
-    let latest = span.to.saturating_add(LATE);
+    let late = TimeSpan { to: span.to.saturating_add(LATE), ..span };
     let mut reported = Vec::new();
     for block in blocks {
-        let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
-        if least > latest || most < span.from || !block.may_have("gap_from") {
+        if !block.may_be_in(late) || !block.may_have("gap_from") {
             continue;
         }
+        let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
         let read = block.load_columns(&GapReader::COLUMNS);
         let gaps = match read.and_then(|batch| Ok(GapReader::new(&batch)?.gaps())) {
             Ok(gaps) => gaps,

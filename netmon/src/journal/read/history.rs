@@ -5,7 +5,7 @@ use std::{collections::VecDeque, iter::Peekable, sync::Arc, vec};
 use super::{
     blocks::Block,
     gaps::{Break, JournalGap},
-    journal::{HostJournal, Journal, LATE, TimeSpan, read_blocks, skip},
+    journal::{HostJournal, Journal, TimeSpan, read_blocks, skip},
     merge::Merge,
     replay::HostReplay,
     select,
@@ -67,10 +67,7 @@ impl Journal {
 impl HostJournal {
     fn ended(&self, span: TimeSpan, filter: &Arc<Filter>) -> EndedRows {
         let (gaps, breaks) = self.gaps_and_breaks(span);
-        let mut between = Vec::new();
-        for gap in gaps {
-            between.push(Ended::Gap(gap));
-        }
+        let mut between: Vec<_> = gaps.into_iter().map(Ended::Gap).collect();
         for found in breaks {
             let ended = self.ended_between(found);
             between.extend(ended.into_iter().map(|ended| Ended::Connection(Box::new(ended))));
@@ -135,8 +132,9 @@ struct EndedRows {
 impl EndedRows {
     fn read(&mut self) -> Option<Ended> {
         loop {
-            while self.needs_next() {
-                let Some(segment) = self.segments.pop_front() else { break };
+            while let Some(segment) =
+                self.segments.pop_front_if(|next| self.merge.needs_segment(next.start))
+            {
                 if let Ok(found) = read_blocks(&self.host, segment, Dataset::Connections) {
                     let (span, filter) = (self.span, &self.filter);
                     let wanted = |block: &Block| select::may_have(block, span, filter);
@@ -154,13 +152,6 @@ impl EndedRows {
                 Err(error) => skip(&error.path, &error.error),
             }
         }
-    }
-
-    fn needs_next(&self) -> bool {
-        let Some(next) = self.segments.front() else { return false };
-        self.merge
-            .least()
-            .is_none_or(|least| next.start <= least.saturating_mul(1_000).saturating_add(LATE))
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use arrow_array::RecordBatch;
 use rustc_hash::FxHashMap;
 
-use super::blocks::Block;
+use super::{blocks::Block, journal::LATE};
 use crate::{
     core::{
         entry::{EndedConnection, Entry},
@@ -149,9 +149,15 @@ impl<R: Rows> Merge<R> {
 
     /// The time of the next row as far as it is known, µs since 1970: no row that was not handed
     /// over is earlier.
-    pub(super) fn least(&self) -> Option<i64> {
+    fn least(&self) -> Option<i64> {
         let loaded = self.heads.peek().map(|Reverse((time, ..))| *time);
         loaded.into_iter().chain(self.unloaded).min()
+    }
+
+    /// Returns whether a segment that starts then, ns since 1970, may have rows that come before
+    /// the next row.
+    pub(super) fn needs_segment(&self, start: i64) -> bool {
+        self.least().is_none_or(|least| start <= least.saturating_mul(1_000).saturating_add(LATE))
     }
 
     /// The next row, its moment, and the time it counts as, µs since 1970; nothing at the end.
@@ -228,8 +234,8 @@ impl<R: Rows> Merge<R> {
         Ok(Run { path: Arc::clone(&block.path), rows, order, next: 0 })
     }
 
-    /// Lets rows that wait count as no later than `earliest` of their sockets, µs since 1970 and the
-    /// number within.
+    /// Lets rows that wait count as no later than `earliest` of their sockets, µs since 1970 and
+    /// the number within.
     fn pull(&mut self, earliest: &FxHashMap<u64, (i64, i32)>) {
         let mut is_pulled = false;
         for run in self.runs.iter_mut().flatten() {

@@ -5,9 +5,9 @@ use std::{collections::VecDeque, convert::Infallible, io, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    blocks::{self, Beginning, Block, Blocks},
+    blocks::{self, Beginning, Block, Blocks, Joint},
     ipc_reader::IpcReader,
-    journal::{Journal, LATE, TimeSpan, read_blocks, skip},
+    journal::{Journal, SILENT, TimeSpan, read_blocks, skip},
     merge::Merge,
     parquet_file::ParquetFile,
 };
@@ -60,8 +60,9 @@ struct NextSegment {
     segment: Segment,
     blocks: Vec<Block>,
     beginning: Beginning,
-    /// A segment before it is missing.
-    is_after_missing: bool,
+    /// The start of the segment before it, and whether a part of that is damaged.
+    before: Option<i64>,
+    is_after_damage: bool,
 }
 
 impl HostReplay {
@@ -91,10 +92,11 @@ impl HostReplay {
             if let Some(entry) = self.pending.pop_front() {
                 return Some(entry);
             }
-            while self.next.is_none() && self.needs_next() {
-                if let Some(segment) = self.segments.pop_front() {
-                    self.open(segment);
-                }
+            while self.next.is_none()
+                && let Some(segment) =
+                    self.segments.pop_front_if(|next| self.merge.needs_segment(next.start))
+            {
+                self.open(segment);
             }
             match self.merge.next() {
                 Ok(Some((time, moment, entry))) => {
@@ -119,46 +121,33 @@ impl HostReplay {
         }
     }
 
-    /// Returns whether the next segment may have rows that come before the next row of those that
-    /// are open.
-    fn needs_next(&self) -> bool {
-        let Some(next) = self.segments.front() else { return false };
-        self.merge
-            .least()
-            .is_none_or(|least| next.start <= least.saturating_mul(1_000).saturating_add(LATE))
-    }
-
     fn open(&mut self, segment: Segment) {
         let Ok(Blocks { blocks, errors, beginning }) =
             read_blocks(&self.host, segment, Dataset::Events)
         else {
             // Its checkpoint may be there all the same.
             let (blocks, beginning) = (Vec::new(), Beginning::default());
-            let is_after_missing = false;
-            self.next = Some(NextSegment { segment, blocks, beginning, is_after_missing });
-            self.opened = Some(segment.start);
+            let before = self.opened.replace(segment.start);
+            self.next =
+                Some(NextSegment { segment, blocks, beginning, before, is_after_damage: false });
             self.has_gap = true;
             return;
         };
-        let follows_last =
-            self.opened.is_some_and(|last| beginning.follows == Follows::Segment(last));
+        let before = self.opened.replace(segment.start);
+        let is_after_damage = std::mem::take(&mut self.has_gap);
+        let follows_last = before.is_some_and(|last| beginning.follows == Follows::Segment(last));
         // A clock that was set back begins a segment among the times of the one before.
         let is_in_order = segment.start >= self.most;
         let most = blocks.iter().map(|block| block.most).max();
         if let Some(most) = most {
             self.most = most.saturating_mul(1_000);
         }
-        if follows_last && is_in_order && !self.has_gap {
+        if follows_last && is_in_order && !is_after_damage {
             // It goes on without a break: the table needs no checkpoint.
             self.merge.extend(blocks);
         } else {
-            let is_after_missing = self.opened.is_some()
-                && (self.has_gap
-                    || !follows_last && matches!(beginning.follows, Follows::Segment(_)));
-            self.next = Some(NextSegment { segment, blocks, beginning, is_after_missing });
+            self.next = Some(NextSegment { segment, blocks, beginning, before, is_after_damage });
         }
-        self.opened = Some(segment.start);
-        self.has_gap = false;
         for error in errors {
             log::debug!("a part of a stream is damaged: {error}");
             self.has_gap = true;
@@ -167,7 +156,7 @@ impl HostReplay {
 
     /// Begins a segment that does not go on where the one before has ended.
     fn begin(&mut self, next: NextSegment) {
-        let NextSegment { segment, blocks, mut beginning, is_after_missing } = next;
+        let NextSegment { segment, blocks, mut beginning, before, is_after_damage } = next;
         let rows = match checkpoint(&self.host, segment) {
             Ok((rows, of_checkpoint)) => {
                 beginning.clock_offset = beginning.clock_offset.or(of_checkpoint.clock_offset);
@@ -178,24 +167,24 @@ impl HostReplay {
                 Vec::new()
             }
         };
-        let Anchor { monotonic, wall } = self.last;
-        let offset = beginning.clock_offset.unwrap_or(wall.wrapping_sub(monotonic.cast_signed()));
+        let last = self.last;
+        let offset = beginning.clock_offset.unwrap_or(last.offset());
         let time = segment.start.wrapping_sub(offset).cast_unsigned();
         let moment = Anchor { monotonic: time, wall: segment.start };
-        let is_first = self.last == Anchor::default();
-        let is_gap = is_after_missing
-            || !is_first
-                && beginning.follows == Follows::Nothing
-                && segment.start.saturating_sub(self.last.wall) > super::journal::SILENT
-                && !explains(&blocks);
-        if is_gap && !is_first {
-            let from = self.last.wall.wrapping_sub(offset).cast_unsigned();
+        let is_silent = segment.start.saturating_sub(last.wall) > SILENT;
+        let is_unexplained = || is_silent && !explains(&blocks);
+        // Nothing comes before the first.
+        let joint =
+            before.filter(|_| last != Anchor::default()).map_or(Joint::default(), |before| {
+                beginning.joint(before, is_after_damage, is_unexplained)
+            });
+        if joint.is_hole {
+            let from = last.wall.wrapping_sub(offset).cast_unsigned();
             let gap = Gap { from, time, count: 0, loss: Loss::Missing };
             self.pending.push_back((segment.start, moment, Entry::Anchor(moment)));
             self.pending.push_back((segment.start, moment, Entry::Gap(gap)));
         }
-        let after_gap = is_after_missing || beginning.follows == Follows::Gap;
-        let checkpoint = Entry::Checkpoint { time, rows, after_gap: after_gap && !is_first };
+        let checkpoint = Entry::Checkpoint { time, rows, after_gap: joint.is_break };
         self.pending.push_back((segment.start, moment, checkpoint));
         self.last = moment;
         self.merge.extend(blocks);
@@ -215,8 +204,7 @@ impl HostReplay {
 
     /// Notes how the clocks are tied. Returns whether that is new.
     fn date(&mut self, moment: Anchor) -> bool {
-        let offset = moment.wall.wrapping_sub(moment.monotonic.cast_signed());
-        self.offset.replace(offset) != Some(offset)
+        self.offset.replace(moment.offset()) != Some(moment.offset())
     }
 
     /// Goes to the beginning. Returns the table there, and the beginning on both clocks.

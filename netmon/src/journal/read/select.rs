@@ -38,15 +38,8 @@ const BATCH: usize = 64 << 10;
 
 /// Returns whether a block may have rows of a stretch of time which a filter lets pass.
 pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
-    let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
-    // Times are rounded down to microseconds.
-    if least > span.to || most < span.from.saturating_sub(999) {
-        return false;
-    }
-    match block.group() {
-        Some((file, group)) => filter.may_match(&Group { file, group }),
-        None => true,
-    }
+    block.may_be_in(span)
+        && block.group().is_none_or(|(file, group)| filter.may_match(&Group { file, group }))
 }
 
 /// The rows of a block that are of a stretch of time and that a filter may let pass.

@@ -90,7 +90,7 @@ impl MomentBuilder {
     pub(super) fn push(&mut self, anchor: Anchor, monotonic: u64, boot: Option<&Arc<str>>) {
         let (row, time) = (self.len(), micros(anchor.wall_time(monotonic)));
         self.time.put(row, Some(time));
-        self.offset.append_value(micros(anchor.wall.wrapping_sub(anchor.monotonic.cast_signed())));
+        self.offset.append_value(micros(anchor.offset()));
         if self.is_ordered {
             // A batch that was handed over may still get a gap, which no order matters to.
             self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time)));

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     parquet::{self, Sealed},
-    segment_writer::Place,
+    place::Place,
 };
 use crate::journal::{
     error::Malformed,
@@ -120,8 +120,8 @@ impl Archiver {
                     }
                     if damaged {
                         log::error!(
-                            "a part of a segment was changed after it was written: {events} events of it are \
-                             kept, and its streams stay in {}",
+                            "a part of a segment was changed after it was written: {events} events \
+                             of it are kept, and its streams stay in {}",
                             host.dir.path_of(&host.live()).display()
                         );
                     }

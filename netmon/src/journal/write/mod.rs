@@ -7,13 +7,15 @@ mod discovery;
 mod ipc_writer;
 mod names;
 mod parquet;
+mod place;
 mod recorder;
 mod segment_writer;
 mod syncer;
 
 pub use archiver::Retention;
 pub use names::{HostNames, NamedNamespace};
-pub use recorder::{OpenError, Recorder, RecorderOptions};
+pub use place::OpenError;
+pub use recorder::{Recorder, RecorderOptions};
 
 #[cfg(test)]
 pub(super) use parquet::sorted;

@@ -5,7 +5,6 @@
 //! and recorded as lost.
 
 use std::{
-    fs::TryLockError,
     future::pending,
     io, mem,
     path::{Path, PathBuf},
@@ -24,7 +23,8 @@ use super::{
     archiver::{Archiver, Retention},
     change_batch::ChangeBatch,
     names::{HostNames, NameCache},
-    segment_writer::{Identity, Place, SegmentWriter, WriterMessage},
+    place::{OpenError, Place, io_error, open_host},
+    segment_writer::{Identity, SegmentWriter, WriterMessage},
     syncer,
 };
 use crate::{
@@ -34,8 +34,7 @@ use crate::{
         table::ConnectionTable,
     },
     journal::{
-        dir::Dir,
-        layout::{HostDir, Segment},
+        layout::Segment,
         read,
         status::{Health, RecorderHandle, RecorderStatus},
     },
@@ -53,38 +52,6 @@ const STEP: u64 = 1_000_000_000;
 
 /// Changes are handed over after this time, and are on the disk soon after.
 const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
-/// How often the lock is tried for, and how far apart.
-const LOCK_TRIES: usize = 10;
-const LOCK_AGAIN: Duration = Duration::from_millis(20);
-/// Why a journal cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Somebody else does.
-    #[error("another netmon records into {0}: stop it, or choose another --journal")]
-    Locked(String),
-    /// Another user could exchange its files under the recorder's hands.
-    #[error(
-        "{path} belongs to user {owner}: netmon records only into directories of its own user, {own}: choose \
-         another --journal, or give it the directory: chown {own} {path}"
-    )]
-    Foreign {
-        /// The directory.
-        path: String,
-        /// The user who owns it.
-        owner: u32,
-        /// The user who would have to own it.
-        own: u32,
-    },
-    /// The directory cannot be used.
-    #[error("{path}: {error}")]
-    Io {
-        /// Which file or directory.
-        path: String,
-        /// The error of the system.
-        error: io::Error,
-    },
-}
-
 /// Options of a recorder.
 pub struct RecorderOptions {
     /// How much is kept.
@@ -213,7 +180,7 @@ impl Recorder {
     /// Its moments are of this boot's monotonic clock once `anchor` has tied it to the wall.
     #[must_use]
     pub fn former_rows(&mut self, anchor: Anchor) -> Vec<Connection> {
-        let offset = anchor.wall.wrapping_sub(anchor.monotonic.cast_signed());
+        let offset = anchor.offset();
         let mut former = mem::take(&mut self.former);
         for row in &mut former {
             row.id.epoch = row.opened.wrapping_sub(offset).cast_unsigned();
@@ -427,44 +394,4 @@ fn of_earlier_boot(mut row: Connection, boot: &Arc<str>) -> Connection {
         row.since = None;
     }
     row
-}
-
-/// Opens the directory of a host's part of a journal, and locks it.
-pub(super) fn open_host(journal: &Path, host: &str) -> Result<HostDir, OpenError> {
-    let failed = |error| io_error(journal, error);
-    let own = rustix::process::geteuid().as_raw();
-    let check = |owner: u32| {
-        let path = journal.display().to_string();
-        if owner == own { Ok(()) } else { Err(OpenError::Foreign { path, owner, own }) }
-    };
-    // Before it is opened, which may be refused; and of what was opened.
-    if let Ok(there) = rustix::fs::stat(journal) {
-        check(there.st_uid)?;
-    }
-    let dir = Dir::create(journal).map_err(failed)?;
-    check(dir.owner().map_err(failed)?)?;
-    let mut host = HostDir::new(Arc::new(dir), host);
-    host.dir.make_dirs(&host.live()).map_err(failed)?;
-    let path = host.lock_path();
-    let lock =
-        host.dir.lock_file(&path).map_err(|error| io_error(&host.dir.path_of(&path), error))?;
-    // Readers take it for a moment, to see whether it is taken.
-    let mut locked = lock.try_lock();
-    for _ in 0..LOCK_TRIES {
-        if !matches!(locked, Err(TryLockError::WouldBlock)) {
-            break;
-        }
-        thread::sleep(LOCK_AGAIN);
-        locked = lock.try_lock();
-    }
-    locked.map_err(|error| match error {
-        TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
-        TryLockError::Error(error) => failed(error),
-    })?;
-    host.lock = Some(lock);
-    Ok(host)
-}
-
-fn io_error(path: &Path, error: io::Error) -> OpenError {
-    OpenError::Io { path: path.display().to_string(), error }
 }

@@ -1,9 +1,9 @@
 //! The thread that writes the segment of now.
 
 use std::{
-    io, mem,
+    mem,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
@@ -15,7 +15,7 @@ use super::{
     discovery::Discovery,
     ipc_writer::IpcWriter,
     names::NameCache,
-    recorder::open_host,
+    place::Place,
     syncer::{OpenFiles, Unsynced},
 };
 use crate::{
@@ -41,29 +41,6 @@ pub(super) enum WriterMessage {
     Batch(Box<ChangeBatch>),
     /// The table at a moment: a segment begins.
     Checkpoint(Anchor, Vec<Connection>),
-}
-
-/// The directory into which a recorder writes now: when it is gone, another takes its place.
-#[derive(Clone)]
-pub(super) struct Place(Arc<Mutex<Arc<HostDir>>>);
-
-impl Place {
-    pub(super) fn new(host: HostDir) -> Self {
-        Self(Arc::new(Mutex::new(Arc::new(host))))
-    }
-
-    pub(super) fn now(&self) -> Arc<HostDir> {
-        Arc::clone(&self.lock())
-    }
-
-    fn replace(&self, host: HostDir) {
-        *self.lock() = Arc::new(host);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Arc<HostDir>> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// The origin of segments: the kernel's boot id, and the network namespace of the recorder.
@@ -226,7 +203,7 @@ impl SegmentWriter {
         if self.written == 0 {
             self.reach();
         }
-        if let Err(error) = self.return_to_place() {
+        if let Err(error) = self.place.renew() {
             return self.fail(&error.into(), self.written);
         }
         let host = self.place.now();
@@ -252,19 +229,6 @@ impl SegmentWriter {
         }
     }
 
-    /// Makes the directories and the lock anew where somebody has removed or replaced them.
-    fn return_to_place(&self) -> io::Result<()> {
-        let host = self.place.now();
-        if host.dir.is_in_place() && host.dir.has(&host.lock_path()) {
-            return Ok(());
-        }
-        let path = host.dir.path_of("");
-        let again = open_host(&path, host.host()).map_err(io::Error::other)?;
-        log::warn!("{} was removed or replaced: it is made anew", path.display());
-        self.place.replace(again);
-        Ok(())
-    }
-
     fn create(
         &mut self,
         host: &Arc<HostDir>,
@@ -277,10 +241,9 @@ impl SegmentWriter {
             Some(last) => Follows::Segment(last),
             None => Follows::Nothing,
         };
-        let offset = anchor.wall.wrapping_sub(anchor.monotonic.cast_signed());
         let keys = [
             (FOLLOWS_KEY, follows.text()),
-            (CLOCK_OFFSET_KEY, offset.to_string()),
+            (CLOCK_OFFSET_KEY, anchor.offset().to_string()),
             (NETNS_KEY, self.identity.netns.to_string()),
         ];
         let stream = |dataset| IpcWriter::create(host, dataset, start, FileKind::Stream, &keys);

@@ -1,0 +1,117 @@
+//! The directory into which a recorder writes: its own user's, locked, and made anew when it is gone.
+
+use std::{
+    fs::TryLockError,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crate::journal::{dir::Dir, layout::HostDir};
+
+/// How often the lock is tried for, and how far apart.
+const LOCK_TRIES: usize = 10;
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Why a journal cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else does.
+    #[error("another netmon records into {0}: stop it, or choose another --journal")]
+    Locked(String),
+    /// Another user could exchange its files under the recorder's hands.
+    #[error(
+        "{path} belongs to user {owner}: netmon records only into directories of its own user, \
+         {own}: choose another --journal, or give it the directory: chown {own} {path}"
+    )]
+    Foreign {
+        /// The directory.
+        path: String,
+        /// The user who owns it.
+        owner: u32,
+        /// The user who would have to own it.
+        own: u32,
+    },
+    /// The directory cannot be used.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file or directory.
+        path: String,
+        /// The error of the system.
+        error: io::Error,
+    },
+}
+
+/// The directory into which a recorder writes now: when it is gone, another takes its place.
+#[derive(Clone)]
+pub(super) struct Place(Arc<Mutex<Arc<HostDir>>>);
+
+impl Place {
+    pub(super) fn new(host: HostDir) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(host))))
+    }
+
+    pub(super) fn now(&self) -> Arc<HostDir> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Makes the directories and the lock anew where somebody has removed or replaced them.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        let host = self.now();
+        if host.dir.is_in_place() && host.dir.has(&host.lock_path()) {
+            return Ok(());
+        }
+        let path = host.dir.path_of("");
+        let again = open_host(&path, host.host()).map_err(io::Error::other)?;
+        log::warn!("{} was removed or replaced: it is made anew", path.display());
+        *self.lock() = Arc::new(again);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<HostDir>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the directory of a host's part of a journal, and locks it.
+pub(super) fn open_host(journal: &Path, host: &str) -> Result<HostDir, OpenError> {
+    let failed = |error| io_error(journal, error);
+    let own = rustix::process::geteuid().as_raw();
+    let check = |owner: u32| {
+        let path = journal.display().to_string();
+        if owner == own { Ok(()) } else { Err(OpenError::Foreign { path, owner, own }) }
+    };
+    // Before it is opened, which may be refused; and of what was opened.
+    if let Ok(there) = rustix::fs::stat(journal) {
+        check(there.st_uid)?;
+    }
+    let dir = Dir::create(journal).map_err(failed)?;
+    check(dir.owner().map_err(failed)?)?;
+    let mut host = HostDir::new(Arc::new(dir), host);
+    host.dir.make_dirs(&host.live()).map_err(failed)?;
+    let path = host.lock_path();
+    let lock =
+        host.dir.lock_file(&path).map_err(|error| io_error(&host.dir.path_of(&path), error))?;
+    // Readers take it for a moment, to see whether it is taken.
+    let mut locked = lock.try_lock();
+    for _ in 0..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(LOCK_AGAIN);
+        locked = lock.try_lock();
+    }
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::Locked(journal.display().to_string()),
+        TryLockError::Error(error) => failed(error),
+    })?;
+    host.lock = Some(lock);
+    Ok(host)
+}
+
+pub(super) fn io_error(path: &Path, error: io::Error) -> OpenError {
+    OpenError::Io { path: path.display().to_string(), error }
+}

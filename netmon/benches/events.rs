@@ -1,5 +1,5 @@
-//! What user space does for each event: completed, put into the table, filtered, written. Times are
-//! for one transition.
+//! The work of user space for each event: it is completed, put into the table, filtered, written.
+//! Times are for one transition.
 
 use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 

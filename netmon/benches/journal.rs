@@ -1,4 +1,4 @@
-//! What the journal takes for each event: on the thread that follows, on the one that writes, and
+//! The cost of the journal for each event: on the thread that follows, on the one that writes, and
 //! to read it again.
 
 use std::{

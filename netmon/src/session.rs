@@ -52,7 +52,7 @@ pub trait Input {
     /// Changes the tables and hands the changes to `view`.
     ///
     /// # Errors
-    /// What `view` answered first; the tables have taken the item all the same.
+    /// The first error of `view`; the tables have taken the item all the same.
     fn apply<E>(
         &self,
         tables: &mut Tables,

@@ -19,9 +19,9 @@ use crate::{
     shell::{as_root, cargo, is_root, output, root, run},
 };
 
-/// Packages that the page needs, as PyPI calls them: the engines (duckdb, pandas, polars, chdb), the
-/// reader of Parquet that pandas uses (pyarrow), the time zones that DuckDB uses (pytz), and a server
-/// that speaks S3 (moto).
+/// Packages that the page needs, as PyPI calls them: the engines (duckdb, pandas, polars, chdb),
+/// the reader of Parquet that pandas uses (pyarrow), the time zones that DuckDB uses (pytz), and a
+/// server that speaks S3 (moto).
 const PACKAGES: [&str; 7] =
     ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz", "moto[server]"];
 /// 456 MB, and a minute of installing.
@@ -78,7 +78,7 @@ fn script(python: &Path, name: &str) -> Command {
     command
 }
 
-/// A journal of two hosts, of which one was recorded twice with a break between; each in several segments.
+/// A journal of two hosts, each in several segments; one was recorded twice with a break between.
 fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
     let mut scene = Scene::start(xtask)?;
     // Recorders that begin amid churn meet what they have not seen begin.
@@ -136,7 +136,7 @@ fn load(xtask: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happens besides the load; ended when dropped.
+/// The traffic besides the load; it ends when this is dropped.
 struct Scene {
     child: Child,
     stdin: Option<ChildStdin>,

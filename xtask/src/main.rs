@@ -60,7 +60,7 @@ enum Command {
     Vm(vm::Vm),
     /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
     Converge(converge::Converge),
-    /// Whether the past as netmon shows it is what SQL makes of the journal's files
+    /// Compare the past as netmon shows it with the same made by SQL
     Past(past::Past),
     /// Make load, as `bench` does
     #[command(hide = true)]

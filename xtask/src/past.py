@@ -35,9 +35,10 @@ KEY = """cookie, netns, local_addr, coalesce(local_port, 0)::INT AS local_port,
 # The table at a moment: the checkpoint of its segment, then the last event of each connection
 # since. A cookie has two rows where its socket has connected again before its TIME_WAIT was over;
 # a port that was not known at first is the one that the same connection has later. A late event was
-# told after a later state was known, and moves nothing. An owner is told by events of every kind, but
-# not by those of a connection that was at this place before, which has another beginning. A listing
-# names who holds a socket: where the owner of one of its two rows is unknown, it is that of the other.
+# told after a later state was known, and moves nothing. An owner is told by events of every kind,
+# but not by those of a connection that was at this place before, which has another beginning. A
+# listing names who holds a socket: where the owner of one of its two rows is unknown, it is that of
+# the other.
 TABLE = """
 CREATE OR REPLACE TEMP TABLE sql_rows AS
 WITH checkpoint AS (

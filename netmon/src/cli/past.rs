@@ -37,7 +37,7 @@ use crate::{
 /// Where a journal is.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Directory {
-    /// Where the journal is; without this, /var/log/netmon
+    /// Directory of the journal; without this, /var/log/netmon
     #[arg(long = "journal", value_name = "DIR")]
     path: Option<PathBuf>,
 }

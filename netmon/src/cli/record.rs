@@ -51,15 +51,15 @@ const NOT_THERE: &str =
 pub(super) struct Record {
     #[command(flatten)]
     journal: Directory,
-    /// Drop the oldest files when the journal of this host takes more than this (64K at least), or
-    /// nine tenths of what others leave of its file system
+    /// Drop the oldest files when the journal of this host is larger than this (64K at least), or
+    /// than nine tenths of the space that other files leave
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = max_size)]
     max_size: u64,
     /// Drop files that are older than this: 36h, 30d, 2w; 1m at least, a day is 24 hours
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<Duration>,
-    /// End a segment each time that a multiple of this has passed: what is done by then becomes
-    /// Parquet
+    /// Begin a new segment at each multiple of this time (10s at least): with 1h, on the hour. The
+    /// segment before becomes Parquet
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = segment_time)]
     segment_time: Duration,
     /// End after this time: 30s, 5m, 1h
@@ -132,7 +132,8 @@ impl Record {
         ));
         if health.unwritten > 0 || health.has_failed {
             bail!(
-                "{} events could not be written: the journal has gaps, which `netmon history` shows",
+                "{} events could not be written: the journal has gaps, which `netmon history` \
+                 shows",
                 health.unwritten
             );
         }

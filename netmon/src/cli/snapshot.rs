@@ -113,10 +113,10 @@ pub(super) struct Snapshot {
     /// Another network namespace: its name, the id of a process in it, or all of them
     #[arg(long, value_name = "all|NAME|PID")]
     netns: Option<String>,
-    /// What was there at that moment, of a journal: 03:12:07, 'yesterday 14:00', '10m ago', RFC
-    /// 3339
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
-    #[arg(long_help = when::help("What was there at that moment, of a journal"))]
+    /// Show the listing of a past moment, from a journal: 03:12:07, 'yesterday 14:00', '10m ago'
+    #[arg(long, value_name = "TIME")]
+    #[arg(conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
+    #[arg(long_help = when::help("Show the listing of a past moment, from a journal"))]
     at: Option<String>,
     #[command(flatten)]
     past: Past,

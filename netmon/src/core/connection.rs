@@ -175,7 +175,7 @@ pub enum Change<'a> {
     Moved(Step<'a>),
     /// It ended, or only its TIME_WAIT is left.
     Closed(Step<'a>),
-    /// What was left of one that had ended, or had never begun, is gone: its TIME_WAIT, or a
+    /// The rest of a connection that had ended, or had never begun, is gone: its TIME_WAIT, or a
     /// half-open connection.
     Expired(Step<'a>),
     /// The clocks were compared.

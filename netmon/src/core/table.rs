@@ -1,6 +1,6 @@
 //! The table of connections: a pure state machine from events to changes.
 //!
-//! What hooks tell is applied as it comes. What dumps tell corrects the rows that no event
+//! Events of hooks are applied as they come. Sockets of dumps correct the rows that no event
 //! explains: one that the table does not have is added, one in another state is moved, and one that
 //! two dumps in a row do not have is ended. A dump is no snapshot, so the later of row and dump
 //! wins, and a row that changed at about the time of the look is left to the next one.

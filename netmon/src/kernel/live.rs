@@ -281,8 +281,8 @@ impl Live {
         Ok(())
     }
 
-    /// What was there before: the hooks are attached, the ring fills meanwhile, and what happened
-    /// since comes after.
+    /// Reads the sockets that were there before: the hooks are attached, the ring fills meanwhile,
+    /// and its events come after.
     async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         if !self.reconciler.is_running() {
             events.push_back(Event::Anchor(self.attached));

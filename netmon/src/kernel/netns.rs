@@ -24,7 +24,7 @@ const OWN: &str = "/proc/self/ns/net";
 pub struct Namespace {
     /// Its inode number, as in `/proc/PID/ns/net`.
     pub inum: u32,
-    /// What leads there; none for the one that this process is in. Not a handle, which would keep
+    /// The way there; none for the one that this process is in. Not a handle, which would keep
     /// it alive, and of which a host with many would have more than a process may open.
     path: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! What this process may do: which capability is for what, how long it is kept, and how the others
-//! go.
+//! The privileges of this process: the purpose of each capability, how long it is kept, and how the
+//! others go.
 //!
 //! Capabilities and no_new_privs are a thread's, and a thread begins with those of the one that
 //! started it: so a command is confined before it has any threads, and each narrows itself to its
@@ -196,8 +196,8 @@ pub fn narrow(duties: &[Duty]) -> io::Result<()> {
     Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
 }
 
-/// What `work` answers, done on a thread that has no more than its `duties` take; nor have those
-/// that it starts.
+/// Does `work` on a thread that has no more than its `duties` take; nor have those that it starts.
+/// Returns its answer.
 ///
 /// # Errors
 /// What the kernel answered when that was to be given up.

@@ -35,7 +35,7 @@ impl<W: Write> History<W> {
     /// Writes lines to `to`, beginning with the heading.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn lines(to: W, look: Appearance) -> io::Result<Self> {
         let mut out = Output::new(to);
         let style = look.style();
@@ -66,7 +66,7 @@ impl<W: Write> History<W> {
     /// Writes one that ended with this step, with the name that other tools have for its flow.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn closed(
         &mut self,
         anchor: Anchor,
@@ -94,7 +94,7 @@ impl<W: Write> History<W> {
     /// Writes one that was open at the anchor's moment.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn open(&mut self, anchor: Anchor, row: &Connection) -> io::Result<()> {
         self.tie(anchor);
         let line = self.out.line()?;
@@ -116,7 +116,7 @@ impl<W: Write> History<W> {
     /// Writes that events are missing.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn gap(&mut self, anchor: Anchor, gap: &Gap) -> io::Result<()> {
         self.tie(anchor);
         match &self.form {
@@ -132,7 +132,7 @@ impl<W: Write> History<W> {
     /// Writes everything out.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }

@@ -78,7 +78,7 @@ pub struct Json<W> {
     gap: (u64, u64),
 }
 
-/// What objects have in common.
+/// Settings that all objects share.
 pub(super) struct Context {
     pub(super) clock: Clock,
     /// Writes when connections opened, which is in other seconds.

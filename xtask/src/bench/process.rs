@@ -16,7 +16,7 @@ const USER_HZ: u64 = 100;
 /// Longer than a TIME_WAIT, and the second that its end may be late.
 const LONGEST: Duration = Duration::from_secs(75);
 
-/// What a command used from its beginning to its end.
+/// The time and memory that a command used from its beginning to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
     pub(super) seconds: f64,

@@ -1,4 +1,4 @@
-"""Runs the queries of a page in the directory of a journal, and compares: `check.py PAGE NETMON`."""
+"""Runs the queries of a page in a journal's directory, and compares: `check.py PAGE NETMON`."""
 
 import collections
 import json
@@ -48,7 +48,8 @@ def run(page):
     answers = {}
     found = blocks(page)
     assert len(found) >= 15, f"only {len(found)} queries were found"
-    [(middle,)] = sql("SELECT min(time) + (max(time) - min(time)) / 2 FROM 'connections/*/*/*.parquet'")
+    [(middle,)] = sql(
+        "SELECT min(time) + (max(time) - min(time)) / 2 FROM 'connections/*/*/*.parquet'")
     for block in found:
         if BUCKET in block.code or "pyspark" in block.code:
             continue
@@ -77,7 +78,8 @@ def says(netmon, answers):
 
     title = "How many transitions there were into each state"
     read = {(row["host"], row["new_state"]): row["transitions"] for row in answers[title]}
-    kinds = {kind: [row for row in events if row["type"] == kind] for kind in ("transition", "expired")}
+    kinds = {kind: [row for row in events if row["type"] == kind]
+             for kind in ("transition", "expired")}
     same(f"{title}, and export", read, count(kinds["transition"], "host", "new_state"))
     # A half-open connection that is gone is a transition to whoever watches.
     seen = count([row for row in watched if row["type"] == "transition"], "host", "new_state")
@@ -94,7 +96,8 @@ def says(netmon, answers):
     title = "What failed, and where it wanted to go"
     words = ["refused", "timed-out", "unreachable", "reset-by-peer"]
     names = ["host", "verdict", "errno", "comm", "remote_addr", "remote_port"]
-    failed = [row for row in ended if row.get("verdict") in words and row.get("direction") == "outbound"]
+    failed = [row for row in ended
+              if row.get("verdict") in words and row.get("direction") == "outbound"]
     failed = count(failed, *names)
     read = {tuple(row[name] for name in names): row["times"] for row in answers[title]}
     same(f"{title}, and history", read, {key: failed.get(key) for key in read})
@@ -109,7 +112,8 @@ def says(netmon, answers):
 
     for title, name, least in [("Who tried many ports of one address", "ports", 120),
                                ("Who calls home as regularly as a clock", "times", 12)]:
-        hosts = {row["host"] for row in answers[title] if row["remote_addr"] == ADDRESS and row[name] >= least}
+        hosts = {row["host"] for row in answers[title]
+                 if row["remote_addr"] == ADDRESS and row[name] >= least}
         assert hosts == {"web1", "web2"}, f"{title}: {answers[title]}"
 
     title = "When nothing, or not everything, was recorded"
@@ -140,15 +144,18 @@ def keys(netmon, events, namespaces):
         met = "coalesce(process_started, time)" if about == "processes" else "time"
         missing = sql(
             f"SELECT {', '.join(by)}, min(time) FROM '{dataset}/*/*/*.parquet' AS row "
-            f"WHERE {by[2]} IS NOT NULL AND NOT EXISTS (FROM '{about}/*/*/*.parquet' AS about WHERE "
+            f"WHERE {by[2]} IS NOT NULL AND NOT EXISTS ("
+            f"FROM '{about}/*/*/*.parquet' AS about WHERE "
             + " AND ".join(f"about.{name} = row.{name}" for name in by) + ") GROUP BY ALL")
         assert not missing, f"{len(missing)} of {dataset} find none of {about}: {missing[:5]}"
         [(late, all_rows)] = sql(
-            f"SELECT count(*) FILTER (about.host IS NULL), count(*) FROM '{dataset}/*/*/*.parquet' AS row "
+            "SELECT count(*) FILTER (about.host IS NULL), count(*) "
+            f"FROM '{dataset}/*/*/*.parquet' AS row "
             f"ASOF LEFT JOIN (SELECT *, {met} AS since FROM '{about}/*/*/*.parquet') AS about ON "
             + " AND ".join(f"about.{name} = row.{name}" for name in by)
             + f" AND row.time >= about.since WHERE row.{by[2]} IS NOT NULL")
-        print(f"{all_rows} rows of {dataset} find theirs of {about}; {late} happened before that was met")
+        print(f"{all_rows} rows of {dataset} find theirs of {about}; "
+              f"{late} happened before that was met")
 
 
 def read_alike(netmon):
@@ -173,7 +180,8 @@ def read_alike(netmon):
 
 def verdicts(netmon):
     """Verdicts and times are the same to everybody."""
-    ended = [row for row in netmon.json("history", "--json") if row["type"] == "closed" and "verdict" in row]
+    ended = [row for row in netmon.json("history", "--json")
+             if row["type"] == "closed" and "verdict" in row]
     said = count(ended, "host", "verdict")
     files = "connections/date=*/host=*/*.parquet"
     known = "verdict IS NOT NULL GROUP BY ALL"
@@ -181,7 +189,8 @@ def verdicts(netmon):
     scanned = polars.scan_parquet("connections").filter(polars.col("verdict").is_not_null())
     by_verdict = scanned.group_by("host", "verdict").len().collect()
     answer = clickhouse(
-        f"SELECT concat(host, ' ', assumeNotNull(verdict)), count() FROM file('{files}', Parquet) WHERE {known}")
+        "SELECT concat(host, ' ', assumeNotNull(verdict)), count() "
+        f"FROM file('{files}', Parquet) WHERE {known}")
     read = {
         "DuckDB": {row[:2]: row[2] for row in sql(
             f"SELECT host, verdict, count(*) FROM '{files}' WHERE {known}")},
@@ -219,7 +228,8 @@ def sums():
         total = keys["netmon.footer_sum"]
         assert sha256(footer.replace(total.encode(), b"0" * 64)).hexdigest() == total, path
         chunks = sql(
-            "SELECT row_group_id, coalesce(dictionary_page_offset, data_page_offset), total_compressed_size, "
+            "SELECT row_group_id, coalesce(dictionary_page_offset, data_page_offset), "
+            "total_compressed_size, "
             f"bloom_filter_offset, bloom_filter_length FROM parquet_metadata('{path}') "
             "WHERE row_group_id IS NOT NULL ORDER BY row_group_id, column_id")
         found = []
@@ -235,7 +245,8 @@ def sums():
             named.update(keys["netmon.previous"].split(" ")[1:])
     named.discard("")
     assert named and named <= footers, "a segment names another than the one before"
-    print(f"{compared} checksums are as the page says, and {len(named)} segments name the one before")
+    print(f"{compared} checksums are as the page says, "
+          f"and {len(named)} segments name the one before")
 
 
 main()

@@ -25,8 +25,9 @@ def compare(netmon, query):
         said = netmon.json("snapshot", "-tanp", "--json", "--at", moment.isoformat())
         relation = duckdb.sql(query.replace(MOMENT, str(moment)))
         read = [dict(zip(relation.columns, row)) for row in relation.fetchall()]
-        # netmon gives a namespace one name for all its rows, also for those that are older than the name.
-        names = {(row["host"], row["netns"], row["netns_name"]) for row in read if row["netns_name"]}
+        # netmon gives a namespace one name for all its rows, also for rows older than the name.
+        names = {(row["host"], row["netns"], row["netns_name"])
+                 for row in read if row["netns_name"]}
         assert names <= {(row["host"], row["netns"], row.get("netns_name")) for row in said}, names
         said, read = counted(said), counted(read)
         only = list((said - read).items())[:5], list((read - said).items())[:5]
@@ -42,19 +43,21 @@ def moments():
     files = "'events/*/*/*.parquet'"
     # What every host's journal covers.
     [(begin, end)] = duckdb.sql(
-        f"SELECT max(first), min(last) FROM (SELECT min(time) AS first, max(time) AS last FROM {files} GROUP BY host)"
+        "SELECT max(first), min(last) FROM "
+        f"(SELECT min(time) AS first, max(time) AS last FROM {files} GROUP BY host)"
     ).fetchall()
-    first_dumps = [time for time, in duckdb.sql(f"SELECT DISTINCT time FROM {files} WHERE initial").fetchall()]
+    first_dumps = duckdb.sql(f"SELECT DISTINCT time FROM {files} WHERE initial").fetchall()
 
     def is_settled(moment):
         """Not while a recording begins: there, netmon and the query differ as the page says."""
-        is_ahead = any(moment <= time <= moment + FIRST_DUMP for time in first_dumps)
+        is_ahead = any(moment <= time <= moment + FIRST_DUMP for time, in first_dumps)
         return begin < moment < end and not is_ahead
 
     chance = random.Random(str(begin))
     asked = (begin + (end - begin) * chance.random() for _ in itertools.count())
     asked = list(itertools.islice(filter(is_settled, asked), BY_CHANCE))
-    starts = duckdb.sql("SELECT DISTINCT time FROM 'checkpoints/*/*/*.parquet' ORDER BY time").fetchall()
+    starts = duckdb.sql(
+        "SELECT DISTINCT time FROM 'checkpoints/*/*/*.parquet' ORDER BY time").fetchall()
     for start in chance.sample([start for start, in starts if is_settled(start - MICROSECOND)], 2):
         asked += [start - MICROSECOND, start]
     again = duckdb.sql(

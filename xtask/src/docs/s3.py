@@ -1,4 +1,4 @@
-"""The page's query of an S3 bucket, on a server of this machine (moto), and how much of the bucket it reads."""
+"""The page's query of an S3 bucket, on a local server (moto), and how much of it is read."""
 
 import glob
 import os
@@ -19,16 +19,18 @@ PATIENCE = 60
 
 
 def compare(block):
-    os.environ.update(AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="nothing", AWS_REGION="us-east-1",
+    os.environ.update(AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="nothing",
+                      AWS_REGION="us-east-1",
                       NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
     with tempfile.NamedTemporaryFile("w+") as log:
         server, port = serve(log)
         try:
             days = fill(port)
-            one = requests(log, lambda: block.run(BUCKET=f"http://127.0.0.1:{port}/{NAME}", DATE=days[0]))
+            bucket = f"http://127.0.0.1:{port}/{NAME}"
+            one = requests(log, lambda: block.run(BUCKET=bucket, DATE=days[0]))
             every = block.code.replace(f"WHERE date = '{DATE}'", "")
             block.code = every
-            more = requests(log, lambda: block.run(BUCKET=f"http://127.0.0.1:{port}/{NAME}"))
+            more = requests(log, lambda: block.run(BUCKET=bucket))
         finally:
             server.terminate()
             server.wait()
@@ -47,7 +49,8 @@ def day(path):
 
 def serve(log):
     """Starts the server; it says on which port."""
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "--port", "0"], stdout=log, stderr=log)
+    command = [sys.executable, "-m", "moto.server", "--port", "0"]
+    server = subprocess.Popen(command, stdout=log, stderr=log)
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
         if match := re.search(r"Running on http://127.0.0.1:(\d+)", open(log.name).read()):
@@ -75,4 +78,5 @@ def requests(log, work):
     work()
     with open(log.name) as said:
         said.seek(before)
-        return [match[1] for line in said if (match := re.search(r"(?:GET|HEAD) /(\S+\.parquet) ", line))]
+        found = (re.search(r"(?:GET|HEAD) /(\S+\.parquet) ", line) for line in said)
+        return [match[1] for match in found if match]

@@ -114,7 +114,8 @@ def ip(*words):
 
 def mix(xtask, name):
     """Connections of every kind for a second."""
-    words = ["ip", "netns", "exec", name, xtask, "mix", "--network", "1", "--seconds", "1", "--host"]
+    words = ["ip", "netns", "exec", name, xtask, "mix"]
+    words += ["--network", "1", "--seconds", "1", "--host"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([*words, "1"], **pipes) as server:
         server.stdout.readline()
@@ -148,7 +149,8 @@ def main():
     [xtask] = sys.argv[1:]
     servers = [listener(), listener(), listener(), listener(address="::1", family=socket.AF_INET6)]
     # These are there before anybody records.
-    kept = [(socket.create_connection(server.getsockname()[:2]), server.accept()[0]) for server in servers]
+    kept = [(socket.create_connection(server.getsockname()[:2]), server.accept()[0])
+            for server in servers]
     worker = work(servers[1])
     try:
         with namespace() as name:

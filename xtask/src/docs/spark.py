@@ -1,4 +1,4 @@
-"""Spark with the settings that it comes with, on several worker processes: `spark.py PAGE NETMON JOURNAL`.
+"""Spark with its own settings, on several worker processes: `spark.py PAGE NETMON JOURNAL`.
 
 It leaves a directory `work` behind: run it in one that may be removed.
 """
@@ -26,15 +26,16 @@ connections = spark.read.parquet(f"{journal}/connections")
 kind = dict(connections.dtypes)["time"]
 print("time is", kind, "and the columns of the path are", connections.columns[-2:])
 assert kind == "timestamp", kind
-said = collections.Counter((row["host"], row.get("verdict")) for row in netmon.json("history", "--json")
-                           if row["type"] == "closed")
+ended = (row for row in netmon.json("history", "--json") if row["type"] == "closed")
+said = collections.Counter((row["host"], row.get("verdict")) for row in ended)
 read = {(row["host"], row["verdict"]): row["count"]
         for row in connections.groupBy("host", "verdict").count().collect()}
 same("verdicts: netmon history and Spark", dict(said), read)
 for dataset in DATASETS:
     said = collections.Counter(row["host"] for row in netmon.export(dataset))
     read = spark.read.parquet(f"{journal}/{dataset}").groupBy("host").count().collect()
-    same(f"{dataset}: netmon export and Spark", dict(said), {row["host"]: row["count"] for row in read})
+    read = {row["host"]: row["count"] for row in read}
+    same(f"{dataset}: netmon export and Spark", dict(said), read)
 # Not only counted: every value of every column.
 for dataset in DATASETS:
     table = spark.read.parquet(f"{journal}/{dataset}")

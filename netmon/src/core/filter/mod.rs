@@ -35,8 +35,8 @@ pub trait Names {
     fn netns(&self, name: &str) -> Option<u32>;
     /// The id of the cgroup at `path`.
     fn cgroup(&self, path: &str) -> Option<u64>;
-    /// Whether users, namespaces and cgroups have the names that a journal recorded with them, not
-    /// those of this host today.
+    /// Returns whether users, namespaces and cgroups have the names that a journal recorded with
+    /// them, not those of this host today.
     fn are_recorded(&self) -> bool {
         false
     }

@@ -20,7 +20,7 @@ impl ConnectionTable {
     /// Does again what an entry of a journal says, and hands the changes to `view`.
     ///
     /// # Errors
-    /// What `view` answered first; the table has taken the entry all the same.
+    /// The first error of `view`; the table has taken the entry all the same.
     pub fn redo<E>(
         &mut self,
         entry: &Entry,

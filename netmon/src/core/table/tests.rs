@@ -55,7 +55,7 @@ fn tuple_from(port: u16) -> Tuple {
     Tuple { netns: 1, local: end(port), remote: end(80) }
 }
 
-/// What a dump has of the socket's TIME_WAIT.
+/// The socket's TIME_WAIT as a dump has it.
 fn waiting(time: u64, port: u16) -> Seed {
     let (cookie, tuple, state) = (7, tuple_from(port), TcpState::TimeWait);
     Seed { time, cookie, tuple, state, minisocket: true, owner: None }
@@ -112,7 +112,7 @@ fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
     assert_eq!(table.len(), 2);
 }
 
-/// What a dump at a moment has of socket 7 of namespace 1, which is connected from `port`.
+/// Socket 7 of namespace 1, connected from `port`, as a dump at a moment has it.
 fn seed(time: u64, port: u16, state: TcpState) -> Event {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let tuple = Tuple { netns: 1, local: end(port), remote: end(80) };

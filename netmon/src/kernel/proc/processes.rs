@@ -4,9 +4,9 @@
 //! and a whole path for each takes half as long again. The directory of a process stays that
 //! process', so a pid that is given again cannot mix two up.
 //!
-//! What a mount option (`hidepid`) hides is not seen and not counted. Threads share the descriptors
-//! of their process, and are looked into where the first of them has ended and left it none; one
-//! that has its own beside its process' (`unshare`, CLONE_FILES) is not.
+//! Processes that a mount option (`hidepid`) hides are not seen and not counted. Threads share the
+//! descriptors of their process, and are looked into where the first of them has ended and left it
+//! none; one that has its own beside its process' (`unshare`, CLONE_FILES) is not.
 
 use std::{fs, io, mem::MaybeUninit, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What each connection went through, as far as netmon saw it; and those that are gone, for a few
-//! seconds.
+//! The past of each connection, as far as netmon saw it; and the connections that are gone, for a
+//! few seconds.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 

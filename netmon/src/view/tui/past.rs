@@ -33,8 +33,8 @@ pub enum Leap {
 /// What the screen wants to know that takes longer than a frame may.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// What there was, so far from a moment (ns since 1970, UTC); what this filter lets pass is
-    /// looked at closely.
+    /// The table so far from a moment (ns since 1970, UTC); connections that this filter lets pass
+    /// are looked at closely.
     Past(i64, Leap, Box<Filter>),
     /// What the kernel counts of the socket with this cookie.
     Inspect(Tuple, u64),

@@ -1,4 +1,4 @@
-//! What the screen shows, and what keys do to it. It has no clock, does not wait, and draws
+//! The state of the screen, and the effect of keys on it. It has no clock, does not wait, and draws
 //! nothing.
 
 mod closely;

@@ -141,10 +141,7 @@ pub(crate) fn record(
     }
     holders.iter_mut().try_for_each(Process::ready)?;
     // A host is busy when a recorder starts: what its first dump finds has a past in the rings.
-    let seconds = EARLY.as_secs().to_string();
-    let most = u64::MAX.to_string();
-    let words = ["load", "--ending", "close", "--seconds", &seconds, "--connections", &most];
-    let mut early = loaded.client(&words)?;
+    let mut early = plain_load(&loaded, EARLY.as_secs())?;
     thread::sleep(EARLY / 2);
     let to = journal.to_str().context("a path that is text")?;
     let recorder = Netmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
@@ -172,15 +169,18 @@ pub(crate) fn record(
     count.and_then(|words| words[0].parse().ok()).context("how many events were recorded")
 }
 
+/// As many connections as there can be, which the client closes, for so many seconds.
+fn plain_load(network: &Network, seconds: u64) -> anyhow::Result<Process> {
+    let (seconds, most) = (seconds.to_string(), u64::MAX.to_string());
+    network.client(&["load", "--ending", "close", "--seconds", &seconds, "--connections", &most])
+}
+
 /// Connections of every kind, until there should be so many events.
 fn churn(networks: &[Network], loaded: &Network, events: u64) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut made = 0;
     for round in 1..=ROUNDS {
-        let seconds = ROUND.to_string();
-        let most = u64::MAX.to_string();
-        let words = ["load", "--ending", "close", "--seconds", &seconds, "--connections", &most];
-        let mut load = loaded.client(&words)?;
+        let mut load = plain_load(loaded, ROUND)?;
         let counts: Counts = mix(networks, ROUND, &mut Parties::new())?;
         let rate: u64 = load.ended()?.trim().parse().context("the load prints a rate")?;
         made += rate * ROUND + counts.get("accepted").copied().unwrap_or(0);

@@ -1,19 +1,11 @@
 //! `netmon journal`: looks after journals.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::{past::Past, stdout::Stdout};
+use super::{past::Past, progress::Progress, stdout::Stdout};
 use crate::core::escape::Escaped;
-
-/// How often progress is shown on a terminal.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// Look after journals
 #[derive(Debug, Args)]
@@ -63,38 +55,11 @@ impl JournalCommand {
 impl Shift {
     fn run(self) -> anyhow::Result<ExitCode> {
         let journal = self.past.open()?;
-        let mut progress = Progress::new();
-        let copied = journal.shift(&self.to, self.days, |files| progress.show(files, "files"));
-        progress.clear();
-        writeln!(Stdout::lock(), "{} files copied", copied?)?;
+        let progress = Progress::of_quiet(journal.read_counter());
+        let copied = journal.shift(&self.to, self.days)?;
+        drop(progress);
+        writeln!(Stdout::lock(), "{copied} files copied")?;
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// How far it has come, on a terminal.
-struct Progress {
-    is_terminal: bool,
-    shown: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { is_terminal: io::stderr().is_terminal(), shown: Instant::now() }
-    }
-
-    /// Shows it, if some time has passed since it was shown last.
-    fn show(&mut self, count: u64, of: &str) {
-        if self.is_terminal && self.shown.elapsed() >= PROGRESS_EVERY {
-            self.shown = Instant::now();
-            // Nobody may be left to read that.
-            let _ = write!(io::stderr(), "\r{count} {of}");
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_terminal {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
 
@@ -102,19 +67,15 @@ impl Check {
     fn run(self) -> anyhow::Result<ExitCode> {
         let journal = self.past.open()?;
         let mut out = Stdout::lock();
-        let mut progress = Progress::new();
+        let progress = Progress::of_quiet(journal.read_counter());
         let mut result = Ok(());
-        let checked = journal.check(
-            |checked| progress.show(checked.segments, "segments checked"),
-            |problem| {
-                let (path, text) =
-                    (Escaped(problem.path.as_bytes()), Escaped(problem.text.as_bytes()));
-                if result.is_ok() {
-                    result = writeln!(out, "{path}: {text}");
-                }
-            },
-        );
-        progress.clear();
+        let checked = journal.check(|problem| {
+            let (path, text) = (Escaped(problem.path.as_bytes()), Escaped(problem.text.as_bytes()));
+            if result.is_ok() {
+                result = writeln!(out, "{path}: {text}");
+            }
+        });
+        drop(progress);
         result?;
         let (segments, files) = (checked.segments, checked.files);
         let found = match checked.problems {

@@ -188,7 +188,7 @@ impl Past {
             bail!("{} is after {}", self.show(from), self.show(to));
         }
         if from > covered.to || to < covered.from {
-            bail!(self.not_covered(journal, covered));
+            bail!(self.not_covered(covered, journal.is_live()));
         }
         if stretch.is_chosen() {
             say(&format!("from {} to {}", self.show(from), self.show(to)));
@@ -220,8 +220,8 @@ impl Past {
         }
     }
 
-    fn not_covered(&self, journal: &Journal, covered: TimeSpan) -> String {
-        let is_silent = journal.is_live() && covered.to < now();
+    fn not_covered(&self, covered: TimeSpan, is_live: bool) -> String {
+        let is_silent = is_live && covered.to < now();
         format!(
             "the journal does not cover that: it goes from {} to {}{}",
             self.show(covered.from),
@@ -236,12 +236,7 @@ impl Past {
         if covered.contains(moment) {
             return Ok(());
         }
-        bail!(
-            "{}: the journal does not cover that: it goes from {} to {}",
-            self.show(moment),
-            self.show(covered.from),
-            self.show(covered.to)
-        )
+        bail!("{}: {}", self.show(moment), self.not_covered(covered, false))
     }
 
     /// The tables of a moment, host by host, as far as `filter` lets rows pass. Gaps in which the
@@ -254,7 +249,7 @@ impl Past {
     ) -> anyhow::Result<Vec<PastTable>> {
         let covered = journal.span(now());
         if !covered.contains(moment) {
-            bail!("{}: {}", self.show(moment), self.not_covered(journal, covered));
+            bail!("{}: {}", self.show(moment), self.not_covered(covered, journal.is_live()));
         }
         say(&format!("at {}", self.show(moment)));
         let mut tables = Vec::new();

@@ -25,8 +25,17 @@ impl Progress {
     /// Begins to show progress where stderr is a terminal and standard output is not: lines that
     /// appear are progress themselves.
     pub(super) fn of(counter: ReadCounter) -> Self {
-        let is_shown = io::stderr().is_terminal() && !io::stdout().is_terminal();
-        if !is_shown {
+        Self::start(counter, !io::stdout().is_terminal())
+    }
+
+    /// Begins to show progress where stderr is a terminal, for a command that prints little before
+    /// its end.
+    pub(super) fn of_quiet(counter: ReadCounter) -> Self {
+        Self::start(counter, true)
+    }
+
+    fn start(counter: ReadCounter, is_wanted: bool) -> Self {
+        if !is_wanted || !io::stderr().is_terminal() {
             return Self { end: None, thread: None };
         }
         let (end, ended) = channel::<()>();

@@ -1,7 +1,7 @@
 //! Checks that a journal is whole: compares every checksum, and looks for each segment that another
 //! names.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     blocks::{self, path_of},
@@ -38,18 +38,13 @@ pub struct Checked {
 
 impl Journal {
     /// Compares every file with its checksums, and each segment with what the next says of it.
-    /// Hands over what is wrong as it is found, and the counts so far before each segment.
-    pub fn check(
-        &self,
-        mut begin: impl FnMut(&Checked),
-        mut report: impl FnMut(&Problem),
-    ) -> Checked {
+    /// Hands over what is wrong as it is found.
+    pub fn check(&self, mut report: impl FnMut(&Problem)) -> Checked {
         let mut checked = Checked::default();
         for host in self.hosts() {
             let mut check = HostCheck { host, checked: &mut checked, report: &mut report };
             let mut before = None;
             for segment in &host.segments {
-                begin(check.checked);
                 check.checked.segments += 1;
                 before = Some(check.segment(*segment, before.as_ref()));
             }
@@ -81,6 +76,7 @@ impl HostCheck<'_> {
         let mut looked = Looked { segment, footer_sum: None };
         for dataset in Dataset::ALL {
             self.checked.files += 1;
+            self.host.host.files_read.fetch_add(1, Ordering::Relaxed);
             let result = if segment.closed {
                 blocks::file(&self.host.host, segment.start, dataset).and_then(|file| {
                     if dataset == Dataset::Events {

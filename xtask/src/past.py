@@ -34,19 +34,20 @@ KEY = """cookie, netns, local_addr, coalesce(local_port, 0)::INT AS local_port,
 
 # The table at a moment: the checkpoint of its segment, then the last event of each connection
 # since. A cookie has two rows where its socket has connected again before its TIME_WAIT was over;
-# a port that was not known at first is the one that the same connection has later. A late event was
-# told after a later state was known, and moves nothing. An owner is told by events of every kind,
-# but not by those of a connection that was at this place before, which has another beginning. A
-# listing names who holds a socket: where the owner of one of its two rows is unknown, it is that of
-# the other.
+# a port that was not known at first is the one that the same connection has later. A late event
+# that is earlier than the checkpoint does not move what the checkpoint has. An owner is told by
+# events of every kind, but not by those of a connection that was at this place before, which has
+# another beginning. A listing names who holds a socket: where the owner of one of its two rows is
+# unknown, it is that of the other.
 TABLE = """
 CREATE OR REPLACE TEMP TABLE sql_rows AS
 WITH checkpoint AS (
-    SELECT {key}, opened, state, false AS late, pid, 0::HUGEINT AS rank
+    SELECT {key}, opened, first_sight, state, pid, 0::HUGEINT AS rank
     FROM read_parquet($checkpoint)
 ), event AS (
-    SELECT {key}, opened, CASE WHEN type <> 'owner' AND NOT late THEN new_state END AS state,
-        late, pid, epoch_us(time)::HUGEINT * 10000000 + tie AS rank
+    SELECT {key}, opened, first_sight, CASE WHEN type <> 'owner' THEN new_state END AS state,
+        pid, epoch_us(time)::HUGEINT * 10000000 + tie
+            - if(late AND time < make_timestamptz($start), 10::HUGEINT ** 25, 0)::HUGEINT AS rank
     FROM read_parquet($events)
     WHERE time <= make_timestamptz($moment) AND cookie IS NOT NULL
 ), step AS MATERIALIZED (
@@ -58,13 +59,13 @@ WITH checkpoint AS (
     SELECT step.* REPLACE (coalesce(nullif(local_port, 0), known_port) AS local_port)
     FROM step LEFT JOIN known USING (cookie, opened)
 ), now AS (
-    SELECT *, arg_max(opened, rank) OVER (
+    SELECT *, arg_max(opened, rank - if(first_sight, 10::HUGEINT ** 30, 0)::HUGEINT) OVER (
         PARTITION BY cookie, netns, local_addr, local_port, remote_addr, remote_port
     ) AS is_of FROM place
 ), last AS (
     SELECT cookie, netns, local_addr, coalesce(local_port, 0) AS local_port, remote_addr,
         remote_port, arg_max(state, rank) AS state,
-        arg_max(pid, rank) FILTER (late OR opened = is_of)::INT AS pid
+        arg_max(pid, rank) FILTER (opened = is_of)::INT AS pid
     FROM now
     GROUP BY cookie, netns, local_addr, now.local_port, remote_addr, remote_port
 )
@@ -143,10 +144,13 @@ print(f"{count} events in {len(starts)} segments, {covered}, seed {seed}", flush
 
 
 def draw():
-    """A moment of each segment in turn, every fourth of them next to the segment's beginning."""
+    """A moment of each segment in turn, every fourth of them next to the segment's beginning.
+
+    Every fifth is of the first segment, where the first dump meets the traffic.
+    """
     drawn = []
     for number in range(moments):
-        place = number % len(starts)
+        place = number % len(starts) if number % 5 else 0
         start, end = starts[place], (starts + [last])[place + 1]
         is_near = number // len(starts) % 4 == 0
         near = start + random.randint(-NEAR, NEAR)
@@ -163,7 +167,7 @@ def compare(moment):
     asked = time.monotonic()
     own = max(start for start in starts if start <= moment)
     later = [path for start, path in events.items() if own <= start <= moment + LATE]
-    query(TABLE, checkpoint=checkpoints[own], events=later, moment=moment)
+    query(TABLE, checkpoint=checkpoints[own], events=later, moment=moment, start=own)
     made = time.monotonic()
     query(SAID, file=said)
     counts = query("SELECT (SELECT count(*) FROM netmon_rows), (SELECT count(*) FROM sql_rows)")[0]

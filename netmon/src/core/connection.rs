@@ -150,6 +150,15 @@ pub struct Step<'a> {
     pub corrected: bool,
 }
 
+impl Step<'_> {
+    /// Returns whether a later state was known already, from a dump: the transition did not move
+    /// the row.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.connection.state != self.transition.new
+    }
+}
+
 /// What an event did to the table: what every view consumes.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {

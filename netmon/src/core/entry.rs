@@ -67,7 +67,7 @@ pub struct StepEntry {
     pub verdict: Option<Verdict>,
     /// No event reported the transition: a dump corrected the table.
     pub corrected: bool,
-    /// A later state was known already, so the row kept that state.
+    /// It was read late: a dump had found the connection in a later state.
     pub late: bool,
 }
 

@@ -163,7 +163,13 @@ impl ConnectionTable {
             return Ok(());
         }
         row.first_fin = row.first_fin.or(FirstFin::told_by(t));
-        if t.time < row.as_of() && t.new != TcpState::Close {
+        let as_of = row.as_of();
+        if t.time < as_of && t.new == TcpState::Close {
+            // The kernel tells of a transition before it makes it: a dump still had the connection.
+            let t = Transition { time: as_of, ..t.clone() };
+            return self.advance(t.cookie, &t, in_state, false, view);
+        }
+        if t.time < as_of {
             // History, of one that a dump found in a later state, or in this.
             if row.state != t.new {
                 return view(Change::Moved(step(t, row, None, None)));
@@ -220,19 +226,32 @@ impl ConnectionTable {
         }
         let mut result = Ok(());
         if let Some(known) = self.rows.get_mut(&t.cookie) {
-            // A dump found it before its beginning was read. It says no more than when it began to
-            // look, and a child is born once.
-            let is_child = matches!(t.opening, Opening::FromListener(_));
-            let looked = known.looked.saturating_add(if is_child { u64::MAX } else { SECOND });
+            // Its beginning may be read after what came later. A dump says no more than when it
+            // began to look, and a child is born once.
+            let latest = match t.opening {
+                Opening::FromListener(_) => u64::MAX,
+                _ if known.looked > 0 => known.id.epoch.saturating_add(SECOND),
+                _ => known.id.epoch,
+            };
             let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
-            if known.first_sight && known.since.is_none() && t.time <= looked && is_it {
-                (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
-                known.direction = row.direction;
-                if row.owner.is_some() {
-                    (known.owner, known.evidence) = (row.owner, row.evidence);
+            if known.first_sight && t.time <= latest && is_it {
+                if row.owner.is_none() {
+                    (row.owner, row.evidence) = (known.owner.take(), known.evidence);
                 }
-                if known.state == t.new {
-                    known.since = Some(t.time);
+                if known.as_of() < t.time {
+                    // The rest of what happened since the dump began is still to come.
+                    if known.state == TcpState::TimeWait {
+                        self.waiting.remove(&hash(&known.tuple));
+                    }
+                    let Connection { tuple, looked, seen, .. } = **known;
+                    **known = Connection { tuple, looked, seen, ..row };
+                } else {
+                    (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
+                    known.direction = row.direction;
+                    (known.owner, known.evidence) = (row.owner, row.evidence);
+                    if known.state == t.new {
+                        known.since = known.since.or(Some(t.time));
+                    }
                 }
                 return view(Change::Opened(step(t, known, None, None)));
             }
@@ -322,6 +341,7 @@ impl ConnectionTable {
             return Ok(());
         }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));
+        let time = time.max(row.as_of());
         view(Change::Owned { time, connection: row })
     }
 

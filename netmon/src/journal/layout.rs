@@ -12,15 +12,15 @@
 //! `DIR/DATASET` is a table to them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
 use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 
-use super::{dir::Dir, schema::Dataset};
+use super::{dir::Dir, error::Malformed, schema::Dataset};
 
 const LIVE: &str = "_live";
 /// A start as a name has it: sorts as time does.
@@ -75,6 +75,8 @@ pub(super) struct HostDir {
     pub(super) lock: Option<File>,
     /// Files that were read of it so far.
     pub(super) files_read: AtomicU64,
+    /// What was said of files that are left out: each is said once.
+    left_out: Mutex<HashSet<String>>,
 }
 
 /// The hosts of a journal, by name.
@@ -98,7 +100,22 @@ impl HostDir {
     pub(super) fn new(dir: Arc<Dir>, host: &str) -> Self {
         // Of a host's name only what a path and a partition can hold.
         let host = host.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.', "_");
-        Self { dir, host: host.into(), lock: None, files_read: AtomicU64::new(0) }
+        Self {
+            dir,
+            host: host.into(),
+            lock: None,
+            files_read: AtomicU64::new(0),
+            left_out: Mutex::default(),
+        }
+    }
+
+    /// Names a file that is left out because of `error`, if it has not been named yet.
+    pub(super) fn leave_out(&self, path: &str, error: &Malformed) {
+        let message = format!("{path} is left out: {error}");
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if left_out.insert(message.clone()) {
+            log::warn!("{message}");
+        }
     }
 
     pub(super) fn host(&self) -> &Arc<str> {

@@ -19,6 +19,8 @@ use crate::core::{
     },
 };
 
+mod late;
+
 const SECOND: u64 = 1_000_000_000;
 /// Whole microseconds, as a journal keeps them.
 const ANCHOR: Anchor = Anchor { monotonic: 17_000, wall: 1_795_413_012_000_007_000 };
@@ -202,9 +204,9 @@ proptest! {
             let Ok(()) = again.redo(&checkpoint, |_| Ok::<_, Infallible>(()));
             let mut told_again = Vec::new();
             let mut last = i64::MIN;
-            for (counts_as, moment, entry) in merge_of(blocks) {
-                prop_assert!(last <= counts_as, "rows are in the order of time");
-                last = counts_as;
+            for (moment, entry) in merge_of(blocks) {
+                prop_assert!(last <= moment.wall, "rows are in the order of time");
+                last = moment.wall;
                 prop_assert_eq!(ANCHOR.wall_time(moment.monotonic), moment.wall);
                 let Ok(()) = again.redo(&entry, |change| {
                     told_again.push(told(&change));

@@ -44,11 +44,18 @@ fn what_is_torn_or_foreign_is_named() {
         [&b""[..], b"PAR1", &whole[..whole.len() / 2], b"no journal at all"].into_iter().enumerate()
     {
         fs::write(&events[0], bytes).expect("written");
-        let output = netmon(&["watch", "-n", "--json"], &directory.0);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{number}: {said}");
-        assert!(said.contains(&format!("{} is left out", events[0].display())), "{number}: {said}");
-        assert!(!said.contains("panicked"), "{number}: {said}");
+        let read = |arguments: &[&str]| {
+            let output = netmon(arguments, &directory.0);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{number}: {said}");
+            let named = format!("{} is left out", events[0].display());
+            assert_eq!(said.matches(&named).count(), 1, "{number}: {said}");
+            assert!(!said.contains("panicked"), "{number}: {said}");
+            output
+        };
+        let output = read(&["watch", "-n", "--json"]);
+        read(&["history"]);
+        read(&["export", "--format", "csv", "--dataset", "events"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("transition"), "{number}: the other segment is read");
         assert!(text.contains(r#""reason":"missing""#), "{number}: {text}");

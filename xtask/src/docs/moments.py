@@ -12,8 +12,6 @@ from page import MOMENT
 # Moments that are chosen by chance, besides those at which a segment begins.
 BY_CHANCE = 8
 MICROSECOND = datetime.timedelta(microseconds=1)
-# Longer than the first dump of a recorder takes.
-FIRST_DUMP = datetime.timedelta(seconds=4)
 COLUMNS = ["host", "state", "netns", "local_addr", "local_port", "remote_addr",
            "remote_port", "pid", "comm", "uid", "cgroup_id", "cookie"]
 
@@ -46,24 +44,21 @@ def moments():
         "SELECT max(first), min(last) FROM "
         f"(SELECT min(time) AS first, max(time) AS last FROM {files} GROUP BY host)"
     ).fetchall()
-    first_dumps = duckdb.sql(f"SELECT DISTINCT time FROM {files} WHERE initial").fetchall()
 
-    def is_settled(moment):
-        """Not while a recording begins: there, netmon and the query differ as the page says."""
-        is_ahead = any(moment <= time <= moment + FIRST_DUMP for time, in first_dumps)
-        return begin < moment < end and not is_ahead
+    def is_covered(moment):
+        return begin < moment < end
 
     chance = random.Random(str(begin))
     asked = (begin + (end - begin) * chance.random() for _ in itertools.count())
-    asked = list(itertools.islice(filter(is_settled, asked), BY_CHANCE))
+    asked = list(itertools.islice(filter(is_covered, asked), BY_CHANCE))
     starts = duckdb.sql(
         "SELECT DISTINCT time FROM 'checkpoints/*/*/*.parquet' ORDER BY time").fetchall()
-    for start in chance.sample([start for start, in starts if is_settled(start - MICROSECOND)], 2):
+    for start in chance.sample([start for start, in starts if is_covered(start - MICROSECOND)], 2):
         asked += [start - MICROSECOND, start]
     again = duckdb.sql(
         f"SELECT max(opened) AS last FROM {files} WHERE NOT first_sight "
         "GROUP BY host, boot_id, cookie HAVING count(DISTINCT opened) > 1 ORDER BY last").fetchall()
-    again = [last for last, in again if is_settled(last)]
+    again = [last for last, in again if is_covered(last)]
     assert again, "no socket has connected again"
     return asked + again[:2]
 

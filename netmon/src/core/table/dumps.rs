@@ -64,12 +64,17 @@ impl ConnectionTable {
             }
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };
-        let settled = row.as_of().saturating_add(SETTLED) < seed.time;
-        row.looked = row.looked.max(seed.time);
+        let as_of = row.as_of();
+        let settled = as_of.saturating_add(SETTLED) < seed.time;
+        // Else the event that says in which state it is now is still to come.
+        if settled || row.state == seed.state {
+            row.looked = row.looked.max(seed.time);
+        }
         let mut result = Ok(());
         if may_be_other && seed.owner.is_some() {
             (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
-            result = view(Change::Owned { time: seed.time, connection: row });
+            // The look may have begun before what is known of the connection.
+            result = view(Change::Owned { time: seed.time.max(as_of), connection: row });
         }
         if !settled || row.state == seed.state {
             return result;

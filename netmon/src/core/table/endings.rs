@@ -31,6 +31,7 @@ impl ConnectionTable {
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(mut row) = self.remove(key, time) else { return Ok(()) };
+        let time = time.max(row.as_of());
         end_unseen(&mut row, time, view)
     }
 

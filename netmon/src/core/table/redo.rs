@@ -1,4 +1,8 @@
 //! Entries of a journal, done again: nothing is judged anew, the rows become what they were.
+//!
+//! Entries come in the order of their times. The table that was recorded may have learned of a
+//! connection in another order: a dump found it, and its beginning was read after that. Done again,
+//! it begins when it began.
 
 use std::sync::Arc;
 
@@ -33,9 +37,7 @@ impl ConnectionTable {
             Entry::Step(step) => self.redo_step(step, view),
             Entry::Found { time, connection, initial } => {
                 let (time, initial) = (*time, *initial);
-                let key =
-                    self.key_beside(connection.id.cookie, &connection.tuple, connection.state);
-                self.put(key, connection.clone());
+                self.redo_found(connection);
                 view(Change::Found { time, connection, initial })
             }
             Entry::Owner { time, cookie, tuple, owner, evidence } => {
@@ -65,7 +67,8 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let is_first = self.reconciled == 0;
         let anchor = self.anchor;
-        let before = std::mem::replace(self, Self::restore(rows.iter().cloned()));
+        let restored = rows.iter().map(|row| Connection { looked: time, ..row.clone() });
+        let before = std::mem::replace(self, Self::restore(restored));
         self.anchor = anchor;
         if is_first {
             let initial = true;
@@ -103,6 +106,26 @@ impl ConnectionTable {
         Ok(())
     }
 
+    /// Takes a connection that a dump found. What was recorded later of its beginning is here
+    /// already.
+    fn redo_found(&mut self, found: &Connection) {
+        let key = self.key_beside(found.id.cookie, &found.tuple, found.state);
+        let begun = self.rows.remove(&key).filter(|row| row.tuple == found.tuple);
+        let row = match begun {
+            Some(mut row) => {
+                if row.owner.is_none() {
+                    (row.owner, row.evidence) = (found.owner.clone(), found.evidence);
+                }
+                if row.state != found.state {
+                    (row.state, row.since) = (found.state, None);
+                }
+                row
+            }
+            None => Box::new(found.clone()),
+        };
+        self.put(key, row);
+    }
+
     /// Does what a transition did to the table that was recorded.
     fn redo_step<E>(
         &mut self,
@@ -118,10 +141,12 @@ impl ConnectionTable {
         let is_other = known
             .is_some_and(|row| !opens && t.new == TcpState::Close && row.opened != after.opened);
         let mut before = known.filter(|_| !is_other).map(|row| (row.state, row.since));
-        if opens && !late {
-            if let Some((TcpState::TimeWait, _)) = before {
-                self.retire(t.cookie);
-            }
+        // The row may be of the connection that the socket had before.
+        let is_elsewhere = known.is_some_and(|row| row.tuple != t.tuple);
+        if opens && is_elsewhere && matches!(before, Some((TcpState::TimeWait, _))) {
+            self.retire(t.cookie);
+        }
+        if opens && (is_elsewhere || !late) {
             before = None;
         }
         let is_over = |(state, _)| state == TcpState::TimeWait;
@@ -130,13 +155,17 @@ impl ConnectionTable {
             None => None,
         };
         let mut row = former.unwrap_or_else(|| Box::new(Connection::new(after.id, t.tuple, t.new)));
-        (row.id, row.opened, row.first_sight) = (after.id, after.opened, after.first_sight);
-        (row.direction, row.evidence) = (after.direction, after.evidence);
-        row.owner.clone_from(&after.owner);
+        // The beginning may have been read after this.
+        if row.first_sight || !after.first_sight {
+            (row.id, row.opened, row.first_sight) = (after.id, after.opened, after.first_sight);
+            row.direction = after.direction;
+            (row.owner, row.evidence) = (after.owner.clone(), after.evidence);
+        }
         row.labels.clone_from(&after.labels);
         row.first_fin = row.first_fin.or(FirstFin::told_by(t));
         let in_state = before.and_then(|(_, since)| since).filter(|_| !late && !opens);
-        if !late {
+        // What a checkpoint has is later than what was read late of the time before it.
+        if !late || row.looked <= t.time {
             (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
         }
         row.verdict = row.verdict.or(*verdict);

@@ -17,11 +17,11 @@ use super::{
     blocks::Block,
     community,
     gaps::JournalGap,
-    journal::{HostJournal, Journal, TimeSpan, read_blocks, skip},
+    journal::{HostJournal, Journal, TimeSpan, read_blocks},
     merge::{Merge, Rows},
 };
 use crate::{
-    core::event::{Anchor, Loss},
+    core::event::Loss,
     journal::{
         error::{Malformed, Result},
         schema::{Dataset, OrderReader},
@@ -121,6 +121,8 @@ fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
 struct Place {
     batch: Arc<RecordBatch>,
     row: usize,
+    /// Its time, ns since 1970.
+    wall: i64,
 }
 
 /// Rows as they are in the file.
@@ -144,12 +146,9 @@ impl Rows for PlainRows {
         self.order.get(row)
     }
 
-    fn socket(&self, _: usize) -> Option<u64> {
-        None
-    }
-
-    fn row(&mut self, row: usize) -> Result<(Anchor, Place)> {
-        Ok((Anchor::default(), Place { batch: Arc::clone(&self.batch), row }))
+    fn row(&mut self, row: usize) -> Result<Place> {
+        let wall = self.order.get(row).0.saturating_mul(1_000);
+        Ok(Place { batch: Arc::clone(&self.batch), row, wall })
     }
 }
 
@@ -181,19 +180,18 @@ impl HostJournal {
                 }
             }
             match merge.next() {
-                Ok(Some((time, _, place))) => {
-                    let wall = time.saturating_mul(1_000);
-                    while let Some(gap) = gaps.next_if(|gap| gap.span.to <= wall) {
+                Ok(Some(place)) => {
+                    while let Some(gap) = gaps.next_if(|gap| gap.span.to <= place.wall) {
                         self.put(dataset, schema, &mut places, writer)?;
                         writer.write(&gap_row(schema, &gap)?)?;
                     }
-                    if span.contains(wall) {
+                    if span.contains(place.wall) {
                         places.push(place);
                     }
                 }
                 Ok(None) if segments.peek().is_none() => break,
                 Ok(None) => {}
-                Err(error) => skip(&error.path, &error.error),
+                Err(error) => self.host.leave_out(&error.path, &error.error),
             }
             if places.len() >= AT_ONCE {
                 self.put(dataset, schema, &mut places, writer)?;
@@ -219,7 +217,7 @@ impl HostJournal {
         }
         let mut batches: Vec<Arc<RecordBatch>> = Vec::new();
         let mut indices = Vec::with_capacity(places.len());
-        for Place { batch, row } in places.drain(..) {
+        for Place { batch, row, .. } in places.drain(..) {
             let known = batches.iter().rposition(|known| Arc::ptr_eq(known, &batch));
             let number = known.unwrap_or_else(|| {
                 batches.push(batch);

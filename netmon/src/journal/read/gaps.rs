@@ -5,12 +5,12 @@ use std::{num::NonZeroUsize, sync::Arc, thread};
 
 use super::{
     blocks::{Beginning, Block, Blocks},
-    journal::{HostJournal, LATE, SILENT, TimeSpan, read_blocks, skip},
+    journal::{HostJournal, LATE, SILENT, TimeSpan, read_blocks},
 };
 use crate::{
     core::event::{Anchor, Gap, Loss},
     journal::{
-        layout::Segment,
+        layout::{HostDir, Segment},
         schema::{Dataset, GapReader},
     },
 };
@@ -101,7 +101,7 @@ impl HostJournal {
         let Blocks { blocks, beginning, errors } = found;
         let most = blocks.iter().map(|block| block.most).max();
         let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
-        let reported = reported(&blocks, span);
+        let reported = reported(&self.host, &blocks, span);
         let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
         Some(Facts { beginning, reported, end, is_damaged })
     }
@@ -122,7 +122,7 @@ struct Facts {
 
 /// The gaps that a segment's rows report, and those that take the place of rows that cannot be
 /// read.
-fn reported(blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
+fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
     let late = TimeSpan { to: span.to.saturating_add(LATE), ..span };
     let mut reported = Vec::new();
     for block in blocks {
@@ -134,7 +134,7 @@ fn reported(blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
         let gaps = match read.and_then(|batch| Ok(GapReader::new(&batch)?.gaps())) {
             Ok(gaps) => gaps,
             Err(error) => {
-                skip(&block.path, &error);
+                host.leave_out(&block.path, &error);
                 let gap = Gap { from: 0, time: 0, count: 0, loss: Loss::Missing };
                 let moment = Anchor { monotonic: 0, wall: most };
                 vec![(moment, gap)]

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, iter::Peekable, sync::Arc, vec};
 use super::{
     blocks::Block,
     gaps::{Break, JournalGap},
-    journal::{HostJournal, Journal, TimeSpan, read_blocks, skip},
+    journal::{HostJournal, Journal, TimeSpan, read_blocks},
     merge::Merge,
     replay::HostReplay,
     select,
@@ -142,14 +142,14 @@ impl EndedRows {
                 }
             }
             match self.merge.next() {
-                Ok(Some((_, moment, ended))) => {
-                    if self.span.contains(moment.wall) {
+                Ok(Some(ended)) => {
+                    if self.span.contains(ended.moment.wall) {
                         return Some(Ended::Connection(Box::new(ended)));
                     }
                 }
                 Ok(None) if self.segments.is_empty() => return None,
                 Ok(None) => {}
-                Err(error) => skip(&error.path, &error.error),
+                Err(error) => self.host.leave_out(&error.path, &error.error),
             }
         }
     }

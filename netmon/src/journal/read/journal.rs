@@ -16,7 +16,7 @@ use crate::{
     core::{connection::Connection, event::Anchor, table::ConnectionTable},
     journal::{
         dir::Dir,
-        error::{Malformed, Result},
+        error::Result,
         layout::{self, HostDir, Segment},
         schema::Dataset,
     },
@@ -255,7 +255,7 @@ fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<i64> {
                     return Some(last.saturating_mul(1_000));
                 }
             }
-            Err(error) => skip(&blocks::path_of(host, *segment, Dataset::Events), &error),
+            Err(error) => host.leave_out(&blocks::path_of(host, *segment, Dataset::Events), &error),
         }
     }
     None
@@ -272,11 +272,6 @@ pub(in crate::journal) fn last_table(host: &HostDir) -> io::Result<(Option<i64>,
     Ok((Some(last), table.rows().cloned().collect()))
 }
 
-/// Names a file that is left out, as far as it was not read yet.
-pub(super) fn skip(path: &str, error: &Malformed) {
-    log::warn!("{path} is left out: {error}");
-}
-
 /// Reads a dataset of a segment, and names what cannot be read.
 pub(super) fn read_blocks(
     host: &HostDir,
@@ -285,9 +280,10 @@ pub(super) fn read_blocks(
 ) -> Result<blocks::Blocks> {
     let path = || blocks::path_of(host, segment, dataset);
     host.files_read.fetch_add(1, Ordering::Relaxed);
-    let found = blocks::blocks(host, segment, dataset).inspect_err(|error| skip(&path(), error))?;
+    let found = blocks::blocks(host, segment, dataset)
+        .inspect_err(|error| host.leave_out(&path(), error))?;
     for error in &found.errors {
-        skip(&path(), error);
+        host.leave_out(&path(), error);
     }
     Ok(found)
 }

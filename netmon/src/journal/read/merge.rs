@@ -1,11 +1,8 @@
 //! Puts the rows of blocks into the order of time, in the memory of the few blocks whose times
 //! overlap.
 //!
-//! Rows are ordered by their time and the number within it (`tie`); those of one socket keep the
-//! order in which they came, whatever their times, since that is the order in which the table took
-//! them. A row that came before an earlier one of its socket counts as that early: a dump finds a
-//! connection, and its beginning is read after that. A row leaves once it counts as earlier than
-//! everything in the blocks that are not loaded yet.
+//! Rows are ordered by their time and the number within it (`tie`). A row leaves once it is earlier
+//! than everything in the blocks that are not loaded yet.
 
 use std::{
     cmp::Reverse,
@@ -14,7 +11,6 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use rustc_hash::FxHashMap;
 
 use super::{blocks::Block, journal::LATE};
 use crate::{
@@ -30,21 +26,19 @@ use crate::{
 
 /// Rows of a dataset, decoded one at a time.
 pub(super) trait Rows: Sized {
-    /// A decoded row.
+    /// A decoded row, with its moment.
     type Row;
 
     fn new(batch: &RecordBatch) -> Result<Self>;
     fn len(&self) -> usize;
     /// The order of a row: its microsecond, and its number within that.
     fn order(&self, row: usize) -> (i64, i32);
-    /// The socket of a row: rows of one socket keep the order in which they came.
-    fn socket(&self, row: usize) -> Option<u64>;
-    /// The row, and its moment on both clocks.
-    fn row(&mut self, row: usize) -> Result<(Anchor, Self::Row)>;
+    /// The row.
+    fn row(&mut self, row: usize) -> Result<Self::Row>;
 }
 
 impl Rows for EventReader {
-    type Row = Entry;
+    type Row = (Anchor, Entry);
 
     fn new(batch: &RecordBatch) -> Result<Self> {
         Self::new(batch)
@@ -56,10 +50,6 @@ impl Rows for EventReader {
 
     fn order(&self, row: usize) -> (i64, i32) {
         self.order(row)
-    }
-
-    fn socket(&self, row: usize) -> Option<u64> {
-        self.cookie(row)
     }
 
     fn row(&mut self, row: usize) -> Result<(Anchor, Entry)> {
@@ -82,13 +72,8 @@ impl Rows for ConnectionReader {
         self.order(row)
     }
 
-    fn socket(&self, _: usize) -> Option<u64> {
-        None
-    }
-
-    fn row(&mut self, row: usize) -> Result<(Anchor, EndedConnection)> {
-        let ended = self.get(row)?;
-        Ok((ended.moment, ended))
+    fn row(&mut self, row: usize) -> Result<EndedConnection> {
+        self.get(row)
     }
 }
 
@@ -98,6 +83,21 @@ struct Run<R> {
     rows: R,
     order: Vec<(i64, i32, u32)>,
     next: usize,
+}
+
+impl<R: Rows> Run<R> {
+    /// The rows of a batch, put in order.
+    fn new(block: &Block, batch: &RecordBatch) -> Result<Self> {
+        let rows = R::new(batch)?;
+        let count = u32::try_from(rows.len()).map_err(|_| Malformed::TooLarge("more rows"))?;
+        let order = (0..count).map(|row| {
+            let (time, tie) = rows.order(row as usize);
+            (time, tie, row)
+        });
+        let mut order: Vec<_> = order.collect();
+        order.sort_unstable();
+        Ok(Self { path: Arc::clone(&block.path), rows, order, next: 0 })
+    }
 }
 
 /// A block that could not be read, or a row of it.
@@ -124,8 +124,6 @@ pub(super) struct Merge<R> {
     runs: Vec<Option<Run<R>>>,
     /// The next row of each run: its time and number, the run.
     heads: BinaryHeap<Reverse<(i64, i32, usize)>>,
-    /// The latest time in blocks that were loaded.
-    latest: i64,
 }
 
 impl<R: Rows> Merge<R> {
@@ -137,7 +135,6 @@ impl<R: Rows> Merge<R> {
             unloaded: None,
             runs: Vec::new(),
             heads: BinaryHeap::new(),
-            latest: i64::MIN,
         }
     }
 
@@ -160,14 +157,11 @@ impl<R: Rows> Merge<R> {
         self.least().is_none_or(|least| start <= least.saturating_mul(1_000).saturating_add(LATE))
     }
 
-    /// The next row, its moment, and the time it counts as, µs since 1970; nothing at the end.
+    /// The next row; nothing at the end.
     ///
     /// # Errors
     /// When a block cannot be read, or a row of it makes no sense; the others follow.
-    #[expect(clippy::type_complexity, reason = "a row with its two times")]
-    pub(super) fn next(
-        &mut self,
-    ) -> std::result::Result<Option<(i64, Anchor, R::Row)>, Box<BlockError>> {
+    pub(super) fn next(&mut self) -> std::result::Result<Option<R::Row>, Box<BlockError>> {
         loop {
             let head = self.heads.peek().map(|Reverse((time, ..))| *time);
             match (head, self.unloaded) {
@@ -190,16 +184,14 @@ impl<R: Rows> Merge<R> {
             Some((time, tie, _)) => self.heads.push(Reverse((*time, *tie, number))),
             None => self.runs[number] = None,
         }
-        let (moment, decoded) = decoded?;
-        Ok(Some((time, moment, decoded)))
+        decoded.map(Some)
     }
 
     /// Loads the next block.
     fn load(&mut self) -> std::result::Result<(), Box<BlockError>> {
         let Some(block) = self.blocks.pop_front() else { return Ok(()) };
         self.unloaded = self.blocks.iter().map(|block| block.least).min();
-        let run = (self.load)(&block).and_then(|batch| self.run(&block, &batch));
-        self.latest = self.latest.max(block.most);
+        let run = (self.load)(&block).and_then(|batch| Run::new(&block, &batch));
         let run = run.map_err(|error| {
             let (path, least, most) = (Arc::clone(&block.path), block.least, block.most);
             Box::new(BlockError { path, error, least, most })
@@ -210,64 +202,11 @@ impl<R: Rows> Merge<R> {
         }
         Ok(())
     }
-
-    /// The rows of a batch, put in order; those of earlier blocks count as no later than what has
-    /// come of their sockets since.
-    fn run(&mut self, block: &Block, batch: &RecordBatch) -> Result<Run<R>> {
-        let rows = R::new(batch)?;
-        let count = u32::try_from(rows.len()).map_err(|_| Malformed::TooLarge("more rows"))?;
-        let mut earliest: FxHashMap<u64, (i64, i32)> = FxHashMap::default();
-        let mut order = Vec::with_capacity(rows.len());
-        for row in (0..count).rev() {
-            let (mut time, mut tie) = rows.order(row as usize);
-            if let Some(socket) = rows.socket(row as usize) {
-                let earliest = earliest.entry(socket).or_insert((time, tie));
-                (time, tie) = (time, tie).min(*earliest);
-                *earliest = (time, tie);
-            }
-            order.push((time, tie, row));
-        }
-        order.sort_unstable();
-        if block.least <= self.latest {
-            self.pull(&earliest);
-        }
-        Ok(Run { path: Arc::clone(&block.path), rows, order, next: 0 })
-    }
-
-    /// Lets rows that wait count as no later than `earliest` of their sockets, µs since 1970 and
-    /// the number within.
-    fn pull(&mut self, earliest: &FxHashMap<u64, (i64, i32)>) {
-        let mut is_pulled = false;
-        for run in self.runs.iter_mut().flatten() {
-            let waiting = run.order.get_mut(run.next..).unwrap_or_default();
-            let mut is_changed = false;
-            for (time, tie, row) in &mut *waiting {
-                let socket = run.rows.socket(*row as usize);
-                let earliest = socket.and_then(|socket| earliest.get(&socket));
-                if let Some(earliest) = earliest.filter(|earliest| **earliest < (*time, *tie)) {
-                    (*time, *tie) = *earliest;
-                    is_changed = true;
-                }
-            }
-            if is_changed {
-                waiting.sort_unstable();
-                is_pulled = true;
-            }
-        }
-        if is_pulled {
-            let runs = self.runs.iter().enumerate();
-            let heads = runs.filter_map(|(number, run)| {
-                let (time, tie, _) = run.as_ref().and_then(|run| run.order.get(run.next))?;
-                Some(Reverse((*time, *tie, number)))
-            });
-            self.heads = heads.collect();
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+    use std::{net::SocketAddr, sync::Arc};
 
     use proptest::prelude::*;
 
@@ -287,8 +226,7 @@ mod tests {
 
     /// Rows as they came: the socket, the time in µs, and a number, which is kept as the remote
     /// port.
-    fn batch(rows: &[(u64, u64, u16)]) -> RecordBatch {
-        let mut events = EventBuilder::new(&Arc::from("boot"));
+    fn batch(events: &mut EventBuilder, rows: &[(u64, u64, u16)]) -> RecordBatch {
         let anchor = Anchor { monotonic: 0, wall: 0 };
         for (cookie, micros, number) in rows {
             let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -319,8 +257,7 @@ mod tests {
 
     proptest! {
         /// However rows are cut into blocks, and however late any of them comes: each comes out
-        /// once, in the order of the times that they count as, and those of a socket in the order
-        /// in which they came.
+        /// once, in the order of time, and those of one microsecond in the order of their arrival.
         #[test]
         fn any_cut_and_any_overlap_is_merged(
             rows in prop::collection::vec((0..6u64, 0..40u64, any::<bool>()), 1..200),
@@ -335,35 +272,20 @@ mod tests {
                     (cookie, if is_late { now - late } else { now }, number)
                 })
                 .collect();
+            let mut events = EventBuilder::new(&Arc::from("boot"));
             let (mut blocks, mut rest, mut cuts) = (Vec::new(), &rows[..], cuts.iter().cycle());
             while !rest.is_empty() {
                 let (block, after) = rest.split_at(rest.len().min(*cuts.next().expect("a cut")));
-                blocks.push(sorted(Dataset::Events, &batch(block)).expect("sorted"));
+                blocks.push(sorted(Dataset::Events, &batch(&mut events, block)).expect("sorted"));
                 rest = after;
             }
-            let mut last = i64::MIN;
-            let mut merged: BTreeMap<u64, Vec<u16>> = BTreeMap::new();
-            let mut count = 0;
-            for (counts_as, moment, entry) in merge_of(blocks) {
-                prop_assert!(last <= counts_as);
-                last = counts_as;
+            let mut expected: Vec<_> = rows.iter().map(|row| (row.1 * 1_000, row.2)).collect();
+            expected.sort_unstable();
+            let merged = merge_of(blocks).into_iter().map(|(moment, entry)| {
                 let Entry::Step(step) = entry else { panic!("{entry:?}") };
-                let number = step.transition.tuple.remote.port();
-                // It counts as the earliest of what has come of its socket since.
-                let since = rows.iter().filter(|row| {
-                    row.0 == step.transition.cookie && row.2 >= number
-                });
-                let earliest = since.map(|row| row.1.cast_signed()).min();
-                prop_assert_eq!(Some(counts_as), earliest);
-                prop_assert!(counts_as <= moment.wall / 1_000);
-                merged.entry(step.transition.cookie).or_default().push(number);
-                count += 1;
-            }
-            prop_assert_eq!(count, rows.len());
-            for (cookie, numbers) in merged {
-                let came = rows.iter().filter(|row| row.0 == cookie).map(|row| row.2);
-                prop_assert_eq!(numbers, came.collect::<Vec<_>>());
-            }
+                (moment.monotonic, step.transition.tuple.remote.port())
+            });
+            prop_assert_eq!(merged.collect::<Vec<_>>(), expected);
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     blocks::{self, Beginning, Block, Blocks, Joint},
     ipc_reader::IpcReader,
-    journal::{Journal, SILENT, TimeSpan, read_blocks, skip},
+    journal::{Journal, SILENT, TimeSpan, read_blocks},
     merge::Merge,
     parquet_file::ParquetFile,
 };
@@ -29,8 +29,8 @@ use crate::{
 /// Items that are handed over at once.
 const AT_ONCE: usize = 4096;
 
-/// An entry, its moment on both clocks, and the wall time it counts as, ns since 1970.
-type Timed = (i64, Anchor, Entry);
+/// An entry, and its moment on both clocks.
+type Timed = (Anchor, Entry);
 
 /// One host's part of a journal, in the order of time.
 pub(super) struct HostReplay {
@@ -99,9 +99,9 @@ impl HostReplay {
                 self.open(segment);
             }
             match self.merge.next() {
-                Ok(Some((time, moment, entry))) => {
+                Ok(Some((moment, entry))) => {
                     self.last = moment;
-                    return Some((time.saturating_mul(1_000), moment, entry));
+                    return Some((moment, entry));
                 }
                 Ok(None) => match self.next.take() {
                     Some(next) => self.begin(next),
@@ -114,7 +114,7 @@ impl HostReplay {
                     None => return None,
                 },
                 Err(error) => {
-                    skip(&error.path, &error.error);
+                    self.host.leave_out(&error.path, &error.error);
                     self.report(error.least, error.most);
                 }
             }
@@ -163,7 +163,8 @@ impl HostReplay {
                 rows
             }
             Err(error) => {
-                skip(&blocks::path_of(&self.host, segment, Dataset::Checkpoints), &error);
+                let path = blocks::path_of(&self.host, segment, Dataset::Checkpoints);
+                self.host.leave_out(&path, &error);
                 Vec::new()
             }
         };
@@ -181,11 +182,11 @@ impl HostReplay {
         if joint.is_hole {
             let from = last.wall.wrapping_sub(offset).cast_unsigned();
             let gap = Gap { from, time, count: 0, loss: Loss::Missing };
-            self.pending.push_back((segment.start, moment, Entry::Anchor(moment)));
-            self.pending.push_back((segment.start, moment, Entry::Gap(gap)));
+            self.pending.push_back((moment, Entry::Anchor(moment)));
+            self.pending.push_back((moment, Entry::Gap(gap)));
         }
         let checkpoint = Entry::Checkpoint { time, rows, after_gap: joint.is_break };
-        self.pending.push_back((segment.start, moment, checkpoint));
+        self.pending.push_back((moment, checkpoint));
         self.last = moment;
         self.merge.extend(blocks);
     }
@@ -198,8 +199,7 @@ impl HostReplay {
             monotonic.wrapping_add(moved.cast_unsigned())
         };
         let gap = Gap { from: clock(least), time: clock(most), count: 0, loss: Loss::Missing };
-        let moment = self.last;
-        self.pending.push_back((moment.wall, moment, Entry::Gap(gap)));
+        self.pending.push_back((self.last, Entry::Gap(gap)));
     }
 
     /// Notes how the clocks are tied. Returns whether that is new.
@@ -210,9 +210,9 @@ impl HostReplay {
     /// Goes to the beginning. Returns the table there, and the beginning on both clocks.
     pub(super) fn skip(&mut self) -> (ConnectionTable, Anchor) {
         let mut table = ConnectionTable::default();
-        while let Some((time, moment, entry)) = self.entry() {
-            if time > self.span.from {
-                self.ahead = Some((time, moment, entry));
+        while let Some((moment, entry)) = self.entry() {
+            if moment.wall > self.span.from {
+                self.ahead = Some((moment, entry));
                 break;
             }
             self.date(moment);
@@ -226,7 +226,7 @@ impl HostReplay {
 
     /// The next entry of the stretch of time.
     pub(super) fn next(&mut self) -> Option<Timed> {
-        self.entry().filter(|(time, ..)| *time <= self.span.to)
+        self.entry().filter(|(moment, _)| moment.wall <= self.span.to)
     }
 
     /// Closed connections and gaps that only the replay knows of, as a checkpoint after a gap has
@@ -236,7 +236,7 @@ impl HostReplay {
         table: &mut ConnectionTable,
         mut view: impl FnMut(Anchor, &Change<'_>),
     ) {
-        while let Some((_, moment, entry)) = self.next() {
+        while let Some((moment, entry)) = self.next() {
             let is_checkpoint = matches!(entry, Entry::Checkpoint { .. });
             let applied: std::result::Result<(), Infallible> = table.redo(&entry, |change| {
                 if is_checkpoint {
@@ -362,11 +362,12 @@ impl Source for Replay {
         }
         for _ in 0..AT_ONCE {
             let heads = self.hosts.iter().enumerate();
-            let heads = heads.filter_map(|(number, host)| Some((host.head.as_ref()?.0, number)));
+            let heads =
+                heads.filter_map(|(number, host)| Some((host.head.as_ref()?.0.wall, number)));
             let Some((_, number)) = heads.min() else { return Ok(false) };
             self.turn_to(number, items);
             let host = &mut self.hosts[number];
-            let Some((_, moment, entry)) = host.head.take() else { return Ok(false) };
+            let Some((moment, entry)) = host.head.take() else { return Ok(false) };
             host.head = host.replay.next();
             if host.replay.date(moment) {
                 items.push_back(ReplayItem::Entry(Entry::Anchor(moment)));
@@ -416,8 +417,7 @@ pub fn entries_of(file: &Bytes) -> std::result::Result<Vec<(Anchor, Entry)>, Mal
     Ok(entries)
 }
 
-/// The entries of batches, merged, each with its moment and the time that it counts as, µs since
-/// 1970.
+/// The entries of batches, merged, each with its moment.
 #[cfg(test)]
 pub(in crate::journal) fn merge_of(batches: Vec<arrow_array::RecordBatch>) -> Vec<Timed> {
     let mut merge: Merge<EventReader> = Merge::new(Box::new(Block::load));

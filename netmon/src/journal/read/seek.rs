@@ -11,7 +11,7 @@ impl HostJournal {
         let segment = self.segments.iter().rev().find(|segment| segment.start <= moment);
         let from = segment.map_or(moment, |segment| segment.start);
         let mut replay = self.replay(TimeSpan { from, to: moment });
-        while let Some((_, at, entry)) = replay.next() {
+        while let Some((at, entry)) = replay.next() {
             take(at, entry);
         }
     }
@@ -45,5 +45,5 @@ impl HostJournal {
 /// When connections changed.
 fn changes(replay: &mut HostReplay) -> impl Iterator<Item = i64> {
     std::iter::from_fn(|| replay.next())
-        .filter_map(|(_, moment, entry)| entry.cookie().map(|_| moment.wall))
+        .filter_map(|(moment, entry)| entry.cookie().map(|_| moment.wall))
 }

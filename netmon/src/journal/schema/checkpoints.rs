@@ -51,7 +51,7 @@ impl CheckpointBuilder {
     /// Adds a row of the table as it was at the anchor's moment.
     pub(in crate::journal) fn push(&mut self, anchor: Anchor, of: &Connection) {
         let row = self.moments.len();
-        self.moments.push(anchor, anchor.monotonic, boot_of(of));
+        self.moments.push(anchor, anchor.monotonic, boot_of(of), false);
         self.places.put(row, of, &of.tuple);
         self.state.put(row, Some(of.state as usize - 1));
         self.since.put(row, of.since.map(|since| micros(anchor.wall_time(since))));

@@ -56,7 +56,7 @@ impl ConnectionBuilder {
     pub(in crate::journal) fn push(&mut self, anchor: Anchor, step: &Step<'_>) {
         let Step { transition: t, connection, .. } = step;
         let row = self.moments.len();
-        self.moments.push(anchor, t.time, boot_of(connection));
+        self.moments.push(anchor, t.time, boot_of(connection), false);
         self.places.put(row, connection, &t.tuple);
         self.state.put(row, Some(t.new as usize - 1));
         self.parties.put(row, connection);

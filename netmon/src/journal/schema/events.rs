@@ -136,7 +136,7 @@ impl EventBuilder {
     /// moment of the row, `CLOCK_MONOTONIC`, ns, if one was added.
     pub(in crate::journal) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
         let row = self.len();
-        let mut boot = None;
+        let (mut boot, mut is_late) = (None, false);
         let (kind, time) = match change {
             Change::Opened(step)
             | Change::Moved(step)
@@ -144,6 +144,7 @@ impl EventBuilder {
             | Change::Expired(step) => {
                 self.step(row, step);
                 boot = boot_of(step.connection);
+                is_late = step.is_late();
                 let is_half_open_end = step.transition.is_half_open_end(step.verdict);
                 let kind = if is_half_open_end { Kind::Expired } else { Kind::Transition };
                 (kind, step.transition.time)
@@ -177,7 +178,7 @@ impl EventBuilder {
             Change::Reconciled { .. } | Change::Host(_) => return None,
         };
         self.kind.put(row, Some(kind as usize));
-        self.moments.push(anchor, time, boot);
+        self.moments.push(anchor, time, boot, is_late);
         Some(time)
     }
 
@@ -196,7 +197,7 @@ impl EventBuilder {
         self.orphan.put(row, t.orphan);
         self.inferred.put(row, t.inferred);
         self.corrected.put(row, step.corrected);
-        self.late.put(row, connection.state != t.new);
+        self.late.put(row, step.is_late());
     }
 
     pub(in crate::journal) fn finish(
@@ -293,11 +294,6 @@ impl EventReader {
     /// The order of a row: its microsecond, and its number within that.
     pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
         self.moments.order(row)
-    }
-
-    /// The socket that a row is about, if it is about one.
-    pub(in crate::journal) fn cookie(&self, row: usize) -> Option<u64> {
-        self.places.cookie(row)
     }
 
     /// The entry of a row, with its moment on both clocks.

@@ -14,38 +14,47 @@ use crate::{core::event::Anchor, journal::error::Result};
 /// Microseconds of which the number of rows is remembered; a power of two. Rows come nearly in
 /// order.
 const REMEMBERED: usize = 1 << 12;
-/// The first number of rows whose microsecond is not remembered any more: they come after those
-/// that came in time, of which a microsecond has fewer.
-const LATE: i32 = 1 << 20;
+/// More than the rows of a microsecond. Rows whose microsecond is not remembered any more have
+/// numbers from here on, and late ones have numbers below 0.
+const MANY: i32 = 1 << 20;
 
 /// A row is not as late as this, µs, unless the clock was set back.
 const SET_BACK: i64 = 100_000_000;
 
-/// Numbers rows of the same microsecond in the order of their arrival, from batch to batch.
+/// Numbers rows of the same microsecond in the order of their arrival, from batch to batch. Late
+/// ones come before the others, which tell of a later state.
 pub(super) struct Ties {
     remembered: Box<[(i64, i32)]>,
-    late: i32,
+    /// Rows with a number that is not their microsecond's.
+    apart: i32,
 }
 
 impl Ties {
     fn new() -> Self {
-        Self { remembered: vec![(i64::MIN, 0); REMEMBERED].into(), late: 0 }
+        Self { remembered: vec![(i64::MIN, 0); REMEMBERED].into(), apart: 0 }
     }
 
     #[inline]
-    fn next(&mut self, micros: i64) -> i32 {
+    fn next(&mut self, micros: i64, is_late: bool) -> i32 {
+        if is_late {
+            return self.apart() - MANY;
+        }
         let place = usize::try_from(micros & (REMEMBERED as i64 - 1)).unwrap_or(0);
         let (known, rows) = &mut self.remembered[place];
         if *known > micros && *known - micros < SET_BACK {
             // It comes so late that its microsecond is forgotten.
-            self.late = (self.late + 1) % LATE;
-            return LATE + self.late;
+            return self.apart() + MANY;
         }
         if *known != micros {
             (*known, *rows) = (micros, 0);
         }
         *rows += 1;
         *rows - 1
+    }
+
+    fn apart(&mut self) -> i32 {
+        self.apart = (self.apart + 1) % MANY;
+        self.apart
     }
 }
 
@@ -85,15 +94,22 @@ impl MomentBuilder {
         self.ties = before.ties.take().or_else(|| self.ties.take());
     }
 
-    /// Puts the moment of the next row, and its boot where that is an earlier one.
+    /// Puts the moment of the next row, its boot where that is an earlier one, and whether a later
+    /// state was known when it was read.
     #[inline]
-    pub(super) fn push(&mut self, anchor: Anchor, monotonic: u64, boot: Option<&Arc<str>>) {
+    pub(super) fn push(
+        &mut self,
+        anchor: Anchor,
+        monotonic: u64,
+        boot: Option<&Arc<str>>,
+        is_late: bool,
+    ) {
         let (row, time) = (self.len(), micros(anchor.wall_time(monotonic)));
         self.time.put(row, Some(time));
         self.offset.append_value(micros(anchor.offset()));
         if self.is_ordered {
             // A batch that was handed over may still get a gap, which no order matters to.
-            self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time)));
+            self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time, is_late)));
         }
         if let Some(boot) = boot.filter(|boot| **boot != self.boot) {
             self.other_boots.push((row, Arc::clone(boot)));

@@ -1,0 +1,213 @@
+//! A recorder that begins amid traffic reads its first dump before the events that lead to it.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::core::tcp::TcpState::{CloseWait, FinWait1};
+
+const MICRO: u64 = 1_000;
+/// A life with times so far apart is over before a dump corrects its row (`SETTLED`,
+/// table/dumps.rs).
+const APART: u64 = 15_000 * MICRO;
+/// With times so far apart dumps correct rows whose events are read later.
+const FAR_APART: u64 = 20 * APART;
+
+/// The states of a socket, each with the moment at which it was entered.
+type Life = Vec<(u64, TcpState)>;
+
+fn life(far: u64) -> impl Strategy<Value = Life> {
+    let states = prop_oneof![
+        Just(vec![SynSent, Established, FinWait1, FinWait2, TimeWait]),
+        Just(vec![SynSent, Established, CloseWait, LastAck, Close]),
+        Just(vec![SynRecv, Established, CloseWait, LastAck, Close]),
+        Just(vec![SynSent, Close]),
+        Just(vec![Listen]),
+    ];
+    // Several in one microsecond, or far apart.
+    let apart = prop_oneof![Just(0), 1..3 * MICRO, 1..far];
+    (states, prop::collection::vec(apart, 5), SECOND..SECOND + far).prop_map(
+        |(states, apart, mut time)| {
+            let entered = states.into_iter().zip(apart).map(|(state, apart)| {
+                time += apart;
+                (time, state)
+            });
+            entered.collect()
+        },
+    )
+}
+
+/// The events of lives, in the order of time.
+fn events(lives: &[Life]) -> Vec<Transition> {
+    let mut events = Vec::new();
+    for (cookie, life) in (0..).zip(lives) {
+        let mut old = if life[0].1 == SynRecv { Listen } else { Close };
+        for (time, new) in life {
+            events.push(transition(cookie, old, *new, *time));
+            old = *new;
+        }
+    }
+    events.sort_by_key(|event| event.time);
+    events
+}
+
+fn state_at(life: &Life, moment: u64) -> Option<TcpState> {
+    let entered = life.iter().take_while(|(time, _)| *time <= moment);
+    entered.last().map(|(_, state)| *state).filter(|state| *state != Close)
+}
+
+/// What a dump finds that looks at `moment`, and began some time before.
+fn dump(lives: &[Life], moment: u64, began: u64) -> Vec<Event> {
+    let sockets = (0..).zip(lives).filter_map(|(cookie, life)| {
+        let state = state_at(life, moment)?;
+        let (minisocket, owner) = (state == TimeWait, None);
+        let tuple = tuple(cookie);
+        Some(Event::Seed(Seed { time: began, cookie, tuple, state, minisocket, owner }))
+    });
+    sockets.collect()
+}
+
+/// Writes what a table does, and reads it in the order of time.
+fn recorded(table: &mut ConnectionTable, story: &[Event]) -> Vec<(Anchor, Entry)> {
+    let mut events = EventBuilder::new(&Arc::from("boot"));
+    for event in story {
+        apply(table, event, |change| {
+            events.push(ANCHOR, &change);
+        });
+    }
+    let batch = events.finish(&mut NoNames).expect("a batch");
+    merge_of(vec![sorted(Dataset::Events, &batch).expect("sorted")])
+}
+
+/// The rows of a table, with times as a journal keeps them.
+fn in_micros(table: &ConnectionTable) -> Vec<Connection> {
+    let mut rows = rows(table);
+    for row in &mut rows {
+        row.id.epoch -= row.id.epoch % MICRO;
+        row.opened -= row.opened % MICRO.cast_signed();
+        row.since = row.since.map(|since| since - since % MICRO);
+    }
+    rows
+}
+
+fn redo(table: &mut ConnectionTable, entry: &Entry) {
+    let Ok(()) = table.redo(entry, |_| Ok::<_, Infallible>(()));
+}
+
+proptest! {
+    /// At every moment a connection is shown in the state that it had, though the dump that found
+    /// it was read before its events; and the table is in the end the one that lived.
+    #[test]
+    fn a_connection_is_shown_as_it_was_before_a_dump_found_it(
+        lives in prop::collection::vec(life(APART), 1..5),
+        dumped in SECOND..SECOND + 6 * APART,
+        took in prop_oneof![Just(0), 0..5 * MICRO, 0..APART],
+        behind in prop_oneof![Just(0), 0..5 * MICRO, 0..6 * APART],
+    ) {
+        let began = dumped - took;
+        let mut story = vec![Event::Anchor(ANCHOR), Event::Dumping];
+        let (read, unread): (Vec<_>, Vec<_>) =
+            events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
+        story.extend(read.into_iter().map(Event::Transition));
+        story.extend(dump(&lives, dumped, began));
+        story.push(Event::Dumped { netns: 1, began });
+        story.push(Event::Reconciled { time: dumped });
+        story.extend(unread.into_iter().map(Event::Transition));
+        let mut lived = ConnectionTable::default();
+        let entries = recorded(&mut lived, &story);
+
+        let mut moments: BTreeSet<u64> = lives.iter().flatten().map(|(time, _)| *time).collect();
+        moments.insert(dumped);
+        let (mut table, mut entries) = (ConnectionTable::default(), entries.iter().peekable());
+        for moment in moments {
+            // A moment is a microsecond, as a journal has them.
+            let moment = moment / MICRO;
+            while let Some((_, entry)) =
+                entries.next_if(|(at, _)| at.monotonic / MICRO <= moment)
+            {
+                redo(&mut table, entry);
+            }
+            for (cookie, life) in (0..).zip(&lives) {
+                // What a dump finds it may find at any moment since it began.
+                if moment >= began / MICRO && moment < dumped / MICRO {
+                    continue;
+                }
+                let shown = table.rows().find(|row| row.id.cookie == cookie);
+                let was = state_at(life, moment * MICRO + MICRO - 1);
+                prop_assert_eq!(shown.map(|row| row.state), was, "socket {} at {}", cookie, moment);
+            }
+        }
+        prop_assert!(entries.next().is_none());
+        prop_assert_eq!(in_micros(&table), in_micros(&lived));
+    }
+
+    /// The table that is made again is the one that lived, whatever was lost, and however late it
+    /// was read.
+    #[test]
+    fn a_table_is_made_again_however_late_its_events_were_read(
+        lives in prop::collection::vec(life(FAR_APART), 1..5),
+        is_lost in prop::collection::vec(prop::bool::weighted(0.2), 25),
+        dumps in prop::collection::vec((0..8 * FAR_APART, 0..FAR_APART, 0..8 * FAR_APART), 1..4),
+    ) {
+        let events: Vec<_> = events(&lives);
+        let kept = events.into_iter().zip(&is_lost).filter(|(_, is_lost)| !**is_lost);
+        let mut unread: std::collections::VecDeque<_> = kept.map(|(event, _)| event).collect();
+        let mut story = vec![Event::Anchor(ANCHOR)];
+        let mut dumped = SECOND;
+        for (after, took, behind) in dumps {
+            // What happened before a dump is read before the next one ends.
+            let read = dumped.max((dumped + after).saturating_sub(behind));
+            dumped += after;
+            while let Some(event) = unread.pop_front_if(|event| event.time <= read) {
+                story.push(Event::Transition(event));
+            }
+            let began = dumped.saturating_sub(took).max(SECOND);
+            story.push(Event::Dumping);
+            story.extend(dump(&lives, dumped, began));
+            story.push(Event::Dumped { netns: 1, began });
+            story.push(Event::Reconciled { time: dumped });
+        }
+        story.extend(unread.into_iter().map(Event::Transition));
+        let (mut lived, mut table) = (ConnectionTable::default(), ConnectionTable::default());
+        for (_, entry) in recorded(&mut lived, &story) {
+            redo(&mut table, &entry);
+        }
+        // An event that comes after a dump has told the same says only since when, and is not told
+        // again.
+        let undated = |table: &ConnectionTable| {
+            let mut rows = in_micros(table);
+            rows.iter_mut().for_each(|row| row.since = None);
+            rows
+        };
+        prop_assert_eq!(undated(&table), undated(&lived));
+    }
+
+    /// A checkpoint that was written between is later than what is read late after it.
+    #[test]
+    fn what_is_read_late_moves_no_checkpoint(
+        lives in prop::collection::vec(life(APART), 1..5),
+        dumped in SECOND..SECOND + 6 * APART,
+        behind in 0..6 * APART,
+    ) {
+        let (read, unread): (Vec<_>, Vec<_>) =
+            events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
+        let mut story = vec![Event::Anchor(ANCHOR), Event::Dumping];
+        story.extend(read.into_iter().map(Event::Transition));
+        story.extend(dump(&lives, dumped, dumped));
+        story.push(Event::Dumped { netns: 1, began: dumped });
+        story.push(Event::Reconciled { time: dumped });
+        let mut lived = ConnectionTable::default();
+        recorded(&mut lived, &story);
+        let checkpoint = Entry::Checkpoint {
+            time: dumped,
+            rows: in_micros(&lived),
+            after_gap: false,
+        };
+        let rest: Vec<_> = unread.into_iter().map(Event::Transition).collect();
+        let mut table = ConnectionTable::default();
+        redo(&mut table, &checkpoint);
+        for (_, entry) in recorded(&mut lived, &rest) {
+            redo(&mut table, &entry);
+        }
+        prop_assert_eq!(in_micros(&table), in_micros(&lived));
+    }
+}

@@ -9,12 +9,12 @@ use netmon::{
         connection::Change,
         event::Event,
         filter::{Filter, Names},
-        names::Services,
+        services::Services,
         table::ConnectionTable,
     },
     kernel::Offline,
     session::View,
-    view::{
+    view::changes::{
         json::Json,
         lines::{Appearance, Lines},
     },

@@ -14,7 +14,7 @@ use netmon::{
 };
 
 const PAGE: &str = include_str!("../../docs/journal.md");
-const JSON: &str = include_str!("../src/view/json.rs");
+const JSON: &str = include_str!("../src/view/changes/json.rs");
 const EVENTS: &str = include_str!("../src/journal/schema/events.rs");
 
 /// The word of the page for a type.

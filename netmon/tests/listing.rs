@@ -12,16 +12,16 @@ use std::{
 use netmon::{
     core::{
         event::Tuple,
-        names::Services,
-        owners::Owners,
+        process::Owners,
+        services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
         tcp::TcpState,
     },
-    view::{
-        json_rows::JsonRows,
-        lookup::Lookup,
+    view::listing::{
+        Names, Rows,
+        json::JsonRows,
+        name_cache::Lookup,
         netstat::{Columns, Netstat, Scope},
-        rows::{Names, Rows},
         summary::Summary,
     },
 };

@@ -24,7 +24,7 @@ use netmon::{
     core::{
         event::Event,
         filter::{Filter, Names},
-        names::Services,
+        services::Services,
         socket::TcpInfo,
         table::ConnectionTable,
     },

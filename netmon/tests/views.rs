@@ -7,11 +7,11 @@ use netmon::{
     core::{
         connection::{Change, Resync},
         event::Anchor,
-        names::Services,
+        services::Services,
         table::ConnectionTable,
     },
     session::View,
-    view::{
+    view::changes::{
         json::Json,
         lines::{Appearance, Lines},
     },

@@ -3,8 +3,8 @@
 //!
 //! It makes namespaces of its own and changes nothing outside them.
 
+pub(crate) mod networks;
 mod owners;
-pub(crate) mod scene;
 
 use std::{
     ops::RangeInclusive,
@@ -18,13 +18,13 @@ use std::{
 use anyhow::{anyhow, ensure};
 use clap::Args;
 
-use crate::{
-    mix::{Counts, Kind},
-    netmon::Netmon,
+use super::{
+    daemon::Netmon,
     shell::{as_root, build_release, cargo, release_binary, run},
+    workload::mix::{Counts, Kind},
 };
+use networks::{Network, Parties, Process, mix, register};
 use owners::Stream;
-use scene::{Network, Parties, Process, mix, register};
 
 /// Namespaces: connections of different ones must not be taken for each other's.
 const NETWORKS: RangeInclusive<u8> = 0..=1;

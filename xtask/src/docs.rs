@@ -13,8 +13,8 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::process::{getgid, getuid};
 
-use crate::{
-    netmon::Netmon,
+use super::{
+    daemon::Netmon,
     python::python,
     shell::{as_root, cargo, is_root, output, root, run},
 };

@@ -3,18 +3,16 @@
 mod bench;
 mod ci;
 mod converge;
+mod daemon;
 mod docs;
 mod ebpf;
-mod hold;
-mod load;
-mod mix;
-mod netmon;
 mod past;
 mod python;
 mod run;
 mod setup;
 mod shell;
 mod vm;
+mod workload;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -64,13 +62,13 @@ enum Command {
     Past(past::Past),
     /// Make load, as `bench` does
     #[command(hide = true)]
-    Load(load::Load),
+    Load(workload::churn::Load),
     /// Hold connections, as `bench` and `converge` do
     #[command(hide = true)]
-    Hold(hold::Hold),
+    Hold(workload::hold::Hold),
     /// Make connections of every kind, as `converge` does
     #[command(hide = true)]
-    Mix(mix::Mix),
+    Mix(workload::mix::Mix),
     /// Run a command and print its seconds, peak kilobytes and seconds of CPU
     #[command(hide = true)]
     Measure {
@@ -95,6 +93,6 @@ fn main() -> anyhow::Result<()> {
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),
         Command::Mix(mix) => mix.run(),
-        Command::Measure { command } => hold::measure(&command),
+        Command::Measure { command } => workload::hold::measure(&command),
     }
 }

@@ -21,12 +21,12 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 
-use crate::{
-    converge::scene::{Network, Parties, Process, mix},
-    mix::Counts,
-    netmon::Netmon,
+use super::{
+    converge::networks::{Network, Parties, Process, mix},
+    daemon::Netmon,
     python::python,
     shell::{as_root, build_release, cargo, output, release_binary, root, run},
+    workload::mix::Counts,
 };
 
 /// Namespaces of the mix, and the one of the plain load.

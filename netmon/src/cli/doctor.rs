@@ -14,15 +14,18 @@ use log::LevelFilter;
 use netmon_common::KernelFilter;
 
 use super::{
-    live::{Tracing, attach, is_coloured, runtime},
-    stdout::Stdout,
+    args::tracing::{Tracing, attach, is_coloured, runtime},
+    io::stdout::Stdout,
 };
 use crate::{
     core::finding::{Diagnosis, Finding, State},
     kernel::{
         LoadError, Options,
-        diagnose::{Attached, Host},
-        price, privilege, selftest,
+        doctor::{
+            findings::{Attached, Host},
+            self_test, syscall_cost,
+        },
+        host::privilege,
     },
     view::doctor,
 };
@@ -88,11 +91,11 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
 async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
     let host = Host::examine(&options);
     // Before what loading takes is given up.
-    let price = price::accept_syscalls();
+    let price = syscall_cost::accept_syscalls();
     let (attached, tested) = match attach(options) {
         Ok(mut live) => {
             let attached = Attached::of(&live);
-            let tested = selftest::run(&mut live).await.unwrap_or_else(|error| {
+            let tested = self_test::run(&mut live).await.unwrap_or_else(|error| {
                 vec![Finding::new("self-test", State::Failed, error.to_string())]
             });
             (attached, tested)

@@ -6,9 +6,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    past::{Past, Stretch, say},
-    progress::Progress,
-    stdout::Stdout,
+    args::journal::{Past, Stretch, say},
+    io::{progress::Progress, stdout::Stdout},
 };
 use crate::journal;
 

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{
-    past::{Past, Stretch, now, say},
-    progress::Progress,
-    stdout::Stdout,
+    args::journal::{Past, Stretch, now, say},
+    io::{progress::Progress, stdout::Stdout},
 };
 use crate::{
     core::{connection::Step, event::Gap, tcp::TcpState},
     journal::{Ended, community_id},
-    view::history,
+    view::changes::history,
 };
 
 /// List the connections of a journal: those that ended in a stretch of time, and those open at its

@@ -4,7 +4,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::{past::Past, progress::Progress, stdout::Stdout};
+use super::{
+    args::journal::Past,
+    io::{progress::Progress, stdout::Stdout},
+};
 use crate::core::escape::Escaped;
 
 /// Look after journals

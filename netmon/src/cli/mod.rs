@@ -1,28 +1,21 @@
 //! The command line: one file for each subcommand.
 
-mod amount;
-mod background;
+mod args;
 mod doctor;
 mod export;
 mod history;
-mod hosts;
+mod io;
 mod journal;
-mod live;
 mod names;
-mod past;
-mod progress;
 mod record;
-mod said;
 mod services;
 mod snapshot;
-mod stdout;
 mod top;
 mod verify;
 mod watch;
-mod when;
 
 use std::{
-    io::{self, Write},
+    io::{Error, ErrorKind, Write, stderr},
     process::{self, ExitCode},
 };
 
@@ -99,7 +92,7 @@ pub fn main() -> ExitCode {
     env_logger::Builder::new()
         .filter_module("netmon", level)
         .parse_default_env()
-        .target(env_logger::Target::Pipe(Box::new(said::Said)))
+        .target(env_logger::Target::Pipe(Box::new(io::log_writer::Said)))
         .init();
     // Silent unless asked: the kernel program then spends nothing on it.
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
@@ -109,7 +102,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody may be left to read that either.
-            let _ = writeln!(io::stderr(), "netmon: {error:#}");
+            let _ = writeln!(stderr(), "netmon: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -124,11 +117,11 @@ fn filter(words: &[String]) -> Filter {
 fn filter_with(words: &[String], known: &dyn Names) -> Filter {
     Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
         // Nobody may be left to read that either.
-        let _ = writeln!(io::stderr(), "netmon: {error}");
+        let _ = writeln!(stderr(), "netmon: {error}");
         process::exit(2)
     })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

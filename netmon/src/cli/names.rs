@@ -10,7 +10,7 @@ use std::{
 use nix::unistd::{Uid, User};
 
 use crate::{
-    core::{filter, names::Services},
+    core::{filter, services::Services},
     journal::{HostNames, NamedNamespace},
     kernel::{self, Namespace},
 };
@@ -163,3 +163,4 @@ impl HostNames for RecorderNames {
         kernel::process_started(pid)
     }
 }
+pub(super) mod hosts;

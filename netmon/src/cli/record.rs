@@ -14,15 +14,17 @@ use tokio::{
 };
 
 use super::{
-    amount::{duration, is_bare, length, size},
-    live::{CONFINING, Tracing, attach, runtime, stop_on_signals},
+    args::{
+        journal::{Directory, now, say},
+        tracing::{CONFINING, Tracing, attach, runtime, stop_on_signals},
+        units::{duration, is_bare, length, size},
+    },
     names::RecorderNames,
-    past::{Directory, now, say},
 };
 use crate::{
     core::{event::Anchor, filter::Filter},
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
-    kernel::{Namespace, privilege::narrowed},
+    kernel::{Namespace, host::privilege::narrowed},
     session::{Limits, Scope, Session},
 };
 

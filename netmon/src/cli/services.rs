@@ -5,8 +5,8 @@ use std::io::Write;
 use anyhow::ensure;
 use clap::Args;
 
-use super::stdout::Stdout;
-use crate::core::{escape::Escaped, names::Services as Database};
+use super::io::stdout::Stdout;
+use crate::core::{escape::Escaped, services::Services as Database};
 
 /// List the known ports, from the services database (/etc/services)
 #[derive(Debug, Args)]

@@ -14,30 +14,31 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use super::{
-    hosts,
-    live::{CONFINING, Source},
-    names,
-    past::Past,
-    stdout::Stdout,
-    when,
+    args::{
+        journal::Past,
+        moment,
+        tracing::{CONFINING, Source},
+    },
+    io::stdout::Stdout,
+    names::{self, hosts},
 };
 use crate::{
     core::{
         filter::Filter,
-        names::Services,
-        owners::Owners,
+        process::Owners,
+        services::Services,
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
     kernel::{
         self, Dump, Namespace, Want,
-        privilege::{Duty, advice, confine},
+        host::privilege::{Duty, advice, confine},
     },
-    view::{
-        json_rows::JsonRows,
-        lookup::Lookup,
+    view::listing::{
+        Names, Rows,
+        json::JsonRows,
+        name_cache::Lookup,
         netstat::{Columns, Netstat, Scope},
-        rows::{Names, Rows},
         summary::Summary,
     },
 };
@@ -116,7 +117,7 @@ pub(super) struct Snapshot {
     /// Show the listing of a past moment, from a journal: 03:12:07, 'yesterday 14:00', '10m ago'
     #[arg(long, value_name = "TIME")]
     #[arg(conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
-    #[arg(long_help = when::help("Show the listing of a past moment, from a journal"))]
+    #[arg(long_help = moment::help("Show the listing of a past moment, from a journal"))]
     at: Option<String>,
     #[command(flatten)]
     past: Past,

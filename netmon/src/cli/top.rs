@@ -22,22 +22,23 @@ use tokio::sync::{
 };
 
 use super::{
-    live::{CONFINING, Tracing, attach, is_coloured, runtime, stop_on_signals},
+    args::{
+        journal::Past,
+        moment,
+        tracing::{CONFINING, Tracing, attach, is_coloured, runtime, stop_on_signals},
+    },
+    io::{log_writer::Aside, stdout::Stdout},
     names::{Known, cgroups, user},
-    past::Past,
-    said::Aside,
-    stdout::Stdout,
-    when,
 };
 use crate::{
     core::{
-        connection::Change, escape::Escaped, event::Event, filter::Filter, names::Services,
+        connection::Change, escape::Escaped, event::Event, filter::Filter, services::Services,
         table::ConnectionTable,
     },
     journal::ReplayItem,
     kernel::{
+        host::privilege::{Duty, narrow},
         inspect,
-        privilege::{Duty, narrow},
     },
     session::{Limits, Scope, Session, Source, Summary, View, run},
     view::tui::{
@@ -72,7 +73,7 @@ pub(super) struct Top {
     numeric: bool,
     /// Only the past: begin at this moment of the journal, and trace nothing
     #[arg(long, value_name = "TIME")]
-    #[arg(long_help = when::help("Only the past: begin at this moment, and trace nothing"))]
+    #[arg(long_help = moment::help("Only the past: begin at this moment, and trace nothing"))]
     at: Option<String>,
     #[command(flatten)]
     past: Past,
@@ -308,7 +309,7 @@ fn answer(questions: &Receiver<Ask>, to: &Inputs<Input>, past: &Past) {
 fn look_back(past: &Past, from: i64, leap: Leap, filter: &Filter) -> anyhow::Result<Moment> {
     // A recorder that runs writes meanwhile.
     let journal = past.open_one()?;
-    let covered = journal.span(super::past::now());
+    let covered = journal.span(super::args::journal::now());
     let at = match leap {
         Leap::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
         Leap::Last => covered.to,

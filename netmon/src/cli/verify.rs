@@ -15,16 +15,18 @@ use netmon_common::KernelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    amount::duration,
-    live::{Tracing, attach, runtime, stop_on_signals},
-    stdout::Stdout,
+    args::{
+        tracing::{Tracing, attach, runtime, stop_on_signals},
+        units::duration,
+    },
+    io::stdout::Stdout,
 };
 use crate::{
     core::{
-        compare::{Difference, Kernel},
         connection::{Change, Connection},
         socket::Protocol,
         table::ConnectionTable,
+        table_diff::{Difference, Kernel},
         tcp::TcpState,
     },
     kernel::{Dump, Live, LoadError, Namespace, Want},

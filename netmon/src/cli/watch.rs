@@ -11,16 +11,17 @@ use log::LevelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    amount::duration,
-    background::Background,
-    live::{CONFINING, Tracing, attach, runtime, stop_on_signals},
-    past::{Past, Stretch},
-    progress::Progress,
+    args::{
+        journal::{Past, Stretch},
+        tracing::{CONFINING, Tracing, attach, runtime, stop_on_signals},
+        units::duration,
+    },
+    io::{progress::Progress, queued_stdout::Background},
 };
 use crate::{
-    kernel::privilege::narrowed,
+    kernel::host::privilege::narrowed,
     session::{Limits, Scope, Source, Summary, run},
-    view::{
+    view::changes::{
         json::Json,
         lines::{Appearance, Lines},
     },

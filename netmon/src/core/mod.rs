@@ -3,8 +3,6 @@
 //! Everything here is a pure function of the events it is given. It must never import `kernel` or
 //! `view`, and never ask the time.
 
-pub mod by_cookie;
-pub mod compare;
 pub mod connection;
 pub mod entry;
 pub mod errno;
@@ -12,9 +10,10 @@ pub mod escape;
 pub mod event;
 pub mod filter;
 pub mod finding;
-pub mod names;
-pub mod owners;
+pub mod process;
+pub mod services;
 pub mod socket;
 pub mod table;
+pub mod table_diff;
 pub mod tcp;
 pub mod verdict;

@@ -12,19 +12,20 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-use self::closed::RecentlyClosed;
 pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
-    by_cookie::ByCookie,
     connection::NEVER,
     event::{Anchor, ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
+use cookie_map::ByCookie;
+use recently_closed::RecentlyClosed;
 
-mod closed;
+pub mod cookie_map;
 mod dumps;
 mod endings;
+mod recently_closed;
 mod redo;
 
 const SECOND: u64 = 1_000_000_000;

@@ -1,45 +1,26 @@
-//! The live kernel as a source of events: loads the program, reads its ring, completes its records.
+//! The live kernel as a source of events: loads the programs, reads their rings, completes their
+//! records.
 //!
 //! Owns all of aya, every system call that asks about sockets, and BTF. It must never print, and
 //! never import `view` or `journal`.
 
-mod assemble;
-mod clock;
-mod decode;
-mod details;
-mod diag;
-pub mod diagnose;
-mod dump;
-mod heartbeat;
-mod hooks;
-mod identity;
-mod iter;
-mod layout;
-mod live;
-mod load;
-mod losses;
-mod measure;
-mod merge;
-mod minisocket;
-mod netns;
-mod offline;
-mod peek;
-pub mod price;
-pub mod privilege;
-pub mod proc;
-mod reconcile;
-mod refusal;
-mod rings;
-pub mod selftest;
-mod tracefs;
+pub mod doctor;
+pub mod host;
+mod program;
+mod ring;
+pub mod sockets;
+mod stream;
 
-pub use decode::{Malformed, Record, decode};
-pub use details::inspect;
-pub use dump::{Dump, Want, has_few_sockets};
-pub use hooks::{Report, Status};
-pub use live::Live;
-pub use load::{Options, Tier, Without};
-pub use netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
-pub use offline::Offline;
-pub use proc::process_started;
-pub use refusal::LoadError;
+pub use host::netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
+pub use program::{
+    error::LoadError,
+    hooks::{Report, Status},
+    load::{Options, Tier, Without},
+};
+pub use ring::record::{Malformed, Record, decode};
+pub use sockets::{
+    dump::{Dump, Want, has_few_sockets},
+    proc::process_started,
+    sock_diag_dump::inspect,
+};
+pub use stream::{live::Live, offline::Offline};

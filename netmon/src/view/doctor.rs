@@ -37,7 +37,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{object::Object, output::Output};
+use super::text::{json_object::Object, output::Output};
 use crate::core::{
     escape::Escaped,
     finding::{Diagnosis, Fact, Finding, State},

@@ -3,20 +3,10 @@
 //! Views consume changes of the table and know nothing of where events come from. They must never
 //! import `kernel`.
 
-mod cells;
+pub mod changes;
 pub mod doctor;
-pub mod history;
-pub mod json;
-pub mod json_rows;
-pub mod lines;
-pub mod lookup;
-pub mod netstat;
-mod object;
-mod output;
-pub mod rows;
-mod short;
-pub mod summary;
-mod time;
+pub mod listing;
+mod text;
 pub mod tui;
 
-pub use output::Sink;
+pub use text::output::Sink;

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use netmon::kernel::privilege::CAPABILITIES;
+use netmon::kernel::host::privilege::CAPABILITIES;
 use rustix::thread::CapabilitySet;
 use serde_json::Value;
 

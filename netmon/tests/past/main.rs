@@ -26,7 +26,7 @@ use netmon::{
         TimeSpan,
     },
     session::{Limits, Scope, Source, View, run},
-    view::json::Json,
+    view::changes::json::Json,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use scene::{MS, owner, scene, transition};

@@ -11,11 +11,11 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{figure::Figure, peer::Peer, process};
+use super::{competitor::Peer, figure::Figure, process};
 use crate::{
-    load::Ending,
-    netmon::Netmon,
+    daemon::Netmon,
     shell::{output, release_binary},
+    workload::churn::Ending,
 };
 
 #[derive(Args, Clone, Debug)]

@@ -11,7 +11,7 @@ use super::{
     snapshot::measure,
     start::{settled_memory, watch},
 };
-use crate::load::Ending;
+use crate::workload::churn::Ending;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Growth {

@@ -2,15 +2,15 @@
 //! run.
 
 mod churn;
+mod competitor;
 mod figure;
 mod growth;
 mod hold;
 mod micro;
 mod past;
-mod peer;
 mod plot;
 mod process;
-mod scale;
+mod projection;
 mod snapshot;
 mod start;
 mod terminal;
@@ -133,7 +133,7 @@ impl Bench {
         // What is aimed at comes first.
         figures.sort_by_key(|figure: &Figure| figure.target.is_none());
         let machine = machine()?;
-        let table = table(&figures) + &scale::paragraph(&figures);
+        let table = table(&figures) + &projection::paragraph(&figures);
         println!("\n{machine}\n\n{table}");
         let directory = root().join(if self.write && is_whole { FIGURES } else { "target/bench" });
         fs::create_dir_all(&directory)?;

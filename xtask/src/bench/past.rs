@@ -25,11 +25,11 @@ use super::{
     terminal,
 };
 use crate::{
-    load::Ending,
-    netmon::Netmon,
+    daemon::Netmon,
     past::{RARE, RARE_COMM, record},
     python::python,
     shell::{as_root, output, release_binary, root, run},
+    workload::churn::Ending,
 };
 
 #[derive(Args, Clone, Debug)]

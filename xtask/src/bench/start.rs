@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{figure::Figure, hold::Holders, process};
-use crate::{netmon::Netmon, shell::release_binary};
+use crate::{daemon::Netmon, shell::release_binary};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Start {

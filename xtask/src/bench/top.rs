@@ -22,8 +22,8 @@ use super::{
     terminal,
 };
 use crate::{
-    load::Ending,
     shell::{as_root, release_binary},
+    workload::churn::Ending,
 };
 
 #[derive(Args, Clone, Debug)]

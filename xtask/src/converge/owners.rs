@@ -14,8 +14,8 @@ use anyhow::{Context, ensure};
 use rustix::process::setpriority_process;
 use serde_json::Value;
 
-use super::scene::{Parties, Role};
-use crate::mix::{Counts, ERRORS, EXHAUSTED, Kind};
+use super::networks::{Parties, Role};
+use crate::workload::mix::{Counts, ERRORS, EXHAUSTED, Kind};
 
 /// Wrong ones that are shown.
 const EXAMPLES: usize = 5;

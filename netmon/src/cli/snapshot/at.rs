@@ -4,9 +4,9 @@ use std::io::Write;
 
 use super::{Snapshot, Sort, order};
 use crate::{
-    cli::{past::PastTable, stdout::Stdout},
+    cli::{args::journal::PastTable, io::stdout::Stdout},
     core::{escape::Escaped, socket::Socket},
-    view::{lookup::Lookup, rows::Names},
+    view::listing::{Names, name_cache::Lookup},
 };
 
 impl Snapshot {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::Facts;
 use crate::core::{
     connection::{Connection, Labels, Step},
-    owners::Owners,
+    process::Owners,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     verdict::Verdict,

@@ -23,7 +23,7 @@ use parquet::{
 };
 
 use crate::{
-    core::{by_cookie::ByCookie, connection::Direction},
+    core::{connection::Direction, table::cookie_map::ByCookie},
     journal::{
         error::Malformed,
         layout::{FileKind, HostDir},

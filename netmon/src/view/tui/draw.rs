@@ -5,7 +5,7 @@ mod detail;
 mod header;
 mod help;
 mod list;
-mod machine;
+mod state_diagram;
 
 use ratatui::{
     buffer::Buffer,

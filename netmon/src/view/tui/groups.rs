@@ -10,7 +10,7 @@ use crate::core::{
     escape::Escaped,
     event::Owner,
     filter::Filter,
-    names::Services,
+    services::Services,
     socket::Protocol,
     tcp::TcpState,
 };

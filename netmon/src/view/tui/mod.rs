@@ -4,16 +4,16 @@
 //! between the session and them: it decides when there is a frame. It waits for nobody: keys and answers come
 //! through one channel, frames and questions leave through others, and a terminal that is slow gets fewer frames.
 
+mod activity;
 mod draw;
 mod groups;
 mod history;
 mod keys;
-mod past;
 mod rates;
 mod rows;
-mod seen;
 mod state;
 pub mod terminal;
+mod time_travel;
 
 use std::{
     io,
@@ -32,15 +32,13 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub use self::{
-    past::{Answer, Ask, Inspected, Leap, Moment, Named},
-    seen::Seen,
-    state::{Options, Parse, State},
-};
 use crate::{
     core::{connection::Change, table::ConnectionTable},
     session::View,
 };
+pub use activity::Seen;
+pub use state::{Options, Parse, State};
+pub use time_travel::{Answer, Ask, Inspected, Leap, Moment, Named};
 
 /// Frames are this far apart on average, at least: ten a second.
 const APART: Duration = Duration::from_millis(100);

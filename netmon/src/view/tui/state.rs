@@ -1,7 +1,7 @@
 //! The state of the screen, and the effect of keys on it. It has no clock, does not wait, and draws
 //! nothing.
 
-mod closely;
+mod inspect;
 
 use jiff::tz::TimeZone;
 use ratatui::{
@@ -10,22 +10,22 @@ use ratatui::{
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub(super) use self::closely::Detail;
 use super::{
+    activity::Seen,
     draw::Areas,
     groups::{self, GroupBy},
     keys::{Key, Line, Written, meaning},
-    past::{Answer, Ask, Leap, Moment, Named},
     rows::{Column, List, Query, Row, counts, list},
-    seen::Seen,
+    time_travel::{Answer, Ask, Leap, Moment, Named},
 };
 use crate::core::{
     connection::Change,
     event::{ConnectionId, Gap},
     filter::{Filter, FilterError},
-    names::Services,
+    services::Services,
     table::ConnectionTable,
 };
+pub(super) use inspect::Detail;
 
 /// Reads a filter.
 pub type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
@@ -418,7 +418,7 @@ impl State {
         let place = (self.list.top, self.list.selected, self.height());
         self.list = list(table, &seen.histories, &seen.flows, &query, place);
         let found = match self.mode {
-            Mode::Detail(id) => closely::find(table, &seen.histories, id),
+            Mode::Detail(id) => inspect::find(table, &seen.histories, id),
             _ => None,
         };
         if self.list.is_follow_lost {

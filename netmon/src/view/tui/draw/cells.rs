@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ratatui::buffer::CellWidth;
 
-use crate::core::{escape::Escaped, event::Owner, names::Services, socket::Protocol};
+use crate::core::{escape::Escaped, event::Owner, services::Services, socket::Protocol};
 
 /// The text in `width` columns, its end cut where it has more.
 pub(super) fn fit(text: &str, width: usize) -> String {

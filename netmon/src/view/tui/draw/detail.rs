@@ -12,13 +12,13 @@ use super::{
     STRONG, Theme,
     cells::{endpoint, fit, program},
     list::{is_bad, services, why},
-    machine,
+    state_diagram,
 };
 use crate::{
     core::{connection::Direction, escape::Escaped, event::Evidence, tcp::TcpState},
     view::{
-        lines::Bytes,
-        time::{Clock, Span as Elapsed, Style as TimeStyle},
+        changes::lines::Bytes,
+        text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
         tui::state::{Detail, State},
     },
 };
@@ -43,14 +43,14 @@ pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buf
         y += 1;
     }
     let below = Rect { y: y.min(area.bottom()), height: area.bottom().saturating_sub(y), ..area };
-    let picture = machine::SIZE.0 + 1;
+    let picture = state_diagram::SIZE.0 + 1;
     let is_wide = area.width >= 2 * picture;
     let steps = Rect { width: if is_wide { area.width - picture } else { area.width }, ..below };
     history(detail, theme, steps, &mut time, buffer);
     if is_wide {
         let machine = Rect { x: area.right() - picture, width: picture, ..below };
         let now = if detail.is_gone { TcpState::Close } else { detail.row.state };
-        machine::draw(&detail.history.steps, now, machine, buffer);
+        state_diagram::draw(&detail.history.steps, now, machine, buffer);
     }
 }
 

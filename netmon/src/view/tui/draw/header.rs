@@ -13,7 +13,7 @@ use super::{HEADING, STRONG, Theme};
 use crate::{
     core::{event::Loss, tcp::TcpState},
     view::{
-        time::Span as Elapsed,
+        text::clock::Span as Elapsed,
         tui::{rates::Happened, state::State},
     },
 };

@@ -12,12 +12,12 @@ use crate::{
         connection::{Connection, Direction},
         errno,
         event::ResetSide,
-        names::Services,
+        services::Services,
         tcp::TcpState,
         verdict::Verdict,
     },
     view::{
-        time::{Clock, Span as Elapsed, Style as TimeStyle},
+        text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
         tui::{
             history::{Latest, Mark},
             rows::{Column, Row},

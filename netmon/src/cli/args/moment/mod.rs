@@ -1,0 +1,187 @@
+//! Moments as people write them, and as programs print them.
+
+mod place;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
+
+use super::units;
+use crate::core::escape::Escaped;
+use place::Place;
+use words::{Day, Words};
+
+/// The longest text that is read: none of the forms takes half of it.
+const LONGEST: usize = 200;
+/// Characters of a text that an error repeats.
+const REPEATED: usize = 40;
+/// Years back from now in which every day of a calendar was once, 29 February too.
+const YEARS: i16 = 8;
+
+/// The forms of a moment, and what each means. docs/time.md says the same at more length.
+const FORMS: [(&str, &str); 10] = [
+    ("now, 5m ago, 5m, 1h 30m, 2d", "so long ago; a day is 24 hours, a week (w) seven of them"),
+    ("03:12, 03:12:07.5", "the last one: today's, or yesterday's if that is yet to come"),
+    ("today, yesterday, yesterday 14:00", "a day alone is its midnight"),
+    ("2026-11-23, 2026-11-23 03:12:07", "by the clock of local time, with --utc of UTC"),
+    ("2026-11-23T03:12:07+01:00", "RFC 3339: Z, +01:00, +0100 or +01"),
+    ("2026-11-23T03:12[Asia/Tokyo]", "RFC 9557: by the clock of that zone"),
+    ("Nov 23 03:12:07", "as syslog writes it: the last one"),
+    ("Mon 2026-11-23 03:12:07 UTC", "as journalctl writes it; local time's CET or EDT as well"),
+    ("@1795403527.5", "seconds since 1970 UTC"),
+    ("20261123T031207.123456Z", "as in the names of a journal's files"),
+];
+
+/// The help of an option that takes a moment: what the option does, and all forms.
+pub(in crate::cli) fn help(option: &str) -> String {
+    let mut help = format!("{option}\n\nTIME is one of:\n");
+    for (forms, meaning) in FORMS {
+        help.push_str(&format!("  {forms:<34} {meaning}\n"));
+    }
+    help.push_str(
+        "\nAn offset or a zone may follow each date and each time of day: 03:12Z, '03:12 UTC',\n\
+         'yesterday 14:00 Europe/Berlin'. Where clocks are set back, a time that comes twice is\n\
+         the first one; where they are set forward, a time that does not come is as much later.\n\
+         netmon says so. docs/time.md tells more.",
+    );
+    help
+}
+
+/// A moment that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Moment {
+    /// Nanoseconds since 1970, UTC.
+    pub(in crate::cli) time: i64,
+    /// A sentence for whoever wrote it, where a change of the clock leaves more than one reading.
+    pub(in crate::cli) note: Option<String>,
+}
+
+/// Reads a moment by the clock, the days and the zone of `now`, as far as `text` names no other.
+///
+/// The error names the text, and shows how moments are written.
+pub(in crate::cli) fn moment(text: &str, now: &Zoned) -> Result<Moment, String> {
+    let text = text.trim();
+    read(text, now).map_err(|why| {
+        let shown: String = text.chars().take(REPEATED).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        let error = format!(
+            "'{shown}{more}' is no moment: {why}. Write 03:12:07, 'yesterday 14:00', \
+             '2026-11-23 03:12', 2026-11-23T03:12:07+01:00, '5m ago', 'Nov 23 03:12:07' or \
+             @1795403527; `netmon snapshot --help` shows every form"
+        );
+        // The reason repeats pieces of the text as well.
+        Escaped(error.as_bytes()).to_string()
+    })
+}
+
+fn read(text: &str, now: &Zoned) -> Result<Moment, String> {
+    if text.is_empty() {
+        return Err("it is empty".into());
+    }
+    if text.len() > LONGEST {
+        return Err("it is too long".into());
+    }
+    if !text.is_ascii() {
+        return Err("it has characters that no form has".into());
+    }
+    if text.starts_with('-') {
+        return Err("it is negative, and so many minutes ago are '5m ago'".into());
+    }
+    if let Some(seconds) = text.strip_prefix('@') {
+        return nanoseconds(epoch(seconds)?, None);
+    }
+    if text.eq_ignore_ascii_case("now") {
+        return nanoseconds(now.timestamp(), None);
+    }
+    if let Some(length) = ago(text) {
+        let wrong = || format!("'{length}' is no length of time as 5m, 1h 30m, 2d or 1w are");
+        let length = units::length(length).ok_or_else(wrong)?;
+        let ago = SignedDuration::try_from(length).map_err(|_| wrong())?;
+        let time = now.timestamp().checked_sub(ago);
+        return nanoseconds(time.map_err(|_| "that is too long ago".to_owned())?, None);
+    }
+    let (time, note) = resolve(&Words::read(file_name(text))?, now)?;
+    nanoseconds(time, note)
+}
+
+fn nanoseconds(time: Timestamp, note: Option<String>) -> Result<Moment, String> {
+    let time =
+        i64::try_from(time.as_nanosecond()).map_err(|_| "years go from 1678 to 2261".to_owned())?;
+    Ok(Moment { time, note })
+}
+
+/// Reads seconds since 1970 with an optional fraction.
+fn epoch(text: &str) -> Result<Timestamp, String> {
+    if text.starts_with('-') {
+        return Err("it is before 1970".into());
+    }
+    let (seconds, rest) = words::digits(text);
+    let (nanoseconds, rest) = words::fraction(rest)?;
+    if seconds.is_empty() || !rest.is_empty() {
+        return Err("after @ are seconds since 1970".into());
+    }
+    let time = seconds.parse().ok().and_then(|seconds| Timestamp::new(seconds, nanoseconds).ok());
+    time.ok_or_else(|| "no calendar goes that far".into())
+}
+
+/// Finds the length of time in `5m ago` and in `5m`; nothing in text of any other form.
+fn ago(text: &str) -> Option<&str> {
+    // A space before it: there is a zone America/Santiago.
+    let (rest, last) = text.rsplit_once(' ').unwrap_or(("", text));
+    if last.eq_ignore_ascii_case("ago") {
+        return Some(rest.trim_end());
+    }
+    // Of what else begins with a digit, a time of day has a colon, and after a date in digits comes
+    // a hyphen, a T, or a space and a zone.
+    let (number, rest) = words::digits(text);
+    let unit =
+        rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ' '));
+    let has_unit = unit.starts_with(|c: char| c.is_ascii_lowercase() && c != 't' && c != 'z');
+    let is_date = number.len() == 8 && rest.starts_with(' ');
+    let may_be_length = !number.is_empty() && !is_date && !text.contains(':');
+    (may_be_length && has_unit).then_some(text)
+}
+
+/// Reduces the name of a journal's file to the moment in it.
+fn file_name(text: &str) -> &str {
+    let stem = [".parquet", ".arrows"].iter().find_map(|kind| text.strip_suffix(kind));
+    stem.and_then(|stem| stem.rsplit(['/', '-']).next()).unwrap_or(text)
+}
+
+/// Finds the moment that the words mean, and what is to be said of it.
+fn resolve(words: &Words<'_>, now: &Zoned) -> Result<(Timestamp, Option<String>), String> {
+    let place = Place::of(words, now)?;
+    // Which day it is depends on where.
+    let now = now.with_time_zone(place.days());
+    let yesterday = || now.date().yesterday().map_err(|error| error.to_string());
+    let (days, is_past) = match words.day {
+        Some(Day::Date(date)) => (vec![date], false),
+        Some(Day::Today) => (vec![now.date()], false),
+        Some(Day::Yesterday) => (vec![yesterday()?], false),
+        Some(Day::Yearless(month, day)) => {
+            let years = (0..=YEARS).filter_map(|ago| now.year().checked_sub(ago));
+            let days = years.filter_map(|year| words::date(year, month, day));
+            (days.collect(), true)
+        }
+        None => (vec![now.date(), yesterday()?], true),
+    };
+    // Of those that fit, the last one that is not yet to come, where no day is named.
+    let mut refused = None;
+    for day in days {
+        if let Some(weekday) = words.weekday.filter(|weekday| *weekday != day.weekday()) {
+            refused.get_or_insert(format!("{day} is no {weekday:?}"));
+            continue;
+        }
+        match place.at(DateTime::from_parts(day, words.time.unwrap_or_default())) {
+            Ok((time, _)) if is_past && time > now.timestamp() => {}
+            Ok(found) => return Ok(found),
+            Err(why) => {
+                refused.get_or_insert(why);
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| "no year has that day".into()))
+}

@@ -1,0 +1,162 @@
+//! What the subcommands that trace have in common: their options, the runtime, the end.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    process,
+    sync::{Arc, mpsc::channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use log::LevelFilter;
+use netmon_common::KernelFilter;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::units::size;
+use crate::kernel::{Live, Options, Without, host::privilege};
+
+/// How long the last steps may take.
+const TIDY: Duration = Duration::from_millis(500);
+/// How long after a signal another one means the same: timeout(1) signals its child and then its
+/// group, within microseconds, and a person is slower.
+const ECHO: Duration = Duration::from_millis(200);
+/// Sizes that the kernel takes: from a page to what a 32-bit size holds.
+const SMALLEST_BUFFER: u64 = 4 << 10;
+const LARGEST_BUFFER: u64 = 1 << 30;
+pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are not needed";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Tracing {
+    /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two:
+    /// 4K to 1G
+    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
+    buffer: u32,
+    /// Learn who accepts a connection from the accept system calls, where the kernel does not tell
+    /// otherwise: slows every system call of the host, `netmon doctor` says by how much
+    #[arg(long, hide_short_help = true)]
+    accept_syscalls: bool,
+    /// Do without the kernel's types, as on a kernel that publishes none
+    #[arg(long, hide_short_help = true)]
+    no_btf: bool,
+    /// Do without hooks on functions, as where the kernel refuses them
+    #[arg(long, hide_short_help = true)]
+    no_fentry: bool,
+    /// What the table is compared with; without this, what is faster here and permitted
+    #[arg(long, value_enum, hide_short_help = true)]
+    source: Option<Source>,
+}
+
+/// Where to look for sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Source {
+    /// BPF iterators: fast, and complete about owners; needs root
+    Bpf,
+    /// /proc and sock_diag: work for anybody, and show the owners of one's own processes
+    Proc,
+}
+
+impl Tracing {
+    pub(in crate::cli) fn options(&self, log: LevelFilter, filter: KernelFilter) -> Options {
+        let without = Without {
+            btf: self.no_btf,
+            fentry: self.no_fentry,
+            iterators: self.source == Some(Source::Proc),
+        };
+        let accept_syscalls = self.accept_syscalls;
+        Options { buffer: self.buffer, log, filter, accept_syscalls, without }
+    }
+}
+
+/// One thread for signals and timers, besides this one, which has the loop. To be called before
+/// there are others: from here on none may do more than tracing takes.
+pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
+    privilege::confine().context(CONFINING)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .on_thread_start(|| {
+            if let Err(error) = privilege::narrow(&[]) {
+                log::warn!("a thread has more privileges than it needs: {error}");
+            }
+        })
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+/// Attaches the hooks, and gives up what that took.
+pub(in crate::cli) fn attach(options: Options) -> anyhow::Result<Live> {
+    let live = Live::start(options)?;
+    privilege::narrow(live.duties()).context(CONFINING)?;
+    Ok(live)
+}
+
+/// Whether what is shown may be coloured.
+pub(in crate::cli) fn is_coloured() -> bool {
+    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within
+/// `grace`, at once, after `tidy`. What comes within [`ECHO`] of the first is no second one.
+pub(in crate::cli) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc<Notify>> {
+    let stop = Arc::new(Notify::new());
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let notify = Arc::clone(&stop);
+    tokio::spawn(async move {
+        let code = either(&mut interrupt, &mut terminate).await;
+        notify.notify_one();
+        let echoes = Instant::now() + ECHO;
+        while timeout_at(echoes, either(&mut interrupt, &mut terminate)).await.is_ok() {}
+        // The end is the same, whether somebody is impatient or the grace is over.
+        let _ = timeout(grace, either(&mut interrupt, &mut terminate)).await;
+        // What is to be tidied may hang: a terminal that nobody reads.
+        let (done, is_done) = channel();
+        thread::spawn(move || {
+            tidy();
+            let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
+            let _ = done.send(());
+        });
+        let _ = is_done.recv_timeout(TIDY);
+        process::exit(code);
+    });
+    Ok(stop)
+}
+
+/// Waits for one of the two signals; the exit code of a program that ends by it.
+async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
+    tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 }
+}
+
+/// A size as a power of two that the kernel takes.
+fn buffer(text: &str) -> Result<u32, String> {
+    let size = Some(size(text)?)
+        .filter(|size| (SMALLEST_BUFFER..=LARGEST_BUFFER).contains(size))
+        .ok_or_else(|| {
+        format!("'{text}' is not possible: the ring buffer takes from 4K to 1G")
+    })?;
+    u32::try_from(size.next_power_of_two()).map_err(|_| format!("'{text}' is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_powers_of_two() {
+        assert_eq!(buffer("16M"), Ok(16 << 20));
+        assert_eq!(buffer("16MiB"), Ok(16 << 20));
+        assert_eq!(buffer("5000"), Ok(8192));
+        assert_eq!(buffer("1g"), Ok(1 << 30));
+        for bad in ["", "0", "1K", "2G", "lots", "16T", "-1", "1.5M", "99999999999999999999"] {
+            assert!(buffer(bad).is_err(), "{bad}");
+        }
+    }
+}

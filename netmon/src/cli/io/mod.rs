@@ -1,0 +1,6 @@
+//! Where output goes: standard output, the log, a terminal.
+
+pub(super) mod log_writer;
+pub(super) mod progress;
+pub(super) mod queued_stdout;
+pub(super) mod stdout;

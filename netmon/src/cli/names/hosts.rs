@@ -1,0 +1,56 @@
+//! Names of hosts: asked for many at once, and not waited for long.
+
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, mpsc::channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+
+use crate::{kernel::host::privilege, view::listing::name_cache::Lookup};
+
+/// Questions at once: resolvers answer from far away, so it is waiting that takes long.
+const AT_ONCE: usize = 32;
+/// What has no name by then is shown as its address.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Looks up the names of `addresses`, each once; a resolver that does not answer costs [`PATIENCE`].
+pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> Lookup<IpAddr> {
+    let asked: HashSet<IpAddr> = addresses.filter(|address| !address.is_unspecified()).collect();
+    let end = Instant::now() + PATIENCE;
+    let (to, answers) = channel();
+    let questions = asked.len();
+    let queue = Arc::new(Mutex::new(asked.into_iter()));
+    for _ in 0..AT_ONCE.min(questions) {
+        let (to, queue) = (to.clone(), Arc::clone(&queue));
+        // Left to itself when time is up: getnameinfo cannot be interrupted.
+        thread::spawn(move || {
+            // What comes from afar is read by whoever may do least.
+            if let Err(error) = privilege::narrow(&[]) {
+                log::warn!("a thread has more privileges than it needs: {error}");
+            }
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(address) = next else { return };
+                let name = dns_lookup::lookup_addr(&address).ok();
+                if to.send((address, name)).is_err() || Instant::now() > end {
+                    return;
+                }
+            }
+        });
+    }
+    drop(to);
+    let mut names: FxHashMap<IpAddr, String> = FxHashMap::default();
+    while let Ok((address, name)) =
+        answers.recv_timeout(end.saturating_duration_since(Instant::now()))
+    {
+        // Without a name the address itself comes back.
+        if let Some(name) = name.filter(|name| name.parse::<IpAddr>().is_err()) {
+            names.insert(address, name);
+        }
+    }
+    Lookup::new(move |address| names.get(&address).cloned())
+}

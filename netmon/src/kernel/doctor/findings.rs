@@ -1,0 +1,313 @@
+//! What this host has of what netmon needs, and what came of attaching to it, as findings.
+
+use std::{env, fs, path::Path};
+
+use aya::util::{nr_cpus, online_cpus};
+use netmon_common::{KernelFilter, Wanted};
+
+use crate::{
+    core::finding::{Finding, State},
+    kernel::{
+        host::privilege::{CAPABILITIES, Capability, Duty, is_before},
+        program::{
+            error::{LoadError, answer},
+            hook_catalog::{EXACT, FULL},
+            hooks::{Hooks, Report, Status},
+            load::{NOT_WANTED, OBJECT_VARIABLE, Options, Tier, load_iterators},
+            offsets_btf::VMLINUX,
+            tracefs,
+        },
+        ring::rings,
+        sockets::bpf_iter::Walk,
+        stream::live::Live,
+    },
+};
+
+const SUDO: &str = "use sudo; docs/privileges.md says how to do without root";
+const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
+const WITH_BTF: &str = "leave out --no-btf";
+const ANOTHER_KERNEL: &str = "Linux 5.12 or newer, with BTF, has the full tier";
+const REPORT: &str = "report it, with what `netmon -v doctor` says";
+const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' sockets take root";
+
+/// What hooks are for, in the order in which they are told.
+const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
+
+/// How it came to be attached.
+pub(in crate::kernel) struct About {
+    pub(in crate::kernel) tier: Tier,
+    /// Whether there are iterators to dump with; or why not.
+    pub(in crate::kernel) iterators: Result<(), String>,
+    /// Why it is not the full tier.
+    pub(in crate::kernel) fell_back: Option<String>,
+    /// What was asked for.
+    pub(in crate::kernel) options: Options,
+}
+
+/// What is there before anything is attached, and what this process holds then.
+pub struct Host {
+    findings: Vec<Finding>,
+    held: Vec<(&'static Capability, bool)>,
+    /// Where iterators can be had apart from tracing.
+    iterators: Result<(), LoadError>,
+}
+
+/// What came of attaching.
+pub struct Attached {
+    findings: Vec<Finding>,
+    tier: Option<Tier>,
+    iterators: bool,
+}
+
+impl Host {
+    /// Looks around; to be called before privileges are given up.
+    #[must_use]
+    pub fn examine(options: &Options) -> Self {
+        let mut findings = vec![kernel(), types(options), trace_file_system()];
+        findings.extend(object());
+        let held = CAPABILITIES.iter().filter(|known| known.is_of_use());
+        let held = held.map(|known| (known, known.is_held())).collect();
+        let walks = [Walk::Tcp, Walk::Files];
+        let iterators = load_iterators(Wanted::default(), KernelFilter::ANY, &walks).map(|_| ());
+        Self { findings, held, iterators }
+    }
+
+    /// Adds what came of attaching: all there is to tell before the self-test, the tier, and
+    /// whether listings come from iterators.
+    #[must_use]
+    pub fn with(self, attached: Attached) -> (Vec<Finding>, Option<&'static str>, bool) {
+        let Self { mut findings, held, iterators } = self;
+        let is_complete = attached.iterators && !is_before(6, 0);
+        findings.extend(held.iter().map(|(known, held)| capability(known, *held, is_complete)));
+        findings.extend(attached.findings);
+        if attached.tier != Some(Tier::Full) {
+            findings.push(match &iterators {
+                Ok(()) => Finding::new("iterators", State::Ok, "loaded, for `snapshot`"),
+                Err(error) => Finding::new("iterators", State::Degraded, error.in_short())
+                    .because(THROUGH_PROC, advice(error)),
+            });
+        }
+        (findings, attached.tier.map(Tier::name), attached.iterators || iterators.is_ok())
+    }
+}
+
+impl Attached {
+    /// What is attached.
+    #[must_use]
+    pub fn of(live: &Live) -> Self {
+        let about = live.about();
+        let tier = Finding::new("tier", State::Ok, about.tier.name());
+        let better = if about.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
+        let mut findings = vec![match &about.fell_back {
+            None => tier,
+            Some(why) => Finding { state: State::Degraded, ..tier }.because(
+                format!("{why}; the classic tracepoints stand in: sockets are told by address, and what happened \
+                         before netmon came is known less well"),
+                better,
+            ),
+        }];
+        let mut hooks: Vec<_> = live.reports().iter().map(|report| hook(report, better)).collect();
+        hooks.sort_by_key(|hook| HOOKS.iter().position(|what| *what == hook.what));
+        findings.extend(hooks);
+        if about.tier == Tier::Full {
+            findings.push(match &about.iterators {
+                Ok(()) => Finding::new("iterators", State::Ok, "tcp, task_file: loaded"),
+                Err(why) => {
+                    let (costs, advice) = if why == NOT_WANTED {
+                        ("", "leave out --source proc")
+                    } else {
+                        ("; `snapshot` reads /proc as well", REPORT)
+                    };
+                    let costs = format!("the table is compared with /proc and sock_diag{costs}");
+                    Finding::new("iterators", State::Degraded, why.clone()).because(costs, advice)
+                }
+            });
+        }
+        findings.push(ring_buffers(about.options.buffer));
+        Self { findings, tier: Some(about.tier), iterators: about.iterators.is_ok() }
+    }
+
+    /// Nothing is, because of `error`.
+    #[must_use]
+    pub fn not(error: &LoadError) -> Self {
+        let mut hooks = Hooks::default();
+        for all in [&FULL[..], &EXACT[..]] {
+            hooks.pass_over(all, "");
+        }
+        let of = |report: &Report| {
+            let detail = format!("not attached: {}", error.in_short());
+            about(report, Finding::new("hooks", State::Failed, detail))
+                .because("`watch`, `record` and `verify` do not run", advice(error))
+        };
+        let findings = hooks.reports.iter().map(of).collect();
+        Self { findings, tier: None, iterators: false }
+    }
+}
+
+/// What to do about it.
+fn advice(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Privilege(_) => SUDO,
+        LoadError::NoBtf => "a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+        LoadError::Buffer { .. } => "a smaller --buffer",
+        LoadError::Object { .. } | LoadError::ObjectRefused => "unset NETMON_EBPF_OBJECT",
+        LoadError::Refused { errno: Some(libc::EPERM), .. } => {
+            "if this is a container, run it on the host; else another kernel"
+        }
+        LoadError::Refused { .. } | LoadError::Layout { .. } => ANOTHER_KERNEL,
+        LoadError::Format(_) => "a kernel with CONFIG_FTRACE, and tracefs",
+    }
+}
+
+fn kernel() -> Finding {
+    let name = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let (release, machine) = (text(name.release()), text(name.machine()));
+    Finding::new("kernel", State::Ok, format!("Linux {release} {machine}"))
+        .text("release", release)
+        .text("machine", machine)
+}
+
+fn types(options: &Options) -> Finding {
+    if options.without.btf {
+        return Finding::new("BTF", State::Degraded, "not wanted").because(WITHOUT_BTF, WITH_BTF);
+    }
+    match fs::metadata(VMLINUX) {
+        Ok(file) => {
+            let detail = format!("{VMLINUX}, {}", size(file.len()));
+            Finding::new("BTF", State::Ok, detail).number("bytes", file.len())
+        }
+        Err(error) => {
+            let detail = format!("{VMLINUX}: {}", answer(&error));
+            Finding::new("BTF", State::Degraded, detail)
+                .because(WITHOUT_BTF, advice(&LoadError::NoBtf))
+        }
+    }
+}
+
+/// Only the classic tracepoints need it, and they say so if it cannot be had.
+fn trace_file_system() -> Finding {
+    let detail = tracefs::mounted().map_or_else(
+        || {
+            "not mounted: netmon mounts it for itself where it needs it, for the basic tier"
+                .to_owned()
+        },
+        |place: &Path| place.display().to_string(),
+    );
+    Finding::new("tracefs", State::Ok, detail)
+}
+
+fn object() -> Option<Finding> {
+    let path = env::var_os(OBJECT_VARIABLE)?;
+    let detail = format!("{OBJECT_VARIABLE}={}, instead of the one built in", path.display());
+    Some(Finding::new("object", State::Ok, detail))
+}
+
+/// `is_complete`: nothing is read in `/proc` that only root may read.
+fn capability(known: &Capability, is_held: bool, is_complete: bool) -> Finding {
+    let new = |state, detail| Finding::new("capabilities", state, detail).named(known.name);
+    let costs = |duty| known.is_for(&[duty]);
+    let (state, detail) = if is_held {
+        (State::Ok, "held")
+    } else if costs(Duty::Load) {
+        (State::Failed, "missing")
+    } else if costs(Duty::Enter) || costs(Duty::Look) && !is_complete {
+        (State::Degraded, "missing")
+    } else {
+        // Of the rest, what it costs shows where something cannot be done.
+        (State::Ok, "not held, nor needed here")
+    };
+    let finding = new(state, detail).text("purpose", known.purpose);
+    if state == State::Ok { finding } else { finding.because(known.without, SUDO) }
+}
+
+/// Program and hook, for programs that read this.
+fn about(report: &Report, finding: Finding) -> Finding {
+    finding.named(report.hook.clone()).text("program", report.program).text("tells", report.tells)
+}
+
+/// `better`: what to do where the tier is what it lacks.
+fn hook(report: &Report, better: &'static str) -> Finding {
+    let what = match report.program {
+        name if name.starts_with("minisocket") => "minisockets",
+        name if name.starts_with("accepted") => "accepting",
+        name if name.ends_with("_reset") => "resets",
+        "connecting" => "local ports",
+        _ => "transitions",
+    };
+    let (status, state, detail, advice) = match &report.status {
+        Status::Attached => ("attached", State::Ok, "attached".to_owned(), ""),
+        Status::Absent => (
+            "absent",
+            State::Degraded,
+            "this kernel has no such function".to_owned(),
+            "nothing, or another kernel; netmon does without",
+        ),
+        // With a complaint of the verifier's, or without.
+        Status::Refused(said) => (
+            "refused",
+            State::Degraded,
+            format!("the kernel answered {said}"),
+            if said.contains(": ") { REPORT } else { "a kernel that permits it makes this exact" },
+        ),
+        Status::Unwanted => {
+            ("unwanted", State::Degraded, "not wanted".to_owned(), "leave out --no-fentry")
+        }
+        Status::PassedOver(why) => {
+            ("passed_over", State::Degraded, format!("not used: {why}"), better)
+        }
+    };
+    let finding = about(report, Finding::new(what, state, detail)).text("status", status);
+    if state == State::Ok { finding } else { finding.because(report.without, advice) }
+}
+
+fn ring_buffers(buffer: u32) -> Finding {
+    let count = rings::count(buffer).unwrap_or(1);
+    let each = rings::each(buffer, count);
+    let online = online_cpus().map_or(0, |cpus| cpus.len());
+    let possible = nr_cpus().unwrap_or(0);
+    let detail =
+        format!("{count} of {}; {online} CPUs online, {possible} possible", size(u64::from(each)));
+    Finding::new("ring buffers", State::Ok, detail)
+        .number("rings", u64::from(count))
+        .number("bytes_each", u64::from(each))
+        .number("cpus_online", online as u64)
+        .number("cpus_possible", possible as u64)
+}
+
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes >> 10),
+        _ if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes >> 20),
+        _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_missing_capability_means() {
+        let of = |name: &str, is_held, is_complete| {
+            let known = CAPABILITIES.iter().find(|known| known.name == name).expect(name);
+            capability(known, is_held, is_complete).state
+        };
+        assert_eq!(of("CAP_BPF", false, true), State::Failed);
+        assert_eq!(of("CAP_BPF", true, true), State::Ok);
+        assert_eq!(of("CAP_PERFMON", false, true), State::Failed);
+        assert_eq!(of("CAP_SYS_ADMIN", false, true), State::Degraded);
+        assert_eq!(of("CAP_SYS_PTRACE", false, true), State::Degraded);
+        // Only where /proc tells who holds what.
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, false), State::Degraded);
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, true), State::Ok);
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(size(4096), "4 KiB");
+        assert_eq!(size(8 << 20), "8 MiB");
+        assert_eq!(size(5_516_713), "5.2 MiB");
+    }
+}

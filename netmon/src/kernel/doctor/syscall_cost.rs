@@ -1,0 +1,67 @@
+//! What `--accept-syscalls` costs: a tracepoint on one system call slows every system call of the host.
+
+use std::time::{Duration, Instant};
+
+use aya::EbpfLoader;
+use netmon_common::{Format, KernelFilter, Wanted};
+
+use crate::{
+    core::finding::{Finding, State},
+    kernel::program::{
+        error::LoadError,
+        hook_catalog::ACCEPT,
+        hooks::Hooks,
+        load::{Options, Programs, Without, open},
+        offsets_probed::unknown,
+        tracefs,
+    },
+};
+
+/// Rounds with and without, in alternation, and system calls in each.
+const ROUNDS: usize = 7;
+const CALLS: u32 = 20_000;
+
+/// Measures it, with the cheapest of system calls.
+#[must_use]
+pub fn accept_syscalls() -> Finding {
+    let finding = |detail| Finding::new("accept calls", State::Ok, detail);
+    match measure() {
+        Ok((without, with)) => {
+            let more = with.saturating_sub(without);
+            finding(format!(
+                "--accept-syscalls makes every system call of the host {more} ns slower ({without} ns without)"
+            ))
+            .number("slower_ns", more)
+            .number("without_ns", without)
+        }
+        Err(error) => finding(format!("what --accept-syscalls costs was not measured: {error}")),
+    }
+}
+
+/// Nanoseconds of a system call without and with it: the least of all rounds, since others only add to it.
+fn measure() -> Result<(u64, u64), LoadError> {
+    let (log, filter, without) = (log::LevelFilter::Off, KernelFilter::ANY, Without::default());
+    let options = Options { buffer: 4096, log, filter, accept_syscalls: true, without };
+    // It never gets as far as to look into a process: nobody accepts here.
+    let accept_ret = tracefs::within(tracefs::accept_format)??;
+    let format = Format { accept_ret, ..Format::default() };
+    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &unknown(), &format)?;
+    ACCEPT[0].load(&mut Programs::of(&mut ebpf), None)?;
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..ROUNDS {
+        least[0] = least[0].min(calls());
+        let mut hooks = Hooks::default();
+        tracefs::within(|_| hooks.attach(&mut ebpf, &ACCEPT[..1]))??;
+        least[1] = least[1].min(calls());
+    }
+    let each = |time: Duration| u64::try_from(time.as_nanos() / u128::from(CALLS)).unwrap_or(0);
+    Ok((each(least[0]), each(least[1])))
+}
+
+fn calls() -> Duration {
+    let begin = Instant::now();
+    for _ in 0..CALLS {
+        std::hint::black_box(rustix::process::getppid());
+    }
+    begin.elapsed()
+}

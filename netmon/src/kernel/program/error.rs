@@ -1,0 +1,183 @@
+//! Why tracing cannot start, in words that say what to do.
+
+use std::{error::Error, io, path::PathBuf};
+
+use aya::programs::ProgramError;
+use nix::errno::Errno;
+
+use super::{
+    load::OBJECT_VARIABLE,
+    offsets_btf::{LayoutError, VMLINUX},
+    tracefs::FormatError,
+};
+use crate::kernel::host::privilege;
+
+/// Why tracing cannot start; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Capabilities are missing.
+    #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
+    Privilege(Vec<&'static str>),
+    /// The kernel publishes no types.
+    #[error(
+        "this kernel has no BTF ({VMLINUX} is missing), which this takes: run a kernel built with \
+         CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are since 2021"
+    )]
+    NoBtf,
+    /// The kernel's types are not as expected.
+    #[error("{source}; netmon needs Linux 5.8 or newer, this is {}", release())]
+    Layout {
+        /// What is missing.
+        #[from]
+        source: LayoutError,
+    },
+    /// The classic tracepoints cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The ring buffer could not be made.
+    #[error(
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer{}",
+        privilege::memory_advice().map(|advice| format!("; {advice}")).unwrap_or_default()
+    )]
+    Buffer {
+        /// The size asked for.
+        size: u32,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+    /// The object named by the environment is unusable.
+    #[error("{OBJECT_VARIABLE}={}: {source}", .path.display())]
+    Object {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The environment names an object, and this process must not follow it.
+    #[error(
+        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: unset it"
+    )]
+    ObjectRefused,
+    /// The kernel refused the program or a hook.
+    #[error(
+        "the kernel ({}) refused {what}: {reason}; `netmon doctor` says what works here",
+        release()
+    )]
+    Refused {
+        /// The map, program or hook.
+        what: String,
+        /// Its answer, one line.
+        reason: String,
+        /// Its answer as a number, if it was one.
+        errno: Option<i32>,
+    },
+}
+
+impl LoadError {
+    /// Something that the object should have and has not.
+    pub(in crate::kernel) fn missing(what: &str, kind: &str) -> Self {
+        let reason = format!("the object has no such {kind}");
+        Self::Refused { what: what.to_owned(), reason, errno: None }
+    }
+
+    /// The same for a list of what works and what does not, which needs no more than the fact.
+    pub(in crate::kernel) fn in_short(&self) -> String {
+        match self {
+            Self::Refused { what, reason, .. } => format!("the kernel refused {what}: {reason}"),
+            Self::Privilege(missing) => format!("this process lacks {}", missing.join(" and ")),
+            Self::NoBtf => format!("this kernel has no BTF ({VMLINUX} is missing)"),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether another way of tracing may do.
+    pub(super) const fn is_of_the_kernel(&self) -> bool {
+        matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
+    }
+}
+
+/// What the kernel answered, by name and in words: `EPERM (Operation not permitted)`.
+pub(in crate::kernel) fn answer(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .map(Errno::from_raw)
+        .map_or_else(|| error.to_string(), |errno| format!("{errno:?} ({})", errno.desc()))
+}
+
+/// What the verifier says last, which is what it complains of; nothing where it was not asked.
+fn complaint(log: &str) -> Option<&str> {
+    // It ends with what it did: `processed 5 insns …`, and how long that took.
+    const STATISTICS: [&str; 4] =
+        ["processed ", "verification time ", "stack depth ", "max_states_per_insn "];
+    let is_it = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|it| line.starts_with(it));
+    log.lines().rev().map(str::trim).find(is_it)
+}
+
+/// The refusal in one line: causes joined, the verifier's log to the debug log.
+pub(in crate::kernel) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
+    let mut reasons = Vec::new();
+    let mut errno = None;
+    let mut advice = None;
+    // Whether what follows has been told already.
+    let mut was_all = false;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        log::debug!("{what}: {text}");
+        let (first, is_all) = match (error.downcast_ref(), error.downcast_ref()) {
+            (Some(ProgramError::LoadError { io_error, verifier_log }), _) => {
+                let complaint =
+                    complaint(&verifier_log.to_string()).map(|said| format!(": {said}"));
+                (answer(io_error) + &complaint.unwrap_or_default(), true)
+            }
+            (_, Some(error)) => (answer(error), false),
+            _ => (text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned(), false),
+        };
+        if !was_all && reasons.last() != Some(&first) {
+            reasons.push(first);
+        }
+        was_all |= is_all;
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            errno = error.raw_os_error().or(errno);
+            if error.kind() == io::ErrorKind::PermissionDenied {
+                advice = privilege::memory_advice().map(str::to_owned);
+            }
+        }
+        next = error.source();
+    }
+    reasons.extend(advice);
+    LoadError::Refused { what: what.to_owned(), reason: reasons.join(": "), errno }
+}
+
+fn release() -> String {
+    format!("Linux {}", rustix::system::uname().release().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_answer_is_short_and_has_a_name() {
+        let error = |errno, log: &str| ProgramError::LoadError {
+            io_error: io::Error::from_raw_os_error(errno),
+            verifier_log: aya_obj::VerifierLog::new(log.to_owned()),
+        };
+        let reason = |error: &ProgramError| match refused("a hook", error) {
+            LoadError::Refused { reason, errno, .. } => (reason, errno),
+            other => panic!("{other}"),
+        };
+        let (said, errno) = reason(&error(libc::EPERM, ""));
+        assert_eq!((said.as_str(), errno), ("EPERM (Operation not permitted)", Some(libc::EPERM)));
+        let log = "func#0 @0\n0: (85) call bpf_get_socket_cookie#46\nunknown func \
+                   bpf_get_socket_cookie#46\nprocessed 1 insns (limit 1000000)\n\n";
+        let (said, errno) = reason(&error(libc::EINVAL, log));
+        assert_eq!(
+            (said.as_str(), errno),
+            (
+                "EINVAL (Invalid argument): unknown func bpf_get_socket_cookie#46",
+                Some(libc::EINVAL)
+            )
+        );
+    }
+}

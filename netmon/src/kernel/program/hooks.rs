@@ -1,0 +1,268 @@
+//! What the kernel program can be hooked to: what each hook is good for, and how it went.
+//!
+//! A hook that the kernel refuses is reported, never passed over: what it would have told is then found out
+//! in another way, or not at all, and both are said.
+
+use std::any::Any;
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, TracePoint},
+};
+
+use super::{
+    error::{LoadError, refused},
+    hook_catalog::{ACCEPT, EXACT, Hook, Kind},
+    load::{Programs, program},
+    offsets_btf::Functions,
+    tracefs,
+};
+
+/// What came of a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is attached.
+    Attached,
+    /// The kernel does not have what it hooks to.
+    Absent,
+    /// The kernel refused it, with this answer.
+    Refused(String),
+    /// The caller did not want it.
+    Unwanted,
+    /// It was not used, or not even tried, since netmon works in another way or not at all: why.
+    PassedOver(String),
+}
+
+impl Status {
+    /// What a result means.
+    fn of(result: Result<(), LoadError>) -> Self {
+        match result {
+            Ok(()) => Self::Attached,
+            Err(LoadError::Refused { reason, .. }) => Self::Refused(reason),
+            Err(error) => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// A hook and what came of it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The kernel program's function.
+    pub program: &'static str,
+    /// What it hooks to: `tp_btf/…`, `fentry/…`.
+    pub hook: String,
+    /// What it tells.
+    pub tells: &'static str,
+    /// What stands in for it.
+    pub without: &'static str,
+    /// What came of it.
+    pub status: Status,
+}
+
+/// A hook that is in place; dropped, it is taken out.
+pub(in crate::kernel) type Link = Box<dyn Any + Send>;
+
+impl Hook {
+    /// The function or tracepoint that this kernel has, if it has one.
+    fn target(&self, functions: &Functions) -> Option<&'static str> {
+        let fits = |name: &&&'static str| match self.kind {
+            Kind::BtfTracepoint | Kind::Tracepoint(_) => true,
+            Kind::Entry => functions.arguments(name).is_some(),
+            Kind::Exit(arguments) => functions.arguments(name) == Some(arguments),
+        };
+        self.targets.iter().find(fits).copied()
+    }
+
+    /// Its targets on any kernel.
+    pub(super) fn targets(&self) -> &'static [&'static str] {
+        self.targets
+    }
+
+    /// Loads the program for its first target.
+    pub(in crate::kernel) fn load(
+        &self,
+        programs: &mut Programs<'_>,
+        btf: Option<&Btf>,
+    ) -> Result<(), LoadError> {
+        self.load_for(programs, btf, self.targets[0])
+    }
+
+    /// Loads the program: the verifier's turn.
+    fn load_for(
+        &self,
+        programs: &mut Programs<'_>,
+        btf: Option<&Btf>,
+        target: &str,
+    ) -> Result<(), LoadError> {
+        let Self { program: name, kind, .. } = self;
+        let result = match (kind, btf) {
+            (Kind::Tracepoint(_), _) => programs.get::<TracePoint>(name)?.load(),
+            (_, None) => return Err(LoadError::NoBtf),
+            (Kind::BtfTracepoint, Some(btf)) => {
+                programs.get::<BtfTracePoint>(name)?.load(target, btf)
+            }
+            (Kind::Entry, Some(btf)) => programs.get::<FEntry>(name)?.load(target, btf),
+            (Kind::Exit(_), Some(btf)) => programs.get::<FExit>(name)?.load(target, btf),
+        };
+        result.map_err(|error| refused(name, &error))
+    }
+
+    /// Hooks the loaded program in.
+    pub(in crate::kernel) fn attach(
+        &self,
+        ebpf: &mut Ebpf,
+        target: &str,
+    ) -> Result<Link, LoadError> {
+        /// Its link, out of the program's hands.
+        macro_rules! attached {
+            ($program:ty $(, $argument:expr)*) => {{
+                let program: &mut $program = program(ebpf, self.program)?;
+                let link = program.attach($($argument),*).and_then(|link| program.take_link(link));
+                link.map(|link| Box::new(link) as Link)
+            }};
+        }
+        match self.kind {
+            Kind::BtfTracepoint => attached!(BtfTracePoint),
+            Kind::Tracepoint(category) => attached!(TracePoint, category, target),
+            Kind::Entry => attached!(FEntry),
+            Kind::Exit(_) => attached!(FExit),
+        }
+        .map_err(|error| refused(self.program, &error))
+    }
+
+    fn report(&self, target: Option<&str>, status: Status) -> Report {
+        let target = target.unwrap_or(self.targets[0]);
+        let hook = match self.kind {
+            Kind::BtfTracepoint => format!("tp_btf/{target}"),
+            Kind::Tracepoint(category) => format!("tracepoint/{category}/{target}"),
+            Kind::Entry => format!("fentry/{target}"),
+            Kind::Exit(_) => format!("fexit/{target}"),
+        };
+        let Self { program, tells, without, .. } = *self;
+        Report { program, hook, tells, without, status }
+    }
+}
+
+/// Hooks that are in place, and what came of all.
+#[derive(Default)]
+pub(in crate::kernel) struct Hooks {
+    pub(in crate::kernel) links: Vec<Link>,
+    loaded: Vec<(&'static Hook, &'static str)>,
+    attached: Vec<(&'static Hook, &'static str)>,
+    pub(in crate::kernel) reports: Vec<Report>,
+}
+
+impl Hooks {
+    /// Hooks in what netmon cannot be without, which is loaded.
+    pub(in crate::kernel) fn attach(
+        &mut self,
+        ebpf: &mut Ebpf,
+        hooks: &'static [Hook],
+    ) -> Result<(), LoadError> {
+        for hook in hooks {
+            let target = hook.targets[0];
+            self.links.push(hook.attach(ebpf, target)?);
+            self.attached.push((hook, target));
+            self.reports.push(hook.report(Some(target), Status::Attached));
+        }
+        Ok(())
+    }
+
+    /// Loads what can be had of those on functions, to be attached by [`Self::attach_loaded`].
+    pub(super) fn load_exact(
+        &mut self,
+        programs: &mut Programs<'_>,
+        btf: &Btf,
+        functions: &Functions,
+        is_wanted: bool,
+    ) {
+        for hook in &EXACT {
+            let target = hook.target(functions);
+            // Of the two variants of one hook, the other is the one.
+            let has_twin = EXACT.iter().any(|other| {
+                other.program != hook.program
+                    && other.targets == hook.targets
+                    && other.target(functions).is_some()
+            });
+            if target.is_none() && has_twin {
+                continue;
+            }
+            let status = match target {
+                _ if !is_wanted => Status::Unwanted,
+                None => Status::Absent,
+                Some(target) => match hook.load_for(programs, Some(btf), target) {
+                    Ok(()) => {
+                        self.loaded.push((hook, target));
+                        continue;
+                    }
+                    error => Status::of(error),
+                },
+            };
+            self.reports.push(hook.report(target, status));
+        }
+    }
+
+    /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
+    pub(super) fn load_accept(&mut self, programs: &mut Programs<'_>) {
+        let status = Status::of(ACCEPT[0].load(programs, None));
+        for hook in &ACCEPT {
+            if status == Status::Attached {
+                self.loaded.push((hook, hook.targets[0]));
+            } else {
+                self.reports.push(hook.report(None, status.clone()));
+            }
+        }
+    }
+
+    /// Attaches what was loaded.
+    pub(super) fn attach_loaded(&mut self, ebpf: &mut Ebpf) {
+        for (hook, target) in std::mem::take(&mut self.loaded) {
+            let result = hook.attach(ebpf, target).map(|link| {
+                self.links.push(link);
+                self.attached.push((hook, target));
+            });
+            self.reports.push(hook.report(Some(target), Status::of(result)));
+        }
+    }
+
+    /// Hooks in anew what was in place.
+    pub(in crate::kernel) fn attach_again(&mut self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
+        self.links.clear();
+        let is_classic = |(hook, _): &(&Hook, _)| matches!(hook.kind, Kind::Tracepoint(_));
+        let mut attach = || {
+            for (hook, target) in &self.attached {
+                self.links.push(hook.attach(ebpf, target)?);
+            }
+            Ok(())
+        };
+        if self.attached.iter().any(is_classic) { tracefs::within(|_| attach())? } else { attach() }
+    }
+
+    /// Says of those that are not used why.
+    pub(in crate::kernel) fn pass_over(&mut self, hooks: &[Hook], why: &str) {
+        let reports =
+            hooks.iter().map(|hook| hook.report(None, Status::PassedOver(why.to_owned())));
+        self.reports.extend(reports);
+    }
+
+    /// Whether the hook of this program is in place.
+    pub(in crate::kernel) fn has(&self, program: &str) -> bool {
+        self.reports
+            .iter()
+            .any(|report| report.program == program && report.status == Status::Attached)
+    }
+
+    /// Whether all that befalls minisockets is told.
+    pub(in crate::kernel) fn follow_minisockets(&self) -> bool {
+        EXACT
+            .iter()
+            .filter(|hook| hook.program.starts_with("minisocket_"))
+            .all(|hook| self.has(hook.program))
+    }
+
+    /// Programs that are attached, by name.
+    pub(in crate::kernel) fn programs(&self) -> impl Iterator<Item = &'static str> {
+        let attached = self.reports.iter().filter(|report| report.status == Status::Attached);
+        attached.map(|report| report.program)
+    }
+}

@@ -1,0 +1,298 @@
+//! Where the running kernel keeps the fields that the program reads, from its BTF.
+
+use btf_rs::{Backend, Btf, BtfType, Type};
+use netmon_common::{Offsets, UNKNOWN};
+
+/// Where the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
+pub(in crate::kernel) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the offsets are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// BTF that cannot be read.
+    #[error("reading {VMLINUX}: {0}")]
+    Btf(#[from] btf_rs::Error),
+    /// A kernel that keeps it elsewhere.
+    #[error("the kernel's BTF has no field {field} in struct {structure}")]
+    NoField {
+        /// The structure.
+        structure: &'static str,
+        /// The path within it.
+        field: &'static str,
+    },
+}
+
+/// Functions of the kernel, with the number of their arguments.
+#[derive(Debug, Default)]
+pub(in crate::kernel) struct Functions(Vec<(&'static str, usize)>);
+
+impl Functions {
+    /// How many arguments the function `name` has, if this kernel has it.
+    pub(super) fn arguments(&self, name: &str) -> Option<usize> {
+        self.0.iter().find(|(found, _)| *found == name).map(|(_, arguments)| *arguments)
+    }
+}
+
+/// What the running kernel's BTF says: every offset, and which of the functions `names` there are.
+pub(in crate::kernel) fn read(names: &[&'static str]) -> Result<(Offsets, Functions), LayoutError> {
+    let btf = types()?;
+    let functions = names.iter().filter_map(|name| Some((*name, arguments(&btf, name)?)));
+    Ok((offsets(&btf)?, Functions(functions.collect())))
+}
+
+/// How many arguments the function `name` has; none when BTF has no such function, or several.
+fn arguments(btf: &Btf, name: &str) -> Option<usize> {
+    let types = btf.resolve_types_by_name(name).ok()?;
+    let mut functions = types.iter().filter_map(|ty| match ty {
+        Type::Func(function) => match btf.resolve_chained_type(function).ok()? {
+            Type::FuncProto(prototype) => Some(prototype.parameters.len()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let arguments = functions.next()?;
+    functions.next().is_none().then_some(arguments)
+}
+
+fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
+    let common = Structure::find(btf, "sock_common", "skc_family")?;
+    let sock = Structure::find(btf, "sock", "sk_protocol")?;
+    let inet = Structure::find(btf, "inet_sock", "inet_sport")?;
+    let net = Structure::find(btf, "net", "ns.inum")?;
+    let task = Structure::find(btf, "task_struct", "group_leader")?;
+    let tcp = Structure::find(btf, "tcp_sock", "bytes_received")?;
+    // What only dumps need must not keep `watch` from running.
+    let dump = |structure: Option<&Structure<'_>>, field| {
+        structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
+            log::debug!("the kernel's BTF has no {field}: no dumps through iterators");
+            UNKNOWN
+        })
+    };
+    let udp = Structure::find(btf, "udp_sock", "forward_deficit").ok();
+    let timewait = Structure::find(btf, "inet_timewait_sock", "tw_substate").ok();
+    let request = Structure::find(btf, "request_sock", "rsk_timer").ok();
+    let inode = Structure::find(btf, "inode", "i_ino").ok();
+    let file = Structure::find(btf, "file", "f_inode").ok();
+    let socket = Structure::find(btf, "socket", "file").ok();
+    let files = Structure::find(btf, "files_struct", "fdt").ok();
+    let table = Structure::find(btf, "fdtable", "fd").ok();
+    let cgroup = Structure::find(btf, "cgroup", "kn").ok();
+    let node = Structure::find(btf, "kernfs_node", "id").ok();
+    let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
+    // Both timers moved in Linux 6.19, the first lost its copy of the time before. `sk_timer` is still
+    // there, as another name of the first: so it is asked for last.
+    let first = |fields: &[(Option<&Structure<'_>>, &'static str)]| {
+        fields
+            .iter()
+            .find_map(|(found, field)| found.as_ref()?.offset(field).ok())
+            .unwrap_or(UNKNOWN)
+    };
+    Ok(Offsets {
+        skc_daddr: common.offset("skc_daddr")?,
+        skc_rcv_saddr: common.offset("skc_rcv_saddr")?,
+        skc_dport: common.offset("skc_dport")?,
+        skc_num: common.offset("skc_num")?,
+        skc_family: common.offset("skc_family")?,
+        skc_state: common.offset("skc_state")?,
+        skc_net: common.offset("skc_net")?,
+        skc_bound_dev_if: common.offset("skc_bound_dev_if")?,
+        skc_v6_daddr: common.offset("skc_v6_daddr")?,
+        skc_v6_rcv_saddr: common.offset("skc_v6_rcv_saddr")?,
+        skc_flags: common.offset("skc_flags")?,
+        skc_cookie: common.offset("skc_cookie")?,
+        sk_err: sock.offset("sk_err")?,
+        sk_protocol: sock.offset("sk_protocol")?,
+        inet_sport: inet.offset("inet_sport")?,
+        net_inum: net.offset("ns.inum")?,
+        net_cookie: net.offset("net_cookie").unwrap_or(0),
+        // A pointer, or a counter of another name, in kernels before 6.1: then it stays unknown.
+        net_tw_refcount: net.offset("ipv4.tcp_death_row.tw_refcount").unwrap_or(0),
+        net_max_tw_buckets: net.offset("ipv4.tcp_death_row.sysctl_max_tw_buckets").unwrap_or(0),
+        task_flags: task.offset("flags")?,
+        task_group_leader: task.offset("group_leader")?,
+        task_comm: task.offset("comm")?,
+        sk_ino: sock.offset("sk_ino").unwrap_or(0),
+        sk_socket: dump(Some(&sock), "sk_socket"),
+        socket_sk: dump(socket.as_ref(), "sk"),
+        socket_file: dump(socket.as_ref(), "file"),
+        file_inode: dump(file.as_ref(), "f_inode"),
+        inode_ino: dump(inode.as_ref(), "i_ino"),
+        sk_cgroup: sock.offset("sk_cgrp_data.cgroup").unwrap_or(0),
+        cgroup_kn: dump(cgroup.as_ref(), "kn"),
+        kn_id: dump(node.as_ref(), "id"),
+        sk_ack_backlog: dump(Some(&sock), "sk_ack_backlog"),
+        sk_max_ack_backlog: dump(Some(&sock), "sk_max_ack_backlog"),
+        sk_rmem_alloc: dump(Some(&sock), "sk_backlog.rmem_alloc"),
+        sk_wmem_alloc: dump(Some(&sock), "sk_wmem_alloc"),
+        sk_timer_expires: first(&[
+            (connection.as_ref(), "icsk_keepalive_timer.expires"),
+            (Some(&sock), "sk_timer.expires"),
+        ]),
+        sk_timer_pprev: first(&[
+            (connection.as_ref(), "icsk_keepalive_timer.entry.pprev"),
+            (Some(&sock), "sk_timer.entry.pprev"),
+        ]),
+        icsk_pending: dump(connection.as_ref(), "icsk_pending"),
+        icsk_retransmits: dump(connection.as_ref(), "icsk_retransmits"),
+        icsk_probes_out: dump(connection.as_ref(), "icsk_probes_out"),
+        icsk_timeout: first(&[
+            (connection.as_ref(), "icsk_timeout"),
+            (connection.as_ref(), "icsk_retransmit_timer.expires"),
+            (Some(&sock), "tcp_retransmit_timer.expires"),
+        ]),
+        icsk_rto: dump(connection.as_ref(), "icsk_rto"),
+        copied_seq: dump(Some(&tcp), "copied_seq"),
+        rcv_nxt: dump(Some(&tcp), "rcv_nxt"),
+        write_seq: dump(Some(&tcp), "write_seq"),
+        snd_una: dump(Some(&tcp), "snd_una"),
+        srtt_us: tcp.offset("srtt_us")?,
+        mdev_us: dump(Some(&tcp), "mdev_us"),
+        snd_cwnd: dump(Some(&tcp), "snd_cwnd"),
+        snd_ssthresh: dump(Some(&tcp), "snd_ssthresh"),
+        retrans_out: dump(Some(&tcp), "retrans_out"),
+        total_retrans: tcp.offset("total_retrans")?,
+        mss_cache: dump(Some(&tcp), "mss_cache"),
+        rate_delivered: dump(Some(&tcp), "rate_delivered"),
+        rate_interval_us: dump(Some(&tcp), "rate_interval_us"),
+        packets_out: dump(Some(&tcp), "packets_out"),
+        bytes_sent: tcp.offset("bytes_sent")?,
+        bytes_acked: dump(Some(&tcp), "bytes_acked"),
+        bytes_received: tcp.offset("bytes_received")?,
+        bytes_retrans: dump(Some(&tcp), "bytes_retrans"),
+        udp_forward_deficit: dump(udp.as_ref(), "forward_deficit"),
+        tw_substate: dump(timewait.as_ref(), "tw_substate"),
+        tw_timer_expires: dump(timewait.as_ref(), "tw_timer.expires"),
+        rsk_timer_expires: dump(request.as_ref(), "rsk_timer.expires"),
+        rsk_num_retrans: dump(request.as_ref(), "num_retrans"),
+        tsorted_sent_queue: tcp.offset("tsorted_sent_queue")?,
+        fastopen_max_qlen: connection
+            .as_ref()
+            .and_then(|connection| connection.offset("icsk_accept_queue.fastopenq.max_qlen").ok())
+            .unwrap_or(0),
+        task_tgid: dump(Some(&task), "tgid"),
+        tw_timer: dump(timewait.as_ref(), "tw_timer"),
+        task_files: dump(Some(&task), "files"),
+        files_fdt: dump(files.as_ref(), "fdt"),
+        fdt_fd: dump(table.as_ref(), "fd"),
+        file_private_data: dump(file.as_ref(), "private_data"),
+    })
+}
+
+/// The kernel's types; mapped where it can be (since Linux 6.16), which saves parsing all of them.
+fn types() -> Result<Btf, btf_rs::Error> {
+    Btf::from_file_with_backend(VMLINUX, Backend::Mmap).or_else(|_| Btf::from_file(VMLINUX))
+}
+
+/// A structure of the kernel, by name.
+struct Structure<'a> {
+    btf: &'a Btf,
+    name: &'static str,
+    definition: btf_rs::Struct,
+}
+
+impl<'a> Structure<'a> {
+    /// Finds the structure `name` that has the field `witness`: BTF may hold several of one name.
+    fn find(btf: &'a Btf, name: &'static str, witness: &'static str) -> Result<Self, LayoutError> {
+        for ty in btf.resolve_types_by_name(name)? {
+            if let Type::Struct(definition) = ty {
+                let found = Self { btf, name, definition };
+                if found.offset(witness).is_ok() {
+                    return Ok(found);
+                }
+            }
+        }
+        Err(LayoutError::NoField { structure: name, field: witness })
+    }
+
+    /// Byte offset of `path`, names joined by dots; anonymous members are looked through.
+    fn offset(&self, path: &'static str) -> Result<u32, LayoutError> {
+        offset_in(self.btf, &self.definition, path, 0)
+            .ok_or(LayoutError::NoField { structure: self.name, field: path })
+    }
+}
+
+/// Deeper nesting than any kernel has means a BTF that loops.
+const MAX_DEPTH: u32 = 16;
+
+fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> Option<u32> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let (first, rest) = match path.split_once('.') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (path, None),
+    };
+    for member in &structure.members {
+        let name = btf.resolve_name(member).unwrap_or_default();
+        // A bitfield has no byte offset to load from.
+        if member.bit_offset() % 8 != 0 {
+            continue;
+        }
+        let base = member.bit_offset() / 8;
+        if name == first {
+            return match rest {
+                None => Some(base),
+                Some(rest) => {
+                    Some(base + offset_in(btf, &structure_of(btf, member)?, rest, depth + 1)?)
+                }
+            };
+        }
+        if name.is_empty()
+            && let Some(inner) = structure_of(btf, member)
+            && let Some(offset) = offset_in(btf, &inner, path, depth + 1)
+        {
+            return Some(base + offset);
+        }
+    }
+    None
+}
+
+/// The structure or union that `member` is, through typedefs and qualifiers.
+fn structure_of(btf: &Btf, member: &dyn BtfType) -> Option<btf_rs::Struct> {
+    let mut ty = btf.resolve_chained_type(member).ok()?;
+    for _ in 0..MAX_DEPTH {
+        ty = match ty {
+            Type::Struct(found) | Type::Union(found) => return Some(found),
+            Type::Typedef(t) => btf.resolve_chained_type(&t).ok()?,
+            Type::Volatile(t) | Type::Const(t) | Type::Restrict(t) => {
+                btf.resolve_chained_type(&t).ok()?
+            }
+            _ => return None,
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_kernel_keeps_them_where_the_abi_says() {
+        let (offsets, _) = read(&[]).expect("this kernel has BTF");
+        // struct sock_common begins with these; `ss` and every probe rely on it.
+        assert_eq!((offsets.skc_daddr, offsets.skc_rcv_saddr), (0, 4));
+        assert_eq!((offsets.skc_dport, offsets.skc_num, offsets.skc_family), (12, 14, 16));
+        assert_eq!(offsets.skc_state, 18);
+        assert_eq!(offsets.skc_v6_rcv_saddr, offsets.skc_v6_daddr + 16);
+        let beyond = [offsets.sk_err, offsets.sk_protocol, offsets.inet_sport, offsets.task_comm];
+        assert!(beyond.iter().all(|offset| *offset > offsets.skc_flags));
+    }
+
+    #[test]
+    fn a_field_that_no_kernel_has_is_named() {
+        let btf = &types().expect("this kernel has BTF");
+        let sock = Structure::find(btf, "sock", "sk_err").expect("struct sock");
+        let error = sock.offset("sk_wonder").expect_err("no such field");
+        assert_eq!(error.to_string(), "the kernel's BTF has no field sk_wonder in struct sock");
+        assert!(Structure::find(btf, "no_such_struct", "x").is_err());
+    }
+
+    #[test]
+    fn functions_are_found_with_their_arguments() {
+        let (_, functions) =
+            read(&["tcp_connect", "no_such_function"]).expect("this kernel has BTF");
+        assert_eq!(functions.arguments("tcp_connect"), Some(1));
+        assert_eq!(functions.arguments("no_such_function"), None);
+    }
+}

@@ -1,0 +1,230 @@
+//! From the bytes of a ring buffer record to a checked [`Record`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytemuck::AnyBitPattern;
+use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
+
+use crate::core::tcp::TcpState;
+
+/// A record of the kernel program: its numbers are known to be states and families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A transition alone.
+    Transition(wire::Transition),
+    /// A connect or a listen.
+    Open(wire::Open),
+    /// An accepted connection's first transition.
+    Child(wire::Child),
+    /// A transition to CLOSE.
+    End(wire::End),
+    /// A RST sent, a minisocket that changed, a port.
+    Note(wire::Note),
+    /// A process that took a connection.
+    Accept(wire::Accept),
+}
+
+impl Record {
+    /// When it was made, `CLOCK_MONOTONIC`, ns.
+    #[must_use]
+    pub const fn time(&self) -> u64 {
+        match self {
+            Self::Transition(transition) => transition.time,
+            Self::Open(open) => open.transition.time,
+            Self::Child(child) => child.transition.time,
+            Self::End(end) => end.transition.time,
+            Self::Note(note) => note.time,
+            Self::Accept(accept) => accept.time,
+        }
+    }
+
+    /// What it calls sockets, to be changed: its own, and its listener.
+    pub(in crate::kernel) fn ids(&mut self) -> (&mut u64, Option<&mut u64>) {
+        match self {
+            Self::Transition(transition) => (&mut transition.cookie, None),
+            Self::Open(open) => (&mut open.transition.cookie, None),
+            Self::Child(child) => (&mut child.transition.cookie, Some(&mut child.listener)),
+            Self::End(end) => (&mut end.transition.cookie, None),
+            Self::Note(note) => (&mut note.cookie, None),
+            Self::Accept(accept) => (&mut accept.cookie, None),
+        }
+    }
+
+    /// The transition that it tells of.
+    pub(in crate::kernel) const fn transition(&self) -> Option<&wire::Transition> {
+        match self {
+            Self::Transition(transition)
+            | Self::Open(wire::Open { transition, .. })
+            | Self::Child(wire::Child { transition, .. })
+            | Self::End(wire::End { transition, .. }) => Some(transition),
+            Self::Note(_) | Self::Accept(_) => None,
+        }
+    }
+}
+
+/// A record that this program's kernel side does not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of {length} bytes and kind {kind:?} that this netmon does not know")]
+pub struct Malformed {
+    /// Its size in bytes.
+    pub length: usize,
+    /// Its first byte.
+    pub kind: Option<u8>,
+}
+
+/// Decodes one record, exactly `bytes` long.
+///
+/// # Errors
+/// [`Malformed`] for a size, kind, state or family that the kernel program cannot have written.
+#[inline]
+pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
+    let kind = bytes.first().copied();
+    let record = match kind {
+        Some(kind::TRANSITION) => read(bytes).map(Record::Transition),
+        Some(kind::OPEN) => read(bytes).map(Record::Open),
+        Some(kind::CHILD) => read(bytes).map(Record::Child),
+        Some(kind::END) => read(bytes).map(Record::End),
+        Some(kind::RESET | kind::MINISOCKET | kind::PORT) => read(bytes).map(Record::Note),
+        Some(kind::ACCEPT) => read(bytes).map(Record::Accept),
+        _ => None,
+    };
+    record
+        .filter(|record| match record {
+            Record::Note(note) => {
+                note.kind == kind::PORT || TcpState::from_number(note.state).is_some()
+            }
+            record => record.transition().is_none_or(is_known),
+        })
+        .ok_or(Malformed { length: bytes.len(), kind })
+}
+
+fn read<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
+    bytemuck::try_pod_read_unaligned(bytes).ok()
+}
+
+/// An address of a record; v4-mapped ones are IPv4 on the wire, and are shown as that.
+pub(in crate::kernel) fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
+    if family == AF_INET {
+        let [a, b, c, d, ..] = bytes;
+        return Ipv4Addr::new(a, b, c, d).into();
+    }
+    IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
+}
+
+fn is_known(t: &wire::Transition) -> bool {
+    TcpState::from_number(t.old_state).is_some()
+        && TcpState::from_number(t.new_state).is_some()
+        && t.old_state != t.new_state
+        && matches!(t.family, AF_INET | AF_INET6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn transition(kind: u8) -> impl Strategy<Value = wire::Transition> {
+        let states = (1..=12u8, 1..=12u8).prop_filter("a change", |(old, new)| old != new);
+        let place =
+            (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>(), any::<u16>(), any::<u16>());
+        let family = prop_oneof![Just(AF_INET), Just(AF_INET6)];
+        (states, family, any::<(u8, u8, u16, u64, u64)>(), place).prop_map(
+            move |(
+                (old_state, new_state),
+                family,
+                (flags, errno, interface, time, cookie),
+                place,
+            )| {
+                let (local_addr, remote_addr, netns, local_port, remote_port) = place;
+                wire::Transition {
+                    kind,
+                    old_state,
+                    new_state,
+                    family,
+                    flags,
+                    errno,
+                    interface,
+                    time,
+                    cookie,
+                    local_addr,
+                    remote_addr,
+                    netns,
+                    local_port,
+                    remote_port,
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn transitions_round_trip(t in transition(kind::TRANSITION)) {
+            prop_assert_eq!(decode(bytemuck::bytes_of(&t)), Ok(Record::Transition(t)));
+        }
+
+        #[test]
+        fn opens_round_trip(
+            transition in transition(kind::OPEN),
+            (cgroup, sock, pid, uid, comm) in any::<(u64, u64, u32, u32, [u8; 16])>(),
+        ) {
+            let open = wire::Open { transition, sock, process: wire::Process { cgroup, pid, uid, comm } };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
+        }
+
+        #[test]
+        fn children_round_trip(
+            transition in transition(kind::CHILD),
+            (listener, syn_recv_time) in any::<(u64, u64)>(),
+        ) {
+            let child = wire::Child { transition, listener, syn_recv_time };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&child)), Ok(Record::Child(child)));
+        }
+
+        #[test]
+        fn notes_round_trip(
+            kind in prop_oneof![Just(kind::RESET), Just(kind::MINISOCKET), Just(kind::PORT)],
+            state in 1..=12u8, (port, time, cookie) in any::<(u16, u64, u64)>(),
+        ) {
+            let note = wire::Note { kind, state, port, reserved: [0; 4], time, cookie };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&note)), Ok(Record::Note(note)));
+        }
+
+        #[test]
+        fn accepts_round_trip(
+            (time, cookie, cgroup, pid, uid, comm) in any::<(u64, u64, u64, u32, u32, [u8; 16])>(),
+        ) {
+            let process = wire::Process { cgroup, pid, uid, comm };
+            let accept = wire::Accept { kind: kind::ACCEPT, reserved: [0; 7], time, cookie, process };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_record_cut_short_or_too_long_is_refused(
+            t in transition(kind::TRANSITION), length in (0..128usize).prop_filter("not whole", |l| *l != 64),
+        ) {
+            let mut bytes = bytemuck::bytes_of(&t).to_vec();
+            bytes.resize(length, 0);
+            prop_assert_eq!(
+                decode(&bytes),
+                Err(Malformed { length, kind: bytes.first().copied() })
+            );
+        }
+
+        #[test]
+        fn unknown_states_and_families_are_refused(
+            mut t in transition(kind::TRANSITION), bad in 13..=255u8, which in 0..3,
+        ) {
+            match which {
+                0 => t.old_state = bad,
+                1 => t.new_state = bad,
+                _ => t.family = bad,
+            }
+            prop_assert!(decode(bytemuck::bytes_of(&t)).is_err());
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Reads the kernel's tables through BPF iterators: sockets, and who holds them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    num::NonZeroU64,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    programs::{Iter, iter::IterLink},
+};
+use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, has, kind};
+use rustix::time::{ClockId, clock_getres};
+
+use super::sock_diag_dump::INFINITE;
+use crate::{
+    core::{
+        event::Tuple,
+        process::Owners,
+        socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
+        tcp::TcpState,
+    },
+    kernel::{
+        host::netns::Namespace,
+        program::load::program,
+        ring::record::{Malformed, address},
+    },
+};
+
+/// Pages that the kernel hands over in one read at most (`bpf_seq_read`, kernel/bpf/bpf_iter.c): in a
+/// smaller buffer it would cut records.
+const BLOCK_PAGES: usize = 8;
+/// Blocks read ahead of their decoding: enough to keep both sides busy, little to keep in memory.
+const READ_AHEAD: usize = 16;
+
+/// A table that can be walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum Walk {
+    /// TCP sockets of a namespace.
+    Tcp,
+    /// UDP sockets of a namespace.
+    Udp,
+    /// Open files of every process.
+    Files,
+}
+
+impl Walk {
+    /// The program of the object.
+    pub(in crate::kernel) const fn program(self) -> &'static str {
+        match self {
+            Self::Tcp => "dump_tcp",
+            Self::Udp => "dump_udp",
+            Self::Files => "dump_held",
+        }
+    }
+
+    /// The kernel's name of the iterator.
+    pub(in crate::kernel) const fn target(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Files => "task_file",
+        }
+    }
+}
+
+/// A table of the kernel that is being read.
+pub(in crate::kernel) struct Table {
+    file: File,
+    tick: Duration,
+}
+
+/// Begins to read `walk` in the namespace.
+pub(in crate::kernel) fn open(
+    ebpf: &mut Ebpf,
+    walk: Walk,
+    namespace: &Namespace,
+) -> io::Result<Table> {
+    Table::open(link(ebpf, walk)?, namespace)
+}
+
+/// What an iterator is made from, in whatever namespace it is to walk.
+pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: Walk) -> io::Result<IterLink> {
+    let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
+    program
+        .attach()
+        .and_then(|link| program.take_link(link))
+        .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))
+}
+
+impl Table {
+    /// Begins to read.
+    pub(in crate::kernel) fn open(link: IterLink, namespace: &Namespace) -> io::Result<Self> {
+        // The iterator walks the namespace of the thread that makes its file.
+        let file = namespace.run(|| link.into_file().map_err(io::Error::other))?;
+        // The coarse clocks advance with the tick, so their resolution is one.
+        let resolution = clock_getres(ClockId::MonotonicCoarse);
+        Ok(Self { file, tick: Duration::from_nanos(resolution.tv_nsec.unsigned_abs()) })
+    }
+
+    /// The next records, as many as the kernel hands over at once; none at the end.
+    pub(in crate::kernel) fn block(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut block = vec![0; BLOCK_PAGES * rustix::param::page_size()];
+        loop {
+            match self.file.read(&mut block) {
+                Ok(0) => return Ok(None),
+                Ok(length) => {
+                    block.truncate(length);
+                    return Ok(Some(block));
+                }
+                // EAGAIN: a million objects were passed over without one that is wanted
+                // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c); it goes on from there.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Hands the sockets of `block` to `each`; how many are of a kind that is not known.
+    pub(in crate::kernel) fn decode(
+        &self,
+        block: &[u8],
+        each: &mut impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        decode_block(block, self.tick, each)
+    }
+
+    /// Every socket of it; how many are of a kind that is not known.
+    pub(in crate::kernel) fn sockets(
+        self,
+        mut each: impl FnMut(Socket) -> io::Result<()>,
+    ) -> io::Result<usize> {
+        let tick = self.tick;
+        let mut unknown = 0;
+        self.read(|blocks| {
+            for block in blocks {
+                unknown += decode_block(&block?, tick, &mut each)?;
+            }
+            Ok(())
+        })?;
+        Ok(unknown)
+    }
+
+    /// Every process that holds a socket, in every namespace; and in a dump for a stream, the cookies of
+    /// those that failed, with the error.
+    pub(in crate::kernel) fn owners(self) -> io::Result<(Owners, Vec<(u64, u8)>)> {
+        let mut owners = Owners::default();
+        let mut failed = Vec::new();
+        self.read(|blocks| {
+            for block in blocks {
+                let mut records = Records(&block?);
+                loop {
+                    if records.0.first() == Some(&kind::FAILED) {
+                        let found = records.next_of::<wire::Failed>(kind::FAILED)?;
+                        failed.extend(found.map(|found| (found.cookie, found.errno)));
+                        continue;
+                    }
+                    let Some(held) = records.next_of::<wire::Held>(kind::HELD)? else { break };
+                    let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
+                    owners.add(held.inode, held.pid, &held.comm[..end]);
+                }
+            }
+            Ok(())
+        })?;
+        Ok((owners, failed))
+    }
+
+    /// Reads on a thread of its own, so that decoding and reading overlap.
+    fn read(
+        mut self,
+        take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (to, blocks) = sync_channel(READ_AHEAD);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while let Some(result) = self.block().transpose() {
+                    let failed = result.is_err();
+                    // The receiver is gone when the listing is.
+                    if to.send(result).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            take(blocks)
+        })
+    }
+}
+
+fn decode_block(
+    block: &[u8],
+    tick: Duration,
+    each: &mut impl FnMut(Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let mut unknown = 0;
+    let mut records = Records(block);
+    while let Some(socket) = records.next_of::<wire::Socket>(kind::SOCKET)? {
+        let info = if socket.has & has::INFO == 0 {
+            None
+        } else {
+            records.next_of::<wire::Info>(kind::INFO)?
+        };
+        let info = info.map(|info| Box::new(decode_info(&info, tick)));
+        match decode(&socket, info, tick) {
+            Some(socket) => each(socket)?,
+            None => {
+                log::debug!("a socket of an unknown kind: {socket:?}");
+                unknown += 1;
+            }
+        }
+    }
+    Ok(unknown)
+}
+
+/// The records of a block, which end where it ends.
+struct Records<'a>(&'a [u8]);
+
+impl Records<'_> {
+    fn next_of<T: bytemuck::AnyBitPattern>(&mut self, kind: u8) -> io::Result<Option<T>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let Some((record, rest)) = self.0.split_at_checked(size_of::<T>()) else {
+            return Err(malformed(self));
+        };
+        if record[0] != kind {
+            return Err(malformed(self));
+        }
+        self.0 = rest;
+        Ok(Some(bytemuck::pod_read_unaligned(record)))
+    }
+}
+
+fn malformed(records: &Records<'_>) -> io::Error {
+    let rest = records.0;
+    io::Error::other(Malformed { length: rest.len(), kind: rest.first().copied() })
+}
+
+fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> Option<Socket> {
+    let protocol = match u16::from(record.protocol) {
+        IPPROTO_TCP => Protocol::Tcp,
+        IPPROTO_UDP => Protocol::Udp,
+        _ => return None,
+    };
+    if !matches!(record.family, AF_INET | AF_INET6) {
+        return None;
+    }
+    let kind = match record.timer {
+        wire::timer::ON => Some(TimerKind::On),
+        wire::timer::KEEPALIVE => Some(TimerKind::Keepalive),
+        wire::timer::TIME_WAIT => Some(TimerKind::TimeWait),
+        wire::timer::PROBE => Some(TimerKind::Probe),
+        _ => None,
+    };
+    let left = tick * u32::try_from(record.ticks).unwrap_or(0);
+    let end = |bytes, port| SocketAddr::new(address(record.family, bytes), port);
+    Some(Socket {
+        protocol,
+        ipv6: record.family == AF_INET6,
+        tuple: Tuple {
+            netns: record.netns,
+            local: end(record.local_addr, record.local_port),
+            remote: end(record.remote_addr, record.remote_port),
+        },
+        state: TcpState::from_number(record.state)?,
+        cookie: NonZeroU64::new(record.cookie),
+        recv_q: Some(record.recv_q),
+        send_q: Some(record.send_q),
+        uid: (record.has & has::UID != 0).then_some(record.uid),
+        inode: NonZeroU64::new(record.inode),
+        cgroup: NonZeroU64::new(record.cgroup),
+        timer: kind.map(|kind| Timer { kind, left }),
+        retransmits: u32::from(record.retransmits),
+        probes: u32::from(record.probes),
+        info,
+    })
+}
+
+/// As `tcp_get_info` and `tcp_compute_delivery_rate` (net/ipv4/tcp.c) put it.
+fn decode_info(record: &wire::Info, tick: Duration) -> TcpInfo {
+    let delivered = u64::from(record.rate_delivered) * u64::from(record.mss_cache) * 1_000_000;
+    TcpInfo {
+        rtt_us: Some(record.srtt_us >> 3).filter(|rtt| *rtt != 0),
+        rttvar_us: record.mdev_us >> 2,
+        rto_us: u32::try_from((tick * record.rto).as_micros()).unwrap_or(u32::MAX),
+        mss: record.mss_cache,
+        cwnd: record.snd_cwnd,
+        ssthresh: Some(record.snd_ssthresh).filter(|ssthresh| *ssthresh < INFINITE),
+        unacked: record.packets_out,
+        retrans_out: record.retrans_out,
+        retransmits: record.total_retrans,
+        bytes_sent: record.bytes_sent,
+        bytes_retrans: record.bytes_retrans,
+        bytes_acked: record.bytes_acked,
+        bytes_received: record.bytes_received,
+        delivery_rate: delivered.checked_div(u64::from(record.rate_interval_us)),
+    }
+}

@@ -1,0 +1,7 @@
+//! The sockets that there are, as BPF iterators, sock_diag and /proc list them.
+
+pub(super) mod bpf_iter;
+pub(super) mod dump;
+pub mod proc;
+pub(super) mod sock_diag;
+pub(super) mod sock_diag_dump;

@@ -1,0 +1,233 @@
+//! Which process holds which socket, from the links in `/proc/PID/fd`.
+//!
+//! A link is read into a fixed buffer, relative to its directory: a host may have millions of them,
+//! and a whole path for each takes half as long again. The directory of a process stays that
+//! process', so a pid that is given again cannot mix two up.
+//!
+//! Processes that a mount option (`hidepid`) hides are not seen and not counted. Threads share the
+//! descriptors of their process, and are looked into where the first of them has ended and left it
+//! none; one that has its own beside its process' (`unshare`, CLONE_FILES) is not.
+
+use std::{fs, io, mem::MaybeUninit, time::Duration};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{CWD, Dir, Mode, OFlags, RawDir, openat, readlinkat_raw},
+    io::Errno,
+    path::Arg,
+    time::{ClockId, clock_gettime},
+};
+
+use super::columns::decimal;
+use crate::core::process::Owners;
+
+/// Directory entries read at once, in bytes: some thousand.
+const ENTRIES: usize = 32 * 1024;
+/// `socket:[18446744073709551615]` is the longest link that is of interest.
+const LINK: usize = 32;
+/// More than a name has: 15 bytes, 63 of a kernel thread (`proc_task_name`, fs/proc/array.c).
+const COMM: usize = 64;
+
+/// Every process of `/proc` that holds a socket; and how many did not show what they hold.
+///
+/// # Errors
+/// Where `/proc` cannot be read, or this process has no descriptor left.
+pub fn owners() -> io::Result<(Owners, usize)> {
+    let mut owners = Owners::default();
+    let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
+    let mut refused = 0;
+    for pid in pids()? {
+        match scan(pid, &mut entries, &mut owners) {
+            Ok(()) => {}
+            Err(Errno::ACCESS | Errno::PERM) => refused += 1,
+            // It has ended.
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((owners, refused))
+}
+
+fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(decimal::<u32>(entry?.file_name().as_encoded_bytes()));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+/// Notes the sockets that process `pid` holds.
+fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rustix::io::Result<()> {
+    let process = directory(CWD, format!("/proc/{pid}"))?;
+    if !descriptors(pid, process.as_fd(), process.as_fd(), entries, owners)? {
+        // The first thread may have ended: the others hold on to what it had.
+        for thread in threads(process.as_fd()) {
+            let thread = directory(process.as_fd(), format!("task/{thread}"))?;
+            if descriptors(pid, process.as_fd(), thread.as_fd(), entries, owners)? {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The threads of a process but the first, which is looked into already; none where it has ended.
+fn threads(process: BorrowedFd<'_>) -> Vec<u32> {
+    let Ok(tasks) = directory(process, "task").and_then(|tasks| Dir::read_from(&tasks)) else {
+        return Vec::new();
+    };
+    let ids = tasks.filter_map(|entry| decimal::<u32>(entry.ok()?.file_name().to_bytes()));
+    ids.skip(1).collect()
+}
+
+/// Notes the sockets among the descriptors of `thread`; whether it has any descriptor.
+fn descriptors(
+    pid: u32,
+    process: BorrowedFd<'_>,
+    thread: BorrowedFd<'_>,
+    entries: &mut [MaybeUninit<u8>],
+    owners: &mut Owners,
+) -> rustix::io::Result<bool> {
+    let fds = directory(thread, "fd")?;
+    let mut name = None;
+    let mut any = false;
+    let mut links = RawDir::new(&fds, entries);
+    while let Some(entry) = links.next() {
+        let mut buffer = [0; LINK];
+        let length = match readlinkat_raw(&fds, entry?.file_name(), &mut buffer) {
+            Ok(length) => length,
+            Err(error @ (Errno::ACCESS | Errno::PERM | Errno::SRCH)) => return Err(error),
+            // It is closed by now; or a link to no file, as the directory itself and its parent
+            // are; or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No
+            // socket's is.
+            Err(_) => continue,
+        };
+        any = true;
+        let Some(inode) = socket(&buffer[..length]) else { continue };
+        // Most processes hold none, and need no name.
+        let name = match &name {
+            Some(name) => name,
+            None => name.insert(comm(process)?),
+        };
+        owners.add(inode, pid, name);
+    }
+    Ok(any)
+}
+
+fn directory(at: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The inode of a link `socket:[INODE]` (`sockfs_dname`, net/socket.c).
+fn socket(link: &[u8]) -> Option<u64> {
+    decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
+}
+
+/// The name of the process' first thread: `comm_show` (fs/proc/base.c) ends it by a line break, and
+/// it may contain others.
+fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    let file = openat(process, "comm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut name = vec![0; COMM + 1];
+    let length = rustix::io::read(&file, &mut name)?;
+    name.truncate(length);
+    name.pop_if(|last| *last == b'\n');
+    Ok(name)
+}
+
+/// When a process started, ns since 1970, UTC, rounded to the kernel's ticks; nothing of one that
+/// is gone.
+///
+/// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
+#[must_use]
+pub fn process_started(pid: u32) -> Option<i64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything, parentheses too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    // Field 22, of which the first after the name is the third.
+    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    let nanos = |clock| -> Option<i64> {
+        let time = Duration::try_from(clock_gettime(clock)).ok()?;
+        i64::try_from(time.as_nanos()).ok()
+    };
+    let since_boot = i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(per_second));
+    let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
+    booted.checked_add(since_boot.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, TcpListener},
+        num::NonZeroU64,
+        os::{fd::AsRawFd, linux::fs::MetadataExt},
+        process,
+    };
+
+    use super::*;
+
+    #[test]
+    fn links_of_sockets_only() {
+        assert_eq!(socket(b"socket:[1]"), Some(1));
+        assert_eq!(socket(b"socket:[18446744073709551615]"), Some(u64::MAX));
+        for wrong in
+            ["", "socket:[", "socket:[]", "socket:[x]", "socket:[1] ", "pipe:[1]", "/socket:[1]"]
+        {
+            assert_eq!(socket(wrong.as_bytes()), None, "{wrong}");
+        }
+        // Cut off by the buffer, a path cannot pass for one.
+        assert_eq!(socket(&b"/tmp/a/very/long/path/to/socket:[1]"[..LINK]), None);
+    }
+
+    #[test]
+    fn a_path_that_the_kernel_cannot_print_ends_nothing() {
+        // Longer than PATH_MAX: reading the link to it is refused with ENAMETOOLONG.
+        let top = std::env::temp_dir().join(format!("netmon-deep-{}", process::id()));
+        fs::create_dir(&top).expect("a directory");
+        let mut deep = directory(CWD, top.as_path()).expect("opened");
+        let name = "d".repeat(250);
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&deep, name.as_str(), Mode::RWXU).expect("a directory");
+            deep = directory(deep.as_fd(), name.as_str()).expect("opened");
+        }
+        let mut link = [0; LINK];
+        let path = format!("/proc/self/fd/{}", deep.as_raw_fd());
+        assert_eq!(readlinkat_raw(CWD, path, &mut link).err(), Some(Errno::NAMETOOLONG));
+        let found = owners();
+        drop(deep);
+        fs::remove_dir_all(&top).expect("removed");
+        assert!(found.is_ok(), "{found:?}");
+    }
+
+    #[test]
+    fn this_process_holds_what_it_opened() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        // The same socket by two descriptors is held once.
+        let again = listener.try_clone().expect("a descriptor");
+        let link = format!("/proc/self/fd/{}", again.as_raw_fd());
+        let inode = fs::metadata(link).expect("a link").st_ino();
+        let (owners, _) = owners().expect("/proc");
+        let holders = owners.of(NonZeroU64::new(inode));
+        let [holder] = holders[..] else { panic!("{holders:?}") };
+        assert_eq!(holder.pid, process::id());
+        let comm = fs::read("/proc/self/comm").expect("a name");
+        assert_eq!(Some(&*holder.comm), comm.strip_suffix(b"\n"));
+        assert!(owners.of(NonZeroU64::new(u64::MAX)).is_empty());
+    }
+
+    #[test]
+    fn a_process_that_is_none_has_ended() {
+        let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
+        // Above PID_MAX_LIMIT, 4 Mi.
+        let scanned = scan(u32::MAX, &mut entries, &mut Owners::default());
+        assert_eq!(scanned, Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn pids_come_in_order_and_with_this_one() {
+        let pids = pids().expect("/proc");
+        assert!(pids.is_sorted());
+        assert!(pids.binary_search(&process::id()).is_ok());
+    }
+}

@@ -1,0 +1,207 @@
+//! What `/proc/net` does not tell about sockets and sock_diag tells anybody: backlogs, cookies,
+//! cgroups, what TCP measures.
+
+use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU64};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _,
+};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas},
+};
+use netlink_sys::Socket as Netlink;
+
+use super::sock_diag::{self, connect};
+use crate::{
+    core::{
+        event::Tuple,
+        socket::{Protocol, Socket, TcpInfo},
+    },
+    kernel::{host::netns::Namespace, stream::minisockets::Question},
+};
+
+/// The kernel's answers come in messages of up to 32 KiB.
+const ANSWER: usize = 64 * 1024;
+/// `INET_DIAG_CGROUP_ID` (include/uapi/linux/inet_diag.h), which the parser leaves as bytes.
+const CGROUP_ID: u16 = 21;
+/// `TCP_INFINITE_SSTHRESH` (include/net/tcp.h).
+pub(super) const INFINITE: u32 = 0x7fff_ffff;
+
+/// A socket as both sources name it: protocol, both ends, inode.
+type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
+
+/// What sock_diag adds.
+#[derive(Default)]
+pub(super) struct Details(HashMap<Key, Detail>);
+
+struct Detail {
+    cookie: Option<NonZeroU64>,
+    cgroup: Option<NonZeroU64>,
+    send_q: u32,
+    info: Option<Box<TcpInfo>>,
+}
+
+impl Details {
+    /// Asks about the sockets of `protocol` in the namespace: with `all`, about each, else about
+    /// listeners. Where the kernel has no sock_diag, nothing is added.
+    pub(in crate::kernel) fn ask(
+        namespace: &Namespace,
+        protocol: Protocol,
+        all: bool,
+        info: bool,
+    ) -> Self {
+        let mut details = Self::default();
+        let number = match protocol {
+            Protocol::Tcp => IPPROTO_TCP,
+            Protocol::Udp if all => IPPROTO_UDP,
+            // Neither has a backlog; of raw sockets sock_diag knows less than /proc.
+            Protocol::Udp | Protocol::Raw => return details,
+        };
+        for family in [AF_INET, AF_INET6] {
+            let request = InetRequest {
+                family,
+                protocol: number,
+                extensions: if info { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
+                states: if all { StateFlags::all() } else { StateFlags::LISTEN },
+                socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
+            };
+            let asked = namespace.run(connect).and_then(|socket| {
+                ask(&socket, request, NLM_F_DUMP, |found| details.add(protocol, found))
+            });
+            if let Err(error) = asked {
+                log::debug!("sock_diag: {error}");
+            }
+        }
+        details
+    }
+
+    /// Puts what is known into `socket`.
+    pub(in crate::kernel) fn complete(&mut self, socket: &mut Socket) {
+        let key = (socket.protocol, socket.tuple.local, socket.tuple.remote, socket.inode);
+        let Some(detail) = self.0.get_mut(&key) else { return };
+        socket.cookie = detail.cookie;
+        socket.cgroup = detail.cgroup;
+        socket.send_q = socket.send_q.or(Some(detail.send_q));
+        socket.info = detail.info.take();
+    }
+
+    fn add(&mut self, protocol: Protocol, found: &InetResponse) {
+        let id = &found.header.socket_id;
+        let end = |address: std::net::IpAddr, port| SocketAddr::new(address.to_canonical(), port);
+        let key = (
+            protocol,
+            end(id.source_address, id.source_port),
+            end(id.destination_address, id.destination_port),
+            NonZeroU64::new(found.header.inode.into()),
+        );
+        let mut detail = Detail {
+            cookie: NonZeroU64::new(u64::from_ne_bytes(id.cookie)),
+            cgroup: None,
+            send_q: found.header.send_queue,
+            info: None,
+        };
+        for attribute in &found.nlas {
+            match attribute {
+                // A listener's are of connections that it never had.
+                nlas::Nla::TcpInfo(info) if found.header.state != netmon_common::state::LISTEN => {
+                    detail.info = Some(Box::new(decode(info)));
+                }
+                nlas::Nla::Other(other) if other.kind() == CGROUP_ID => {
+                    let mut bytes = [0; 8];
+                    if other.value_len() == bytes.len() {
+                        other.emit_value(&mut bytes);
+                        detail.cgroup = NonZeroU64::new(u64::from_ne_bytes(bytes));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.0.insert(key, detail);
+    }
+}
+
+/// What the kernel counts of the TCP socket with that cookie, if it is there: Recv-Q, Send-Q, and what TCP measures,
+/// which listeners do not have.
+#[must_use]
+pub fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
+    let question = Question { tuple: *tuple, cookie, interface: 0 };
+    let request = sock_diag::request(question, ExtensionFlags::INFO);
+    let mut found = None;
+    let asked = Namespace::with_inum(tuple.netns)
+        .and_then(|namespace| namespace.run(connect))
+        .and_then(|socket| ask(&socket, request, 0, |answer| found = Some(counted(answer))));
+    if let Err(error) = asked {
+        log::debug!("sock_diag: {error}");
+    }
+    found
+}
+
+fn counted(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
+    let is_listener = answer.header.state == netmon_common::state::LISTEN;
+    let info = answer.nlas.iter().find_map(|attribute| match attribute {
+        nlas::Nla::TcpInfo(info) if !is_listener => Some(decode(info)),
+        _ => None,
+    });
+    (answer.header.recv_queue, answer.header.send_queue, info)
+}
+
+fn decode(info: &nlas::TcpInfo) -> TcpInfo {
+    TcpInfo {
+        rtt_us: Some(info.rtt).filter(|rtt| *rtt != 0),
+        rttvar_us: info.rttvar,
+        rto_us: info.rto,
+        mss: info.snd_mss,
+        cwnd: info.snd_cwnd,
+        ssthresh: Some(info.snd_ssthresh).filter(|ssthresh| *ssthresh < INFINITE),
+        unacked: info.unacked,
+        retrans_out: info.retrans,
+        retransmits: info.total_retrans,
+        bytes_sent: info.bytes_sent,
+        bytes_retrans: info.bytes_retrans,
+        bytes_acked: info.bytes_acked,
+        bytes_received: info.bytes_received,
+        delivery_rate: Some(info.delivery_rate).filter(|rate| *rate != 0),
+    }
+}
+
+/// Asks one question and takes every answer to it: one, or with `NLM_F_DUMP` in `flags` as many as there are.
+fn ask(
+    socket: &Netlink,
+    request: InetRequest,
+    flags: u16,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    packet.finalize();
+    let mut message = vec![0; packet.buffer_len()];
+    packet.serialize(&mut message);
+    socket.send(&message, 0)?;
+    let mut buffer = Vec::with_capacity(ANSWER);
+    loop {
+        buffer.clear();
+        // The kernel goes on with its answer while it is read, so there is nothing to wait for.
+        if socket.recv(&mut buffer, 0)? == 0 {
+            return Ok(());
+        }
+        let mut rest = buffer.as_slice();
+        while !rest.is_empty() {
+            let answer =
+                NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            match &answer.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => each(found),
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                _ => {}
+            }
+            let length = (answer.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length.max(16)..).unwrap_or_default();
+        }
+        if flags & NLM_F_DUMP == 0 {
+            return Ok(());
+        }
+    }
+}

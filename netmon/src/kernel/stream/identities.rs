@@ -1,0 +1,248 @@
+//! What a socket is called where the kernel program cannot have its cookie.
+//!
+//! The classic tracepoints tell sockets by their addresses, which are unique until CLOSE and must not leave
+//! this module: they would tell readers of a journal how the kernel's memory is laid out. Dumps tell sockets by
+//! cookies. What both have is the tuple: a socket that a dump had first goes by its cookie, any other by a
+//! number of netmon's own, which no cookie reaches.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use netmon_common::{Process, state};
+use rustc_hash::FxHashMap;
+
+use super::assembler::tuple;
+use crate::{
+    core::{
+        event::{Seed, Tuple},
+        tcp::TcpState,
+    },
+    kernel::ring::record::Record,
+};
+
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
+/// Numbers of netmon's own begin here. Cookies are counted from 1 (`__sock_gen_cookie`, net/core/sock_diag.c),
+/// and the highest bit has a meaning in the table.
+const OWN: u64 = 1 << 62;
+
+/// Whether `id` is one of netmon's own, not a cookie.
+pub(in crate::kernel) const fn is_own(id: u64) -> bool {
+    id & OWN != 0
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    id: u64,
+    /// It has closed: of the address, whatever comes next is another socket's.
+    closed: bool,
+    /// Dumps since that did not have it.
+    missed: u8,
+    /// What a dump called it; 0 before one had it.
+    cookie: u64,
+    /// Several sockets listen there (SO_REUSEPORT): they are one here.
+    is_shared: bool,
+}
+
+/// Sockets by address and by tuple.
+pub(super) struct Identities {
+    by_address: FxHashMap<u64, Known>,
+    by_tuple: FxHashMap<Tuple, Known>,
+    last: u64,
+}
+
+impl Identities {
+    pub(in crate::kernel) fn new() -> Self {
+        Self { by_address: FxHashMap::default(), by_tuple: FxHashMap::default(), last: OWN }
+    }
+
+    /// Puts identities in the place of the addresses in `record`.
+    pub(in crate::kernel) fn name(&mut self, record: &mut Record) {
+        let place = record.transition().copied();
+        let opens = matches!(record, Record::Open(_));
+        let (own, listener) = record.ids();
+        if let (Some(listener), Some(place)) = (listener, place) {
+            let by_address = self.by_address.get(listener).map(|known| known.id);
+            *listener = by_address.or_else(|| self.listener(tuple(&place))).unwrap_or(0);
+        }
+        let Some(place) = place else {
+            // A RST follows a CLOSE; one for a minisocket, which has an address of its own, is nobody's.
+            *own = self.by_address.get(own).map_or(0, |known| known.id);
+            return;
+        };
+        let tuple = tuple(&place);
+        let is_whole = tuple.local.port() != 0;
+        let there = self.by_tuple.get(&tuple).filter(|known| !known.closed && is_whole);
+        let same = self.by_address.get(own).filter(|known| !known.closed).or(there);
+        let known = same.filter(|_| !opens).copied().unwrap_or_else(|| {
+            self.last += 1;
+            let is_shared = there.is_some() && place.new_state == state::LISTEN;
+            Known { id: self.last, closed: false, missed: 0, cookie: 0, is_shared }
+        });
+        let known = Known { closed: place.new_state == state::CLOSE, ..known };
+        self.by_address.insert(*own, known);
+        if is_whole {
+            self.by_tuple.insert(tuple, known);
+        }
+        *own = known.id;
+        if let Record::Open(open) = record {
+            name_process(&mut open.process);
+        }
+    }
+
+    /// The listener that took the connection: the one at its address, or else at any (`__inet_lookup_listener`,
+    /// net/ipv4/inet_hashtables.c).
+    fn listener(&self, tuple: Tuple) -> Option<u64> {
+        let port = tuple.local.port();
+        let at = |ip: IpAddr| {
+            let any = if ip.is_ipv4() { ANY } else { ANY_V6 };
+            let (local, remote) = (SocketAddr::new(ip, port), SocketAddr::new(any, 0));
+            self.by_tuple.get(&Tuple { local, remote, ..tuple }).filter(|known| !known.closed)
+        };
+        let any = if tuple.local.is_ipv4() { at(ANY) } else { None };
+        let found = at(tuple.local.ip()).or(any).or_else(|| at(ANY_V6));
+        found.filter(|known| !known.is_shared).map(|known| known.id)
+    }
+
+    /// Puts the identity in the place of the cookie of what a dump had.
+    pub(in crate::kernel) fn seed(&mut self, seed: &mut Seed) {
+        let Seed { cookie, tuple, state, .. } = *seed;
+        let fresh = Known { id: cookie, closed: false, missed: 0, cookie, is_shared: false };
+        let known = self.by_tuple.entry(tuple).or_insert(fresh);
+        known.is_shared |= state == TcpState::Listen && known.cookie != 0 && known.cookie != cookie;
+        (known.missed, known.cookie) = (0, cookie);
+        seed.cookie = known.id;
+    }
+
+    /// A dump has had everything: forgets what has closed and is not there any more.
+    pub(super) fn dumped(&mut self) {
+        self.by_address.retain(|_, known| !known.closed);
+        self.by_tuple.retain(|_, known| {
+            known.missed = known.missed.saturating_add(1);
+            !known.closed || known.missed < 3
+        });
+    }
+}
+
+/// Where the kernel program could not look for the name of the process, `/proc` has it: the process has only
+/// just acted.
+fn name_process(process: &mut Process) {
+    if process.comm[0] != 0 || process.pid == 0 {
+        return;
+    }
+    let name = fs::read(format!("/proc/{}/comm", process.pid)).unwrap_or_default();
+    // The last byte stays NUL.
+    for (to, from) in
+        process.comm[..15].iter_mut().zip(name.split(|b| *b == b'\n').next().into_iter().flatten())
+    {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netmon_common::{AF_INET, Note, Open, Transition, kind};
+
+    use super::*;
+
+    fn transition(address: u64, new_state: u8, local_port: u16) -> Transition {
+        Transition {
+            kind: kind::TRANSITION,
+            old_state: if new_state == state::ESTABLISHED { state::SYN_SENT } else { 1 },
+            new_state,
+            family: AF_INET,
+            flags: 0,
+            errno: 0,
+            interface: 0,
+            time: 1,
+            cookie: address,
+            local_addr: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            remote_addr: [127, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            netns: 1,
+            local_port,
+            remote_port: 80,
+        }
+    }
+
+    fn named(identities: &mut Identities, mut record: Record) -> u64 {
+        identities.name(&mut record);
+        *record.ids().0
+    }
+
+    fn moved(identities: &mut Identities, address: u64, new_state: u8, port: u16) -> u64 {
+        named(identities, Record::Transition(transition(address, new_state, port)))
+    }
+
+    fn connect(identities: &mut Identities, address: u64) -> u64 {
+        let process = Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16] };
+        let transition = transition(address, state::SYN_SENT, 0);
+        named(identities, Record::Open(Open { transition, sock: address, process }))
+    }
+
+    fn seed(identities: &mut Identities, cookie: u64, port: u16) -> u64 {
+        let place = tuple(&transition(0, state::ESTABLISHED, port));
+        let mut seed = Seed {
+            time: 1,
+            cookie,
+            tuple: place,
+            state: TcpState::Established,
+            minisocket: false,
+            owner: None,
+        };
+        identities.seed(&mut seed);
+        seed.cookie
+    }
+
+    #[test]
+    fn no_address_leaves_and_one_connection_has_one_name() {
+        let mut identities = Identities::new();
+        let id = connect(&mut identities, 0xffff_8880_0000_1000);
+        assert!(is_own(id) && id < 1 << 63, "{id:x}");
+        assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::ESTABLISHED, 4000), id);
+        assert_eq!(seed(&mut identities, 7, 4000), id, "a dump has its tuple");
+        assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::CLOSE, 4000), id);
+        // A RST is sent after it, and what is left is a minisocket.
+        let note = |address| {
+            let reserved = [0; 4];
+            Record::Note(Note {
+                kind: kind::RESET,
+                state: 7,
+                port: 0,
+                reserved,
+                time: 2,
+                cookie: address,
+            })
+        };
+        assert_eq!(named(&mut identities, note(0xffff_8880_0000_1000)), id);
+        assert_eq!(named(&mut identities, note(0xffff_8880_0000_2000)), 0, "nobody's");
+    }
+
+    #[test]
+    fn an_address_is_another_sockets_after_its_close() {
+        let mut identities = Identities::new();
+        let first = connect(&mut identities, 0x1000);
+        moved(&mut identities, 0x1000, state::CLOSE, 4000);
+        let second = connect(&mut identities, 0x1000);
+        assert_ne!(first, second);
+        assert_eq!(moved(&mut identities, 0x1000, state::ESTABLISHED, 4001), second);
+        // Its end was lost: a connect begins anew all the same.
+        assert_ne!(connect(&mut identities, 0x1000), second);
+    }
+
+    #[test]
+    fn what_a_dump_had_first_goes_by_its_cookie() {
+        let mut identities = Identities::new();
+        assert_eq!(seed(&mut identities, 7, 4000), 7);
+        assert_eq!(moved(&mut identities, 0x1000, state::FIN_WAIT2, 4000), 7);
+        assert_eq!(moved(&mut identities, 0x1000, state::CLOSE, 4000), 7);
+        identities.dumped();
+        assert_eq!(seed(&mut identities, 7, 4000), 7, "its minisocket");
+        for _ in 0..4 {
+            identities.dumped();
+        }
+        assert!(identities.by_tuple.is_empty() && identities.by_address.is_empty());
+    }
+}

@@ -1,0 +1,10 @@
+//! The stream of events: records of the rings, completed and corrected by dumps.
+
+mod assembler;
+mod dumps;
+mod heartbeat;
+pub(super) mod identities;
+pub(super) mod live;
+mod losses;
+pub(super) mod minisockets;
+pub(super) mod offline;

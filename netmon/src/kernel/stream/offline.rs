@@ -1,0 +1,51 @@
+//! Records without the kernel that made them: completed as the live source does, and nothing asked.
+
+use std::collections::VecDeque;
+
+use super::{
+    assembler::{Ask, Assembler},
+    minisockets::{Found, Question},
+};
+use crate::{
+    core::event::Event,
+    kernel::ring::record::{Malformed, decode},
+};
+
+/// Turns the bytes of ring buffer records into events: what the live source does after it has read them, for whoever has
+/// records and no kernel to ask.
+pub struct Offline(Assembler);
+
+impl Default for Offline {
+    fn default() -> Self {
+        Self(Assembler::new(false, true))
+    }
+}
+
+impl Offline {
+    /// Takes one record; what is complete by it is appended to `events`.
+    ///
+    /// # Errors
+    /// [`Malformed`], as [`decode`] says.
+    pub fn record(&mut self, bytes: &[u8], events: &mut VecDeque<Event>) -> Result<(), Malformed> {
+        self.0.record(&decode(bytes)?, events);
+        Ok(())
+    }
+
+    /// Settles what was due by `now`, `CLOCK_MONOTONIC`, ns.
+    pub fn advance(&mut self, now: u64, events: &mut VecDeque<Event>) {
+        self.0.advance(now, &mut Nobody, events);
+    }
+}
+
+/// Knows nothing.
+struct Nobody;
+
+impl Ask for Nobody {
+    fn local_port(&mut self, _: u64, _: u64) -> Option<u16> {
+        None
+    }
+
+    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
+        (vec![Found::Unknown; asked.len()], 0)
+    }
+}

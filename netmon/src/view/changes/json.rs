@@ -1,0 +1,321 @@
+//! JSON Lines: one object for each change, for other programs.
+//!
+//! Every object has a `type`; the fields are flat, snake_case and stable. What is unknown is
+//! absent, never 0 or "". No number is larger than 2^53: what may be larger is text.
+//!
+//! `transition`:
+//!
+//! | field | |
+//! |---|---|
+//! | `host` | of a journal of several hosts: whose it is |
+//! | `time` | when it happened: RFC 3339, UTC, nanoseconds; from a journal, microseconds |
+//! | `cookie` | the socket: its cookie (`sk:` of `ss -e`, there in hexadecimal) |
+//! | `opened` | when the connection opened; a socket that connects again has another one. Absent of one that was open before netmon looked |
+//! | `netns`, `netns_name` | inode number of the network namespace, and from a journal its name then |
+//! | `proto`, `family` | `tcp`; `ipv4` or `ipv6`, as on the wire |
+//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener |
+//! | `old_state`, `new_state` | the kernel's names; TIME_WAIT where the kernel holds a minisocket in it |
+//! | `in_state_us` | time spent in the old state, µs |
+//! | `direction` | `outbound`, `inbound` or `listen` |
+//! | `pid`, `comm`, `uid`, `cgroup_id` | the process |
+//! | `user`, `cgroup` | from a journal: the names of user and cgroup then |
+//! | `owner_evidence` | how the process is known: it called `connect`, `listen` (on the listener that took the connection) or `accept`, or held the socket when a dump looked, `fd-scan` |
+//! | `errno` | on `CLOSE`: a string: the error's name, or its number where it has none |
+//! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
+//! | `orphan` | `true`: its process has closed it |
+//! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
+//!
+//! `closed`, after the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`: `host`,
+//! `time`, `cookie`, `opened`, the namespace, `proto`, `family`, both ends, `direction` and the
+//! process as above, and
+//!
+//! | field | |
+//! |---|---|
+//! | `verdict` | why it ended: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`, `reset-by-peer`, `reset-locally`, `unreachable`, `aborted` or `vanished`; absent where no rule is known; they stand in `netmon/src/core/verdict.rs` |
+//! | `errno`, `reset` | as above |
+//! | `lifetime_us` | since it opened, µs; absent where that was before netmon looked |
+//! | `bytes_sent`, `bytes_received`, `retransmits`, `rtt_us` | what its socket had counted: data bytes, the retransmitted included; segments; the last smoothed round trip time, µs. Absent where nobody saw it end |
+//! | `community_id` | from `history`: Community ID v1, seed 0, as in the logs of Zeek and Suricata |
+//! | `inferred` | as above |
+//!
+//! `connection`, with `--initial`, before all others: what was there when netmon began: `time`,
+//! `cookie`, the namespace, `proto`, `family`, both ends, `state`, the process as above, and
+//! `initial`, which is `true`. Without `--initial` too, one whose beginning was lost, when it is
+//! found: with `resync`, which is `true`.
+//!
+//! `gap`: transitions may be missing between `from` and `time`. After it, for each reason, `lost`:
+//! `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed`, `storage` or `unhooked`;
+//! from a journal also `unwritten`, `not_recorded` and `missing`, the last two without a count.
+//!
+//! `resync`: at `time`, the table was compared with the kernel's own and corrected: how many
+//! connections were `found`, `moved` to another state, and `ended`. Each has a line before it, with
+//! `resync` or `inferred`. After a gap it comes when the table is whole again, also with nothing
+//! but zeros.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    core::{
+        connection::{Change, Connection, Step},
+        errno,
+        event::Gap,
+        table::ConnectionTable,
+        tcp::TcpState,
+    },
+    session::View,
+    view::text::{
+        clock::{Clock, Style},
+        json_object::Object,
+        output::{Output, Sink},
+    },
+};
+
+/// Writes changes as JSON Lines.
+pub struct Json<W> {
+    out: Output<W>,
+    context: Context,
+    /// The gap that was written last: its beginning and its end.
+    gap: (u64, u64),
+}
+
+/// Settings that all objects share.
+pub(in crate::view) struct Context {
+    pub(in crate::view) clock: Clock,
+    /// Writes when connections opened, which is in other seconds.
+    opened: Clock,
+    /// The host that objects are of, where there are several.
+    pub(in crate::view) host: Option<Arc<str>>,
+}
+
+impl Context {
+    pub(in crate::view) fn new() -> Self {
+        let clock = || Clock::new(Style::Rfc3339);
+        Self { clock: clock(), opened: clock(), host: None }
+    }
+
+    /// Begins an object with its type, and its host where there are several.
+    #[inline]
+    pub(in crate::view) fn begin<'a>(&self, out: &'a mut Vec<u8>, head: &str) -> Object<'a> {
+        let mut object = Object::begin(out, head);
+        if let Some(host) = &self.host {
+            object.text(",\"host\":", host.as_bytes());
+        }
+        object
+    }
+}
+
+impl<W: Sink> Json<W> {
+    /// Writes to `to`.
+    pub fn new(to: W) -> Self {
+        Self { out: Output::new(to), context: Context::new(), gap: (0, 0) }
+    }
+}
+
+impl<W: Sink> Json<W> {
+    /// Writes the time that is affected, once for all losses of it, and this loss.
+    fn gap(&mut self, gap: &Gap) -> io::Result<()> {
+        let is_new = self.gap != (gap.from, gap.time);
+        self.gap = (gap.from, gap.time);
+        self::gap(&mut self.out, &mut self.context, gap, is_new)
+    }
+}
+
+/// Writes a loss, and before it, where that is new, the time in which it was.
+pub(in crate::view) fn gap<W: Sink>(
+    out: &mut Output<W>,
+    context: &mut Context,
+    gap: &Gap,
+    is_new: bool,
+) -> io::Result<()> {
+    if is_new {
+        let mut object = context.begin(out.line()?, "{\"type\":\"gap\"");
+        object.time(",\"time\":\"", &mut context.clock, gap.time);
+        object.time(",\"from\":\"", &mut context.clock, gap.from);
+        object.end();
+    }
+    let mut object = context.begin(out.line()?, "{\"type\":\"lost\"");
+    object.time(",\"time\":\"", &mut context.clock, gap.time);
+    object.some(",\"count\":", Some(gap.count).filter(|count| *count > 0));
+    object.word(",\"reason\":\"", gap.loss.name());
+    object.end();
+    Ok(())
+}
+
+impl<W: Sink> View for Json<W> {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        match change {
+            Change::Anchor(anchor) => {
+                self.context.clock.anchor = *anchor;
+                Ok(false)
+            }
+            Change::Host(host) => {
+                self.context.host = Some(Arc::clone(host));
+                Ok(false)
+            }
+            Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
+            Change::Found { time, connection, initial } => {
+                let how = if *initial { ",\"initial\":true" } else { ",\"resync\":true" };
+                row(self.out.line()?, &mut self.context, *time, connection, how);
+                Ok(true)
+            }
+            Change::Gap(gap) => {
+                self.gap(gap)?;
+                Ok(false)
+            }
+            Change::Resync(resync) => {
+                let mut object = self.context.begin(self.out.line()?, "{\"type\":\"resync\"");
+                object.time(",\"time\":\"", &mut self.context.clock, resync.time);
+                object.number(",\"found\":", resync.found);
+                object.number(",\"moved\":", resync.moved);
+                object.number(",\"ended\":", resync.ended);
+                object.end();
+                Ok(false)
+            }
+            Change::Opened(step) | Change::Moved(step) | Change::Expired(step) => {
+                transition(self.out.line()?, &mut self.context, step);
+                Ok(true)
+            }
+            Change::Closed(step) => {
+                transition(self.out.line()?, &mut self.context, step);
+                if step.transition.old != TcpState::Listen {
+                    closed(self.out.line()?, &mut self.context, step, None);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn flush(&mut self, _: &ConnectionTable) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn transition(out: &mut Vec<u8>, context: &mut Context, step: &Step<'_>) {
+    let Step { transition: t, in_state, .. } = step;
+    let mut object = context.begin(out, "{\"type\":\"transition\"");
+    put_place(&mut object, context, step.transition.time, step.connection);
+    object.word(",\"old_state\":\"", t.old.name());
+    object.word(",\"new_state\":\"", t.new.name());
+    object.some(",\"in_state_us\":", in_state.map(|ns| ns / 1_000));
+    put_parties(&mut object, step.connection);
+    put_failure(&mut object, step);
+    if t.orphan && !t.is_last() {
+        object.raw(",\"orphan\":true");
+    }
+    if t.inferred {
+        object.raw(",\"inferred\":true");
+    }
+    object.end();
+}
+
+/// A row of the table.
+pub(in crate::view) fn row(
+    out: &mut Vec<u8>,
+    context: &mut Context,
+    time: u64,
+    row: &Connection,
+    how: &'static str,
+) {
+    let mut object = context.begin(out, "{\"type\":\"connection\"");
+    put_place(&mut object, context, time, row);
+    object.word(",\"state\":\"", row.state.name());
+    put_parties(&mut object, row);
+    object.raw(how);
+    object.end();
+}
+
+pub(in crate::view) fn closed(
+    out: &mut Vec<u8>,
+    context: &mut Context,
+    step: &Step<'_>,
+    community_id: Option<&str>,
+) {
+    let mut object = context.begin(out, "{\"type\":\"closed\"");
+    put_place(&mut object, context, step.transition.time, step.connection);
+    put_parties(&mut object, step.connection);
+    if let Some(verdict) = step.verdict {
+        object.word(",\"verdict\":\"", verdict.name());
+    }
+    put_failure(&mut object, step);
+    let lifetime = step.connection.lifetime(step.transition.time);
+    object.some(",\"lifetime_us\":", lifetime.map(|ns| ns / 1_000));
+    if let Some(totals) = &step.transition.totals {
+        object.number(",\"bytes_sent\":", totals.bytes_sent);
+        object.number(",\"bytes_received\":", totals.bytes_received);
+        object.number(",\"retransmits\":", u64::from(totals.retransmits));
+        object.some(",\"rtt_us\":", totals.rtt_us.map(u64::from));
+    }
+    if let Some(id) = community_id {
+        object.text(",\"community_id\":", id.as_bytes());
+    }
+    if step.transition.inferred {
+        object.raw(",\"inferred\":true");
+    }
+    object.end();
+}
+
+/// When, which, and where.
+#[inline]
+fn put_place(object: &mut Object<'_>, context: &mut Context, time: u64, row: &Connection) {
+    object.time(",\"time\":\"", &mut context.clock, time);
+    object.number(",\"cookie\":", row.id.cookie);
+    if !row.first_sight {
+        object.wall_time(",\"opened\":\"", &mut context.opened, row.opened);
+    }
+    object.number(",\"netns\":", u64::from(row.tuple.netns));
+    if let Some(name) = row.labels.as_ref().and_then(|labels| labels.netns.as_deref()) {
+        object.text(",\"netns_name\":", name.as_bytes());
+    }
+    object.raw(if row.tuple.remote.is_ipv4() {
+        ",\"proto\":\"tcp\",\"family\":\"ipv4\""
+    } else {
+        ",\"proto\":\"tcp\",\"family\":\"ipv6\""
+    });
+    object.address(",\"local_addr\":\"", row.tuple.local.ip());
+    let port = |port: u16| Some(u64::from(port)).filter(|port| *port != 0);
+    object.some(",\"local_port\":", port(row.tuple.local.port()));
+    object.address(",\"remote_addr\":\"", row.tuple.remote.ip());
+    object.some(",\"remote_port\":", port(row.tuple.remote.port()));
+}
+
+/// Who began it, and the process.
+#[inline]
+fn put_parties(object: &mut Object<'_>, row: &Connection) {
+    if let Some(direction) = row.direction {
+        object.word(",\"direction\":\"", direction.name());
+    }
+    if let Some(owner) = &row.owner {
+        object.number(",\"pid\":", u64::from(owner.pid));
+        object.text(",\"comm\":", &owner.comm);
+        object.number(",\"uid\":", u64::from(owner.uid));
+        object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
+        if let Some(labels) = &row.labels {
+            put_name(object, ",\"user\":", labels.user.as_deref());
+            put_name(object, ",\"cgroup\":", labels.cgroup.as_deref());
+        }
+    }
+    if let Some(evidence) = row.evidence {
+        object.word(",\"owner_evidence\":\"", evidence.name());
+    }
+}
+
+fn put_name(object: &mut Object<'_>, key: &'static str, name: Option<&str>) {
+    if let Some(name) = name {
+        object.text(key, name.as_bytes());
+    }
+}
+
+#[inline]
+fn put_failure(object: &mut Object<'_>, step: &Step<'_>) {
+    match step.transition.errno.map(|number| (number, errno::name(number))) {
+        Some((_, Some(name))) => object.word(",\"errno\":\"", name),
+        Some((number, None)) => {
+            object.number(",\"errno\":\"", u64::from(number));
+            object.raw("\"");
+        }
+        None => {}
+    }
+    if let Some(side) = step.transition.reset {
+        object.word(",\"reset\":\"", side.name());
+    }
+}

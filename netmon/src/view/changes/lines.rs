@@ -1,0 +1,370 @@
+//! One line for each transition, for people.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    core::{
+        connection::{Change, Connection, Direction, Step},
+        errno,
+        escape::Escaped,
+        event::{Gap, Loss, Totals},
+        services::Services,
+        socket::Protocol,
+        table::ConnectionTable,
+        tcp::TcpState,
+    },
+    session::View,
+    view::{
+        listing::cells::end_line,
+        text::{
+            clock::{Clock, Span, Style},
+            output::{Output, Sink},
+        },
+    },
+};
+
+/// How lines look.
+#[derive(Clone, Debug)]
+pub struct Appearance {
+    /// Names for ports; empty shows numbers.
+    pub services: Services,
+    /// Colour what failed.
+    pub colour: bool,
+    /// Times of day are of this zone.
+    pub zone: TimeZone,
+    /// Times have their date: they are not of today.
+    pub dated: bool,
+    /// The namespaces that go without saying; others are named on the line. Where there is none,
+    /// only names are.
+    pub netns: Vec<u32>,
+    /// Columns of the host's name, where there are several.
+    pub host_width: usize,
+}
+
+impl Appearance {
+    pub(in crate::view) fn style(&self) -> Style {
+        let zone = self.zone.clone();
+        if self.dated { Style::date_time(zone) } else { Style::TimeOfDay(zone) }
+    }
+}
+
+const RED: &str = "\x1b[31m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Writes changes as lines.
+pub struct Lines<W> {
+    out: Output<W>,
+    clock: Clock,
+    look: Appearance,
+    /// The host that lines are of, where there are several.
+    host: Option<Arc<str>>,
+}
+
+impl<W: Sink> Lines<W> {
+    /// Writes to `to`, beginning with the heading.
+    ///
+    /// # Errors
+    /// What writing it answered.
+    pub fn new(to: W, look: Appearance) -> io::Result<Self> {
+        let mut out = Output::new(to);
+        let line = out.line()?;
+        let style = look.style();
+        time_heading(line, &style, &look);
+        // Writing to a vector does not fail, here and below.
+        let _ = writeln!(line, " {:>11}    {:<11} {:>8}  Why", "State", "", "In state");
+        out.flush()?;
+        Ok(Self { out, clock: Clock::new(style), look, host: None })
+    }
+}
+
+impl<W: Sink> View for Lines<W> {
+    fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
+        match change {
+            Change::Anchor(anchor) => {
+                self.clock.anchor = *anchor;
+                Ok(false)
+            }
+            Change::Host(host) => {
+                self.host = Some(Arc::clone(host));
+                Ok(false)
+            }
+            Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
+            Change::Found { time, connection, initial } => {
+                let line = self.out.line()?;
+                let host = self.host.as_deref();
+                place(line, &mut self.clock, &self.look, host, *time, connection);
+                let state = connection.state;
+                let _ = write!(line, " {:>11} -> {state:<11} {:>8}  ", "", "-");
+                line.extend_from_slice(if *initial {
+                    b"initial "
+                } else {
+                    b"found (its beginning was lost) "
+                });
+                elsewhere(line, &self.look, connection);
+                end_line(line);
+                Ok(true)
+            }
+            Change::Gap(gap) => {
+                let host = self.host.as_deref();
+                self::gap(self.out.line()?, &mut self.clock, &self.look, host, gap);
+                Ok(false)
+            }
+            Change::Resync(resync) => {
+                let line = self.out.line()?;
+                self.clock.write(line, resync.time);
+                put_host(line, &self.look, self.host.as_deref());
+                let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
+                let _ = writeln!(
+                    line,
+                    " {on}compared with the kernel's tables: {} connections found, {} moved on, {} \
+                     ended{off}",
+                    resync.found, resync.moved, resync.ended
+                );
+                Ok(false)
+            }
+            Change::Opened(step)
+            | Change::Moved(step)
+            | Change::Closed(step)
+            | Change::Expired(step) => {
+                let host = self.host.as_deref();
+                transition(self.out.line()?, &mut self.clock, &self.look, host, step);
+                Ok(true)
+            }
+        }
+    }
+
+    fn flush(&mut self, _: &ConnectionTable) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Writes what is missing, and since when.
+pub(in crate::view) fn gap(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    host: Option<&str>,
+    gap: &Gap,
+) {
+    clock.write(line, gap.time);
+    put_host(line, look, host);
+    let (on, off) = if look.colour { (YELLOW, PLAIN) } else { ("", "") };
+    let cause = match gap.loss {
+        Loss::RingFull => "the ring buffer was full: a larger --buffer helps",
+        Loss::Recursion => "the kernel skipped the program, which was running already",
+        Loss::Malformed => "records of another version: rebuild netmon",
+        Loss::Storage => "the kernel could not keep how a connection began",
+        Loss::Unwritten => "the journal could not be written",
+        Loss::Unhooked => "the hooks were silent",
+        Loss::NotRecorded => "nothing was recorded",
+        Loss::Missing => "a part of the journal is missing",
+    };
+    let _ = match gap.count {
+        0 => write!(line, " {on}events may be missing ({cause}) since "),
+        count => write!(line, " {on}{count} events lost ({cause}) since "),
+    };
+    clock.write(line, gap.from);
+    let _ = writeln!(line, "{off}");
+}
+
+/// The host, where there are several.
+fn put_host(line: &mut Vec<u8>, look: &Appearance, host: Option<&str>) {
+    if look.host_width > 0 {
+        let host = Escaped(host.unwrap_or("-").as_bytes()).to_string();
+        let _ = write!(line, " {host:<width$}", width = look.host_width);
+    }
+}
+
+/// The beginning of the heading, over what [`place`] writes.
+///
+/// The rows that have an offset of their own are longer by it: few have, and the others stay as
+/// narrow as they are.
+pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style, look: &Appearance) {
+    let (time, width) = match style {
+        // Which zone that is does not go without saying.
+        Style::DateTime(_, offset) => {
+            let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::fixed(*offset));
+            (now.strftime("Time (%:z)").to_string(), 26)
+        }
+        Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),
+    };
+    let _ = write!(line, "{time:<width$}");
+    if look.host_width > 0 {
+        let _ = write!(line, " {:<width$}", "Host", width = look.host_width);
+    }
+    let _ = write!(
+        line,
+        " {:>7} {:<15} {:<3} {:<21} {:<21}",
+        "PID", "Program name", "Dir", "Local Address", "Foreign Address",
+    );
+}
+
+fn transition(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    host: Option<&str>,
+    step: &Step<'_>,
+) {
+    let Step { transition: t, connection, in_state, .. } = step;
+    place(line, clock, look, host, t.time, connection);
+    let _ = write!(line, " {:>11} -> {:<11} ", t.old, t.new);
+    match in_state {
+        Some(in_state) => {
+            let _ = write!(line, "{:>8}", Span(*in_state));
+        }
+        None => {
+            let _ = write!(line, "{:>8}", "-");
+        }
+    }
+    line.extend_from_slice(b"  ");
+    why(line, look, step);
+    end_line(line);
+}
+
+/// When, who and where.
+pub(in crate::view) fn place(
+    line: &mut Vec<u8>,
+    clock: &mut Clock,
+    look: &Appearance,
+    host: Option<&str>,
+    time: u64,
+    row: &Connection,
+) {
+    clock.write(line, time);
+    put_host(line, look, host);
+    match &row.owner {
+        Some(owner) => {
+            let comm = Escaped(&owner.comm).to_string();
+            let _ = write!(line, " {:>7} {comm:<15}", owner.pid);
+        }
+        None => {
+            let _ = write!(line, " {:>7} {:<15}", "-", "-");
+        }
+    }
+    let direction = match row.direction {
+        Some(Direction::Outbound) => "out",
+        Some(Direction::Inbound) => "in",
+        Some(Direction::Listen) => "lis",
+        None => "-",
+    };
+    let services = &look.services;
+    let local = Endpoint { address: row.tuple.local, services, none: "?" }.to_string();
+    let remote = Endpoint { address: row.tuple.remote, services, none: "*" }.to_string();
+    let _ = write!(line, " {direction:<3} {local:<21} {remote:<21}");
+}
+
+fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
+    let name = row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
+    let goes_without_saying = look.netns.is_empty() || look.netns.contains(&row.tuple.netns);
+    match name {
+        Some(name) => {
+            let _ = write!(line, "netns={} ", Escaped(name.as_bytes()));
+        }
+        None if goes_without_saying => {}
+        None => {
+            let _ = write!(line, "netns={} ", row.tuple.netns);
+        }
+    }
+}
+
+/// What else there is to say: on the last line of a connection, why it ended.
+pub(in crate::view) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
+    let t = step.transition;
+    let failed = t.errno.is_some() || t.reset.is_some();
+    if failed && look.colour {
+        line.extend_from_slice(RED.as_bytes());
+    }
+    match step.verdict {
+        Some(verdict) => {
+            let _ = write!(line, "{verdict} ");
+        }
+        None if t.old == TcpState::TimeWait => line.extend_from_slice(b"expired "),
+        None if t.is_last() => line.extend_from_slice(b"closed "),
+        None => {}
+    }
+    match t.errno.map(|number| (number, errno::name(number))) {
+        Some((_, Some(name))) => {
+            let _ = write!(line, "{name} ");
+        }
+        Some((number, None)) => {
+            let _ = write!(line, "errno {number} ");
+        }
+        None => {}
+    }
+    if let Some(side) = t.reset {
+        let _ = write!(line, "RST {} ", side.name());
+    }
+    if failed && look.colour {
+        line.extend_from_slice(PLAIN.as_bytes());
+    }
+    if let Some(totals) = &t.totals {
+        put_totals(line, totals);
+    }
+    if t.orphan && !t.is_last() {
+        line.extend_from_slice(b"orphan ");
+    }
+    if t.inferred {
+        line.extend_from_slice(b"(inferred) ");
+    }
+    elsewhere(line, look, step.connection);
+}
+
+/// What the connection had done, as far as there is something to say.
+fn put_totals(line: &mut Vec<u8>, totals: &Totals) {
+    for (name, bytes) in [("sent", totals.bytes_sent), ("received", totals.bytes_received)] {
+        if bytes > 0 {
+            let _ = write!(line, "{name} {} ", Bytes(bytes));
+        }
+    }
+    if totals.retransmits > 0 {
+        let _ = write!(line, "retransmitted {} ", totals.retransmits);
+    }
+}
+
+/// A number of bytes in three digits or so: `517`, `4.2K`, `38M`.
+pub(in crate::view) struct Bytes(pub(in crate::view) u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+        let (mut whole, mut tenths, mut unit) = (self.0, 0, 0);
+        while whole >= 1024 {
+            (whole, tenths, unit) = (whole >> 10, ((whole & 1023) * 10) >> 10, unit + 1);
+        }
+        if unit > 0 && whole < 10 {
+            write!(f, "{whole}.{tenths}{}", UNITS[unit])
+        } else {
+            write!(f, "{whole}{}", UNITS[unit])
+        }
+    }
+}
+
+/// An address as netstat shows it: the port by name, `none` where there is no port.
+struct Endpoint<'a> {
+    address: SocketAddr,
+    services: &'a Services,
+    none: &'static str,
+}
+
+impl fmt::Display for Endpoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            SocketAddr::V4(address) => write!(f, "{}:", address.ip())?,
+            SocketAddr::V6(address) => write!(f, "[{}]:", address.ip())?,
+        }
+        match (self.address.port(), self.services.name(Protocol::Tcp, self.address.port())) {
+            (0, _) => f.write_str(self.none),
+            (_, Some(name)) => write!(f, "{}", Escaped(name.as_bytes())),
+            (port, None) => write!(f, "{port}"),
+        }
+    }
+}

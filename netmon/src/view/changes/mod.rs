@@ -1,0 +1,5 @@
+//! What happens, as lines or JSON: transitions, and connections that ended.
+
+pub mod history;
+pub mod json;
+pub mod lines;

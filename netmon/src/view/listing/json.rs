@@ -1,0 +1,164 @@
+//! The listing as JSON Lines: one object of type `connection` for each socket.
+//!
+//! What is unknown is absent, never 0 or "".
+//!
+//! | field | |
+//! |---|---|
+//! | `time` | when the listing began, or the moment of the past: RFC 3339, UTC |
+//! | `host` | of a journal: the host that was recorded |
+//! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
+//! | `netns`, `netns_name` | inode number of the network namespace; of a journal, its name then |
+//! | `proto` | `tcp`, `udp`, `raw` or `unix` |
+//! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
+//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener; for raw, `local_port` is the number of the IP protocol |
+//! | `state` | the kernel's name of it; `CLOSE` for UDP without a connection |
+//! | `recv_q`, `send_q` | bytes; of a listener, connections waiting and how many may |
+//! | `uid`, `inode`, `cgroup`, `cgroup_id` | not for minisockets; `cgroup` is the path of a cgroup v2 below its mount |
+//! | `timer`, `timer_ms`, `timer_retransmits`, `timer_probes` | the timer that runs (`on`, `keepalive`, `timewait`, `probe`), its time left, and how often it led to sending |
+//! | `rtt_us`, `rttvar_us`, `rto_us`, `mss`, `cwnd`, `ssthresh`, `unacked`, `retrans_out`, `retransmits`, `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received`, `delivery_rate` | with `-i`: what TCP measures; `delivery_rate` in bytes a second |
+//! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds it |
+//! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
+
+use std::io::{self, Write};
+
+use super::{Names, Rows};
+use crate::{
+    core::{
+        process::{Owners, Process},
+        socket::{Socket, TcpInfo, UnixSocket},
+    },
+    view::text::{json_object::Object, output::Output},
+};
+
+/// Writes rows as JSON Lines.
+pub struct JsonRows<W> {
+    out: Output<W>,
+    names: Names,
+    /// The same beginning for each: the type and the time.
+    head: String,
+    owners: bool,
+    /// Namespaces have the names of then.
+    is_past: bool,
+}
+
+impl<W: Write> JsonRows<W> {
+    /// Writes to `to`; the listing began at `time`, RFC 3339, and is of the past of `host`, if it
+    /// names one.
+    pub fn new(
+        to: W,
+        names: Names,
+        time: &jiff::Timestamp,
+        host: Option<&str>,
+        owners: bool,
+    ) -> Self {
+        let mut head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
+        if let Some(host) = host {
+            // A string always has a JSON form.
+            let host = serde_json::to_string(host).unwrap_or_default();
+            head.push_str(&format!(",\"host\":{host}"));
+        }
+        Self { out: Output::new(to), names, head, owners, is_past: host.is_some() }
+    }
+}
+
+impl<W: Write> Rows for JsonRows<W> {
+    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
+        let mut object = Object::begin(self.out.line()?, &self.head);
+        if let Some(cookie) = socket.cookie {
+            object.number(",\"cookie\":", cookie.get());
+        }
+        object.number(",\"netns\":", u64::from(socket.tuple.netns));
+        if self.is_past
+            && let Some(name) = self.names.namespaces.name(socket.tuple.netns)
+        {
+            object.text(",\"netns_name\":", name.as_bytes());
+        }
+        object.word(",\"proto\":\"", socket.protocol.name());
+        let (local, remote) = (socket.tuple.local, socket.tuple.remote);
+        object.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });
+        object.address(",\"local_addr\":\"", local.ip());
+        object.some(",\"local_port\":", Some(u64::from(local.port())).filter(|port| *port != 0));
+        object.address(",\"remote_addr\":\"", remote.ip());
+        object.some(",\"remote_port\":", Some(u64::from(remote.port())).filter(|port| *port != 0));
+        object.word(",\"state\":\"", socket.state.name());
+        object.some(",\"recv_q\":", socket.recv_q.map(u64::from));
+        object.some(",\"send_q\":", socket.send_q.map(u64::from));
+        object.some(",\"uid\":", socket.uid.map(u64::from));
+        object.some(",\"inode\":", socket.inode.map(Into::into));
+        if let Some(cgroup) = socket.cgroup {
+            if let Some(path) = self.names.cgroups.name(cgroup.get()) {
+                object.text(",\"cgroup\":", path.as_bytes());
+            }
+            object.number(",\"cgroup_id\":", cgroup.get());
+        }
+        if let Some(timer) = socket.timer {
+            object.word(",\"timer\":\"", timer.kind.name());
+            let ms = u64::try_from(timer.left.as_millis()).unwrap_or(u64::MAX);
+            object.number(",\"timer_ms\":", ms);
+            object.number(",\"timer_retransmits\":", u64::from(socket.retransmits));
+            object.number(",\"timer_probes\":", u64::from(socket.probes));
+        }
+        if let Some(info) = &socket.info {
+            put_info(&mut object, info);
+        }
+        if self.owners {
+            put_owners(&mut object, &owners.of(socket.owners_key()));
+        }
+        object.end();
+        Ok(())
+    }
+
+    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
+        let mut object = Object::begin(self.out.line()?, &self.head);
+        object.number(",\"netns\":", u64::from(socket.netns));
+        object.raw(",\"proto\":\"unix\"");
+        object.word(",\"kind\":\"", socket.kind_name());
+        if !socket.state_name().is_empty() {
+            object.word(",\"state\":\"", socket.state_name());
+        }
+        object.number(",\"references\":", u64::from(socket.references));
+        object.some(",\"inode\":", socket.inode.map(Into::into));
+        if let Some(path) = &socket.path {
+            object.text(",\"path\":", path);
+        }
+        if self.owners {
+            put_owners(&mut object, &owners.of(socket.inode));
+        }
+        object.end();
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Owners) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn put_info(object: &mut Object<'_>, info: &TcpInfo) {
+    object.some(",\"rtt_us\":", info.rtt_us.map(u64::from));
+    if info.rtt_us.is_some() {
+        object.number(",\"rttvar_us\":", u64::from(info.rttvar_us));
+    }
+    object.number(",\"rto_us\":", u64::from(info.rto_us));
+    object.number(",\"mss\":", u64::from(info.mss));
+    object.number(",\"cwnd\":", u64::from(info.cwnd));
+    object.some(",\"ssthresh\":", info.ssthresh.map(u64::from));
+    object.number(",\"unacked\":", u64::from(info.unacked));
+    object.number(",\"retrans_out\":", u64::from(info.retrans_out));
+    object.number(",\"retransmits\":", u64::from(info.retransmits));
+    object.number(",\"bytes_sent\":", info.bytes_sent);
+    object.number(",\"bytes_retrans\":", info.bytes_retrans);
+    object.number(",\"bytes_acked\":", info.bytes_acked);
+    object.number(",\"bytes_received\":", info.bytes_received);
+    object.some(",\"delivery_rate\":", info.delivery_rate);
+}
+
+fn put_owners(object: &mut Object<'_>, owners: &[&Process]) {
+    object.raw(",\"owners\":[");
+    for (i, process) in owners.iter().enumerate() {
+        object.raw(if i == 0 { "{" } else { ",{" });
+        object.number("\"pid\":", u64::from(process.pid));
+        object.text(",\"comm\":", &process.comm);
+        object.raw("}");
+    }
+    object.raw("]");
+}

@@ -1,0 +1,343 @@
+//! The listing as netstat prints it.
+//!
+//! Columns are as wide as the first rows need, and are not moved after that: a listing of any length
+//! takes no more memory than its beginning.
+
+use std::{
+    io::{self, Write},
+    mem,
+};
+
+use super::{
+    Names, Rows,
+    cells::{
+        columns_of, digits, end_line, put_endpoint, put_escaped, put_identity, put_info, put_left,
+        put_number, put_owners, put_right, put_timer,
+    },
+};
+use crate::{
+    core::{
+        process::Owners,
+        socket::{Protocol, Socket, UnixSocket},
+        tcp::TcpState,
+    },
+    view::text::output::Output,
+};
+
+/// What is shown besides netstat's usual columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Columns {
+    /// The headings.
+    pub heading: bool,
+    /// PID/Program name.
+    pub owners: bool,
+    /// User, inode; and at the end cookie, namespace and cgroup.
+    pub extended: bool,
+    /// Timer.
+    pub timers: bool,
+    /// What TCP measures, on a line of its own.
+    pub info: bool,
+    /// The network namespace.
+    pub netns: bool,
+}
+
+/// Which sockets the headings speak of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Those with a connection.
+    #[default]
+    Connected,
+    /// Those that wait for one.
+    Listening,
+    /// Both.
+    All,
+}
+
+impl Scope {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Connected => "w/o servers",
+            Self::Listening => "only servers",
+            Self::All => "servers and established",
+        }
+    }
+}
+
+/// Rows that are held until the width of the columns is known.
+const HEAD: usize = 1_000;
+/// As wide as netstat's, at least.
+const QUEUE: usize = 6;
+const ADDRESS: usize = 23;
+const PROGRAM: usize = 19;
+/// What an address is not cut below: any of IPv4 with its port.
+const LEAST: usize = 21;
+
+/// Writes rows as netstat does.
+pub struct Netstat<W> {
+    out: Output<W>,
+    columns: Columns,
+    scope: Scope,
+    names: Names,
+    /// Width of the terminal where rows are to fit it.
+    terminal: Option<usize>,
+    /// Rows that came before the widths were known.
+    head: Vec<Socket>,
+    widths: Option<Widths>,
+    unix_heading: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Widths {
+    recv_q: usize,
+    send_q: usize,
+    local: usize,
+    remote: usize,
+    program: usize,
+}
+
+impl<W: Write> Netstat<W> {
+    /// Writes to `to`; `terminal` is the width that rows are to fit, none for a file or a pipe, where
+    /// nothing is cut.
+    pub fn new(
+        to: W,
+        columns: Columns,
+        scope: Scope,
+        names: Names,
+        terminal: Option<usize>,
+    ) -> Self {
+        Self {
+            out: Output::new(to),
+            columns,
+            scope,
+            names,
+            terminal,
+            head: Vec::new(),
+            widths: None,
+            unix_heading: false,
+        }
+    }
+
+    /// Settles the widths and writes what was held for them.
+    fn begin(&mut self, owners: &Owners) -> io::Result<()> {
+        let head = mem::take(&mut self.head);
+        let mut widths = Widths {
+            recv_q: QUEUE,
+            send_q: QUEUE,
+            local: ADDRESS,
+            remote: ADDRESS,
+            program: PROGRAM,
+        };
+        let mut scratch = Vec::new();
+        let mut width = |put: &mut dyn FnMut(&mut Vec<u8>)| {
+            scratch.clear();
+            put(&mut scratch);
+            columns_of(&scratch)
+        };
+        for socket in &head {
+            let (local, remote) = (socket.tuple.local, socket.tuple.remote);
+            let names = &mut self.names;
+            widths.recv_q = widths.recv_q.max(digits(socket.recv_q));
+            widths.send_q = widths.send_q.max(digits(socket.send_q));
+            widths.local = widths.local.max(width(&mut |out| {
+                put_endpoint(out, names, socket.protocol, local, usize::MAX);
+            }));
+            widths.remote = widths.remote.max(width(&mut |out| {
+                put_endpoint(out, names, socket.protocol, remote, usize::MAX);
+            }));
+            if self.columns.owners {
+                widths.program = widths.program.max(width(&mut |out| {
+                    put_owners(out, &owners.of(socket.owners_key()));
+                }));
+            }
+        }
+        if let Some(terminal) = self.terminal {
+            widths.fit(terminal, self.columns);
+        }
+        self.widths = Some(widths);
+        if self.columns.heading {
+            self.heading(widths)?;
+        }
+        head.iter().try_for_each(|socket| self.row(socket, owners, widths))
+    }
+
+    fn heading(&mut self, widths: Widths) -> io::Result<()> {
+        let Columns { owners, extended, timers, netns, .. } = self.columns;
+        let out = self.out.line()?;
+        // Writing to a vector does not fail, here and below.
+        let _ = writeln!(out, "Active Internet connections ({})", self.scope.words());
+        let _ = write!(
+            out,
+            "{:<5} {:>recv_q$} {:>send_q$} {:<local$} {:<remote$} {:<11}",
+            "Proto",
+            "Recv-Q",
+            "Send-Q",
+            "Local Address",
+            "Foreign Address",
+            "State",
+            recv_q = widths.recv_q,
+            send_q = widths.send_q,
+            local = widths.local,
+            remote = widths.remote,
+        );
+        if extended {
+            let _ = write!(out, " {:<10} {:<10}", "User", "Inode");
+        }
+        if owners {
+            let _ = write!(out, " {:<width$}", "PID/Program name", width = widths.program);
+        }
+        if netns {
+            let _ = write!(out, " {:<12}", "Netns");
+        }
+        if timers {
+            let _ = write!(out, " {:<27}", "Timer");
+        }
+        end_line(out);
+        Ok(())
+    }
+
+    fn row(&mut self, socket: &Socket, owners: &Owners, widths: Widths) -> io::Result<()> {
+        let out = self.out.line()?;
+        let names = &mut self.names;
+        let six = if socket.ipv6 { "6" } else { "" };
+        put_left(out, 5, |out| {
+            out.extend_from_slice(socket.protocol.name().as_bytes());
+            out.extend_from_slice(six.as_bytes());
+        });
+        put_right(out, widths.recv_q, socket.recv_q);
+        put_right(out, widths.send_q, socket.send_q);
+        out.push(b' ');
+        let Socket { protocol, tuple, .. } = *socket;
+        // Only a terminal has a width that must not be passed.
+        let limit = |width| if self.terminal.is_some() { width } else { usize::MAX };
+        put_left(out, widths.local, |out| {
+            put_endpoint(out, names, protocol, tuple.local, limit(widths.local));
+        });
+        out.push(b' ');
+        put_left(out, widths.remote, |out| {
+            put_endpoint(out, names, protocol, tuple.remote, limit(widths.remote));
+        });
+        out.push(b' ');
+        put_left(out, 11, |out| {
+            // Without a connection UDP has no state that a person would call one.
+            if protocol == Protocol::Tcp || socket.state != TcpState::Close {
+                out.extend_from_slice(socket.state.name().as_bytes());
+            }
+        });
+        if self.columns.extended {
+            out.push(b' ');
+            put_left(out, 10, |out| match socket.uid.map(|uid| (uid, names.users.name(uid))) {
+                Some((_, Some(name))) => put_escaped(out, name.as_bytes()),
+                Some((uid, None)) => put_number(out, u64::from(uid)),
+                None => out.push(b'-'),
+            });
+            out.push(b' ');
+            put_left(out, 10, |out| match socket.inode {
+                Some(inode) => put_number(out, inode.get()),
+                None => out.push(b'-'),
+            });
+        }
+        if self.columns.owners {
+            out.push(b' ');
+            put_left(out, widths.program, |out| {
+                put_owners(out, &owners.of(socket.owners_key()));
+            });
+        }
+        if self.columns.netns {
+            out.push(b' ');
+            put_left(out, 12, |out| match names.namespaces.name(tuple.netns) {
+                Some(name) => put_escaped(out, name.as_bytes()),
+                None => put_number(out, u64::from(tuple.netns)),
+            });
+        }
+        if self.columns.timers {
+            out.push(b' ');
+            put_left(out, 27, |out| put_timer(out, socket));
+        }
+        if self.columns.extended {
+            put_identity(out, socket, names);
+        }
+        end_line(out);
+        if self.columns.info
+            && let Some(info) = &socket.info
+        {
+            put_info(out, info);
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Rows for Netstat<W> {
+    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
+        if let Some(widths) = self.widths {
+            return self.row(socket, owners, widths);
+        }
+        self.head.push(socket.clone());
+        if self.head.len() == HEAD { self.begin(owners) } else { Ok(()) }
+    }
+
+    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
+        if self.widths.is_none() && !self.head.is_empty() {
+            self.begin(owners)?;
+        }
+        if self.columns.heading && !mem::replace(&mut self.unix_heading, true) {
+            let out = self.out.line()?;
+            let _ = writeln!(out, "Active UNIX domain sockets ({})", self.scope.words());
+            let _ = write!(out, "Proto RefCnt Flags       Type       State         I-Node   ");
+            if self.columns.owners {
+                let _ = write!(out, " {:<PROGRAM$}", "PID/Program name");
+            }
+            out.extend_from_slice(b"  Path\n");
+        }
+        let out = self.out.line()?;
+        let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
+        let _ = write!(
+            out,
+            "unix  {:<6} {flags:<11} {:<10} {:<13} ",
+            socket.references,
+            socket.kind_name(),
+            socket.state_name()
+        );
+        put_left(out, 9, |out| match socket.inode {
+            Some(inode) => put_number(out, inode.get()),
+            None => out.push(b'-'),
+        });
+        if self.columns.owners {
+            out.push(b' ');
+            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.inode)));
+        }
+        if let Some(path) = &socket.path {
+            out.extend_from_slice(b"  ");
+            put_escaped(out, path);
+        }
+        end_line(out);
+        Ok(())
+    }
+
+    fn finish(&mut self, owners: &Owners) -> io::Result<()> {
+        if self.widths.is_none() && !self.unix_heading {
+            self.begin(owners)?;
+        }
+        self.out.flush()
+    }
+}
+
+impl Widths {
+    /// Takes from the addresses what the terminal has no room for, and from both alike.
+    fn fit(&mut self, terminal: usize, columns: Columns) {
+        let Columns { owners, extended, timers, netns, .. } = columns;
+        let others = [
+            (true, 5 + 1 + self.recv_q + 1 + self.send_q + 1 + 1 + 1 + 11),
+            (extended, 22),
+            (owners, 1 + self.program.min(PROGRAM)),
+            (netns, 13),
+            (timers, 28),
+        ];
+        let taken: usize = others.iter().filter_map(|(on, width)| on.then_some(width)).sum();
+        let room = terminal.saturating_sub(taken).max(2 * LEAST);
+        if self.local + self.remote > room {
+            let half = room / 2;
+            self.local = self.local.min(half.max(room.saturating_sub(self.remote)));
+            self.remote = self.remote.min(room - self.local);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Moments and spans as text.
+
+use std::fmt;
+
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
+
+use super::stack_text::Short;
+use crate::core::event::Anchor;
+
+const SECOND: i64 = 1_000_000_000;
+
+/// How a moment is written.
+#[derive(Clone, Debug)]
+pub(in crate::view) enum Style {
+    /// RFC 3339, UTC, nanoseconds.
+    Rfc3339,
+    /// Time of day in a zone, microseconds.
+    TimeOfDay(TimeZone),
+    /// Date and time of day in a zone, microseconds. The offset goes without saying, as the heading
+    /// has it; a moment at another one has its own, and so has one whose time comes twice, in the
+    /// night when clocks are set back.
+    DateTime(TimeZone, Offset),
+}
+
+impl Style {
+    /// Takes the offset of the zone that is in force now for the one of the heading.
+    pub(in crate::view) fn date_time(zone: TimeZone) -> Self {
+        let offset = zone.to_offset(Timestamp::now());
+        Self::DateTime(zone, offset)
+    }
+}
+
+/// Writes moments of the monotonic clock as wall time.
+///
+/// The part down to the second is formatted once a second: events come in order, mostly.
+pub(in crate::view) struct Clock {
+    style: Style,
+    pub(in crate::view) anchor: Anchor,
+    second: i64,
+    prefix: String,
+    /// The offset of that second, where it does not go without saying.
+    suffix: String,
+}
+
+impl Clock {
+    pub(in crate::view) fn new(style: Style) -> Self {
+        let (prefix, suffix) = (String::new(), String::new());
+        Self { style, anchor: Anchor::default(), second: i64::MIN, prefix, suffix }
+    }
+
+    /// Bytes of a moment at most: of one with date, time, and an offset that has seconds.
+    pub(in crate::view) const LONGEST: usize = 35;
+
+    /// Writes the moment `monotonic`, ns.
+    pub(in crate::view) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
+        let mut moment = Short::<{ Self::LONGEST }>::new();
+        self.put(&mut moment, monotonic);
+        out.extend_from_slice(moment.text());
+    }
+
+    /// Puts the moment `monotonic`, ns.
+    #[inline]
+    pub(in crate::view) fn put<const N: usize>(&mut self, out: &mut Short<N>, monotonic: u64) {
+        self.put_wall(out, self.anchor.wall_time(monotonic));
+    }
+
+    /// Puts a wall time, ns since 1970, UTC.
+    #[inline]
+    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut Short<N>, wall: i64) {
+        let second = wall.div_euclid(SECOND);
+        if second != self.second {
+            self.second = second;
+            (self.prefix, self.suffix) = self.around(second);
+        }
+        out.put(self.prefix.as_bytes());
+        let nanos = wall.rem_euclid(SECOND).unsigned_abs();
+        match self.style {
+            Style::Rfc3339 => {
+                out.padded(nanos, 9);
+                out.put(b"Z");
+            }
+            Style::TimeOfDay(_) => out.padded(nanos / 1_000, 6),
+            Style::DateTime(..) => {
+                out.padded(nanos / 1_000, 6);
+                out.put(self.suffix.as_bytes());
+            }
+        }
+    }
+
+    /// Formats what is before the fraction of a second, and after it.
+    fn around(&self, second: i64) -> (String, String) {
+        let moment = Timestamp::from_second(second).unwrap_or_default();
+        match &self.style {
+            Style::Rfc3339 => (moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(), String::new()),
+            Style::TimeOfDay(zone) => {
+                let moment = moment.to_zoned(zone.clone());
+                (moment.strftime("%H:%M:%S.").to_string(), String::new())
+            }
+            Style::DateTime(zone, offset) => {
+                let moment = moment.to_zoned(zone.clone());
+                let goes_without_saying = moment.offset() == *offset
+                    && !zone.to_ambiguous_timestamp(moment.datetime()).is_ambiguous();
+                let suffix = if goes_without_saying { "" } else { "%:z" };
+                let format = |format| moment.strftime(format).to_string();
+                (format("%Y-%m-%d %H:%M:%S."), format(suffix))
+            }
+        }
+    }
+}
+
+/// A span of time as a person reads it: three figures and a unit.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::view) struct Span(pub(in crate::view) u64);
+
+impl fmt::Display for Span {
+    #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0 / 1_000;
+        let text = match micros {
+            0..1_000 => format!("{micros}us"),
+            1_000..1_000_000 => format!("{:.*}ms", decimals(micros / 1_000), micros as f64 / 1e3),
+            1_000_000..60_000_000 => {
+                format!("{:.*}s", decimals(micros / 1_000_000), micros as f64 / 1e6)
+            }
+            _ => {
+                let seconds = micros / 1_000_000;
+                let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+                let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
+                match (days, hours) {
+                    (0, 0) => format!("{minutes}m{seconds:02}s"),
+                    (0, _) => format!("{hours}h{minutes:02}m"),
+                    _ => format!("{days}d{hours:02}h"),
+                }
+            }
+        };
+        f.pad(&text)
+    }
+}
+
+/// Decimals that make three figures of a number with this whole part.
+const fn decimals(whole: u64) -> usize {
+    match whole {
+        0..10 => 2,
+        10..100 => 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(style: Style, anchor: Anchor, moments: &[u64]) -> Vec<String> {
+        let mut clock = Clock::new(style);
+        clock.anchor = anchor;
+        let shown = moments.iter().map(|moment| {
+            let mut out = Vec::new();
+            clock.write(&mut out, *moment);
+            String::from_utf8(out).expect("text")
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn moments_are_wall_time() {
+        let anchor = Anchor { monotonic: 5_000_000_000, wall: 1_766_000_000_000_000_007 };
+        assert_eq!(
+            text(Style::Rfc3339, anchor, &[5_000_000_000, 4_000_000_000, 6_999_999_999]),
+            [
+                "2025-12-17T19:33:20.000000007Z",
+                "2025-12-17T19:33:19.000000007Z",
+                "2025-12-17T19:33:22.000000006Z",
+            ]
+        );
+        assert_eq!(
+            text(Style::TimeOfDay(TimeZone::UTC), anchor, &[5_000_123_000]),
+            ["19:33:20.000123"]
+        );
+    }
+
+    #[test]
+    fn moments_at_another_offset_than_the_headings_say_theirs() {
+        // Clocks go back at 01:00 UTC, 2026-10-25.
+        let change = 1_792_890_000;
+        let anchor = Anchor { monotonic: 0, wall: (change - 7_200) * SECOND + 123_456_789 };
+        let hourly = [0, 1, 2, 3, 1].map(|hour: u64| hour * 3_600_000_000_000);
+        let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+        let shown = |hours| {
+            let offset = jiff::tz::offset(hours);
+            text(Style::DateTime(berlin.clone(), offset), anchor, &hourly)
+        };
+        assert_eq!(
+            shown(1),
+            [
+                "2026-10-25 01:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+01:00",
+                "2026-10-25 03:00:00.123456",
+                "2026-10-25 02:00:00.123456+02:00",
+            ]
+        );
+        assert_eq!(
+            shown(2),
+            [
+                "2026-10-25 01:00:00.123456",
+                "2026-10-25 02:00:00.123456+02:00",
+                "2026-10-25 02:00:00.123456+01:00",
+                "2026-10-25 03:00:00.123456+01:00",
+                "2026-10-25 02:00:00.123456+02:00",
+            ]
+        );
+        // UTC has one offset for ever.
+        let utc = text(Style::date_time(TimeZone::UTC), anchor, &hourly[..1]);
+        assert_eq!(utc, ["2026-10-24 23:00:00.123456"]);
+        // The longest there is.
+        let monrovia = TimeZone::get("Africa/Monrovia").expect("a zone");
+        let shown = text(Style::date_time(monrovia), Anchor::default(), &[0]);
+        assert_eq!(shown, ["1969-12-31 23:15:30.000000-00:44:30"]);
+        assert_eq!(shown[0].len(), Clock::LONGEST);
+    }
+
+    #[test]
+    fn spans_have_three_figures() {
+        let spans = [0, 999, 412_000, 1_234_000, 16_449_000, 999_000_000, 3_210_000_000];
+        let shown: Vec<_> = spans.iter().map(|span| Span(*span).to_string()).collect();
+        assert_eq!(shown, ["0us", "0us", "412us", "1.23ms", "16.4ms", "999ms", "3.21s"]);
+        let spans = [125, 3_725, 90_000].map(|seconds| Span(seconds * 1_000_000_000).to_string());
+        assert_eq!(spans, ["2m05s", "1h02m", "1d01h"]);
+    }
+}

@@ -1,0 +1,121 @@
+//! One flat JSON object on one line, written without a detour through a tree.
+
+use std::net::IpAddr;
+
+use super::{clock::Clock, output::put_address, stack_text::Short};
+
+/// An object being written.
+///
+/// Keys come with their punctuation, quote of the value included: one copy of a constant each.
+pub(in crate::view) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    /// The last part of it.
+    part: Short<PART>,
+}
+
+/// Most objects are shorter.
+const PART: usize = 512;
+
+impl<'a> Object<'a> {
+    #[inline(always)]
+    pub(in crate::view) fn begin(out: &'a mut Vec<u8>, head: &str) -> Self {
+        out.extend_from_slice(head.as_bytes());
+        Self { out, part: Short::new() }
+    }
+
+    /// Makes sure that the part has room for so many bytes.
+    #[inline(always)]
+    fn room(&mut self, bytes: usize) {
+        if self.part.left() < bytes {
+            self.spill();
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self) {
+        self.out.extend_from_slice(self.part.text());
+        self.part.clear();
+    }
+
+    #[inline(always)]
+    pub(in crate::view) fn raw(&mut self, text: &'static str) {
+        self.room(text.len());
+        self.part.put(text.as_bytes());
+    }
+
+    #[inline(always)]
+    pub(in crate::view) fn number(&mut self, key: &'static str, value: u64) {
+        self.raw(key);
+        self.room(20);
+        self.part.number(value);
+    }
+
+    /// A number that may be unknown, and is absent then.
+    #[inline(always)]
+    pub(in crate::view) fn some(&mut self, key: &'static str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.number(key, value);
+        }
+    }
+
+    /// A word of our own, which has nothing to escape.
+    #[inline(always)]
+    pub(in crate::view) fn word(&mut self, key: &'static str, value: &'static str) {
+        self.raw(key);
+        self.raw(value);
+        self.raw("\"");
+    }
+
+    #[inline(always)]
+    pub(in crate::view) fn address(&mut self, key: &'static str, address: IpAddr) {
+        self.raw(key);
+        self.room(16);
+        match address {
+            IpAddr::V4(address) => self.part.octets(address.octets()),
+            address @ IpAddr::V6(_) => {
+                self.spill();
+                put_address(self.out, address);
+            }
+        }
+        self.raw("\"");
+    }
+
+    /// Text from outside: escaped, bytes that are not UTF-8 replaced.
+    pub(in crate::view) fn text(&mut self, key: &'static str, value: &[u8]) {
+        self.raw(key);
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        if value.len() <= 32 && value.iter().all(is_plain) {
+            self.room(34);
+            self.part.put(b"\"");
+            self.part.put(value);
+            self.part.put(b"\"");
+            return;
+        }
+        self.spill();
+        // A string always has a JSON form, and the buffer grows.
+        let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
+    }
+
+    #[inline(always)]
+    pub(in crate::view) fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
+        self.raw(key);
+        self.room(Clock::LONGEST);
+        clock.put(&mut self.part, moment);
+        self.raw("\"");
+    }
+
+    /// A wall time, ns since 1970, UTC.
+    #[inline(always)]
+    pub(in crate::view) fn wall_time(&mut self, key: &'static str, clock: &mut Clock, wall: i64) {
+        self.raw(key);
+        self.room(Clock::LONGEST);
+        clock.put_wall(&mut self.part, wall);
+        self.raw("\"");
+    }
+
+    #[inline(always)]
+    pub(in crate::view) fn end(mut self) {
+        self.raw("}\n");
+        self.out.extend_from_slice(self.part.text());
+    }
+}

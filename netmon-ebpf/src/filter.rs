@@ -10,10 +10,7 @@ use core::{
 use aya_ebpf::Global;
 use netmon_common::{Clause, KernelFilter, MAX_CLAUSES, state};
 
-use crate::{
-    netns,
-    sock::{Sk, load},
-};
+use crate::{netns, offsets::load, sock::Sk};
 
 /// Written by user space before load: frozen, so that no filter costs nothing.
 #[unsafe(no_mangle)]

@@ -15,8 +15,9 @@ use netmon_common::{
 };
 
 use crate::{
-    filter,
-    sock::{Sk, Sock, load, offset},
+    filter, netns,
+    offsets::{load, offset},
+    sock::{Sk, Sock},
 };
 
 /// Written by user space before load.
@@ -161,7 +162,7 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     // SAFETY: plain integers.
     let mut out: Socket = unsafe { core::mem::zeroed() };
     (out.kind, out.protocol, out.state, out.family) = (kind::SOCKET, protocol, state, family as u8);
-    out.netns = sock.netns();
+    out.netns = netns::inum::<Sock>(sock.net());
     out.local_port = sock.load(offset!(skc_num));
     out.remote_port = u16::from_be(remote_port);
     let is_seed = wanted!(seed) && state == state::LISTEN;

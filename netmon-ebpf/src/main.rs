@@ -6,16 +6,19 @@
 #![no_std]
 #![no_main]
 
-mod classic;
-mod emit;
+mod accept;
+mod connect;
 mod filter;
 mod iter;
+mod minisocket;
 mod netns;
-mod owner;
-mod port;
+mod offsets;
+mod peek;
+mod probed;
+mod process;
 mod reset;
+mod ring;
 mod sock;
-mod timewait;
 mod transition;
 
 /// The licence that the kernel asks of programs that call GPL-only helpers.

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 
-use crate::sock::{Sk, offset};
+use crate::{offsets::offset, sock::Sk};
 
 /// Namespaces whose numbers are kept; a power of two.
 const KEPT: u32 = 64;

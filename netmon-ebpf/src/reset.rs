@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use netmon_common::{kind, state};
 
-use crate::{emit::note, sock::Sock};
+use crate::{ring::note, sock::Sock};
 
 /// What user space knows the socket by that last took a RST on this CPU; 0 for none.
 #[map]

@@ -2,40 +2,17 @@
 //!
 //! [`Sk`] is what the rest of the program asks of a socket. [`Sock`] answers by direct loads through BTF
 //! pointers, which the verifier checks and the kernel guards against faults: no probe reads on the hot
-//! path. Kernels without that have [`crate::classic::Bare`].
+//! path. Kernels without that have [`crate::probed::Bare`].
 
-use core::ptr::{self, addr_of, addr_of_mut};
+use core::ptr::addr_of_mut;
 
-use aya_ebpf::{
-    Global,
-    helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
+use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
+use netmon_common::{AF_INET, AF_INET6, End, Process, Transition, state};
+
+use crate::{
+    offsets::{load, offset},
+    process,
 };
-use netmon_common::{AF_INET, AF_INET6, End, Offsets, Process, Transition, flag, state};
-
-use crate::{netns, owner, reset, timewait};
-
-/// Written by user space before load; all zero, the verifier refuses the program.
-#[unsafe(no_mangle)]
-static OFFSETS: Global<Offsets> = Global::new(
-    // SAFETY: plain integers.
-    unsafe { core::mem::zeroed() },
-);
-
-/// One offset, a constant to the verifier: `offset!(sk_err)`.
-macro_rules! offset {
-    ($field:ident) => {
-        $crate::sock::offset_at(::core::mem::offset_of!(::netmon_common::Offsets, $field))
-    };
-}
-pub(crate) use offset;
-
-/// The entry of `OFFSETS` at byte `at`.
-#[inline(always)]
-pub fn offset_at(at: usize) -> usize {
-    // SAFETY: `at` is an `offset_of!` the table, which the loader froze as read-only memory. The
-    // read is volatile so that the compiler does not fold the zeros in.
-    unsafe { load::<u32>(addr_of!(OFFSETS).cast(), at) as usize }
-}
 
 /// A kernel pointer that the verifier knows by its BTF type: `struct sock` or a part of it.
 #[derive(Clone, Copy)]
@@ -82,12 +59,6 @@ impl Sock {
         }
         // SAFETY: the helper takes any BTF socket pointer, full or mini.
         unsafe { bpf_get_socket_cookie(self.as_ptr()) }
-    }
-
-    /// Inode number of the socket's network namespace.
-    #[inline(always)]
-    pub fn netns(self) -> u32 {
-        netns::inum::<Self>(self.net())
     }
 }
 
@@ -143,57 +114,6 @@ pub trait Sk: Copy {
     /// # Safety
     /// `out` must point to room for a whole `Process`, and the program must run in process context.
     unsafe fn caller(out: *mut Process);
-
-    /// [`flag::BUCKETS_FULL`] when `inet_twsk_alloc` may have refused a minisocket, else 0.
-    ///
-    /// It refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; one that was just made counts.
-    #[inline(always)]
-    fn buckets_full(net: *const u8) -> u8 {
-        if offset!(net_tw_refcount) == 0 {
-            return 0;
-        }
-        let count: i32 = Self::net_field(net, offset!(net_tw_refcount));
-        let most: i32 = Self::net_field(net, offset!(net_max_tw_buckets));
-        if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
-    }
-
-    /// A [`Transition`] without its kind, in the words that it is made of.
-    #[inline(always)]
-    fn describe(self, old: u8, new: u8, time: u64) -> Words {
-        let family = self.family();
-        let flags: u64 = self.field(offset!(skc_flags));
-        let errno: u32 = self.field(offset!(sk_err));
-        let mut flags = flags as u8 & flag::MASK;
-        let id = self.id();
-        let net = self.net();
-        if new == state::CLOSE {
-            if old == state::FIN_WAIT2 || old == state::CLOSING {
-                flags |= Self::buckets_full(net) | timewait::was_made(id);
-            }
-            if reset::was_received(id) {
-                flags |= flag::RESET_RECEIVED;
-            }
-        }
-        let interface: u32 = self.field(offset!(skc_bound_dev_if));
-        let interface = if interface < 0xffff { interface as u64 } else { 0xffff };
-        let netns = netns::inum::<Self>(net);
-        let [local, local_rest, remote, remote_rest] = self.addresses(family);
-        [
-            (old as u64) << 8
-                | (new as u64) << 16
-                | (family as u64 & 0xff) << 24
-                | (flags as u64) << 32
-                | (errno as u64 & 0xff) << 40
-                | interface << 48,
-            time,
-            id,
-            local,
-            local_rest,
-            remote,
-            remote_rest,
-            netns as u64 | (self.local_port(new) as u64) << 32 | (self.remote_port() as u64) << 48,
-        ]
-    }
 
     /// Fills the counters of `out`, which lies in the ring buffer's memory: every byte of them.
     ///
@@ -309,7 +229,7 @@ impl Sk for Sock {
     #[inline(always)]
     unsafe fn caller(out: *mut Process) {
         // SAFETY: the caller's promise.
-        unsafe { owner::describe(out) }
+        unsafe { process::describe(out) }
     }
 }
 
@@ -324,15 +244,4 @@ pub fn parent(child: impl Sk) -> usize {
     let list: u64 = tcp.field(offset!(tsorted_sent_queue));
     let parent = list.wrapping_sub(offset!(tsorted_sent_queue) as u64);
     if list == 0 || parent == child.address() { 0 } else { parent as usize }
-}
-
-/// Reads a `T` at `base + offset`.
-///
-/// # Safety
-/// `base` must be a pointer that the verifier lets the program read at that offset.
-#[inline(always)]
-pub unsafe fn load<T>(base: *const u8, offset: usize) -> T {
-    // SAFETY: the caller's promise. Volatile, so that the compiler neither merges two loads into one
-    // that crosses fields nor moves one away from its check.
-    unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
 }

@@ -15,11 +15,13 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
-use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, kind, state};
+use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, flag, kind, state};
 
 use crate::{
-    emit::{count, reserve},
-    filter,
+    filter, minisocket, netns,
+    offsets::offset,
+    reset,
+    ring::{count, reserve},
     sock::{Listener, Sk, Sock, Words},
 };
 
@@ -160,7 +162,7 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
     }
     // Once, for all kinds of records: a copy in each would be a program six times as large, and the verifier would
     // go through all of them.
-    let words = sk.describe(old, new, time);
+    let words = describe(sk, old, new, time);
     match (old, new) {
         (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, words, new),
         (state::SYN_RECV, _) => grown(sk, words),
@@ -168,6 +170,57 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
         (_, state::CLOSE) => ended(sk, words),
         _ => moved(words),
     }
+}
+
+/// [`flag::BUCKETS_FULL`] when `inet_twsk_alloc` may have refused a minisocket, else 0.
+///
+/// It refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; one that was just made counts.
+#[inline(always)]
+fn buckets_full<S: Sk>(net: *const u8) -> u8 {
+    if offset!(net_tw_refcount) == 0 {
+        return 0;
+    }
+    let count: i32 = S::net_field(net, offset!(net_tw_refcount));
+    let most: i32 = S::net_field(net, offset!(net_max_tw_buckets));
+    if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
+}
+
+/// A [`Transition`] without its kind, in the words that it is made of.
+#[inline(always)]
+fn describe<S: Sk>(sk: S, old: u8, new: u8, time: u64) -> Words {
+    let family = sk.family();
+    let flags: u64 = sk.field(offset!(skc_flags));
+    let errno: u32 = sk.field(offset!(sk_err));
+    let mut flags = flags as u8 & flag::MASK;
+    let id = sk.id();
+    let net = sk.net();
+    if new == state::CLOSE {
+        if old == state::FIN_WAIT2 || old == state::CLOSING {
+            flags |= buckets_full::<S>(net) | minisocket::was_made(id);
+        }
+        if reset::was_received(id) {
+            flags |= flag::RESET_RECEIVED;
+        }
+    }
+    let interface: u32 = sk.field(offset!(skc_bound_dev_if));
+    let interface = if interface < 0xffff { interface as u64 } else { 0xffff };
+    let netns = netns::inum::<S>(net);
+    let [local, local_rest, remote, remote_rest] = sk.addresses(family);
+    [
+        (old as u64) << 8
+            | (new as u64) << 16
+            | (family as u64 & 0xff) << 24
+            | (flags as u64) << 32
+            | (errno as u64 & 0xff) << 40
+            | interface << 48,
+        time,
+        id,
+        local,
+        local_rest,
+        remote,
+        remote_rest,
+        netns as u64 | (sk.local_port(new) as u64) << 32 | (sk.remote_port() as u64) << 48,
+    ]
 }
 
 /// Writes the record's first part, a `Transition` of this kind.

@@ -11,8 +11,8 @@ use std::{
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netmon::{
-    core::{event::Event, table::ConnectionTable},
-    journal::{HostNames, Journal, NamedNamespace, Recorder, RecorderOptions, Retention, TimeSpan},
+    core::{event::Event, table::ConnectionTable, time::TimeSpan},
+    journal::{HostNames, Journal, NamedNamespace, Recorder, RecorderOptions, Retention},
     kernel::Offline,
     session::{Input, Source, Tables, View},
 };

@@ -11,6 +11,7 @@ mod python;
 mod run;
 mod setup;
 mod shell;
+mod tidy;
 mod vm;
 mod workload;
 
@@ -60,6 +61,8 @@ enum Command {
     Converge(converge::Converge),
     /// Compare the past as netmon shows it with the same made by SQL
     Past(past::Past),
+    /// Check the rules of the house that no compiler knows: imports, lines, words
+    Tidy,
     /// Make load, as `bench` does
     #[command(hide = true)]
     Load(workload::churn::Load),
@@ -90,6 +93,7 @@ fn main() -> anyhow::Result<()> {
         Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),
         Command::Past(past) => past.run(),
+        Command::Tidy => tidy::run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),
         Command::Mix(mix) => mix.run(),

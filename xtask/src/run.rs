@@ -14,6 +14,24 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
     process::exit(status.code().unwrap_or(1));
 }
 
+/// The test program that is for root.
+const KERNEL: &str = "kernel";
+
+/// The test programs of netmon: a file, or a directory with `main.rs`.
+fn test_programs() -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root().join("netmon/tests"))? {
+        let path = entry?.path();
+        let is_program = path.extension().is_some_and(|extension| extension == "rs")
+            || path.join("main.rs").is_file();
+        if let Some(name) = path.file_stem().filter(|_| is_program) {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Runs the tests: the pure ones as they are, those on the live kernel as root.
 pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {
     if !only_kernel {
@@ -21,17 +39,13 @@ pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<(
         shell(cargo().args(["test", "--workspace", "--doc"]))?;
         let mut tests = cargo();
         tests.args(["test", "--package", "netmon"]);
-        // Those that are a single file; the one in a directory is for root.
-        for file in fs::read_dir(root().join("netmon/tests"))? {
-            let file = file?.path();
-            if let (Some(name), true) = (file.file_stem(), file.is_file()) {
-                tests.arg("--test").arg(name);
-            }
+        for name in test_programs()?.iter().filter(|name| *name != KERNEL) {
+            tests.arg("--test").arg(name);
         }
         shell(&mut tests)?;
     }
     let mut tests = cargo();
-    tests.args(["test", "--package", "netmon", "--test", "kernel"]);
+    tests.args(["test", "--package", "netmon", "--test", KERNEL]);
     if let Some(object) = object {
         let object = object.canonicalize().with_context(|| format!("{}", object.display()))?;
         eprintln!("kernel tests with {}", object.display());
@@ -55,4 +69,18 @@ fn host() -> anyhow::Result<String> {
         .find_map(|line| line.strip_prefix("host: "))
         .map(str::to_owned)
         .context("rustc -vV names no host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_program_is_run() {
+        let names = test_programs().expect("netmon's tests");
+        for name in [KERNEL, "past", "scenarios"] {
+            assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
+        }
+        assert!(!names.iter().any(|name| name == "scene"), "it has no tests of its own: {names:?}");
+    }
 }

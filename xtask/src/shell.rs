@@ -86,3 +86,8 @@ fn words(command: &Command) -> String {
     }
     text
 }
+
+/// This program, optimised.
+pub(crate) fn xtask() -> PathBuf {
+    release_binary().with_file_name("xtask")
+}

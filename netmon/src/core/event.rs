@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{tcp::TcpState, verdict::Verdict};
+use super::tcp::TcpState;
 
 /// A connection's place: namespace and both ends.
 ///
@@ -161,14 +161,6 @@ impl Transition {
     #[must_use]
     pub const fn is_last(&self) -> bool {
         matches!(self.new, TcpState::Close | TcpState::TimeWait)
-    }
-
-    /// Returns whether it is the end of a half-open connection, which dumps alone tell of: of all
-    /// that ends in SYN_RECV, only this has neither a verdict nor an error.
-    #[must_use]
-    pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
-        let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);
-        ends && verdict.is_none() && self.errno.is_none()
     }
 }
 

@@ -181,6 +181,16 @@ const fn is_of_icmp(errno: i32) -> bool {
     )
 }
 
+impl Transition {
+    /// Returns whether it is the end of a half-open connection, which dumps alone tell of: of all
+    /// that ends in SYN_RECV, only this has neither a verdict nor an error.
+    #[must_use]
+    pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
+        let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);
+        ends && verdict.is_none() && self.errno.is_none()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

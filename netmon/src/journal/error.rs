@@ -4,8 +4,6 @@ use std::io::{self, ErrorKind};
 
 use arrow_schema::ArrowError;
 
-use super::schema::VERSION;
-
 /// Why a file of a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
@@ -14,10 +12,15 @@ pub enum Malformed {
     Foreign,
     /// Another version wrote it.
     #[error(
-        "it is of version {0} of the journal, and this netmon reads version {VERSION}: read it with \
+        "it is of version {found} of the journal, and this netmon reads version {read}: read it with \
          the netmon that wrote it"
     )]
-    Version(String),
+    Version {
+        /// The file's version.
+        found: String,
+        /// The version that this program reads.
+        read: &'static str,
+    },
     /// It is not as its format demands.
     #[error("it is corrupt")]
     Corrupt,

@@ -5,6 +5,7 @@
 
 mod dir;
 mod error;
+mod intervals;
 mod layout;
 mod read;
 mod schema;
@@ -14,7 +15,7 @@ mod write;
 pub use error::Malformed;
 pub use read::{
     Checked, Ended, Format, HostJournal, Journal, JournalGap, Problem, ReadCounter, ReadError,
-    Replay, ReplayItem, TimeSpan, community_id, entries_of,
+    Replay, ReplayItem, community_id, entries_of,
 };
 pub use schema::Dataset;
 pub use status::{Health, RecorderHandle};

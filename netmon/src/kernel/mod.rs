@@ -13,9 +13,10 @@ mod stream;
 
 pub use host::netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
 pub use program::{
+    attach::Tier,
     error::LoadError,
     hooks::{Report, Status},
-    load::{Options, Tier, Without},
+    object::{Options, Without},
 };
 pub use ring::record::{Malformed, Record, decode};
 pub use sockets::{

@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use super::{competitor::Peer, figure::Figure, process};
 use crate::{
     daemon::Netmon,
-    shell::{output, release_binary},
+    shell::{output, release_binary, xtask},
     workload::churn::Ending,
 };
 
@@ -265,9 +265,4 @@ fn made(words: &[&str], ending: Ending) -> anyhow::Result<f64> {
         Command::new(xtask()).arg("load").args(words).args(["--ending", ending.get_name()]),
     )?;
     rate.parse().context("the load prints a rate")
-}
-
-/// This program, optimised.
-pub(super) fn xtask() -> PathBuf {
-    release_binary().with_file_name("xtask")
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::churn::xtask;
+use crate::shell::xtask;
 
 /// Sockets that one process holds: below the usual limit of 20,000 descriptors.
 const PER_PROCESS: u32 = 16_000;

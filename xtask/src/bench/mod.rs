@@ -22,7 +22,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use self::figure::{Figure, table, write_json};
-use crate::shell::{as_root, build_release, cargo, output, root, run};
+use crate::shell::{as_root, build_release, cargo, output, root, run, xtask};
 
 /// Where the figures are kept that the documents speak of.
 const FIGURES: &str = "docs/figures";
@@ -153,7 +153,7 @@ impl Bench {
             micro::measure()?;
         }
         let words: Vec<_> = std::env::args_os().skip(2).collect();
-        run(as_root(churn::xtask()).args(["bench", "--built"]).args(words))
+        run(as_root(xtask()).args(["bench", "--built"]).args(words))
     }
 }
 

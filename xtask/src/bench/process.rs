@@ -8,8 +8,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::churn::xtask;
-use crate::shell::{as_root, output};
+use crate::shell::{as_root, output, xtask};
 
 /// Ticks of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
 const USER_HZ: u64 = 100;

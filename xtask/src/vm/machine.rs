@@ -11,10 +11,11 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{image::Image, kernel::Kernel, tally::Tally};
-
-/// Emulated, the tests take some minutes; a machine that takes longer hangs.
-pub(super) const LONGEST: Duration = Duration::from_secs(45 * 60);
+use super::{
+    image::{Image, LONGEST},
+    kernel::Kernel,
+    tally::Tally,
+};
 
 /// CPUs: that are there, and that there could be.
 #[derive(Clone, Copy, Debug)]

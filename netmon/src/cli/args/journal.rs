@@ -28,8 +28,9 @@ use crate::{
         process::Owners,
         services::Services,
         socket::{Protocol, Socket},
+        time::TimeSpan,
     },
-    journal::{HostJournal, Journal, JournalGap, ReadError, TimeSpan},
+    journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
     view::changes::lines::Appearance,
 };

@@ -1,21 +1,27 @@
 //! Blocks: rows of a dataset that are put in order together. A segment that is done has a block for
 //! each row group, one that is being written a block for each batch.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use arrow_array::RecordBatch;
 use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
 
 use super::{
     ipc_reader::IpcReader,
-    journal::TimeSpan,
     parquet_file::{self, ParquetFile},
 };
-use crate::journal::{
-    error::{Malformed, Result},
-    layout::{FileKind, HostDir, Segment},
-    schema::{
-        CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOLLOWS_NOTHING, Follows, NETNS_KEY, OrderReader,
+use crate::{
+    core::time::TimeSpan,
+    journal::{
+        error::{Malformed, Result},
+        layout::{FileKind, HostDir, Segment},
+        schema::{
+            CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOLLOWS_NOTHING, Follows, NETNS_KEY,
+            OrderReader,
+        },
     },
 };
 
@@ -176,6 +182,18 @@ pub(super) fn blocks(host: &HostDir, segment: Segment, dataset: Dataset) -> Resu
     Ok(found)
 }
 
+/// Reads a dataset of a segment, and names what cannot be read.
+pub(super) fn read_blocks(host: &HostDir, segment: Segment, dataset: Dataset) -> Result<Blocks> {
+    let path = || path_of(host, segment, dataset);
+    host.files_read.fetch_add(1, Ordering::Relaxed);
+    let found =
+        blocks(host, segment, dataset).inspect_err(|error| host.leave_out(&path(), error))?;
+    for error in &found.errors {
+        host.leave_out(&path(), error);
+    }
+    Ok(found)
+}
+
 fn closed(host: &HostDir, start: i64, dataset: Dataset) -> Result<Blocks> {
     let file = Arc::new(file(host, start, dataset)?);
     let path = path_of(host, Segment { start, closed: true }, dataset);
@@ -195,7 +213,11 @@ pub(super) fn path_of(host: &HostDir, segment: Segment, dataset: Dataset) -> Arc
 }
 
 /// The file of a dataset of a segment that is done.
-pub(super) fn file(host: &HostDir, start: i64, dataset: Dataset) -> Result<ParquetFile> {
+pub(in crate::journal) fn file(
+    host: &HostDir,
+    start: i64,
+    dataset: Dataset,
+) -> Result<ParquetFile> {
     let file = ParquetFile::open(host, &host.path(dataset, start, FileKind::Parquet))?;
     if parquet_file::is_of(&file, dataset) { Ok(file) } else { Err(Malformed::Foreign) }
 }

@@ -12,8 +12,7 @@ use super::{
 use crate::journal::{
     error::Malformed,
     layout::{FileKind, Segment},
-    schema::Dataset,
-    write::{FOOTER_SUM_KEY, PREVIOUS_KEY},
+    schema::{Dataset, FOOTER_SUM_KEY, PREVIOUS_KEY},
 };
 
 /// Something that is wrong with a journal.

@@ -15,17 +15,17 @@ use parquet::arrow::ArrowWriter;
 
 use super::{
     blocks::Block,
+    blocks::read_blocks,
     community,
     gaps::JournalGap,
-    journal::{HostJournal, Journal, TimeSpan, read_blocks},
+    journal::{HostJournal, Journal},
     merge::{Merge, Rows},
 };
 use crate::{
-    core::event::Loss,
+    core::{event::Loss, time::TimeSpan},
     journal::{
         error::{Malformed, Result},
-        schema::{Dataset, OrderReader},
-        write,
+        schema::{Dataset, OrderReader, writer_properties},
     },
 };
 
@@ -82,7 +82,7 @@ impl Journal {
             Format::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
             Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
             Format::Parquet => {
-                let properties = write::properties(dataset)?;
+                let properties = writer_properties(dataset)?;
                 Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
             }
         };

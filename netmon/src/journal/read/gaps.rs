@@ -3,13 +3,14 @@
 
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
-use super::{
-    blocks::{Beginning, Block, Blocks},
-    journal::{HostJournal, LATE, SILENT, TimeSpan, read_blocks},
-};
+use super::blocks::{Beginning, Block, Blocks, read_blocks};
 use crate::{
-    core::event::{Anchor, Gap, Loss},
+    core::{
+        event::{Anchor, Gap, Loss},
+        time::TimeSpan,
+    },
     journal::{
+        intervals::{LATE, SILENT},
         layout::{HostDir, Segment},
         schema::{Dataset, GapReader},
     },
@@ -36,75 +37,70 @@ pub(super) struct Break {
     pub(super) after: Segment,
 }
 
-impl HostJournal {
-    /// The gaps of a stretch of time, by when they were noticed.
-    #[must_use]
-    pub fn gaps(&self, span: TimeSpan) -> Vec<JournalGap> {
-        self.gaps_and_breaks(span).0
-    }
-
-    /// The same, and where segments do not meet.
-    pub(super) fn gaps_and_breaks(&self, span: TimeSpan) -> (Vec<JournalGap>, Vec<Break>) {
-        let segments: Vec<Segment> = self.segments_of(span).collect();
-        let mut found = Found { host: self.name(), span, gaps: Vec::new(), breaks: Vec::new() };
-        let mut before: Option<(Segment, i64)> = None;
-        let mut was_unreadable = false;
-        for (segment, facts) in segments.iter().zip(self.facts_of(&segments, span)) {
-            let Some(Facts { beginning, reported, end, is_damaged }) = facts else {
-                was_unreadable = true;
-                before.get_or_insert((*segment, segment.start));
-                continue;
-            };
-            let offset = beginning.clock_offset.unwrap_or(0);
-            if let Some((last, end)) = before {
-                let is_silent = segment.start.saturating_sub(end) > SILENT;
-                let is_unexplained = || is_silent && reported.is_empty();
-                let joint = beginning.joint(last.start, was_unreadable, is_unexplained);
-                if joint.is_hole {
-                    found.hole(end, segment.start, offset);
-                }
-                if joint.is_break {
-                    found.breaks.push(Break { before: last, after: *segment });
-                }
-            }
-            reported.into_iter().for_each(|(span, moment, gap)| found.push(span, moment, gap));
-            was_unreadable = is_damaged;
-            before = Some((*segment, end));
-        }
-        if let Some((_, end)) = before.filter(|_| was_unreadable) {
-            found.hole(end, span.to.max(end), 0);
-        }
-        let Found { mut gaps, breaks, .. } = found;
-        gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
-        gaps.dedup();
-        (gaps, breaks)
-    }
-
-    /// Reads the facts by which gaps are found, of each segment that can be read. Files are opened
-    /// on all cores.
-    fn facts_of(&self, segments: &[Segment], span: TimeSpan) -> Vec<Option<Facts>> {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = segments.len().div_ceil(cores).max(LEAST_SHARE);
-        let read = |segments: &[Segment]| -> Vec<Option<Facts>> {
-            segments.iter().map(|segment| self.facts(*segment, span)).collect()
+/// The gaps of a stretch of time, by when they were noticed, and where its segments do not meet.
+pub(super) fn gaps_and_breaks(
+    host: &HostDir,
+    segments: &[Segment],
+    span: TimeSpan,
+) -> (Vec<JournalGap>, Vec<Break>) {
+    let mut found = Found { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
+    let mut before: Option<(Segment, i64)> = None;
+    let mut was_unreadable = false;
+    for (segment, facts) in segments.iter().zip(facts_of(host, segments, span)) {
+        let Some(Facts { beginning, reported, end, is_damaged }) = facts else {
+            was_unreadable = true;
+            before.get_or_insert((*segment, segment.start));
+            continue;
         };
-        thread::scope(|scope| {
-            let parts = segments.chunks(share).map(|part| scope.spawn(move || read(part)));
-            let parts: Vec<_> = parts.collect();
-            // What a file leads to is caught where it is read: no thread panics.
-            parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
-        })
+        let offset = beginning.clock_offset.unwrap_or(0);
+        if let Some((last, end)) = before {
+            let is_silent = segment.start.saturating_sub(end) > SILENT;
+            let is_unexplained = || is_silent && reported.is_empty();
+            let joint = beginning.joint(last.start, was_unreadable, is_unexplained);
+            if joint.is_hole {
+                found.hole(end, segment.start, offset);
+            }
+            if joint.is_break {
+                found.breaks.push(Break { before: last, after: *segment });
+            }
+        }
+        reported.into_iter().for_each(|(span, moment, gap)| found.push(span, moment, gap));
+        was_unreadable = is_damaged;
+        before = Some((*segment, end));
     }
+    if let Some((_, end)) = before.filter(|_| was_unreadable) {
+        found.hole(end, span.to.max(end), 0);
+    }
+    let Found { mut gaps, breaks, .. } = found;
+    gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
+    gaps.dedup();
+    (gaps, breaks)
+}
 
-    fn facts(&self, segment: Segment, span: TimeSpan) -> Option<Facts> {
-        let found = read_blocks(&self.host, segment, Dataset::Events).ok()?;
-        let Blocks { blocks, beginning, errors } = found;
-        let most = blocks.iter().map(|block| block.most).max();
-        let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
-        let reported = reported(&self.host, &blocks, span);
-        let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
-        Some(Facts { beginning, reported, end, is_damaged })
-    }
+/// Reads the facts by which gaps are found, of each segment that can be read. Files are opened
+/// on all cores.
+fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<Facts>> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = segments.len().div_ceil(cores).max(LEAST_SHARE);
+    let read = |segments: &[Segment]| -> Vec<Option<Facts>> {
+        segments.iter().map(|segment| facts(host, *segment, span)).collect()
+    };
+    thread::scope(|scope| {
+        let parts = segments.chunks(share).map(|part| scope.spawn(move || read(part)));
+        let parts: Vec<_> = parts.collect();
+        // What a file leads to is caught where it is read: no thread panics.
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+    })
+}
+
+fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<Facts> {
+    let found = read_blocks(host, segment, Dataset::Events).ok()?;
+    let Blocks { blocks, beginning, errors } = found;
+    let most = blocks.iter().map(|block| block.most).max();
+    let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
+    let reported = reported(host, &blocks, span);
+    let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
+    Some(Facts { beginning, reported, end, is_damaged })
 }
 
 /// Segments that a thread is started for at least.

@@ -4,8 +4,9 @@ use std::{collections::VecDeque, iter::Peekable, sync::Arc, vec};
 
 use super::{
     blocks::Block,
+    blocks::read_blocks,
     gaps::{Break, JournalGap},
-    journal::{HostJournal, Journal, TimeSpan, read_blocks},
+    journal::{HostJournal, Journal},
     merge::Merge,
     replay::HostReplay,
     select,
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     core::{
         connection::Change, entry::EndedConnection, filter::Filter, table::ConnectionTable,
-        tcp::TcpState,
+        tcp::TcpState, time::TimeSpan,
     },
     journal::{
         layout::{HostDir, Segment},

@@ -9,29 +9,18 @@ use std::{
 
 use super::{
     blocks::{self, Block},
-    gaps::JournalGap,
-    replay::HostReplay,
+    gaps::{Break, JournalGap, gaps_and_breaks},
+    replay::{HostReplay, Replay},
 };
 use crate::{
-    core::{connection::Connection, event::Anchor, table::ConnectionTable},
+    core::{connection::Connection, event::Anchor, table::ConnectionTable, time::TimeSpan},
     journal::{
         dir::Dir,
-        error::Result,
+        intervals::{LATE, SILENT},
         layout::{self, HostDir, Segment},
         schema::Dataset,
     },
 };
-
-/// An anchor is written at least so often, ns: up to there the journal knows that nothing else
-/// happened.
-pub(in crate::journal) const ALIVE: u64 = 10_000_000_000;
-/// A recorder that runs writes at least so often, ns, and a busy disk takes its time.
-pub(super) const SILENT: i64 = ALIVE.cast_signed() + 5_000_000_000;
-/// How long after a segment began rows of before may come to it, ns: connects are held until they
-/// have a port, and a minisocket whose end nobody can see is given up after 70 s
-/// (`kernel/stream/minisockets.rs`). Only segments that begin within this time are looked at for such rows;
-/// what they have says whether there are any.
-pub(super) const LATE: i64 = 80_000_000_000;
 
 /// Why a journal cannot answer.
 #[derive(Debug, thiserror::Error)]
@@ -51,23 +40,6 @@ pub enum ReadError {
     /// The system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-}
-
-/// A stretch of wall time, ns since 1970, UTC; both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimeSpan {
-    /// Where it begins.
-    pub from: i64,
-    /// Where it ends.
-    pub to: i64,
-}
-
-impl TimeSpan {
-    /// Returns whether a moment, ns since 1970, is in it.
-    #[must_use]
-    pub fn contains(&self, moment: i64) -> bool {
-        (self.from..=self.to).contains(&moment)
-    }
 }
 
 /// The journal of one host, or of many.
@@ -91,8 +63,8 @@ impl ReadCounter {
 /// One host's part of a journal.
 #[derive(Clone, Debug)]
 pub struct HostJournal {
-    pub(super) host: Arc<HostDir>,
-    pub(super) segments: Vec<Segment>,
+    pub(in crate::journal) host: Arc<HostDir>,
+    pub(in crate::journal) segments: Vec<Segment>,
 }
 
 impl Journal {
@@ -149,6 +121,13 @@ impl Journal {
             }));
         }
         all.unwrap_or(TimeSpan { from: now, to: now })
+    }
+
+    /// The events of a stretch of time, with the tables at its beginning.
+    #[must_use]
+    pub fn replay(&self, span: TimeSpan) -> Replay {
+        let hosts = self.hosts.iter();
+        Replay::new(hosts.map(|host| (Arc::clone(host.name()), host.replay(span))), span)
     }
 
     /// Counts the files that are read, for whoever waits.
@@ -217,6 +196,18 @@ impl HostJournal {
         segments.take_while(move |segment| segment.start <= span.to.saturating_add(LATE))
     }
 
+    /// The gaps of a stretch of time, by when they were noticed.
+    #[must_use]
+    pub fn gaps(&self, span: TimeSpan) -> Vec<JournalGap> {
+        self.gaps_and_breaks(span).0
+    }
+
+    /// The gaps of a stretch of time, and where its segments do not meet.
+    pub(super) fn gaps_and_breaks(&self, span: TimeSpan) -> (Vec<JournalGap>, Vec<Break>) {
+        let segments: Vec<Segment> = self.segments_of(span).collect();
+        gaps_and_breaks(&self.host, &segments, span)
+    }
+
     /// Events of a stretch of time, with the table at its beginning.
     pub(super) fn replay(&self, span: TimeSpan) -> HostReplay {
         HostReplay::new(Arc::clone(&self.host), self.segments_of(span).collect(), span)
@@ -270,20 +261,4 @@ pub(in crate::journal) fn last_table(host: &HostDir) -> io::Result<(Option<i64>,
     let mut replay = journal.replay(TimeSpan { from: last, to: last });
     let (table, _) = replay.skip();
     Ok((Some(last), table.rows().cloned().collect()))
-}
-
-/// Reads a dataset of a segment, and names what cannot be read.
-pub(super) fn read_blocks(
-    host: &HostDir,
-    segment: Segment,
-    dataset: Dataset,
-) -> Result<blocks::Blocks> {
-    let path = || blocks::path_of(host, segment, dataset);
-    host.files_read.fetch_add(1, Ordering::Relaxed);
-    let found = blocks::blocks(host, segment, dataset)
-        .inspect_err(|error| host.leave_out(&path(), error))?;
-    for error in &found.errors {
-        host.leave_out(&path(), error);
-    }
-    Ok(found)
 }

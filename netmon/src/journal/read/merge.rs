@@ -12,7 +12,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 
-use super::{blocks::Block, journal::LATE};
+use super::blocks::Block;
 use crate::{
     core::{
         entry::{EndedConnection, Entry},
@@ -20,6 +20,7 @@ use crate::{
     },
     journal::{
         error::{Malformed, Result},
+        intervals::LATE,
         schema::{ConnectionReader, EventReader},
     },
 };

@@ -16,19 +16,19 @@ mod parquet_file;
 mod replay;
 mod seek;
 mod select;
-mod shift;
 
 pub use check::{Checked, Problem};
 pub use community::community_id;
 pub use export::Format;
 pub use gaps::JournalGap;
 pub use history::Ended;
-pub use journal::{HostJournal, Journal, ReadCounter, ReadError, TimeSpan};
+pub use journal::{HostJournal, Journal, ReadCounter, ReadError};
 pub use replay::{Replay, ReplayItem, entries_of};
 
 #[cfg(test)]
 pub(super) use replay::merge_of;
 
+pub(super) use blocks::file;
 pub(super) use ipc_reader::{IpcReader, is_ended};
-pub(super) use journal::{ALIVE, last_table};
+pub(super) use journal::last_table;
 pub(super) use parquet_file::{chunk_ranges, footer_of, footer_sum, footer_sum_of};

@@ -29,8 +29,7 @@ use super::{page_sizes, panic_guard::catch_reader_panic};
 use crate::journal::{
     error::{Malformed, Result},
     layout::HostDir,
-    schema::{self, Dataset, VERSION_KEY},
-    write::{CHECKSUMS_KEY, FOOTER_SUM_KEY},
+    schema::{self, CHECKSUMS_KEY, Dataset, FOOTER_SUM_KEY, VERSION_KEY},
 };
 
 /// The first and the last bytes of a file.
@@ -48,7 +47,7 @@ const MAX_CHUNK: u64 = 64 << 20;
 const MAX_DECOMPRESSED: u64 = 256 << 20;
 
 /// A file whose footer is as it was written.
-pub(super) struct ParquetFile {
+pub(in crate::journal) struct ParquetFile {
     source: Arc<Source>,
     metadata: Arc<ParquetMetaData>,
     /// The same for Arrow, made when rows are read: many files are only asked what they have.
@@ -251,7 +250,7 @@ impl ParquetFile {
     }
 
     /// Compares every chunk with its checksum.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::journal) fn check(&self) -> Result<()> {
         self.chunks.iter().try_for_each(|chunk| load(&self.source, chunk).map(drop))
     }
 }

@@ -5,9 +5,8 @@ use std::{collections::VecDeque, convert::Infallible, io, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    blocks::{self, Beginning, Block, Blocks, Joint},
+    blocks::{self, Beginning, Block, Blocks, Joint, read_blocks},
     ipc_reader::IpcReader,
-    journal::{Journal, SILENT, TimeSpan, read_blocks},
     merge::Merge,
     parquet_file::ParquetFile,
 };
@@ -17,9 +16,11 @@ use crate::{
         entry::Entry,
         event::{Anchor, Gap, Loss},
         table::ConnectionTable,
+        time::TimeSpan,
     },
     journal::{
         error::{Malformed, Result},
+        intervals::SILENT,
         layout::{HostDir, Segment},
         schema::{CheckpointReader, Dataset, EventReader, Follows, GapReader},
     },
@@ -317,20 +318,13 @@ struct ReplayedHost {
     head: Option<Timed>,
 }
 
-impl Journal {
-    /// The events of a stretch of time, with the tables at its beginning.
-    #[must_use]
-    pub fn replay(&self, span: TimeSpan) -> Replay {
-        let hosts = self.hosts().iter().map(|host| ReplayedHost {
-            name: Arc::clone(host.name()),
-            replay: host.replay(span),
-            head: None,
-        });
-        Replay { hosts: hosts.collect(), span, has_begun: false, current: usize::MAX }
-    }
-}
-
 impl Replay {
+    /// The events of a stretch of time on several hosts, each with its name.
+    pub(super) fn new(hosts: impl Iterator<Item = (Arc<str>, HostReplay)>, span: TimeSpan) -> Self {
+        let hosts = hosts.map(|(name, replay)| ReplayedHost { name, replay, head: None });
+        Self { hosts: hosts.collect(), span, has_begun: false, current: usize::MAX }
+    }
+
     fn begin(&mut self, items: &mut VecDeque<ReplayItem>) {
         for number in 0..self.hosts.len() {
             self.turn_to(number, items);

@@ -1,8 +1,8 @@
 //! Moments of a host's journal: where its segments begin, and when something happened.
 
-use super::journal::{HostJournal, TimeSpan};
+use super::journal::HostJournal;
 use super::replay::HostReplay;
-use crate::core::{entry::Entry, event::Anchor};
+use crate::core::{entry::Entry, event::Anchor, time::TimeSpan};
 
 impl HostJournal {
     /// Hands over the entries that lead to a moment, from the beginning of its segment: what there

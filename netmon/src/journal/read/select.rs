@@ -21,11 +21,12 @@ use parquet::{
     file::{metadata::ColumnChunkMetaData, statistics::Statistics},
 };
 
-use super::{blocks::Block, journal::TimeSpan, parquet_file::ParquetFile};
+use super::{blocks::Block, parquet_file::ParquetFile};
 use crate::{
     core::{
         filter::{Extent, Filter, Label, Question, Side},
         tcp::TcpState,
+        time::TimeSpan,
     },
     journal::{
         error::{Malformed, Result},

@@ -6,6 +6,7 @@
 mod checkpoints;
 pub(super) mod column;
 mod connections;
+mod encoding;
 mod ending;
 mod events;
 mod moment;
@@ -24,6 +25,7 @@ use super::error::{Malformed, Result};
 pub(super) use self::{
     checkpoints::{CheckpointBuilder, CheckpointReader},
     connections::{ConnectionBuilder, ConnectionReader},
+    encoding::writer_properties,
     events::{EventBuilder, EventReader, GapReader},
     moment::OrderReader,
     namespaces::{NamespaceBuilder, NamespaceRow},
@@ -47,6 +49,13 @@ pub(super) const FOLLOWS_GAP: &str = "gap";
 pub(super) const CLOCK_OFFSET_KEY: &str = "netmon.clock_offset";
 /// Key of the metadata with the inode number of the recorder's own network namespace.
 pub(super) const NETNS_KEY: &str = "netmon.netns";
+/// Key of a file's metadata with the checksums of its column chunks and Bloom filters.
+pub(super) const CHECKSUMS_KEY: &str = "netmon.checksums";
+/// Key of a file's metadata with the checksum of its footer.
+pub(super) const FOOTER_SUM_KEY: &str = "netmon.footer_sum";
+/// Key of a file's metadata that names the segment before: its start, and the checksum of its
+/// footer.
+pub(super) const PREVIOUS_KEY: &str = "netmon.previous";
 /// Metadata that a file takes over from the stream that it was.
 pub(super) const TAKEN_OVER: [&str; 3] = [FOLLOWS_KEY, CLOCK_OFFSET_KEY, NETNS_KEY];
 
@@ -159,7 +168,7 @@ impl NumberNames for NoNames {
 pub(super) fn check_version(version: Option<&str>) -> Result<()> {
     match version {
         Some(VERSION) => Ok(()),
-        Some(version) => Err(Malformed::Version(version.to_owned())),
+        Some(version) => Err(Malformed::Version { found: version.to_owned(), read: VERSION }),
         None => Err(Malformed::Foreign),
     }
 }

@@ -133,7 +133,7 @@ impl Archiver {
                     // What another version wrote does not change, and what is gone does not come
                     // back.
                     let is_final = match &error {
-                        Malformed::Version(_) | Malformed::Foreign => true,
+                        Malformed::Version { .. } | Malformed::Foreign => true,
                         Malformed::Io(error) => error.kind() == io::ErrorKind::NotFound,
                         _ => false,
                     };

@@ -10,6 +10,7 @@ mod parquet;
 mod place;
 mod recorder;
 mod segment_writer;
+mod shift;
 mod syncer;
 
 pub use archiver::Retention;
@@ -19,4 +20,3 @@ pub use recorder::{Recorder, RecorderOptions};
 
 #[cfg(test)]
 pub(super) use parquet::sorted;
-pub(super) use parquet::{CHECKSUMS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY, finish, properties};

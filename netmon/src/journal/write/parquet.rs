@@ -13,13 +13,10 @@ use arrow_schema::SchemaRef;
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use parquet::{
     arrow::ArrowWriter,
-    basic::{Compression, Encoding, ZstdLevel},
     file::{
         metadata::{KeyValue, RowGroupMetaData},
-        properties::{EnabledStatistics, WriterProperties, WriterVersion},
         writer::SerializedFileWriter,
     },
-    schema::types::ColumnPath,
 };
 
 use crate::{
@@ -29,8 +26,9 @@ use crate::{
         layout::{FileKind, HostDir},
         read::{IpcReader, chunk_ranges, footer_of, footer_sum},
         schema::{
-            Dataset, TAKEN_OVER, VERSION, VERSION_KEY,
+            CHECKSUMS_KEY, Dataset, FOOTER_SUM_KEY, PREVIOUS_KEY, TAKEN_OVER, VERSION, VERSION_KEY,
             column::{WordReader, column},
+            writer_properties,
         },
     },
 };
@@ -38,49 +36,8 @@ use crate::{
 /// Rows of a row group: rows that are sorted together, and read together. No group has rows that
 /// were sorted with another's: a reader puts each in order by itself.
 const ROW_GROUP: usize = 128 << 10;
-/// zstd's level: a twentieth less than with 3, in no more time, as little of it is zstd's.
-const LEVEL: i32 = 9;
-/// Columns whose values lie close to those before.
-const NEAR: [&str; 8] =
-    ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from", "process_started"];
-/// Columns of connections that are asked for by value: a row group says which values it has not.
-const ASKED: [&str; 7] =
-    ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "cookie"];
-/// Columns that lie close to those before where rows are sorted by socket.
-const PORTS: [&str; 2] = ["local_port", "remote_port"];
-
-/// Key of a file's metadata with the checksums of its column chunks and Bloom filters.
-pub(in crate::journal) const CHECKSUMS_KEY: &str = "netmon.checksums";
-/// Key of a file's metadata with the checksum of its footer.
-pub(in crate::journal) const FOOTER_SUM_KEY: &str = "netmon.footer_sum";
-/// Key of a file's metadata that names the segment before: its start, and the checksum of its
-/// footer.
-pub(in crate::journal) const PREVIOUS_KEY: &str = "netmon.previous";
 /// Digits of a footer's checksum (SHA-256), which are zeros while it is summed.
 const FOOTER_SUM_DIGITS: usize = 64;
-
-/// How a dataset is written.
-pub(in crate::journal) fn properties(dataset: Dataset) -> Result<WriterProperties, Malformed> {
-    let mut properties = WriterProperties::builder()
-        // Pages of version 2 leave uncompressed which values are null: a byte for each event here.
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        // A row group ends where sorting ends, and nowhere else.
-        .set_max_row_group_row_count(None);
-    let ports = PORTS.into_iter().filter(|_| dataset != Dataset::Checkpoints);
-    for name in NEAR.into_iter().chain(ports) {
-        let column = ColumnPath::from(name);
-        properties = properties
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-    }
-    for name in ASKED.into_iter().filter(|_| dataset == Dataset::Connections) {
-        properties = properties.set_column_bloom_filter_enabled(ColumnPath::from(name), true);
-    }
-    Ok(properties.build())
-}
 
 /// A segment that was turned into Parquet.
 pub(super) struct Sealed {
@@ -165,7 +122,7 @@ fn write(
     batches: &mut impl Iterator<Item = Result<RecordBatch, Malformed>>,
 ) -> Result<usize, Malformed> {
     let schema = dataset.schema()?;
-    let properties = properties(dataset)?;
+    let properties = writer_properties(dataset)?;
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?;
     let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
     loop {

@@ -34,6 +34,7 @@ use crate::{
         table::ConnectionTable,
     },
     journal::{
+        intervals::ALIVE,
         layout::Segment,
         read,
         status::{Health, RecorderHandle, RecorderStatus},
@@ -243,7 +244,7 @@ impl Recorder {
         self.now = self.now.max(anchor.monotonic);
         let is_same =
             |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
-        let is_told = self.told.saturating_add(read::ALIVE) > anchor.monotonic;
+        let is_told = self.told.saturating_add(ALIVE) > anchor.monotonic;
         if self.anchor.is_some_and(is_same) && is_told {
             return false;
         }

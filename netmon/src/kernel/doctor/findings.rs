@@ -10,15 +10,16 @@ use crate::{
     kernel::{
         host::privilege::{CAPABILITIES, Capability, Duty, is_before},
         program::{
-            error::{LoadError, answer},
+            attach::{NOT_WANTED, Tier, load_iterators},
+            error::{LoadError, OBJECT_VARIABLE, answer},
             hook_catalog::{EXACT, FULL},
             hooks::{Hooks, Report, Status},
-            load::{NOT_WANTED, OBJECT_VARIABLE, Options, Tier, load_iterators},
+            iterators::Walk,
+            object::Options,
             offsets_btf::VMLINUX,
             tracefs,
         },
         ring::rings,
-        sockets::bpf_iter::Walk,
         stream::live::Live,
     },
 };
@@ -32,17 +33,6 @@ const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' socke
 
 /// What hooks are for, in the order in which they are told.
 const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
-
-/// How it came to be attached.
-pub(in crate::kernel) struct About {
-    pub(in crate::kernel) tier: Tier,
-    /// Whether there are iterators to dump with; or why not.
-    pub(in crate::kernel) iterators: Result<(), String>,
-    /// Why it is not the full tier.
-    pub(in crate::kernel) fell_back: Option<String>,
-    /// What was asked for.
-    pub(in crate::kernel) options: Options,
-}
 
 /// What is there before anything is attached, and what this process holds then.
 pub struct Host {

@@ -11,7 +11,7 @@ use crate::{
         error::LoadError,
         hook_catalog::ACCEPT,
         hooks::Hooks,
-        load::{Options, Programs, Without, open},
+        object::{Options, Programs, Without, open},
         offsets_probed::unknown,
         tracefs,
     },

@@ -6,11 +6,13 @@ use aya::programs::ProgramError;
 use nix::errno::Errno;
 
 use super::{
-    load::OBJECT_VARIABLE,
     offsets_btf::{LayoutError, VMLINUX},
     tracefs::FormatError,
 };
-use crate::kernel::host::privilege;
+use crate::kernel::{host::privilege, ring::rings::RingError};
+
+/// Names another object to load, for packagers and tests.
+pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
 
 /// Why tracing cannot start; each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,15 @@ impl LoadError {
     /// Whether another way of tracing may do.
     pub(super) const fn is_of_the_kernel(&self) -> bool {
         matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
+    }
+}
+
+impl From<RingError> for LoadError {
+    fn from(error: RingError) -> Self {
+        match error {
+            RingError::Memory { size, source } => Self::Buffer { size, source },
+            RingError::Refused { what, source } => refused(&what, &*source),
+        }
     }
 }
 

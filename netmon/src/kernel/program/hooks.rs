@@ -13,7 +13,7 @@ use aya::{
 use super::{
     error::{LoadError, refused},
     hook_catalog::{ACCEPT, EXACT, Hook, Kind},
-    load::{Programs, program},
+    object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
 };

@@ -1,9 +1,11 @@
 //! The programs in the kernel: loaded, fitted to its types, attached.
 
+pub(super) mod attach;
 pub(super) mod error;
 pub(super) mod hook_catalog;
 pub(super) mod hooks;
-pub(super) mod load;
+pub(super) mod iterators;
+pub(super) mod object;
 pub(super) mod offsets_btf;
 pub(super) mod offsets_probed;
 pub(super) mod peek;

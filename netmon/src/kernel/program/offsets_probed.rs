@@ -24,9 +24,9 @@ use super::{
     error::{LoadError, refused},
     hook_catalog::CLASSIC,
     hooks::Hooks,
-    load::{Options, PEEK, Programs, Without, load_peek, open, program, take},
+    object::{Options, Programs, Without, open, program, take},
     offsets_btf::LayoutError,
-    peek::peek,
+    peek::{PEEK, load_peek, peek},
     tracefs,
 };
 use crate::kernel::{

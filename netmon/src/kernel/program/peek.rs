@@ -3,6 +3,20 @@
 use aya::programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun};
 use netmon_common::Offsets;
 
+use super::{
+    error::{LoadError, refused},
+    object::Programs,
+};
+
+/// Run on request, attached to nothing: reads the kernel's memory.
+pub(in crate::kernel) const PEEK: &str = "peek";
+
+/// Loads the program that reads.
+pub(super) fn load_peek(programs: &mut Programs<'_>) -> Result<(), LoadError> {
+    let peek: &mut RawTracePoint = programs.get(PEEK)?;
+    peek.load().map_err(|error| refused(PEEK, &error))
+}
+
 /// The four bytes at `address`; 0 where there is nothing to be read.
 pub(in crate::kernel) fn peek(
     program: &mut RawTracePoint,

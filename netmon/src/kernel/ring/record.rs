@@ -1,11 +1,11 @@
 //! From the bytes of a ring buffer record to a checked [`Record`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytemuck::AnyBitPattern;
 use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
 
-use crate::core::tcp::TcpState;
+use crate::core::{event::Tuple, tcp::TcpState};
 
 /// A record of the kernel program: its numbers are known to be states and families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,13 @@ fn is_known(t: &wire::Transition) -> bool {
         && TcpState::from_number(t.new_state).is_some()
         && t.old_state != t.new_state
         && matches!(t.family, AF_INET | AF_INET6)
+}
+
+/// The record's place.
+pub(in crate::kernel) fn tuple(record: &wire::Transition) -> Tuple {
+    let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
+    let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
+    Tuple { netns: record.netns, local, remote }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The ring buffers, one for each CPU where there is room, read as one.
 
-use std::{future::poll_fn, io, task::Poll};
+use std::{error::Error, future::poll_fn, io, task::Poll};
 
 use aya::{
     maps::{ArrayOfMaps, Map, MapData, MapError, RingBuf},
@@ -18,7 +18,6 @@ use super::{
     merge::{Merge, Next, Reading, Ring},
     record::{Malformed, Record, decode},
 };
-use crate::kernel::program::error::{LoadError, refused};
 
 /// CPUs share a ring rather than have smaller ones than this.
 const LEAST: u32 = 1 << 20;
@@ -27,14 +26,41 @@ pub(in crate::kernel) const NAME: &str = "EVENTS";
 /// How often a record is looked at again that a program is writing, which takes some 200 ns.
 const LOOKS: usize = 50;
 
+/// Why the rings cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::kernel) enum RingError {
+    /// The kernel has no memory for them, or this process may not take so much.
+    #[error("no ring buffer of {size} bytes")]
+    Memory {
+        /// The size asked for.
+        size: u32,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A step was refused.
+    #[error("{what}: {source}")]
+    Refused {
+        /// The file, or the step.
+        what: String,
+        /// The answer.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl RingError {
+    fn refused(what: &str, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Refused { what: what.to_owned(), source: Box::new(source) }
+    }
+}
+
 /// Every ring.
 pub(in crate::kernel) struct Rings(Merge<Buffer>);
 
 struct Buffer(AsyncFd<RingBuf<MapData>>);
 
 /// How many rings make `size` bytes.
-pub(in crate::kernel) fn count(size: u32) -> Result<u32, LoadError> {
-    let cpus = online_cpus().map_err(|(path, error)| refused(path, &error))?;
+pub(in crate::kernel) fn count(size: u32) -> Result<u32, RingError> {
+    let cpus = online_cpus().map_err(|(path, error)| RingError::refused(path, error))?;
     Ok(u32::try_from(cpus.len()).unwrap_or(u32::MAX).min(size / LEAST).max(1))
 }
 
@@ -50,10 +76,10 @@ impl Rings {
     /// The kernel waits at each until no program uses what was there before
     /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c). Must be called within a tokio runtime.
     /// Programs name the map by its descriptor, which is not to be closed before they are loaded.
-    pub(in crate::kernel) fn new(map: &mut Map, size: u32) -> Result<Self, LoadError> {
+    pub(in crate::kernel) fn new(map: &mut Map, size: u32) -> Result<Self, RingError> {
         let what = "the ring buffer";
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
-            map.try_into().map_err(|error| refused(what, &error))?;
+            map.try_into().map_err(|error: MapError| RingError::refused(what, error))?;
         let each = each(size, map.len());
         let mut rings = Vec::new();
         for slot in 0..map.len() {
@@ -61,14 +87,14 @@ impl Rings {
                 MapError::CreateError { io_error: source, .. }
                 // It exists, but this process has no room to see it.
                 | MapError::SyscallError(SyscallError { io_error: source, .. }) => {
-                    LoadError::Buffer { size, source }
+                    RingError::Memory { size, source }
                 }
-                other => refused(what, &other),
+                other => RingError::refused(what, other),
             })?;
-            map.set(slot, &ring, 0).map_err(|error| refused(what, &error))?;
+            map.set(slot, &ring, 0).map_err(|error| RingError::refused(what, error))?;
             // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
             let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-            rings.push(Buffer(ring.map_err(|error| refused(what, &error))?));
+            rings.push(Buffer(ring.map_err(|error| RingError::refused(what, error))?));
         }
         Ok(Self(Merge::new(rings)))
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     kernel::{
         host::netns::Namespace,
-        program::load::program,
+        program::{iterators::Walk, object::program},
         ring::record::{Malformed, address},
     },
 };
@@ -37,37 +37,6 @@ use crate::{
 const BLOCK_PAGES: usize = 8;
 /// Blocks read ahead of their decoding: enough to keep both sides busy, little to keep in memory.
 const READ_AHEAD: usize = 16;
-
-/// A table that can be walked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) enum Walk {
-    /// TCP sockets of a namespace.
-    Tcp,
-    /// UDP sockets of a namespace.
-    Udp,
-    /// Open files of every process.
-    Files,
-}
-
-impl Walk {
-    /// The program of the object.
-    pub(in crate::kernel) const fn program(self) -> &'static str {
-        match self {
-            Self::Tcp => "dump_tcp",
-            Self::Udp => "dump_udp",
-            Self::Files => "dump_held",
-        }
-    }
-
-    /// The kernel's name of the iterator.
-    pub(in crate::kernel) const fn target(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Files => "task_file",
-        }
-    }
-}
 
 /// A table of the kernel that is being read.
 pub(in crate::kernel) struct Table {

@@ -5,11 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt};
 use aya::Ebpf;
 use netmon_common::{KernelFilter, Wanted};
 
-use super::{
-    bpf_iter::{self, Walk},
-    proc,
-    sock_diag_dump::Details,
-};
+use super::{bpf_iter, proc, sock_diag_dump::Details};
 use crate::{
     core::{
         process::Owners,
@@ -17,7 +13,7 @@ use crate::{
     },
     kernel::{
         host::netns::Namespace,
-        program::{error::LoadError, load::load_iterators},
+        program::{attach::load_iterators, error::LoadError, iterators::Walk},
     },
 };
 

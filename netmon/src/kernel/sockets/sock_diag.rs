@@ -16,14 +16,8 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 
 use crate::{
-    core::tcp::TcpState,
-    kernel::{
-        host::netns::Namespace,
-        stream::{
-            identities::is_own,
-            minisockets::{Found, Question},
-        },
-    },
+    core::{event::Tuple, id::is_own, tcp::TcpState},
+    kernel::host::netns::Namespace,
 };
 
 /// Namespaces whose socket is open at once; beyond it all are closed and opened anew as needed.
@@ -35,6 +29,28 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// Requests in one message: each is 72 bytes, and its answer up to 100.
 const BATCH: usize = 64;
 
+/// What the kernel holds of a socket that was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) enum BucketState {
+    /// A minisocket in TIME_WAIT.
+    TimeWait,
+    /// A minisocket that still waits for the peer's FIN.
+    Waiting,
+    /// Nothing.
+    Gone,
+    /// It could not be asked.
+    Unknown,
+}
+
+/// Which socket is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernel) struct SockQuery {
+    pub(in crate::kernel) tuple: Tuple,
+    pub(in crate::kernel) cookie: u64,
+    /// The interface that it is bound to: the kernel finds it under that only. 0 for none.
+    pub(in crate::kernel) interface: u16,
+}
+
 /// sock_diag sockets, one for each namespace that was asked about.
 #[derive(Default)]
 pub(in crate::kernel) struct Diag {
@@ -44,8 +60,8 @@ pub(in crate::kernel) struct Diag {
 
 impl Diag {
     /// The state of the socket with each tuple and cookie, in the order asked.
-    pub(in crate::kernel) fn minisockets(&mut self, asked: &[Question]) -> Vec<Found> {
-        let mut found = vec![Found::Unknown; asked.len()];
+    pub(in crate::kernel) fn minisockets(&mut self, asked: &[SockQuery]) -> Vec<BucketState> {
+        let mut found = vec![BucketState::Unknown; asked.len()];
         let mut order: Vec<usize> = (0..asked.len()).collect();
         order.sort_by_key(|&i| asked[i].tuple.netns);
         for group in order.chunk_by(|&a, &b| asked[a].tuple.netns == asked[b].tuple.netns) {
@@ -98,9 +114,9 @@ pub(in crate::kernel) fn connect() -> io::Result<Socket> {
 
 fn ask(
     socket: &Socket,
-    asked: &[Question],
+    asked: &[SockQuery],
     batch: &[usize],
-    found: &mut [Found],
+    found: &mut [BucketState],
 ) -> io::Result<()> {
     let mut message = Vec::new();
     for &i in batch {
@@ -131,29 +147,29 @@ fn ask(
 
 /// The kernel finds the socket by its tuple and compares the cookie (`inet_diag_find_one_icsk`):
 /// ENOENT when there is none, ESTALE when the tuple belongs to another one now.
-fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> Found {
+fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> BucketState {
     match payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
             match TcpState::from_number(response.header.state) {
-                Some(TcpState::TimeWait) => Found::TimeWait,
-                Some(TcpState::FinWait2) => Found::Waiting,
+                Some(TcpState::TimeWait) => BucketState::TimeWait,
+                Some(TcpState::FinWait2) => BucketState::Waiting,
                 // Another connection in its place or, where no cookie was compared, a listener.
-                Some(_) => Found::Gone,
-                None => Found::Unknown,
+                Some(_) => BucketState::Gone,
+                None => BucketState::Unknown,
             }
         }
         NetlinkPayload::Error(error)
             if matches!(-error.raw_code(), libc::ENOENT | libc::ESTALE) =>
         {
-            Found::Gone
+            BucketState::Gone
         }
-        _ => Found::Unknown,
+        _ => BucketState::Unknown,
     }
 }
 
 /// What is asked about a socket.
-pub(in crate::kernel) fn request(question: Question, extensions: ExtensionFlags) -> InetRequest {
-    let Question { tuple, cookie, interface } = question;
+pub(in crate::kernel) fn request(question: SockQuery, extensions: ExtensionFlags) -> InetRequest {
+    let SockQuery { tuple, cookie, interface } = question;
     let family = match tuple.local {
         SocketAddr::V4(_) => AF_INET,
         SocketAddr::V6(_) => AF_INET6,
@@ -174,7 +190,7 @@ pub(in crate::kernel) fn request(question: Question, extensions: ExtensionFlags)
     }
 }
 
-fn append(message: &mut Vec<u8>, question: Question, sequence: u32) {
+fn append(message: &mut Vec<u8>, question: SockQuery, sequence: u32) {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST;
     header.sequence_number = sequence;

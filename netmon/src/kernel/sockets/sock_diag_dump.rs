@@ -13,13 +13,13 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::Socket as Netlink;
 
-use super::sock_diag::{self, connect};
+use super::sock_diag::{self, SockQuery, connect};
 use crate::{
     core::{
         event::Tuple,
         socket::{Protocol, Socket, TcpInfo},
     },
-    kernel::{host::netns::Namespace, stream::minisockets::Question},
+    kernel::host::netns::Namespace,
 };
 
 /// The kernel's answers come in messages of up to 32 KiB.
@@ -126,7 +126,7 @@ impl Details {
 /// which listeners do not have.
 #[must_use]
 pub fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
-    let question = Question { tuple: *tuple, cookie, interface: 0 };
+    let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
     let request = sock_diag::request(question, ExtensionFlags::INFO);
     let mut found = None;
     let asked = Namespace::with_inum(tuple.netns)

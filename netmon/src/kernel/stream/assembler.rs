@@ -3,19 +3,22 @@
 //! Pure but for the questions it asks through [`Ask`]; `now` is always given. Events of different
 //! connections may leave in another order than they came; those of one connection never do.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use netmon_common::{self as wire, flag, kind};
 use rustc_hash::FxHashMap;
 
-use super::minisockets::{Found, Minisockets, Question};
+use super::minisockets::Minisockets;
 use crate::{
     core::{
-        event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
+        event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition},
         table::cookie_map::ByCookie,
         tcp::TcpState,
     },
-    kernel::ring::record::{Record, address},
+    kernel::{
+        ring::record::{Record, tuple},
+        sockets::sock_diag::{BucketState, SockQuery},
+    },
 };
 
 const MS: u64 = 1_000_000;
@@ -39,7 +42,7 @@ pub(super) trait Ask {
     /// The local port of the connecting socket at address `sock`, if it still is that socket.
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
     /// What the kernel holds at each tuple under that cookie, and when all had been asked about, ns.
-    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64);
+    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64);
 }
 
 /// Events that wait until something is known, first in, first due.
@@ -380,13 +383,6 @@ impl Assembler {
 
 #[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
 const ECONNRESET: u8 = libc::ECONNRESET as u8;
-
-/// The record's place.
-pub(in crate::kernel) fn tuple(record: &wire::Transition) -> Tuple {
-    let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
-    let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
-    Tuple { netns: record.netns, local, remote }
-}
 
 /// The record as an event; `None` for a state or a family that `decode` would not have let pass.
 fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {

@@ -27,8 +27,9 @@ use crate::{
             netns::Namespace,
             privilege::{self, Duty},
         },
+        program::iterators::Walk,
         sockets::{
-            bpf_iter::{Table, Walk},
+            bpf_iter::Table,
             dump::{Dump, Want, is_initial_pid_namespace},
         },
     },

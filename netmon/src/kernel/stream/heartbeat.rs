@@ -8,10 +8,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use super::assembler::tuple;
 use crate::{
     core::event::Tuple,
-    kernel::{host::netns::Namespace, ring::record::Record},
+    kernel::{
+        host::netns::Namespace,
+        ring::record::{Record, tuple},
+    },
 };
 
 const SECOND: u64 = 1_000_000_000;

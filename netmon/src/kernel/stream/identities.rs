@@ -13,26 +13,17 @@ use std::{
 use netmon_common::{Process, state};
 use rustc_hash::FxHashMap;
 
-use super::assembler::tuple;
 use crate::{
     core::{
         event::{Seed, Tuple},
+        id::OWN,
         tcp::TcpState,
     },
-    kernel::ring::record::Record,
+    kernel::ring::record::{Record, tuple},
 };
 
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
-/// Numbers of netmon's own begin here. Cookies are counted from 1 (`__sock_gen_cookie`, net/core/sock_diag.c),
-/// and the highest bit has a meaning in the table.
-const OWN: u64 = 1 << 62;
-
-/// Whether `id` is one of netmon's own, not a cookie.
-pub(in crate::kernel) const fn is_own(id: u64) -> bool {
-    id & OWN != 0
-}
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -147,6 +138,7 @@ mod tests {
     use netmon_common::{AF_INET, Note, Open, Transition, kind};
 
     use super::*;
+    use crate::core::id::is_own;
 
     fn transition(address: u64, new_state: u8, local_port: u16) -> Transition {
         Transition {

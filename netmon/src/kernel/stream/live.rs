@@ -14,26 +14,31 @@ use super::{
     assembler::{Ask, Assembler},
     dumps::{Message, Reconciler},
     heartbeat::Heartbeat,
-    identities::{Identities, is_own},
+    identities::Identities,
     losses::Losses,
-    minisockets::{Found, Question},
 };
 use crate::{
-    core::event::{Anchor, Event, Gap, Loss},
+    core::{
+        event::{Anchor, Event, Gap, Loss},
+        id::is_own,
+    },
     kernel::{
-        doctor::findings::About,
         host::{
             clock::{anchor, now},
             privilege::Duty,
         },
         program::{
+            attach::{Attachment, Loaded, Tier, load},
             error::{LoadError, refused},
             hooks::{Hooks, Report},
-            load::{Loaded, Options, PEEK, Tier, load},
-            peek::local_port,
+            object::Options,
+            peek::{PEEK, local_port},
         },
         ring::{merge::Reading, rings::Rings},
-        sockets::{bpf_iter, sock_diag::Diag},
+        sockets::{
+            bpf_iter,
+            sock_diag::{BucketState, Diag, SockQuery},
+        },
     },
     session::Source,
 };
@@ -82,7 +87,7 @@ pub struct Live {
     seeded: bool,
     /// The moment before hooks were attached.
     attached: Anchor,
-    about: About,
+    about: Attachment,
 }
 
 impl Live {
@@ -122,7 +127,7 @@ impl Live {
             late: false,
             seeded: false,
             attached,
-            about: About { tier, iterators, fell_back, options },
+            about: Attachment { tier, iterators, fell_back, options },
         })
     }
 
@@ -138,7 +143,7 @@ impl Live {
         &self.hooks.reports
     }
 
-    pub(in crate::kernel) fn about(&self) -> &About {
+    pub(in crate::kernel) fn about(&self) -> &Attachment {
         &self.about
     }
 
@@ -394,7 +399,7 @@ impl Ask for Questions<'_> {
         })
     }
 
-    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
+    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
         (self.diag.minisockets(asked), now())
     }
 }

@@ -20,7 +20,7 @@ use crate::{
             error::{LoadError, refused},
             hook_catalog::{SPARED, STANDBY, TRANSITIONS},
             hooks::Hooks,
-            load::take,
+            object::take,
         },
     },
 };

@@ -9,10 +9,13 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use rustc_hash::FxHashMap;
 
-use crate::core::{
-    event::{Opening, ResetSide, Seed, Transition, Tuple},
-    table::cookie_map::ByCookie,
-    tcp::TcpState,
+use crate::{
+    core::{
+        event::{Opening, ResetSide, Seed, Transition, Tuple},
+        table::cookie_map::ByCookie,
+        tcp::TcpState,
+    },
+    kernel::sockets::sock_diag::{BucketState, SockQuery},
 };
 
 const MS: u64 = 1_000_000;
@@ -33,28 +36,6 @@ const ASKS_AT_ONCE: u64 = 500;
 const MAX_FINISHED: usize = 2_000;
 /// As many as the kernel's own default limit of buckets halved; some 200 bytes each.
 const MAX_PARKED: usize = 65_536;
-
-/// What the kernel holds of a socket that was asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) enum Found {
-    /// A minisocket in TIME_WAIT.
-    TimeWait,
-    /// A minisocket that still waits for the peer's FIN.
-    Waiting,
-    /// Nothing.
-    Gone,
-    /// It could not be asked.
-    Unknown,
-}
-
-/// Which socket is asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) struct Question {
-    pub(in crate::kernel) tuple: Tuple,
-    pub(in crate::kernel) cookie: u64,
-    /// The interface that it is bound to: the kernel finds it under that only. 0 for none.
-    pub(in crate::kernel) interface: u16,
-}
 
 /// One that waits to be known.
 struct Parked {
@@ -264,7 +245,7 @@ impl Minisockets {
     pub(in crate::kernel) fn advance(
         &mut self,
         now: u64,
-        ask: impl FnOnce(&[Question]) -> (Vec<Found>, u64),
+        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
         mut known: impl FnMut(Transition),
     ) {
         let asked = self.overdue(now);
@@ -272,19 +253,19 @@ impl Minisockets {
             return;
         }
         let (found, answered) = ask(&asked);
-        for (&Question { cookie, .. }, found) in asked.iter().zip(found) {
+        for (&SockQuery { cookie, .. }, found) in asked.iter().zip(found) {
             let Some(parked) = self.parked.get_mut(&cookie) else { continue };
             let state = match found {
-                Found::TimeWait => TcpState::TimeWait,
-                Found::Gone => TcpState::Close,
-                Found::Waiting | Found::Unknown
+                BucketState::TimeWait => TcpState::TimeWait,
+                BucketState::Gone => TcpState::Close,
+                BucketState::Waiting | BucketState::Unknown
                     if now < parked.event.time.saturating_add(GIVE_UP) =>
                 {
                     self.due.push(Reverse((now + parked.wait, cookie)));
                     parked.wait = (parked.wait * 2).min(LONGEST_WAIT);
                     continue;
                 }
-                Found::Waiting | Found::Unknown => TcpState::Close,
+                BucketState::Waiting | BucketState::Unknown => TcpState::Close,
             };
             let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
             event.new = state;
@@ -298,7 +279,7 @@ impl Minisockets {
     }
 
     /// Those to ask about now, within the budget.
-    fn overdue(&mut self, now: u64) -> Vec<Question> {
+    fn overdue(&mut self, now: u64) -> Vec<SockQuery> {
         // At most a second's worth: the first time, it is all of the uptime.
         let waited = now.saturating_sub(self.refilled).min(SECOND);
         let earned = waited * ASKS_PER_SECOND / SECOND;
@@ -313,7 +294,7 @@ impl Minisockets {
         {
             self.due.pop();
             if let Some(parked) = self.parked.get(&cookie) {
-                asked.push(Question {
+                asked.push(SockQuery {
                     tuple: parked.event.tuple,
                     cookie,
                     interface: parked.interface,
@@ -329,7 +310,7 @@ impl Minisockets {
     pub(in crate::kernel) fn finish(
         &mut self,
         now: u64,
-        ask: impl FnOnce(&[Question]) -> (Vec<Found>, u64),
+        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
         known: impl FnMut(Transition),
     ) {
         self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();

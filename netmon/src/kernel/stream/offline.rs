@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    assembler::{Ask, Assembler},
-    minisockets::{Found, Question},
-};
+use super::assembler::{Ask, Assembler};
 use crate::{
     core::event::Event,
-    kernel::ring::record::{Malformed, decode},
+    kernel::{
+        ring::record::{Malformed, decode},
+        sockets::sock_diag::{BucketState, SockQuery},
+    },
 };
 
 /// Turns the bytes of ring buffer records into events: what the live source does after it has read them, for whoever has
@@ -45,7 +45,7 @@ impl Ask for Nobody {
         None
     }
 
-    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
-        (vec![Found::Unknown; asked.len()], 0)
+    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
+        (vec![BucketState::Unknown; asked.len()], 0)
     }
 }

@@ -15,67 +15,13 @@ use ratatui::{
     widgets::Widget,
 };
 
-pub(super) use self::cells::program;
 use super::{
-    rows::Column,
+    layout::Areas,
     state::{Mode, State},
 };
 
-/// Lines of the header.
-const HEADER: u16 = 6;
 /// What is narrower or lower than this shows nothing that could be understood.
 const LEAST: (u16, u16) = (40, 10);
-
-/// Where everything is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Areas {
-    header: Rect,
-    pub(super) heading: Rect,
-    pub(super) rows: Rect,
-    latest: Rect,
-    footer: Rect,
-}
-
-impl Areas {
-    /// On a screen of this size: the header, what is left for rows, the latest transitions, the footer.
-    pub(super) fn of(area: Rect) -> Self {
-        let line = |y: u16, height: u16| {
-            let y = y.min(area.height);
-            Rect {
-                x: area.x,
-                y: area.y + y,
-                width: area.width,
-                height: height.min(area.height - y),
-            }
-        };
-        let header = if area.height < 16 { 1 } else { HEADER };
-        let latest = match area.height {
-            ..16 => 0,
-            height => (5 + (height - 16) / 5).min(14),
-        };
-        let rows = area.height.saturating_sub(header + latest + 2);
-        Self {
-            header: line(0, header),
-            heading: line(header, 1),
-            rows: line(header + 1, rows),
-            latest: line(header + 1 + rows, latest),
-            footer: line(area.height.saturating_sub(1), 1),
-        }
-    }
-
-    /// Everything between the first line and the last.
-    fn body(&self) -> Rect {
-        let top = self.header.y + 1;
-        Rect { y: top, height: self.footer.y.saturating_sub(top), ..self.header }
-    }
-
-    /// What one sorts by who clicks there on the heading.
-    pub(super) fn column_at(&self, x: u16) -> Option<Column> {
-        list::columns(self.heading.width).find_map(|(column, from, to)| {
-            (from..to).contains(&x.checked_sub(self.heading.x)?).then_some(column)?
-        })
-    }
-}
 
 /// Styles that are readable on light and on dark; without colours, what they say is said in words as well.
 #[derive(Clone, Copy)]

@@ -4,7 +4,6 @@ use std::{collections::VecDeque, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
-use super::draw::program;
 use crate::core::{
     connection::{Change, Connection},
     escape::Escaped,
@@ -177,4 +176,9 @@ impl Flows {
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
         self.seconds.iter().flat_map(|second| second.keys().copied())
     }
+}
+
+/// A process as netstat shows it.
+pub(super) fn program(owner: Option<&Owner>) -> String {
+    owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, Escaped(&owner.comm)))
 }

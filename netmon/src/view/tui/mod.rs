@@ -9,6 +9,7 @@ mod draw;
 mod groups;
 mod history;
 mod keys;
+mod layout;
 mod rates;
 mod rows;
 mod state;

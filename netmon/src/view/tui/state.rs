@@ -12,9 +12,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     activity::Seen,
-    draw::Areas,
     groups::{self, GroupBy},
     keys::{Key, Line, Written, meaning},
+    layout::Areas,
     rows::{Column, List, Query, Row, counts, list},
     time_travel::{Answer, Ask, Leap, Moment, Named},
 };

@@ -310,7 +310,7 @@ fn every_form_of_the_help_is_one() {
 
 #[test]
 fn every_form_of_the_documentation_is_one() {
-    let text = include_str!("../../../../docs/time.md");
+    let text = include_str!("../../../../../docs/time.md");
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     let forms: Vec<&str> = rows
         .filter_map(|row| row.split('|').nth(1))

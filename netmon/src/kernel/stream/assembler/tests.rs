@@ -11,7 +11,7 @@ mod minisockets;
 #[derive(Default)]
 struct Script {
     port: Option<u16>,
-    found: Option<Found>,
+    found: Option<BucketState>,
     /// When an answer comes.
     answered: u64,
     asked: usize,
@@ -23,9 +23,9 @@ impl Ask for Script {
         self.port
     }
 
-    fn minisockets(&mut self, asked: &[Question]) -> (Vec<Found>, u64) {
+    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
         self.asked += asked.len();
-        (vec![self.found.unwrap_or(Found::Unknown); asked.len()], self.answered)
+        (vec![self.found.unwrap_or(BucketState::Unknown); asked.len()], self.answered)
     }
 }
 

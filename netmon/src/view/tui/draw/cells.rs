@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ratatui::buffer::CellWidth;
 
-use crate::core::{escape::Escaped, event::Owner, services::Services, socket::Protocol};
+use crate::core::{escape::Escaped, services::Services, socket::Protocol};
 
 /// The text in `width` columns, its end cut where it has more.
 pub(super) fn fit(text: &str, width: usize) -> String {
@@ -51,9 +51,4 @@ pub(super) fn endpoint(
     };
     let room = width.saturating_sub(columns(&port) + 1);
     fit(&format!("{}:{port}", fit(&host, room)), width)
-}
-
-/// A process as netstat shows it.
-pub(in crate::view::tui) fn program(owner: Option<&Owner>) -> String {
-    owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, Escaped(&owner.comm)))
 }

@@ -10,7 +10,7 @@ use ratatui::{
 
 use super::{
     STRONG, Theme,
-    cells::{endpoint, fit, program},
+    cells::{endpoint, fit},
     list::{is_bad, services, why},
     state_diagram,
 };
@@ -19,7 +19,10 @@ use crate::{
     view::{
         changes::lines::Bytes,
         text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
-        tui::state::{Detail, State},
+        tui::{
+            groups::program,
+            state::{Detail, State},
+        },
     },
 };
 

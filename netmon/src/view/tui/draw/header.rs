@@ -14,7 +14,7 @@ use crate::{
     core::{event::Loss, tcp::TcpState},
     view::{
         text::clock::Span as Elapsed,
-        tui::{rates::Happened, state::State},
+        tui::{layout::HEADER, rates::Happened, state::State},
     },
 };
 
@@ -47,7 +47,7 @@ const RATES: [(&str, What); 4] = [
 
 /// Everything below the title.
 pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    if area.height < super::HEADER {
+    if area.height < HEADER {
         return;
     }
     let width = area.width / 3;

@@ -3,8 +3,8 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
 
 use super::{
-    Areas, DIM, HEADING, STRONG, Theme,
-    cells::{endpoint, fit, program},
+    DIM, HEADING, STRONG, Theme,
+    cells::{endpoint, fit},
     header::number,
 };
 use crate::{
@@ -19,50 +19,14 @@ use crate::{
     view::{
         text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
         tui::{
+            groups::program,
             history::{Latest, Mark},
-            rows::{Column, Row},
+            layout::{Areas, columns},
+            rows::Row,
             state::State,
         },
     },
 };
-
-/// The columns of a screen of this width: what they are sorted by, where they begin and end.
-///
-/// Those that netstat has come first; a wider screen has room for more.
-pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, u16)> {
-    let widths = widths(width);
-    let mut from = 0;
-    widths.into_iter().map(move |(column, width)| {
-        let place = (column, from, from + width);
-        from += width + 1;
-        place
-    })
-}
-
-/// Program, Local, Foreign, State, In state; then direction, age, evidence.
-fn widths(width: u16) -> Vec<(Option<Column>, u16)> {
-    const STATE: u16 = 14;
-    const SPAN: u16 = 6;
-    let more: &[u16] = match width {
-        ..100 => &[],
-        100..130 => &[3, SPAN],
-        _ => &[3, SPAN, 8],
-    };
-    let fixed: u16 = STATE + SPAN + 4 + more.iter().map(|width| width + 1).sum::<u16>();
-    let rest = width.saturating_sub(fixed);
-    // Addresses get three eighths each.
-    let address = (rest * 3 / 8).min(47);
-    let program = rest.saturating_sub(address * 2).min(24);
-    let mut widths = vec![
-        (Some(Column::Program), program),
-        (Some(Column::Local), address),
-        (Some(Column::Remote), address),
-        (Some(Column::State), STATE),
-        (Some(Column::InState), SPAN),
-    ];
-    widths.extend(more.iter().map(|width| (None, *width)));
-    widths
-}
 
 const HEADINGS: [&str; 8] =
     ["PID/Program", "Local Address", "Foreign Address", "State", "In", "Dir", "Age", "Evidence"];

@@ -16,7 +16,7 @@ fn a_doubtful_time_wait_is_asked_about() {
         (FinWait2, flag::DONE | flag::BUCKETS_FULL),
         (TcpState::Closing, flag::DONE | flag::LINGER),
     ] {
-        for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
+        for (found, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
             let mut bench = Bench::new();
             bench.script.found = Some(found);
             bench.take(closed(old, flags, 0, 100 * MS));
@@ -31,10 +31,10 @@ fn a_doubtful_time_wait_is_asked_about() {
 
 #[test]
 fn an_orphan_ends_as_it_is_found() {
-    for (found, state) in [(Found::TimeWait, TimeWait), (Found::Gone, Close)] {
+    for (found, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
         let mut bench = Bench::new();
         bench.take(closed(FinWait2, flag::DEAD, 0, 100 * MS));
-        bench.script.found = Some(Found::Waiting);
+        bench.script.found = Some(BucketState::Waiting);
         for ms in 101..150 {
             bench.advance(ms * MS);
         }
@@ -112,7 +112,7 @@ fn a_reset_ends_an_orphan_at_its_time() {
 #[test]
 fn questions_stay_within_their_budget() {
     let mut bench = Bench::new();
-    bench.script.found = Some(Found::Waiting);
+    bench.script.found = Some(BucketState::Waiting);
     for cookie in 1..=20_000 {
         let orphan =
             wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1_000 * MS) };
@@ -127,7 +127,7 @@ fn questions_stay_within_their_budget() {
 #[test]
 fn what_is_doubtful_is_known_within_a_second() {
     let mut bench = Bench::new();
-    bench.script.found = Some(Found::Gone);
+    bench.script.found = Some(BucketState::Gone);
     let flags = flag::DONE | flag::BUCKETS_FULL;
     for cookie in 1..=5_000 {
         let end = wire::Transition { cookie, flags, ..wire(FinWait2, Close, 1_000 * MS) };
@@ -173,7 +173,7 @@ fn an_orphan_is_followed_without_questions() {
 #[test]
 fn what_the_kernel_does_not_tell_after_all_is_asked_about() {
     let mut bench = told();
-    bench.script.found = Some(Found::Gone);
+    bench.script.found = Some(BucketState::Gone);
     bench.take(closed(FinWait2, WAITS, 0, 100));
     bench.advance(71_000 * MS);
     assert_eq!((bench.states(), bench.script.asked), (vec![(FinWait2, Close)], 1));

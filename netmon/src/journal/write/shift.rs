@@ -26,13 +26,16 @@ use parquet::{
     schema::types::TypePtr,
 };
 
-use super::{blocks, journal::Journal, parquet_file::footer_sum_of};
+use super::parquet::finish;
 use crate::journal::{
     dir::Dir,
     error::{Malformed, Result},
     layout::{FileKind, HostDir},
-    schema::{CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY},
-    write::{CHECKSUMS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY, finish, properties},
+    read::{Journal, file, footer_sum_of},
+    schema::{
+        CHECKSUMS_KEY, CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY,
+        writer_properties,
+    },
 };
 
 /// A day, ns and µs.
@@ -110,7 +113,7 @@ enum Column {
 
 impl Source {
     fn read(host: &HostDir, start: i64, dataset: Dataset) -> Result<Self> {
-        blocks::file(host, start, dataset)?.check()?;
+        file(host, start, dataset)?.check()?;
         let mut bytes = Vec::new();
         host.dir.read(&host.path(dataset, start, FileKind::Parquet))?.read_to_end(&mut bytes)?;
         let bytes = Bytes::from(bytes);
@@ -188,7 +191,7 @@ impl Copy {
         let start = self.moved(source.start);
         target.dir.make_dirs(&target.partition(dataset, start))?;
         let file = target.dir.create_new(&target.path(dataset, start, FileKind::Parquet))?;
-        let properties = Arc::new(properties(dataset)?);
+        let properties = Arc::new(writer_properties(dataset)?);
         let schema = Arc::clone(&source.schema);
         let mut writer = SerializedFileWriter::new(&file, schema, properties)?;
         for columns in &source.groups {

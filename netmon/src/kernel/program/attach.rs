@@ -1,12 +1,8 @@
-//! Loads the kernel program and attaches its hooks, in the best way that this kernel allows.
+//! Attaches the hooks of the kernel program, in the best way that this kernel allows.
 
-use std::{borrow::Cow, collections::HashMap, fs, path::PathBuf, thread};
+use std::{fs, thread};
 
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::Map,
-    programs::{Iter, Program, ProgramError, RawTracePoint},
-};
+use aya::{Btf, Ebpf, EbpfLoader, programs::Iter};
 use netmon_common::{Format, KernelFilter, Offsets, Wanted};
 use tokio::runtime::Handle;
 
@@ -14,54 +10,23 @@ use super::{
     error::{LoadError, refused},
     hook_catalog::{self, Hook},
     hooks::Hooks,
+    iterators::Walk,
+    object::{Options, Programs, Without, open, take},
     offsets_btf::{self, Functions, VMLINUX},
-    offsets_probed, tracefs,
+    offsets_probed,
+    peek::load_peek,
+    tracefs,
 };
 use crate::kernel::{
     host::privilege,
     ring::rings::{self, Rings},
-    sockets::bpf_iter::Walk,
 };
-
-/// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
-static PREBUILT: &[u8] =
-    aya::include_bytes_aligned!("../../../../netmon-ebpf/prebuilt/netmon.bpf.o");
-/// Names another object to load, for packagers and tests.
-pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
-/// Run on request, attached to nothing: reads the kernel's memory.
-pub(in crate::kernel) const PEEK: &str = "peek";
 
 /// Why there is none of what the caller does without.
 pub(in crate::kernel) const NOT_WANTED: &str = "not wanted";
 
 /// Why what the full tier has is not used in another.
 const NO_FULL: &str = "the tier is basic";
-
-/// What the caller may choose.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Size of the ring buffers together in bytes: a power of two, at least a page.
-    pub buffer: u32,
-    /// The most verbose level of the kernel program's own messages.
-    pub log: log::LevelFilter,
-    /// What the kernel program may leave out.
-    pub filter: KernelFilter,
-    /// Whether to follow the accept system calls, which slows every system call of the host.
-    pub accept_syscalls: bool,
-    /// What to do without, though the kernel may have it.
-    pub without: Without,
-}
-
-/// What netmon is to do without: each has something that stands in for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Without {
-    /// The kernel's types.
-    pub btf: bool,
-    /// Hooks on functions.
-    pub fentry: bool,
-    /// Iterators.
-    pub iterators: bool,
-}
 
 /// How well this kernel can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +46,17 @@ impl Tier {
             Self::Basic => "basic",
         }
     }
+}
+
+/// How it came to be attached.
+pub(in crate::kernel) struct Attachment {
+    pub(in crate::kernel) tier: Tier,
+    /// Whether there are iterators to dump with; or why not.
+    pub(in crate::kernel) iterators: Result<(), String>,
+    /// Why it is not the full tier.
+    pub(in crate::kernel) fell_back: Option<String>,
+    /// What was asked for.
+    pub(in crate::kernel) options: Options,
 }
 
 /// The kernel program, attached.
@@ -231,11 +207,6 @@ fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[Walk]) -> Result<
     Ok(())
 }
 
-pub(super) fn load_peek(programs: &mut Programs<'_>) -> Result<(), LoadError> {
-    let peek: &mut RawTracePoint = programs.get(PEEK)?;
-    peek.load().map_err(|error| refused(PEEK, &error))
-}
-
 /// What the thread came to.
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -271,91 +242,4 @@ impl Types {
         let btf = btf.map_err(|error| refused("its own BTF", &error))?;
         Ok(Self { btf, loader, offsets, functions })
     }
-}
-
-/// The object, its globals set and its maps made.
-pub(in crate::kernel) fn open(
-    loader: EbpfLoader<'static>,
-    options: Options,
-    wanted: Wanted,
-    offsets: &Offsets,
-    format: &Format,
-) -> Result<Ebpf, LoadError> {
-    let object = object()?;
-    let log = [options.log as u8];
-    let rings = rings::count(options.buffer)?;
-    // One that may borrow what is set here.
-    let mut loader: EbpfLoader<'_> = loader;
-    loader
-        .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
-        .override_global("FORMAT", bytemuck::bytes_of(format), true)
-        .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
-        .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
-        .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
-        .override_global("RINGS", bytemuck::bytes_of(&rings), true)
-        .map_max_entries(rings::NAME, rings)
-        .load(&object)
-        .map_err(|error| refused("the object", &error))
-}
-
-/// The program `name` of the object, which a foreign object may lack.
-pub(in crate::kernel) fn program<'a, P>(
-    ebpf: &'a mut Ebpf,
-    name: &str,
-) -> Result<&'a mut P, LoadError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    of_kind(name, ebpf.program_mut(name))
-}
-
-fn of_kind<'a, P>(name: &str, program: Option<&'a mut Program>) -> Result<&'a mut P, LoadError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
-{
-    program
-        .ok_or_else(|| LoadError::missing(name, "program"))?
-        .try_into()
-        .map_err(|error| refused(name, &error))
-}
-
-/// Programs of an object, some of which another thread may load.
-pub(in crate::kernel) struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
-
-impl<'a> Programs<'a> {
-    /// All.
-    pub(in crate::kernel) fn of(ebpf: &'a mut Ebpf) -> Self {
-        Self(ebpf.programs_mut().collect())
-    }
-
-    /// Parts with those of these names.
-    fn split_off(&mut self, names: &[&str]) -> Self {
-        Self(self.0.extract_if(|name, _| names.contains(name)).collect())
-    }
-
-    /// The program `name`, which a foreign object may lack.
-    pub(in crate::kernel) fn get<P>(&mut self, name: &str) -> Result<&mut P, LoadError>
-    where
-        for<'b> &'b mut P: TryFrom<&'b mut Program, Error = ProgramError>,
-    {
-        of_kind(name, self.0.get_mut(name).map(|program| &mut **program))
-    }
-}
-
-/// The object to load: the environment's, or the committed one.
-fn object() -> Result<Cow<'static, [u8]>, LoadError> {
-    let Some(path) = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from) else {
-        return Ok(Cow::Borrowed(PREBUILT));
-    };
-    // With file capabilities, or through sudo -E for a lesser user, the caller would choose what
-    // runs in the kernel.
-    if !rustix::process::getuid().is_root() || privilege::is_secure() {
-        return Err(LoadError::ObjectRefused);
-    }
-    fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::Object { path, source })
-}
-
-/// The map `name` of the object, which a foreign object may lack.
-pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
-    ebpf.take_map(name).ok_or_else(|| LoadError::missing(name, "map"))
 }

@@ -17,10 +17,12 @@ use aya_ebpf::{
 use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state};
 
 use crate::{
-    emit::note,
-    owner::{PF_KTHREAD, accept},
+    accept::accept,
+    offsets::{load, offset},
+    process::PF_KTHREAD,
     reset,
-    sock::{Listener, Sk, load, offset, parent},
+    ring::note,
+    sock::{Listener, Sk, parent},
     transition::take,
 };
 

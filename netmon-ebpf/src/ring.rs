@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use netmon_common::{Note, counter};
 
-use crate::sock::load;
+use crate::offsets::load;
 
 /// A size that every kernel makes, whatever its pages: user space puts in rings of the size it wants.
 const PLACEHOLDER: usize = 64 << 10;

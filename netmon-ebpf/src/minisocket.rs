@@ -11,10 +11,7 @@ use aya_ebpf::{
 };
 use netmon_common::{flag, kind, state};
 
-use crate::{
-    emit::note,
-    sock::{Sock, offset},
-};
+use crate::{offsets::offset, ring::note, sock::Sock};
 
 /// The minisocket that was last made on this CPU.
 #[repr(C)]

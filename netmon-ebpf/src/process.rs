@@ -1,0 +1,38 @@
+//! Who opened or took a socket: the current process, asked only where it is the one that acts.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
+    bpf_get_current_uid_gid,
+};
+use netmon_common::Process;
+
+use crate::offsets::{load, offset};
+
+/// `PF_KTHREAD` (include/linux/sched.h): connects by kernel threads have no process to name.
+pub const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Fills `out`, which lies in the ring buffer's memory, with the current process.
+///
+/// # Safety
+/// `out` must point to room for a whole `Process`, and the program must run in process context:
+/// connect, listen and accept do; most other transitions run in softirq, on top of whatever ran there.
+#[inline(always)]
+pub unsafe fn describe(out: *mut Process) {
+    // SAFETY: helpers without arguments; the task's fields are read at BTF offsets, as the verifier
+    // checks. `comm` is read as two words: it may change meanwhile, its last byte stays NUL.
+    unsafe {
+        let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
+        let flags: u32 = load(task, offset!(task_flags));
+        let pid =
+            if flags & PF_KTHREAD == 0 { (bpf_get_current_pid_tgid() >> 32) as u32 } else { 0 };
+        let leader: *const u8 = load(task, offset!(task_group_leader));
+        let comm = addr_of_mut!((*out).comm).cast::<u64>();
+        comm.write(load(leader, offset!(task_comm)));
+        comm.add(1).write(load(leader, offset!(task_comm) + 8));
+        addr_of_mut!((*out).pid).write(pid);
+        addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
+        addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
+    }
+}

@@ -1,0 +1,129 @@
+//! The object: read, its globals set, its maps made, its programs and maps found by name.
+
+use std::{borrow::Cow, collections::HashMap, fs, path::PathBuf};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::Map,
+    programs::{Program, ProgramError},
+};
+use netmon_common::{Format, KernelFilter, Offsets, Wanted};
+
+use super::error::{LoadError, OBJECT_VARIABLE, refused};
+use crate::kernel::{host::privilege, ring::rings};
+
+/// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
+static PREBUILT: &[u8] =
+    aya::include_bytes_aligned!("../../../../netmon-ebpf/prebuilt/netmon.bpf.o");
+/// What the caller may choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Size of the ring buffers together in bytes: a power of two, at least a page.
+    pub buffer: u32,
+    /// The most verbose level of the kernel program's own messages.
+    pub log: log::LevelFilter,
+    /// What the kernel program may leave out.
+    pub filter: KernelFilter,
+    /// Whether to follow the accept system calls, which slows every system call of the host.
+    pub accept_syscalls: bool,
+    /// What to do without, though the kernel may have it.
+    pub without: Without,
+}
+
+/// What netmon is to do without: each has something that stands in for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// The kernel's types.
+    pub btf: bool,
+    /// Hooks on functions.
+    pub fentry: bool,
+    /// Iterators.
+    pub iterators: bool,
+}
+
+/// The object, its globals set and its maps made.
+pub(in crate::kernel) fn open(
+    loader: EbpfLoader<'static>,
+    options: Options,
+    wanted: Wanted,
+    offsets: &Offsets,
+    format: &Format,
+) -> Result<Ebpf, LoadError> {
+    let object = object()?;
+    let log = [options.log as u8];
+    let rings = rings::count(options.buffer)?;
+    // One that may borrow what is set here.
+    let mut loader: EbpfLoader<'_> = loader;
+    loader
+        .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
+        .override_global("FORMAT", bytemuck::bytes_of(format), true)
+        .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
+        .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
+        .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
+        .override_global("RINGS", bytemuck::bytes_of(&rings), true)
+        .map_max_entries(rings::NAME, rings)
+        .load(&object)
+        .map_err(|error| refused("the object", &error))
+}
+
+/// The program `name` of the object, which a foreign object may lack.
+pub(in crate::kernel) fn program<'a, P>(
+    ebpf: &'a mut Ebpf,
+    name: &str,
+) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    of_kind(name, ebpf.program_mut(name))
+}
+
+fn of_kind<'a, P>(name: &str, program: Option<&'a mut Program>) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    program
+        .ok_or_else(|| LoadError::missing(name, "program"))?
+        .try_into()
+        .map_err(|error| refused(name, &error))
+}
+
+/// Programs of an object, some of which another thread may load.
+pub(in crate::kernel) struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
+
+impl<'a> Programs<'a> {
+    /// All.
+    pub(in crate::kernel) fn of(ebpf: &'a mut Ebpf) -> Self {
+        Self(ebpf.programs_mut().collect())
+    }
+
+    /// Parts with those of these names.
+    pub(super) fn split_off(&mut self, names: &[&str]) -> Self {
+        Self(self.0.extract_if(|name, _| names.contains(name)).collect())
+    }
+
+    /// The program `name`, which a foreign object may lack.
+    pub(in crate::kernel) fn get<P>(&mut self, name: &str) -> Result<&mut P, LoadError>
+    where
+        for<'b> &'b mut P: TryFrom<&'b mut Program, Error = ProgramError>,
+    {
+        of_kind(name, self.0.get_mut(name).map(|program| &mut **program))
+    }
+}
+
+/// The object to load: the environment's, or the committed one.
+fn object() -> Result<Cow<'static, [u8]>, LoadError> {
+    let Some(path) = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from) else {
+        return Ok(Cow::Borrowed(PREBUILT));
+    };
+    // With file capabilities, or through sudo -E for a lesser user, the caller would choose what
+    // runs in the kernel.
+    if !rustix::process::getuid().is_root() || privilege::is_secure() {
+        return Err(LoadError::ObjectRefused);
+    }
+    fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::Object { path, source })
+}
+
+/// The map `name` of the object, which a foreign object may lack.
+pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
+    ebpf.take_map(name).ok_or_else(|| LoadError::missing(name, "map"))
+}

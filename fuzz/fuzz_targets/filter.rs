@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::core::filter::{Filter, Names};
+use netmon::core::filter::{Filter, FilterNames};
 
 /// A host that knows no name, so that a filter's text depends on nothing else.
 struct Nameless;
 
-impl Names for Nameless {
+impl FilterNames for Nameless {
     fn service(&self, _name: &str) -> Option<u16> {
         None
     }

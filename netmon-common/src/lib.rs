@@ -411,11 +411,11 @@ pub mod counter {
     /// Transitions that found the ring buffer full.
     pub const LOST_TRANSITIONS: u32 = 0;
     /// Resets that found the ring buffer full.
-    pub const LOST_RESETS: u32 = 1;
+    pub const LOST_NOTES: u32 = 1;
     /// Accepted connections whose beginning could not be kept until they were to be told about.
-    pub const NO_STORAGE: u32 = 2;
+    pub const LOST_BIRTHS: u32 = 2;
     /// Transitions that the program on standby took: those that the kernel skipped the first one for.
-    pub const STOOD_IN: u32 = 3;
+    pub const STANDBY_TOOK: u32 = 3;
     /// How many there are.
     pub const COUNT: u32 = 4;
 }

@@ -40,7 +40,7 @@ fn accepted(ctx: &FExitContext, arguments: usize) -> i32 {
 pub unsafe fn accept(id: u64, caller: impl FnOnce(*mut Process)) {
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = reserve::<Accept>(counter::LOST_RESETS) else { return };
+    let Some(mut entry) = reserve::<Accept>(counter::LOST_NOTES) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for an `Accept`; every byte is written.
     unsafe {

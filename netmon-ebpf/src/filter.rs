@@ -10,7 +10,7 @@ use core::{
 use aya_ebpf::Global;
 use netmon_common::{Clause, KernelFilter, MAX_CLAUSES, state};
 
-use crate::{netns, offsets::load, sock::Sk};
+use crate::{netns, offsets::load, sock::SockAccess};
 
 /// Written by user space before load: frozen, so that no filter costs nothing.
 #[unsafe(no_mangle)]
@@ -56,7 +56,7 @@ fn admits_any(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u
 /// A connect has no local port yet, and passes. So that it does not stay open for ever in the eyes
 /// of user space, neither does its end ask for one.
 #[inline(always)]
-pub fn admits_transition<S: Sk>(sk: S, old: u8, new: u8) -> bool {
+pub fn admits_transition<S: SockAccess>(sk: S, old: u8, new: u8) -> bool {
     // Listeners lead to the owners of what they take.
     if count() == 0 || old == state::LISTEN || new == state::LISTEN {
         return true;

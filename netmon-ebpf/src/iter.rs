@@ -17,7 +17,7 @@ use netmon_common::{
 use crate::{
     filter, netns,
     offsets::{load, offset},
-    sock::{Sk, Sock},
+    sock::{Sock, SockAccess},
 };
 
 /// Written by user space before load.

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{macros::map, maps::Array};
 
-use crate::{offsets::offset, sock::Sk};
+use crate::{offsets::offset, sock::SockAccess};
 
 /// Namespaces whose numbers are kept; a power of two.
 const KEPT: u32 = 64;
@@ -19,7 +19,7 @@ static NUMBERS: Array<u64> = Array::with_max_entries(KEPT, 0);
 
 /// Inode number of a namespace, a `struct net`.
 #[inline(always)]
-pub fn inum<S: Sk>(net: *const u8) -> u32 {
+pub fn inum<S: SockAccess>(net: *const u8) -> u32 {
     if offset!(net_cookie) == 0 {
         return S::net_field(net, offset!(net_inum));
     }

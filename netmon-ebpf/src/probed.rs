@@ -22,8 +22,8 @@ use crate::{
     process::PF_KTHREAD,
     reset,
     ring::note,
-    sock::{Listener, Sk, parent},
-    transition::take,
+    sock::{Listener, SockAccess, parent},
+    transition::handle,
 };
 
 /// Written by user space before load.
@@ -55,7 +55,7 @@ fn event<T: Copy + Default>(ctx: &TracePointContext, offset: usize) -> T {
 
 /// A socket of which only the address is known, and what the tracepoint says of it.
 #[derive(Clone, Copy)]
-pub struct Bare<'a> {
+pub struct ProbedSock<'a> {
     address: u64,
     ctx: &'a TracePointContext,
 }
@@ -70,7 +70,7 @@ fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
     unsafe { bpf_probe_read_kernel((address as usize + offset) as *const T) }.unwrap_or_default()
 }
 
-impl Sk for Bare<'_> {
+impl SockAccess for ProbedSock<'_> {
     #[inline(always)]
     fn address(self) -> u64 {
         self.address
@@ -188,7 +188,7 @@ pub fn classic_transition(ctx: TracePointContext) -> u32 {
     if old != new && protocol == IPPROTO_TCP {
         // SAFETY: a helper without arguments.
         let time = unsafe { bpf_ktime_get_ns() };
-        take(&ctx, Bare { address, ctx: &ctx }, old as u8, new as u8, time);
+        handle(&ctx, ProbedSock { address, ctx: &ctx }, old as u8, new as u8, time);
         if new == state::CLOSE as i32 {
             // The next socket at this address has taken no RST, also where there was no room to tell of this.
             reset::was_received(address);

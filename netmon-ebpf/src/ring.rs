@@ -57,7 +57,7 @@ pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
 /// Tells user space what befell a socket.
 #[inline(always)]
 pub fn note(kind: u8, state: u8, port: u16, time: u64, id: u64) {
-    let Some(mut entry) = reserve::<Note>(counter::LOST_RESETS) else { return };
+    let Some(mut entry) = reserve::<Note>(counter::LOST_NOTES) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Note`; every byte is written.
     unsafe {

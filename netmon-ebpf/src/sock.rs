@@ -1,8 +1,8 @@
 //! Reads `struct sock` at the offsets that user space took from the running kernel's BTF.
 //!
-//! [`Sk`] is what the rest of the program asks of a socket. [`Sock`] answers by direct loads through BTF
+//! [`SockAccess`] is what the rest of the program asks of a socket. [`Sock`] answers by direct loads through BTF
 //! pointers, which the verifier checks and the kernel guards against faults: no probe reads on the hot
-//! path. Kernels without that have [`crate::probed::Bare`].
+//! path. Kernels without that have [`crate::probed::ProbedSock`].
 
 use core::ptr::addr_of_mut;
 
@@ -63,7 +63,7 @@ impl Sock {
 }
 
 /// A [`Transition`] as it is stored: little-endian words, since each is one store.
-pub type Words = [u64; size_of::<Transition>() / 8];
+pub type TransitionWords = [u64; size_of::<Transition>() / 8];
 
 /// A socket that listens.
 pub struct Listener {
@@ -74,7 +74,7 @@ pub struct Listener {
 }
 
 /// A TCP socket in the midst of a transition.
-pub trait Sk: Copy {
+pub trait SockAccess: Copy {
     /// Its address: what this program knows it by, and a handle for user space.
     fn address(self) -> u64;
 
@@ -138,7 +138,7 @@ pub trait Sk: Copy {
     }
 }
 
-impl Sk for Sock {
+impl SockAccess for Sock {
     #[inline(always)]
     fn address(self) -> u64 {
         self.0 as u64
@@ -239,7 +239,7 @@ impl Sk for Sock {
 /// after this transition. The listener's are empty, so that they point to themselves: the child's copy
 /// points to the listener. Should a kernel begin them sooner, it points to the child.
 #[inline(always)]
-pub fn parent(child: impl Sk) -> usize {
+pub fn parent(child: impl SockAccess) -> usize {
     let Some(tcp) = child.tcp() else { return 0 };
     let list: u64 = tcp.field(offset!(tsorted_sent_queue));
     let parent = list.wrapping_sub(offset!(tsorted_sent_queue) as u64);

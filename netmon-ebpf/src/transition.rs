@@ -22,7 +22,7 @@ use crate::{
     offsets::offset,
     reset,
     ring::{count, reserve},
-    sock::{Listener, Sk, Sock, Words},
+    sock::{Listener, Sock, SockAccess, TransitionWords},
 };
 
 /// How a connection began that a listener took, until there is something to tell.
@@ -48,7 +48,7 @@ static BIRTHS: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(8192, 0);
 /// What tells a transition from any other on this CPU.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Sign {
+struct InFlight {
     sock: u64,
     states: u64,
     /// When it was left, ns.
@@ -60,7 +60,7 @@ struct Sign {
 /// the same transition twice.
 const SOON: u64 = 10_000_000;
 
-impl Sign {
+impl InFlight {
     #[inline(always)]
     fn new(sk: Sock, old: u8, new: u8, time: u64) -> Self {
         Self { sock: sk.address(), states: (old as u64) << 8 | new as u64, time }
@@ -81,14 +81,14 @@ impl Sign {
 
 /// Transitions that the first program took on this CPU, and the one on standby has not passed yet.
 #[repr(C)]
-struct Taken {
-    latest: Sign,
+struct InFlightPair {
+    latest: InFlight,
     /// The one that `latest` came in the midst of, with those before it.
-    outer: Sign,
+    outer: InFlight,
 }
 
 #[map]
-static TAKEN: PerCpuArray<Taken> = PerCpuArray::with_max_entries(1, 0);
+static IN_FLIGHT: PerCpuArray<InFlightPair> = PerCpuArray::with_max_entries(1, 0);
 
 /// `tp_btf/inet_sock_set_state(const struct sock *sk, int oldstate, int newstate)`.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -96,16 +96,16 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
-    if let Some(taken) = TAKEN.get_ptr_mut(0) {
+    if let Some(taken) = IN_FLIGHT.get_ptr_mut(0) {
         // SAFETY: the lookup returned this CPU's slot.
         unsafe {
             if (*taken).outer.time + SOON < time {
                 (*taken).outer = (*taken).latest;
             }
-            (*taken).latest = Sign::new(sk, old, new, time);
+            (*taken).latest = InFlight::new(sk, old, new, time);
         }
     }
-    take(&ctx, sk, old, new, time);
+    handle(&ctx, sk, old, new, time);
     0
 }
 
@@ -113,8 +113,8 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn standby(ctx: BtfTracePointContext) -> i32 {
     let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
-    let Some(taken) = TAKEN.get_ptr_mut(0) else { return 0 };
-    let sign = Sign::new(sk, old, new, 0);
+    let Some(taken) = IN_FLIGHT.get_ptr_mut(0) else { return 0 };
+    let sign = InFlight::new(sk, old, new, 0);
     // SAFETY: as above.
     unsafe {
         if (*taken).latest.is(sign) {
@@ -129,9 +129,9 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    count(counter::STOOD_IN);
+    count(counter::STANDBY_TOOK);
     // SAFETY: a helper without arguments.
-    take(&ctx, sk, old, new, unsafe { bpf_ktime_get_ns() });
+    handle(&ctx, sk, old, new, unsafe { bpf_ktime_get_ns() });
     0
 }
 
@@ -146,7 +146,7 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
 
 /// Tells user space of a transition, if it wants to know.
 #[inline(always)]
-pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
+pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, time: u64) {
     if !filter::admits_transition(sk, old, new) {
         if old == state::SYN_RECV {
             forget(sk);
@@ -154,7 +154,7 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
         return;
     }
     if (old, new) == (state::LISTEN, state::SYN_RECV) {
-        return born(ctx, sk, time);
+        return remember_child(ctx, sk, time);
     }
     if (old, new) == (state::SYN_SENT, state::SYN_RECV) {
         // A simultaneous open.
@@ -162,13 +162,13 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
     }
     // Once, for all kinds of records: a copy in each would be a program six times as large, and the verifier would
     // go through all of them.
-    let words = describe(sk, old, new, time);
+    let words = record_words(sk, old, new, time);
     match (old, new) {
-        (_, state::SYN_SENT | state::LISTEN) => opened(ctx, sk, words, new),
-        (state::SYN_RECV, _) => grown(sk, words),
-        (state::LISTEN, _) => moved(words),
-        (_, state::CLOSE) => ended(sk, words),
-        _ => moved(words),
+        (_, state::SYN_SENT | state::LISTEN) => emit_open(ctx, sk, words, new),
+        (state::SYN_RECV, _) => emit_child(sk, words),
+        (state::LISTEN, _) => emit_transition(words),
+        (_, state::CLOSE) => emit_close(sk, words),
+        _ => emit_transition(words),
     }
 }
 
@@ -176,7 +176,7 @@ pub fn take(ctx: &impl EbpfContext, sk: impl Sk, old: u8, new: u8, time: u64) {
 ///
 /// It refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; one that was just made counts.
 #[inline(always)]
-fn buckets_full<S: Sk>(net: *const u8) -> u8 {
+fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
     if offset!(net_tw_refcount) == 0 {
         return 0;
     }
@@ -187,7 +187,7 @@ fn buckets_full<S: Sk>(net: *const u8) -> u8 {
 
 /// A [`Transition`] without its kind, in the words that it is made of.
 #[inline(always)]
-fn describe<S: Sk>(sk: S, old: u8, new: u8, time: u64) -> Words {
+fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> TransitionWords {
     let family = sk.family();
     let flags: u64 = sk.field(offset!(skc_flags));
     let errno: u32 = sk.field(offset!(sk_err));
@@ -228,15 +228,15 @@ fn describe<S: Sk>(sk: S, old: u8, new: u8, time: u64) -> Words {
 /// # Safety
 /// `out` must point to room for a whole `Transition`.
 #[inline(always)]
-unsafe fn write(out: *mut Transition, kind: u8, mut words: Words) {
+unsafe fn write(out: *mut Transition, kind: u8, mut words: TransitionWords) {
     words[0] |= kind as u64;
     // SAFETY: the caller's promise; of the same size.
-    unsafe { out.cast::<Words>().write(words) }
+    unsafe { out.cast::<TransitionWords>().write(words) }
 }
 
 /// A clone of the listener, with no identity of its own on older kernels: it is told about later.
 #[inline(always)]
-fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
+fn remember_child(ctx: &impl EbpfContext, sk: impl SockAccess, time: u64) {
     let Listener { id, opens_fast } = sk.listener();
     let birth = Birth { child: sk.address(), time, listener: id };
     if !opens_fast && let Some(latest) = LATEST.get_ptr_mut(0) {
@@ -247,14 +247,14 @@ fn born(ctx: &impl EbpfContext, sk: impl Sk, time: u64) {
     if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
         // Another socket's, which was at the same address.
         forget(sk);
-        count(counter::NO_STORAGE);
+        count(counter::LOST_BIRTHS);
         warn!(ctx, "no room for an accepted connection: its beginning is not shown");
     }
 }
 
 /// How the connection began that `child` is, if a listener took it; asked once.
 #[inline(always)]
-fn birth(child: impl Sk) -> Option<Birth> {
+fn birth(child: impl SockAccess) -> Option<Birth> {
     if let Some(latest) = LATEST.get_ptr_mut(0) {
         // SAFETY: the lookup returned this CPU's slot.
         unsafe {
@@ -275,15 +275,15 @@ fn birth(child: impl Sk) -> Option<Birth> {
 
 /// Whatever was born at that address was another socket.
 #[inline(always)]
-fn forget(sk: impl Sk) {
+fn forget(sk: impl SockAccess) {
     let _ = birth(sk);
 }
 
 /// The first transition out of SYN_RECV: now the child can be told about.
 #[inline(always)]
-fn grown(sk: impl Sk, words: Words) {
+fn emit_child(sk: impl SockAccess, words: TransitionWords) {
     // A socket that came to SYN_RECV by a simultaneous open was not born.
-    let Some(birth) = birth(sk) else { return moved(words) };
+    let Some(birth) = birth(sk) else { return emit_transition(words) };
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.
@@ -297,7 +297,7 @@ fn grown(sk: impl Sk, words: Words) {
 
 /// connect or listen, in the process that called it.
 #[inline(always)]
-fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, words: Words, new: u8) {
+fn emit_open<S: SockAccess>(ctx: &impl EbpfContext, sk: S, words: TransitionWords, new: u8) {
     if new == state::LISTEN {
         debug!(ctx, "listener {} begins to listen", sk.id());
     }
@@ -315,7 +315,7 @@ fn opened<S: Sk>(ctx: &impl EbpfContext, sk: S, words: Words, new: u8) {
 
 /// The end of a connection, with what it had done: the socket is still whole.
 #[inline(always)]
-fn ended(sk: impl Sk, words: Words) {
+fn emit_close(sk: impl SockAccess, words: TransitionWords) {
     let Some(mut entry) = reserve::<End>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for an `End`; every byte is written.
@@ -328,7 +328,7 @@ fn ended(sk: impl Sk, words: Words) {
 
 /// Any other transition.
 #[inline(always)]
-fn moved(words: Words) {
+fn emit_transition(words: TransitionWords) {
     let Some(mut entry) = reserve::<Transition>(counter::LOST_TRANSITIONS) else { return };
     // SAFETY: reserved for a `Transition`; every byte is written.
     unsafe { write(entry.as_mut_ptr(), kind::TRANSITION, words) };

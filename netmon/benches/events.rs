@@ -8,11 +8,11 @@ use netmon::{
     core::{
         connection::Change,
         event::Event,
-        filter::{Filter, Names},
+        filter::{Filter, FilterNames},
         services::Services,
         table::ConnectionTable,
     },
-    kernel::Offline,
+    kernel::OfflineAssembler,
     session::View,
     view::changes::{
         json::Json,
@@ -30,7 +30,7 @@ const TOGETHER: usize = 1_000;
 
 struct NoNames;
 
-impl Names for NoNames {
+impl FilterNames for NoNames {
     fn service(&self, _: &str) -> Option<u16> {
         None
     }
@@ -57,7 +57,7 @@ fn follow(
     mut view: impl FnMut(Change<'_>),
     mut flush: impl FnMut(&ConnectionTable),
 ) -> u64 {
-    let (mut offline, mut events) = (Offline::default(), VecDeque::new());
+    let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     let mut transitions = 0;
     for records in story.records.chunks(TOGETHER) {
         for record in records {
@@ -97,7 +97,7 @@ fn events(criterion: &mut Criterion) {
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     group.bench_function("decode", |bencher| {
         bencher.iter_batched(
-            || (Offline::default(), VecDeque::with_capacity(story.records.len() * 2)),
+            || (OfflineAssembler::default(), VecDeque::with_capacity(story.records.len() * 2)),
             |(mut offline, mut events)| {
                 for record in &story.records {
                     offline.record(record, &mut events).expect("a record of ours");

@@ -13,8 +13,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netmon::{
     core::{event::Event, table::ConnectionTable, time::TimeSpan},
     journal::{HostNames, Journal, NamedNamespace, Recorder, RecorderOptions, Retention},
-    kernel::Offline,
-    session::{Input, Source, Tables, View},
+    kernel::OfflineAssembler,
+    session::{Source, TableInput, Tables, View},
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -46,7 +46,7 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
     };
     let mut recorder = Recorder::open(path, "bench", options).expect("a journal");
     let mut table = story.table();
-    let (mut offline, mut events) = (Offline::default(), VecDeque::new());
+    let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     let apply = |table: &mut ConnectionTable, event: &Event, recorder: &mut Recorder| {
         table.apply(event, |change| recorder.change(&change).map(|_| ())).expect("recorded");
     };

@@ -29,7 +29,7 @@ const SEEDING: Duration = Duration::from_secs(30);
 /// the clocks.
 pub trait Source {
     /// One thing that happened.
-    type Item: Input;
+    type Item: TableInput;
 
     /// Waits, then appends items to `items`, possibly none, so that time can pass. Returns `false`
     /// when no more can come.
@@ -37,7 +37,7 @@ pub trait Source {
     /// Must lose nothing when it is dropped before it is done.
     fn next(&mut self, items: &mut VecDeque<Self::Item>) -> impl Future<Output = io::Result<bool>>;
 
-    /// Returns whether it begins with what was there before, and says by [`Event::Reconciled`] that
+    /// Returns whether it begins with what was there before, and says by [`Event::DumpEnded`] that
     /// this was all.
     fn begins_with_seeds(&self) -> bool {
         false
@@ -48,7 +48,7 @@ pub trait Source {
 }
 
 /// One thing that happened, as a table takes it.
-pub trait Input {
+pub trait TableInput {
     /// Changes the tables and hands the changes to `view`.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ pub trait Input {
     fn transition_time(&self) -> Option<u64>;
 }
 
-impl Input for Event {
+impl TableInput for Event {
     fn apply<E>(
         &self,
         tables: &mut Tables,
@@ -123,21 +123,21 @@ pub trait View {
     ///
     /// # Errors
     /// When it cannot be shown any more.
-    fn wanted(&mut self) -> impl Future<Output = io::Result<()>> {
+    fn refresh_due(&mut self) -> impl Future<Output = io::Result<()>> {
         std::future::pending()
     }
 }
 
 /// What to show.
 #[derive(Clone, Debug, Default)]
-pub struct Scope {
+pub struct SessionScope {
     /// Which connections.
     pub filter: Filter,
     /// Also those that were there before, first.
     pub initial: bool,
     /// Also half-open connections, and whom a dump found to hold one: no hook tells of either, so a
     /// view of events does without.
-    pub found: bool,
+    pub include_dumped: bool,
 }
 
 /// When to end by itself.
@@ -151,7 +151,7 @@ pub struct Limits {
 
 /// What a session saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct SessionSummary {
     /// Transitions that the source yielded.
     pub seen: u64,
     /// Transitions that the view showed.
@@ -172,10 +172,10 @@ pub struct Summary {
 pub async fn run(
     source: &mut impl Source,
     view: &mut impl View,
-    scope: &Scope,
+    scope: &SessionScope,
     limits: Limits,
     stop: &Notify,
-) -> io::Result<Summary> {
+) -> io::Result<SessionSummary> {
     let mut session = Session::new(scope);
     session.follow(source, view, limits, stop).await?;
     session.finish(source, view).await
@@ -184,8 +184,8 @@ pub async fn run(
 /// A table on its way through time.
 pub struct Session<'a> {
     tables: Tables,
-    scope: &'a Scope,
-    summary: Summary,
+    scope: &'a SessionScope,
+    summary: SessionSummary,
     count: Option<u64>,
     /// What the dump under way has corrected, of what the filter lets pass.
     resync: Resync,
@@ -203,11 +203,11 @@ const DUMPS_TO_BE_SURE: u8 = 2;
 impl<'a> Session<'a> {
     /// Begins with an empty table.
     #[must_use]
-    pub fn new(scope: &'a Scope) -> Self {
+    pub fn new(scope: &'a SessionScope) -> Self {
         Self {
             tables: Tables::default(),
             scope,
-            summary: Summary::default(),
+            summary: SessionSummary::default(),
             count: None,
             resync: Resync::default(),
             unsettled: 0,
@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
 
     /// What was seen so far.
     #[must_use]
-    pub fn summary(&self) -> Summary {
+    pub fn summary(&self) -> SessionSummary {
         self.summary
     }
 
@@ -268,7 +268,7 @@ impl<'a> Session<'a> {
                 () = stop.notified() => goes_on = false,
                 () = sleep_until(end) => goes_on = false,
                 // Before the source, which always has something on a busy host.
-                result = view.wanted() => result?,
+                result = view.refresh_due() => result?,
                 result = source.next(&mut items) => goes_on = result?,
             }
             self.show(&mut items, view)?;
@@ -288,14 +288,18 @@ impl<'a> Session<'a> {
         mut self,
         source: &mut impl Source,
         view: &mut impl View,
-    ) -> io::Result<Summary> {
+    ) -> io::Result<SessionSummary> {
         let mut items = VecDeque::new();
         source.finish(&mut items).await?;
         self.show(&mut items, view)?;
         Ok(self.summary)
     }
 
-    fn show(&mut self, items: &mut VecDeque<impl Input>, view: &mut impl View) -> io::Result<()> {
+    fn show(
+        &mut self,
+        items: &mut VecDeque<impl TableInput>,
+        view: &mut impl View,
+    ) -> io::Result<()> {
         let Self { tables, scope, summary, count, resync, unsettled, reconciled, .. } = self;
         for item in items.drain(..) {
             // What was lost must be said even when enough was shown.
@@ -316,7 +320,7 @@ impl<'a> Session<'a> {
                     }
                     Change::Resync(resync) => summary.corrected += resync.corrected(),
                     Change::Found { initial: false, .. } => resync.found += 1,
-                    Change::Moved(step) if step.corrected => resync.moved += 1,
+                    Change::StateChanged(step) if step.corrected => resync.moved += 1,
                     Change::Closed(step) if step.corrected => {
                         let is_left = step.transition.new == TcpState::TimeWait;
                         *(if is_left { &mut resync.moved } else { &mut resync.ended }) += 1;
@@ -352,22 +356,31 @@ impl<'a> Session<'a> {
 fn is_seen(change: &Change<'_>) -> bool {
     match change {
         Change::Opened(_) => true,
-        Change::Moved(step) | Change::Closed(step) | Change::Expired(step) => !step.corrected,
+        Change::StateChanged(step) | Change::Closed(step) | Change::Expired(step) => {
+            !step.corrected
+        }
         _ => false,
     }
 }
 
-fn is_wanted(change: &Change<'_>, scope: &Scope) -> bool {
+fn is_wanted(change: &Change<'_>, scope: &SessionScope) -> bool {
     match change {
         Change::Found { connection, initial, .. } => {
             let is_half_open = connection.state == TcpState::SynRecv;
-            let is_news = *initial && scope.initial || !*initial && (!is_half_open || scope.found);
+            let is_news =
+                *initial && scope.initial || !*initial && (!is_half_open || scope.include_dumped);
             is_news && scope.filter.matches(*connection)
         }
-        Change::Owned { connection, .. } => scope.found && scope.filter.matches(*connection),
-        Change::Expired(step) if step.transition.old == TcpState::SynRecv && !scope.found => false,
+        Change::Owned { connection, .. } => {
+            scope.include_dumped && scope.filter.matches(*connection)
+        }
+        Change::Expired(step)
+            if step.transition.old == TcpState::SynRecv && !scope.include_dumped =>
+        {
+            false
+        }
         Change::Opened(step)
-        | Change::Moved(step)
+        | Change::StateChanged(step)
         | Change::Closed(step)
         | Change::Expired(step) => scope.filter.matches(step),
         Change::Anchor(_)

@@ -1,13 +1,13 @@
 //! What `netmon doctor` prints, to the byte.
 
 use netmon::{
-    core::finding::{Diagnosis, Finding, State},
+    core::finding::{Diagnosis, Finding, FindingState},
     view::doctor,
 };
 
-fn hook(what: &'static str, name: &str, program: &str, state: State) -> Finding {
+fn hook(what: &'static str, name: &str, program: &str, state: FindingState) -> Finding {
     let (detail, costs, advice) = match state {
-        State::Ok => ("attached", "", ""),
+        FindingState::Ok => ("attached", "", ""),
         _ => ("the kernel answered EPERM (Operation not permitted)", "it is inferred", "another"),
     };
     Finding::new(what, state, detail).named(name).because(costs, advice).text("program", program)
@@ -15,25 +15,30 @@ fn hook(what: &'static str, name: &str, program: &str, state: State) -> Finding 
 
 fn degraded() -> Diagnosis {
     let findings = vec![
-        Finding::new("kernel", State::Ok, "Linux 6.18.0 x86_64").text("release", "6.18.0"),
-        Finding::new("capabilities", State::Ok, "held").named("CAP_BPF"),
-        Finding::new("capabilities", State::Ok, "held").named("CAP_PERFMON"),
-        hook("transitions", "tp_btf/inet_sock_set_state", "inet_sock_set_state", State::Ok),
-        hook("transitions", "tp_btf/inet_sock_set_state", "standby", State::Ok),
-        hook("resets", "tracepoint/tcp/tcp_send_reset", "classic_send_reset", State::Ok),
-        hook("resets", "tracepoint/tcp/tcp_receive_reset", "classic_receive_reset", State::Ok),
-        hook("minisockets", "fentry/one", "minisocket_made", State::Degraded),
-        hook("minisockets", "fentry/two", "minisocket_moved", State::Degraded),
-        hook("accepting", "fexit/three", "accepted_2", State::Degraded),
-        Finding::new("object", State::Ok, "/tmp/\u{1b}[31m\"x\".o"),
-        Finding::new("lost", State::Ok, "0 events").number("count", 0),
+        Finding::new("kernel", FindingState::Ok, "Linux 6.18.0 x86_64").text("release", "6.18.0"),
+        Finding::new("capabilities", FindingState::Ok, "held").named("CAP_BPF"),
+        Finding::new("capabilities", FindingState::Ok, "held").named("CAP_PERFMON"),
+        hook("transitions", "tp_btf/inet_sock_set_state", "inet_sock_set_state", FindingState::Ok),
+        hook("transitions", "tp_btf/inet_sock_set_state", "standby", FindingState::Ok),
+        hook("resets", "tracepoint/tcp/tcp_send_reset", "classic_send_reset", FindingState::Ok),
+        hook(
+            "resets",
+            "tracepoint/tcp/tcp_receive_reset",
+            "classic_receive_reset",
+            FindingState::Ok,
+        ),
+        hook("minisockets", "fentry/one", "minisocket_made", FindingState::Degraded),
+        hook("minisockets", "fentry/two", "minisocket_moved", FindingState::Degraded),
+        hook("accepting", "fexit/three", "accepted_2", FindingState::Degraded),
+        Finding::new("object", FindingState::Ok, "/tmp/\u{1b}[31m\"x\".o"),
+        Finding::new("lost", FindingState::Ok, "0 events").number("count", 0),
     ];
     Diagnosis { findings, tier: Some("full"), iterators: true }
 }
 
 fn failed() -> Diagnosis {
     let hooks = (0..11).map(|i| {
-        Finding::new("hooks", State::Failed, "not attached: this process lacks CAP_BPF")
+        Finding::new("hooks", FindingState::Failed, "not attached: this process lacks CAP_BPF")
             .named(format!("{}/f{i}", if i < 3 { "tp_btf" } else { "fentry" }))
             .because("nothing runs", "use sudo")
     });
@@ -79,12 +84,12 @@ fn json_has_each_finding_and_a_sum() {
 #[test]
 fn the_exit_code_is_the_worst_of_what_was_found() {
     let of = |state, tier| {
-        let findings = vec![Finding::new("a", State::Ok, ""), Finding::new("b", state, "")];
+        let findings = vec![Finding::new("a", FindingState::Ok, ""), Finding::new("b", state, "")];
         Diagnosis { findings, tier, iterators: true }.exit()
     };
-    assert_eq!(of(State::Ok, Some("full")), 0);
-    assert_eq!(of(State::Degraded, Some("full")), 1);
-    assert_eq!(of(State::Failed, Some("full")), 2);
+    assert_eq!(of(FindingState::Ok, Some("full")), 0);
+    assert_eq!(of(FindingState::Degraded, Some("full")), 1);
+    assert_eq!(of(FindingState::Failed, Some("full")), 2);
     // Whatever else works.
-    assert_eq!(of(State::Ok, None), 2);
+    assert_eq!(of(FindingState::Ok, None), 2);
 }

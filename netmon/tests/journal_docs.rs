@@ -106,7 +106,7 @@ fn every_word_stands_in_its_table() {
 /// The kinds of rows are the schema's own: their words are where they are written.
 #[test]
 fn every_type_stands_in_its_table() {
-    let start = EVENTS.find("impl Kind {").expect("the kinds");
+    let start = EVENTS.find("impl EventKind {").expect("the kinds");
     let names = EVENTS[start..].split("fn name").nth(1).expect("their names");
     let names = &names[..names.find("\n    }\n").expect("an end")];
     let code: BTreeSet<_> = names.split('"').skip(1).step_by(2).collect();

@@ -12,17 +12,17 @@ use std::{
 use netmon::{
     core::{
         event::Tuple,
-        process::Owners,
+        process::SocketHolders,
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
         tcp::TcpState,
     },
     view::listing::{
-        Names, Rows,
+        ListingNames, ListingView,
         json::JsonRows,
-        name_cache::Lookup,
-        netstat::{Columns, Netstat, Scope},
-        summary::Summary,
+        name_cache::NameCache,
+        netstat::{Listening, Netstat, NetstatColumns},
+        summary::SummaryListing,
     },
 };
 
@@ -122,8 +122,8 @@ fn unix_sockets() -> Vec<UnixSocket> {
     ]
 }
 
-fn owners() -> Owners {
-    let mut owners = Owners::default();
+fn owners() -> SocketHolders {
+    let mut owners = SocketHolders::default();
     for (pid, comm, inodes) in [
         (1, b"systemd".as_slice(), [1, 20].as_slice()),
         (812, b"nginx", &[1, 1, 3]),
@@ -138,15 +138,15 @@ fn owners() -> Owners {
     owners
 }
 
-fn names() -> Names {
-    Names {
+fn names() -> ListingNames {
+    ListingNames {
         services: Services::parse(
             b"ssh 22/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\nesc\x1b[0m 50123/tcp\n",
         ),
-        users: Lookup::new(|uid| (uid == 33).then(|| "www-data".to_owned())),
-        namespaces: Lookup::new(|inum| (inum == THERE).then(|| "blue".to_owned())),
-        cgroups: Lookup::new(|id| (id == 77).then(|| "/system.slice/nginx.service".to_owned())),
-        hosts: Lookup::default(),
+        users: NameCache::new(|uid| (uid == 33).then(|| "www-data".to_owned())),
+        namespaces: NameCache::new(|inum| (inum == THERE).then(|| "blue".to_owned())),
+        cgroups: NameCache::new(|id| (id == 77).then(|| "/system.slice/nginx.service".to_owned())),
+        hosts: NameCache::default(),
     }
 }
 
@@ -164,11 +164,11 @@ impl Write for Bytes {
     }
 }
 
-fn shown<R: Rows>(make: impl FnOnce(Bytes) -> R) -> String {
+fn shown<R: ListingView>(make: impl FnOnce(Bytes) -> R) -> String {
     shown_of(&sockets(), make)
 }
 
-fn shown_of<R: Rows>(sockets: &[Socket], make: impl FnOnce(Bytes) -> R) -> String {
+fn shown_of<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) -> R) -> String {
     let (bytes, owners) = (Bytes::default(), owners());
     let mut rows = make(bytes.clone());
     for socket in sockets {
@@ -181,7 +181,7 @@ fn shown_of<R: Rows>(sockets: &[Socket], make: impl FnOnce(Bytes) -> R) -> Strin
     String::from_utf8(bytes.0.take()).expect("UTF-8")
 }
 
-const PLAIN: Columns = Columns {
+const PLAIN: NetstatColumns = NetstatColumns {
     heading: true,
     owners: false,
     extended: false,
@@ -190,8 +190,8 @@ const PLAIN: Columns = Columns {
     netns: false,
 };
 
-fn netstat(columns: Columns) -> String {
-    shown(|out| Netstat::new(out, columns, Scope::All, names(), None))
+fn netstat(columns: NetstatColumns) -> String {
+    shown(|out| Netstat::new(out, columns, Listening::All, names(), None))
 }
 
 #[test]
@@ -201,30 +201,30 @@ fn plain() {
 
 #[test]
 fn numeric_without_headings() {
-    let columns = Columns { heading: false, ..PLAIN };
+    let columns = NetstatColumns { heading: false, ..PLAIN };
     insta::assert_snapshot!(shown(|out| {
-        Netstat::new(out, columns, Scope::All, Names::default(), None)
+        Netstat::new(out, columns, Listening::All, ListingNames::default(), None)
     }));
 }
 
 #[test]
 fn with_owners() {
-    insta::assert_snapshot!(netstat(Columns { owners: true, ..PLAIN }));
+    insta::assert_snapshot!(netstat(NetstatColumns { owners: true, ..PLAIN }));
 }
 
 #[test]
 fn extended() {
-    insta::assert_snapshot!(netstat(Columns { extended: true, owners: true, ..PLAIN }));
+    insta::assert_snapshot!(netstat(NetstatColumns { extended: true, owners: true, ..PLAIN }));
 }
 
 #[test]
 fn timers_and_namespaces() {
-    insta::assert_snapshot!(netstat(Columns { timers: true, netns: true, ..PLAIN }));
+    insta::assert_snapshot!(netstat(NetstatColumns { timers: true, netns: true, ..PLAIN }));
 }
 
 #[test]
 fn tcp_info() {
-    insta::assert_snapshot!(netstat(Columns { info: true, ..PLAIN }));
+    insta::assert_snapshot!(netstat(NetstatColumns { info: true, ..PLAIN }));
 }
 
 #[test]
@@ -233,15 +233,15 @@ fn hosts_by_name() {
         let known = |address: IpAddr| {
             (address.to_string() == "203.0.113.9").then(|| "a-host.example\u{7}".to_owned())
         };
-        let names = Names { hosts: Lookup::new(known), ..names() };
-        Netstat::new(out, PLAIN, Scope::Connected, names, None)
+        let names = ListingNames { hosts: NameCache::new(known), ..names() };
+        Netstat::new(out, PLAIN, Listening::Connected, names, None)
     }));
 }
 
 #[test]
 fn fits_a_terminal() {
-    let columns = Columns { owners: true, ..PLAIN };
-    let shown = shown(|out| Netstat::new(out, columns, Scope::All, names(), Some(100)));
+    let columns = NetstatColumns { owners: true, ..PLAIN };
+    let shown = shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(100)));
     for line in shown.lines().filter(|line| line.starts_with("tcp") || line.starts_with("Proto R"))
     {
         // The owners come last, and are as long as they are.
@@ -257,7 +257,7 @@ fn widths_are_those_of_the_first_rows() {
     let mut many =
         vec![socket(Protocol::Tcp, TcpState::Listen, "0.0.0.0:9", "0.0.0.0:0", 9); 1_000];
     many.push(sockets().swap_remove(3));
-    let shown = shown_of(&many, |out| Netstat::new(out, PLAIN, Scope::All, names(), None));
+    let shown = shown_of(&many, |out| Netstat::new(out, PLAIN, Listening::All, names(), None));
     let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("tcp")).collect();
     assert_eq!(lines.len(), 1_001);
     assert!(lines[..1_000].iter().all(|line| line.find("LISTEN") == lines[0].find("LISTEN")));
@@ -277,12 +277,12 @@ fn json() {
 
 #[test]
 fn summary() {
-    insta::assert_snapshot!(shown(|out| Summary::new(out, false, true)));
+    insta::assert_snapshot!(shown(|out| SummaryListing::new(out, false, true)));
 }
 
 #[test]
 fn summary_as_json() {
-    let shown = shown(|out| Summary::new(out, true, true));
+    let shown = shown(|out| SummaryListing::new(out, true, true));
     assert!(shown.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     insta::assert_snapshot!(shown);
 }

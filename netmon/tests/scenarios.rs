@@ -83,23 +83,23 @@ fn parse(line: &str) -> Option<Event> {
     match words.get(1..)? {
         ["dumped", rest @ ..] => {
             let netns = rest.first().map_or(Some(1), |inum| inum.parse().ok())?;
-            Some(Event::Dumped { netns, began: time })
+            Some(Event::NamespaceDumped { netns, began: time })
         }
-        ["dumping"] => Some(Event::Dumping),
-        ["reconciled"] => Some(Event::Reconciled { time }),
+        ["dumping"] => Some(Event::DumpBegan),
+        ["reconciled"] => Some(Event::DumpEnded { time }),
         ["lost", count] => {
             let count = count.parse().ok()?;
             Some(Event::Lost(Gap { from: 0, time, count, loss: Loss::RingFull }))
         }
         [cookie, "failed", errno] => {
             let (cookie, errno) = (cookie.parse().ok()?, errno.parse().ok()?);
-            Some(Event::Failed { time, cookie, errno })
+            Some(Event::SocketFailed { time, cookie, errno })
         }
         [cookie, "accepted", pid] => {
             let (cookie, owner) = (cookie.parse().ok()?, owner(pid.parse().ok()?));
             Some(Event::Accepted { time, cookie, owner })
         }
-        [cookie, "ended"] => Some(Event::Ended { time, cookie: cookie.parse().ok()? }),
+        [cookie, "ended"] => Some(Event::TimeWaitEnded { time, cookie: cookie.parse().ok()? }),
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, state_of(state)?);
             let owner = option("by").map(owner);
@@ -177,7 +177,7 @@ fn tell(change: &Change<'_>) -> String {
             format!("{when} {} {}", describe(connection), connection.state)
         }
         Change::Opened(step) => told("opened", step),
-        Change::Moved(step) => told("moved", step),
+        Change::StateChanged(step) => told("moved", step),
         Change::Closed(step) => told("closed", step),
         Change::Expired(step) => told("expired", step),
         Change::Gap(gap) => format!("gap of {}", gap.count),

@@ -23,13 +23,14 @@ use jiff::tz::TimeZone;
 use netmon::{
     core::{
         event::Event,
-        filter::{Filter, Names},
+        filter::{Filter, FilterNames},
         services::Services,
         socket::TcpInfo,
         table::ConnectionTable,
     },
     view::tui::{
-        Answer, Ask, Inspected, Leap, Moment, Named, Options, Size, State, TerminalEvent, frame,
+        Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenOptions, ScreenQuery,
+        ScreenState, Size, TerminalEvent, frame,
     },
 };
 use ratatui::{
@@ -43,7 +44,7 @@ const WALL: i64 = 1_766_000_000_123_456_789;
 
 struct NoNames;
 
-impl Names for NoNames {
+impl FilterNames for NoNames {
     fn service(&self, name: &str) -> Option<u16> {
         (name == "https").then_some(443)
     }
@@ -78,7 +79,7 @@ fn every_scenario_goes_as_written() {
 
 #[derive(Default)]
 struct Player {
-    state: Option<State>,
+    state: Option<ScreenState>,
     size: (u16, u16),
     filter: String,
     table: ConnectionTable,
@@ -99,10 +100,10 @@ impl Player {
         made
     }
 
-    fn state(&mut self) -> &mut State {
+    fn state(&mut self) -> &mut ScreenState {
         let filter = self.filter.clone();
         let size = Size::new(self.size.0, self.size.1);
-        self.state.get_or_insert_with(|| State::new(options(filter), size).expect("a filter"))
+        self.state.get_or_insert_with(|| ScreenState::new(options(filter), size).expect("a filter"))
     }
 
     fn line(&mut self, line: &str, made: &mut String) {
@@ -165,17 +166,19 @@ impl Player {
         assert!(!asks.is_empty(), "nothing was asked");
         for ask in asks {
             let answer = match ask {
-                Ask::Name(of) => Answer::Name(of, name(of)),
-                Ask::Inspect(_, cookie) => Answer::Inspected(cookie, Some(Box::new(inspected()))),
-                Ask::Past(from, leap, filter) => {
-                    let Leap::Seconds(seconds) = leap else { panic!("{leap:?}") };
+                ScreenQuery::Name(of) => ScreenAnswer::Name(of, name(of)),
+                ScreenQuery::Inspect(_, cookie) => {
+                    ScreenAnswer::Inspected(cookie, Some(Box::new(inspected())))
+                }
+                ScreenQuery::Past(from, leap, filter) => {
+                    let Jump::Seconds(seconds) = leap else { panic!("{leap:?}") };
                     let at = from + seconds * 1_000_000_000;
                     let since = u64::try_from(at - WALL).unwrap_or(0);
                     let events = scene().into_iter().filter(|event| time(event) <= since);
-                    let mut moment = Moment::new(at);
+                    let mut moment = PastFrame::new(at);
                     events.for_each(|event| moment.take(&event, &filter));
                     moment.arrive();
-                    Answer::Past(Box::new(moment))
+                    ScreenAnswer::Past(Box::new(moment))
                 }
             };
             self.state().answer(answer);
@@ -196,8 +199,8 @@ impl Player {
     }
 }
 
-fn options(filter: String) -> Options {
-    Options {
+fn options(filter: String) -> ScreenOptions {
+    ScreenOptions {
         host: "web1".to_owned(),
         filter,
         parse: Box::new(|text| Filter::parse(text, &NoNames)),
@@ -210,10 +213,10 @@ fn options(filter: String) -> Options {
     }
 }
 
-fn name(of: Named) -> Option<String> {
+fn name(of: NameQuery) -> Option<String> {
     match of {
-        Named::User(33) => Some("www-data".to_owned()),
-        Named::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
+        NameQuery::User(33) => Some("www-data".to_owned()),
+        NameQuery::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
         _ => None,
     }
 }
@@ -235,8 +238,8 @@ fn time(event: &Event) -> u64 {
         Event::Transition(t) => t.time,
         Event::Lost(gap) => gap.time,
         Event::Seed(seed) => seed.time,
-        Event::Reconciled { time } => *time,
-        Event::Dumped { began, .. } => *began,
+        Event::DumpEnded { time } => *time,
+        Event::NamespaceDumped { began, .. } => *began,
         Event::Anchor(anchor) => anchor.monotonic,
         other => panic!("{other:?}"),
     }

@@ -19,7 +19,7 @@ use anyhow::{anyhow, ensure};
 use clap::Args;
 
 use super::{
-    daemon::Netmon,
+    daemon::RunningNetmon,
     shell::{as_root, build_release, cargo, release_binary, run},
     workload::mix::{Counts, Kind},
 };
@@ -93,7 +93,7 @@ impl Converge {
         println!("\nthe table, after {} s:", self.seconds);
         let duration = self.seconds + SETTLE;
         let words = ["verify", "--duration", &format!("{duration}s"), "--buffer", &self.buffer];
-        let mut netmon = Netmon::start(netmon, &words, Stdio::inherit())?;
+        let mut netmon = RunningNetmon::start(netmon, &words, Stdio::inherit())?;
         let counts = mix(networks, self.seconds, &mut Parties::new())?;
         show(&counts, self.seconds);
         // It compares for a minute at most, and looks twice.
@@ -113,7 +113,7 @@ impl Converge {
         let seconds = self.seconds / 4;
         println!("\nowners, over {seconds} s:");
         let words = ["watch", "--json", "--buffer", &self.buffer];
-        let mut netmon = Netmon::start(netmon, &words, Stdio::piped())?;
+        let mut netmon = RunningNetmon::start(netmon, &words, Stdio::piped())?;
         let stdout = netmon.stdout()?;
         let inums: Vec<u64> = networks.iter().map(|network| network.inum).collect();
         let mut parties = Parties::new();

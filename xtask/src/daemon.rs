@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A netmon that runs; killed when dropped.
-pub(crate) struct Netmon {
+pub(crate) struct RunningNetmon {
     child: Child,
     /// What it said, at its end.
     said: Option<JoinHandle<String>>,
@@ -28,7 +28,7 @@ pub(crate) struct Netmon {
     pub(crate) start: Duration,
 }
 
-impl Netmon {
+impl RunningNetmon {
     /// Starts it, and waits until it follows what happens.
     pub(crate) fn start(program: &Path, words: &[&str], stdout: Stdio) -> anyhow::Result<Self> {
         let begin = Instant::now();
@@ -91,7 +91,7 @@ impl Netmon {
     }
 }
 
-impl Drop for Netmon {
+impl Drop for RunningNetmon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -14,7 +14,7 @@ use clap::Args;
 use rustix::process::{getgid, getuid};
 
 use super::{
-    daemon::Netmon,
+    daemon::RunningNetmon,
     python::python,
     shell::{as_root, cargo, is_root, output, root, run},
 };
@@ -111,17 +111,17 @@ fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
 }
 
 /// A recorder on a host that bears this name.
-fn recorder(host: &str, netmon: &Path, journal: &Path) -> anyhow::Result<Netmon> {
+fn recorder(host: &str, netmon: &Path, journal: &Path) -> anyhow::Result<RunningNetmon> {
     let [netmon, journal] =
         [netmon, journal].map(|path| path.to_str().context("a path that is text"));
     let script =
         format!("hostname {host}; exec \"$0\" record --journal \"$1\" --segment-time {SEGMENT}");
     let words = ["--uts", "sh", "-ec", &script, netmon?, journal?];
-    Netmon::start(Path::new("unshare"), &words, Stdio::null())
+    RunningNetmon::start(Path::new("unshare"), &words, Stdio::null())
 }
 
 /// Has a recorder begin a segment.
-fn rotate(recorder: &Netmon) -> anyhow::Result<()> {
+fn rotate(recorder: &RunningNetmon) -> anyhow::Result<()> {
     output(as_root("kill").args(["-HUP", &recorder.id().to_string()]))?;
     thread::sleep(PAUSE);
     Ok(())

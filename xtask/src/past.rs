@@ -23,7 +23,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     converge::networks::{Network, Parties, Process, mix},
-    daemon::Netmon,
+    daemon::RunningNetmon,
     python::python,
     shell::{as_root, build_release, cargo, output, release_binary, root, run},
     workload::mix::Counts,
@@ -144,7 +144,7 @@ pub(crate) fn record(
     let mut early = plain_load(&loaded, EARLY.as_secs())?;
     thread::sleep(EARLY / 2);
     let to = journal.to_str().context("a path that is text")?;
-    let recorder = Netmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
+    let recorder = RunningNetmon::start(netmon, &["record", "--journal", to], Stdio::null())?;
     let pid = i32::try_from(recorder.id()).ok().and_then(Pid::from_raw).context("a pid")?;
     early.ended()?;
     let stop = &AtomicBool::new(false);

@@ -11,7 +11,7 @@ use netmon::{
             SynSent,
         },
     },
-    kernel::Offline,
+    kernel::OfflineAssembler,
 };
 use netmon_common::{AF_INET, Child, End, Open, Process, Transition, flag, kind};
 
@@ -85,7 +85,7 @@ impl Story {
 
 /// What the records are, completed.
 pub(crate) fn events(records: &[Vec<u8>]) -> VecDeque<Event> {
-    let (mut offline, mut events) = (Offline::default(), VecDeque::new());
+    let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     for record in records {
         offline.record(record, &mut events).expect("a record of ours");
     }

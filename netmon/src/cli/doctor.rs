@@ -14,15 +14,15 @@ use log::LevelFilter;
 use netmon_common::KernelFilter;
 
 use super::{
-    args::tracing::{Tracing, attach, is_coloured, runtime},
+    args::tracing::{TracingArgs, attach, is_coloured, runtime},
     io::stdout::Stdout,
 };
 use crate::{
-    core::finding::{Diagnosis, Finding, State},
+    core::finding::{Diagnosis, Finding, FindingState},
     kernel::{
         LoadError, Options,
         doctor::{
-            findings::{Attached, Host},
+            findings::{AttachFindings, HostFindings},
             self_test, syscall_cost,
         },
         host::privilege,
@@ -45,7 +45,7 @@ pub(super) struct Doctor {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    tracing: Tracing,
+    tracing: TracingArgs,
 }
 
 impl Doctor {
@@ -89,19 +89,19 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
 }
 
 async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
-    let host = Host::examine(&options);
+    let host = HostFindings::examine(&options);
     // Before what loading takes is given up.
     let price = syscall_cost::accept_syscalls();
     let (attached, tested) = match attach(options) {
         Ok(mut live) => {
-            let attached = Attached::of(&live);
+            let attached = AttachFindings::of(&live);
             let tested = self_test::run(&mut live).await.unwrap_or_else(|error| {
-                vec![Finding::new("self-test", State::Failed, error.to_string())]
+                vec![Finding::new("self-test", FindingState::Failed, error.to_string())]
             });
             (attached, tested)
         }
         Err(error) => match error.downcast_ref::<LoadError>() {
-            Some(refused) => (Attached::not(refused), Vec::new()),
+            Some(refused) => (AttachFindings::not(refused), Vec::new()),
             None => return Err(anyhow!(error)),
         },
     };

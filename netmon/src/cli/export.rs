@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::journal::{Past, Stretch, say},
+    args::journal::{JournalArgs, SpanArgs, say},
     io::{progress::Progress, stdout::Stdout},
 };
 use crate::journal;
@@ -21,9 +21,9 @@ pub(super) struct Export {
     #[arg(long, value_enum, default_value = "events")]
     dataset: Dataset,
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: SpanArgs,
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,9 +53,9 @@ enum Dataset {
 impl Export {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let format = match self.format {
-            Format::Csv => journal::Format::Csv,
-            Format::Jsonl => journal::Format::Jsonl,
-            Format::Parquet => journal::Format::Parquet,
+            Format::Csv => journal::ExportFormat::Csv,
+            Format::Jsonl => journal::ExportFormat::Jsonl,
+            Format::Parquet => journal::ExportFormat::Parquet,
         };
         let dataset = match self.dataset {
             Dataset::Events => journal::Dataset::Events,

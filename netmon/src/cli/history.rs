@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{
-    args::journal::{Past, Stretch, now, say},
+    args::journal::{JournalArgs, SpanArgs, now, say},
     io::{progress::Progress, stdout::Stdout},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct History {
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: SpanArgs,
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
@@ -28,7 +28,7 @@ pub(super) struct History {
     #[arg(short = 'n', long)]
     numeric: bool,
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
     /// Which connections, as for ss: verdict = refused and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -42,15 +42,15 @@ impl History {
         let progress = Progress::of(journal.read_counter());
         let out = Stdout::lock();
         let mut view = if self.json {
-            history::History::json(out)
+            history::HistoryView::json(out)
         } else {
-            history::History::lines(out, self.past.appearance_of(&journal, self.numeric))?
+            history::HistoryView::lines(out, self.past.appearance_of(&journal, self.numeric))?
         };
         let mut gaps = Sums::default();
         let hosts = journal.hosts();
         let several = hosts.len() > 1;
         let mut current = None;
-        let mut turn_to = |view: &mut history::History<_>, number: usize| {
+        let mut turn_to = |view: &mut history::HistoryView<_>, number: usize| {
             if several && current.replace(number) != Some(number) {
                 view.host(hosts[number].name());
             }

@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use super::{
-    args::journal::Past,
+    args::journal::JournalArgs,
     io::{progress::Progress, stdout::Stdout},
 };
 use crate::core::escape::Escaped;
@@ -30,14 +30,14 @@ enum Action {
 #[derive(Debug, Args)]
 struct Check {
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
 }
 
 /// How `cargo xtask bench past` makes a journal of a month of one of minutes.
 #[derive(Debug, Args)]
 struct Shift {
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
     /// Where the copies go
     #[arg(long, value_name = "DIR")]
     to: PathBuf,

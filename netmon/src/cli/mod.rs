@@ -22,7 +22,7 @@ use std::{
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
 
-use crate::core::filter::{Filter, Names};
+use crate::core::filter::{Filter, FilterNames};
 
 /// netstat that remembers: follows every TCP connection of this host through every state
 #[derive(Debug, Parser)]
@@ -55,7 +55,7 @@ enum Command {
     History(history::History),
     Journal(journal::JournalCommand),
     Record(record::Record),
-    Top(top::Top),
+    Top(top::TopCommand),
     Verify(verify::Verify),
     Services(services::Services),
 }
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     env_logger::Builder::new()
         .filter_module("netmon", level)
         .parse_default_env()
-        .target(env_logger::Target::Pipe(Box::new(io::log_writer::Said)))
+        .target(env_logger::Target::Pipe(Box::new(io::log_writer::LogWriter)))
         .init();
     // Silent unless asked: the kernel program then spends nothing on it.
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
@@ -110,11 +110,11 @@ pub fn main() -> ExitCode {
 
 /// The filter that the words of a command line make; a bad one ends the program, as clap would.
 fn filter(words: &[String]) -> Filter {
-    filter_with(words, &names::Known::load())
+    filter_with(words, &names::LocalNames::load())
 }
 
 /// The same, with the names that `known` knows.
-fn filter_with(words: &[String], known: &dyn Names) -> Filter {
+fn filter_with(words: &[String], known: &dyn FilterNames) -> Filter {
     Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
         // Nobody may be left to read that either.
         let _ = writeln!(stderr(), "netmon: {error}");

@@ -63,17 +63,17 @@ fn cgroup_top() -> Option<PathBuf> {
 }
 
 /// Names for a filter of this host.
-pub(super) struct Known {
+pub(super) struct LocalNames {
     services: Services,
 }
 
-impl Known {
+impl LocalNames {
     pub(super) fn load() -> Self {
         Self { services: Services::load() }
     }
 }
 
-impl filter::Names for Known {
+impl filter::FilterNames for LocalNames {
     fn service(&self, name: &str) -> Option<u16> {
         self.services.port(name)
     }
@@ -98,9 +98,9 @@ impl filter::Names for Known {
 
 /// Names for a filter of a journal: users, namespaces and cgroups have the names that were
 /// recorded.
-pub(super) struct Recorded(pub(super) Known);
+pub(super) struct Recorded(pub(super) LocalNames);
 
-impl filter::Names for Recorded {
+impl filter::FilterNames for Recorded {
     fn service(&self, name: &str) -> Option<u16> {
         self.0.service(name)
     }

@@ -15,8 +15,8 @@ use tokio::{
 
 use super::{
     args::{
-        journal::{Directory, now, say},
-        tracing::{CONFINING, Tracing, attach, runtime, stop_on_signals},
+        journal::{JournalDir, now, say},
+        tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::{duration, is_bare, length, size},
     },
     names::RecorderNames,
@@ -25,7 +25,7 @@ use crate::{
     core::{event::Anchor, filter::Filter},
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
     kernel::{Namespace, host::privilege::narrowed},
-    session::{Limits, Scope, Session},
+    session::{Limits, Session, SessionScope},
 };
 
 /// The kernel's id of this boot: cookies are unique within a boot.
@@ -52,7 +52,7 @@ const NOT_THERE: &str =
 #[derive(Debug, Args)]
 pub(super) struct Record {
     #[command(flatten)]
-    journal: Directory,
+    journal: JournalDir,
     /// Drop the oldest files when the journal of this host is larger than this (64K at least), or
     /// than nine tenths of the space that other files leave
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = max_size)]
@@ -68,7 +68,7 @@ pub(super) struct Record {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    tracing: Tracing,
+    tracing: TracingArgs,
 }
 
 impl Record {
@@ -117,7 +117,7 @@ impl Record {
                 }
             }
         });
-        let scope = Scope { filter: Filter::default(), initial: true, found: true };
+        let scope = SessionScope { filter: Filter::default(), initial: true, include_dumped: true };
         let limits = Limits { duration: self.duration, count: None };
         let mut session = Session::new(&scope);
         session.remember(recorder.former_rows(clocks()?));

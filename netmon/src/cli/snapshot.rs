@@ -15,9 +15,9 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::{
-        journal::Past,
+        journal::JournalArgs,
         moment,
-        tracing::{CONFINING, Source},
+        tracing::{CONFINING, DumpSource},
     },
     io::stdout::Stdout,
     names::{self, hosts},
@@ -25,21 +25,21 @@ use super::{
 use crate::{
     core::{
         filter::Filter,
-        process::Owners,
+        process::SocketHolders,
         services::Services,
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
     kernel::{
-        self, Dump, Namespace, Want,
+        self, Dump, DumpRequest, Namespace,
         host::privilege::{Duty, advice, confine},
     },
     view::listing::{
-        Names, Rows,
+        ListingNames, ListingView,
         json::JsonRows,
-        name_cache::Lookup,
-        netstat::{Columns, Netstat, Scope},
-        summary::Summary,
+        name_cache::NameCache,
+        netstat::{Listening, Netstat, NetstatColumns},
+        summary::SummaryListing,
     },
 };
 
@@ -120,10 +120,10 @@ pub(super) struct Snapshot {
     #[arg(long_help = moment::help("Show the listing of a past moment, from a journal"))]
     at: Option<String>,
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
     /// Where to look; without this, what is faster here and permitted
     #[arg(long, value_enum)]
-    source: Option<Source>,
+    source: Option<DumpSource>,
     /// Which sockets, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -181,13 +181,13 @@ impl Snapshot {
         self.program || self.is_bare()
     }
 
-    fn scope(&self) -> Scope {
+    fn scope(&self) -> Listening {
         if self.all || self.is_bare() {
-            Scope::All
+            Listening::All
         } else if self.listening {
-            Scope::Listening
+            Listening::Listening
         } else {
-            Scope::Connected
+            Listening::Connected
         }
     }
 
@@ -209,9 +209,9 @@ impl Snapshot {
     fn states(&self) -> u16 {
         const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
         match self.scope() {
-            Scope::All => u16::MAX,
-            Scope::Listening => LISTENING,
-            Scope::Connected => !LISTENING,
+            Listening::All => u16::MAX,
+            Listening::Listening => LISTENING,
+            Listening::Connected => !LISTENING,
         }
     }
 
@@ -235,7 +235,7 @@ impl Snapshot {
 
     /// The source: as asked for, or the better one that works.
     fn open(&self, filter: &Filter) -> anyhow::Result<Dump> {
-        let want = Want {
+        let want = DumpRequest {
             protocols: self.protocols(),
             info: self.info,
             identity: self.extend || self.json || filter.needs_cgroup(),
@@ -243,11 +243,11 @@ impl Snapshot {
             owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
         };
         match self.source {
-            Some(Source::Bpf) => Ok(Dump::through_iterators(want)?),
-            Some(Source::Proc) => Ok(Dump::through_proc(want)),
+            Some(DumpSource::Bpf) => Ok(Dump::through_iterators(want)?),
+            Some(DumpSource::Proc) => Ok(Dump::through_proc(want)),
             // One namespace, that is: each more has sockets that this does not count.
             None if self.netns.is_none() && kernel::has_few_sockets() => {
-                Ok(Dump::through_proc_first(want))
+                Ok(Dump::proc_then_iterators(want))
             }
             None => match Dump::through_iterators(want.clone()) {
                 Ok(dump) => Ok(dump),
@@ -261,9 +261,9 @@ impl Snapshot {
         }
     }
 
-    fn hosts(&self, sockets: &[Socket]) -> Lookup<IpAddr> {
+    fn hosts(&self, sockets: &[Socket]) -> NameCache<IpAddr> {
         let addresses = sockets.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
-        if self.resolve { hosts::resolve(addresses) } else { Lookup::default() }
+        if self.resolve { hosts::resolve(addresses) } else { NameCache::default() }
     }
 
     fn list(
@@ -274,8 +274,11 @@ impl Snapshot {
         warnings: &mut Warnings,
     ) -> anyhow::Result<()> {
         let time = jiff::Timestamp::now();
-        let owners =
-            if dump.wants_owners() { self.owners(dump, warnings)? } else { Owners::default() };
+        let owners = if dump.wants_owners() {
+            self.owners(dump, warnings)?
+        } else {
+            SocketHolders::default()
+        };
         let collects = self.sort.is_some() || self.resolve;
         let mut collected = Vec::new();
         let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");
@@ -301,7 +304,7 @@ impl Snapshot {
             order(&mut collected, sort, &owners);
         }
         let mut rows = rows.unwrap_or_else(|| {
-            let names = Names { hosts: self.hosts(&collected), ..self.names() };
+            let names = ListingNames { hosts: self.hosts(&collected), ..self.names() };
             self.rows(&time, several, names, None)
         });
         for socket in &collected {
@@ -325,7 +328,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn owners(&self, dump: &mut Dump, warnings: &mut Warnings) -> io::Result<Owners> {
+    fn owners(&self, dump: &mut Dump, warnings: &mut Warnings) -> io::Result<SocketHolders> {
         let (owners, refused) = dump.owners()?;
         if refused > 0 && (self.shows_owners() || self.sort == Some(Sort::Pid)) {
             warnings.once(
@@ -344,28 +347,28 @@ impl Snapshot {
         let family = self.ipv4 == self.ipv6 || self.ipv6 == socket.ipv6;
         family
             && match self.scope() {
-                Scope::All => true,
-                Scope::Listening => socket.is_listening(),
-                Scope::Connected => !socket.is_listening(),
+                Listening::All => true,
+                Listening::Listening => socket.is_listening(),
+                Listening::Connected => !socket.is_listening(),
             }
     }
 
     fn shows_unix(&self, socket: &UnixSocket) -> bool {
         match self.scope() {
-            Scope::All => true,
-            Scope::Listening => socket.listening,
-            Scope::Connected => !socket.listening,
+            Listening::All => true,
+            Listening::Listening => socket.listening,
+            Listening::Connected => !socket.listening,
         }
     }
 
     /// Names that this host gives to numbers.
-    fn names(&self) -> Names {
-        Names {
+    fn names(&self) -> ListingNames {
+        ListingNames {
             services: if self.numeric { Services::default() } else { Services::load() },
-            hosts: Lookup::default(),
-            users: if self.numeric { Lookup::default() } else { Lookup::new(names::user) },
-            namespaces: Lookup::new(kernel::name_of),
-            cgroups: Lookup::new(names::cgroups()),
+            hosts: NameCache::default(),
+            users: if self.numeric { NameCache::default() } else { NameCache::new(names::user) },
+            namespaces: NameCache::new(kernel::name_of),
+            cgroups: NameCache::new(names::cgroups()),
         }
     }
 
@@ -373,20 +376,20 @@ impl Snapshot {
         &self,
         time: &jiff::Timestamp,
         several: bool,
-        mut names: Names,
+        mut names: ListingNames,
         host: Option<&str>,
-    ) -> Box<dyn Rows> {
+    ) -> Box<dyn ListingView> {
         let out = Stdout::lock();
         if self.numeric {
-            names.users = Lookup::default();
+            names.users = NameCache::default();
         }
         if self.summary {
-            return Box::new(Summary::new(out, self.json, self.shows_owners()));
+            return Box::new(SummaryListing::new(out, self.json, self.shows_owners()));
         }
         if self.json {
             return Box::new(JsonRows::new(out, names, time, host, self.shows_owners()));
         }
-        let columns = Columns {
+        let columns = NetstatColumns {
             heading: !self.no_header,
             owners: self.shows_owners(),
             extended: self.extend,
@@ -409,7 +412,7 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-fn order(sockets: &mut [Socket], sort: Sort, owners: &Owners) {
+fn order(sockets: &mut [Socket], sort: Sort, owners: &SocketHolders) {
     use std::cmp::Reverse;
     let place = |end: std::net::SocketAddr| (end.ip(), end.port());
     match sort {

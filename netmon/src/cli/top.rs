@@ -23,12 +23,12 @@ use tokio::sync::{
 
 use super::{
     args::{
-        journal::Past,
+        journal::JournalArgs,
         moment,
-        tracing::{CONFINING, Tracing, attach, is_coloured, runtime, stop_on_signals},
+        tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
-    io::{log_writer::Aside, stdout::Stdout},
-    names::{Known, cgroups, user},
+    io::{log_writer::HeldLog, stdout::Stdout},
+    names::{LocalNames, cgroups, user},
 };
 use crate::{
     core::{
@@ -40,10 +40,11 @@ use crate::{
         host::privilege::{Duty, narrow},
         inspect,
     },
-    session::{Limits, Scope, Session, Source, Summary, View, run},
+    session::{Limits, Session, SessionScope, SessionSummary, Source, View, run},
     view::tui::{
-        Answer, Ask, Channels, Input, Inspected, Leap, Moment, Named, Options, Size, State, frame,
-        terminal::{self, Taken},
+        Channels, Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenInput, ScreenOptions,
+        ScreenQuery, ScreenState, Size, frame,
+        terminal::{self, TerminalGuard},
         text,
     },
 };
@@ -64,7 +65,7 @@ const USUAL: (u16, u16) = (80, 24);
 /// keys
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
-pub(super) struct Top {
+pub(super) struct TopCommand {
     /// Print one frame as text and end
     #[arg(long)]
     once: bool,
@@ -76,9 +77,9 @@ pub(super) struct Top {
     #[arg(long_help = moment::help("Only the past: begin at this moment, and trace nothing"))]
     at: Option<String>,
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
     #[command(flatten)]
-    tracing: Tracing,
+    tracing: TracingArgs,
     /// Which connections, as for ss: dport = :443 and not dst 10.0.0.0/8; `/` changes it
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -90,12 +91,12 @@ const LOOKING_BACK: &[Duty] = &[Duty::Enter, Duty::Open];
 
 /// The ways to the screen and from it.
 struct Outside {
-    to: Inputs<Input>,
-    inputs: mpsc::Receiver<Input>,
-    asks: Sender<Ask>,
+    to: Inputs<ScreenInput>,
+    inputs: mpsc::Receiver<ScreenInput>,
+    asks: Sender<ScreenQuery>,
 }
 
-impl Top {
+impl TopCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         if !self.once && !is_terminal {
@@ -107,24 +108,24 @@ impl Top {
     async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
         // A bad one ends the program, as everywhere.
         super::filter(&self.filter);
-        let state = State::new(self.options(self.filter.join(" "))?, size())?;
+        let state = ScreenState::new(self.options(self.filter.join(" "))?, size())?;
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
         let (to, inputs) = mpsc::channel(INPUTS);
         let (asks, questions) = channel();
         let (past, answers) = (self.past.clone(), to.clone());
         // Before what loading takes is given up: a journal may be another user's.
         let duties = if state.has_past() { LOOKING_BACK } else { LOOKING };
-        spawn(terminal::SPARED, duties, move || answer(&questions, &answers, &past))?;
+        spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || answer(&questions, &answers, &past))?;
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
-            return self.screen(state, &mut Nothing, outside, &stop).await;
+            return self.screen(state, &mut IdleSource, outside, &stop).await;
         }
         let mut live = attach(self.tracing.options(log, KernelFilter::ANY))?;
         self.screen(state, &mut live, outside, &stop).await
     }
 
-    fn options(&self, filter: String) -> anyhow::Result<Options> {
-        let known = Known::load();
+    fn options(&self, filter: String) -> anyhow::Result<ScreenOptions> {
+        let known = LocalNames::load();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let past = self.past.is_chosen() || self.at.is_some();
         // What is wrong with the journal is better said before the screen is taken over.
@@ -133,7 +134,7 @@ impl Top {
         if let (Some(journal), Some(at)) = (&journal, at) {
             self.past.check_host(journal, at)?;
         }
-        Ok(Options {
+        Ok(ScreenOptions {
             host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
             at,
             filter,
@@ -149,27 +150,27 @@ impl Top {
     /// Shows what `source` tells on the screen, or once.
     async fn screen(
         &self,
-        state: State,
+        state: ScreenState,
         source: &mut impl Source,
         outside: Outside,
         stop: &Arc<Notify>,
     ) -> anyhow::Result<()> {
-        let scope = Scope { filter: Filter::default(), initial: true, found: true };
+        let scope = SessionScope { filter: Filter::default(), initial: true, include_dumped: true };
         let Outside { to, inputs, asks } = outside;
         if self.once {
             return once(state, source, &scope, (&asks, inputs), stop).await;
         }
         // Given back before messages are written.
-        let _aside = Aside::new();
-        let taken = Taken::new().context("taking the terminal over")?;
+        let _aside = HeldLog::new();
+        let taken = TerminalGuard::new().context("taking the terminal over")?;
         let (frames, shown) = sync_channel(1);
-        let screen = spawn("netmon-screen", &[], move || {
+        let screen = spawn("netmon:screen", &[], move || {
             // Whoever sends the next frame learns of it.
             let _ = terminal::show(shown);
         })?;
-        spawn("netmon-keys", &[], move || terminal::listen(to))?;
+        spawn("netmon:keys", &[], move || terminal::listen(to))?;
         let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
-        let mut top = crate::view::tui::Top::new(state, channels);
+        let mut top = crate::view::tui::TopView::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
         // No frame may come after the terminal was given back. One that does not take its last
         // frame is not waited for.
@@ -184,7 +185,7 @@ impl Top {
         let summary = result?;
         if self.at.is_none() {
             // Nobody may be left to read that.
-            let Summary { seen, lost, .. } = summary;
+            let SessionSummary { seen, lost, .. } = summary;
             let _ = writeln!(io::stderr(), "netmon: {seen} transitions seen, {lost} events lost");
         }
         Ok(())
@@ -193,10 +194,10 @@ impl Top {
 
 /// Looks for a while, or at a moment of the past, and prints what a screen would show.
 async fn once(
-    state: State,
+    state: ScreenState,
     source: &mut impl Source,
-    scope: &Scope,
-    (asks, mut inputs): (&Sender<Ask>, mpsc::Receiver<Input>),
+    scope: &SessionScope,
+    (asks, mut inputs): (&Sender<ScreenQuery>, mpsc::Receiver<ScreenInput>),
     stop: &Notify,
 ) -> anyhow::Result<()> {
     let mut glance = Glance { state };
@@ -213,8 +214,8 @@ async fn once(
     for question in questions {
         let _ = asks.send(question);
         match inputs.recv().await {
-            Some(Input::Answer(Answer::Nowhere(why))) => bail!("{why}"),
-            Some(Input::Answer(answer)) => glance.state.answer(answer),
+            Some(ScreenInput::Answer(ScreenAnswer::Nowhere(why))) => bail!("{why}"),
+            Some(ScreenInput::Answer(answer)) => glance.state.answer(answer),
             _ => {}
         }
     }
@@ -227,7 +228,7 @@ async fn once(
 
 /// The view of `--once`.
 struct Glance {
-    state: State,
+    state: ScreenState,
 }
 
 impl View for Glance {
@@ -250,9 +251,9 @@ fn escaped(text: &str) -> String {
 }
 
 /// What tells when nothing is traced.
-struct Nothing;
+struct IdleSource;
 
-impl Source for Nothing {
+impl Source for IdleSource {
     type Item = Event;
 
     async fn next(&mut self, _: &mut VecDeque<Event>) -> io::Result<bool> {
@@ -278,45 +279,50 @@ fn spawn(
 }
 
 /// Answers questions until there is nobody to ask any.
-fn answer(questions: &Receiver<Ask>, to: &Inputs<Input>, past: &Past) {
+fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &JournalArgs) {
     let mut paths = cgroups();
     for question in questions {
         let answer = match question {
-            Ask::Name(of) => Answer::Name(
+            ScreenQuery::Name(of) => ScreenAnswer::Name(
                 of,
                 match of {
-                    Named::User(id) => user(id),
-                    Named::Cgroup(id) => paths(id),
+                    NameQuery::User(id) => user(id),
+                    NameQuery::Cgroup(id) => paths(id),
                 },
             ),
-            Ask::Inspect(tuple, cookie) => {
+            ScreenQuery::Inspect(tuple, cookie) => {
                 let found = inspect(&tuple, cookie)
                     .map(|(recv_q, send_q, info)| Box::new(Inspected { recv_q, send_q, info }));
-                Answer::Inspected(cookie, found)
+                ScreenAnswer::Inspected(cookie, found)
             }
-            Ask::Past(from, leap, filter) => match look_back(past, from, leap, &filter) {
-                Ok(moment) => Answer::Past(Box::new(moment)),
-                Err(error) => Answer::Nowhere(escaped(&format!("{error:#}"))),
+            ScreenQuery::Past(from, leap, filter) => match look_back(past, from, leap, &filter) {
+                Ok(moment) => ScreenAnswer::Past(Box::new(moment)),
+                Err(error) => ScreenAnswer::Nowhere(escaped(&format!("{error:#}"))),
             },
         };
-        if to.blocking_send(Input::Answer(answer)).is_err() {
+        if to.blocking_send(ScreenInput::Answer(answer)).is_err() {
             return;
         }
     }
 }
 
 /// What there was, so far from a moment.
-fn look_back(past: &Past, from: i64, leap: Leap, filter: &Filter) -> anyhow::Result<Moment> {
+fn look_back(
+    past: &JournalArgs,
+    from: i64,
+    leap: Jump,
+    filter: &Filter,
+) -> anyhow::Result<PastFrame> {
     // A recorder that runs writes meanwhile.
     let journal = past.open_one()?;
     let covered = journal.span(super::args::journal::now());
     let at = match leap {
-        Leap::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
-        Leap::Last => covered.to,
-        Leap::Next => journal
+        Jump::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
+        Jump::Last => covered.to,
+        Jump::Next => journal
             .next_change_after(from)
             .context("nothing happened after this, or nobody recorded it")?,
-        Leap::Previous => journal
+        Jump::Previous => journal
             .last_change_before(from)
             .context("nothing happened before this, or nobody recorded it")?,
     };
@@ -326,7 +332,7 @@ fn look_back(past: &Past, from: i64, leap: Leap, filter: &Filter) -> anyhow::Res
     if at > covered.to {
         bail!("the journal ends at {}", past.show(covered.to));
     }
-    let mut moment = Moment::new(at);
+    let mut moment = PastFrame::new(at);
     journal.replay_up_to(at, |anchor, entry| {
         moment.seen_at(anchor);
         moment.take(&ReplayItem::Entry(entry), filter);

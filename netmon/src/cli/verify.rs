@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{
     args::{
-        tracing::{Tracing, attach, runtime, stop_on_signals},
+        tracing::{TracingArgs, attach, runtime, stop_on_signals},
         units::duration,
     },
     io::stdout::Stdout,
@@ -26,11 +26,11 @@ use crate::{
         connection::{Change, Connection},
         socket::Protocol,
         table::ConnectionTable,
-        table_diff::{Difference, Kernel},
+        table_diff::{Difference, KernelTable},
         tcp::TcpState,
     },
-    kernel::{Dump, Live, LoadError, Namespace, Want},
-    session::{Limits, Scope, Session, View},
+    kernel::{Dump, DumpRequest, Live, LoadError, Namespace},
+    session::{Limits, Session, SessionScope, View},
 };
 
 /// What the ring held when the dump was made has been read after this time.
@@ -50,13 +50,13 @@ pub(super) struct Verify {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
     #[command(flatten)]
-    tracing: Tracing,
+    tracing: TracingArgs,
 }
 
 /// Shows nothing: it is the table that counts.
-struct Nothing;
+struct NullView;
 
-impl View for Nothing {
+impl View for NullView {
     fn change(&mut self, _: &Change<'_>) -> io::Result<bool> {
         Ok(false)
     }
@@ -77,7 +77,7 @@ impl Verify {
         // First, since what loading takes is given up then.
         let mut oracle = Oracle::open()?;
         let mut live = attach(options)?;
-        let scope = Scope::default();
+        let scope = SessionScope::default();
         let mut session = Session::new(&scope);
         follow(&mut session, &mut live, self.duration, &stop).await?;
 
@@ -133,21 +133,21 @@ async fn follow(
     stop: &Notify,
 ) -> io::Result<()> {
     let limits = Limits { duration: Some(time), count: None };
-    session.follow(live, &mut Nothing, limits, stop).await
+    session.follow(live, &mut NullView, limits, stop).await
 }
 
 /// Asks the kernel by a way of its own: iterators loaded apart from those of the table. None while
 /// it is asked.
 struct Oracle(Option<Dump>);
 
-struct Look {
-    kernel: Kernel,
+struct TableComparison {
+    kernel: KernelTable,
     differences: HashSet<Difference, rustc_hash::FxBuildHasher>,
 }
 
 impl Oracle {
     fn open() -> anyhow::Result<Self> {
-        let want = Want {
+        let want = DumpRequest {
             protocols: vec![Protocol::Tcp],
             info: false,
             identity: true,
@@ -171,10 +171,11 @@ impl Oracle {
         session: &mut Session<'_>,
         live: &mut Live,
         stop: &Notify,
-    ) -> anyhow::Result<Look> {
+    ) -> anyhow::Result<TableComparison> {
         let mut dump = self.0.take().context("the kernel's tables could not be read before")?;
         // One of this thread's, with its privileges, which those of the runtime do not have.
-        let empty = if live.knows_cookies() { Kernel::default() } else { Kernel::by_place() };
+        let empty =
+            if live.knows_cookies() { KernelTable::default() } else { KernelTable::by_place() };
         let looking = thread::Builder::new().spawn(move || (kernel(&mut dump, empty), dump))?;
         while !looking.is_finished() {
             follow(session, live, CATCH_UP / 10, stop).await?;
@@ -186,11 +187,11 @@ impl Oracle {
         let kernel = kernel?;
         follow(session, live, CATCH_UP, stop).await?;
         let differences = kernel.differences(session.table().rows());
-        Ok(Look { kernel, differences })
+        Ok(TableComparison { kernel, differences })
     }
 }
 
-fn kernel(dump: &mut Dump, mut kernel: Kernel) -> anyhow::Result<Kernel> {
+fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTable> {
     let (namespaces, _) = Namespace::all()?;
     for namespace in &namespaces {
         let read = dump.sockets(namespace, |socket| {

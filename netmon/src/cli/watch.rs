@@ -12,15 +12,15 @@ use tokio::sync::Notify;
 
 use super::{
     args::{
-        journal::{Past, Stretch},
-        tracing::{CONFINING, Tracing, attach, runtime, stop_on_signals},
+        journal::{JournalArgs, SpanArgs},
+        tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::duration,
     },
-    io::{progress::Progress, queued_stdout::Background},
+    io::{progress::Progress, queued_stdout::QueuedStdout},
 };
 use crate::{
     kernel::host::privilege::narrowed,
-    session::{Limits, Scope, Source, Summary, run},
+    session::{Limits, SessionScope, SessionSummary, Source, run},
     view::changes::{
         json::Json,
         lines::{Appearance, Lines},
@@ -50,11 +50,11 @@ pub(super) struct Watch {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: SpanArgs,
     #[command(flatten)]
-    past: Past,
+    past: JournalArgs,
     #[command(flatten)]
-    tracing: Tracing,
+    tracing: TracingArgs,
     /// Which transitions, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -70,7 +70,7 @@ impl Watch {
         let stop = stop_on_signals(GRACE, || {})?;
         let summary = if self.is_replay() {
             let filter = self.past.filter(&self.filter);
-            let scope = Scope { filter, initial: self.initial, found: false };
+            let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let journal = self.past.open()?;
             let span = self.past.span(&journal, &self.stretch)?;
             let look = self.past.appearance_of(&journal, self.numeric);
@@ -79,7 +79,7 @@ impl Watch {
         } else {
             let filter = super::filter(&self.filter);
             let clauses = filter.clauses().in_any_state();
-            let scope = Scope { filter, initial: self.initial, found: false };
+            let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);
             let look = self.past.appearance(self.numeric);
             self.show(attach(options)?, look, &scope, &stop).await?
@@ -97,11 +97,11 @@ impl Watch {
         &self,
         mut source: impl Source,
         look: Appearance,
-        scope: &Scope,
+        scope: &SessionScope,
         stop: &Notify,
-    ) -> anyhow::Result<Summary> {
+    ) -> anyhow::Result<SessionSummary> {
         let limits = Limits { duration: self.duration, count: self.count };
-        let mut out = narrowed(&[], Background::start).context(CONFINING)??;
+        let mut out = narrowed(&[], QueuedStdout::start).context(CONFINING)??;
         let summary = if self.json {
             run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
         } else {
@@ -113,7 +113,7 @@ impl Watch {
     }
 }
 
-fn report(summary: &Summary) {
+fn report(summary: &SessionSummary) {
     // Nobody may be left to read that either.
     let _ = writeln!(
         io::stderr(),

@@ -65,11 +65,11 @@ pub struct Connection {
     /// Names of then: on a row that comes from a journal.
     pub labels: Option<Arc<Labels>>,
     /// When a dump last had it, `CLOCK_MONOTONIC`, ns; 0 for never.
-    pub(super) looked: u64,
+    pub(super) last_dumped_at: u64,
     /// Which reconciliation that was.
-    pub(super) seen: u32,
+    pub(super) last_dump_pass: u32,
     /// The one after it did not have it.
-    pub(super) missed: bool,
+    pub(super) absent_once: bool,
 }
 
 /// Names that the numbers of a row stood for when a journal recorded it. A name that was not known
@@ -106,16 +106,17 @@ impl Connection {
             first_fin: None,
             verdict: None,
             labels: None,
-            looked: 0,
-            seen: NEVER,
-            missed: false,
+            last_dumped_at: 0,
+            last_dump_pass: NEVER,
+            absent_once: false,
         }
     }
 
     /// The row without what a dump or a journal left in it.
     #[cfg(test)]
     pub(crate) fn bare(mut self) -> Self {
-        (self.looked, self.seen, self.missed, self.labels) = (0, NEVER, false, None);
+        (self.last_dumped_at, self.last_dump_pass, self.absent_once, self.labels) =
+            (0, NEVER, false, None);
         self
     }
 
@@ -130,7 +131,7 @@ impl Connection {
 
     /// The moment up to which the row tells all there is: what happened before it is history.
     pub(super) fn as_of(&self) -> u64 {
-        self.since.unwrap_or(0).max(self.looked)
+        self.since.unwrap_or(0).max(self.last_dumped_at)
     }
 }
 
@@ -181,7 +182,7 @@ pub enum Change<'a> {
     /// A connection, or a listener, began.
     Opened(Step<'a>),
     /// It changed its state.
-    Moved(Step<'a>),
+    StateChanged(Step<'a>),
     /// It ended, or only its TIME_WAIT is left.
     Closed(Step<'a>),
     /// The rest of a connection that had ended, or had never begun, is gone: its TIME_WAIT, or a
@@ -207,9 +208,10 @@ impl<'a> Change<'a> {
     #[must_use]
     pub const fn step(&self) -> Option<&Step<'a>> {
         match self {
-            Self::Opened(step) | Self::Moved(step) | Self::Closed(step) | Self::Expired(step) => {
-                Some(step)
-            }
+            Self::Opened(step)
+            | Self::StateChanged(step)
+            | Self::Closed(step)
+            | Self::Expired(step) => Some(step),
             _ => None,
         }
     }

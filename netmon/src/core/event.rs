@@ -274,12 +274,12 @@ pub enum Event {
     /// A state transition.
     Transition(Transition),
     /// A dump of all namespaces begins: what it has is told by those that follow, up to
-    /// `Reconciled`.
-    Dumping,
+    /// `DumpEnded`.
+    DumpBegan,
     /// A socket that a dump had.
     Seed(Seed),
     /// A dump had a closed socket that its process still holds, with the error that closed it.
-    Failed {
+    SocketFailed {
         /// A moment just before, `CLOCK_MONOTONIC`, ns.
         time: u64,
         /// The socket's cookie.
@@ -297,14 +297,14 @@ pub enum Event {
         owner: Arc<Owner>,
     },
     /// The minisocket of a connection is gone: its TIME_WAIT, if that is where it was.
-    Ended {
+    TimeWaitEnded {
         /// `CLOCK_MONOTONIC`, ns.
         time: u64,
         /// The socket's cookie.
         cookie: u64,
     },
     /// A dump has had every socket of a namespace.
-    Dumped {
+    NamespaceDumped {
         /// Inode number of the namespace.
         netns: u32,
         /// When it began with it, `CLOCK_MONOTONIC`, ns.
@@ -312,7 +312,7 @@ pub enum Event {
     },
     /// The dump of all namespaces is done: what it did not have, in those that it had, is not
     /// there. The first one is what was there when netmon began to look.
-    Reconciled {
+    DumpEnded {
         /// `CLOCK_MONOTONIC`, ns.
         time: u64,
     },

@@ -2,7 +2,7 @@
 
 /// How something fares, from well to badly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum FindingState {
     /// As it should be.
     Ok,
     /// Something stands in for it.
@@ -11,7 +11,7 @@ pub enum State {
     Failed,
 }
 
-impl State {
+impl FindingState {
     /// The word for it in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -31,7 +31,7 @@ pub struct Finding {
     /// Which of several: a hook, a capability; empty where there is one.
     pub name: String,
     /// How it fares.
-    pub state: State,
+    pub state: FindingState,
     /// What was found.
     pub detail: String,
     /// What that costs; empty where nothing.
@@ -54,7 +54,7 @@ pub enum Fact {
 impl Finding {
     /// Something found, with nothing to say about it yet.
     #[must_use]
-    pub fn new(what: &'static str, state: State, detail: impl Into<String>) -> Self {
+    pub fn new(what: &'static str, state: FindingState, detail: impl Into<String>) -> Self {
         let (name, consequence, advice) = (String::new(), String::new(), String::new());
         Self { what, name, state, detail: detail.into(), consequence, advice, facts: Vec::new() }
     }
@@ -103,10 +103,10 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// The worst of what was found.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> FindingState {
         let worst = self.findings.iter().map(|finding| finding.state).max();
-        let traces = if self.tier.is_some() { State::Ok } else { State::Failed };
-        worst.unwrap_or(State::Ok).max(traces)
+        let traces = if self.tier.is_some() { FindingState::Ok } else { FindingState::Failed };
+        worst.unwrap_or(FindingState::Ok).max(traces)
     }
 
     /// 0 when everything works in full, 1 when something stands in for something, 2 when nothing is traced.

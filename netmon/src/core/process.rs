@@ -18,7 +18,7 @@ pub struct Process {
 /// A host with 200,000 sockets has far fewer processes: each is kept once, and each socket has a chain
 /// of places in one vector.
 #[derive(Debug, Default)]
-pub struct Owners {
+pub struct SocketHolders {
     processes: Vec<Process>,
     holds: Vec<Hold>,
     first: FxHashMap<u64, u32>,
@@ -33,7 +33,7 @@ struct Hold {
 
 const NONE: u32 = u32::MAX;
 
-impl Owners {
+impl SocketHolders {
     /// Notes that process `pid` holds socket `inode`; processes come one after the other.
     pub fn add(&mut self, inode: u64, pid: u32, comm: &[u8]) {
         if self.processes.last().is_none_or(|last| last.pid != pid) {
@@ -90,14 +90,14 @@ fn place(index: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn of(owners: &Owners, inode: u64) -> Vec<(u32, &[u8])> {
+    fn of(owners: &SocketHolders, inode: u64) -> Vec<(u32, &[u8])> {
         let of = owners.of(NonZeroU64::new(inode));
         of.into_iter().map(|process| (process.pid, &*process.comm)).collect()
     }
 
     #[test]
     fn each_process_once_for_each_socket() {
-        let mut owners = Owners::default();
+        let mut owners = SocketHolders::default();
         for (inode, pid, comm) in [
             (7, 20, b"b".as_slice()),
             (7, 20, b"b"),

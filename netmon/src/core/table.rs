@@ -19,7 +19,7 @@ use super::{
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
-use cookie_map::ByCookie;
+use cookie_map::CookieMap;
 use recently_closed::RecentlyClosed;
 
 pub mod cookie_map;
@@ -39,7 +39,7 @@ const REPEATED: u64 = SECOND / 10;
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionTable {
     /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
-    rows: ByCookie<Box<Connection>>,
+    rows: CookieMap<Box<Connection>>,
     /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place
     /// ends it. Should two have the same hash, one of them waits for a dump.
     waiting: FxHashMap<u64, u64>,
@@ -61,7 +61,7 @@ impl ConnectionTable {
     pub fn restore(rows: impl IntoIterator<Item = Connection>) -> Self {
         let mut table = Self { reconciled: 1, ..Self::default() };
         for row in rows {
-            let row = Box::new(Connection { seen: NEVER, ..row });
+            let row = Box::new(Connection { last_dump_pass: NEVER, ..row });
             // Of two connections of one socket, the former is in its TIME_WAIT.
             let age = |row: &Connection| (row.state != TcpState::TimeWait, row.id.epoch);
             match table.rows.get(&row.id.cookie) {
@@ -126,18 +126,18 @@ impl ConnectionTable {
             Event::Lost(gap) => view(Change::Gap(*gap)),
             Event::Transition(transition) => self.transition(transition, view),
             Event::Seed(seed) => self.seed(seed, view),
-            Event::Failed { time, cookie, errno } => self.fail(*time, *cookie, *errno, view),
-            Event::Dumping => {
+            Event::SocketFailed { time, cookie, errno } => self.fail(*time, *cookie, *errno, view),
+            Event::DumpBegan => {
                 self.closed.begin();
                 Ok(())
             }
-            Event::Dumped { netns, began } => {
+            Event::NamespaceDumped { netns, began } => {
                 self.dumped.insert(*netns, *began);
                 Ok(())
             }
             Event::Accepted { time, cookie, owner } => self.accepted(*time, *cookie, owner, view),
-            Event::Ended { time, cookie } => self.ended(*time, *cookie, view),
-            Event::Reconciled { time } => self.reconcile(*time, view),
+            Event::TimeWaitEnded { time, cookie } => self.ended(*time, *cookie, view),
+            Event::DumpEnded { time } => self.reconcile(*time, view),
         }
     }
 
@@ -173,11 +173,15 @@ impl ConnectionTable {
         if t.time < as_of {
             // History, of one that a dump found in a later state, or in this.
             if row.state != t.new {
-                return view(Change::Moved(step(t, row, None, None)));
+                return view(Change::StateChanged(step(t, row, None, None)));
             }
             (row.since, row.verdict) = (Some(t.time), judge(t, row.first_fin));
             let step = step(t, row, None, row.verdict);
-            return view(if t.is_last() { Change::Closed(step) } else { Change::Moved(step) });
+            return view(if t.is_last() {
+                Change::Closed(step)
+            } else {
+                Change::StateChanged(step)
+            });
         }
         self.advance(t.cookie, t, in_state, false, view)
     }
@@ -212,7 +216,11 @@ impl ConnectionTable {
         }
         let Some(row) = self.rows.get(&key) else { return result };
         let step = Step { corrected, ..step(t, row, in_state, verdict) };
-        result.and(view(if t.is_last() { Change::Closed(step) } else { Change::Moved(step) }))
+        result.and(view(if t.is_last() {
+            Change::Closed(step)
+        } else {
+            Change::StateChanged(step)
+        }))
     }
 
     /// Begins the row that `t` opens, or is the first sign of.
@@ -231,7 +239,7 @@ impl ConnectionTable {
             // began to look, and a child is born once.
             let latest = match t.opening {
                 Opening::FromListener(_) => u64::MAX,
-                _ if known.looked > 0 => known.id.epoch.saturating_add(SECOND),
+                _ if known.last_dumped_at > 0 => known.id.epoch.saturating_add(SECOND),
                 _ => known.id.epoch,
             };
             let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
@@ -244,8 +252,8 @@ impl ConnectionTable {
                     if known.state == TcpState::TimeWait {
                         self.waiting.remove(&hash(&known.tuple));
                     }
-                    let Connection { tuple, looked, seen, .. } = **known;
-                    **known = Connection { tuple, looked, seen, ..row };
+                    let Connection { tuple, last_dumped_at, last_dump_pass, .. } = **known;
+                    **known = Connection { tuple, last_dumped_at, last_dump_pass, ..row };
                 } else {
                     (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
                     known.direction = row.direction;
@@ -278,7 +286,7 @@ impl ConnectionTable {
         let step = step(t, row, None, row.verdict);
         result.and(view(match t.opening {
             Opening::None if t.is_last() => Change::Closed(step),
-            Opening::None => Change::Moved(step),
+            Opening::None => Change::StateChanged(step),
             _ => Change::Opened(step),
         }))
     }

@@ -8,14 +8,14 @@ use super::{connection::Connection, event::Tuple, tcp::TcpState};
 
 /// What the kernel has: every TCP socket of some namespaces.
 #[derive(Clone, Debug, Default)]
-pub struct Kernel {
+pub struct KernelTable {
     sockets: FxHashMap<(u64, Tuple), TcpState>,
     namespaces: FxHashSet<u32>,
     /// Sockets are known by their places: the table has names of its own for them.
     by_place: bool,
 }
 
-impl Kernel {
+impl KernelTable {
     /// One to be compared with a table that does not know all cookies.
     #[must_use]
     pub fn by_place() -> Self {
@@ -147,7 +147,7 @@ mod tests {
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");
         }
-        let mut kernel = Kernel::default();
+        let mut kernel = KernelTable::default();
         kernel.add_namespace(1);
         kernel.add(1, tuple(1, 1001), Established);
         kernel.add(2, tuple(1, 1002), TimeWait);
@@ -166,7 +166,7 @@ mod tests {
                  ESTABLISHED in the kernel",
             ]
         );
-        let mut places = Kernel::by_place();
+        let mut places = KernelTable::by_place();
         places.add_namespace(1);
         for cookie in [1, 2, 3] {
             let state = if cookie == 2 { TimeWait } else { Established };

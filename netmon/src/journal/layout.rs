@@ -256,16 +256,16 @@ mod tests {
 
     use super::*;
 
-    struct Directory(PathBuf);
+    struct HostPart(PathBuf);
 
-    impl Directory {
+    impl HostPart {
         fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
             Self(path)
         }
     }
 
-    impl Drop for Directory {
+    impl Drop for HostPart {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_never_began_and_what_is_done_goes() {
-        let directory = Directory::new("tidy");
+        let directory = HostPart::new("tidy");
         let dir = Arc::new(Dir::create(&directory.0).expect("a directory"));
         let host = HostDir::new(dir, "web");
         let touch = |path: &str| {
@@ -313,7 +313,7 @@ mod tests {
     /// Nothing below the directory is reached by a link, and nothing but a regular file is read.
     #[test]
     fn links_pipes_and_directories_are_no_files() {
-        let directory = Directory::new("links");
+        let directory = HostPart::new("links");
         let dir = Dir::create(&directory.0.join("journal")).expect("a directory");
         let outside = directory.0.join("outside");
         std::fs::create_dir(&outside).expect("a directory");

@@ -14,8 +14,8 @@ mod write;
 
 pub use error::Malformed;
 pub use read::{
-    Checked, Ended, Format, HostJournal, Journal, JournalGap, Problem, ReadCounter, ReadError,
-    Replay, ReplayItem, community_id, entries_of,
+    Checked, Ended, ExportFormat, HostJournal, Journal, JournalGap, Problem, ReadCounter,
+    ReadError, Replay, ReplayItem, community_id, entries_of,
 };
 pub use schema::Dataset;
 pub use status::{Health, RecorderHandle};

@@ -88,11 +88,11 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                     vec![Event::Seed(Seed { time, cookie, tuple, state, minisocket: false, owner })]
                 }
                 2 => vec![
-                    Event::Dumping,
-                    Event::Dumped { netns: 1, began: time },
-                    Event::Reconciled { time },
+                    Event::DumpBegan,
+                    Event::NamespaceDumped { netns: 1, began: time },
+                    Event::DumpEnded { time },
                 ],
-                3 => vec![Event::Failed { time, cookie, errno: 110 }],
+                3 => vec![Event::SocketFailed { time, cookie, errno: 110 }],
                 4 => {
                     vec![Event::Lost(Gap {
                         from: time - 1_000,
@@ -133,7 +133,7 @@ fn told(change: &Change<'_>) -> String {
     };
     match change {
         Change::Opened(step)
-        | Change::Moved(step)
+        | Change::StateChanged(step)
         | Change::Closed(step)
         | Change::Expired(step) => {
             let Step { transition, connection, in_state, verdict, corrected } = step;

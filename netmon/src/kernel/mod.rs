@@ -15,13 +15,13 @@ pub use host::netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
 pub use program::{
     attach::Tier,
     error::LoadError,
-    hooks::{Report, Status},
+    hooks::{HookReport, HookStatus},
     object::{Options, Without},
 };
-pub use ring::record::{Malformed, Record, decode};
+pub use ring::record::{MalformedRecord, Record, decode};
 pub use sockets::{
-    dump::{Dump, Want, has_few_sockets},
+    dump::{Dump, DumpRequest, has_few_sockets},
     proc::process_started,
     sock_diag_dump::inspect,
 };
-pub use stream::{live::Live, offline::Offline};
+pub use stream::{live::Live, offline::OfflineAssembler};

@@ -38,7 +38,7 @@ impl Slow {
         };
         let events = [
             Event::Anchor(Anchor { wall: 1, monotonic: 1 }),
-            Event::Reconciled { time: 1 },
+            Event::DumpEnded { time: 1 },
             Event::Transition(transition),
         ];
         Self { events: events.into(), due: due.map(|due| Instant::now() + due), seeds }
@@ -106,7 +106,7 @@ fn block_on(test: impl Future<Output = ()>) {
 #[test]
 fn a_duration_begins_when_the_first_dump_is_over() {
     block_on(async {
-        let scope = Scope::default();
+        let scope = SessionScope::default();
         let (mut session, mut view) = (Session::new(&scope), Noted::default());
         let mut source = Slow::new(Some(LATE), true);
         let took = look(&mut session, &mut source, &mut view).await;
@@ -120,7 +120,7 @@ fn a_duration_begins_when_the_first_dump_is_over() {
 #[test]
 fn a_dump_that_never_ends_is_waited_for_once() {
     block_on(async {
-        let scope = Scope::default();
+        let scope = SessionScope::default();
         let (mut session, mut view) = (Session::new(&scope), Noted::default());
         let mut source = Slow::new(None, true);
         session.seeded_by = Some(Instant::now() + LATE);
@@ -135,7 +135,7 @@ fn a_dump_that_never_ends_is_waited_for_once() {
 #[test]
 fn a_source_without_dumps_is_not_waited_for() {
     block_on(async {
-        let scope = Scope::default();
+        let scope = SessionScope::default();
         let (mut session, mut view) = (Session::new(&scope), Noted::default());
         look(&mut session, &mut Slow::new(None, false), &mut view).await;
         assert_eq!(session.reconciled(), 0);
@@ -145,7 +145,7 @@ fn a_source_without_dumps_is_not_waited_for() {
 #[test]
 fn a_stop_does_not_wait_for_the_first_dump() {
     block_on(async {
-        let scope = Scope::default();
+        let scope = SessionScope::default();
         let (mut session, mut view) = (Session::new(&scope), Noted::default());
         let (mut source, stop) = (Slow::new(None, true), Notify::new());
         let limits = Limits { duration: Some(LOOK), count: None };

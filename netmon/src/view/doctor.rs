@@ -37,10 +37,10 @@ use std::{
     io::{self, Write},
 };
 
-use super::text::{json_object::Object, output::Output};
+use super::text::{json_object::JsonObject, output::Output};
 use crate::core::{
     escape::Escaped,
-    finding::{Diagnosis, Fact, Finding, State},
+    finding::{Diagnosis, Fact, Finding, FindingState},
 };
 
 const RED: &str = "\x1b[31m";
@@ -69,9 +69,9 @@ pub fn text(to: impl Write, diagnosis: &Diagnosis, colour: bool) -> io::Result<(
         }
         let (on, off) = match finding.state {
             _ if !colour => ("", ""),
-            State::Ok => ("", ""),
-            State::Degraded => (YELLOW, PLAIN),
-            State::Failed => (RED, PLAIN),
+            FindingState::Ok => ("", ""),
+            FindingState::Degraded => (YELLOW, PLAIN),
+            FindingState::Failed => (RED, PLAIN),
         };
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(
@@ -120,16 +120,16 @@ fn sum(diagnosis: &Diagnosis) -> String {
         "`snapshot` works from /proc"
     };
     match (diagnosis.state(), diagnosis.tier) {
-        (State::Ok, _) => {
+        (FindingState::Ok, _) => {
             format!(
                 "netmon works here in full: `watch` and `record` see everything exactly; {listing}"
             )
         }
-        (State::Degraded, tier) => {
+        (FindingState::Degraded, tier) => {
             let mut whats: Vec<&str> = diagnosis
                 .findings
                 .iter()
-                .filter(|finding| finding.state == State::Degraded)
+                .filter(|finding| finding.state == FindingState::Degraded)
                 .map(|finding| finding.what)
                 .collect();
             whats.dedup();
@@ -140,10 +140,10 @@ fn sum(diagnosis: &Diagnosis) -> String {
                 whats.join(", ")
             )
         }
-        (State::Failed, None) => {
+        (FindingState::Failed, None) => {
             format!("netmon cannot trace here: no `watch`, no `record`; {listing}")
         }
-        (State::Failed, Some(_)) => {
+        (FindingState::Failed, Some(_)) => {
             format!(
                 "netmon does not work here as it should: do not rely on `watch` or `record`; {listing}"
             )
@@ -158,9 +158,9 @@ fn sum(diagnosis: &Diagnosis) -> String {
 pub fn json(to: impl Write, diagnosis: &Diagnosis, version: &str) -> io::Result<()> {
     let mut out = Output::new(to);
     for finding in &diagnosis.findings {
-        let mut object = Object::begin(out.line()?, "{\"type\":\"finding\"");
+        let mut object = JsonObject::begin(out.line()?, "{\"type\":\"finding\"");
         object.text(",\"what\":", finding.what.as_bytes());
-        let told = |object: &mut Object<'_>, key, text: &str| {
+        let told = |object: &mut JsonObject<'_>, key, text: &str| {
             if !text.is_empty() {
                 object.text(key, text.as_bytes());
             }
@@ -180,8 +180,8 @@ pub fn json(to: impl Write, diagnosis: &Diagnosis, version: &str) -> io::Result<
         }
         object.end();
     }
-    let traces = diagnosis.state() != State::Failed;
-    let mut object = Object::begin(out.line()?, "{\"type\":\"doctor\"");
+    let traces = diagnosis.state() != FindingState::Failed;
+    let mut object = JsonObject::begin(out.line()?, "{\"type\":\"doctor\"");
     object.text(",\"version\":", version.as_bytes());
     object.word(",\"state\":\"", diagnosis.state().name());
     object.number(",\"exit\":", u64::from(diagnosis.exit()));

@@ -118,7 +118,7 @@ fn assert_narrow(pid: u32, journal: CapabilitySet) {
     for (name, held) in &threads {
         let most = match name.as_str() {
             "tokio-rt-worker" => CapabilitySet::empty(),
-            "journal" | "sync" | "parquet" => journal,
+            "netmon:journal" | "netmon:sync" | "netmon:parquet" => journal,
             _ => attached(),
         };
         assert!(most.contains(*held), "{name} has {held:?}");
@@ -289,7 +289,7 @@ fn a_journal_is_written_by_its_owner_without_privileges_and_nobody_else() {
         let record = Record::start(&journal);
         assert_narrow(record.id(), CapabilitySet::empty());
         let all = threads(record.id());
-        let writes = all.iter().filter(|(name, _)| name == "journal").map(|(_, held)| *held);
+        let writes = all.iter().filter(|(name, _)| name == "netmon:journal").map(|(_, held)| *held);
         assert_eq!(writes.collect::<Vec<_>>(), [CapabilitySet::empty()], "{all:?}");
         let said = record.stop();
         assert!(!said.contains("WARN"), "{said}");

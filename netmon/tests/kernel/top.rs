@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netmon::view::tui::terminal::Taken;
+use netmon::view::tui::terminal::TerminalGuard;
 
 use crate::{
     harness::patience,
@@ -191,7 +191,7 @@ fn a_signal_gives_the_terminal_back() {
 #[test]
 fn a_panic_gives_the_terminal_back() {
     if std::env::var_os(PANICS).is_some() {
-        let _taken = Taken::new().expect("a terminal");
+        let _taken = TerminalGuard::new().expect("a terminal");
         let _ = write!(std::io::stdout(), "on the screen");
         panic!("on purpose");
     }

@@ -20,12 +20,12 @@ use netmon::{
         event::{Anchor, ConnectionId, Event, Transition, Tuple},
         table::ConnectionTable,
         tcp::TcpState::{Close, Established, Listen},
+        time::TimeSpan,
     },
     journal::{
         HostNames, Journal, NamedNamespace, Recorder, RecorderHandle, RecorderOptions, Retention,
-        TimeSpan,
     },
-    session::{Limits, Scope, Source, View, run},
+    session::{Limits, SessionScope, Source, View, run},
     view::changes::json::Json,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -90,7 +90,7 @@ impl Drop for Directory {
     }
 }
 
-fn play(source: &mut impl Source, view: &mut impl View, scope: &Scope) {
+fn play(source: &mut impl Source, view: &mut impl View, scope: &SessionScope) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let stop = Notify::new();
     let session = run(source, view, scope, Limits::default(), &stop);
@@ -138,8 +138,8 @@ fn record(directory: &Path, host: &str, events: Vec<Event>) -> Recorder {
     recorder
 }
 
-fn scope() -> Scope {
-    Scope { initial: true, found: true, ..Scope::default() }
+fn scope() -> SessionScope {
+    SessionScope { initial: true, include_dumped: true, ..SessionScope::default() }
 }
 
 fn json(source: &mut impl Source) -> Vec<String> {

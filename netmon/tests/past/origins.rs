@@ -113,7 +113,7 @@ fn boots_are_told_apart() {
     for (boot, wall) in [("first", noon), ("second", noon + 3_600_000_000_000)] {
         let mut recorder = open(&directory.0, "web1", boot);
         let mut events = listeners(boot, 1..4, wall);
-        events.insert(4, Event::Reconciled { time: 5 * MS });
+        events.insert(4, Event::DumpEnded { time: 5 * MS });
         let scope = scope();
         let mut session = netmon::session::Session::new(&scope);
         session.remember(recorder.former_rows(Anchor { monotonic: 0, wall }));

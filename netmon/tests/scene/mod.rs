@@ -96,10 +96,11 @@ pub(crate) fn scene() -> Vec<Event> {
     let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
     let (state, owner) = (Established, None);
     let seed = Seed { time: 500 * MS, cookie: 7, tuple, state, minisocket: false, owner };
-    events.extend([Event::Reconciled { time: 200 * MS }, Event::Seed(seed)]);
+    events.extend([Event::DumpEnded { time: 200 * MS }, Event::Seed(seed)]);
     for ms in [600, 700] {
-        let reconciled = Event::Reconciled { time: (ms + 1) * MS };
-        events.extend([Event::Dumped { netns: 4_026_532_200, began: ms * MS }, reconciled]);
+        let reconciled = Event::DumpEnded { time: (ms + 1) * MS };
+        events
+            .extend([Event::NamespaceDumped { netns: 4_026_532_200, began: ms * MS }, reconciled]);
     }
     events.push(Event::Transition(transition(60_062, 2, web, TimeWait, Close)));
     events

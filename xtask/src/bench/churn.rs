@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::{competitor::Peer, figure::Figure, process};
 use crate::{
-    daemon::Netmon,
+    daemon::RunningNetmon,
     shell::{output, release_binary, xtask},
     workload::churn::Ending,
 };
@@ -192,16 +192,21 @@ pub(super) fn follow(
     let place = env::temp_dir().join(format!("netmon-bench-{}", std::process::id()));
     let path = place.to_str().context("a path that is text")?;
     let netmon = if record {
-        Netmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?
+        RunningNetmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?
     } else {
         let to = File::create(&place)?;
         fs::remove_file(&place)?;
-        Netmon::start(&release_binary(), &["watch", "--json"], Stdio::from(to))?
+        RunningNetmon::start(&release_binary(), &["watch", "--json"], Stdio::from(to))?
     };
     let pid = netmon.id();
     let used = || {
         let of = |thread| process::cpu_of_thread(pid, thread);
-        anyhow::Ok((process::cpu(pid)?, process::programs(pid)?, of("netmon")?, of("journal")?))
+        anyhow::Ok((
+            process::cpu(pid)?,
+            process::programs(pid)?,
+            of("netmon")?,
+            of("netmon:journal")?,
+        ))
     };
     let before = used()?;
     let rate = load()?;

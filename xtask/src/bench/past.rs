@@ -25,7 +25,7 @@ use super::{
     terminal,
 };
 use crate::{
-    daemon::Netmon,
+    daemon::RunningNetmon,
     past::{RARE, RARE_COMM, record},
     python::python,
     shell::{as_root, output, release_binary, root, run},
@@ -286,7 +286,8 @@ fn shift(from: &Path, to: &Path, days: u64) -> anyhow::Result<()> {
 /// Records segments of a few events each.
 fn record_small(to: &Path) -> anyhow::Result<()> {
     let path = to.to_str().context("a path that is text")?;
-    let netmon = Netmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?;
+    let netmon =
+        RunningNetmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?;
     let pid = i32::try_from(netmon.id()).ok().and_then(Pid::from_raw).context("a pid")?;
     for _ in 1..SMALL {
         load(10, Ending::Close)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{figure::Figure, hold::Holders, process};
-use crate::{daemon::Netmon, shell::release_binary};
+use crate::{daemon::RunningNetmon, shell::release_binary};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Start {
@@ -46,7 +46,7 @@ impl Start {
         let journal = env::temp_dir().join(format!("netmon-bench-idle-{}", std::process::id()));
         let path = journal.to_str().context("a path that is text")?;
         let netmon =
-            Netmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?;
+            RunningNetmon::start(&release_binary(), &["record", "--journal", path], Stdio::null())?;
         thread::sleep(SETTLE);
         let before = process::cpu(netmon.id())?;
         thread::sleep(Duration::from_secs(self.idle));
@@ -74,8 +74,8 @@ impl Start {
     }
 }
 
-pub(super) fn watch() -> anyhow::Result<Netmon> {
-    Netmon::start(&release_binary(), &["watch", "--json"], Stdio::null())
+pub(super) fn watch() -> anyhow::Result<RunningNetmon> {
+    RunningNetmon::start(&release_binary(), &["watch", "--json"], Stdio::null())
 }
 
 /// Memory of a `watch` after some dumps.

@@ -20,12 +20,12 @@ use super::{
     tracing::{CONFINING, is_coloured},
 };
 use crate::{
-    cli::names::{Known, Recorded},
+    cli::names::{LocalNames, Recorded},
     core::{
         connection::Connection,
         event::Loss,
         filter::Filter,
-        process::Owners,
+        process::SocketHolders,
         services::Services,
         socket::{Protocol, Socket},
         time::TimeSpan,
@@ -37,7 +37,7 @@ use crate::{
 
 /// Where a journal is.
 #[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct Directory {
+pub(in crate::cli) struct JournalDir {
     /// Directory of the journal; without this, /var/log/netmon
     #[arg(long = "journal", value_name = "DIR")]
     path: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Directory {
 
 /// Which part of a journal.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Stretch {
+pub(in crate::cli) struct SpanArgs {
     /// From this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
     #[arg(long, value_name = "TIME", long_help = moment::help("From this moment of a journal"))]
     from: Option<String>,
@@ -54,7 +54,7 @@ pub(in crate::cli) struct Stretch {
     to: Option<String>,
 }
 
-impl Stretch {
+impl SpanArgs {
     /// Returns whether a moment was named.
     pub(in crate::cli) fn is_chosen(&self) -> bool {
         self.from.is_some() || self.to.is_some()
@@ -63,9 +63,9 @@ impl Stretch {
 
 /// Which journal, and how moments are written.
 #[derive(Clone, Debug, Args)]
-pub(in crate::cli) struct Past {
+pub(in crate::cli) struct JournalArgs {
     #[command(flatten)]
-    directory: Directory,
+    directory: JournalDir,
     /// Read these hosts only, where DIR holds several: a name, or a pattern with * and ?
     #[arg(long, value_name = "GLOB")]
     host: Option<String>,
@@ -74,13 +74,13 @@ pub(in crate::cli) struct Past {
     utc: bool,
 }
 
-impl Directory {
+impl JournalDir {
     pub(in crate::cli) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new("/var/log/netmon"))
     }
 }
 
-impl Past {
+impl JournalArgs {
     /// Returns whether a journal was named.
     pub(in crate::cli) fn is_chosen(&self) -> bool {
         self.directory.path.is_some() || self.host.is_some()
@@ -154,7 +154,7 @@ impl Past {
     /// The filter that the words of a command line make, with the names of when the journal was
     /// recorded.
     pub(in crate::cli) fn filter(&self, words: &[String]) -> Filter {
-        crate::cli::filter_with(words, &Recorded(Known::load()))
+        crate::cli::filter_with(words, &Recorded(LocalNames::load()))
     }
 
     pub(in crate::cli) fn zone(&self) -> TimeZone {
@@ -182,7 +182,7 @@ impl Past {
     pub(in crate::cli) fn span(
         &self,
         journal: &Journal,
-        stretch: &Stretch,
+        stretch: &SpanArgs,
     ) -> anyhow::Result<TimeSpan> {
         let covered = journal.span(now());
         let moment =
@@ -300,7 +300,7 @@ pub(in crate::cli) struct PastTable {
     /// The host.
     pub(in crate::cli) host: Arc<str>,
     pub(in crate::cli) sockets: Vec<Socket>,
-    pub(in crate::cli) owners: Owners,
+    pub(in crate::cli) owners: SocketHolders,
     /// Names of then.
     pub(in crate::cli) users: HashMap<u32, String>,
     pub(in crate::cli) namespaces: HashMap<u32, String>,
@@ -309,7 +309,7 @@ pub(in crate::cli) struct PastTable {
 
 impl PastTable {
     fn new(host: Arc<str>, rows: &[&Connection]) -> Self {
-        let mut owners = Owners::default();
+        let mut owners = SocketHolders::default();
         let sockets = rows.iter().map(|row| socket(row, &mut owners)).collect();
         let (mut users, mut namespaces, mut cgroups) =
             (HashMap::new(), HashMap::new(), HashMap::new());
@@ -336,7 +336,7 @@ pub(in crate::cli) fn now() -> i64 {
 }
 
 /// A row of the table as a listing has it.
-fn socket(row: &Connection, owners: &mut Owners) -> Socket {
+fn socket(row: &Connection, owners: &mut SocketHolders) -> Socket {
     let socket = Socket {
         protocol: Protocol::Tcp,
         ipv6: row.tuple.local.is_ipv6(),

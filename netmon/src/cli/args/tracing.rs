@@ -34,7 +34,7 @@ const LARGEST_BUFFER: u64 = 1 << 30;
 pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are not needed";
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Tracing {
+pub(in crate::cli) struct TracingArgs {
     /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two:
     /// 4K to 1G
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
@@ -51,24 +51,24 @@ pub(in crate::cli) struct Tracing {
     no_fentry: bool,
     /// What the table is compared with; without this, what is faster here and permitted
     #[arg(long, value_enum, hide_short_help = true)]
-    source: Option<Source>,
+    source: Option<DumpSource>,
 }
 
 /// Where to look for sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Source {
+pub(in crate::cli) enum DumpSource {
     /// BPF iterators: fast, and complete about owners; needs root
     Bpf,
     /// /proc and sock_diag: work for anybody, and show the owners of one's own processes
     Proc,
 }
 
-impl Tracing {
+impl TracingArgs {
     pub(in crate::cli) fn options(&self, log: LevelFilter, filter: KernelFilter) -> Options {
         let without = Without {
             btf: self.no_btf,
             fentry: self.no_fentry,
-            iterators: self.source == Some(Source::Proc),
+            iterators: self.source == Some(DumpSource::Proc),
         };
         let accept_syscalls = self.accept_syscalls;
         Options { buffer: self.buffer, log, filter, accept_syscalls, without }

@@ -18,16 +18,16 @@ fn aside() -> MutexGuard<'static, Option<Vec<u8>>> {
 
 /// Messages are kept aside as long as this lives; then they are written.
 #[derive(Debug)]
-pub(in crate::cli) struct Aside(());
+pub(in crate::cli) struct HeldLog(());
 
-impl Aside {
+impl HeldLog {
     pub(in crate::cli) fn new() -> Self {
         aside().get_or_insert_default();
         Self(())
     }
 }
 
-impl Drop for Aside {
+impl Drop for HeldLog {
     fn drop(&mut self) {
         // Nobody may be left to read it.
         let _ = io::stderr().write_all(&aside().take().unwrap_or_default());
@@ -35,9 +35,9 @@ impl Drop for Aside {
 }
 
 /// Where the logger writes.
-pub(in crate::cli) struct Said;
+pub(in crate::cli) struct LogWriter;
 
-impl Write for Said {
+impl Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         match &mut *aside() {
             Some(kept) if kept.len() + text.len() <= MOST => kept.write(text),

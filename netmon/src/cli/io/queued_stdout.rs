@@ -15,19 +15,19 @@ use crate::view::Sink;
 const WAITING: usize = 512;
 
 /// Standard output, written to in the background.
-pub(in crate::cli) struct Background {
+pub(in crate::cli) struct QueuedStdout {
     filled: Option<SyncSender<Vec<u8>>>,
     /// Where buffers come back from to be filled again.
     emptied: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Background {
+impl QueuedStdout {
     /// Starts the thread.
     pub(in crate::cli) fn start() -> io::Result<Self> {
         let (filled, to_write) = sync_channel(WAITING);
         let (written, emptied) = channel();
-        let thread = thread::Builder::new().name("output".to_owned());
+        let thread = thread::Builder::new().name("netmon:output".to_owned());
         let thread = thread.spawn(move || write(&to_write, &written))?;
         Ok(Self { filled: Some(filled), emptied, thread: Some(thread) })
     }
@@ -40,7 +40,7 @@ impl Background {
     }
 }
 
-impl Sink for &mut Background {
+impl Sink for &mut QueuedStdout {
     fn take(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
         if buffer.is_empty() {
             return is_read(&io::stdout());

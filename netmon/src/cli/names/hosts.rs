@@ -10,7 +10,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use crate::{kernel::host::privilege, view::listing::name_cache::Lookup};
+use crate::{kernel::host::privilege, view::listing::name_cache::NameCache};
 
 /// Questions at once: resolvers answer from far away, so it is waiting that takes long.
 const AT_ONCE: usize = 32;
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Looks up the names of `addresses`, each once; a resolver that does not answer costs [`PATIENCE`].
-pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> Lookup<IpAddr> {
+pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCache<IpAddr> {
     let asked: HashSet<IpAddr> = addresses.filter(|address| !address.is_unspecified()).collect();
     let end = Instant::now() + PATIENCE;
     let (to, answers) = channel();
@@ -52,5 +52,5 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> Lookup
             names.insert(address, name);
         }
     }
-    Lookup::new(move |address| names.get(&address).cloned())
+    NameCache::new(move |address| names.get(&address).cloned())
 }

@@ -6,7 +6,7 @@ use super::{Snapshot, Sort, order};
 use crate::{
     cli::{args::journal::PastTable, io::stdout::Stdout},
     core::{escape::Escaped, socket::Socket},
-    view::listing::{Names, name_cache::Lookup},
+    view::listing::{ListingNames, name_cache::NameCache},
 };
 
 impl Snapshot {
@@ -33,11 +33,11 @@ impl Snapshot {
                 writeln!(Stdout::lock(), "What there was on {host} at {time}")?;
             }
             let hosts = self.hosts(&sockets);
-            let names = Names {
+            let names = ListingNames {
                 hosts,
-                users: Lookup::new(move |uid| users.get(&uid).cloned()),
-                namespaces: Lookup::new(move |inum| namespaces.get(&inum).cloned()),
-                cgroups: Lookup::new(move |id| cgroups.get(&id).cloned()),
+                users: NameCache::new(move |uid| users.get(&uid).cloned()),
+                namespaces: NameCache::new(move |inum| namespaces.get(&inum).cloned()),
+                cgroups: NameCache::new(move |id| cgroups.get(&id).cloned()),
                 ..self.names()
             };
             let mut rows = self.rows(&time, several, names, Some(&host));

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{super::escape::Escaped, Names};
+use super::{super::escape::Escaped, FilterNames};
 
 /// The addresses that begin with the same bits.
 ///
@@ -85,7 +85,7 @@ const fn longest(address: IpAddr) -> u8 {
 /// Reads `ADDRESS[/PREFIX][:PORT]`, where `*` or nothing before `:PORT` is any address.
 pub(super) fn endpoint(
     text: &str,
-    names: &dyn Names,
+    names: &dyn FilterNames,
 ) -> Result<(Option<Net>, Option<u16>), String> {
     let bad = || {
         let text = Escaped(text.as_bytes());
@@ -139,7 +139,7 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Reads `[:]NUMBER` or `[:]SERVICE`.
-pub(super) fn port(text: &str, names: &dyn Names) -> Result<u16, String> {
+pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, String> {
     let text = text.strip_prefix(':').unwrap_or(text);
     id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
 }

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::Facts;
+use super::FilterFacts;
 use crate::core::{
     connection::{Connection, Labels, Step},
-    process::Owners,
+    process::SocketHolders,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     verdict::Verdict,
 };
 
 /// A row of the table: its process is the one that opened the connection.
-impl Facts for Connection {
+impl FilterFacts for Connection {
     fn state(&self) -> TcpState {
         self.state
     }
@@ -51,7 +51,7 @@ impl Facts for Connection {
 }
 
 /// A transition: its state is the new one.
-impl Facts for Step<'_> {
+impl FilterFacts for Step<'_> {
     fn state(&self) -> TcpState {
         self.transition.new
     }
@@ -90,7 +90,7 @@ impl Facts for Step<'_> {
 }
 
 /// A socket of a listing, with all who hold it.
-impl Facts for (&Socket, &Owners) {
+impl FilterFacts for (&Socket, &SocketHolders) {
     fn state(&self) -> TcpState {
         self.0.state
     }
@@ -121,7 +121,7 @@ impl Facts for (&Socket, &Owners) {
 }
 
 /// A unix socket: it has neither addresses nor a user; what is not connected counts as closed.
-impl Facts for (&UnixSocket, &Owners) {
+impl FilterFacts for (&UnixSocket, &SocketHolders) {
     fn state(&self) -> TcpState {
         match self.0.state_name() {
             "LISTENING" => TcpState::Listen,

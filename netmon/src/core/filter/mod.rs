@@ -26,7 +26,7 @@ pub use self::{
 };
 
 /// What the names in a filter stand for on this host.
-pub trait Names {
+pub trait FilterNames {
     /// The port of the TCP service `name`.
     fn service(&self, name: &str) -> Option<u16>;
     /// The id of the user `name`.
@@ -65,7 +65,7 @@ impl Label {
 }
 
 /// What a filter asks of a connection.
-pub trait Facts {
+pub trait FilterFacts {
     /// Its state.
     fn state(&self) -> TcpState;
     /// This host's end, of what has such an end.
@@ -100,13 +100,13 @@ impl Filter {
     /// # Errors
     ///
     /// Where `text` is not of the language, or has a name that `names` does not know.
-    pub fn parse(text: &str, names: &dyn Names) -> Result<Self, FilterError> {
+    pub fn parse(text: &str, names: &dyn FilterNames) -> Result<Self, FilterError> {
         parse::parse(text, names).map(Self)
     }
 
     /// Whether the connection is one that was asked for. What is not known equals nothing.
     #[must_use]
-    pub fn matches(&self, facts: &impl Facts) -> bool {
+    pub fn matches(&self, facts: &impl FilterFacts) -> bool {
         self.0.matches(facts)
     }
 
@@ -213,7 +213,7 @@ impl Node {
         }
     }
 
-    fn matches(&self, facts: &impl Facts) -> bool {
+    fn matches(&self, facts: &impl FilterFacts) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(facts)),
             Self::Any(parts) => parts.iter().any(|part| part.matches(facts)),
@@ -242,7 +242,7 @@ impl Node {
 }
 
 impl Term {
-    fn matches(&self, facts: &impl Facts) -> bool {
+    fn matches(&self, facts: &impl FilterFacts) -> bool {
         match *self {
             Self::States(states) => states.contains(facts.state()),
             Self::Ports(side, [low, high]) => {
@@ -268,7 +268,7 @@ impl Term {
 }
 
 impl Side {
-    fn of(self, facts: &impl Facts) -> Option<SocketAddr> {
+    fn of(self, facts: &impl FilterFacts) -> Option<SocketAddr> {
         match self {
             Self::Local => facts.local(),
             Self::Remote => facts.remote(),

@@ -4,10 +4,10 @@ use std::{borrow::Cow, error, fmt};
 
 use super::{
     super::{escape::Escaped, verdict::Verdict},
-    Label, Names, Node, Side, Term,
+    FilterNames, Label, Node, Side, Term,
     address::{endpoint, id, is_number, port},
     states::States,
-    token::{COMPARISONS, Compare, Kind, Token, Wrong, tokens, wrong},
+    token::{COMPARISONS, Compare, Token, TokenKind, Wrong, tokens, wrong},
 };
 
 /// The longest text that is read, in bytes.
@@ -59,7 +59,7 @@ const FACTS: [(&str, &str); 12] = [
     ("verdict", "verdict = refused"),
 ];
 
-pub(super) fn parse(text: &str, names: &dyn Names) -> Result<Node, FilterError> {
+pub(super) fn parse(text: &str, names: &dyn FilterNames) -> Result<Node, FilterError> {
     if text.len() > MAX_LENGTH {
         let at = text.floor_char_boundary(MAX_LENGTH);
         let message = format!("the filter is too long: write at most {MAX_LENGTH} bytes");
@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str, names: &dyn Names) -> Result<Node, FilterError> 
 }
 
 struct Parser<'a> {
-    names: &'a dyn Names,
+    names: &'a dyn FilterNames,
     tokens: Vec<Token<'a>>,
     /// Never past the end.
     next: usize,
@@ -85,27 +85,27 @@ impl<'a> Parser<'a> {
 
     fn take(&mut self) -> Token<'a> {
         let token = self.peek();
-        if token.kind != Kind::End {
+        if token.kind != TokenKind::End {
             self.next += 1;
         }
         token
     }
 
     fn whole(mut self) -> Result<Node, Wrong> {
-        if self.peek().kind == Kind::End {
+        if self.peek().kind == TokenKind::End {
             return Ok(Node::default());
         }
         let node = self.alternatives()?;
         // Nothing else ends an expression.
         match self.peek() {
-            Token { kind: Kind::Close, at, .. } => closes_nothing(at),
+            Token { kind: TokenKind::Close, at, .. } => closes_nothing(at),
             _ => Ok(node),
         }
     }
 
     fn alternatives(&mut self) -> Result<Node, Wrong> {
         let mut parts = vec![self.conjunction()?];
-        while self.peek().kind == Kind::Or {
+        while self.peek().kind == TokenKind::Or {
             self.take();
             parts.push(self.conjunction()?);
         }
@@ -116,8 +116,8 @@ impl<'a> Parser<'a> {
         let mut parts = vec![self.negation()?];
         loop {
             match self.peek().kind {
-                Kind::Or | Kind::Close | Kind::End => return Ok(Node::all(parts)),
-                Kind::And => _ = self.take(),
+                TokenKind::Or | TokenKind::Close | TokenKind::End => return Ok(Node::all(parts)),
+                TokenKind::And => _ = self.take(),
                 _ => {}
             }
             parts.push(self.negation()?);
@@ -126,13 +126,13 @@ impl<'a> Parser<'a> {
 
     fn negation(&mut self) -> Result<Node, Wrong> {
         let mut negated = false;
-        while self.peek().kind == Kind::Not {
+        while self.peek().kind == TokenKind::Not {
             self.take();
             negated = !negated;
         }
         let node = match self.peek().kind {
-            Kind::Open => self.group()?,
-            Kind::Word | Kind::Quoted => self.term()?,
+            TokenKind::Open => self.group()?,
+            TokenKind::Word | TokenKind::Quoted => self.term()?,
             _ => return self.nothing_here(),
         };
         Ok(if negated { node.negated() } else { node })
@@ -147,7 +147,7 @@ impl<'a> Parser<'a> {
         let node = self.alternatives()?;
         self.depth -= 1;
         match self.take().kind {
-            Kind::Close => Ok(node),
+            TokenKind::Close => Ok(node),
             _ => never_closed(open.at),
         }
     }
@@ -157,19 +157,26 @@ impl<'a> Parser<'a> {
         let here = self.peek();
         let before = self.next.checked_sub(1).map(|before| self.tokens[before]);
         match (before, here.kind) {
-            (_, Kind::Compare(_)) => {
+            (_, TokenKind::Compare(_)) => {
                 let message = format!("'{}' has no name before it: write {}", here.source, names());
                 wrong(here.at, message)
             }
-            (Some(before), _) if matches!(before.kind, Kind::And | Kind::Or | Kind::Not) => wrong(
-                before.at,
-                format!("'{}' has nothing after it: write a term, as dport = :443", before.source),
-            ),
-            (_, Kind::And | Kind::Or) => wrong(
+            (Some(before), _)
+                if matches!(before.kind, TokenKind::And | TokenKind::Or | TokenKind::Not) =>
+            {
+                wrong(
+                    before.at,
+                    format!(
+                        "'{}' has nothing after it: write a term, as dport = :443",
+                        before.source
+                    ),
+                )
+            }
+            (_, TokenKind::And | TokenKind::Or) => wrong(
                 here.at,
                 format!("'{}' has nothing before it: write a term, as dport = :443", here.source),
             ),
-            (Some(open), Kind::Close) => {
+            (Some(open), TokenKind::Close) => {
                 wrong(open.at, "nothing in the parentheses: write a term, as dport = :443")
             }
             (Some(open), _) => never_closed(open.at),
@@ -226,7 +233,8 @@ impl<'a> Parser<'a> {
         if !equal {
             return Ok(Node::Term(Term::States(either)).negated());
         }
-        while self.peek().kind == Kind::Word && self.peek().source.eq_ignore_ascii_case(fact.0) {
+        while self.peek().kind == TokenKind::Word && self.peek().source.eq_ignore_ascii_case(fact.0)
+        {
             let here = self.next;
             self.take();
             if !self.equality(fact)? {
@@ -286,8 +294,8 @@ impl<'a> Parser<'a> {
     fn compare(&mut self) -> Option<Compare> {
         let token = self.peek();
         let compare = match token.kind {
-            Kind::Compare(compare) => compare,
-            Kind::Word => {
+            TokenKind::Compare(compare) => compare,
+            TokenKind::Word => {
                 COMPARISONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(token.source))?.1
             }
             _ => return None,
@@ -303,8 +311,8 @@ impl<'a> Parser<'a> {
     ) -> Result<T, Wrong> {
         let token = self.take();
         let text = match token.kind {
-            Kind::Word => Cow::Borrowed(token.source),
-            Kind::Quoted => {
+            TokenKind::Word => Cow::Borrowed(token.source),
+            TokenKind::Quoted => {
                 Cow::Owned(token.source[1..token.source.len() - 1].replace("\"\"", "\""))
             }
             _ => return wrong(token.at, format!("'{name}' has no value: write one, as {example}")),
@@ -317,7 +325,7 @@ impl<'a> Parser<'a> {
 type Fact = (&'static str, &'static str);
 
 /// A name that stands for what it meant when a journal recorded it.
-fn recorded(known: &dyn Names, label: Label, text: &str) -> Option<Term> {
+fn recorded(known: &dyn FilterNames, label: Label, text: &str) -> Option<Term> {
     let is_name = known.are_recorded() && !is_number(text);
     is_name.then(|| Term::Label(label, text.into()))
 }

@@ -10,7 +10,7 @@ use super::*;
 /// A host with one of each.
 struct Host;
 
-impl Names for Host {
+impl FilterNames for Host {
     fn service(&self, name: &str) -> Option<u16> {
         match name {
             "http" => Some(80),
@@ -43,7 +43,7 @@ struct Connection {
     owners: Vec<(u32, Vec<u8>)>,
 }
 
-impl Facts for Connection {
+impl FilterFacts for Connection {
     fn state(&self) -> TcpState {
         self.state
     }

@@ -1,7 +1,7 @@
 //! The tokens of a filter.
 
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Open,
     Close,
     Not,
@@ -25,30 +25,31 @@ pub(super) enum Compare {
 
 #[derive(Clone, Copy)]
 pub(super) struct Token<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) at: usize,
     pub(super) source: &'a str,
 }
 
 /// The longer ones first.
-const SYMBOLS: [(&str, Kind); 14] = [
-    ("&&", Kind::And),
-    ("||", Kind::Or),
-    ("==", Kind::Compare(Compare::Equal)),
-    ("!=", Kind::Compare(Compare::Unequal)),
-    ("<=", Kind::Compare(Compare::AtMost)),
-    (">=", Kind::Compare(Compare::AtLeast)),
-    ("(", Kind::Open),
-    (")", Kind::Close),
-    ("&", Kind::And),
-    ("|", Kind::Or),
-    ("!", Kind::Not),
-    ("=", Kind::Compare(Compare::Equal)),
-    ("<", Kind::Compare(Compare::Less)),
-    (">", Kind::Compare(Compare::Greater)),
+const SYMBOLS: [(&str, TokenKind); 14] = [
+    ("&&", TokenKind::And),
+    ("||", TokenKind::Or),
+    ("==", TokenKind::Compare(Compare::Equal)),
+    ("!=", TokenKind::Compare(Compare::Unequal)),
+    ("<=", TokenKind::Compare(Compare::AtMost)),
+    (">=", TokenKind::Compare(Compare::AtLeast)),
+    ("(", TokenKind::Open),
+    (")", TokenKind::Close),
+    ("&", TokenKind::And),
+    ("|", TokenKind::Or),
+    ("!", TokenKind::Not),
+    ("=", TokenKind::Compare(Compare::Equal)),
+    ("<", TokenKind::Compare(Compare::Less)),
+    (">", TokenKind::Compare(Compare::Greater)),
 ];
 
-const KEYWORDS: [(&str, Kind); 3] = [("and", Kind::And), ("or", Kind::Or), ("not", Kind::Not)];
+const KEYWORDS: [(&str, TokenKind); 3] =
+    [("and", TokenKind::And), ("or", TokenKind::Or), ("not", TokenKind::Not)];
 
 /// Words that compare after the name of a fact; anywhere else they are like any other word.
 pub(super) const COMPARISONS: [(&str, Compare); 9] = [
@@ -85,12 +86,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
         tokens.push(Token { kind, at, source: &rest[..length] });
         rest = rest[length..].trim_start();
     }
-    tokens.push(Token { kind: Kind::End, at: text.len(), source: "" });
+    tokens.push(Token { kind: TokenKind::End, at: text.len(), source: "" });
     Ok(tokens)
 }
 
 /// The token that `text` begins with and its length; none where a quote is open.
-fn token(text: &str) -> Option<(Kind, usize)> {
+fn token(text: &str) -> Option<(TokenKind, usize)> {
     if let Some((symbol, kind)) = SYMBOLS.iter().find(|(symbol, _)| text.starts_with(symbol)) {
         return Some((*kind, symbol.len()));
     }
@@ -100,17 +101,17 @@ fn token(text: &str) -> Option<(Kind, usize)> {
             rest = rest.split_once('"')?.1;
             match rest.strip_prefix('"') {
                 Some(more) => rest = more,
-                None => return Some((Kind::Quoted, text.len() - rest.len())),
+                None => return Some((TokenKind::Quoted, text.len() - rest.len())),
             }
         }
     }
     let ends = |c: char| c.is_whitespace() || "()&|!=<>\"".contains(c);
     let length = text.find(ends).unwrap_or(text.len());
     let keyword = KEYWORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text[..length]));
-    Some((keyword.map_or(Kind::Word, |(_, kind)| *kind), length))
+    Some((keyword.map_or(TokenKind::Word, |(_, kind)| *kind), length))
 }
 
 /// Whether `text` is read as one word and not as a keyword.
 pub(super) fn is_word(text: &str) -> bool {
-    matches!(tokens(text).as_deref(), Ok([one, _]) if one.kind == Kind::Word && one.source == text)
+    matches!(tokens(text).as_deref(), Ok([one, _]) if one.kind == TokenKind::Word && one.source == text)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A map from cookies, or from keys that are spread already.
-pub type ByCookie<T> = HashMap<u64, T, BuildHasherDefault<CookieHasher>>;
+pub type CookieMap<T> = HashMap<u64, T, BuildHasherDefault<CookieHasher>>;
 
 /// Cookies side by side: as many as the table looks at in one step (hashbrown's groups).
 const TOGETHER: u32 = 4;

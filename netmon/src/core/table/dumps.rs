@@ -53,7 +53,7 @@ impl ConnectionTable {
             let t = unseen(&row, time, seed.state);
             return result.and(self.advance(key, &t, None, true, view));
         };
-        (row.seen, row.missed) = (pass, false);
+        (row.last_dump_pass, row.absent_once) = (pass, false);
         // Whoever holds a connection now is better known than who holds its listener.
         let may_be_other = match row.evidence {
             Some(Evidence::Connect) => false,
@@ -68,7 +68,7 @@ impl ConnectionTable {
         let settled = as_of.saturating_add(SETTLED) < seed.time;
         // Else the event that says in which state it is now is still to come.
         if settled || row.state == seed.state {
-            row.looked = row.looked.max(seed.time);
+            row.last_dumped_at = row.last_dumped_at.max(seed.time);
         }
         let mut result = Ok(());
         if may_be_other && seed.owner.is_some() {
@@ -113,12 +113,14 @@ impl ConnectionTable {
             let is_waiting = row.state == TcpState::TimeWait;
             let as_of = row.as_of();
             match self.dumped.get(&row.tuple.netns) {
-                Some(began) if row.seen != pass && as_of.saturating_add(SETTLED) < *began => {
+                Some(began)
+                    if row.last_dump_pass != pass && as_of.saturating_add(SETTLED) < *began =>
+                {
                     let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= *began);
-                    if row.missed || is_waiting && is_over {
+                    if row.absent_once || is_waiting && is_over {
                         gone.push((*key, *began));
                     }
-                    row.missed = true;
+                    row.absent_once = true;
                 }
                 None if is_waiting && as_of.saturating_add(UNSEEN_TIME_WAIT) < time => {
                     gone.push((*key, time));
@@ -157,8 +159,8 @@ impl ConnectionTable {
             direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
             owner: seed.owner.clone(),
             evidence: seed.owner.is_some().then_some(Evidence::FdScan),
-            looked: seed.time,
-            seen: pass,
+            last_dumped_at: seed.time,
+            last_dump_pass: pass,
             ..Connection::new(id, seed.tuple, seed.state)
         }
     }

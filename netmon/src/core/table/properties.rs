@@ -50,7 +50,7 @@ fn apply(table: &mut ConnectionTable, event: &Event) {
 fn rows(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows: Vec<_> = table.rows().cloned().collect();
     for row in &mut rows {
-        (row.looked, row.seen, row.missed) = (0, 0, false);
+        (row.last_dumped_at, row.last_dump_pass, row.absent_once) = (0, 0, false);
     }
     rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
     rows
@@ -125,7 +125,7 @@ proptest! {
         let looks = looks.into_iter().map(|time| time / APART * APART + APART / 2);
         let seeds = looks.filter_map(|time| look(1, &states, time)).collect();
         let mut table = ConnectionTable::default();
-        apply(&mut table, &Event::Dumping);
+        apply(&mut table, &Event::DumpBegan);
         for event in merged(events, seeds, &picks) {
             apply(&mut table, &event);
         }
@@ -157,8 +157,8 @@ proptest! {
                     apply(&mut holed, &seed);
                 }
             }
-            apply(&mut holed, &Event::Dumped { netns: 1, began: time });
-            apply(&mut holed, &Event::Reconciled { time });
+            apply(&mut holed, &Event::NamespaceDumped { netns: 1, began: time });
+            apply(&mut holed, &Event::DumpEnded { time });
         }
         let what = |table: &ConnectionTable| -> Vec<_> {
             rows(table).iter().map(|row| (row.id.cookie, row.tuple, row.state)).collect()

@@ -1,6 +1,6 @@
 //! Which rows ended a moment ago, so that nothing late brings them back.
 
-use super::cookie_map::ByCookie;
+use super::cookie_map::CookieMap;
 
 /// An end that is told twice is told again within a few records.
 const LAST: usize = 8;
@@ -9,7 +9,7 @@ const LAST: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecentlyClosed {
     /// Since a dump began, while it is under way: it may have had them before.
-    during: Option<ByCookie<u64>>,
+    during: Option<CookieMap<u64>>,
     last: [(u64, u64); LAST],
     next: usize,
 }
@@ -17,7 +17,7 @@ pub(super) struct RecentlyClosed {
 impl RecentlyClosed {
     /// A dump begins.
     pub(super) fn begin(&mut self) {
-        self.during = Some(ByCookie::default());
+        self.during = Some(CookieMap::default());
     }
 
     /// It is done.

@@ -67,7 +67,7 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let is_first = self.reconciled == 0;
         let anchor = self.anchor;
-        let restored = rows.iter().map(|row| Connection { looked: time, ..row.clone() });
+        let restored = rows.iter().map(|row| Connection { last_dumped_at: time, ..row.clone() });
         let before = std::mem::replace(self, Self::restore(restored));
         self.anchor = anchor;
         if is_first {
@@ -165,7 +165,7 @@ impl ConnectionTable {
         row.first_fin = row.first_fin.or(FirstFin::told_by(t));
         let in_state = before.and_then(|(_, since)| since).filter(|_| !late && !opens);
         // What a checkpoint has is later than what was read late of the time before it.
-        if !late || row.looked <= t.time {
+        if !late || row.last_dumped_at <= t.time {
             (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
         }
         row.verdict = row.verdict.or(*verdict);
@@ -179,14 +179,14 @@ impl ConnectionTable {
         let was_half_open = t.is_half_open_end(*verdict);
         let result = view(match (opens, t.new) {
             (true, _) => Change::Opened(step),
-            _ if *late => Change::Moved(step),
+            _ if *late => Change::StateChanged(step),
             (_, TcpState::Close)
                 if before.is_some_and(is_over) || t.old == TcpState::TimeWait || was_half_open =>
             {
                 Change::Expired(step)
             }
             _ if t.is_last() => Change::Closed(step),
-            _ => Change::Moved(step),
+            _ => Change::StateChanged(step),
         });
         if row.state != TcpState::Close {
             self.put(key, row);

@@ -26,10 +26,10 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
     }
     assert_eq!(table.len(), 3);
     for time in [SECOND, 2 * SECOND, 3 * SECOND] {
-        let dumped = Event::Dumped { netns: 1, began: time };
+        let dumped = Event::NamespaceDumped { netns: 1, began: time };
         let result: Result<(), Infallible> = table.apply(&dumped, |_| Ok(()));
         result.expect("infallible");
-        assert_eq!(table.apply(&Event::Reconciled { time }, |_| Err("full")), Err("full"));
+        assert_eq!(table.apply(&Event::DumpEnded { time }, |_| Err("full")), Err("full"));
     }
     assert!(table.is_empty());
 }
@@ -40,7 +40,7 @@ fn connected_twice() -> ConnectionTable {
     let mut table = ConnectionTable::default();
     let first = Event::Seed(waiting(1, 1));
     told(&mut table, &first);
-    told(&mut table, &Event::Reconciled { time: 1 });
+    told(&mut table, &Event::DumpEnded { time: 1 });
     let (old, new) = (TcpState::Close, TcpState::SynSent);
     let opens = Opening::ByProcess(None);
     told(&mut table, &Event::Transition(transition(SECOND, old, new, opens)));
@@ -92,7 +92,7 @@ fn told(table: &mut ConnectionTable, event: &Event) -> usize {
 #[test]
 fn a_time_wait_is_there_once_when_the_later_of_its_socket_has_ended_before_it() {
     let mut table = connected_twice();
-    assert_eq!(told(&mut table, &Event::Ended { time: 3 * SECOND, cookie: 7 }), 1);
+    assert_eq!(told(&mut table, &Event::TimeWaitEnded { time: 3 * SECOND, cookie: 7 }), 1);
     assert_eq!(told(&mut table, &Event::Seed(waiting(4 * SECOND, 1))), 0);
     assert_eq!(table.len(), 1);
 }
@@ -100,7 +100,7 @@ fn a_time_wait_is_there_once_when_the_later_of_its_socket_has_ended_before_it() 
 #[test]
 fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
     let mut table = connected_twice();
-    told(&mut table, &Event::Dumping);
+    told(&mut table, &Event::DumpBegan);
     // Another socket takes its place, after the dump has had it.
     let takes = Transition {
         cookie: 8,

@@ -19,7 +19,7 @@ use super::{
     community,
     gaps::JournalGap,
     journal::{HostJournal, Journal},
-    merge::{Merge, Rows},
+    merge::{BlockMerge, BlockRows},
 };
 use crate::{
     core::{event::Loss, time::TimeSpan},
@@ -34,7 +34,7 @@ const AT_ONCE: usize = 8192;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// Comma-separated values, with a heading.
     Csv,
     /// JSON Lines; what is unknown is absent.
@@ -61,7 +61,7 @@ impl Journal {
         &self,
         dataset: Dataset,
         span: TimeSpan,
-        format: Format,
+        format: ExportFormat,
         to: W,
     ) -> io::Result<u64> {
         self.write(dataset, span, format, to).map_err(|error| match error {
@@ -74,14 +74,14 @@ impl Journal {
         &self,
         dataset: Dataset,
         span: TimeSpan,
-        format: Format,
+        format: ExportFormat,
         to: W,
     ) -> Result<u64> {
         let schema = schema_of(dataset)?;
         let mut writer = match format {
-            Format::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
-            Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
-            Format::Parquet => {
+            ExportFormat::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
+            ExportFormat::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
+            ExportFormat::Parquet => {
                 let properties = writer_properties(dataset)?;
                 Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
             }
@@ -118,7 +118,7 @@ fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
 }
 
 /// Where a row of a loaded block is.
-struct Place {
+struct RowPlace {
     batch: Arc<RecordBatch>,
     row: usize,
     /// Its time, ns since 1970.
@@ -131,8 +131,8 @@ struct PlainRows {
     order: OrderReader,
 }
 
-impl Rows for PlainRows {
-    type Row = Place;
+impl BlockRows for PlainRows {
+    type Row = RowPlace;
 
     fn new(batch: &RecordBatch) -> Result<Self> {
         Ok(Self { batch: Arc::new(batch.clone()), order: OrderReader::new(batch)? })
@@ -146,9 +146,9 @@ impl Rows for PlainRows {
         self.order.get(row)
     }
 
-    fn row(&mut self, row: usize) -> Result<Place> {
+    fn row(&mut self, row: usize) -> Result<RowPlace> {
         let wall = self.order.get(row).0.saturating_mul(1_000);
-        Ok(Place { batch: Arc::clone(&self.batch), row, wall })
+        Ok(RowPlace { batch: Arc::clone(&self.batch), row, wall })
     }
 }
 
@@ -161,7 +161,7 @@ impl HostJournal {
         schema: &SchemaRef,
         writer: &mut Writer<W>,
     ) -> Result<u64> {
-        let mut merge: Merge<PlainRows> = Merge::new(Box::new(Block::load));
+        let mut merge: BlockMerge<PlainRows> = BlockMerge::new(Box::new(Block::load));
         let (mut segments, mut places) = (self.segments_of(span).peekable(), Vec::new());
         let mut gaps = self.gaps(span);
         let count = gaps.len() as u64;
@@ -209,7 +209,7 @@ impl HostJournal {
         &self,
         dataset: Dataset,
         schema: &SchemaRef,
-        places: &mut Vec<Place>,
+        places: &mut Vec<RowPlace>,
         writer: &mut Writer<W>,
     ) -> Result<()> {
         if places.is_empty() {
@@ -217,7 +217,7 @@ impl HostJournal {
         }
         let mut batches: Vec<Arc<RecordBatch>> = Vec::new();
         let mut indices = Vec::with_capacity(places.len());
-        for Place { batch, row, .. } in places.drain(..) {
+        for RowPlace { batch, row, .. } in places.drain(..) {
             let known = batches.iter().rposition(|known| Arc::ptr_eq(known, &batch));
             let number = known.unwrap_or_else(|| {
                 batches.push(batch);

@@ -43,11 +43,11 @@ pub(super) fn gaps_and_breaks(
     segments: &[Segment],
     span: TimeSpan,
 ) -> (Vec<JournalGap>, Vec<Break>) {
-    let mut found = Found { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
+    let mut found = GapFinder { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
     let mut before: Option<(Segment, i64)> = None;
     let mut was_unreadable = false;
     for (segment, facts) in segments.iter().zip(facts_of(host, segments, span)) {
-        let Some(Facts { beginning, reported, end, is_damaged }) = facts else {
+        let Some(SegmentFacts { beginning, reported, end, is_damaged }) = facts else {
             was_unreadable = true;
             before.get_or_insert((*segment, segment.start));
             continue;
@@ -71,7 +71,7 @@ pub(super) fn gaps_and_breaks(
     if let Some((_, end)) = before.filter(|_| was_unreadable) {
         found.hole(end, span.to.max(end), 0);
     }
-    let Found { mut gaps, breaks, .. } = found;
+    let GapFinder { mut gaps, breaks, .. } = found;
     gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
     gaps.dedup();
     (gaps, breaks)
@@ -79,10 +79,10 @@ pub(super) fn gaps_and_breaks(
 
 /// Reads the facts by which gaps are found, of each segment that can be read. Files are opened
 /// on all cores.
-fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<Facts>> {
+fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<SegmentFacts>> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = segments.len().div_ceil(cores).max(LEAST_SHARE);
-    let read = |segments: &[Segment]| -> Vec<Option<Facts>> {
+    let read = |segments: &[Segment]| -> Vec<Option<SegmentFacts>> {
         segments.iter().map(|segment| facts(host, *segment, span)).collect()
     };
     thread::scope(|scope| {
@@ -93,21 +93,21 @@ fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<
     })
 }
 
-fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<Facts> {
+fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<SegmentFacts> {
     let found = read_blocks(host, segment, Dataset::Events).ok()?;
     let Blocks { blocks, beginning, errors } = found;
     let most = blocks.iter().map(|block| block.most).max();
     let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
     let reported = reported(host, &blocks, span);
     let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
-    Some(Facts { beginning, reported, end, is_damaged })
+    Some(SegmentFacts { beginning, reported, end, is_damaged })
 }
 
 /// Segments that a thread is started for at least.
 const LEAST_SHARE: usize = 64;
 
 /// The facts of a segment by which gaps are found.
-struct Facts {
+struct SegmentFacts {
     beginning: Beginning,
     reported: Vec<(TimeSpan, Anchor, Gap)>,
     /// Its last moment, ns since 1970.
@@ -146,14 +146,14 @@ fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, 
     reported
 }
 
-struct Found<'a> {
+struct GapFinder<'a> {
     host: &'a Arc<str>,
     span: TimeSpan,
     gaps: Vec<JournalGap>,
     breaks: Vec<Break>,
 }
 
-impl Found<'_> {
+impl GapFinder<'_> {
     fn hole(&mut self, from: i64, to: i64, offset: i64) {
         let clock = |wall: i64| wall.wrapping_sub(offset).cast_unsigned();
         let gap = Gap { from: clock(from), time: clock(to), count: 0, loss: Loss::Missing };

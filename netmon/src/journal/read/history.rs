@@ -7,7 +7,7 @@ use super::{
     blocks::read_blocks,
     gaps::{Break, JournalGap},
     journal::{HostJournal, Journal},
-    merge::Merge,
+    merge::BlockMerge,
     replay::HostReplay,
     select,
 };
@@ -85,7 +85,7 @@ impl HostJournal {
         EndedRows {
             host: Arc::clone(&self.host),
             segments: self.segments_of(span).collect(),
-            merge: Merge::new(Box::new(load)),
+            merge: BlockMerge::new(Box::new(load)),
             span,
             filter: Arc::clone(filter),
             between: between.into_iter().peekable(),
@@ -122,7 +122,7 @@ impl HostJournal {
 struct EndedRows {
     host: Arc<HostDir>,
     segments: VecDeque<Segment>,
-    merge: Merge<ConnectionReader>,
+    merge: BlockMerge<ConnectionReader>,
     span: TimeSpan,
     filter: Arc<Filter>,
     between: Peekable<vec::IntoIter<Ended>>,

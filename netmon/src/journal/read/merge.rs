@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Rows of a dataset, decoded one at a time.
-pub(super) trait Rows: Sized {
+pub(super) trait BlockRows: Sized {
     /// A decoded row, with its moment.
     type Row;
 
@@ -38,7 +38,7 @@ pub(super) trait Rows: Sized {
     fn row(&mut self, row: usize) -> Result<Self::Row>;
 }
 
-impl Rows for EventReader {
+impl BlockRows for EventReader {
     type Row = (Anchor, Entry);
 
     fn new(batch: &RecordBatch) -> Result<Self> {
@@ -58,7 +58,7 @@ impl Rows for EventReader {
     }
 }
 
-impl Rows for ConnectionReader {
+impl BlockRows for ConnectionReader {
     type Row = EndedConnection;
 
     fn new(batch: &RecordBatch) -> Result<Self> {
@@ -86,7 +86,7 @@ struct Run<R> {
     next: usize,
 }
 
-impl<R: Rows> Run<R> {
+impl<R: BlockRows> Run<R> {
     /// The rows of a batch, put in order.
     fn new(block: &Block, batch: &RecordBatch) -> Result<Self> {
         let rows = R::new(batch)?;
@@ -113,11 +113,11 @@ pub(super) struct BlockError {
 }
 
 /// Loads the rows of a block that are asked for.
-pub(super) type Load = Box<dyn FnMut(&Block) -> Result<RecordBatch> + Send>;
+pub(super) type LoadBlock = Box<dyn FnMut(&Block) -> Result<RecordBatch> + Send>;
 
 /// Rows of several blocks in the order of time.
-pub(super) struct Merge<R> {
-    load: Load,
+pub(super) struct BlockMerge<R> {
+    load: LoadBlock,
     /// Blocks that are not loaded, in the order in which their rows came.
     blocks: VecDeque<Block>,
     /// The least time in them, µs since 1970.
@@ -127,9 +127,9 @@ pub(super) struct Merge<R> {
     heads: BinaryHeap<Reverse<(i64, i32, usize)>>,
 }
 
-impl<R: Rows> Merge<R> {
+impl<R: BlockRows> BlockMerge<R> {
     /// Rows of blocks that `load` loads.
-    pub(super) fn new(load: Load) -> Self {
+    pub(super) fn new(load: LoadBlock) -> Self {
         Self {
             load,
             blocks: VecDeque::new(),
@@ -251,7 +251,7 @@ mod tests {
             let (in_state, verdict, corrected) = (None, None, false);
             let (transition, connection) = (&transition, &row);
             let step = Step { transition, connection, in_state, verdict, corrected };
-            events.push(anchor, &Change::Moved(step));
+            events.push(anchor, &Change::StateChanged(step));
         }
         events.finish(&mut NoNames).expect("a batch")
     }

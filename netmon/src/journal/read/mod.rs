@@ -19,7 +19,7 @@ mod select;
 
 pub use check::{Checked, Problem};
 pub use community::community_id;
-pub use export::Format;
+pub use export::ExportFormat;
 pub use gaps::JournalGap;
 pub use history::Ended;
 pub use journal::{HostJournal, Journal, ReadCounter, ReadError};

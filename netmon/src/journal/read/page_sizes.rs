@@ -18,7 +18,7 @@ const COMPRESSED_SIZE: i16 = 3;
 /// # Errors
 /// When the chunk does not consist of pages.
 pub(super) fn decompressed(chunk: &[u8]) -> Result<u64> {
-    let mut rest = Reader(chunk);
+    let mut rest = ThriftReader(chunk);
     let mut all = 0_u64;
     while !rest.0.is_empty() {
         let [mut uncompressed, mut compressed] = [0; 2];
@@ -33,9 +33,9 @@ pub(super) fn decompressed(chunk: &[u8]) -> Result<u64> {
     Ok(all)
 }
 
-struct Reader<'a>(&'a [u8]);
+struct ThriftReader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl ThriftReader<'_> {
     /// Reads a struct, and hands over the integers that are its own fields.
     fn fields(&mut self, depth: usize, take: &mut dyn FnMut(i16, i64)) -> Result<()> {
         if depth > MAX_DEPTH {

@@ -48,7 +48,7 @@ const MAX_DECOMPRESSED: u64 = 256 << 20;
 
 /// A file whose footer is as it was written.
 pub(in crate::journal) struct ParquetFile {
-    source: Arc<Source>,
+    source: Arc<FileBytes>,
     metadata: Arc<ParquetMetaData>,
     /// The same for Arrow, made when rows are read: many files are only asked what they have.
     arrow: OnceLock<ArrowReaderMetadata>,
@@ -58,7 +58,7 @@ pub(in crate::journal) struct ParquetFile {
 }
 
 /// Where the bytes are.
-enum Source {
+enum FileBytes {
     File(File),
     Memory(Bytes),
 }
@@ -72,7 +72,7 @@ struct Chunk {
     is_data: bool,
 }
 
-impl Source {
+impl FileBytes {
     fn len(&self) -> io::Result<u64> {
         match self {
             Self::File(file) => Ok(file.metadata()?.len()),
@@ -123,7 +123,7 @@ fn cut_short() -> Malformed {
 
 /// The footer of a file that was just written, and where it starts.
 pub(in crate::journal) fn footer_of(file: &File) -> Result<(u64, Vec<u8>)> {
-    let (start, footer) = Source::File(file.try_clone()?).footer()?;
+    let (start, footer) = FileBytes::File(file.try_clone()?).footer()?;
     Ok((start, footer.to_vec()))
 }
 
@@ -158,15 +158,15 @@ pub(in crate::journal) fn chunk_ranges(group: &RowGroupMetaData) -> Vec<(u64, us
 impl ParquetFile {
     /// Opens the file at a path of a journal.
     pub(super) fn open(host: &HostDir, path: &str) -> Result<Self> {
-        Self::new(Source::File(host.dir.read(path)?))
+        Self::new(FileBytes::File(host.dir.read(path)?))
     }
 
     /// A file that is in memory.
     pub(super) fn in_memory(bytes: Bytes) -> Result<Self> {
-        Self::new(Source::Memory(bytes))
+        Self::new(FileBytes::Memory(bytes))
     }
 
-    fn new(source: Source) -> Result<Self> {
+    fn new(source: FileBytes) -> Result<Self> {
         let (footer_start, footer) = source.footer()?;
         let (metadata, keys) = catch_reader_panic(|| decode(&footer))?;
         schema::check_version(keys.get(VERSION_KEY).map(String::as_str))?;
@@ -318,7 +318,7 @@ fn chunks(groups: &[RowGroupMetaData], sums: &str, end: u64) -> Result<Vec<Chunk
 }
 
 /// A chunk, if it is as it was written, and no larger than any of netmon's when it is decompressed.
-fn load(source: &Source, chunk: &Chunk) -> Result<Bytes> {
+fn load(source: &FileBytes, chunk: &Chunk) -> Result<Bytes> {
     let bytes = source.read(chunk.start, chunk.length)?;
     if crc32fast::hash(&bytes) != chunk.sum {
         return Err(Malformed::Checksum(chunk.name.clone()));
@@ -333,7 +333,7 @@ fn load(source: &Source, chunk: &Chunk) -> Result<Bytes> {
 /// for.
 #[derive(Clone)]
 pub(super) struct CheckedChunks {
-    source: Arc<Source>,
+    source: Arc<FileBytes>,
     chunks: Arc<[Chunk]>,
     /// Chunks that were read, by where they start: pages are asked for one after the other.
     read: Arc<Mutex<FxHashMap<u64, Bytes>>>,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     blocks::{self, Beginning, Block, Blocks, Joint, read_blocks},
     ipc_reader::IpcReader,
-    merge::Merge,
+    merge::BlockMerge,
     parquet_file::ParquetFile,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         layout::{HostDir, Segment},
         schema::{CheckpointReader, Dataset, EventReader, Follows, GapReader},
     },
-    session::{Input, Source, Tables},
+    session::{Source, TableInput, Tables},
 };
 
 /// Items that are handed over at once.
@@ -38,7 +38,7 @@ pub(super) struct HostReplay {
     host: Arc<HostDir>,
     /// Segments that are not opened.
     segments: VecDeque<Segment>,
-    merge: Merge<EventReader>,
+    merge: BlockMerge<EventReader>,
     span: TimeSpan,
     /// A segment that begins when everything before it was handed over.
     next: Option<NextSegment>,
@@ -71,7 +71,7 @@ impl HostReplay {
         Self {
             host,
             segments,
-            merge: Merge::new(Box::new(Block::load)),
+            merge: BlockMerge::new(Box::new(Block::load)),
             span,
             next: None,
             opened: None,
@@ -281,7 +281,7 @@ pub enum ReplayItem {
     Entry(Entry),
 }
 
-impl Input for ReplayItem {
+impl TableInput for ReplayItem {
     fn apply<E>(
         &self,
         tables: &mut Tables,
@@ -414,7 +414,7 @@ pub fn entries_of(file: &Bytes) -> std::result::Result<Vec<(Anchor, Entry)>, Mal
 /// The entries of batches, merged, each with its moment.
 #[cfg(test)]
 pub(in crate::journal) fn merge_of(batches: Vec<arrow_array::RecordBatch>) -> Vec<Timed> {
-    let mut merge: Merge<EventReader> = Merge::new(Box::new(Block::load));
+    let mut merge: BlockMerge<EventReader> = BlockMerge::new(Box::new(Block::load));
     let path = Arc::from("");
     let blocks = batches.into_iter().filter_map(|batch| {
         Block::of_batch(&path, batch).unwrap_or_else(|error| panic!("{error}"))

@@ -40,7 +40,9 @@ const BATCH: usize = 64 << 10;
 /// Returns whether a block may have rows of a stretch of time which a filter lets pass.
 pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
     block.may_be_in(span)
-        && block.group().is_none_or(|(file, group)| filter.may_match(&Group { file, group }))
+        && block
+            .group()
+            .is_none_or(|(file, group)| filter.may_match(&SelectedGroup { file, group }))
 }
 
 /// The rows of a block that are of a stretch of time and that a filter may let pass.
@@ -167,12 +169,12 @@ fn few_texts(
 }
 
 /// A row group, known by its statistics and Bloom filters alone.
-struct Group<'a> {
+struct SelectedGroup<'a> {
     file: &'a ParquetFile,
     group: usize,
 }
 
-impl Group<'_> {
+impl SelectedGroup<'_> {
     fn column(&self, name: &str) -> Option<(usize, &ColumnChunkMetaData)> {
         let group = self.file.groups().get(self.group)?;
         let mut columns = group.columns().iter().enumerate();
@@ -228,7 +230,7 @@ impl Group<'_> {
     }
 }
 
-impl Extent for Group<'_> {
+impl Extent for SelectedGroup<'_> {
     fn may_have(&self, question: &Question<'_>) -> bool {
         let name = column_of(question);
         let is = |number: i64| self.may_be_between(name, [number, number], None);

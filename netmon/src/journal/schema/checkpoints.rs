@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 
 use super::{
     NumberNames,
-    column::{Columns, Numbers, WordReader, Words, column, get, micros},
+    column::{BatchColumns, Numbers, WordBuilder, WordReader, column, get, micros},
     events::boot_of,
     moment::{MomentBuilder, MomentReader},
     party::{PartyBuilder, PartyReader},
@@ -27,11 +27,11 @@ use crate::{
 pub(in crate::journal) struct CheckpointBuilder {
     moments: MomentBuilder,
     places: PlaceBuilder,
-    state: Words,
+    state: WordBuilder,
     since: Numbers<TimestampMicrosecondType>,
     parties: PartyBuilder,
-    first_fin: Words,
-    verdict: Words,
+    first_fin: WordBuilder,
+    verdict: WordBuilder,
 }
 
 impl CheckpointBuilder {
@@ -40,11 +40,11 @@ impl CheckpointBuilder {
         Self {
             moments: MomentBuilder::unordered(boot),
             places: PlaceBuilder::new(),
-            state: Words::of(TcpState::ALL.map(TcpState::name)),
+            state: WordBuilder::of(TcpState::ALL.map(TcpState::name)),
             since: Numbers::default(),
             parties: PartyBuilder::new(),
-            first_fin: Words::of(FirstFin::ALL.map(FirstFin::name)),
-            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
+            first_fin: WordBuilder::of(FirstFin::ALL.map(FirstFin::name)),
+            verdict: WordBuilder::of(Verdict::ALL.map(Verdict::name)),
         }
     }
 
@@ -65,7 +65,7 @@ impl CheckpointBuilder {
         names: &mut dyn NumberNames,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let rows = self.moments.len();
-        let mut columns = Columns::default();
+        let mut columns = BatchColumns::default();
         let to = &mut columns;
         self.moments.finish(to);
         self.places.finish(rows, names, to);

@@ -37,12 +37,12 @@ pub(super) fn signed(count: u64) -> i64 {
 
 /// Finished columns, with their names.
 #[derive(Default)]
-pub(super) struct Columns {
+pub(super) struct BatchColumns {
     fields: Vec<Field>,
     arrays: Vec<ArrayRef>,
 }
 
-impl Columns {
+impl BatchColumns {
     /// Adds a column that has a value in each row.
     pub(super) fn always(&mut self, name: &str, array: impl Array + 'static) {
         self.push(name, Arc::new(array), false);
@@ -134,12 +134,12 @@ impl Flags {
 }
 
 /// Builds a column of known words.
-pub(super) struct Words {
+pub(super) struct WordBuilder {
     keys: Numbers<Int8Type>,
     words: ArrayRef,
 }
 
-impl Words {
+impl WordBuilder {
     /// A column of these words; up to 127.
     pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words = Arc::new(StringArray::from_iter_values(words));

@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 
 use super::{
     NumberNames,
-    column::{Columns, Flags, WordReader, Words, column},
+    column::{BatchColumns, Flags, WordBuilder, WordReader, column},
     ending::{EndingBuilder, EndingReader},
     events::boot_of,
     moment::{MomentBuilder, MomentReader},
@@ -28,7 +28,7 @@ use crate::{
 pub(in crate::journal) struct ConnectionBuilder {
     moments: MomentBuilder,
     places: PlaceBuilder,
-    state: Words,
+    state: WordBuilder,
     parties: PartyBuilder,
     endings: EndingBuilder,
     inferred: Flags,
@@ -40,7 +40,7 @@ impl ConnectionBuilder {
         Self {
             moments: MomentBuilder::ordered(boot),
             places: PlaceBuilder::new(),
-            state: Words::of(TcpState::ALL.map(TcpState::name)),
+            state: WordBuilder::of(TcpState::ALL.map(TcpState::name)),
             parties: PartyBuilder::new(),
             endings: EndingBuilder::new(),
             inferred: Flags::default(),
@@ -69,7 +69,7 @@ impl ConnectionBuilder {
         names: &mut dyn NumberNames,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let rows = self.moments.len();
-        let mut columns = Columns::default();
+        let mut columns = BatchColumns::default();
         let to = &mut columns;
         self.moments.finish(to);
         self.places.finish(rows, names, to);

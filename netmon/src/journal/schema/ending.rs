@@ -2,7 +2,9 @@
 
 use arrow_array::{Int64Array, RecordBatch, types::Int64Type};
 
-use super::column::{Columns, Numbers, TextReader, Texts, WordReader, Words, column, get, signed};
+use super::column::{
+    BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, signed,
+};
 use crate::{
     core::{
         connection::Step,
@@ -16,9 +18,9 @@ use crate::{
 /// Builds the columns `verdict`, `errno`, `reset`, `bytes_sent`, `bytes_received`, `retransmits`
 /// and `rtt_us`.
 pub(super) struct EndingBuilder {
-    verdict: Words,
+    verdict: WordBuilder,
     errno: Texts<u8>,
-    reset: Words,
+    reset: WordBuilder,
     bytes_sent: Numbers<Int64Type>,
     bytes_received: Numbers<Int64Type>,
     retransmits: Numbers<Int64Type>,
@@ -37,9 +39,9 @@ fn errno_number(text: &str) -> Option<u8> {
 impl EndingBuilder {
     pub(super) fn new() -> Self {
         Self {
-            verdict: Words::of(Verdict::ALL.map(Verdict::name)),
+            verdict: WordBuilder::of(Verdict::ALL.map(Verdict::name)),
             errno: Texts::new(),
-            reset: Words::of(ResetSide::ALL.map(ResetSide::name)),
+            reset: WordBuilder::of(ResetSide::ALL.map(ResetSide::name)),
             bytes_sent: Numbers::default(),
             bytes_received: Numbers::default(),
             retransmits: Numbers::default(),
@@ -63,7 +65,7 @@ impl EndingBuilder {
         self.rtt_us.put(row, totals.rtt_us.map(Into::into));
     }
 
-    pub(super) fn finish(&mut self, rows: usize, to: &mut Columns) {
+    pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
         to.some("verdict", self.verdict.finish(rows));
         to.some("errno", self.errno.finish(rows));
         to.some("reset", self.reset.finish(rows));

@@ -10,7 +10,7 @@ use arrow_schema::ArrowError;
 
 use super::{
     NumberNames,
-    column::{Columns, Flags, Numbers, WordReader, Words, column, get, micros, signed},
+    column::{BatchColumns, Flags, Numbers, WordBuilder, WordReader, column, get, micros, signed},
     ending::{EndingBuilder, EndingReader},
     moment::{MomentBuilder, MomentReader},
     party::{PartyBuilder, PartyReader},
@@ -28,7 +28,7 @@ use crate::{
 
 /// The kinds of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::journal) enum Kind {
+pub(in crate::journal) enum EventKind {
     /// A connection changed its state.
     Transition,
     /// A dump found a connection.
@@ -45,7 +45,7 @@ pub(in crate::journal) enum Kind {
     Resync,
 }
 
-impl Kind {
+impl EventKind {
     /// Every kind.
     pub(in crate::journal) const ALL: [Self; 7] = [
         Self::Transition,
@@ -74,10 +74,10 @@ impl Kind {
 /// Builds rows of the dataset.
 pub(in crate::journal) struct EventBuilder {
     moments: MomentBuilder,
-    kind: Words,
+    kind: WordBuilder,
     places: PlaceBuilder,
-    old_state: Words,
-    new_state: Words,
+    old_state: WordBuilder,
+    new_state: WordBuilder,
     parties: PartyBuilder,
     opens: Flags,
     listener: Numbers<Int64Type>,
@@ -87,7 +87,7 @@ pub(in crate::journal) struct EventBuilder {
     corrected: Flags,
     late: Flags,
     initial: Flags,
-    reason: Words,
+    reason: WordBuilder,
     gap_from: Numbers<TimestampMicrosecondType>,
     lost: Numbers<Int64Type>,
     found: Numbers<Int64Type>,
@@ -98,10 +98,10 @@ pub(in crate::journal) struct EventBuilder {
 impl EventBuilder {
     /// Begins with no rows, of the boot with that id.
     pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
-        let states = || Words::of(TcpState::ALL.map(TcpState::name));
+        let states = || WordBuilder::of(TcpState::ALL.map(TcpState::name));
         Self {
             moments: MomentBuilder::ordered(boot),
-            kind: Words::of(Kind::ALL.map(Kind::name)),
+            kind: WordBuilder::of(EventKind::ALL.map(EventKind::name)),
             places: PlaceBuilder::new(),
             old_state: states(),
             new_state: states(),
@@ -114,7 +114,7 @@ impl EventBuilder {
             corrected: Flags::default(),
             late: Flags::default(),
             initial: Flags::default(),
-            reason: Words::of(Loss::ALL.map(Loss::name)),
+            reason: WordBuilder::of(Loss::ALL.map(Loss::name)),
             gap_from: Numbers::default(),
             lost: Numbers::default(),
             found: Numbers::default(),
@@ -139,14 +139,15 @@ impl EventBuilder {
         let (mut boot, mut is_late) = (None, false);
         let (kind, time) = match change {
             Change::Opened(step)
-            | Change::Moved(step)
+            | Change::StateChanged(step)
             | Change::Closed(step)
             | Change::Expired(step) => {
                 self.step(row, step);
                 boot = boot_of(step.connection);
                 is_late = step.is_late();
                 let is_half_open_end = step.transition.is_half_open_end(step.verdict);
-                let kind = if is_half_open_end { Kind::Expired } else { Kind::Transition };
+                let kind =
+                    if is_half_open_end { EventKind::Expired } else { EventKind::Transition };
                 (kind, step.transition.time)
             }
             Change::Found { time, connection, initial } => {
@@ -155,25 +156,25 @@ impl EventBuilder {
                 self.new_state.put(row, Some(connection.state as usize - 1));
                 self.parties.put(row, connection);
                 self.initial.put(row, *initial);
-                (Kind::Connection, *time)
+                (EventKind::Connection, *time)
             }
             Change::Owned { time, connection } => {
                 self.places.put(row, connection, &connection.tuple);
                 self.parties.put(row, connection);
-                (Kind::Owner, *time)
+                (EventKind::Owner, *time)
             }
-            Change::Anchor(anchor) => (Kind::Anchor, anchor.monotonic),
+            Change::Anchor(anchor) => (EventKind::Anchor, anchor.monotonic),
             Change::Gap(gap) => {
                 self.reason.put(row, Some(gap.loss as usize));
                 self.gap_from.put(row, Some(micros(anchor.wall_time(gap.from))));
                 self.lost.put(row, Some(signed(gap.count)).filter(|count| *count > 0));
-                (Kind::Lost, gap.time)
+                (EventKind::Lost, gap.time)
             }
             Change::Resync(resync) => {
                 self.found.put(row, Some(signed(resync.found)));
                 self.moved.put(row, Some(signed(resync.moved)));
                 self.ended.put(row, Some(signed(resync.ended)));
-                (Kind::Resync, resync.time)
+                (EventKind::Resync, resync.time)
             }
             Change::Reconciled { .. } | Change::Host(_) => return None,
         };
@@ -205,7 +206,7 @@ impl EventBuilder {
         names: &mut dyn NumberNames,
     ) -> std::result::Result<RecordBatch, ArrowError> {
         let rows = self.len();
-        let mut columns = Columns::default();
+        let mut columns = BatchColumns::default();
         let to = &mut columns;
         self.moments.finish(to);
         to.always("type", self.kind.finish(rows));
@@ -239,7 +240,7 @@ pub(super) fn boot_of(row: &Connection) -> Option<&Arc<str>> {
 /// Reads rows of the dataset.
 pub(in crate::journal) struct EventReader {
     moments: MomentReader,
-    kind: WordReader<Kind>,
+    kind: WordReader<EventKind>,
     places: PlaceReader,
     old_state: WordReader<TcpState>,
     new_state: WordReader<TcpState>,
@@ -265,7 +266,7 @@ impl EventReader {
         let state = |name| WordReader::new(batch, name, &TcpState::ALL, TcpState::name);
         Ok(Self {
             moments: MomentReader::new(batch)?,
-            kind: WordReader::new(batch, "type", &Kind::ALL, Kind::name)?,
+            kind: WordReader::new(batch, "type", &EventKind::ALL, EventKind::name)?,
             places: PlaceReader::new(batch)?,
             old_state: state("old_state")?,
             new_state: state("new_state")?,
@@ -307,13 +308,15 @@ impl EventReader {
             get(array, row).map_or(0, |count| u64::try_from(count).unwrap_or(0))
         };
         let entry = match self.kind.get(row).ok_or(Malformed::Column("type"))? {
-            Kind::Transition | Kind::Expired => Entry::Step(Box::new(self.step(row, time)?)),
-            Kind::Connection => {
+            EventKind::Transition | EventKind::Expired => {
+                Entry::Step(Box::new(self.step(row, time)?))
+            }
+            EventKind::Connection => {
                 let state = self.new_state.get(row).ok_or(Malformed::Column("new_state"))?;
                 let connection = Box::new(self.connection(row, state)?);
                 Entry::Found { time, connection, initial: self.initial.value(row) }
             }
-            Kind::Owner => {
+            EventKind::Owner => {
                 let row_of = self.places.get(row, &self.moments, TcpState::Close)?;
                 let owner = self.parties.owner(row).ok_or(Malformed::Column("pid"))?;
                 let evidence =
@@ -321,15 +324,15 @@ impl EventReader {
                 let (cookie, tuple) = (row_of.id.cookie, row_of.tuple);
                 Entry::Owner { time, cookie, tuple, owner, evidence }
             }
-            Kind::Anchor => Entry::Anchor(moment),
-            Kind::Lost => Entry::Gap(Gap {
+            EventKind::Anchor => Entry::Anchor(moment),
+            EventKind::Lost => Entry::Gap(Gap {
                 from: get(&self.gap_from, row)
                     .map_or(time, |from| self.moments.monotonic(row, from)),
                 time,
                 count: count(&self.lost),
                 loss: self.reason.get(row).ok_or(Malformed::Column("reason"))?,
             }),
-            Kind::Resync => Entry::Resync(Resync {
+            EventKind::Resync => Entry::Resync(Resync {
                 time,
                 found: count(&self.found),
                 moved: count(&self.moved),

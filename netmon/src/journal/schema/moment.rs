@@ -8,7 +8,7 @@ use arrow_array::{
     types::{Int8Type, TimestampMicrosecondType},
 };
 
-use super::column::{Columns, Numbers, TextReader, column, micros, nanos};
+use super::column::{BatchColumns, Numbers, TextReader, column, micros, nanos};
 use crate::{core::event::Anchor, journal::error::Result};
 
 /// Microseconds of which the number of rows is remembered; a power of two. Rows come nearly in
@@ -121,7 +121,7 @@ impl MomentBuilder {
         self.time.len()
     }
 
-    pub(super) fn finish(&mut self, to: &mut Columns) {
+    pub(super) fn finish(&mut self, to: &mut BatchColumns) {
         let rows = self.len();
         to.times("time", self.time.finish(rows), false);
         if self.is_ordered {

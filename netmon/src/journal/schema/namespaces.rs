@@ -6,7 +6,7 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 
-use super::column::{Columns, Numbers, Texts, micros};
+use super::column::{BatchColumns, Numbers, Texts, micros};
 
 /// A namespace as it was first met.
 pub(in crate::journal) struct NamespaceRow<'a> {
@@ -48,7 +48,7 @@ impl NamespaceBuilder {
 
     pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
-        let mut columns = Columns::default();
+        let mut columns = BatchColumns::default();
         let to = &mut columns;
         to.times("time", self.time.finish(rows), false);
         to.always("boot_id", self.boot.finish(rows));

@@ -10,7 +10,9 @@ use rustc_hash::FxHashMap;
 
 use super::{
     NumberNames,
-    column::{Columns, Numbers, TextReader, Texts, WordReader, Words, column, get, names_of},
+    column::{
+        BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
+    },
     moment::MomentReader,
     place::PlaceReader,
 };
@@ -25,12 +27,12 @@ use crate::{
 /// Builds the columns `direction`, `pid`, `comm`, `uid`, `user`, `cgroup_id`, `cgroup` and
 /// `owner_evidence`.
 pub(super) struct PartyBuilder {
-    direction: Words,
+    direction: WordBuilder,
     pid: Numbers<Int32Type>,
     comm: Texts<Vec<u8>>,
     uid: Numbers<Int64Type>,
     cgroup: Numbers<Int64Type>,
-    evidence: Words,
+    evidence: WordBuilder,
     /// The two owners that came last, with the numbers of their names: they often come again, as
     /// both ends of a connection of this host.
     last: [Option<(Arc<Owner>, i32)>; 2],
@@ -49,12 +51,12 @@ pub(super) fn comm_text(comm: &[u8]) -> String {
 impl PartyBuilder {
     pub(super) fn new() -> Self {
         Self {
-            direction: Words::of(Direction::ALL.map(Direction::name)),
+            direction: WordBuilder::of(Direction::ALL.map(Direction::name)),
             pid: Numbers::default(),
             comm: Texts::new(),
             uid: Numbers::default(),
             cgroup: Numbers::default(),
-            evidence: Words::of(Evidence::ALL.map(Evidence::name)),
+            evidence: WordBuilder::of(Evidence::ALL.map(Evidence::name)),
             last: [None, None],
         }
     }
@@ -85,7 +87,12 @@ impl PartyBuilder {
         number
     }
 
-    pub(super) fn finish(&mut self, rows: usize, names: &mut dyn NumberNames, to: &mut Columns) {
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        names: &mut dyn NumberNames,
+        to: &mut BatchColumns,
+    ) {
         self.last = [None, None];
         let (uid, cgroup_id) = (self.uid.finish(rows), self.cgroup.finish(rows));
         let user = names_of(&uid, |uid| names.user(uid.try_into().ok()?));

@@ -12,7 +12,9 @@ use arrow_array::{
 
 use super::{
     NumberNames,
-    column::{Columns, Flags, Numbers, TextReader, Texts, column, get, micros, names_of, nanos},
+    column::{
+        BatchColumns, Flags, Numbers, TextReader, Texts, column, get, micros, names_of, nanos,
+    },
     moment::MomentReader,
 };
 use crate::{
@@ -79,7 +81,12 @@ impl PlaceBuilder {
         self.remote_port.put(row, port(remote.port()));
     }
 
-    pub(super) fn finish(&mut self, rows: usize, names: &mut dyn NumberNames, to: &mut Columns) {
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        names: &mut dyn NumberNames,
+        to: &mut BatchColumns,
+    ) {
         let netns = self.netns.finish(rows);
         let netns_name = names_of(&netns, |inum| names.netns(inum.try_into().ok()?));
         to.some("cookie", self.cookie.finish(rows));

@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
-    column::{Columns, Numbers, Texts, micros},
+    column::{BatchColumns, Numbers, Texts, micros},
     party::{comm_text, pid},
 };
 use crate::core::event::Owner;
@@ -67,7 +67,7 @@ impl ProcessBuilder {
 
     pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
-        let mut columns = Columns::default();
+        let mut columns = BatchColumns::default();
         let to = &mut columns;
         to.times("time", self.time.finish(rows), false);
         to.always("boot_id", self.boot.finish(rows));

@@ -104,13 +104,13 @@ proptest! {
         behind in prop_oneof![Just(0), 0..5 * MICRO, 0..6 * APART],
     ) {
         let began = dumped - took;
-        let mut story = vec![Event::Anchor(ANCHOR), Event::Dumping];
+        let mut story = vec![Event::Anchor(ANCHOR), Event::DumpBegan];
         let (read, unread): (Vec<_>, Vec<_>) =
             events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, began));
-        story.push(Event::Dumped { netns: 1, began });
-        story.push(Event::Reconciled { time: dumped });
+        story.push(Event::NamespaceDumped { netns: 1, began });
+        story.push(Event::DumpEnded { time: dumped });
         story.extend(unread.into_iter().map(Event::Transition));
         let mut lived = ConnectionTable::default();
         let entries = recorded(&mut lived, &story);
@@ -161,10 +161,10 @@ proptest! {
                 story.push(Event::Transition(event));
             }
             let began = dumped.saturating_sub(took).max(SECOND);
-            story.push(Event::Dumping);
+            story.push(Event::DumpBegan);
             story.extend(dump(&lives, dumped, began));
-            story.push(Event::Dumped { netns: 1, began });
-            story.push(Event::Reconciled { time: dumped });
+            story.push(Event::NamespaceDumped { netns: 1, began });
+            story.push(Event::DumpEnded { time: dumped });
         }
         story.extend(unread.into_iter().map(Event::Transition));
         let (mut lived, mut table) = (ConnectionTable::default(), ConnectionTable::default());
@@ -190,11 +190,11 @@ proptest! {
     ) {
         let (read, unread): (Vec<_>, Vec<_>) =
             events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
-        let mut story = vec![Event::Anchor(ANCHOR), Event::Dumping];
+        let mut story = vec![Event::Anchor(ANCHOR), Event::DumpBegan];
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, dumped));
-        story.push(Event::Dumped { netns: 1, began: dumped });
-        story.push(Event::Reconciled { time: dumped });
+        story.push(Event::NamespaceDumped { netns: 1, began: dumped });
+        story.push(Event::DumpEnded { time: dumped });
         let mut lived = ConnectionTable::default();
         recorded(&mut lived, &story);
         let checkpoint = Entry::Checkpoint {

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     parquet::{self, Sealed},
-    place::Place,
+    place::JournalPlace,
 };
 use crate::journal::{
     error::Malformed,
@@ -45,7 +45,7 @@ pub struct Retention {
 }
 
 pub(super) struct Archiver {
-    place: Place,
+    place: JournalPlace,
     shared: Arc<RecorderStatus>,
     retention: Retention,
     /// Segments that are to become Parquet, the oldest first.
@@ -57,7 +57,11 @@ pub(super) struct Archiver {
 }
 
 impl Archiver {
-    pub(super) fn new(place: Place, shared: Arc<RecorderStatus>, retention: Retention) -> Self {
+    pub(super) fn new(
+        place: JournalPlace,
+        shared: Arc<RecorderStatus>,
+        retention: Retention,
+    ) -> Self {
         let (waiting, failed) = (VecDeque::new(), Vec::new());
         Self { place, shared, retention, waiting, failed, looked: (Instant::now(), 0) }
     }

@@ -70,7 +70,7 @@ impl NameCache {
     pub(super) fn start(mut names: Box<dyn HostNames>) -> std::io::Result<Self> {
         let (requests, to_answer): (Sender<Request>, Receiver<Request>) = channel();
         // It ends with the last request; nobody waits for it, as it may hang.
-        thread::Builder::new().name("names".to_owned()).spawn(move || {
+        thread::Builder::new().name("netmon:names".to_owned()).spawn(move || {
             for request in to_answer {
                 request(&mut *names);
             }

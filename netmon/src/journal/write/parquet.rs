@@ -20,7 +20,7 @@ use parquet::{
 };
 
 use crate::{
-    core::{connection::Direction, table::cookie_map::ByCookie},
+    core::{connection::Direction, table::cookie_map::CookieMap},
     journal::{
         error::Malformed,
         layout::{FileKind, HostDir},
@@ -230,7 +230,7 @@ pub(in crate::journal) fn sorted(
     let local: Int32Array = column(batch, "local_port")?;
     let remote: Int32Array = column(batch, "remote_port")?;
     let direction = WordReader::new(batch, "direction", &Direction::ALL, Direction::name)?;
-    let mut clients: ByCookie<bool> = ByCookie::default();
+    let mut clients: CookieMap<bool> = CookieMap::default();
     let rows = u32::try_from(batch.num_rows()).map_err(|_| Malformed::Column("cookie"))?;
     let mut order: Vec<_> = (0..rows)
         .map(|number| {

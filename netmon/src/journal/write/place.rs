@@ -46,9 +46,9 @@ pub enum OpenError {
 
 /// The directory into which a recorder writes now: when it is gone, another takes its place.
 #[derive(Clone)]
-pub(super) struct Place(Arc<Mutex<Arc<HostDir>>>);
+pub(super) struct JournalPlace(Arc<Mutex<Arc<HostDir>>>);
 
-impl Place {
+impl JournalPlace {
     pub(super) fn new(host: HostDir) -> Self {
         Self(Arc::new(Mutex::new(Arc::new(host))))
     }

@@ -23,8 +23,8 @@ use super::{
     archiver::{Archiver, Retention},
     change_batch::ChangeBatch,
     names::{HostNames, NameCache},
-    place::{OpenError, Place, io_error, open_host},
-    segment_writer::{Identity, SegmentWriter, WriterMessage},
+    place::{JournalPlace, OpenError, io_error, open_host},
+    segment_writer::{RecorderIdentity, SegmentWriter, WriterMessage},
     syncer,
 };
 use crate::{
@@ -131,7 +131,7 @@ impl Recorder {
             }
             let _ = closed.send(segment.start);
         }
-        let place = Place::new(host);
+        let place = JournalPlace::new(host);
         let syncing = Arc::clone(&shared);
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -141,16 +141,16 @@ impl Recorder {
         let writer = SegmentWriter::new(
             place.clone(),
             Arc::clone(&shared),
-            Identity { boot: Arc::clone(&boot), netns: options.netns },
+            RecorderIdentity { boot: Arc::clone(&boot), netns: options.netns },
             names,
             closed,
             (files, unsynced),
         );
         let archiver = Archiver::new(place, Arc::clone(&shared), options.retention);
         let threads = vec![
-            spawn("journal", Box::new(move || write(writer, messages)))?,
-            spawn("sync", Box::new(move || syncer::run(&syncing, &to_sync, &errors)))?,
-            spawn("parquet", Box::new(move || archiver.run(&to_close)))?,
+            spawn("netmon:journal", Box::new(move || write(writer, messages)))?,
+            spawn("netmon:sync", Box::new(move || syncer::run(&syncing, &to_sync, &errors)))?,
+            spawn("netmon:parquet", Box::new(move || archiver.run(&to_close)))?,
         ];
         let segment_time = i64::try_from(options.segment_time.as_nanos()).unwrap_or(i64::MAX);
         Ok(Self {
@@ -365,7 +365,7 @@ impl View for Recorder {
         Ok(())
     }
 
-    async fn wanted(&mut self) -> io::Result<()> {
+    async fn refresh_due(&mut self) -> io::Result<()> {
         if self.batch.len() == 0 {
             return pending().await;
         }

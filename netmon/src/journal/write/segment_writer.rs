@@ -15,7 +15,7 @@ use super::{
     discovery::Discovery,
     ipc_writer::IpcWriter,
     names::NameCache,
-    place::Place,
+    place::JournalPlace,
     syncer::{OpenFiles, Unsynced},
 };
 use crate::{
@@ -44,16 +44,16 @@ pub(super) enum WriterMessage {
 }
 
 /// The origin of segments: the kernel's boot id, and the network namespace of the recorder.
-pub(super) struct Identity {
+pub(super) struct RecorderIdentity {
     pub(super) boot: Arc<str>,
     pub(super) netns: u32,
 }
 
 /// Writes what the recorder hands over.
 pub(super) struct SegmentWriter {
-    place: Place,
+    place: JournalPlace,
     shared: Arc<RecorderStatus>,
-    identity: Identity,
+    identity: RecorderIdentity,
     names: NameCache,
     /// Where segments go that are done.
     closed: Sender<i64>,
@@ -119,9 +119,9 @@ impl OpenSegment {
 
 impl SegmentWriter {
     pub(super) fn new(
-        place: Place,
+        place: JournalPlace,
         shared: Arc<RecorderStatus>,
-        identity: Identity,
+        identity: RecorderIdentity,
         names: NameCache,
         closed: Sender<i64>,
         synced: (Sender<OpenFiles>, Receiver<Unsynced>),

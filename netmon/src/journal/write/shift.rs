@@ -58,7 +58,7 @@ impl Journal {
             let mut copies: Vec<_> = (1..=i64::from(days)).map(Copy::new).collect();
             for segment in host.segments.iter().filter(|segment| segment.closed) {
                 for dataset in Dataset::ALL {
-                    let source = match Source::read(&host.host, segment.start, dataset) {
+                    let source = match ShiftSource::read(&host.host, segment.start, dataset) {
                         Err(Malformed::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                             continue;
                         }
@@ -75,7 +75,7 @@ impl Journal {
 }
 
 /// Writes a file of every copy, on all cores.
-fn copy_all(copies: &mut [Copy], target: &HostDir, source: &Source) -> Result<()> {
+fn copy_all(copies: &mut [Copy], target: &HostDir, source: &ShiftSource) -> Result<()> {
     let threads = available_parallelism().map_or(1, usize::from);
     let each = copies.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
@@ -91,7 +91,7 @@ fn copy_all(copies: &mut [Copy], target: &HostDir, source: &Source) -> Result<()
 }
 
 /// A file that is copied.
-struct Source {
+struct ShiftSource {
     dataset: Dataset,
     /// When its segment starts, ns since 1970.
     start: i64,
@@ -111,7 +111,7 @@ enum Column {
     Boots(Vec<ByteArray>),
 }
 
-impl Source {
+impl ShiftSource {
     fn read(host: &HostDir, start: i64, dataset: Dataset) -> Result<Self> {
         file(host, start, dataset)?.check()?;
         let mut bytes = Vec::new();
@@ -186,7 +186,7 @@ impl Copy {
         Self { days, footer_sum: String::new() }
     }
 
-    fn write(&mut self, target: &HostDir, source: &Source) -> Result<()> {
+    fn write(&mut self, target: &HostDir, source: &ShiftSource) -> Result<()> {
         let dataset = source.dataset;
         let start = self.moved(source.start);
         target.dir.make_dirs(&target.partition(dataset, start))?;

@@ -6,15 +6,15 @@ use aya::util::{nr_cpus, online_cpus};
 use netmon_common::{KernelFilter, Wanted};
 
 use crate::{
-    core::finding::{Finding, State},
+    core::finding::{Finding, FindingState},
     kernel::{
         host::privilege::{CAPABILITIES, Capability, Duty, is_before},
         program::{
             attach::{NOT_WANTED, Tier, load_iterators},
-            error::{LoadError, OBJECT_VARIABLE, answer},
+            error::{LoadError, OBJECT_VARIABLE, errno_text},
             hook_catalog::{EXACT, FULL},
-            hooks::{Hooks, Report, Status},
-            iterators::Walk,
+            hooks::{HookReport, HookStatus, Hooks},
+            iterators::BpfIter,
             object::Options,
             offsets_btf::VMLINUX,
             tracefs,
@@ -35,7 +35,7 @@ const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' socke
 const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
 
 /// What is there before anything is attached, and what this process holds then.
-pub struct Host {
+pub struct HostFindings {
     findings: Vec<Finding>,
     held: Vec<(&'static Capability, bool)>,
     /// Where iterators can be had apart from tracing.
@@ -43,13 +43,13 @@ pub struct Host {
 }
 
 /// What came of attaching.
-pub struct Attached {
+pub struct AttachFindings {
     findings: Vec<Finding>,
     tier: Option<Tier>,
     iterators: bool,
 }
 
-impl Host {
+impl HostFindings {
     /// Looks around; to be called before privileges are given up.
     #[must_use]
     pub fn examine(options: &Options) -> Self {
@@ -57,7 +57,7 @@ impl Host {
         findings.extend(object());
         let held = CAPABILITIES.iter().filter(|known| known.is_of_use());
         let held = held.map(|known| (known, known.is_held())).collect();
-        let walks = [Walk::Tcp, Walk::Files];
+        let walks = [BpfIter::Tcp, BpfIter::Files];
         let iterators = load_iterators(Wanted::default(), KernelFilter::ANY, &walks).map(|_| ());
         Self { findings, held, iterators }
     }
@@ -65,15 +65,15 @@ impl Host {
     /// Adds what came of attaching: all there is to tell before the self-test, the tier, and
     /// whether listings come from iterators.
     #[must_use]
-    pub fn with(self, attached: Attached) -> (Vec<Finding>, Option<&'static str>, bool) {
+    pub fn with(self, attached: AttachFindings) -> (Vec<Finding>, Option<&'static str>, bool) {
         let Self { mut findings, held, iterators } = self;
         let is_complete = attached.iterators && !is_before(6, 0);
         findings.extend(held.iter().map(|(known, held)| capability(known, *held, is_complete)));
         findings.extend(attached.findings);
         if attached.tier != Some(Tier::Full) {
             findings.push(match &iterators {
-                Ok(()) => Finding::new("iterators", State::Ok, "loaded, for `snapshot`"),
-                Err(error) => Finding::new("iterators", State::Degraded, error.in_short())
+                Ok(()) => Finding::new("iterators", FindingState::Ok, "loaded, for `snapshot`"),
+                Err(error) => Finding::new("iterators", FindingState::Degraded, error.short())
                     .because(THROUGH_PROC, advice(error)),
             });
         }
@@ -81,16 +81,16 @@ impl Host {
     }
 }
 
-impl Attached {
+impl AttachFindings {
     /// What is attached.
     #[must_use]
     pub fn of(live: &Live) -> Self {
-        let about = live.about();
-        let tier = Finding::new("tier", State::Ok, about.tier.name());
+        let about = live.attachment();
+        let tier = Finding::new("tier", FindingState::Ok, about.tier.name());
         let better = if about.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
         let mut findings = vec![match &about.fell_back {
             None => tier,
-            Some(why) => Finding { state: State::Degraded, ..tier }.because(
+            Some(why) => Finding { state: FindingState::Degraded, ..tier }.because(
                 format!("{why}; the classic tracepoints stand in: sockets are told by address, and what happened \
                          before netmon came is known less well"),
                 better,
@@ -101,7 +101,7 @@ impl Attached {
         findings.extend(hooks);
         if about.tier == Tier::Full {
             findings.push(match &about.iterators {
-                Ok(()) => Finding::new("iterators", State::Ok, "tcp, task_file: loaded"),
+                Ok(()) => Finding::new("iterators", FindingState::Ok, "tcp, task_file: loaded"),
                 Err(why) => {
                     let (costs, advice) = if why == NOT_WANTED {
                         ("", "leave out --source proc")
@@ -109,7 +109,8 @@ impl Attached {
                         ("; `snapshot` reads /proc as well", REPORT)
                     };
                     let costs = format!("the table is compared with /proc and sock_diag{costs}");
-                    Finding::new("iterators", State::Degraded, why.clone()).because(costs, advice)
+                    Finding::new("iterators", FindingState::Degraded, why.clone())
+                        .because(costs, advice)
                 }
             });
         }
@@ -124,9 +125,9 @@ impl Attached {
         for all in [&FULL[..], &EXACT[..]] {
             hooks.pass_over(all, "");
         }
-        let of = |report: &Report| {
-            let detail = format!("not attached: {}", error.in_short());
-            about(report, Finding::new("hooks", State::Failed, detail))
+        let of = |report: &HookReport| {
+            let detail = format!("not attached: {}", error.short());
+            about(report, Finding::new("hooks", FindingState::Failed, detail))
                 .because("`watch`, `record` and `verify` do not run", advice(error))
         };
         let findings = hooks.reports.iter().map(of).collect();
@@ -153,23 +154,24 @@ fn kernel() -> Finding {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     let (release, machine) = (text(name.release()), text(name.machine()));
-    Finding::new("kernel", State::Ok, format!("Linux {release} {machine}"))
+    Finding::new("kernel", FindingState::Ok, format!("Linux {release} {machine}"))
         .text("release", release)
         .text("machine", machine)
 }
 
 fn types(options: &Options) -> Finding {
     if options.without.btf {
-        return Finding::new("BTF", State::Degraded, "not wanted").because(WITHOUT_BTF, WITH_BTF);
+        return Finding::new("BTF", FindingState::Degraded, "not wanted")
+            .because(WITHOUT_BTF, WITH_BTF);
     }
     match fs::metadata(VMLINUX) {
         Ok(file) => {
             let detail = format!("{VMLINUX}, {}", size(file.len()));
-            Finding::new("BTF", State::Ok, detail).number("bytes", file.len())
+            Finding::new("BTF", FindingState::Ok, detail).number("bytes", file.len())
         }
         Err(error) => {
-            let detail = format!("{VMLINUX}: {}", answer(&error));
-            Finding::new("BTF", State::Degraded, detail)
+            let detail = format!("{VMLINUX}: {}", errno_text(&error));
+            Finding::new("BTF", FindingState::Degraded, detail)
                 .because(WITHOUT_BTF, advice(&LoadError::NoBtf))
         }
     }
@@ -184,13 +186,13 @@ fn trace_file_system() -> Finding {
         },
         |place: &Path| place.display().to_string(),
     );
-    Finding::new("tracefs", State::Ok, detail)
+    Finding::new("tracefs", FindingState::Ok, detail)
 }
 
 fn object() -> Option<Finding> {
     let path = env::var_os(OBJECT_VARIABLE)?;
     let detail = format!("{OBJECT_VARIABLE}={}, instead of the one built in", path.display());
-    Some(Finding::new("object", State::Ok, detail))
+    Some(Finding::new("object", FindingState::Ok, detail))
 }
 
 /// `is_complete`: nothing is read in `/proc` that only root may read.
@@ -198,26 +200,26 @@ fn capability(known: &Capability, is_held: bool, is_complete: bool) -> Finding {
     let new = |state, detail| Finding::new("capabilities", state, detail).named(known.name);
     let costs = |duty| known.is_for(&[duty]);
     let (state, detail) = if is_held {
-        (State::Ok, "held")
+        (FindingState::Ok, "held")
     } else if costs(Duty::Load) {
-        (State::Failed, "missing")
+        (FindingState::Failed, "missing")
     } else if costs(Duty::Enter) || costs(Duty::Look) && !is_complete {
-        (State::Degraded, "missing")
+        (FindingState::Degraded, "missing")
     } else {
         // Of the rest, what it costs shows where something cannot be done.
-        (State::Ok, "not held, nor needed here")
+        (FindingState::Ok, "not held, nor needed here")
     };
     let finding = new(state, detail).text("purpose", known.purpose);
-    if state == State::Ok { finding } else { finding.because(known.without, SUDO) }
+    if state == FindingState::Ok { finding } else { finding.because(known.without, SUDO) }
 }
 
 /// Program and hook, for programs that read this.
-fn about(report: &Report, finding: Finding) -> Finding {
+fn about(report: &HookReport, finding: Finding) -> Finding {
     finding.named(report.hook.clone()).text("program", report.program).text("tells", report.tells)
 }
 
 /// `better`: what to do where the tier is what it lacks.
-fn hook(report: &Report, better: &'static str) -> Finding {
+fn hook(report: &HookReport, better: &'static str) -> Finding {
     let what = match report.program {
         name if name.starts_with("minisocket") => "minisockets",
         name if name.starts_with("accepted") => "accepting",
@@ -226,29 +228,29 @@ fn hook(report: &Report, better: &'static str) -> Finding {
         _ => "transitions",
     };
     let (status, state, detail, advice) = match &report.status {
-        Status::Attached => ("attached", State::Ok, "attached".to_owned(), ""),
-        Status::Absent => (
+        HookStatus::Attached => ("attached", FindingState::Ok, "attached".to_owned(), ""),
+        HookStatus::Absent => (
             "absent",
-            State::Degraded,
+            FindingState::Degraded,
             "this kernel has no such function".to_owned(),
             "nothing, or another kernel; netmon does without",
         ),
         // With a complaint of the verifier's, or without.
-        Status::Refused(said) => (
+        HookStatus::Refused(said) => (
             "refused",
-            State::Degraded,
+            FindingState::Degraded,
             format!("the kernel answered {said}"),
             if said.contains(": ") { REPORT } else { "a kernel that permits it makes this exact" },
         ),
-        Status::Unwanted => {
-            ("unwanted", State::Degraded, "not wanted".to_owned(), "leave out --no-fentry")
+        HookStatus::Unwanted => {
+            ("unwanted", FindingState::Degraded, "not wanted".to_owned(), "leave out --no-fentry")
         }
-        Status::PassedOver(why) => {
-            ("passed_over", State::Degraded, format!("not used: {why}"), better)
+        HookStatus::PassedOver(why) => {
+            ("passed_over", FindingState::Degraded, format!("not used: {why}"), better)
         }
     };
     let finding = about(report, Finding::new(what, state, detail)).text("status", status);
-    if state == State::Ok { finding } else { finding.because(report.without, advice) }
+    if state == FindingState::Ok { finding } else { finding.because(report.without, advice) }
 }
 
 fn ring_buffers(buffer: u32) -> Finding {
@@ -258,7 +260,7 @@ fn ring_buffers(buffer: u32) -> Finding {
     let possible = nr_cpus().unwrap_or(0);
     let detail =
         format!("{count} of {}; {online} CPUs online, {possible} possible", size(u64::from(each)));
-    Finding::new("ring buffers", State::Ok, detail)
+    Finding::new("ring buffers", FindingState::Ok, detail)
         .number("rings", u64::from(count))
         .number("bytes_each", u64::from(each))
         .number("cpus_online", online as u64)
@@ -284,14 +286,14 @@ mod tests {
             let known = CAPABILITIES.iter().find(|known| known.name == name).expect(name);
             capability(known, is_held, is_complete).state
         };
-        assert_eq!(of("CAP_BPF", false, true), State::Failed);
-        assert_eq!(of("CAP_BPF", true, true), State::Ok);
-        assert_eq!(of("CAP_PERFMON", false, true), State::Failed);
-        assert_eq!(of("CAP_SYS_ADMIN", false, true), State::Degraded);
-        assert_eq!(of("CAP_SYS_PTRACE", false, true), State::Degraded);
+        assert_eq!(of("CAP_BPF", false, true), FindingState::Failed);
+        assert_eq!(of("CAP_BPF", true, true), FindingState::Ok);
+        assert_eq!(of("CAP_PERFMON", false, true), FindingState::Failed);
+        assert_eq!(of("CAP_SYS_ADMIN", false, true), FindingState::Degraded);
+        assert_eq!(of("CAP_SYS_PTRACE", false, true), FindingState::Degraded);
         // Only where /proc tells who holds what.
-        assert_eq!(of("CAP_DAC_READ_SEARCH", false, false), State::Degraded);
-        assert_eq!(of("CAP_DAC_READ_SEARCH", false, true), State::Ok);
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, false), FindingState::Degraded);
+        assert_eq!(of("CAP_DAC_READ_SEARCH", false, true), FindingState::Ok);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use rustix::{
 use crate::{
     core::{
         event::{Event, Loss, Transition},
-        finding::{Finding, State},
+        finding::{Finding, FindingState},
         tcp::TcpState::{
             self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
             SynSent, TimeWait,
@@ -32,7 +32,7 @@ use crate::{
     kernel::{
         Live, Namespace,
         host::privilege,
-        program::{error::answer, hook_catalog},
+        program::{error::errno_text, hook_catalog},
     },
     session::Source,
 };
@@ -126,7 +126,7 @@ pub async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     test.read(live).await?;
     let (found, cost) = match test.one(live).await? {
         Ok(found) => (found, test.cost(live).await?),
-        Err(error) => (unopened(&error), Finding::new("cost", State::Ok, "not measured")),
+        Err(error) => (unopened(&error), Finding::new("cost", FindingState::Ok, "not measured")),
     };
     live.finish(&mut test.events).await?;
     test.take();
@@ -134,8 +134,8 @@ pub async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
 }
 
 fn unopened(error: &io::Error) -> Finding {
-    let detail = format!("a connection over loopback could not be made: {}", answer(error));
-    Finding::new("self-test", State::Degraded, detail)
+    let detail = format!("a connection over loopback could not be made: {}", errno_text(error));
+    Finding::new("self-test", FindingState::Degraded, detail)
         .because("whether transitions come out is not known", "ip link set lo up")
 }
 
@@ -200,9 +200,9 @@ impl Test {
             took.as_secs_f64() * 1e3
         );
         let found = if left.is_empty() {
-            Finding::new("self-test", State::Ok, told)
+            Finding::new("self-test", FindingState::Ok, told)
         } else {
-            let state = if came == 0 { State::Failed } else { State::Degraded };
+            let state = if came == 0 { FindingState::Failed } else { FindingState::Degraded };
             Finding::new("self-test", state, format!("{told}; missing: {}", left.join(", ")))
                 .because(
                     "transitions are missed: what a dump finds is inferred, some seconds late",
@@ -216,12 +216,13 @@ impl Test {
 
     /// What the programs take for each transition.
     async fn cost(&mut self, live: &mut Live) -> io::Result<Finding> {
-        let not = |why: String| Finding::new("cost", State::Ok, format!("not measured: {why}"));
+        let not =
+            |why: String| Finding::new("cost", FindingState::Ok, format!("not measured: {why}"));
         // Given back when it is dropped.
         let _stats = match enable_stats(Stats::RunTime) {
             Ok(stats) => stats,
             Err(error) => {
-                let why = answer(&error.io_error);
+                let why = errno_text(&error.io_error);
                 return Ok(not(format!("the kernel answered {why}; it takes CAP_SYS_ADMIN")));
             }
         };
@@ -253,7 +254,7 @@ impl Test {
              ({} a run)",
             each.join(", ")
         );
-        Ok(Finding::new("cost", State::Ok, detail)
+        Ok(Finding::new("cost", FindingState::Ok, detail)
             .number("mean_ns", mean)
             .number("transitions", transitions)
             .text("programs", each.join(", ")))
@@ -268,7 +269,7 @@ impl Test {
             Loss::ALL.into_iter().map(|loss| (loss, of(loss))).filter(|(_, n)| *n > 0).collect();
         let total = counts.iter().map(|(_, count)| count).sum();
         if total == 0 {
-            return Finding::new("lost", State::Ok, "0 events").number("count", 0);
+            return Finding::new("lost", FindingState::Ok, "0 events").number("count", 0);
         }
         let each: Vec<_> =
             counts.iter().map(|(loss, count)| format!("{} {count}", loss.name())).collect();
@@ -279,9 +280,13 @@ impl Test {
         } else {
             ""
         };
-        Finding::new("lost", State::Degraded, format!("{total} events ({})", each.join(", ")))
-            .because("dumps repair the table, some seconds late; the lines are missing", advice)
-            .number("count", total)
+        Finding::new(
+            "lost",
+            FindingState::Degraded,
+            format!("{total} events ({})", each.join(", ")),
+        )
+        .because("dumps repair the table, some seconds late; the lines are missing", advice)
+        .number("count", total)
     }
 }
 

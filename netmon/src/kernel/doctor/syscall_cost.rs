@@ -6,7 +6,7 @@ use aya::EbpfLoader;
 use netmon_common::{Format, KernelFilter, Wanted};
 
 use crate::{
-    core::finding::{Finding, State},
+    core::finding::{Finding, FindingState},
     kernel::program::{
         error::LoadError,
         hook_catalog::ACCEPT,
@@ -24,7 +24,7 @@ const CALLS: u32 = 20_000;
 /// Measures it, with the cheapest of system calls.
 #[must_use]
 pub fn accept_syscalls() -> Finding {
-    let finding = |detail| Finding::new("accept calls", State::Ok, detail);
+    let finding = |detail| Finding::new("accept calls", FindingState::Ok, detail);
     match measure() {
         Ok((without, with)) => {
             let more = with.saturating_sub(without);

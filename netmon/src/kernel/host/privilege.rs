@@ -37,7 +37,7 @@ impl Duty {
         [Self::Load, Self::Lock, Self::Use, Self::Enter, Self::Look, Self::Open];
 
     /// Whether this kernel asks for a capability there.
-    fn counts(self) -> bool {
+    fn applies_here(self) -> bool {
         match self {
             Self::Lock => is_before(5, 11),
             Self::Use => is_before(6, 0),
@@ -60,7 +60,7 @@ pub struct Capability {
     duties: &'static [Duty],
     set: CapabilitySet,
     /// What contains it.
-    or: CapabilitySet,
+    implied_by: CapabilitySet,
 }
 
 /// Every capability that netmon has a use for.
@@ -72,7 +72,7 @@ pub static CAPABILITIES: [Capability; 6] = [
         without: "nothing is traced; `snapshot` reads `/proc`",
         duties: &[Duty::Load, Duty::Use],
         set: CapabilitySet::BPF,
-        or: CapabilitySet::SYS_ADMIN,
+        implied_by: CapabilitySet::SYS_ADMIN,
     },
     Capability {
         name: "CAP_PERFMON",
@@ -81,7 +81,7 @@ pub static CAPABILITIES: [Capability; 6] = [
         without: "nothing is traced; `snapshot` reads `/proc`",
         duties: &[Duty::Load],
         set: CapabilitySet::PERFMON,
-        or: CapabilitySet::SYS_ADMIN,
+        implied_by: CapabilitySet::SYS_ADMIN,
     },
     Capability {
         name: "CAP_SYS_ADMIN",
@@ -91,7 +91,7 @@ pub static CAPABILITIES: [Capability; 6] = [
                   transitions are seen in all of them",
         duties: &[Duty::Enter],
         set: CapabilitySet::SYS_ADMIN,
-        or: CapabilitySet::SYS_ADMIN,
+        implied_by: CapabilitySet::SYS_ADMIN,
     },
     Capability {
         name: "CAP_SYS_PTRACE",
@@ -101,7 +101,7 @@ pub static CAPABILITIES: [Capability; 6] = [
                   other users have no owner",
         duties: &[Duty::Enter, Duty::Look],
         set: CapabilitySet::SYS_PTRACE,
-        or: CapabilitySet::SYS_PTRACE,
+        implied_by: CapabilitySet::SYS_PTRACE,
     },
     Capability {
         name: "CAP_DAC_READ_SEARCH",
@@ -110,7 +110,7 @@ pub static CAPABILITIES: [Capability; 6] = [
         without: "where `/proc` is read, sockets of other users have no owner",
         duties: &[Duty::Use, Duty::Look, Duty::Open],
         set: CapabilitySet::DAC_READ_SEARCH,
-        or: CapabilitySet::DAC_OVERRIDE,
+        implied_by: CapabilitySet::DAC_OVERRIDE,
     },
     Capability {
         name: "CAP_SYS_RESOURCE",
@@ -119,7 +119,7 @@ pub static CAPABILITIES: [Capability; 6] = [
         without: "before Linux 5.11, the limit has to be high enough: `ulimit -l unlimited`",
         duties: &[Duty::Lock],
         set: CapabilitySet::SYS_RESOURCE,
-        or: CapabilitySet::SYS_RESOURCE,
+        implied_by: CapabilitySet::SYS_RESOURCE,
     },
 ];
 
@@ -128,7 +128,7 @@ impl Capability {
     #[must_use]
     pub fn is_held(&self) -> bool {
         // Whoever cannot ask is not told that something is missing.
-        effective().is_none_or(|held| held.intersects(self.set | self.or))
+        effective().is_none_or(|held| held.intersects(self.set | self.implied_by))
     }
 
     /// Whether this kernel asks for it at all.
@@ -138,7 +138,7 @@ impl Capability {
     }
 
     pub(in crate::kernel) fn is_for(&self, duties: &[Duty]) -> bool {
-        self.duties.iter().any(|duty| duties.contains(duty) && duty.counts())
+        self.duties.iter().any(|duty| duties.contains(duty) && duty.applies_here())
     }
 }
 
@@ -189,7 +189,7 @@ pub fn narrow(duties: &[Duty]) -> io::Result<()> {
     let kept = CAPABILITIES
         .iter()
         .filter(|known| known.is_for(duties))
-        .map(|known| if held.contains(known.set) { known.set } else { known.or });
+        .map(|known| if held.contains(known.set) { known.set } else { known.implied_by });
     let kept = held & kept.fold(CapabilitySet::empty(), |all, set| all | set);
     let inheritable = CapabilitySet::empty();
     // What is not inheritable is not ambient either.
@@ -209,7 +209,7 @@ pub fn narrowed<T: Send>(duties: &[Duty], work: impl FnOnce() -> T + Send) -> io
 
 /// What to do when the kernel does not give memory; nothing where that cannot be the reason.
 pub(in crate::kernel) fn memory_advice() -> Option<&'static str> {
-    (Duty::Lock.counts() && getrlimit(Resource::Memlock).current.is_some()).then_some(
+    (Duty::Lock.applies_here() && getrlimit(Resource::Memlock).current.is_some()).then_some(
         "before Linux 5.11 what BPF takes counts as locked memory: `ulimit -l unlimited`, or \
          LimitMEMLOCK=infinity in a unit, or CAP_SYS_RESOURCE",
     )
@@ -278,11 +278,11 @@ mod tests {
             let (due, other): (Vec<_>, Vec<_>) =
                 CAPABILITIES.iter().partition(|known| known.is_for(duties));
             for known in &due {
-                let of = |set: CapabilitySet| set.intersects(known.set | known.or);
+                let of = |set: CapabilitySet| set.intersects(known.set | known.implied_by);
                 assert_eq!(of(held.effective), of(before), "{} for {duties:?}", known.name);
             }
             // Nothing else, but for what stands in.
-            let stands_in = |set| due.iter().any(|known| known.or == set);
+            let stands_in = |set| due.iter().any(|known| known.implied_by == set);
             for known in other.iter().filter(|known| !stands_in(known.set)) {
                 assert!(!held.effective.contains(known.set), "{} for {duties:?}", known.name);
             }

@@ -10,7 +10,7 @@ use super::{
     error::{LoadError, refused},
     hook_catalog::{self, Hook},
     hooks::Hooks,
-    iterators::Walk,
+    iterators::BpfIter,
     object::{Options, Programs, Without, open, take},
     offsets_btf::{self, Functions, VMLINUX},
     offsets_probed,
@@ -77,11 +77,11 @@ pub(in crate::kernel) struct Loaded {
 pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
     privileges()?;
     match full(options) {
-        Err(error) if error.is_of_the_kernel() => {
+        Err(error) if error.allows_fallback() => {
             log::info!("falling back to the classic tracepoints: {error}");
             basic(options, &error).inspect_err(|second| {
                 // Both reasons count, if the second is one of this kind.
-                if second.is_of_the_kernel() && second.to_string() != error.to_string() {
+                if second.allows_fallback() && second.to_string() != error.to_string() {
                     log::warn!("{error}");
                 }
             })
@@ -101,7 +101,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     let mut ebpf = open(loader, options, wanted, &offsets, &format)?;
     let mut map = take(&mut ebpf, rings::NAME)?;
     let mut programs = Programs::of(&mut ebpf);
-    let walks = [Walk::Tcp, Walk::Files];
+    let walks = [BpfIter::Tcp, BpfIter::Files];
     let [first @ .., standby] = &hook_catalog::FULL;
     let mut others = programs.split_off(&[standby.program, walks[0].program(), walks[1].program()]);
     let mut hooks = Hooks::default();
@@ -119,7 +119,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
             } else {
                 load_walks(&mut others, &btf, &walks).map_err(|error| {
                     log::info!("the table is compared with /proc instead: {error}");
-                    error.in_short()
+                    error.short()
                 })
             })
         });
@@ -173,7 +173,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
         Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
     let error = match error {
         LoadError::NoBtf if options.without.btf => "the kernel's types are not wanted".to_owned(),
-        error => error.in_short(),
+        error => error.short(),
     };
     hooks.pass_over(&hook_catalog::FULL, NO_FULL);
     hooks.pass_over(&hook_catalog::EXACT, NO_FULL);
@@ -185,7 +185,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
 pub(in crate::kernel) fn load_iterators(
     wanted: Wanted,
     filter: KernelFilter,
-    walks: &[Walk],
+    walks: &[BpfIter],
 ) -> Result<Ebpf, LoadError> {
     privileges()?;
     let Types { btf, loader, offsets, .. } = Types::read(false)?;
@@ -198,7 +198,7 @@ pub(in crate::kernel) fn load_iterators(
     Ok(ebpf)
 }
 
-fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[Walk]) -> Result<(), LoadError> {
+fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[BpfIter]) -> Result<(), LoadError> {
     for walk in walks {
         let name = walk.program();
         let program: &mut Iter = programs.get(name)?;

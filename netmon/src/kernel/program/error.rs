@@ -83,7 +83,7 @@ impl LoadError {
     }
 
     /// The same for a list of what works and what does not, which needs no more than the fact.
-    pub(in crate::kernel) fn in_short(&self) -> String {
+    pub(in crate::kernel) fn short(&self) -> String {
         match self {
             Self::Refused { what, reason, .. } => format!("the kernel refused {what}: {reason}"),
             Self::Privilege(missing) => format!("this process lacks {}", missing.join(" and ")),
@@ -93,7 +93,7 @@ impl LoadError {
     }
 
     /// Whether another way of tracing may do.
-    pub(super) const fn is_of_the_kernel(&self) -> bool {
+    pub(super) const fn allows_fallback(&self) -> bool {
         matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
     }
 }
@@ -108,7 +108,7 @@ impl From<RingError> for LoadError {
 }
 
 /// What the kernel answered, by name and in words: `EPERM (Operation not permitted)`.
-pub(in crate::kernel) fn answer(error: &io::Error) -> String {
+pub(in crate::kernel) fn errno_text(error: &io::Error) -> String {
     error
         .raw_os_error()
         .map(Errno::from_raw)
@@ -116,7 +116,7 @@ pub(in crate::kernel) fn answer(error: &io::Error) -> String {
 }
 
 /// What the verifier says last, which is what it complains of; nothing where it was not asked.
-fn complaint(log: &str) -> Option<&str> {
+fn verifier_complaint(log: &str) -> Option<&str> {
     // It ends with what it did: `processed 5 insns …`, and how long that took.
     const STATISTICS: [&str; 4] =
         ["processed ", "verification time ", "stack depth ", "max_states_per_insn "];
@@ -138,10 +138,10 @@ pub(in crate::kernel) fn refused(what: &str, error: &(dyn Error + 'static)) -> L
         let (first, is_all) = match (error.downcast_ref(), error.downcast_ref()) {
             (Some(ProgramError::LoadError { io_error, verifier_log }), _) => {
                 let complaint =
-                    complaint(&verifier_log.to_string()).map(|said| format!(": {said}"));
-                (answer(io_error) + &complaint.unwrap_or_default(), true)
+                    verifier_complaint(&verifier_log.to_string()).map(|said| format!(": {said}"));
+                (errno_text(io_error) + &complaint.unwrap_or_default(), true)
             }
-            (_, Some(error)) => (answer(error), false),
+            (_, Some(error)) => (errno_text(error), false),
             _ => (text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned(), false),
         };
         if !was_all && reasons.last() != Some(&first) {

@@ -2,7 +2,7 @@
 
 /// How a program is hooked in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) enum Kind {
+pub(in crate::kernel) enum HookKind {
     /// To a tracepoint, with the types of its arguments known to the kernel.
     BtfTracepoint,
     /// To the same without types; of this category.
@@ -18,7 +18,7 @@ pub(in crate::kernel) enum Kind {
 pub(in crate::kernel) struct Hook {
     /// The program of the object.
     pub(in crate::kernel) program: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: HookKind,
     /// Tracepoint or function; where it has had several names, the newest first.
     pub(super) targets: &'static [&'static str],
     /// What it tells.
@@ -45,28 +45,28 @@ const BY_ADDRESS: &str =
 pub(in crate::kernel) const FULL: [Hook; 4] = [
     Hook {
         program: "tcp_receive_reset",
-        kind: Kind::BtfTracepoint,
+        kind: HookKind::BtfTracepoint,
         targets: &["tcp_receive_reset"],
         tells: TELLS_RESETS,
         without: BY_ADDRESS,
     },
     Hook {
         program: "tcp_send_reset",
-        kind: Kind::BtfTracepoint,
+        kind: HookKind::BtfTracepoint,
         targets: &["tcp_send_reset"],
         tells: TELLS_RESETS,
         without: BY_ADDRESS,
     },
     Hook {
         program: TRANSITIONS,
-        kind: Kind::BtfTracepoint,
+        kind: HookKind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
         without: BY_ADDRESS,
     },
     Hook {
         program: STANDBY,
-        kind: Kind::BtfTracepoint,
+        kind: HookKind::BtfTracepoint,
         targets: &[TRANSITIONS],
         tells: "transitions that come in the midst of another",
         without: BY_ADDRESS,
@@ -77,21 +77,21 @@ pub(in crate::kernel) const FULL: [Hook; 4] = [
 pub(in crate::kernel) const CLASSIC: [Hook; 3] = [
     Hook {
         program: "classic_receive_reset",
-        kind: Kind::Tracepoint("tcp"),
+        kind: HookKind::Tracepoint("tcp"),
         targets: &["tcp_receive_reset"],
         tells: TELLS_RESETS,
         without: "",
     },
     Hook {
         program: "classic_send_reset",
-        kind: Kind::Tracepoint("tcp"),
+        kind: HookKind::Tracepoint("tcp"),
         targets: &["tcp_send_reset"],
         tells: TELLS_RESETS,
         without: "",
     },
     Hook {
         program: CLASSIC_TRANSITIONS,
-        kind: Kind::Tracepoint("sock"),
+        kind: HookKind::Tracepoint("sock"),
         targets: &[TRANSITIONS],
         tells: TELLS_TRANSITIONS,
         without: "",
@@ -102,56 +102,56 @@ const ASKED: &str = "sock_diag and dumps tell instead: inferred, up to some seco
 const SCANNED: &str = "the listener's owner stands in, until a dump finds who holds it";
 
 /// Programs that may be skipped and nothing is lost: what stands in for them brings the same, a little later.
-pub(in crate::kernel) const SPARED: [&str; 4] =
+pub(in crate::kernel) const LOSSLESS_WHEN_SKIPPED: [&str; 4] =
     ["accepted_2", "accepted_4", "accept_returned", "connecting"];
 
 /// Those on functions, which make minisockets and owners exact.
 pub(in crate::kernel) const EXACT: [Hook; 7] = [
     Hook {
         program: "minisocket_made",
-        kind: Kind::Entry,
+        kind: HookKind::Entry,
         targets: &["inet_twsk_hashdance_schedule", "inet_twsk_hashdance"],
         tells: "whether TIME_WAIT or an orphan follows",
         without: ASKED,
     },
     Hook {
         program: "minisocket_moved",
-        kind: Kind::Entry,
+        kind: HookKind::Entry,
         targets: &["__inet_twsk_schedule"],
         tells: "when an orphan comes to TIME_WAIT",
         without: ASKED,
     },
     Hook {
         program: "minisocket_ended",
-        kind: Kind::Entry,
+        kind: HookKind::Entry,
         targets: &["inet_twsk_deschedule_put"],
         tells: "when a RST or a new connection ends a TIME_WAIT or an orphan",
         without: ASKED,
     },
     Hook {
         program: "minisocket_expired",
-        kind: Kind::Entry,
+        kind: HookKind::Entry,
         targets: &["tw_timer_handler"],
         tells: "when the time of a TIME_WAIT or an orphan is over",
         without: ASKED,
     },
     Hook {
         program: "accepted_2",
-        kind: Kind::Exit(2),
+        kind: HookKind::Exit(2),
         targets: &["inet_csk_accept"],
         tells: "which process accepted",
         without: SCANNED,
     },
     Hook {
         program: "accepted_4",
-        kind: Kind::Exit(4),
+        kind: HookKind::Exit(4),
         targets: &["inet_csk_accept"],
         tells: "which process accepted",
         without: SCANNED,
     },
     Hook {
         program: "connecting",
-        kind: Kind::Entry,
+        kind: HookKind::Entry,
         targets: &["tcp_connect"],
         tells: "the local port of a connect at once",
         without: "the next event brings the port, or netmon asks after 10 ms",
@@ -163,6 +163,6 @@ pub(in crate::kernel) const ACCEPT: [Hook; 2] =
     [accept(&["sys_exit_accept4"]), accept(&["sys_exit_accept"])];
 
 const fn accept(targets: &'static [&'static str]) -> Hook {
-    let (program, kind) = ("accept_returned", Kind::Tracepoint("syscalls"));
+    let (program, kind) = ("accept_returned", HookKind::Tracepoint("syscalls"));
     Hook { program, kind, targets, tells: "which process accepted", without: SCANNED }
 }

@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     error::{LoadError, refused},
-    hook_catalog::{ACCEPT, EXACT, Hook, Kind},
+    hook_catalog::{ACCEPT, EXACT, Hook, HookKind},
     object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
@@ -20,7 +20,7 @@ use super::{
 
 /// What came of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum HookStatus {
     /// It is attached.
     Attached,
     /// The kernel does not have what it hooks to.
@@ -33,7 +33,7 @@ pub enum Status {
     PassedOver(String),
 }
 
-impl Status {
+impl HookStatus {
     /// What a result means.
     fn of(result: Result<(), LoadError>) -> Self {
         match result {
@@ -46,7 +46,7 @@ impl Status {
 
 /// A hook and what came of it.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct HookReport {
     /// The kernel program's function.
     pub program: &'static str,
     /// What it hooks to: `tp_btf/…`, `fentry/…`.
@@ -56,7 +56,7 @@ pub struct Report {
     /// What stands in for it.
     pub without: &'static str,
     /// What came of it.
-    pub status: Status,
+    pub status: HookStatus,
 }
 
 /// A hook that is in place; dropped, it is taken out.
@@ -66,9 +66,9 @@ impl Hook {
     /// The function or tracepoint that this kernel has, if it has one.
     fn target(&self, functions: &Functions) -> Option<&'static str> {
         let fits = |name: &&&'static str| match self.kind {
-            Kind::BtfTracepoint | Kind::Tracepoint(_) => true,
-            Kind::Entry => functions.arguments(name).is_some(),
-            Kind::Exit(arguments) => functions.arguments(name) == Some(arguments),
+            HookKind::BtfTracepoint | HookKind::Tracepoint(_) => true,
+            HookKind::Entry => functions.arguments(name).is_some(),
+            HookKind::Exit(arguments) => functions.arguments(name) == Some(arguments),
         };
         self.targets.iter().find(fits).copied()
     }
@@ -96,13 +96,13 @@ impl Hook {
     ) -> Result<(), LoadError> {
         let Self { program: name, kind, .. } = self;
         let result = match (kind, btf) {
-            (Kind::Tracepoint(_), _) => programs.get::<TracePoint>(name)?.load(),
+            (HookKind::Tracepoint(_), _) => programs.get::<TracePoint>(name)?.load(),
             (_, None) => return Err(LoadError::NoBtf),
-            (Kind::BtfTracepoint, Some(btf)) => {
+            (HookKind::BtfTracepoint, Some(btf)) => {
                 programs.get::<BtfTracePoint>(name)?.load(target, btf)
             }
-            (Kind::Entry, Some(btf)) => programs.get::<FEntry>(name)?.load(target, btf),
-            (Kind::Exit(_), Some(btf)) => programs.get::<FExit>(name)?.load(target, btf),
+            (HookKind::Entry, Some(btf)) => programs.get::<FEntry>(name)?.load(target, btf),
+            (HookKind::Exit(_), Some(btf)) => programs.get::<FExit>(name)?.load(target, btf),
         };
         result.map_err(|error| refused(name, &error))
     }
@@ -122,24 +122,24 @@ impl Hook {
             }};
         }
         match self.kind {
-            Kind::BtfTracepoint => attached!(BtfTracePoint),
-            Kind::Tracepoint(category) => attached!(TracePoint, category, target),
-            Kind::Entry => attached!(FEntry),
-            Kind::Exit(_) => attached!(FExit),
+            HookKind::BtfTracepoint => attached!(BtfTracePoint),
+            HookKind::Tracepoint(category) => attached!(TracePoint, category, target),
+            HookKind::Entry => attached!(FEntry),
+            HookKind::Exit(_) => attached!(FExit),
         }
         .map_err(|error| refused(self.program, &error))
     }
 
-    fn report(&self, target: Option<&str>, status: Status) -> Report {
+    fn report(&self, target: Option<&str>, status: HookStatus) -> HookReport {
         let target = target.unwrap_or(self.targets[0]);
         let hook = match self.kind {
-            Kind::BtfTracepoint => format!("tp_btf/{target}"),
-            Kind::Tracepoint(category) => format!("tracepoint/{category}/{target}"),
-            Kind::Entry => format!("fentry/{target}"),
-            Kind::Exit(_) => format!("fexit/{target}"),
+            HookKind::BtfTracepoint => format!("tp_btf/{target}"),
+            HookKind::Tracepoint(category) => format!("tracepoint/{category}/{target}"),
+            HookKind::Entry => format!("fentry/{target}"),
+            HookKind::Exit(_) => format!("fexit/{target}"),
         };
         let Self { program, tells, without, .. } = *self;
-        Report { program, hook, tells, without, status }
+        HookReport { program, hook, tells, without, status }
     }
 }
 
@@ -149,7 +149,7 @@ pub(in crate::kernel) struct Hooks {
     pub(in crate::kernel) links: Vec<Link>,
     loaded: Vec<(&'static Hook, &'static str)>,
     attached: Vec<(&'static Hook, &'static str)>,
-    pub(in crate::kernel) reports: Vec<Report>,
+    pub(in crate::kernel) reports: Vec<HookReport>,
 }
 
 impl Hooks {
@@ -163,7 +163,7 @@ impl Hooks {
             let target = hook.targets[0];
             self.links.push(hook.attach(ebpf, target)?);
             self.attached.push((hook, target));
-            self.reports.push(hook.report(Some(target), Status::Attached));
+            self.reports.push(hook.report(Some(target), HookStatus::Attached));
         }
         Ok(())
     }
@@ -188,14 +188,14 @@ impl Hooks {
                 continue;
             }
             let status = match target {
-                _ if !is_wanted => Status::Unwanted,
-                None => Status::Absent,
+                _ if !is_wanted => HookStatus::Unwanted,
+                None => HookStatus::Absent,
                 Some(target) => match hook.load_for(programs, Some(btf), target) {
                     Ok(()) => {
                         self.loaded.push((hook, target));
                         continue;
                     }
-                    error => Status::of(error),
+                    error => HookStatus::of(error),
                 },
             };
             self.reports.push(hook.report(target, status));
@@ -204,9 +204,9 @@ impl Hooks {
 
     /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
     pub(super) fn load_accept(&mut self, programs: &mut Programs<'_>) {
-        let status = Status::of(ACCEPT[0].load(programs, None));
+        let status = HookStatus::of(ACCEPT[0].load(programs, None));
         for hook in &ACCEPT {
-            if status == Status::Attached {
+            if status == HookStatus::Attached {
                 self.loaded.push((hook, hook.targets[0]));
             } else {
                 self.reports.push(hook.report(None, status.clone()));
@@ -221,14 +221,14 @@ impl Hooks {
                 self.links.push(link);
                 self.attached.push((hook, target));
             });
-            self.reports.push(hook.report(Some(target), Status::of(result)));
+            self.reports.push(hook.report(Some(target), HookStatus::of(result)));
         }
     }
 
     /// Hooks in anew what was in place.
     pub(in crate::kernel) fn attach_again(&mut self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
         self.links.clear();
-        let is_classic = |(hook, _): &(&Hook, _)| matches!(hook.kind, Kind::Tracepoint(_));
+        let is_classic = |(hook, _): &(&Hook, _)| matches!(hook.kind, HookKind::Tracepoint(_));
         let mut attach = || {
             for (hook, target) in &self.attached {
                 self.links.push(hook.attach(ebpf, target)?);
@@ -241,7 +241,7 @@ impl Hooks {
     /// Says of those that are not used why.
     pub(in crate::kernel) fn pass_over(&mut self, hooks: &[Hook], why: &str) {
         let reports =
-            hooks.iter().map(|hook| hook.report(None, Status::PassedOver(why.to_owned())));
+            hooks.iter().map(|hook| hook.report(None, HookStatus::PassedOver(why.to_owned())));
         self.reports.extend(reports);
     }
 
@@ -249,7 +249,7 @@ impl Hooks {
     pub(in crate::kernel) fn has(&self, program: &str) -> bool {
         self.reports
             .iter()
-            .any(|report| report.program == program && report.status == Status::Attached)
+            .any(|report| report.program == program && report.status == HookStatus::Attached)
     }
 
     /// Whether all that befalls minisockets is told.
@@ -262,7 +262,7 @@ impl Hooks {
 
     /// Programs that are attached, by name.
     pub(in crate::kernel) fn programs(&self) -> impl Iterator<Item = &'static str> {
-        let attached = self.reports.iter().filter(|report| report.status == Status::Attached);
+        let attached = self.reports.iter().filter(|report| report.status == HookStatus::Attached);
         attached.map(|report| report.program)
     }
 }

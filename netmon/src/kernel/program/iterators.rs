@@ -2,7 +2,7 @@
 
 /// A table that can be walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) enum Walk {
+pub(in crate::kernel) enum BpfIter {
     /// TCP sockets of a namespace.
     Tcp,
     /// UDP sockets of a namespace.
@@ -11,7 +11,7 @@ pub(in crate::kernel) enum Walk {
     Files,
 }
 
-impl Walk {
+impl BpfIter {
     /// The program of the object.
     pub(in crate::kernel) const fn program(self) -> &'static str {
         match self {

@@ -71,7 +71,8 @@ pub(in crate::kernel) fn offsets(format: &Format) -> Result<Offsets, LoadError> 
     let mut rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, options.buffer)?;
     let mut hooks = Hooks::default();
     tracefs::within(|_| hooks.attach(&mut ebpf, transitions))??;
-    let mut look = Look { rings: &mut rings, peek: program(&mut ebpf, PEEK)?, seen: Vec::new() };
+    let mut look =
+        OffsetProbe { rings: &mut rings, peek: program(&mut ebpf, PEEK)?, seen: Vec::new() };
     let failed = |error: io::Error| refused(CONCERN, &error);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
     let at = listener.local_addr().map_err(failed)?;
@@ -128,13 +129,13 @@ fn changed(before: &[u8], after: &[u8], is_it: impl Fn(u32, u32) -> bool) -> Opt
 }
 
 /// The kernel, looked at.
-struct Look<'a> {
+struct OffsetProbe<'a> {
     rings: &'a mut Rings,
     peek: &'a mut RawTracePoint,
     seen: Vec<Transition>,
 }
 
-impl Look<'_> {
+impl OffsetProbe<'_> {
     /// Address of the socket that made such a transition.
     fn find(&mut self, is_it: impl Fn(&Transition) -> bool) -> Result<u64, LoadError> {
         let end = Instant::now() + PATIENCE;

@@ -28,7 +28,7 @@ pub(in crate::kernel) struct Reading {
     pub(in crate::kernel) complete: bool,
 }
 
-struct Source<R: Ring> {
+struct RingCursor<R: Ring> {
     ring: R,
     /// The next of it, taken out already, with its time.
     head: Option<(u64, R::Item)>,
@@ -41,11 +41,11 @@ struct Source<R: Ring> {
 /// Two items of one writer, a socket, may be in different rings: the first is complete before the second is
 /// given its time. So what is older than the beginning of a reading comes in order, if a ring is known to be
 /// empty, or blocked, after that: where the second is there, the first was.
-pub(super) struct Merge<R: Ring>(Vec<Source<R>>);
+pub(super) struct RingMerge<R: Ring>(Vec<RingCursor<R>>);
 
-impl<R: Ring> Merge<R> {
+impl<R: Ring> RingMerge<R> {
     pub(in crate::kernel) fn new(rings: impl IntoIterator<Item = R>) -> Self {
-        let source = |ring| Source { ring, head: None, empty: false };
+        let source = |ring| RingCursor { ring, head: None, empty: false };
         Self(rings.into_iter().map(source).collect())
     }
 
@@ -70,7 +70,7 @@ impl<R: Ring> Merge<R> {
             source.empty = false;
         }
         while taken < most {
-            if !self.0.iter_mut().all(Source::fill) {
+            if !self.0.iter_mut().all(RingCursor::fill) {
                 return Reading { taken, complete: false };
             }
             // The one that is first, and when the next one is: up to there it stays first.
@@ -104,7 +104,7 @@ impl<R: Ring> Merge<R> {
     }
 }
 
-impl<R: Ring> Source<R> {
+impl<R: Ring> RingCursor<R> {
     /// Takes the next out, where that is not done; whether it is known what comes next.
     fn fill(&mut self) -> bool {
         if self.head.is_some() || self.empty {
@@ -156,7 +156,7 @@ mod tests {
         fn all_that_was_there_comes_by_time(rings in vec(ring(), 1..6), most in 1..30usize) {
             let mut expected: Vec<u64> = rings.iter().flatten().copied().collect();
             expected.sort_unstable();
-            let mut merge = Merge::new(rings.into_iter().map(Script));
+            let mut merge = RingMerge::new(rings.into_iter().map(Script));
             let mut read = Vec::new();
             for now in (0..=200).step_by(10) {
                 loop {
@@ -187,7 +187,7 @@ mod tests {
                 }
                 Script(ring)
             });
-            let mut merge = Merge::new(scripts);
+            let mut merge = RingMerge::new(scripts);
             let mut read = Vec::new();
             // Each blocks a reading once.
             for _ in 0..6 {

@@ -65,7 +65,7 @@ impl Record {
 /// A record that this program's kernel side does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {length} bytes and kind {kind:?} that this netmon does not know")]
-pub struct Malformed {
+pub struct MalformedRecord {
     /// Its size in bytes.
     pub length: usize,
     /// Its first byte.
@@ -75,9 +75,9 @@ pub struct Malformed {
 /// Decodes one record, exactly `bytes` long.
 ///
 /// # Errors
-/// [`Malformed`] for a size, kind, state or family that the kernel program cannot have written.
+/// [`MalformedRecord`] for a size, kind, state or family that the kernel program cannot have written.
 #[inline]
-pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
+pub fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
     let kind = bytes.first().copied();
     let record = match kind {
         Some(kind::TRANSITION) => read(bytes).map(Record::Transition),
@@ -95,7 +95,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, Malformed> {
             }
             record => record.transition().is_none_or(is_known),
         })
-        .ok_or(Malformed { length: bytes.len(), kind })
+        .ok_or(MalformedRecord { length: bytes.len(), kind })
 }
 
 fn read<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
@@ -218,7 +218,7 @@ mod tests {
             bytes.resize(length, 0);
             prop_assert_eq!(
                 decode(&bytes),
-                Err(Malformed { length, kind: bytes.first().copied() })
+                Err(MalformedRecord { length, kind: bytes.first().copied() })
             );
         }
 

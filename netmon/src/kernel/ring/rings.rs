@@ -15,8 +15,8 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
-    merge::{Merge, Next, Reading, Ring},
-    record::{Malformed, Record, decode},
+    merge::{Next, Reading, Ring, RingMerge},
+    record::{MalformedRecord, Record, decode},
 };
 
 /// CPUs share a ring rather than have smaller ones than this.
@@ -54,7 +54,7 @@ impl RingError {
 }
 
 /// Every ring.
-pub(in crate::kernel) struct Rings(Merge<Buffer>);
+pub(in crate::kernel) struct Rings(RingMerge<Buffer>);
 
 struct Buffer(AsyncFd<RingBuf<MapData>>);
 
@@ -92,11 +92,15 @@ impl Rings {
                 other => RingError::refused(what, other),
             })?;
             map.set(slot, &ring, 0).map_err(|error| RingError::refused(what, error))?;
+            #[expect(
+                unsafe_code,
+                reason = "tokio cannot know that the descriptor stays the ring's"
+            )]
             // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
             let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
             rings.push(Buffer(ring.map_err(|error| RingError::refused(what, error))?));
         }
-        Ok(Self(Merge::new(rings)))
+        Ok(Self(RingMerge::new(rings)))
     }
 
     /// Waits until there may be something in one of them.
@@ -124,14 +128,14 @@ impl Rings {
         &mut self,
         now: u64,
         most: usize,
-        each: impl FnMut(Result<Record, Malformed>),
+        each: impl FnMut(Result<Record, MalformedRecord>),
     ) -> Reading {
         self.0.read(now, most, each)
     }
 }
 
 impl Ring for Buffer {
-    type Item = Result<Record, Malformed>;
+    type Item = Result<Record, MalformedRecord>;
 
     fn next(&mut self) -> Next<Self::Item> {
         for _ in 0..LOOKS {

@@ -21,14 +21,14 @@ use super::sock_diag_dump::INFINITE;
 use crate::{
     core::{
         event::Tuple,
-        process::Owners,
+        process::SocketHolders,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
         tcp::TcpState,
     },
     kernel::{
         host::netns::Namespace,
-        program::{iterators::Walk, object::program},
-        ring::record::{Malformed, address},
+        program::{iterators::BpfIter, object::program},
+        ring::record::{MalformedRecord, address},
     },
 };
 
@@ -39,7 +39,7 @@ const BLOCK_PAGES: usize = 8;
 const READ_AHEAD: usize = 16;
 
 /// A table of the kernel that is being read.
-pub(in crate::kernel) struct Table {
+pub(in crate::kernel) struct IterFile {
     file: File,
     tick: Duration,
 }
@@ -47,14 +47,14 @@ pub(in crate::kernel) struct Table {
 /// Begins to read `walk` in the namespace.
 pub(in crate::kernel) fn open(
     ebpf: &mut Ebpf,
-    walk: Walk,
+    walk: BpfIter,
     namespace: &Namespace,
-) -> io::Result<Table> {
-    Table::open(link(ebpf, walk)?, namespace)
+) -> io::Result<IterFile> {
+    IterFile::open(link(ebpf, walk)?, namespace)
 }
 
 /// What an iterator is made from, in whatever namespace it is to walk.
-pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: Walk) -> io::Result<IterLink> {
+pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
     let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
     program
         .attach()
@@ -62,7 +62,7 @@ pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: Walk) -> io::Result<IterLin
         .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))
 }
 
-impl Table {
+impl IterFile {
     /// Begins to read.
     pub(in crate::kernel) fn open(link: IterLink, namespace: &Namespace) -> io::Result<Self> {
         // The iterator walks the namespace of the thread that makes its file.
@@ -121,8 +121,8 @@ impl Table {
 
     /// Every process that holds a socket, in every namespace; and in a dump for a stream, the cookies of
     /// those that failed, with the error.
-    pub(in crate::kernel) fn owners(self) -> io::Result<(Owners, Vec<(u64, u8)>)> {
-        let mut owners = Owners::default();
+    pub(in crate::kernel) fn owners(self) -> io::Result<(SocketHolders, Vec<(u64, u8)>)> {
+        let mut owners = SocketHolders::default();
         let mut failed = Vec::new();
         self.read(|blocks| {
             for block in blocks {
@@ -210,7 +210,7 @@ impl Records<'_> {
 
 fn malformed(records: &Records<'_>) -> io::Error {
     let rest = records.0;
-    io::Error::other(Malformed { length: rest.len(), kind: rest.first().copied() })
+    io::Error::other(MalformedRecord { length: rest.len(), kind: rest.first().copied() })
 }
 
 fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> Option<Socket> {

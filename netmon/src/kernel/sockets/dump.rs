@@ -8,18 +8,18 @@ use netmon_common::{KernelFilter, Wanted};
 use super::{bpf_iter, proc, sock_diag_dump::Details};
 use crate::{
     core::{
-        process::Owners,
+        process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
         host::netns::Namespace,
-        program::{attach::load_iterators, error::LoadError, iterators::Walk},
+        program::{attach::load_iterators, error::LoadError, iterators::BpfIter},
     },
 };
 
 /// What a dump is to contain.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct DumpRequest {
     /// Which IP sockets.
     pub protocols: Vec<Protocol>,
     /// [`Socket::info`].
@@ -34,11 +34,11 @@ pub struct Want {
 
 /// The kernel's tables, to be read as often as wanted.
 pub struct Dump {
-    want: Want,
+    want: DumpRequest,
     /// Without them, `/proc` is read.
     iterators: Option<Ebpf>,
     /// Whether to turn to iterators where `/proc` does not show all.
-    may_turn: bool,
+    may_switch: bool,
 }
 
 /// Below this, reading `/proc` (some 4 µs for each open file) is done before iterators are loaded (some
@@ -61,21 +61,21 @@ impl Dump {
     ///
     /// # Errors
     /// [`LoadError`], which says what to do.
-    pub fn through_iterators(want: Want) -> Result<Self, LoadError> {
+    pub fn through_iterators(want: DumpRequest) -> Result<Self, LoadError> {
         let iterators = Some(load(&want)?);
-        Ok(Self { want, iterators, may_turn: false })
+        Ok(Self { want, iterators, may_switch: false })
     }
 
     /// Reads `/proc`, and turns to iterators, if they can be had, where it does not show all owners.
     #[must_use]
-    pub fn through_proc_first(want: Want) -> Self {
-        Self { want, iterators: None, may_turn: true }
+    pub fn proc_then_iterators(want: DumpRequest) -> Self {
+        Self { want, iterators: None, may_switch: true }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
-    pub fn through_proc(want: Want) -> Self {
-        Self { want, iterators: None, may_turn: false }
+    pub fn through_proc(want: DumpRequest) -> Self {
+        Self { want, iterators: None, may_switch: false }
     }
 
     /// Whether owners are to be looked for.
@@ -88,19 +88,19 @@ impl Dump {
     ///
     /// # Errors
     /// What reading answered.
-    pub fn owners(&mut self) -> io::Result<(Owners, usize)> {
+    pub fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
         match &mut self.iterators {
             // Iterators tell process ids of the host's, which mean nothing where others are in use.
             Some(iterators) if is_initial_pid_namespace() => {
-                let files = bpf_iter::open(iterators, Walk::Files, &Namespace::current()?)?;
+                let files = bpf_iter::open(iterators, BpfIter::Files, &Namespace::current()?)?;
                 return Ok((files.owners()?.0, 0));
             }
             _ => {}
         }
         let found = proc::owners();
         let whole = found.as_ref().is_ok_and(|(_, refused)| *refused == 0);
-        if !whole && self.may_turn && is_initial_pid_namespace() {
-            self.may_turn = false;
+        if !whole && self.may_switch && is_initial_pid_namespace() {
+            self.may_switch = false;
             match load(&self.want) {
                 Ok(iterators) => {
                     self.iterators = Some(iterators);
@@ -125,15 +125,15 @@ impl Dump {
         for protocol in self.want.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {
-                    let table = bpf_iter::open(iterators, Walk::Tcp, namespace)?;
+                    let table = bpf_iter::open(iterators, BpfIter::Tcp, namespace)?;
                     malformed += table.sockets(&mut each)?;
                 }
                 (Some(iterators), Protocol::Udp) => {
-                    let table = bpf_iter::open(iterators, Walk::Udp, namespace)?;
+                    let table = bpf_iter::open(iterators, BpfIter::Udp, namespace)?;
                     malformed += table.sockets(&mut each)?;
                 }
                 _ => {
-                    let Want { info, identity, .. } = self.want;
+                    let DumpRequest { info, identity, .. } = self.want;
                     let mut details = Details::ask(namespace, protocol, info || identity, info);
                     for ipv6 in [false, true] {
                         let table = namespace.run(|| proc::open_inet(protocol, ipv6))?;
@@ -170,11 +170,11 @@ pub(in crate::kernel) fn is_initial_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)
 }
 
-fn load(want: &Want) -> Result<Ebpf, LoadError> {
+fn load(want: &DumpRequest) -> Result<Ebpf, LoadError> {
     let walks: Vec<_> = [
-        (Walk::Tcp, want.protocols.contains(&Protocol::Tcp)),
-        (Walk::Udp, want.protocols.contains(&Protocol::Udp)),
-        (Walk::Files, want.owners),
+        (BpfIter::Tcp, want.protocols.contains(&Protocol::Tcp)),
+        (BpfIter::Udp, want.protocols.contains(&Protocol::Udp)),
+        (BpfIter::Files, want.owners),
     ]
     .into_iter()
     .filter_map(|(walk, wanted)| wanted.then_some(walk))

@@ -1,6 +1,6 @@
 //! Completes the kernel's records into events: local ports, TIME_WAIT, who reset.
 //!
-//! Pure but for the questions it asks through [`Ask`]; `now` is always given. Events of different
+//! Pure but for the questions it asks through [`KernelQueries`]; `now` is always given. Events of different
 //! connections may leave in another order than they came; those of one connection never do.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -8,11 +8,14 @@ use std::{collections::VecDeque, sync::Arc};
 use netmon_common::{self as wire, flag, kind};
 use rustc_hash::FxHashMap;
 
-use super::minisockets::Minisockets;
+use super::{
+    fate::SocketFate,
+    minisockets::{Minisockets, ParkedFor},
+};
 use crate::{
     core::{
         event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition},
-        table::cookie_map::ByCookie,
+        table::cookie_map::CookieMap,
         tcp::TcpState,
     },
     kernel::{
@@ -38,7 +41,7 @@ const MAX_RESETS: usize = 4_096;
 const MAX_OWNERS: usize = 4_096;
 
 /// The questions that the kernel answers on request.
-pub(super) trait Ask {
+pub(super) trait KernelQueries {
     /// The local port of the connecting socket at address `sock`, if it still is that socket.
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
     /// What the kernel holds at each tuple under that cookie, and when all had been asked about, ns.
@@ -46,15 +49,15 @@ pub(super) trait Ask {
 }
 
 /// Events that wait until something is known, first in, first due.
-struct Held<T> {
-    events: ByCookie<(u64, T)>,
+struct DelayQueue<T> {
+    events: CookieMap<(u64, T)>,
     due: VecDeque<(u64, u64)>,
     wait: u64,
 }
 
-impl<T> Held<T> {
+impl<T> DelayQueue<T> {
     fn new(wait: u64) -> Self {
-        Self { events: ByCookie::default(), due: VecDeque::new(), wait }
+        Self { events: CookieMap::default(), due: VecDeque::new(), wait }
     }
 
     /// Holds `event`; answers an older one of the same cookie, which nothing can complete any more.
@@ -91,22 +94,22 @@ impl<T> Held<T> {
 /// Records in, complete events out.
 pub(super) struct Assembler {
     /// -> SYN_SENT, or -> LISTEN without a bind, before it has a port; with the address of its socket.
-    portless: Held<(Transition, u64)>,
+    portless: DelayQueue<(Transition, u64)>,
     /// -> CLOSE that a reset may follow.
-    closing: Held<Transition>,
+    closing: DelayQueue<Transition>,
     minisockets: Minisockets,
     has_totals: bool,
     /// When sockets sent a RST that have not closed yet: not every RST is an end.
-    resets: ByCookie<u64>,
+    resets: CookieMap<u64>,
     /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
     /// that a pid that is used again misleads nobody.
     owners: FxHashMap<u32, Arc<Owner>>,
 }
 
 /// Where complete events go.
-pub(super) type Sink = VecDeque<Event>;
+pub(super) type EventQueue = VecDeque<Event>;
 
-fn emit(out: &mut Sink, event: Transition) {
+fn emit(out: &mut EventQueue, event: Transition) {
     out.push_back(Event::Transition(event));
 }
 
@@ -116,16 +119,16 @@ impl Assembler {
     pub(in crate::kernel) fn new(is_told: bool, has_totals: bool) -> Self {
         Self {
             has_totals,
-            portless: Held::new(PORT_WAIT),
-            closing: Held::new(RESET_WAIT),
+            portless: DelayQueue::new(PORT_WAIT),
+            closing: DelayQueue::new(RESET_WAIT),
             minisockets: Minisockets::new(is_told),
-            resets: ByCookie::default(),
+            resets: CookieMap::default(),
             owners: FxHashMap::default(),
         }
     }
 
     /// Takes one record.
-    pub(in crate::kernel) fn record(&mut self, record: &Record, out: &mut Sink) {
+    pub(in crate::kernel) fn record(&mut self, record: &Record, out: &mut EventQueue) {
         match record {
             Record::Transition(t) => self.transition(t, None, out),
             Record::End(end) => {
@@ -147,13 +150,18 @@ impl Assembler {
     }
 
     /// Settles what is due by `now`.
-    pub(in crate::kernel) fn advance(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+    pub(in crate::kernel) fn advance(
+        &mut self,
+        now: u64,
+        ask: &mut impl KernelQueries,
+        out: &mut EventQueue,
+    ) {
         self.release(now, ask, out);
         self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
 
     /// Lets go of what was held until `now`.
-    fn release(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+    fn release(&mut self, now: u64, ask: &mut impl KernelQueries, out: &mut EventQueue) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
             if let Some(port) = ask.local_port(sock, event.cookie) {
                 event.tuple.local.set_port(port);
@@ -169,7 +177,12 @@ impl Assembler {
     }
 
     /// Settles everything as far as the kernel can tell now; called once, last.
-    pub(in crate::kernel) fn finish(&mut self, now: u64, ask: &mut impl Ask, out: &mut Sink) {
+    pub(in crate::kernel) fn finish(
+        &mut self,
+        now: u64,
+        ask: &mut impl KernelQueries,
+        out: &mut EventQueue,
+    ) {
         self.release(u64::MAX, ask, out);
         self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
     }
@@ -182,7 +195,7 @@ impl Assembler {
             .min()
     }
 
-    fn open(&mut self, open: &wire::Open, out: &mut Sink) {
+    fn open(&mut self, open: &wire::Open, out: &mut EventQueue) {
         let owner = self.owner(&open.process);
         let cookie = open.transition.cookie;
         // The socket is in use again: what was held of its last connection is as complete as it gets.
@@ -202,33 +215,39 @@ impl Assembler {
 
     /// Whether nothing but a dump will tell of its end.
     pub(super) fn ends_unseen(&self, seed: &Seed) -> bool {
-        seed.state == TcpState::SynRecv || seed.minisocket && !self.minisockets.is_told()
+        seed.state == TcpState::SynRecv || seed.minisocket && !self.minisockets.kernel_reports()
     }
 
     /// Takes what a dump had of a socket, the ring having been read since.
-    pub(in crate::kernel) fn seed(&mut self, seed: Seed, out: &mut Sink) {
+    pub(in crate::kernel) fn seed(&mut self, seed: Seed, out: &mut EventQueue) {
         // Its beginning is about to be told.
         if self.portless.events.contains_key(&seed.cookie) {
             return;
         }
-        if let Some(event) = self.minisockets.look(&seed) {
+        if let Some(event) = self.minisockets.on_seed(&seed) {
             emit(out, event);
         }
         out.push_back(Event::Seed(seed));
     }
 
     /// Takes that a dump had a socket that failed, and whose end nothing has told of.
-    pub(in crate::kernel) fn failed(&self, time: u64, cookie: u64, errno: u8, out: &mut Sink) {
+    pub(in crate::kernel) fn failed(
+        &self,
+        time: u64,
+        cookie: u64,
+        errno: u8,
+        out: &mut EventQueue,
+    ) {
         // Its end is about to be told.
         if !self.closing.events.contains_key(&cookie) {
-            out.push_back(Event::Failed { time, cookie, errno });
+            out.push_back(Event::SocketFailed { time, cookie, errno });
         }
     }
 
     /// A dump has had every socket of a namespace.
-    pub(super) fn dumped(&mut self, netns: u32, began: u64, out: &mut Sink) {
-        self.minisockets.dumped(netns, began, |event| emit(out, event));
-        out.push_back(Event::Dumped { netns, began });
+    pub(super) fn dumped(&mut self, netns: u32, began: u64, out: &mut EventQueue) {
+        self.minisockets.on_dump(netns, began, |event| emit(out, event));
+        out.push_back(Event::NamespaceDumped { netns, began });
     }
 
     /// Who acted; none where a kernel thread did.
@@ -253,7 +272,7 @@ impl Assembler {
         Some(owner)
     }
 
-    fn child(&mut self, child: &wire::Child, out: &mut Sink) {
+    fn child(&mut self, child: &wire::Child, out: &mut EventQueue) {
         let listener = (child.listener != 0).then_some(child.listener);
         if let Some(event) = transition(&child.transition, Opening::FromListener(listener)) {
             let began = Transition {
@@ -269,14 +288,19 @@ impl Assembler {
     }
 
     /// A connection begins: whatever was at its place has made room.
-    fn begin(&mut self, event: Transition, out: &mut Sink) {
+    fn begin(&mut self, event: Transition, out: &mut EventQueue) {
         if let Some(other) = self.minisockets.make_room(event.tuple, event.time) {
             emit(out, other);
         }
         emit(out, event);
     }
 
-    fn transition(&mut self, record: &wire::Transition, totals: Option<Totals>, out: &mut Sink) {
+    fn transition(
+        &mut self,
+        record: &wire::Transition,
+        totals: Option<Totals>,
+        out: &mut EventQueue,
+    ) {
         let Some(mut event) = transition(record, Opening::None) else { return };
         event.totals = totals;
         if let Some((mut first, _)) = self.portless.take(event.cookie) {
@@ -297,55 +321,33 @@ impl Assembler {
         {
             event.reset = Some(ResetSide::Sent);
         }
-        let finished = record.flags & flag::DONE != 0;
-        let certain = record.flags & flag::BUCKETS_FULL == 0;
-        let made = record.flags & flag::MINISOCKET != 0;
-        match (event.old, event.errno) {
-            (TcpState::FinWait2 | TcpState::Closing, None) if made => {
-                if record.flags & flag::WAITS == 0 {
-                    event.new = TcpState::TimeWait;
-                    emit(out, event);
-                } else if let Some(event) = self.minisockets.follow(event, record.interface) {
-                    emit(out, event);
-                }
-            }
-            (TcpState::FinWait2 | TcpState::Closing, None) if finished => {
-                // SO_LINGER 0 ends CLOSING without a trace and without TIME_WAIT (tcp_disconnect).
-                let lingers = event.old == TcpState::Closing && record.flags & flag::LINGER != 0;
-                if certain && !lingers {
-                    event.new = TcpState::TimeWait;
-                    emit(out, event);
-                } else if let Some(event) = self.minisockets.park(event, record.interface, true) {
-                    emit(out, event);
-                }
-            }
-            (TcpState::FinWait2, None) if event.orphan => {
-                if let Some(event) = self.minisockets.park(event, record.interface, false) {
-                    emit(out, event);
-                }
-            }
-            (TcpState::LastAck, None) => {
+        let fate = SocketFate::of(&event, record);
+        let parked = match fate {
+            SocketFate::Closed => Some(event),
+            SocketFate::FinAcknowledged => {
                 if let Some(other) = self.minisockets.peer_finished(event.tuple, event.time) {
                     emit(out, other);
                 }
-                emit(out, event);
+                Some(event)
             }
-            (TcpState::SynSent | TcpState::Listen, _) => emit(out, event),
-            // Our own reset follows, if it was one; the errno of a received one leaves no doubt but
-            // in FIN_WAIT1, where data after close looks the same.
-            (old, None | Some(ECONNRESET))
-                if event.reset.is_none() || old == TcpState::FinWait1 =>
-            {
-                if let Some(older) = self.closing.hold(event.cookie, event.time, event) {
-                    emit(out, older);
-                }
+            SocketFate::TimeWait => Some(Transition { new: TcpState::TimeWait, ..event }),
+            SocketFate::ReportedBucket => self.minisockets.follow(event, record.interface),
+            SocketFate::TimeWaitOrNothing => {
+                self.minisockets.park(event, record.interface, ParkedFor::Answer)
             }
-            _ => emit(out, event),
+            SocketFate::ParkedOrphan => {
+                self.minisockets.park(event, record.interface, ParkedFor::PeersFin)
+            }
+            SocketFate::AwaitsOwnReset => self.closing.hold(event.cookie, event.time, event),
+        };
+        // The event itself, or one that it has pushed out.
+        if let Some(event) = parked {
+            emit(out, event);
         }
     }
 
     /// A connect has its port.
-    fn port(&mut self, note: &wire::Note, out: &mut Sink) {
+    fn port(&mut self, note: &wire::Note, out: &mut EventQueue) {
         if let Some((mut first, _)) = self.portless.take(note.cookie) {
             first.tuple.local.set_port(note.port);
             self.begin(first, out);
@@ -353,17 +355,17 @@ impl Assembler {
     }
 
     /// A minisocket has come to TIME_WAIT, or ended.
-    fn minisocket(&mut self, note: &wire::Note, out: &mut Sink) {
+    fn minisocket(&mut self, note: &wire::Note, out: &mut EventQueue) {
         let is_over = note.state == wire::state::CLOSE;
-        if let Some(event) = self.minisockets.told(note.cookie, is_over, note.time) {
+        if let Some(event) = self.minisockets.on_report(note.cookie, is_over, note.time) {
             emit(out, event);
         } else if is_over {
-            out.push_back(Event::Ended { time: note.time, cookie: note.cookie });
+            out.push_back(Event::TimeWaitEnded { time: note.time, cookie: note.cookie });
         }
     }
 
     /// A RST went out: after its CLOSE mostly, before it where the kernel aborts (`tcp_abort`).
-    fn reset(&mut self, reset: &wire::Note, out: &mut Sink) {
+    fn reset(&mut self, reset: &wire::Note, out: &mut EventQueue) {
         let minisocket = reset.state == wire::state::TIME_WAIT;
         if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
             return emit(out, event);
@@ -380,9 +382,6 @@ impl Assembler {
         }
     }
 }
-
-#[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
-const ECONNRESET: u8 = libc::ECONNRESET as u8;
 
 /// The record as an event; `None` for a state or a family that `decode` would not have let pass.
 fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::{
     core::{
         event::{Owner, Seed},
-        process::Owners,
+        process::SocketHolders,
         socket::{Protocol, Socket, TimerKind},
         tcp::TcpState,
     },
@@ -27,10 +27,10 @@ use crate::{
             netns::Namespace,
             privilege::{self, Duty},
         },
-        program::iterators::Walk,
+        program::iterators::BpfIter,
         sockets::{
-            bpf_iter::Table,
-            dump::{Dump, Want, is_initial_pid_namespace},
+            bpf_iter::IterFile,
+            dump::{Dump, DumpRequest, is_initial_pid_namespace},
         },
     },
 };
@@ -53,9 +53,9 @@ static NAMESPACES: Once = Once::new();
 static OWNERS: Once = Once::new();
 
 /// What the thread that reads a dump says.
-pub(super) enum Message {
+pub(super) enum DumpMessage {
     /// It needs an iterator, which takes the loaded program to make.
-    Link(Walk, answer::Sender<io::Result<IterLink>>),
+    Link(BpfIter, answer::Sender<io::Result<IterLink>>),
     /// Some sockets, read after `time`, `CLOCK_MONOTONIC`, ns.
     Seeds { time: u64, seeds: Vec<Seed> },
     /// Sockets that failed and are still held, by cookie, with the error, read after `time`.
@@ -67,8 +67,8 @@ pub(super) enum Message {
 }
 
 /// The dump under way, if one is, and when the next may be.
-pub(super) struct Reconciler {
-    messages: Option<Receiver<Message>>,
+pub(super) struct DumpSchedule {
+    messages: Option<Receiver<DumpMessage>>,
     /// Whether iterators can be had; else `/proc` and sock_diag tell.
     iterators: bool,
     last: Instant,
@@ -81,7 +81,7 @@ pub(super) struct Reconciler {
     failed: bool,
 }
 
-impl Reconciler {
+impl DumpSchedule {
     pub(in crate::kernel) fn new(iterators: bool) -> Self {
         let now = Instant::now();
         Self {
@@ -101,13 +101,13 @@ impl Reconciler {
     }
 
     /// Something was lost: the next dump is wanted as soon as the budget has room for it.
-    pub(super) fn hurry(&mut self) {
+    pub(super) fn dump_soon(&mut self) {
         self.hurry = true;
-        self.stir();
+        self.expect_change();
     }
 
     /// Something happened, or is about to: the next dumps are not to wait for long.
-    pub(super) fn stir(&mut self) {
+    pub(super) fn expect_change(&mut self) {
         self.unsettled = UNTIL_SURE;
     }
 
@@ -134,7 +134,7 @@ impl Reconciler {
         self.unsettled = self.unsettled.saturating_sub(1);
         self.last = Instant::now();
         // Whatever keeps it from ending well, it ends, and with it the channel.
-        thread::Builder::new().name("netmon-dump".to_owned()).spawn(move || {
+        thread::Builder::new().name("netmon:dump".to_owned()).spawn(move || {
             if let Err(error) = dump(&to, iterators) {
                 let level = if failed { log::Level::Debug } else { log::Level::Warn };
                 log::log!(level, "comparing with the kernel's tables: {error}");
@@ -145,7 +145,7 @@ impl Reconciler {
     }
 
     /// What the dump has to say, once it says something; pends for ever when none is under way.
-    pub(in crate::kernel) async fn next(&mut self) -> Option<Message> {
+    pub(in crate::kernel) async fn next(&mut self) -> Option<DumpMessage> {
         match &mut self.messages {
             Some(messages) => {
                 let message = messages.recv().await;
@@ -156,7 +156,7 @@ impl Reconciler {
     }
 
     /// The same without waiting.
-    pub(super) fn try_next(&mut self) -> Option<Message> {
+    pub(super) fn try_next(&mut self) -> Option<DumpMessage> {
         use tokio::sync::mpsc::error::TryRecvError;
         match self.messages.as_mut()?.try_recv() {
             Ok(message) => self.note(Some(message)),
@@ -165,9 +165,9 @@ impl Reconciler {
         }
     }
 
-    fn note(&mut self, message: Option<Message>) -> Option<Message> {
+    fn note(&mut self, message: Option<DumpMessage>) -> Option<DumpMessage> {
         let cost = match &message {
-            Some(Message::Done { cost }) => *cost,
+            Some(DumpMessage::Done { cost }) => *cost,
             // It failed: the next may do better.
             None => {
                 self.failed = true;
@@ -199,25 +199,27 @@ fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn dump(to: &Sender<Message>, iterators: bool) -> io::Result<()> {
+fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
     let result = if iterators { through_iterators(to) } else { through_proc(to) };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => to.blocking_send(Message::Done { cost: Duration::from_nanos(used()) }).or(Ok(())),
+        Ok(()) => {
+            to.blocking_send(DumpMessage::Done { cost: Duration::from_nanos(used()) }).or(Ok(()))
+        }
     }
 }
 
-fn through_iterators(to: &Sender<Message>) -> io::Result<()> {
+fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
     let own = Namespace::current()?;
     // Iterators tell process ids of the host's, which mean nothing where others are in use.
     let time = now();
-    let (owners, failed) = Table::open(link(to, Walk::Files)?, &own)?.owners()?;
-    let owners = if is_initial_pid_namespace() { owners } else { Owners::default() };
-    to.blocking_send(Message::Failed { time, failed }).map_err(is_over)?;
+    let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
+    let owners = if is_initial_pid_namespace() { owners } else { SocketHolders::default() };
+    to.blocking_send(DumpMessage::Failed { time, failed }).map_err(is_over)?;
     let mut holders = Holders::new(owners);
     each_namespace(to, |namespace| {
-        let mut table = Table::open(link(to, Walk::Tcp)?, namespace)?;
+        let mut table = IterFile::open(link(to, BpfIter::Tcp)?, namespace)?;
         loop {
             let time = now();
             let Some(block) = table.block()? else { return Ok(()) };
@@ -226,19 +228,19 @@ fn through_iterators(to: &Sender<Message>) -> io::Result<()> {
                 seeds.extend(seed(&socket, &mut holders, time));
                 Ok(())
             })?;
-            to.blocking_send(Message::Seeds { time, seeds }).map_err(is_over)?;
+            to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
         }
     })
 }
 
-fn link(to: &Sender<Message>, walk: Walk) -> io::Result<IterLink> {
+fn link(to: &Sender<DumpMessage>, walk: BpfIter) -> io::Result<IterLink> {
     let (answer, link) = answer::channel();
-    to.blocking_send(Message::Link(walk, answer)).map_err(is_over)?;
+    to.blocking_send(DumpMessage::Link(walk, answer)).map_err(is_over)?;
     link.recv().map_err(is_over)?
 }
 
-fn through_proc(to: &Sender<Message>) -> io::Result<()> {
-    let want = Want {
+fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
+    let want = DumpRequest {
         protocols: vec![Protocol::Tcp],
         info: false,
         identity: true,
@@ -263,7 +265,7 @@ fn through_proc(to: &Sender<Message>) -> io::Result<()> {
         })?;
         while !seeds.is_empty() {
             let rest = seeds.split_off(seeds.len().min(TOGETHER));
-            to.blocking_send(Message::Seeds { time, seeds }).map_err(is_over)?;
+            to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
             seeds = rest;
         }
         Ok(())
@@ -271,7 +273,7 @@ fn through_proc(to: &Sender<Message>) -> io::Result<()> {
 }
 
 fn each_namespace(
-    to: &Sender<Message>,
+    to: &Sender<DumpMessage>,
     mut dump: impl FnMut(&Namespace) -> io::Result<()>,
 ) -> io::Result<()> {
     let (namespaces, refused) = Namespace::all()?;
@@ -286,7 +288,7 @@ fn each_namespace(
         let began = now();
         match dump(namespace) {
             Ok(()) => to
-                .blocking_send(Message::Dumped { netns: namespace.inum, began })
+                .blocking_send(DumpMessage::Dumped { netns: namespace.inum, began })
                 .map_err(is_over)?,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
             // One that ended meanwhile, or cannot be entered, does not keep the others from being seen.
@@ -298,12 +300,12 @@ fn each_namespace(
 
 /// Who holds what; a process that holds many sockets is one owner.
 struct Holders {
-    owners: Owners,
+    owners: SocketHolders,
     known: FxHashMap<(u32, u32, u64), Arc<Owner>>,
 }
 
 impl Holders {
-    fn new(owners: Owners) -> Self {
+    fn new(owners: SocketHolders) -> Self {
         Self { owners, known: FxHashMap::default() }
     }
 

@@ -26,7 +26,7 @@ const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 #[derive(Clone, Copy)]
-struct Known {
+struct Identity {
     id: u64,
     /// It has closed: of the address, whatever comes next is another socket's.
     closed: bool,
@@ -40,8 +40,8 @@ struct Known {
 
 /// Sockets by address and by tuple.
 pub(super) struct Identities {
-    by_address: FxHashMap<u64, Known>,
-    by_tuple: FxHashMap<Tuple, Known>,
+    by_address: FxHashMap<u64, Identity>,
+    by_tuple: FxHashMap<Tuple, Identity>,
     last: u64,
 }
 
@@ -71,9 +71,9 @@ impl Identities {
         let known = same.filter(|_| !opens).copied().unwrap_or_else(|| {
             self.last += 1;
             let is_shared = there.is_some() && place.new_state == state::LISTEN;
-            Known { id: self.last, closed: false, missed: 0, cookie: 0, is_shared }
+            Identity { id: self.last, closed: false, missed: 0, cookie: 0, is_shared }
         });
-        let known = Known { closed: place.new_state == state::CLOSE, ..known };
+        let known = Identity { closed: place.new_state == state::CLOSE, ..known };
         self.by_address.insert(*own, known);
         if is_whole {
             self.by_tuple.insert(tuple, known);
@@ -101,7 +101,7 @@ impl Identities {
     /// Puts the identity in the place of the cookie of what a dump had.
     pub(in crate::kernel) fn seed(&mut self, seed: &mut Seed) {
         let Seed { cookie, tuple, state, .. } = *seed;
-        let fresh = Known { id: cookie, closed: false, missed: 0, cookie, is_shared: false };
+        let fresh = Identity { id: cookie, closed: false, missed: 0, cookie, is_shared: false };
         let known = self.by_tuple.entry(tuple).or_insert(fresh);
         known.is_shared |= state == TcpState::Listen && known.cookie != 0 && known.cookie != cookie;
         (known.missed, known.cookie) = (0, cookie);

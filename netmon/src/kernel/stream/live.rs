@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    assembler::{Ask, Assembler},
-    dumps::{Message, Reconciler},
+    assembler::{Assembler, KernelQueries},
+    dumps::{DumpMessage, DumpSchedule},
     heartbeat::Heartbeat,
     identities::Identities,
     losses::Losses,
@@ -30,7 +30,7 @@ use crate::{
         program::{
             attach::{Attachment, Loaded, Tier, load},
             error::{LoadError, refused},
-            hooks::{Hooks, Report},
+            hooks::{HookReport, Hooks},
             object::Options,
             peek::{PEEK, local_port},
         },
@@ -70,24 +70,24 @@ pub struct Live {
     diag: Diag,
     heartbeat: Heartbeat,
     /// How long the ring may be left alone under load: a small one fills sooner.
-    pause: Duration,
+    read_interval: Duration,
     /// When the rings are read next, once that is known.
     read_at: Option<Instant>,
     /// How the last reading ended.
     reading: Reading,
     next_count: Instant,
     /// Whether anything has come since the last count.
-    stirred: bool,
-    reconciler: Reconciler,
+    had_events: bool,
+    reconciler: DumpSchedule,
     /// What a dump said, until the ring has been read as far as that.
-    said: VecDeque<Message>,
+    dump_messages: VecDeque<DumpMessage>,
     /// A part of the namespace that is being dumped came too late to be used.
-    late: bool,
+    dump_part_stale: bool,
     /// Whether what was there before has been told.
     seeded: bool,
     /// The moment before hooks were attached.
     attached: Anchor,
-    about: Attachment,
+    attachment: Attachment,
 }
 
 impl Live {
@@ -117,17 +117,17 @@ impl Live {
             diag: Diag::default(),
             heartbeat: Heartbeat::new(now()),
             // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
-            pause: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
+            read_interval: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             read_at: None,
             reading: Reading::default(),
             next_count: Instant::now(),
-            stirred: true,
-            reconciler: Reconciler::new(iterators.is_ok()),
-            said: VecDeque::new(),
-            late: false,
+            had_events: true,
+            reconciler: DumpSchedule::new(iterators.is_ok()),
+            dump_messages: VecDeque::new(),
+            dump_part_stale: false,
             seeded: false,
             attached,
-            about: Attachment { tier, iterators, fell_back, options },
+            attachment: Attachment { tier, iterators, fell_back, options },
         })
     }
 
@@ -139,12 +139,12 @@ impl Live {
 
     /// What came of each hook.
     #[must_use]
-    pub fn reports(&self) -> &[Report] {
+    pub fn reports(&self) -> &[HookReport] {
         &self.hooks.reports
     }
 
-    pub(in crate::kernel) fn about(&self) -> &Attachment {
-        &self.about
+    pub(in crate::kernel) fn attachment(&self) -> &Attachment {
+        &self.attachment
     }
 
     /// The programs that are attached.
@@ -167,7 +167,7 @@ impl Live {
                     identities.name(&mut record);
                 }
                 if !self.heartbeat.takes(&record) {
-                    self.stirred = true;
+                    self.had_events = true;
                     self.assembler.record(&record, events);
                 }
             }
@@ -190,14 +190,14 @@ impl Live {
 
     /// Compares the clocks and says what was lost since the last look.
     fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        let is_stirred = std::mem::take(&mut self.stirred);
+        let is_stirred = std::mem::take(&mut self.had_events);
         self.next_count = Instant::now() + if is_stirred { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
         for gap in self.losses.count(&self.hooks, &self.ebpf)? {
             // What was not kept of a beginning is missing from a row that is there.
             if gap.loss != Loss::Storage {
-                self.reconciler.hurry();
+                self.reconciler.dump_soon();
             }
             events.push_back(Event::Lost(gap));
         }
@@ -208,7 +208,7 @@ impl Live {
     fn revive(&mut self, from: u64, events: &mut VecDeque<Event>) {
         log::error!("the hooks in the kernel were silent, as if somebody had taken them out");
         events.push_back(Event::Lost(Gap { from, time: now(), count: 1, loss: Loss::Unhooked }));
-        self.reconciler.hurry();
+        self.reconciler.dump_soon();
         match self.hooks.attach_again(&mut self.ebpf) {
             Ok(()) => log::warn!("they are attached anew; what was missed is looked for"),
             Err(error) => log::error!("attaching them anew failed, restart netmon: {error}"),
@@ -216,22 +216,22 @@ impl Live {
     }
 
     /// Takes what a dump says, the ring having been read since it said so.
-    fn take(&mut self, message: Message, events: &mut VecDeque<Event>) {
+    fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
         match message {
-            Message::Link(walk, answer) => {
+            DumpMessage::Link(walk, answer) => {
                 // Nobody waits for it when the dump has failed.
                 let _ = answer.send(bpf_iter::link(&mut self.ebpf, walk));
             }
-            Message::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
-                self.late = true;
+            DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
+                self.dump_part_stale = true;
             }
-            Message::Seeds { seeds, .. } => {
+            DumpMessage::Seeds { seeds, .. } => {
                 for mut seed in seeds {
                     if self.heartbeat.is_at(&seed.tuple) {
                         continue;
                     }
                     if self.assembler.ends_unseen(&seed) {
-                        self.reconciler.stir();
+                        self.reconciler.expect_change();
                     }
                     if let Some(identities) = &mut self.identities {
                         identities.seed(&mut seed);
@@ -239,21 +239,21 @@ impl Live {
                     self.assembler.seed(seed, events);
                 }
             }
-            Message::Failed { time, failed } => {
+            DumpMessage::Failed { time, failed } => {
                 for (cookie, errno) in failed {
                     self.assembler.failed(time, cookie, errno, events);
                 }
             }
-            Message::Dumped { netns, began } => {
-                if !std::mem::take(&mut self.late) {
+            DumpMessage::Dumped { netns, began } => {
+                if !std::mem::take(&mut self.dump_part_stale) {
                     self.assembler.dumped(netns, began, events);
                 }
             }
-            Message::Done { .. } => {
+            DumpMessage::Done { .. } => {
                 if let Some(identities) = &mut self.identities {
                     identities.dumped();
                 }
-                events.push_back(Event::Reconciled { time: now() });
+                events.push_back(Event::DumpEnded { time: now() });
             }
         }
     }
@@ -269,7 +269,8 @@ impl Live {
             _ => {
                 // Not anew for whoever was interrupted: a view may want to be shown again and
                 // again.
-                let until = *self.read_at.get_or_insert_with(|| Instant::now() + self.pause);
+                let until =
+                    *self.read_at.get_or_insert_with(|| Instant::now() + self.read_interval);
                 sleep_until(until).await;
                 self.read_at = None;
                 return Ok(());
@@ -285,7 +286,7 @@ impl Live {
         let until = [due, dump, beat].into_iter().flatten().fold(self.next_count, Instant::min);
         tokio::select! {
             ready = timeout_at(until, self.rings.readable()) => ready.unwrap_or(Ok(()))?,
-            message = self.reconciler.next() => self.said.extend(message),
+            message = self.reconciler.next() => self.dump_messages.extend(message),
         }
         Ok(())
     }
@@ -297,7 +298,7 @@ impl Live {
             events.push_back(Event::Anchor(self.attached));
             self.count(events)?;
             self.reconciler.begin()?;
-            events.push_back(Event::Dumping);
+            events.push_back(Event::DumpBegan);
         }
         while self.reconciler.is_running() {
             if let Some(message) = self.reconciler.next().await {
@@ -330,18 +331,18 @@ impl Source for Live {
         }
         if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
             self.reconciler.begin()?;
-            events.push_back(Event::Dumping);
+            events.push_back(Event::DumpBegan);
         }
-        while self.said.len() < SAID_AT_ONCE
+        while self.dump_messages.len() < SAID_AT_ONCE
             && let Some(message) = self.reconciler.try_next()
         {
-            self.said.push_back(message);
+            self.dump_messages.push_back(message);
         }
         let before = now();
         self.reading = self.read(before, events);
-        if self.stirred {
+        if self.had_events {
             self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
-            self.reconciler.stir();
+            self.reconciler.expect_change();
         }
         // The answer to what seems overdue may lie in what was not read yet, and so may what
         // explains the difference between a dump and the table.
@@ -350,7 +351,7 @@ impl Source for Live {
             if let Some(from) = self.heartbeat.advance(before) {
                 self.revive(from, events);
             }
-            while let Some(message) = self.said.pop_front() {
+            while let Some(message) = self.dump_messages.pop_front() {
                 self.take(message, events);
             }
         }
@@ -389,7 +390,7 @@ struct Questions<'a> {
     diag: &'a mut Diag,
 }
 
-impl Ask for Questions<'_> {
+impl KernelQueries for Questions<'_> {
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
         let peek = self.ebpf.program_mut(PEEK)?.try_into().ok()?;
         let answer = local_port(peek, self.offsets, sock, (!is_own(cookie)).then_some(cookie));

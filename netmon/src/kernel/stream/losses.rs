@@ -18,7 +18,7 @@ use crate::{
         host::clock::now,
         program::{
             error::{LoadError, refused},
-            hook_catalog::{SPARED, STANDBY, TRANSITIONS},
+            hook_catalog::{LOSSLESS_WHEN_SKIPPED, STANDBY, TRANSITIONS},
             hooks::Hooks,
             object::take,
         },
@@ -46,12 +46,12 @@ impl Losses {
     pub(in crate::kernel) fn count(&mut self, hooks: &Hooks, ebpf: &Ebpf) -> io::Result<Vec<Gap>> {
         let (from, time) = (self.counted, now());
         self.counted = time;
-        let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_RESETS)?;
+        let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_NOTES)?;
         let totals = [
             (Loss::RingFull, full),
             (Loss::Recursion, self.recursion_misses(hooks, ebpf)?),
             (Loss::Malformed, self.malformed),
-            (Loss::Storage, self.counter(counter::NO_STORAGE)?),
+            (Loss::Storage, self.counter(counter::LOST_BIRTHS)?),
         ];
         let mut gaps = Vec::new();
         for ((loss, total), told) in totals.into_iter().zip(&mut self.told) {
@@ -78,14 +78,14 @@ impl Losses {
             match program {
                 TRANSITIONS => transitions = misses,
                 STANDBY => {}
-                program if SPARED.contains(&program) => {}
+                program if LOSSLESS_WHEN_SKIPPED.contains(&program) => {}
                 _ => others += misses,
             }
             if misses > 0 {
                 each.push(format!("{program} {misses}"));
             }
         }
-        let stood_in = self.counter(counter::STOOD_IN)?;
+        let stood_in = self.counter(counter::STANDBY_TOOK)?;
         if !each.is_empty() {
             log::trace!("skipped: {}; standby took {stood_in}", each.join(", "));
         }

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     core::{
         event::{Opening, ResetSide, Seed, Transition, Tuple},
-        table::cookie_map::ByCookie,
+        table::cookie_map::CookieMap,
         tcp::TcpState,
     },
     kernel::sockets::sock_diag::{BucketState, SockQuery},
@@ -33,33 +33,49 @@ const ASKS_PER_SECOND: u64 = 2_000;
 const ASKS_AT_ONCE: u64 = 500;
 /// Those that are finished are asked about within a second, or what the tracepoint said is believed: with all buckets
 /// taken, each connection that ends is one.
-const MAX_FINISHED: usize = 2_000;
+const MAX_DOUBTFUL: usize = 2_000;
 /// As many as the kernel's own default limit of buckets halved; some 200 bytes each.
 const MAX_PARKED: usize = 65_536;
 
-/// One that waits to be known.
-struct Parked {
+/// What decides the fate of a parked socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ParkedFor {
+    /// The peer's FIN was taken already: the bucket is in TIME_WAIT, or there is none, and has been
+    /// so since the socket closed. An answer of the kernel decides.
+    Answer,
+    /// The peer's FIN, a RST, or the end of the bucket's time.
+    PeersFin,
+}
+
+/// A socket that waits for its fate.
+struct ParkedSocket {
     /// The event as the tracepoint told it, to CLOSE.
     event: Transition,
     interface: u16,
-    /// The peer's FIN was taken already: TIME_WAIT or nothing, and since then.
-    finished: bool,
+    waits_for: ParkedFor,
     /// Distance to the next question, ns.
     wait: u64,
     /// When a dump last had it, ns; 0 for never.
-    looked: u64,
+    last_dumped_at: u64,
     /// The dump after that did not have it.
-    missed: bool,
+    absent_once: bool,
+}
+
+impl ParkedSocket {
+    /// Returns whether an answer of the kernel decides about it.
+    fn is_doubtful(&self) -> bool {
+        self.waits_for == ParkedFor::Answer
+    }
 }
 
 /// Connections that may be minisockets now.
 #[derive(Default)]
 pub(super) struct Minisockets {
     /// The kernel tells of all that befalls them.
-    is_told: bool,
-    parked: ByCookie<Parked>,
-    /// How many of them are finished.
-    finished: usize,
+    kernel_reports: bool,
+    parked: CookieMap<ParkedSocket>,
+    /// How many of them wait for an answer only.
+    doubtful: usize,
     by_tuple: FxHashMap<Tuple, u64>,
     due: BinaryHeap<Reverse<(u64, u64)>>,
     tokens: u64,
@@ -67,13 +83,13 @@ pub(super) struct Minisockets {
 }
 
 impl Minisockets {
-    pub(in crate::kernel) fn new(is_told: bool) -> Self {
-        Self { is_told, ..Self::default() }
+    pub(in crate::kernel) fn new(kernel_reports: bool) -> Self {
+        Self { kernel_reports, ..Self::default() }
     }
 
     /// Whether the kernel tells of all that befalls them.
-    pub(super) fn is_told(&self) -> bool {
-        self.is_told
+    pub(super) fn kernel_reports(&self) -> bool {
+        self.kernel_reports
     }
 
     /// Parks `event`, X -> CLOSE, of which a minisocket was made that waits for the peer's FIN; answers whom it
@@ -83,22 +99,22 @@ impl Minisockets {
         event: Transition,
         interface: u16,
     ) -> Option<Transition> {
-        if !self.is_told {
-            return self.park(event, interface, false);
+        if !self.kernel_reports {
+            return self.park(event, interface, ParkedFor::PeersFin);
         }
         // Should the kernel not tell after all.
         self.due.push(Reverse((event.time.saturating_add(GIVE_UP), event.cookie)));
-        self.keep(event, interface, false)
+        self.keep(event, interface, ParkedFor::PeersFin)
     }
 
     /// The kernel says what became of it: in TIME_WAIT, or over.
-    pub(in crate::kernel) fn told(
+    pub(in crate::kernel) fn on_report(
         &mut self,
         cookie: u64,
         is_over: bool,
         time: u64,
     ) -> Option<Transition> {
-        let Parked { mut event, .. } = self.take(cookie)?;
+        let ParkedSocket { mut event, .. } = self.take(cookie)?;
         if !is_over {
             event.new = TcpState::TimeWait;
         }
@@ -111,45 +127,53 @@ impl Minisockets {
         &mut self,
         event: Transition,
         interface: u16,
-        finished: bool,
+        waits_for: ParkedFor,
     ) -> Option<Transition> {
-        if finished && self.finished >= MAX_FINISHED {
+        if waits_for == ParkedFor::Answer && self.doubtful >= MAX_DOUBTFUL {
             return Some(given_up(event));
         }
-        // One that is finished is there or not, now; an orphan first gets the time for a reset.
-        let wait = if finished { 0 } else { FIRST_ASK };
+        // An answer can be had at once; an orphan first gets the time for a reset.
+        let wait = if waits_for == ParkedFor::Answer { 0 } else { FIRST_ASK };
         self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
-        self.keep(event, interface, finished)
+        self.keep(event, interface, waits_for)
     }
 
-    fn keep(&mut self, event: Transition, interface: u16, finished: bool) -> Option<Transition> {
+    fn keep(
+        &mut self,
+        event: Transition,
+        interface: u16,
+        waits_for: ParkedFor,
+    ) -> Option<Transition> {
         let pushed_out = if self.parked.len() >= MAX_PARKED {
             let cookie = self.parked.keys().next().copied();
             cookie.and_then(|cookie| self.take(cookie)).map(|parked| given_up(parked.event))
         } else {
             None
         };
-        // That the peer of one that is finished had its FIN acknowledged says nothing: the full socket
-        // did that before it tried to leave a minisocket.
-        if finished {
-            self.finished += 1;
-        } else {
-            self.by_tuple.insert(event.tuple, event.cookie);
+        // Where the peer's FIN was taken, that it was acknowledged says nothing: the full socket did
+        // that before it tried to leave a bucket.
+        match waits_for {
+            ParkedFor::Answer => self.doubtful += 1,
+            ParkedFor::PeersFin => {
+                self.by_tuple.insert(event.tuple, event.cookie);
+            }
         }
         let cookie = event.cookie;
         let wait = FIRST_ASK;
-        let parked = Parked { event, interface, finished, wait, looked: 0, missed: false };
+        let (last_dumped_at, absent_once) = (0, false);
+        let parked =
+            ParkedSocket { event, interface, waits_for, wait, last_dumped_at, absent_once };
         let former = self.parked.insert(cookie, parked);
-        self.finished -= usize::from(former.is_some_and(|former| former.finished));
+        self.doubtful -= usize::from(former.is_some_and(|former| former.is_doubtful()));
         pushed_out
     }
 
     /// Takes what a dump had: the fate of one that is parked, or one to park.
-    pub(in crate::kernel) fn look(&mut self, seed: &Seed) -> Option<Transition> {
+    pub(in crate::kernel) fn on_seed(&mut self, seed: &Seed) -> Option<Transition> {
         match self.parked.get_mut(&seed.cookie) {
             Some(parked) if seed.minisocket && seed.state == TcpState::TimeWait => {
-                let (time, inferred) = (parked.event.time.max(seed.time), !parked.finished);
-                let Parked { mut event, .. } = self.take(seed.cookie)?;
+                let (time, inferred) = (parked.event.time.max(seed.time), !parked.is_doubtful());
+                let ParkedSocket { mut event, .. } = self.take(seed.cookie)?;
                 event.new = TcpState::TimeWait;
                 if inferred {
                     (event.time, event.inferred) = (time, true);
@@ -157,7 +181,7 @@ impl Minisockets {
                 Some(event)
             }
             Some(parked) => {
-                (parked.looked, parked.missed) = (seed.time, false);
+                (parked.last_dumped_at, parked.absent_once) = (seed.time, false);
                 None
             }
             None if seed.minisocket && seed.state == TcpState::FinWait2 => {
@@ -175,38 +199,40 @@ impl Minisockets {
                     opening: Opening::None,
                 };
                 // Never asked about, since it may be bound to an interface: the next dump tells.
-                self.keep(event, 0, false)
+                self.keep(event, 0, ParkedFor::PeersFin)
             }
             None => None,
         }
     }
 
     /// A dump has had all of a namespace: what two in a row did not have is gone.
-    pub(super) fn dumped(&mut self, netns: u32, began: u64, mut known: impl FnMut(Transition)) {
+    pub(super) fn on_dump(&mut self, netns: u32, began: u64, mut emit: impl FnMut(Transition)) {
         let mut gone = Vec::new();
         for (cookie, parked) in &mut self.parked {
-            let last = parked.looked.max(parked.event.time);
+            let last = parked.last_dumped_at.max(parked.event.time);
             if parked.event.tuple.netns != netns || last.saturating_add(SETTLED) > began {
                 continue;
             }
-            if parked.missed {
+            if parked.absent_once {
                 gone.push(*cookie);
             }
-            parked.missed = true;
+            parked.absent_once = true;
         }
         for cookie in gone {
-            let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
-            if !finished {
+            let Some(ParkedSocket { mut event, waits_for, .. }) = self.take(cookie) else {
+                continue;
+            };
+            if waits_for == ParkedFor::PeersFin {
                 (event.time, event.inferred) = (began, true);
             }
-            known(event);
+            emit(event);
         }
     }
 
     /// A connection begins at `tuple`: what was parked there can only have gone on to TIME_WAIT, which
     /// makes room.
     pub(super) fn make_room(&mut self, tuple: Tuple, time: u64) -> Option<Transition> {
-        let Parked { mut event, .. } = self.take_at(&tuple)?;
+        let ParkedSocket { mut event, .. } = self.take_at(&tuple)?;
         event.new = TcpState::TimeWait;
         (event.time, event.inferred) = (time, true);
         Some(event)
@@ -219,7 +245,7 @@ impl Minisockets {
         minisocket: bool,
         time: u64,
     ) -> Option<Transition> {
-        let Parked { mut event, .. } = self.take(cookie)?;
+        let ParkedSocket { mut event, .. } = self.take(cookie)?;
         event.reset = Some(ResetSide::Sent);
         if minisocket {
             event.time = time;
@@ -229,7 +255,7 @@ impl Minisockets {
 
     /// The peer, on this host, has had its FIN acknowledged: by the minisocket, so it took it.
     pub(super) fn peer_finished(&mut self, peer: Tuple, time: u64) -> Option<Transition> {
-        let Parked { mut event, .. } = self.take_at(&peer.reversed())?;
+        let ParkedSocket { mut event, .. } = self.take_at(&peer.reversed())?;
         event.new = TcpState::TimeWait;
         event.time = time;
         Some(event)
@@ -241,12 +267,12 @@ impl Minisockets {
         self.take_at(&peer.reversed()).map(|parked| parked.event)
     }
 
-    /// Asks about those whose time has come and hands what is known now to `known`.
+    /// Asks about those whose time has come and hands what is known now to `emit`.
     pub(in crate::kernel) fn advance(
         &mut self,
         now: u64,
         ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
-        mut known: impl FnMut(Transition),
+        mut emit: impl FnMut(Transition),
     ) {
         let asked = self.overdue(now);
         if asked.is_empty() {
@@ -267,14 +293,16 @@ impl Minisockets {
                 }
                 BucketState::Waiting | BucketState::Unknown => TcpState::Close,
             };
-            let Some(Parked { mut event, finished, .. }) = self.take(cookie) else { continue };
+            let Some(ParkedSocket { mut event, waits_for, .. }) = self.take(cookie) else {
+                continue;
+            };
             event.new = state;
-            if !finished {
+            if waits_for == ParkedFor::PeersFin {
                 // It may have come about since `now`.
                 event.time = answered.max(now);
                 event.inferred = true;
             }
-            known(event);
+            emit(event);
         }
     }
 
@@ -311,12 +339,12 @@ impl Minisockets {
         &mut self,
         now: u64,
         ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
-        known: impl FnMut(Transition),
+        emit: impl FnMut(Transition),
     ) {
         self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();
         self.tokens = self.due.len() as u64;
         self.refilled = now;
-        self.advance(now, ask, known);
+        self.advance(now, ask, emit);
     }
 
     /// When the next question is due, ns.
@@ -325,7 +353,7 @@ impl Minisockets {
     }
 
     /// Takes the orphan that is at `tuple`: mostly there is none at all, and nothing to be hashed.
-    fn take_at(&mut self, tuple: &Tuple) -> Option<Parked> {
+    fn take_at(&mut self, tuple: &Tuple) -> Option<ParkedSocket> {
         if self.by_tuple.is_empty() {
             return None;
         }
@@ -333,9 +361,9 @@ impl Minisockets {
         self.take(cookie)
     }
 
-    fn take(&mut self, cookie: u64) -> Option<Parked> {
+    fn take(&mut self, cookie: u64) -> Option<ParkedSocket> {
         let parked = self.parked.remove(&cookie)?;
-        self.finished -= usize::from(parked.finished);
+        self.doubtful -= usize::from(parked.is_doubtful());
         if self.by_tuple.get(&parked.event.tuple) == Some(&cookie) {
             self.by_tuple.remove(&parked.event.tuple);
         }

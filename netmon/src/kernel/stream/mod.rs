@@ -2,6 +2,7 @@
 
 mod assembler;
 mod dumps;
+mod fate;
 mod heartbeat;
 pub(super) mod identities;
 pub(super) mod live;

@@ -2,45 +2,49 @@
 
 use std::collections::VecDeque;
 
-use super::assembler::{Ask, Assembler};
+use super::assembler::{Assembler, KernelQueries};
 use crate::{
     core::event::Event,
     kernel::{
-        ring::record::{Malformed, decode},
+        ring::record::{MalformedRecord, decode},
         sockets::sock_diag::{BucketState, SockQuery},
     },
 };
 
 /// Turns the bytes of ring buffer records into events: what the live source does after it has read them, for whoever has
 /// records and no kernel to ask.
-pub struct Offline(Assembler);
+pub struct OfflineAssembler(Assembler);
 
-impl Default for Offline {
+impl Default for OfflineAssembler {
     fn default() -> Self {
         Self(Assembler::new(false, true))
     }
 }
 
-impl Offline {
+impl OfflineAssembler {
     /// Takes one record; what is complete by it is appended to `events`.
     ///
     /// # Errors
-    /// [`Malformed`], as [`decode`] says.
-    pub fn record(&mut self, bytes: &[u8], events: &mut VecDeque<Event>) -> Result<(), Malformed> {
+    /// [`MalformedRecord`], as [`decode`] says.
+    pub fn record(
+        &mut self,
+        bytes: &[u8],
+        events: &mut VecDeque<Event>,
+    ) -> Result<(), MalformedRecord> {
         self.0.record(&decode(bytes)?, events);
         Ok(())
     }
 
     /// Settles what was due by `now`, `CLOCK_MONOTONIC`, ns.
     pub fn advance(&mut self, now: u64, events: &mut VecDeque<Event>) {
-        self.0.advance(now, &mut Nobody, events);
+        self.0.advance(now, &mut NoAnswers, events);
     }
 }
 
 /// Knows nothing.
-struct Nobody;
+struct NoAnswers;
 
-impl Ask for Nobody {
+impl KernelQueries for NoAnswers {
     fn local_port(&mut self, _: u64, _: u64) -> Option<u16> {
         None
     }

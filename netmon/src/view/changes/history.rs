@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    json::{self, Context},
+    json::{self, JsonContext},
     lines::{self, Appearance, place, time_heading, why},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     view::{
         listing::cells::end_line,
         text::{
-            clock::{Clock, Span, Style},
+            clock::{Clock, Elapsed, TimeStyle},
             output::Output,
         },
     },
@@ -30,14 +30,14 @@ enum Form {
 }
 
 /// Writes connections.
-pub struct History<W> {
+pub struct HistoryView<W> {
     out: Output<W>,
     clock: Clock,
-    context: Context,
+    context: JsonContext,
     form: Form,
 }
 
-impl<W: Write> History<W> {
+impl<W: Write> HistoryView<W> {
     /// Writes lines to `to`, beginning with the heading.
     ///
     /// # Errors
@@ -49,13 +49,13 @@ impl<W: Write> History<W> {
         time_heading(line, &style, &look);
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(line, " {:>8}  Why", "Lifetime");
-        let (clock, context) = (Clock::new(style), Context::new());
+        let (clock, context) = (Clock::new(style), JsonContext::new());
         Ok(Self { out, clock, context, form: Form::Lines(look) })
     }
 
     /// Writes JSON Lines to `to`.
     pub fn json(to: W) -> Self {
-        let (clock, context) = (Clock::new(Style::Rfc3339), Context::new());
+        let (clock, context) = (Clock::new(TimeStyle::Rfc3339), JsonContext::new());
         Self { out: Output::new(to), clock, context, form: Form::Json }
     }
 
@@ -147,6 +147,6 @@ impl<W: Write> History<W> {
 fn put_lifetime(line: &mut Vec<u8>, row: &Connection, time: u64) {
     let _ = match row.lifetime(time) {
         None => write!(line, " {:>8}  ", "-"),
-        Some(lifetime) => write!(line, " {:>8}  ", Span(lifetime)),
+        Some(lifetime) => write!(line, " {:>8}  ", Elapsed(lifetime)),
     };
 }

@@ -64,8 +64,8 @@ use crate::{
     },
     session::View,
     view::text::{
-        clock::{Clock, Style},
-        json_object::Object,
+        clock::{Clock, TimeStyle},
+        json_object::JsonObject,
         output::{Output, Sink},
     },
 };
@@ -73,13 +73,13 @@ use crate::{
 /// Writes changes as JSON Lines.
 pub struct Json<W> {
     out: Output<W>,
-    context: Context,
+    context: JsonContext,
     /// The gap that was written last: its beginning and its end.
     gap: (u64, u64),
 }
 
 /// Settings that all objects share.
-pub(in crate::view) struct Context {
+pub(in crate::view) struct JsonContext {
     pub(in crate::view) clock: Clock,
     /// Writes when connections opened, which is in other seconds.
     opened: Clock,
@@ -87,16 +87,16 @@ pub(in crate::view) struct Context {
     pub(in crate::view) host: Option<Arc<str>>,
 }
 
-impl Context {
+impl JsonContext {
     pub(in crate::view) fn new() -> Self {
-        let clock = || Clock::new(Style::Rfc3339);
+        let clock = || Clock::new(TimeStyle::Rfc3339);
         Self { clock: clock(), opened: clock(), host: None }
     }
 
     /// Begins an object with its type, and its host where there are several.
     #[inline]
-    pub(in crate::view) fn begin<'a>(&self, out: &'a mut Vec<u8>, head: &str) -> Object<'a> {
-        let mut object = Object::begin(out, head);
+    pub(in crate::view) fn begin<'a>(&self, out: &'a mut Vec<u8>, head: &str) -> JsonObject<'a> {
+        let mut object = JsonObject::begin(out, head);
         if let Some(host) = &self.host {
             object.text(",\"host\":", host.as_bytes());
         }
@@ -107,7 +107,7 @@ impl Context {
 impl<W: Sink> Json<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { out: Output::new(to), context: Context::new(), gap: (0, 0) }
+        Self { out: Output::new(to), context: JsonContext::new(), gap: (0, 0) }
     }
 }
 
@@ -123,7 +123,7 @@ impl<W: Sink> Json<W> {
 /// Writes a loss, and before it, where that is new, the time in which it was.
 pub(in crate::view) fn gap<W: Sink>(
     out: &mut Output<W>,
-    context: &mut Context,
+    context: &mut JsonContext,
     gap: &Gap,
     is_new: bool,
 ) -> io::Result<()> {
@@ -171,7 +171,7 @@ impl<W: Sink> View for Json<W> {
                 object.end();
                 Ok(false)
             }
-            Change::Opened(step) | Change::Moved(step) | Change::Expired(step) => {
+            Change::Opened(step) | Change::StateChanged(step) | Change::Expired(step) => {
                 transition(self.out.line()?, &mut self.context, step);
                 Ok(true)
             }
@@ -190,7 +190,7 @@ impl<W: Sink> View for Json<W> {
     }
 }
 
-fn transition(out: &mut Vec<u8>, context: &mut Context, step: &Step<'_>) {
+fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
     let Step { transition: t, in_state, .. } = step;
     let mut object = context.begin(out, "{\"type\":\"transition\"");
     put_place(&mut object, context, step.transition.time, step.connection);
@@ -211,7 +211,7 @@ fn transition(out: &mut Vec<u8>, context: &mut Context, step: &Step<'_>) {
 /// A row of the table.
 pub(in crate::view) fn row(
     out: &mut Vec<u8>,
-    context: &mut Context,
+    context: &mut JsonContext,
     time: u64,
     row: &Connection,
     how: &'static str,
@@ -226,7 +226,7 @@ pub(in crate::view) fn row(
 
 pub(in crate::view) fn closed(
     out: &mut Vec<u8>,
-    context: &mut Context,
+    context: &mut JsonContext,
     step: &Step<'_>,
     community_id: Option<&str>,
 ) {
@@ -256,7 +256,7 @@ pub(in crate::view) fn closed(
 
 /// When, which, and where.
 #[inline]
-fn put_place(object: &mut Object<'_>, context: &mut Context, time: u64, row: &Connection) {
+fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: u64, row: &Connection) {
     object.time(",\"time\":\"", &mut context.clock, time);
     object.number(",\"cookie\":", row.id.cookie);
     if !row.first_sight {
@@ -280,7 +280,7 @@ fn put_place(object: &mut Object<'_>, context: &mut Context, time: u64, row: &Co
 
 /// Who began it, and the process.
 #[inline]
-fn put_parties(object: &mut Object<'_>, row: &Connection) {
+fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     if let Some(direction) = row.direction {
         object.word(",\"direction\":\"", direction.name());
     }
@@ -299,14 +299,14 @@ fn put_parties(object: &mut Object<'_>, row: &Connection) {
     }
 }
 
-fn put_name(object: &mut Object<'_>, key: &'static str, name: Option<&str>) {
+fn put_name(object: &mut JsonObject<'_>, key: &'static str, name: Option<&str>) {
     if let Some(name) = name {
         object.text(key, name.as_bytes());
     }
 }
 
 #[inline]
-fn put_failure(object: &mut Object<'_>, step: &Step<'_>) {
+fn put_failure(object: &mut JsonObject<'_>, step: &Step<'_>) {
     match step.transition.errno.map(|number| (number, errno::name(number))) {
         Some((_, Some(name))) => object.word(",\"errno\":\"", name),
         Some((number, None)) => {

@@ -24,7 +24,7 @@ use crate::{
     view::{
         listing::cells::end_line,
         text::{
-            clock::{Clock, Span, Style},
+            clock::{Clock, Elapsed, TimeStyle},
             output::{Output, Sink},
         },
     },
@@ -49,9 +49,9 @@ pub struct Appearance {
 }
 
 impl Appearance {
-    pub(in crate::view) fn style(&self) -> Style {
+    pub(in crate::view) fn style(&self) -> TimeStyle {
         let zone = self.zone.clone();
-        if self.dated { Style::date_time(zone) } else { Style::TimeOfDay(zone) }
+        if self.dated { TimeStyle::date_time(zone) } else { TimeStyle::TimeOfDay(zone) }
     }
 }
 
@@ -131,7 +131,7 @@ impl<W: Sink> View for Lines<W> {
                 Ok(false)
             }
             Change::Opened(step)
-            | Change::Moved(step)
+            | Change::StateChanged(step)
             | Change::Closed(step)
             | Change::Expired(step) => {
                 let host = self.host.as_deref();
@@ -187,14 +187,14 @@ fn put_host(line: &mut Vec<u8>, look: &Appearance, host: Option<&str>) {
 ///
 /// The rows that have an offset of their own are longer by it: few have, and the others stay as
 /// narrow as they are.
-pub(super) fn time_heading(line: &mut Vec<u8>, style: &Style, look: &Appearance) {
+pub(super) fn time_heading(line: &mut Vec<u8>, style: &TimeStyle, look: &Appearance) {
     let (time, width) = match style {
         // Which zone that is does not go without saying.
-        Style::DateTime(_, offset) => {
+        TimeStyle::DateTime(_, offset) => {
             let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::fixed(*offset));
             (now.strftime("Time (%:z)").to_string(), 26)
         }
-        Style::TimeOfDay(_) | Style::Rfc3339 => ("Time".to_owned(), 15),
+        TimeStyle::TimeOfDay(_) | TimeStyle::Rfc3339 => ("Time".to_owned(), 15),
     };
     let _ = write!(line, "{time:<width$}");
     if look.host_width > 0 {
@@ -219,7 +219,7 @@ fn transition(
     let _ = write!(line, " {:>11} -> {:<11} ", t.old, t.new);
     match in_state {
         Some(in_state) => {
-            let _ = write!(line, "{:>8}", Span(*in_state));
+            let _ = write!(line, "{:>8}", Elapsed(*in_state));
         }
         None => {
             let _ = write!(line, "{:>8}", "-");

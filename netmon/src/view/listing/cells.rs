@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::Names;
+use super::ListingNames;
 use crate::{
     core::{
         escape::Escaped,
@@ -53,7 +53,7 @@ pub(super) fn columns_of(text: &[u8]) -> usize {
 /// An address and its port, the address cut where both do not fit `width`.
 pub(super) fn put_endpoint(
     out: &mut Vec<u8>,
-    names: &mut Names,
+    names: &mut ListingNames,
     protocol: Protocol,
     end: SocketAddr,
     width: usize,
@@ -113,7 +113,7 @@ pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
 }
 
 /// As `ss -e`: what identifies it.
-pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut Names) {
+pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut ListingNames) {
     if let Some(cookie) = socket.cookie {
         let _ = write!(out, " sk:{cookie:x}");
     }

@@ -21,19 +21,19 @@
 
 use std::io::{self, Write};
 
-use super::{Names, Rows};
+use super::{ListingNames, ListingView};
 use crate::{
     core::{
-        process::{Owners, Process},
+        process::{Process, SocketHolders},
         socket::{Socket, TcpInfo, UnixSocket},
     },
-    view::text::{json_object::Object, output::Output},
+    view::text::{json_object::JsonObject, output::Output},
 };
 
 /// Writes rows as JSON Lines.
 pub struct JsonRows<W> {
     out: Output<W>,
-    names: Names,
+    names: ListingNames,
     /// The same beginning for each: the type and the time.
     head: String,
     owners: bool,
@@ -46,7 +46,7 @@ impl<W: Write> JsonRows<W> {
     /// names one.
     pub fn new(
         to: W,
-        names: Names,
+        names: ListingNames,
         time: &jiff::Timestamp,
         host: Option<&str>,
         owners: bool,
@@ -61,9 +61,9 @@ impl<W: Write> JsonRows<W> {
     }
 }
 
-impl<W: Write> Rows for JsonRows<W> {
-    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
-        let mut object = Object::begin(self.out.line()?, &self.head);
+impl<W: Write> ListingView for JsonRows<W> {
+    fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
+        let mut object = JsonObject::begin(self.out.line()?, &self.head);
         if let Some(cookie) = socket.cookie {
             object.number(",\"cookie\":", cookie.get());
         }
@@ -108,8 +108,8 @@ impl<W: Write> Rows for JsonRows<W> {
         Ok(())
     }
 
-    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
-        let mut object = Object::begin(self.out.line()?, &self.head);
+    fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
+        let mut object = JsonObject::begin(self.out.line()?, &self.head);
         object.number(",\"netns\":", u64::from(socket.netns));
         object.raw(",\"proto\":\"unix\"");
         object.word(",\"kind\":\"", socket.kind_name());
@@ -128,12 +128,12 @@ impl<W: Write> Rows for JsonRows<W> {
         Ok(())
     }
 
-    fn finish(&mut self, _: &Owners) -> io::Result<()> {
+    fn finish(&mut self, _: &SocketHolders) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-fn put_info(object: &mut Object<'_>, info: &TcpInfo) {
+fn put_info(object: &mut JsonObject<'_>, info: &TcpInfo) {
     object.some(",\"rtt_us\":", info.rtt_us.map(u64::from));
     if info.rtt_us.is_some() {
         object.number(",\"rttvar_us\":", u64::from(info.rttvar_us));
@@ -152,7 +152,7 @@ fn put_info(object: &mut Object<'_>, info: &TcpInfo) {
     object.some(",\"delivery_rate\":", info.delivery_rate);
 }
 
-fn put_owners(object: &mut Object<'_>, owners: &[&Process]) {
+fn put_owners(object: &mut JsonObject<'_>, owners: &[&Process]) {
     object.raw(",\"owners\":[");
     for (i, process) in owners.iter().enumerate() {
         object.raw(if i == 0 { "{" } else { ",{" });

@@ -3,46 +3,46 @@
 use std::{io, net::IpAddr};
 
 use crate::core::{
-    process::Owners,
+    process::SocketHolders,
     services::Services,
     socket::{Socket, UnixSocket},
 };
-use name_cache::Lookup;
+use name_cache::NameCache;
 
 /// A form of listing: takes row after row.
-pub trait Rows {
+pub trait ListingView {
     /// Takes an IP socket.
     ///
     /// # Errors
     /// What writing it answered.
-    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()>;
+    fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()>;
 
     /// Takes a unix socket; all of them come after the IP sockets.
     ///
     /// # Errors
     /// What writing it answered.
-    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()>;
+    fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()>;
 
     /// There are no more rows.
     ///
     /// # Errors
     /// What writing answered.
-    fn finish(&mut self, owners: &Owners) -> io::Result<()>;
+    fn finish(&mut self, owners: &SocketHolders) -> io::Result<()>;
 }
 
 /// Names for what rows have as numbers; what has none is shown as its number.
 #[derive(Default)]
-pub struct Names {
+pub struct ListingNames {
     /// Of ports.
     pub services: Services,
     /// Of addresses.
-    pub hosts: Lookup<IpAddr>,
+    pub hosts: NameCache<IpAddr>,
     /// Of user ids.
-    pub users: Lookup<u32>,
+    pub users: NameCache<u32>,
     /// Of network namespaces, by inode number.
-    pub namespaces: Lookup<u32>,
+    pub namespaces: NameCache<u32>,
     /// Paths of cgroups, by id.
-    pub cgroups: Lookup<u64>,
+    pub cgroups: NameCache<u64>,
 }
 pub(super) mod cells;
 pub mod json;

@@ -4,15 +4,15 @@ use std::hash::Hash;
 
 use rustc_hash::FxHashMap;
 
-type Ask<K> = Box<dyn FnMut(K) -> Option<String>>;
+type NameLookup<K> = Box<dyn FnMut(K) -> Option<String>>;
 
 /// Names that somebody else looks up.
-pub struct Lookup<K> {
+pub struct NameCache<K> {
     known: FxHashMap<K, Option<Box<str>>>,
-    ask: Ask<K>,
+    ask: NameLookup<K>,
 }
 
-impl<K: Copy + Eq + Hash> Lookup<K> {
+impl<K: Copy + Eq + Hash> NameCache<K> {
     /// Looks names up by `ask`.
     #[must_use]
     pub fn new(ask: impl FnMut(K) -> Option<String> + 'static) -> Self {
@@ -25,7 +25,7 @@ impl<K: Copy + Eq + Hash> Lookup<K> {
     }
 }
 
-impl<K: Copy + Eq + Hash> Default for Lookup<K> {
+impl<K: Copy + Eq + Hash> Default for NameCache<K> {
     /// Knows no names.
     fn default() -> Self {
         Self::new(|_| None)

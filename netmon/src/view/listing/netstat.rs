@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Names, Rows,
+    ListingNames, ListingView,
     cells::{
         columns_of, digits, end_line, put_endpoint, put_escaped, put_identity, put_info, put_left,
         put_number, put_owners, put_right, put_timer,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     core::{
-        process::Owners,
+        process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
@@ -26,7 +26,7 @@ use crate::{
 
 /// What is shown besides netstat's usual columns.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Columns {
+pub struct NetstatColumns {
     /// The headings.
     pub heading: bool,
     /// PID/Program name.
@@ -43,7 +43,7 @@ pub struct Columns {
 
 /// Which sockets the headings speak of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
+pub enum Listening {
     /// Those with a connection.
     #[default]
     Connected,
@@ -53,7 +53,7 @@ pub enum Scope {
     All,
 }
 
-impl Scope {
+impl Listening {
     const fn words(self) -> &'static str {
         match self {
             Self::Connected => "w/o servers",
@@ -75,9 +75,9 @@ const LEAST: usize = 21;
 /// Writes rows as netstat does.
 pub struct Netstat<W> {
     out: Output<W>,
-    columns: Columns,
-    scope: Scope,
-    names: Names,
+    columns: NetstatColumns,
+    scope: Listening,
+    names: ListingNames,
     /// Width of the terminal where rows are to fit it.
     terminal: Option<usize>,
     /// Rows that came before the widths were known.
@@ -100,9 +100,9 @@ impl<W: Write> Netstat<W> {
     /// nothing is cut.
     pub fn new(
         to: W,
-        columns: Columns,
-        scope: Scope,
-        names: Names,
+        columns: NetstatColumns,
+        scope: Listening,
+        names: ListingNames,
         terminal: Option<usize>,
     ) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl<W: Write> Netstat<W> {
     }
 
     /// Settles the widths and writes what was held for them.
-    fn begin(&mut self, owners: &Owners) -> io::Result<()> {
+    fn begin(&mut self, owners: &SocketHolders) -> io::Result<()> {
         let head = mem::take(&mut self.head);
         let mut widths = Widths {
             recv_q: QUEUE,
@@ -161,7 +161,7 @@ impl<W: Write> Netstat<W> {
     }
 
     fn heading(&mut self, widths: Widths) -> io::Result<()> {
-        let Columns { owners, extended, timers, netns, .. } = self.columns;
+        let NetstatColumns { owners, extended, timers, netns, .. } = self.columns;
         let out = self.out.line()?;
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(out, "Active Internet connections ({})", self.scope.words());
@@ -195,7 +195,7 @@ impl<W: Write> Netstat<W> {
         Ok(())
     }
 
-    fn row(&mut self, socket: &Socket, owners: &Owners, widths: Widths) -> io::Result<()> {
+    fn row(&mut self, socket: &Socket, owners: &SocketHolders, widths: Widths) -> io::Result<()> {
         let out = self.out.line()?;
         let names = &mut self.names;
         let six = if socket.ipv6 { "6" } else { "" };
@@ -266,8 +266,8 @@ impl<W: Write> Netstat<W> {
     }
 }
 
-impl<W: Write> Rows for Netstat<W> {
-    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
+impl<W: Write> ListingView for Netstat<W> {
+    fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
         if let Some(widths) = self.widths {
             return self.row(socket, owners, widths);
         }
@@ -275,7 +275,7 @@ impl<W: Write> Rows for Netstat<W> {
         if self.head.len() == HEAD { self.begin(owners) } else { Ok(()) }
     }
 
-    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
+    fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
         if self.widths.is_none() && !self.head.is_empty() {
             self.begin(owners)?;
         }
@@ -313,7 +313,7 @@ impl<W: Write> Rows for Netstat<W> {
         Ok(())
     }
 
-    fn finish(&mut self, owners: &Owners) -> io::Result<()> {
+    fn finish(&mut self, owners: &SocketHolders) -> io::Result<()> {
         if self.widths.is_none() && !self.unix_heading {
             self.begin(owners)?;
         }
@@ -323,8 +323,8 @@ impl<W: Write> Rows for Netstat<W> {
 
 impl Widths {
     /// Takes from the addresses what the terminal has no room for, and from both alike.
-    fn fit(&mut self, terminal: usize, columns: Columns) {
-        let Columns { owners, extended, timers, netns, .. } = columns;
+    fn fit(&mut self, terminal: usize, columns: NetstatColumns) {
+        let NetstatColumns { owners, extended, timers, netns, .. } = columns;
         let others = [
             (true, 5 + 1 + self.recv_q + 1 + self.send_q + 1 + 1 + 1 + 11),
             (extended, 22),

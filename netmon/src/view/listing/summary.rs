@@ -5,11 +5,11 @@ use std::{
     io::{self, Write},
 };
 
-use super::Rows;
+use super::ListingView;
 use crate::{
     core::{
         escape::Escaped,
-        process::{Owners, Process},
+        process::{Process, SocketHolders},
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Counts rows, and writes what it counted at the end.
-pub struct Summary<W> {
+pub struct SummaryListing<W> {
     out: Output<W>,
     json: bool,
     /// Whether owners were looked for.
@@ -28,7 +28,7 @@ pub struct Summary<W> {
     unowned: u64,
 }
 
-impl<W: Write> Summary<W> {
+impl<W: Write> SummaryListing<W> {
     /// Writes to `to`, as JSON Lines or as text.
     pub fn new(to: W, json: bool, owners: bool) -> Self {
         Self {
@@ -57,8 +57,8 @@ impl<W: Write> Summary<W> {
     }
 }
 
-impl<W: Write> Rows for Summary<W> {
-    fn socket(&mut self, socket: &Socket, owners: &Owners) -> io::Result<()> {
+impl<W: Write> ListingView for SummaryListing<W> {
+    fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
         *self.states.entry((socket.protocol, socket.ipv6, socket.state)).or_default() += 1;
         if self.owners {
             self.count_owners(&owners.of(socket.owners_key()));
@@ -66,7 +66,7 @@ impl<W: Write> Rows for Summary<W> {
         Ok(())
     }
 
-    fn unix(&mut self, socket: &UnixSocket, owners: &Owners) -> io::Result<()> {
+    fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
         self.unix += 1;
         if self.owners {
             self.count_owners(&owners.of(socket.inode));
@@ -74,7 +74,7 @@ impl<W: Write> Rows for Summary<W> {
         Ok(())
     }
 
-    fn finish(&mut self, _: &Owners) -> io::Result<()> {
+    fn finish(&mut self, _: &SocketHolders) -> io::Result<()> {
         let mut processes: Vec<_> = self.processes.iter().collect();
         processes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let total = self.states.values().sum::<u64>() + self.unix;

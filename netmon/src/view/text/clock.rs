@@ -7,14 +7,14 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use super::stack_text::Short;
+use super::stack_text::StackText;
 use crate::core::event::Anchor;
 
 const SECOND: i64 = 1_000_000_000;
 
 /// How a moment is written.
 #[derive(Clone, Debug)]
-pub(in crate::view) enum Style {
+pub(in crate::view) enum TimeStyle {
     /// RFC 3339, UTC, nanoseconds.
     Rfc3339,
     /// Time of day in a zone, microseconds.
@@ -25,7 +25,7 @@ pub(in crate::view) enum Style {
     DateTime(TimeZone, Offset),
 }
 
-impl Style {
+impl TimeStyle {
     /// Takes the offset of the zone that is in force now for the one of the heading.
     pub(in crate::view) fn date_time(zone: TimeZone) -> Self {
         let offset = zone.to_offset(Timestamp::now());
@@ -37,7 +37,7 @@ impl Style {
 ///
 /// The part down to the second is formatted once a second: events come in order, mostly.
 pub(in crate::view) struct Clock {
-    style: Style,
+    style: TimeStyle,
     pub(in crate::view) anchor: Anchor,
     second: i64,
     prefix: String,
@@ -46,7 +46,7 @@ pub(in crate::view) struct Clock {
 }
 
 impl Clock {
-    pub(in crate::view) fn new(style: Style) -> Self {
+    pub(in crate::view) fn new(style: TimeStyle) -> Self {
         let (prefix, suffix) = (String::new(), String::new());
         Self { style, anchor: Anchor::default(), second: i64::MIN, prefix, suffix }
     }
@@ -56,20 +56,20 @@ impl Clock {
 
     /// Writes the moment `monotonic`, ns.
     pub(in crate::view) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
-        let mut moment = Short::<{ Self::LONGEST }>::new();
+        let mut moment = StackText::<{ Self::LONGEST }>::new();
         self.put(&mut moment, monotonic);
         out.extend_from_slice(moment.text());
     }
 
     /// Puts the moment `monotonic`, ns.
     #[inline]
-    pub(in crate::view) fn put<const N: usize>(&mut self, out: &mut Short<N>, monotonic: u64) {
+    pub(in crate::view) fn put<const N: usize>(&mut self, out: &mut StackText<N>, monotonic: u64) {
         self.put_wall(out, self.anchor.wall_time(monotonic));
     }
 
     /// Puts a wall time, ns since 1970, UTC.
     #[inline]
-    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut Short<N>, wall: i64) {
+    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut StackText<N>, wall: i64) {
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;
@@ -78,12 +78,12 @@ impl Clock {
         out.put(self.prefix.as_bytes());
         let nanos = wall.rem_euclid(SECOND).unsigned_abs();
         match self.style {
-            Style::Rfc3339 => {
+            TimeStyle::Rfc3339 => {
                 out.padded(nanos, 9);
                 out.put(b"Z");
             }
-            Style::TimeOfDay(_) => out.padded(nanos / 1_000, 6),
-            Style::DateTime(..) => {
+            TimeStyle::TimeOfDay(_) => out.padded(nanos / 1_000, 6),
+            TimeStyle::DateTime(..) => {
                 out.padded(nanos / 1_000, 6);
                 out.put(self.suffix.as_bytes());
             }
@@ -94,12 +94,14 @@ impl Clock {
     fn around(&self, second: i64) -> (String, String) {
         let moment = Timestamp::from_second(second).unwrap_or_default();
         match &self.style {
-            Style::Rfc3339 => (moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(), String::new()),
-            Style::TimeOfDay(zone) => {
+            TimeStyle::Rfc3339 => {
+                (moment.strftime("%Y-%m-%dT%H:%M:%S.").to_string(), String::new())
+            }
+            TimeStyle::TimeOfDay(zone) => {
                 let moment = moment.to_zoned(zone.clone());
                 (moment.strftime("%H:%M:%S.").to_string(), String::new())
             }
-            Style::DateTime(zone, offset) => {
+            TimeStyle::DateTime(zone, offset) => {
                 let moment = moment.to_zoned(zone.clone());
                 let goes_without_saying = moment.offset() == *offset
                     && !zone.to_ambiguous_timestamp(moment.datetime()).is_ambiguous();
@@ -113,9 +115,9 @@ impl Clock {
 
 /// A span of time as a person reads it: three figures and a unit.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::view) struct Span(pub(in crate::view) u64);
+pub(in crate::view) struct Elapsed(pub(in crate::view) u64);
 
-impl fmt::Display for Span {
+impl fmt::Display for Elapsed {
     #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0 / 1_000;
@@ -153,7 +155,7 @@ const fn decimals(whole: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn text(style: Style, anchor: Anchor, moments: &[u64]) -> Vec<String> {
+    fn text(style: TimeStyle, anchor: Anchor, moments: &[u64]) -> Vec<String> {
         let mut clock = Clock::new(style);
         clock.anchor = anchor;
         let shown = moments.iter().map(|moment| {
@@ -168,7 +170,7 @@ mod tests {
     fn moments_are_wall_time() {
         let anchor = Anchor { monotonic: 5_000_000_000, wall: 1_766_000_000_000_000_007 };
         assert_eq!(
-            text(Style::Rfc3339, anchor, &[5_000_000_000, 4_000_000_000, 6_999_999_999]),
+            text(TimeStyle::Rfc3339, anchor, &[5_000_000_000, 4_000_000_000, 6_999_999_999]),
             [
                 "2025-12-17T19:33:20.000000007Z",
                 "2025-12-17T19:33:19.000000007Z",
@@ -176,7 +178,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            text(Style::TimeOfDay(TimeZone::UTC), anchor, &[5_000_123_000]),
+            text(TimeStyle::TimeOfDay(TimeZone::UTC), anchor, &[5_000_123_000]),
             ["19:33:20.000123"]
         );
     }
@@ -190,7 +192,7 @@ mod tests {
         let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
         let shown = |hours| {
             let offset = jiff::tz::offset(hours);
-            text(Style::DateTime(berlin.clone(), offset), anchor, &hourly)
+            text(TimeStyle::DateTime(berlin.clone(), offset), anchor, &hourly)
         };
         assert_eq!(
             shown(1),
@@ -213,11 +215,11 @@ mod tests {
             ]
         );
         // UTC has one offset for ever.
-        let utc = text(Style::date_time(TimeZone::UTC), anchor, &hourly[..1]);
+        let utc = text(TimeStyle::date_time(TimeZone::UTC), anchor, &hourly[..1]);
         assert_eq!(utc, ["2026-10-24 23:00:00.123456"]);
         // The longest there is.
         let monrovia = TimeZone::get("Africa/Monrovia").expect("a zone");
-        let shown = text(Style::date_time(monrovia), Anchor::default(), &[0]);
+        let shown = text(TimeStyle::date_time(monrovia), Anchor::default(), &[0]);
         assert_eq!(shown, ["1969-12-31 23:15:30.000000-00:44:30"]);
         assert_eq!(shown[0].len(), Clock::LONGEST);
     }
@@ -225,9 +227,10 @@ mod tests {
     #[test]
     fn spans_have_three_figures() {
         let spans = [0, 999, 412_000, 1_234_000, 16_449_000, 999_000_000, 3_210_000_000];
-        let shown: Vec<_> = spans.iter().map(|span| Span(*span).to_string()).collect();
+        let shown: Vec<_> = spans.iter().map(|span| Elapsed(*span).to_string()).collect();
         assert_eq!(shown, ["0us", "0us", "412us", "1.23ms", "16.4ms", "999ms", "3.21s"]);
-        let spans = [125, 3_725, 90_000].map(|seconds| Span(seconds * 1_000_000_000).to_string());
+        let spans =
+            [125, 3_725, 90_000].map(|seconds| Elapsed(seconds * 1_000_000_000).to_string());
         assert_eq!(spans, ["2m05s", "1h02m", "1d01h"]);
     }
 }

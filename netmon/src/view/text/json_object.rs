@@ -2,25 +2,25 @@
 
 use std::net::IpAddr;
 
-use super::{clock::Clock, output::put_address, stack_text::Short};
+use super::{clock::Clock, output::put_address, stack_text::StackText};
 
 /// An object being written.
 ///
 /// Keys come with their punctuation, quote of the value included: one copy of a constant each.
-pub(in crate::view) struct Object<'a> {
+pub(in crate::view) struct JsonObject<'a> {
     out: &'a mut Vec<u8>,
     /// The last part of it.
-    part: Short<PART>,
+    part: StackText<PART>,
 }
 
 /// Most objects are shorter.
 const PART: usize = 512;
 
-impl<'a> Object<'a> {
+impl<'a> JsonObject<'a> {
     #[inline(always)]
     pub(in crate::view) fn begin(out: &'a mut Vec<u8>, head: &str) -> Self {
         out.extend_from_slice(head.as_bytes());
-        Self { out, part: Short::new() }
+        Self { out, part: StackText::new() }
     }
 
     /// Makes sure that the part has room for so many bytes.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Buf;
 
-use super::stack_text::Short;
+use super::stack_text::StackText;
 
 /// Written out early beyond this, so that a flood is not kept in memory.
 const FULL: usize = 256 * 1024;
@@ -66,7 +66,7 @@ impl<W: Sink> Output<W> {
 pub(in crate::view) fn put_address(out: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(address) => {
-            let mut short = Short::<16>::new();
+            let mut short = StackText::<16>::new();
             short.octets(address.octets());
             out.extend_from_slice(short.text());
         }

@@ -4,12 +4,12 @@
 //! takes longer than the copy.
 
 /// Up to `N` bytes of text.
-pub(in crate::view) struct Short<const N: usize> {
+pub(in crate::view) struct StackText<const N: usize> {
     bytes: [u8; N],
     length: usize,
 }
 
-impl<const N: usize> Short<N> {
+impl<const N: usize> StackText<N> {
     #[inline(always)]
     pub(in crate::view) const fn new() -> Self {
         Self { bytes: [0; N], length: 0 }
@@ -115,8 +115,8 @@ mod tests {
 
     use super::*;
 
-    fn put(write: impl FnOnce(&mut Short<40>)) -> String {
-        let mut short = Short::new();
+    fn put(write: impl FnOnce(&mut StackText<40>)) -> String {
+        let mut short = StackText::new();
         write(&mut short);
         String::from_utf8(short.text().to_vec()).expect("text")
     }
@@ -150,7 +150,7 @@ mod tests {
             assert_eq!(put(|short| short.octets(address.octets())), address.to_string());
         }
         // Four more than the longest address, at once.
-        let mut short = Short::<16>::new();
+        let mut short = StackText::<16>::new();
         short.octets([255; 4]);
         assert_eq!(short.text(), b"255.255.255.255");
     }

@@ -13,7 +13,7 @@ use crate::core::{
 
 /// All that is derived from changes; the table itself is not in it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Activity {
     pub(super) histories: Histories,
     pub(super) rates: Rates,
     pub(super) flows: Flows,
@@ -27,7 +27,7 @@ pub struct Seen {
     pub(super) corrected: u64,
 }
 
-impl Seen {
+impl Activity {
     /// Takes a change; details are kept of what `filter` lets pass.
     pub fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         self.rates.add(change);

@@ -17,7 +17,7 @@ use ratatui::{
 
 use super::{
     layout::Areas,
-    state::{Mode, State},
+    state::{Mode, ScreenState},
 };
 
 /// What is narrower or lower than this shows nothing that could be understood.
@@ -54,7 +54,7 @@ const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 
 /// Draws everything.
-pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let (width, height) = LEAST;
         Line::from(format!("netmon top needs {width}x{height}")).render(area, buffer);
@@ -75,7 +75,7 @@ pub(super) fn draw(state: &State, area: Rect, buffer: &mut Buffer) {
 }
 
 /// What is being written, what there is to say, or which keys there are.
-fn footer(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if let Mode::Filter(line, error) = &state.mode {
         let before: String = line.text.chars().take(line.at).collect();
         let after: String = line.text.chars().skip(line.at + 1).collect();

@@ -48,23 +48,23 @@ impl GroupBy {
     }
 
     /// The group of a connection.
-    pub(super) fn key(self, row: &Connection) -> Key {
+    pub(super) fn key(self, row: &Connection) -> GroupKey {
         match self {
-            Self::Process => Key::Process(row.owner.as_ref().map(|owner| owner.pid)),
-            Self::Remote => Key::Remote(row.tuple.remote.ip()),
-            Self::LocalPort => Key::LocalPort(row.tuple.local.port()),
+            Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.pid)),
+            Self::Remote => GroupKey::Remote(row.tuple.remote.ip()),
+            Self::LocalPort => GroupKey::LocalPort(row.tuple.local.port()),
             Self::Cgroup => {
                 let cgroup = row.owner.as_ref().map(|owner| owner.cgroup);
-                Key::Cgroup(cgroup.filter(|cgroup| *cgroup != 0))
+                GroupKey::Cgroup(cgroup.filter(|cgroup| *cgroup != 0))
             }
-            Self::State => Key::State(row.state),
+            Self::State => GroupKey::State(row.state),
         }
     }
 }
 
 /// Which group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Key {
+pub(super) enum GroupKey {
     Process(Option<u32>),
     Remote(IpAddr),
     LocalPort(u16),
@@ -72,7 +72,7 @@ pub(super) enum Key {
     State(TcpState),
 }
 
-impl Key {
+impl GroupKey {
     /// What it is called; `owner` is that of one of its connections.
     pub(super) fn name(
         self,
@@ -107,10 +107,10 @@ type Flow = [u32; 2];
 #[derive(Debug, Default)]
 pub(super) struct Flows {
     by: Option<GroupBy>,
-    now: FxHashMap<Key, Flow>,
+    now: FxHashMap<GroupKey, Flow>,
     /// The second under way was counted from its beginning.
     is_whole: bool,
-    seconds: VecDeque<FxHashMap<Key, Flow>>,
+    seconds: VecDeque<FxHashMap<GroupKey, Flow>>,
 }
 
 impl Flows {
@@ -129,10 +129,10 @@ impl Flows {
         if by == GroupBy::State {
             // What begins leaves no state, and what ends comes to none.
             if step.transition.new != TcpState::Close {
-                self.now.entry(Key::State(step.transition.new)).or_default()[0] += 1;
+                self.now.entry(GroupKey::State(step.transition.new)).or_default()[0] += 1;
             }
             if !matches!(change, Change::Opened(_)) {
-                self.now.entry(Key::State(step.transition.old)).or_default()[1] += 1;
+                self.now.entry(GroupKey::State(step.transition.old)).or_default()[1] += 1;
             }
             return;
         }
@@ -161,7 +161,7 @@ impl Flows {
 
     /// What came and what left a second, lately; nothing where that was not counted.
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-    pub(super) fn of(&self, key: Key) -> Option<[f64; 2]> {
+    pub(super) fn of(&self, key: GroupKey) -> Option<[f64; 2]> {
         if self.seconds.is_empty() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Flows {
     }
 
     /// Groups that something came to or left lately.
-    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = GroupKey> {
         self.seconds.iter().flat_map(|second| second.keys().copied())
     }
 }

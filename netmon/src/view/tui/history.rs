@@ -56,13 +56,13 @@ impl Mark {
 
 /// What a connection went through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
+pub(super) struct ConnectionHistory {
     pub(super) steps: Vec<Mark>,
     /// Once it has ended.
     pub(super) totals: Option<Box<Totals>>,
 }
 
-impl History {
+impl ConnectionHistory {
     fn add(&mut self, step: Mark, totals: Option<Totals>) {
         if self.steps.len() >= STEPS {
             self.steps.remove(0);
@@ -91,7 +91,7 @@ impl History {
 #[derive(Clone, Debug)]
 pub(super) struct Gone {
     pub(super) connection: Connection,
-    pub(super) history: History,
+    pub(super) history: ConnectionHistory,
     /// When, `CLOCK_MONOTONIC`, ns.
     pub(super) time: u64,
 }
@@ -108,7 +108,7 @@ pub(super) struct Latest {
 /// What is remembered of all of them.
 #[derive(Debug, Default)]
 pub(super) struct Histories {
-    open: FxHashMap<ConnectionId, History>,
+    open: FxHashMap<ConnectionId, ConnectionHistory>,
     gone: VecDeque<Gone>,
     latest: VecDeque<Latest>,
     /// The socket that is looked at closely, and its end, once it came.
@@ -193,7 +193,7 @@ impl Histories {
     }
 
     /// What an open connection went through.
-    pub(super) fn of(&self, row: &Connection) -> Option<&History> {
+    pub(super) fn of(&self, row: &Connection) -> Option<&ConnectionHistory> {
         self.open.get(&key(row))
     }
 }

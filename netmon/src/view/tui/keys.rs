@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{
 
 /// What a person wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum KeyMeaning {
     Quit,
     /// Back to where one came from.
     Back,
@@ -36,13 +36,13 @@ pub(super) enum Key {
 const WHEEL: isize = 3;
 
 /// What a key or a click means, unless text is being written.
-pub(super) fn meaning(event: &Event) -> Option<Key> {
+pub(super) fn meaning(event: &Event) -> Option<KeyMeaning> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => of_key(*key),
         Event::Mouse(MouseEvent { kind, column, row, .. }) => match kind {
-            MouseEventKind::Down(MouseButton::Left) => Some(Key::Click(*column, *row)),
-            MouseEventKind::ScrollDown => Some(Key::Move(WHEEL)),
-            MouseEventKind::ScrollUp => Some(Key::Move(-WHEEL)),
+            MouseEventKind::Down(MouseButton::Left) => Some(KeyMeaning::Click(*column, *row)),
+            MouseEventKind::ScrollDown => Some(KeyMeaning::Move(WHEEL)),
+            MouseEventKind::ScrollUp => Some(KeyMeaning::Move(-WHEEL)),
             _ => None,
         },
         _ => None,
@@ -50,45 +50,45 @@ pub(super) fn meaning(event: &Event) -> Option<Key> {
 }
 
 /// As in htop and less.
-fn of_key(key: KeyEvent) -> Option<Key> {
+fn of_key(key: KeyEvent) -> Option<KeyMeaning> {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     let is_shift = key.modifiers.contains(KeyModifiers::SHIFT);
     Some(match key.code {
-        KeyCode::Char('c') if is_control => Key::Quit,
-        KeyCode::Char('f') if is_control => Key::Page(1),
-        KeyCode::Char('b') if is_control => Key::Page(-1),
+        KeyCode::Char('c') if is_control => KeyMeaning::Quit,
+        KeyCode::Char('f') if is_control => KeyMeaning::Page(1),
+        KeyCode::Char('b') if is_control => KeyMeaning::Page(-1),
         KeyCode::Char(_) if is_control => return None,
-        KeyCode::Char('q') | KeyCode::F(10) => Key::Quit,
-        KeyCode::Char('?' | 'h') | KeyCode::F(1) => Key::Help,
-        KeyCode::Char('/') | KeyCode::F(4) => Key::Filter,
-        KeyCode::Char('s') | KeyCode::F(6) => Key::Sort,
-        KeyCode::Char('S') => Key::Reverse,
-        KeyCode::Char('g') => Key::Group,
-        KeyCode::Char('F') => Key::Follow,
-        KeyCode::Char('n') => Key::Numeric,
-        KeyCode::Char('[') => Key::Seconds(-60),
-        KeyCode::Char(']') => Key::Seconds(60),
-        KeyCode::Char(',') => Key::Event(false),
-        KeyCode::Char('.') => Key::Event(true),
-        KeyCode::Left if is_shift => Key::Seconds(-60),
-        KeyCode::Right if is_shift => Key::Seconds(60),
-        KeyCode::Left => Key::Seconds(-1),
-        KeyCode::Right => Key::Seconds(1),
-        KeyCode::Up | KeyCode::Char('k') => Key::Move(-1),
-        KeyCode::Down | KeyCode::Char('j') => Key::Move(1),
-        KeyCode::PageUp => Key::Page(-1),
-        KeyCode::PageDown => Key::Page(1),
-        KeyCode::Home => Key::Top,
-        KeyCode::End | KeyCode::Char('G') => Key::End,
-        KeyCode::Enter | KeyCode::Char(' ' | '+') => Key::Enter,
-        KeyCode::Esc | KeyCode::Backspace => Key::Back,
+        KeyCode::Char('q') | KeyCode::F(10) => KeyMeaning::Quit,
+        KeyCode::Char('?' | 'h') | KeyCode::F(1) => KeyMeaning::Help,
+        KeyCode::Char('/') | KeyCode::F(4) => KeyMeaning::Filter,
+        KeyCode::Char('s') | KeyCode::F(6) => KeyMeaning::Sort,
+        KeyCode::Char('S') => KeyMeaning::Reverse,
+        KeyCode::Char('g') => KeyMeaning::Group,
+        KeyCode::Char('F') => KeyMeaning::Follow,
+        KeyCode::Char('n') => KeyMeaning::Numeric,
+        KeyCode::Char('[') => KeyMeaning::Seconds(-60),
+        KeyCode::Char(']') => KeyMeaning::Seconds(60),
+        KeyCode::Char(',') => KeyMeaning::Event(false),
+        KeyCode::Char('.') => KeyMeaning::Event(true),
+        KeyCode::Left if is_shift => KeyMeaning::Seconds(-60),
+        KeyCode::Right if is_shift => KeyMeaning::Seconds(60),
+        KeyCode::Left => KeyMeaning::Seconds(-1),
+        KeyCode::Right => KeyMeaning::Seconds(1),
+        KeyCode::Up | KeyCode::Char('k') => KeyMeaning::Move(-1),
+        KeyCode::Down | KeyCode::Char('j') => KeyMeaning::Move(1),
+        KeyCode::PageUp => KeyMeaning::Page(-1),
+        KeyCode::PageDown => KeyMeaning::Page(1),
+        KeyCode::Home => KeyMeaning::Top,
+        KeyCode::End | KeyCode::Char('G') => KeyMeaning::End,
+        KeyCode::Enter | KeyCode::Char(' ' | '+') => KeyMeaning::Enter,
+        KeyCode::Esc | KeyCode::Backspace => KeyMeaning::Back,
         _ => return None,
     })
 }
 
 /// A line that is being written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct LineEditor {
     pub(super) text: String,
     /// Characters before the cursor.
     pub(super) at: usize,
@@ -105,7 +105,7 @@ pub(super) enum Written {
 /// No filter is as long.
 const LONGEST: usize = 1000;
 
-impl Line {
+impl LineEditor {
     pub(super) fn new(text: String) -> Self {
         Self { at: text.chars().count(), text }
     }

@@ -1,6 +1,6 @@
 //! The live table, full screen.
 //!
-//! [`State`] is what is shown and what keys do, `draw` a pure function from it to a frame. [`Top`] is the view
+//! [`ScreenState`] is what is shown and what keys do, `draw` a pure function from it to a frame. [`TopView`] is the view
 //! between the session and them: it decides when there is a frame. It waits for nobody: keys and answers come
 //! through one channel, frames and questions leave through others, and a terminal that is slow gets fewer frames.
 
@@ -37,9 +37,9 @@ use crate::{
     core::{connection::Change, table::ConnectionTable},
     session::View,
 };
-pub use activity::Seen;
-pub use state::{Options, Parse, State};
-pub use time_travel::{Answer, Ask, Inspected, Leap, Moment, Named};
+pub use activity::Activity;
+pub use state::{Parse, ScreenOptions, ScreenState};
+pub use time_travel::{Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery};
 
 /// Frames are this far apart on average, at least: ten a second.
 const APART: Duration = Duration::from_millis(100);
@@ -54,18 +54,16 @@ const BUSY: Duration = Duration::from_millis(20);
 
 /// What comes to the screen from outside the session.
 #[derive(Debug)]
-pub enum Input {
+pub enum ScreenInput {
     /// From the terminal.
     Event(TerminalEvent),
     /// To a question.
-    Answer(Answer),
-    /// Something to tell the person.
-    Said(String),
+    Answer(ScreenAnswer),
 }
 
 /// The screen's frame, as the terminal is to show it.
 #[must_use]
-pub fn frame(state: &State, size: Size) -> Buffer {
+pub fn frame(state: &ScreenState, size: Size) -> Buffer {
     let area = Rect::new(0, 0, size.width, size.height);
     let mut buffer = Buffer::empty(area);
     draw::draw(state, area, &mut buffer);
@@ -85,9 +83,9 @@ pub fn text(frame: &Buffer) -> String {
 /// Where it leads to and comes from.
 pub struct Channels {
     /// What comes from outside.
-    pub inputs: Receiver<Input>,
+    pub inputs: Receiver<ScreenInput>,
     /// Where questions go.
-    pub asks: Sender<Ask>,
+    pub asks: Sender<ScreenQuery>,
     /// Where frames go: of a capacity of one.
     pub frames: SyncSender<Buffer>,
     /// What ends the session.
@@ -95,8 +93,8 @@ pub struct Channels {
 }
 
 /// The view that fills a screen.
-pub struct Top {
-    state: State,
+pub struct TopView {
+    state: ScreenState,
     channels: Channels,
     /// Somebody did something that is not seen yet.
     touched: bool,
@@ -111,10 +109,10 @@ pub struct Top {
     busy: Instant,
 }
 
-impl Top {
+impl TopView {
     /// Shows `state` through `channels`.
     #[must_use]
-    pub fn new(state: State, channels: Channels) -> Self {
+    pub fn new(state: ScreenState, channels: Channels) -> Self {
         let now = Instant::now();
         Self {
             state,
@@ -128,12 +126,11 @@ impl Top {
         }
     }
 
-    fn take(&mut self, input: Input) {
+    fn take(&mut self, input: ScreenInput) {
         self.touched = true;
         match input {
-            Input::Event(event) => self.state.event(&event),
-            Input::Answer(answer) => self.state.answer(answer),
-            Input::Said(text) => self.state.say(text),
+            ScreenInput::Event(event) => self.state.event(&event),
+            ScreenInput::Answer(answer) => self.state.answer(answer),
         }
     }
 
@@ -171,14 +168,14 @@ impl Top {
     }
 }
 
-impl View for Top {
+impl View for TopView {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
         self.state.change(change);
         self.changed |= !matches!(change, Change::Anchor(_) | Change::Reconciled { .. });
         Ok(true)
     }
 
-    async fn wanted(&mut self) -> io::Result<()> {
+    async fn refresh_due(&mut self) -> io::Result<()> {
         let due = self.due();
         tokio::select! {
             input = self.channels.inputs.recv() => match input {

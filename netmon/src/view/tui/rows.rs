@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    groups::{Flows, GroupBy, Key},
+    groups::{Flows, GroupBy, GroupKey},
     history::Histories,
     rates::Counts,
 };
@@ -64,7 +64,7 @@ pub(super) struct Query<'a> {
     pub(super) sort: Column,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
-    pub(super) expanded: &'a FxHashSet<Key>,
+    pub(super) expanded: &'a FxHashSet<GroupKey>,
     /// The row that is to be in sight, wherever it is.
     pub(super) follow: Option<ConnectionId>,
 }
@@ -73,7 +73,7 @@ pub(super) struct Query<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     Group {
-        key: Key,
+        key: GroupKey,
         count: usize,
         /// Came and left, a second.
         flow: Option<[f64; 2]>,
@@ -138,9 +138,9 @@ fn place(state: TcpState) -> usize {
 }
 
 /// What is found, as far as it may come into sight.
-enum Found<'a> {
+enum Matches<'a> {
     Plain(Least<'a>),
-    Grouped(FxHashMap<Key, Group<'a>>, GroupBy),
+    Grouped(FxHashMap<GroupKey, Group<'a>>, GroupBy),
 }
 
 #[derive(Default)]
@@ -151,8 +151,8 @@ struct Group<'a> {
     members: Vec<Candidate<'a>>,
 }
 
-impl<'a> Found<'a> {
-    fn add(&mut self, one: Candidate<'a>, expanded: &FxHashSet<Key>) {
+impl<'a> Matches<'a> {
+    fn add(&mut self, one: Candidate<'a>, expanded: &FxHashSet<GroupKey>) {
         match self {
             Self::Plain(least) => least.add(one),
             Self::Grouped(groups, by) => {
@@ -214,10 +214,10 @@ pub(super) fn list(
         Candidate { key, row, is_gone }
     };
     let mut found = match query.group {
-        Some(by) => Found::Grouped(FxHashMap::default(), by),
+        Some(by) => Matches::Grouped(FxHashMap::default(), by),
         // Where the one that is followed is, is known only when all are.
-        None if query.follow.is_some() => Found::Plain(Least::new(usize::MAX)),
-        None => Found::Plain(Least::new((top.max(selected) + height).max(1))),
+        None if query.follow.is_some() => Matches::Plain(Least::new(usize::MAX)),
+        None => Matches::Plain(Least::new((top.max(selected) + height).max(1))),
     };
     for row in table.rows() {
         list.counts[place(row.state)] += 1;
@@ -230,8 +230,8 @@ pub(super) fn list(
         found.add(candidate(&gone.connection, true), query.expanded);
     }
     match found {
-        Found::Plain(least) => list.plain(least, query.follow, (top, selected, height)),
-        Found::Grouped(mut groups, _) => {
+        Matches::Plain(least) => list.plain(least, query.follow, (top, selected, height)),
+        Matches::Grouped(mut groups, _) => {
             // What came and left between two looks is seen by its rate.
             flows.keys().for_each(|key| _ = groups.entry(key).or_default());
             list.grouped(groups, flows, query.expanded, (top, selected, height));
@@ -275,9 +275,9 @@ impl List {
 
     fn grouped(
         &mut self,
-        groups: FxHashMap<Key, Group<'_>>,
+        groups: FxHashMap<GroupKey, Group<'_>>,
         flows: &Flows,
-        expanded: &FxHashSet<Key>,
+        expanded: &FxHashSet<GroupKey>,
         place: (usize, usize, usize),
     ) {
         let mut order: Vec<_> = groups.into_iter().collect();

@@ -11,12 +11,12 @@ use ratatui::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
-    activity::Seen,
+    activity::Activity,
     groups::{self, GroupBy},
-    keys::{Key, Line, Written, meaning},
+    keys::{KeyMeaning, LineEditor, Written, meaning},
     layout::Areas,
     rows::{Column, List, Query, Row, counts, list},
-    time_travel::{Answer, Ask, Leap, Moment, Named},
+    time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery},
 };
 use crate::core::{
     connection::Change,
@@ -31,7 +31,7 @@ pub(super) use inspect::Detail;
 pub type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
 
 /// What the screen begins with.
-pub struct Options {
+pub struct ScreenOptions {
     /// Of whom this is.
     pub host: String,
     /// Which connections, as it was written.
@@ -57,14 +57,14 @@ pub struct Options {
 pub(super) enum Mode {
     List,
     /// A filter is being written.
-    Filter(Line, Option<FilterError>),
+    Filter(LineEditor, Option<FilterError>),
     Detail(ConnectionId),
     Help,
 }
 
 /// What the screen shows.
-pub struct State {
-    pub(super) options: Options,
+pub struct ScreenState {
+    pub(super) options: ScreenOptions,
     pub(super) size: Size,
     pub(super) mode: Mode,
     pub(super) filter: Filter,
@@ -72,13 +72,13 @@ pub struct State {
     pub(super) sort: Column,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
-    expanded: FxHashSet<groups::Key>,
+    expanded: FxHashSet<groups::GroupKey>,
     follow: Option<ConnectionId>,
-    live: Seen,
-    pub(super) past: Option<Box<Moment>>,
-    asks: Vec<Ask>,
+    live: Activity,
+    pub(super) past: Option<Box<PastFrame>>,
+    asks: Vec<ScreenQuery>,
     /// What things are called; of what was asked for, nothing until the answer comes.
-    names: FxHashMap<Named, Option<String>>,
+    names: FxHashMap<NameQuery, Option<String>>,
     /// An answer about the past is on its way.
     is_waiting: bool,
     /// When the connection that is looked at closely was asked about.
@@ -91,14 +91,15 @@ pub struct State {
     pub(super) now: u64,
 }
 
-impl State {
+impl ScreenState {
     /// Begins with nothing known, on a screen of `size`.
     ///
     /// # Errors
     /// When the filter is none.
-    pub fn new(options: Options, size: Size) -> Result<Self, FilterError> {
+    pub fn new(options: ScreenOptions, size: Size) -> Result<Self, FilterError> {
         let filter = (options.parse)(&options.filter)?;
-        let first = options.at.map(|at| Ask::Past(at, Leap::Seconds(0), Box::new(filter.clone())));
+        let first =
+            options.at.map(|at| ScreenQuery::Past(at, Jump::Seconds(0), Box::new(filter.clone())));
         Ok(Self {
             filter_text: options.filter.clone(),
             options,
@@ -110,7 +111,7 @@ impl State {
             group: None,
             expanded: FxHashSet::default(),
             follow: None,
-            live: Seen::default(),
+            live: Activity::default(),
             past: None,
             is_waiting: first.is_some(),
             asks: first.into_iter().collect(),
@@ -143,7 +144,7 @@ impl State {
     }
 
     /// What is to be found out, asked once.
-    pub fn asks(&mut self) -> Vec<Ask> {
+    pub fn asks(&mut self) -> Vec<ScreenQuery> {
         std::mem::take(&mut self.asks)
     }
 
@@ -154,7 +155,7 @@ impl State {
     }
 
     /// What is shown: of now, or of the past.
-    pub(super) fn seen(&self) -> &Seen {
+    pub(super) fn seen(&self) -> &Activity {
         self.past.as_ref().map_or(&self.live, |past| &past.seen)
     }
 
@@ -179,23 +180,23 @@ impl State {
     }
 
     /// Takes an answer.
-    pub fn answer(&mut self, answer: Answer) {
+    pub fn answer(&mut self, answer: ScreenAnswer) {
         match answer {
             // Whoever has gone back to now does not want it any more.
-            Answer::Past(_) | Answer::Nowhere(_) if !self.is_waiting => {}
-            Answer::Past(moment) => {
+            ScreenAnswer::Past(_) | ScreenAnswer::Nowhere(_) if !self.is_waiting => {}
+            ScreenAnswer::Past(moment) => {
                 self.is_waiting = false;
                 self.message = None;
                 self.past = Some(moment);
             }
-            Answer::Nowhere(why) => {
+            ScreenAnswer::Nowhere(why) => {
                 self.is_waiting = false;
                 self.say(why);
             }
-            Answer::Name(of, name) => {
+            ScreenAnswer::Name(of, name) => {
                 self.names.insert(of, name);
             }
-            Answer::Inspected(cookie, inspected) => {
+            ScreenAnswer::Inspected(cookie, inspected) => {
                 let is_it = |detail: &&mut Detail| detail.row.id.cookie == cookie;
                 // What was known last stays.
                 if let (Some(detail), Some(inspected)) =
@@ -208,10 +209,10 @@ impl State {
     }
 
     /// What something is called, as far as that is known yet.
-    fn name(&mut self, of: Named) -> Option<&str> {
+    fn name(&mut self, of: NameQuery) -> Option<&str> {
         let asks = &mut self.asks;
         let name = self.names.entry(of).or_insert_with(|| {
-            asks.push(Ask::Name(of));
+            asks.push(ScreenQuery::Name(of));
             None
         });
         name.as_deref()
@@ -222,8 +223,8 @@ impl State {
         for row in &mut rows {
             if let Row::Group { key, owner, name, .. } = row {
                 let cgroup = match key {
-                    groups::Key::Cgroup(Some(id)) => {
-                        self.name(Named::Cgroup(*id)).map(ToOwned::to_owned)
+                    groups::GroupKey::Cgroup(Some(id)) => {
+                        self.name(NameQuery::Cgroup(*id)).map(ToOwned::to_owned)
                     }
                     _ => None,
                 };
@@ -253,7 +254,7 @@ impl State {
                         self.live.flows.group(self.group);
                         (self.list.selected, self.list.top) = (0, 0);
                         if self.past.is_some() {
-                            self.leap(Leap::Seconds(0));
+                            self.leap(Jump::Seconds(0));
                         }
                     }
                     Err(wrong) => *error = Some(wrong),
@@ -273,34 +274,36 @@ impl State {
         self.key(key);
     }
 
-    fn key(&mut self, key: Key) {
+    fn key(&mut self, key: KeyMeaning) {
         let page = isize::try_from(self.height().max(2) - 1).unwrap_or(1);
         match key {
-            Key::Quit => self.is_over = true,
-            Key::Back => self.mode = Mode::List,
-            Key::Help => self.mode = Mode::Help,
-            Key::Seconds(seconds) => self.leap(Leap::Seconds(seconds)),
-            Key::Event(true) => self.leap(Leap::Next),
-            Key::Event(false) => self.leap(Leap::Previous),
-            Key::End if self.options.at.is_some() => self.leap(Leap::Last),
-            Key::End if self.past.is_some() || self.is_waiting => {
+            KeyMeaning::Quit => self.is_over = true,
+            KeyMeaning::Back => self.mode = Mode::List,
+            KeyMeaning::Help => self.mode = Mode::Help,
+            KeyMeaning::Seconds(seconds) => self.leap(Jump::Seconds(seconds)),
+            KeyMeaning::Event(true) => self.leap(Jump::Next),
+            KeyMeaning::Event(false) => self.leap(Jump::Previous),
+            KeyMeaning::End if self.options.at.is_some() => self.leap(Jump::Last),
+            KeyMeaning::End if self.past.is_some() || self.is_waiting => {
                 (self.past, self.is_waiting) = (None, false);
             }
-            Key::Numeric => self.options.numeric ^= true,
-            Key::Filter => {
-                self.mode = Mode::Filter(Line::new(self.filter_text.clone()), None);
+            KeyMeaning::Numeric => self.options.numeric ^= true,
+            KeyMeaning::Filter => {
+                self.mode = Mode::Filter(LineEditor::new(self.filter_text.clone()), None);
             }
             _ if matches!(self.mode, Mode::Detail(_)) => {}
-            Key::Enter => self.enter(),
-            Key::Move(rows) => self.select(self.list.selected.saturating_add_signed(rows)),
-            Key::Page(pages) => self.select(self.list.selected.saturating_add_signed(pages * page)),
-            Key::Top => self.select(0),
-            Key::End => self.select(usize::MAX),
-            Key::Sort => self.sort = self.sort.after(),
-            Key::Reverse => self.reversed ^= true,
-            Key::Group => self.regroup(GroupBy::after(self.group)),
-            Key::Follow => self.follow(),
-            Key::Click(column, row) => self.click(column, row),
+            KeyMeaning::Enter => self.enter(),
+            KeyMeaning::Move(rows) => self.select(self.list.selected.saturating_add_signed(rows)),
+            KeyMeaning::Page(pages) => {
+                self.select(self.list.selected.saturating_add_signed(pages * page));
+            }
+            KeyMeaning::Top => self.select(0),
+            KeyMeaning::End => self.select(usize::MAX),
+            KeyMeaning::Sort => self.sort = self.sort.after(),
+            KeyMeaning::Reverse => self.reversed ^= true,
+            KeyMeaning::Group => self.regroup(GroupBy::after(self.group)),
+            KeyMeaning::Follow => self.follow(),
+            KeyMeaning::Click(column, row) => self.click(column, row),
         }
     }
 
@@ -344,7 +347,7 @@ impl State {
         self.live.flows.group(by);
     }
 
-    fn leap(&mut self, leap: Leap) {
+    fn leap(&mut self, leap: Jump) {
         if !self.options.past {
             return self.say(
                 "there is no past without a journal: `netmon record` keeps one, --journal names it",
@@ -356,11 +359,11 @@ impl State {
         let from = match &self.past {
             Some(past) => past.at.wall,
             // From now there is only a way back.
-            None if !matches!(leap, Leap::Previous | Leap::Seconds(..0)) => return,
+            None if !matches!(leap, Jump::Previous | Jump::Seconds(..0)) => return,
             None => self.live.anchor.wall_time(self.now),
         };
         self.is_waiting = true;
-        self.asks.push(Ask::Past(from, leap, Box::new(self.filter.clone())));
+        self.asks.push(ScreenQuery::Past(from, leap, Box::new(self.filter.clone())));
     }
 
     fn areas(&self) -> Areas {

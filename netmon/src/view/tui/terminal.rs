@@ -26,20 +26,20 @@ use ratatui::{
 };
 use tokio::sync::mpsc::Sender;
 
-use super::{Buffer, Input};
+use super::{Buffer, ScreenInput};
 
 /// The thread that a panic does not end the program on: it reads files that may be corrupt, catches what that leads
 /// to, and nothing depends on it.
-pub const SPARED: &str = "netmon-answers";
+pub const PANIC_EXEMPT_THREAD: &str = "netmon:answers";
 /// What a program ends with that has panicked, as Rust has it.
 const PANICKED: i32 = 101;
 
 /// A terminal that is taken over as long as this lives.
 #[derive(Debug)]
-pub struct Taken(());
+pub struct TerminalGuard(());
 
-impl Taken {
-    /// Takes the terminal over. From here on a panic, on any thread but [`SPARED`], gives it back and ends the program: what a
+impl TerminalGuard {
+    /// Takes the terminal over. From here on a panic, on any thread but [`PANIC_EXEMPT_THREAD`], gives it back and ends the program: what a
     /// panic says would be lost on a screen that is drawn over.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Taken {
         HOOKED.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                if thread::current().name() == Some(SPARED) {
+                if thread::current().name() == Some(PANIC_EXEMPT_THREAD) {
                     return before(info);
                 }
                 give_back();
@@ -65,7 +65,7 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for TerminalGuard {
     fn drop(&mut self) {
         give_back();
     }
@@ -112,12 +112,12 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     clippy::needless_pass_by_value,
     reason = "whoever takes them learns from its end that there is no terminal"
 )]
-pub fn listen(to: Sender<Input>) {
+pub fn listen(to: Sender<ScreenInput>) {
     // From here on it is told when the size changes; until now it was not.
     let _ = poll(Duration::ZERO);
     if let Ok((width, height)) = size()
         && width > 0
-        && to.blocking_send(Input::Event(Event::Resize(width, height))).is_err()
+        && to.blocking_send(ScreenInput::Event(Event::Resize(width, height))).is_err()
     {
         return;
     }
@@ -129,7 +129,7 @@ pub fn listen(to: Sender<Input>) {
         if matches!(event, Event::Mouse(mouse) if is_idle(mouse.kind)) {
             continue;
         }
-        if to.blocking_send(Input::Event(event)).is_err() {
+        if to.blocking_send(ScreenInput::Event(event)).is_err() {
             break;
         }
     }

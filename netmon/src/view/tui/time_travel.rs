@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 
-use super::{activity::Seen, rows::counts};
+use super::{activity::Activity, rows::counts};
 use crate::{
     core::{
         event::{Anchor, Gap, Tuple},
         filter::Filter,
         socket::TcpInfo,
     },
-    session::{Input, Tables},
+    session::{TableInput, Tables},
 };
 
 /// The minutes in sight, ns.
@@ -19,7 +19,7 @@ const COUNTED: usize = 10_000_000;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leap {
+pub enum Jump {
     /// So many seconds, back where negative.
     Seconds(i64),
     /// To the next event.
@@ -32,32 +32,32 @@ pub enum Leap {
 
 /// What the screen wants to know that takes longer than a frame may.
 #[derive(Clone, Debug)]
-pub enum Ask {
+pub enum ScreenQuery {
     /// The table so far from a moment (ns since 1970, UTC); connections that this filter lets pass
     /// are looked at closely.
-    Past(i64, Leap, Box<Filter>),
+    Past(i64, Jump, Box<Filter>),
     /// What the kernel counts of the socket with this cookie.
     Inspect(Tuple, u64),
     /// What something is called.
-    Name(Named),
+    Name(NameQuery),
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ScreenAnswer {
     /// What there was.
-    Past(Box<Moment>),
+    Past(Box<PastFrame>),
     /// There is nothing there, or nothing that can be read.
     Nowhere(String),
     /// What the kernel counts of the socket with this cookie, if it is there.
     Inspected(u64, Option<Box<Inspected>>),
     /// What it is called, if it is called anything.
-    Name(Named, Option<String>),
+    Name(NameQuery, Option<String>),
 }
 
 /// Something that has a name, which may take long to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Named {
+pub enum NameQuery {
     /// A user, by id.
     User(u32),
     /// A cgroup, by id.
@@ -77,11 +77,11 @@ pub struct Inspected {
 
 /// A moment of the past.
 #[derive(Debug, Default)]
-pub struct Moment {
+pub struct PastFrame {
     /// The table then.
     pub tables: Tables,
     /// What the time before it had shown.
-    pub seen: Seen,
+    pub seen: Activity,
     /// That moment on both clocks.
     pub at: Anchor,
     /// What is missing just there.
@@ -90,7 +90,7 @@ pub struct Moment {
     budget: usize,
 }
 
-impl Moment {
+impl PastFrame {
     /// Begins on the way to the wall time `at`, ns since 1970, UTC.
     #[must_use]
     pub fn new(at: i64) -> Self {
@@ -106,7 +106,7 @@ impl Moment {
     }
 
     /// Takes what led there; details are kept of what `filter` lets pass.
-    pub fn take(&mut self, input: &impl Input, filter: &Filter) {
+    pub fn take(&mut self, input: &impl TableInput, filter: &Filter) {
         if let Some(time) = input.transition_time() {
             self.tick(time);
         }

@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
 
 use super::units;
 use crate::core::escape::Escaped;
-use place::Place;
-use words::{Day, Words};
+use place::Zone;
+use words::{Day, MomentText};
 
 /// The longest text that is read: none of the forms takes half of it.
 const LONGEST: usize = 200;
@@ -52,7 +52,7 @@ pub(in crate::cli) fn help(option: &str) -> String {
 
 /// A moment that was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Moment {
+pub(in crate::cli) struct MomentArg {
     /// Nanoseconds since 1970, UTC.
     pub(in crate::cli) time: i64,
     /// A sentence for whoever wrote it, where a change of the clock leaves more than one reading.
@@ -62,7 +62,7 @@ pub(in crate::cli) struct Moment {
 /// Reads a moment by the clock, the days and the zone of `now`, as far as `text` names no other.
 ///
 /// The error names the text, and shows how moments are written.
-pub(in crate::cli) fn moment(text: &str, now: &Zoned) -> Result<Moment, String> {
+pub(in crate::cli) fn moment(text: &str, now: &Zoned) -> Result<MomentArg, String> {
     let text = text.trim();
     read(text, now).map_err(|why| {
         let shown: String = text.chars().take(REPEATED).collect();
@@ -77,7 +77,7 @@ pub(in crate::cli) fn moment(text: &str, now: &Zoned) -> Result<Moment, String> 
     })
 }
 
-fn read(text: &str, now: &Zoned) -> Result<Moment, String> {
+fn read(text: &str, now: &Zoned) -> Result<MomentArg, String> {
     if text.is_empty() {
         return Err("it is empty".into());
     }
@@ -103,14 +103,14 @@ fn read(text: &str, now: &Zoned) -> Result<Moment, String> {
         let time = now.timestamp().checked_sub(ago);
         return nanoseconds(time.map_err(|_| "that is too long ago".to_owned())?, None);
     }
-    let (time, note) = resolve(&Words::read(file_name(text))?, now)?;
+    let (time, note) = resolve(&MomentText::read(file_name(text))?, now)?;
     nanoseconds(time, note)
 }
 
-fn nanoseconds(time: Timestamp, note: Option<String>) -> Result<Moment, String> {
+fn nanoseconds(time: Timestamp, note: Option<String>) -> Result<MomentArg, String> {
     let time =
         i64::try_from(time.as_nanosecond()).map_err(|_| "years go from 1678 to 2261".to_owned())?;
-    Ok(Moment { time, note })
+    Ok(MomentArg { time, note })
 }
 
 /// Reads seconds since 1970 with an optional fraction.
@@ -152,8 +152,8 @@ fn file_name(text: &str) -> &str {
 }
 
 /// Finds the moment that the words mean, and what is to be said of it.
-fn resolve(words: &Words<'_>, now: &Zoned) -> Result<(Timestamp, Option<String>), String> {
-    let place = Place::of(words, now)?;
+fn resolve(words: &MomentText<'_>, now: &Zoned) -> Result<(Timestamp, Option<String>), String> {
+    let place = Zone::of(words, now)?;
     // Which day it is depends on where.
     let now = now.with_time_zone(place.days());
     let yesterday = || now.date().yesterday().map_err(|error| error.to_string());

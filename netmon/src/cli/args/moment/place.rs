@@ -6,20 +6,20 @@ use jiff::{
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
-use super::words::{Shift, Words};
+use super::words::{MomentText, UtcOffset};
 
 /// A zone, and what else was said of its clock.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Zone<'a> {
     zone: TimeZone,
-    shift: Option<Shift>,
+    shift: Option<UtcOffset>,
     /// The name that the zone has to have for its time then: `CET`.
     abbreviation: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Zone<'a> {
     /// Takes the zone from the words, or that of `now` where they name none.
-    pub(super) fn of(words: &Words<'a>, now: &Zoned) -> Result<Self, String> {
+    pub(super) fn of(words: &MomentText<'a>, now: &Zoned) -> Result<Self, String> {
         let mut place =
             Self { zone: now.time_zone().clone(), shift: words.shift, abbreviation: None };
         let mut named = words.bracketed.map(in_brackets).transpose()?;
@@ -37,7 +37,7 @@ impl<'a> Place<'a> {
         }
         match (named, words.shift, place.abbreviation) {
             (Some(zone), ..) => place.zone = zone,
-            (None, Some(Shift::By(offset)), None) => place.zone = TimeZone::fixed(offset),
+            (None, Some(UtcOffset::By(offset)), None) => place.zone = TimeZone::fixed(offset),
             _ => {}
         }
         Ok(place)
@@ -45,14 +45,14 @@ impl<'a> Place<'a> {
 
     /// The zone by which days are counted.
     pub(super) fn days(&self) -> TimeZone {
-        if self.shift == Some(Shift::Utc) { TimeZone::UTC } else { self.zone.clone() }
+        if self.shift == Some(UtcOffset::Utc) { TimeZone::UTC } else { self.zone.clone() }
     }
 
     /// Finds the moment when the clock shows this here; with a sentence, where that is not one.
     pub(super) fn at(&self, shown: DateTime) -> Result<(Timestamp, Option<String>), String> {
         match self.shift {
-            Some(Shift::Utc) => self.fitting(shown, &[Offset::UTC]),
-            Some(Shift::By(offset)) => self.fitting(shown, &[offset]),
+            Some(UtcOffset::Utc) => self.fitting(shown, &[Offset::UTC]),
+            Some(UtcOffset::By(offset)) => self.fitting(shown, &[offset]),
             None if self.abbreviation.is_some() => {
                 match self.zone.to_ambiguous_timestamp(shown).offset() {
                     AmbiguousOffset::Unambiguous { offset } => self.fitting(shown, &[offset]),
@@ -78,7 +78,7 @@ impl<'a> Place<'a> {
             let time = offset.to_timestamp(shown).map_err(|_| OUT_OF_RANGE)?;
             let info = self.zone.to_offset_info(time);
             // UTC is the same moment everywhere, and contradicts no zone.
-            let is_its = info.offset() == *offset || self.shift == Some(Shift::Utc);
+            let is_its = info.offset() == *offset || self.shift == Some(UtcOffset::Utc);
             let is_called = self
                 .abbreviation
                 .is_none_or(|called| called.eq_ignore_ascii_case(info.abbreviation()));
@@ -147,8 +147,8 @@ fn clock(shown: DateTime) -> String {
 fn in_brackets(name: &str) -> Result<TimeZone, String> {
     if name.starts_with(['+', '-']) {
         return match super::words::shift(name)? {
-            (Shift::By(offset), "") => Ok(TimeZone::fixed(offset)),
-            (Shift::Utc, "") => Ok(TimeZone::UTC),
+            (UtcOffset::By(offset), "") => Ok(TimeZone::fixed(offset)),
+            (UtcOffset::Utc, "") => Ok(TimeZone::UTC),
             _ => Err(format!("'{name}' is no offset")),
         };
     }

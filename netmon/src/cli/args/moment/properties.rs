@@ -136,7 +136,7 @@ proptest! {
             (shown.strftime("@%s.%9f").to_string(), time),
             (shown.timestamp().strftime("%a %Y-%m-%d %H:%M:%S UTC").to_string(), second),
         ] {
-            let expected = Ok(Moment { time: expected, note: None });
+            let expected = Ok(MomentArg { time: expected, note: None });
             prop_assert_eq!(moment(&text, &now), expected, "{}", text);
         }
     }
@@ -156,7 +156,7 @@ proptest! {
         }
         // As journalctl prints it, every moment is told from every other.
         let text = shown.strftime("%a %Y-%m-%d %H:%M:%S%.6f %Z").to_string();
-        let expected = Moment { time: cut(time, 1_000), note: None };
+        let expected = MomentArg { time: cut(time, 1_000), note: None };
         prop_assert_eq!(moment(&text, &now), Ok(expected), "{}", text);
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Day {
 
 /// An offset from UTC as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shift {
+pub(super) enum UtcOffset {
     /// `Z`, and `-00:00`, which RFC 9557 takes for the same: UTC, wherever that was.
     Utc,
     By(Offset),
@@ -25,11 +25,11 @@ pub(super) enum Shift {
 
 /// The parts of a moment as they were written: a day or a time of day at least.
 #[derive(Debug)]
-pub(super) struct Words<'a> {
+pub(super) struct MomentText<'a> {
     pub(super) weekday: Option<Weekday>,
     pub(super) day: Option<Day>,
     pub(super) time: Option<Time>,
-    pub(super) shift: Option<Shift>,
+    pub(super) shift: Option<UtcOffset>,
     /// A zone in brackets.
     pub(super) bracketed: Option<&'a str>,
     /// A zone without brackets: its name, or an abbreviation as CET.
@@ -49,7 +49,7 @@ const WEEKDAYS: [(&str, Weekday); 7] = [
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
-impl<'a> Words<'a> {
+impl<'a> MomentText<'a> {
     /// Reads text that is ASCII, from its beginning to its end; the error says what is wrong.
     pub(super) fn read(text: &'a str) -> Result<Self, String> {
         let (weekday, rest) = weekday(text);
@@ -87,7 +87,7 @@ impl<'a> Words<'a> {
                     let end = rest.find([' ', '\t', '[']).unwrap_or(rest.len());
                     let (word, after) = rest.split_at(end);
                     if word.eq_ignore_ascii_case("z") {
-                        once(&mut self.shift, Shift::Utc, "offset")?;
+                        once(&mut self.shift, UtcOffset::Utc, "offset")?;
                     } else {
                         once(&mut self.zone, word, "zone")?;
                     }
@@ -232,7 +232,7 @@ pub(super) fn fraction(text: &str) -> Result<(i32, &str), String> {
 }
 
 /// Reads an offset: `+09`, `+0900`, `+09:00`, with seconds as some zones once had.
-pub(super) fn shift(text: &str) -> Result<(Shift, &str), String> {
+pub(super) fn shift(text: &str) -> Result<(UtcOffset, &str), String> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let end =
         text[1..].find(|c: char| !c.is_ascii_digit() && c != ':').map_or(text.len(), |at| at + 1);
@@ -256,10 +256,10 @@ pub(super) fn shift(text: &str) -> Result<(Shift, &str), String> {
         seconds = seconds * 60 + number;
     }
     if sign < 0 && seconds == 0 {
-        return Ok((Shift::Utc, rest));
+        return Ok((UtcOffset::Utc, rest));
     }
     let offset = Offset::from_seconds(sign * seconds).map_err(|_| wrong())?;
-    Ok((Shift::By(offset), rest))
+    Ok((UtcOffset::By(offset), rest))
 }
 
 /// Splits the digits off the beginning.

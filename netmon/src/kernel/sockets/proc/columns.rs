@@ -5,14 +5,14 @@ use crate::core::escape::Escaped;
 /// A line that the kernel does not write, as far as this program knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} in '{line}'")]
-pub struct Malformed {
+pub struct MalformedLine {
     /// What its first wrong column should have been.
     pub expected: &'static str,
     /// The line, shortened, and escaped for showing.
     pub line: Box<str>,
 }
 
-impl Malformed {
+impl MalformedLine {
     /// Enough to tell the column; a line of IPv6 reaches its inode within.
     const SHOWN: usize = 200;
 
@@ -26,12 +26,12 @@ impl Malformed {
 }
 
 /// The columns of a line, one after the other.
-pub(super) struct Columns<'a> {
+pub(super) struct LineColumns<'a> {
     line: &'a [u8],
     rest: &'a [u8],
 }
 
-impl<'a> Columns<'a> {
+impl<'a> LineColumns<'a> {
     pub(super) const fn of(line: &'a [u8]) -> Self {
         Self { line, rest: line }
     }
@@ -42,13 +42,13 @@ impl<'a> Columns<'a> {
         &mut self,
         expected: &'static str,
         parse: impl FnOnce(&'a [u8]) -> Option<T>,
-    ) -> Result<T, Malformed> {
+    ) -> Result<T, MalformedLine> {
         let start = self.rest.iter().position(|b| *b != b' ').unwrap_or(self.rest.len());
         let rest = &self.rest[start..];
         let end = rest.iter().position(|b| *b == b' ').unwrap_or(rest.len());
         let (column, rest) = rest.split_at(end);
         self.rest = rest;
-        parse(column).ok_or_else(|| Malformed::new(self.line, expected))
+        parse(column).ok_or_else(|| MalformedLine::new(self.line, expected))
     }
 
     /// All that follows, from the space behind the last column on.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn columns_are_apart_by_any_spaces() {
-        let mut columns = Columns::of(b"  a bc   d");
+        let mut columns = LineColumns::of(b"  a bc   d");
         assert_eq!(columns.next("a", Some), Ok(&b"a"[..]));
         assert_eq!(columns.next("bc", Some), Ok(&b"bc"[..]));
         assert_eq!(columns.rest(), b"   d");
@@ -144,11 +144,11 @@ mod tests {
 
     #[test]
     fn an_error_shows_what_is_safe_and_short() {
-        let short = Malformed::new(b"\x1b[2J\xff", "a state");
+        let short = MalformedLine::new(b"\x1b[2J\xff", "a state");
         assert_eq!(short.to_string(), "expected a state in '\\u{1b}[2J\\xff'");
-        let whole = Malformed::new(&[b'x'; Malformed::SHOWN], "a state");
-        assert_eq!(whole.line.len(), Malformed::SHOWN);
-        let long = Malformed::new(&[b'x'; 100_000], "a state");
-        assert_eq!(long.line.len(), Malformed::SHOWN + "...".len());
+        let whole = MalformedLine::new(&[b'x'; MalformedLine::SHOWN], "a state");
+        assert_eq!(whole.line.len(), MalformedLine::SHOWN);
+        let long = MalformedLine::new(&[b'x'; 100_000], "a state");
+        assert_eq!(long.line.len(), MalformedLine::SHOWN + "...".len());
     }
 }

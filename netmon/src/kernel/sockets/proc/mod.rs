@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-pub use columns::Malformed;
+pub use columns::MalformedLine;
 pub use net::parse_inet;
 pub use processes::{owners, process_started};
 pub use unix::parse_unix;
@@ -31,13 +31,13 @@ const LONGEST: usize = 64 * 1024;
 const BLOCK: usize = 64 * 1024;
 
 /// A table to be read, of the namespace that the opening thread was in.
-pub type Table = Box<dyn BufRead + Send>;
+pub type ProcTable = Box<dyn BufRead + Send>;
 
 /// Opens `/proc/net/tcp` and the like; empty where the kernel does without, as it may without IPv6.
 ///
 /// # Errors
 /// Where `/proc` is not mounted, or what opening answered.
-pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<Table> {
+pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable> {
     open(&format!("{}{}", protocol.name(), if ipv6 { "6" } else { "" }))
 }
 
@@ -45,7 +45,7 @@ pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<Table> {
 ///
 /// # Errors
 /// Where `/proc` is not mounted, or what opening answered.
-pub fn open_unix() -> io::Result<Table> {
+pub fn open_unix() -> io::Result<ProcTable> {
     open("unix")
 }
 
@@ -79,7 +79,7 @@ pub fn read_unix(
     read(file, |line| parse_unix(line, netns), each)
 }
 
-fn open(name: &str) -> io::Result<Table> {
+fn open(name: &str) -> io::Result<ProcTable> {
     match File::open(Path::new(TABLES).join(name)) {
         Ok(file) => Ok(Box::new(BufReader::with_capacity(BLOCK, file))),
         // Without `/proc` nothing is known, which is not the same as that there is nothing.
@@ -93,7 +93,7 @@ fn open(name: &str) -> io::Result<Table> {
 /// Hands what `parse` makes of every line but the first, a header, to `each`.
 fn read<T>(
     mut file: impl BufRead,
-    parse: impl Fn(&[u8]) -> Result<T, Malformed>,
+    parse: impl Fn(&[u8]) -> Result<T, MalformedLine>,
     mut each: impl FnMut(T) -> io::Result<()>,
 ) -> io::Result<usize> {
     let mut line = Vec::with_capacity(256);
@@ -106,7 +106,7 @@ fn read<T>(
         // Only a last line, or one of which a part was read, has no end.
         let parsed = match line.strip_suffix(b"\n") {
             Some(line) => parse(line),
-            None => Err(Malformed::new(&line, "an end of the line")),
+            None => Err(MalformedLine::new(&line, "an end of the line")),
         };
         match parsed {
             Ok(found) => each(found)?,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::columns::{Columns, Malformed, decimal, hex, pair};
+use super::columns::{LineColumns, MalformedLine, decimal, hex, pair};
 use crate::core::{
     event::Tuple,
     socket::{Protocol, Socket, Timer, TimerKind},
@@ -32,8 +32,8 @@ pub fn parse_inet(
     protocol: Protocol,
     ipv6: bool,
     netns: u32,
-) -> Result<Socket, Malformed> {
-    let mut columns = Columns::of(line);
+) -> Result<Socket, MalformedLine> {
+    let mut columns = LineColumns::of(line);
     columns.next("a number and a colon", label)?;
     let local = columns.next("a local address", |text| end(text, ipv6))?;
     let remote = columns.next("a remote address", |text| end(text, ipv6))?;

@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::columns::decimal;
-use crate::core::process::Owners;
+use crate::core::process::SocketHolders;
 
 /// Directory entries read at once, in bytes: some thousand.
 const ENTRIES: usize = 32 * 1024;
@@ -32,8 +32,8 @@ const COMM: usize = 64;
 ///
 /// # Errors
 /// Where `/proc` cannot be read, or this process has no descriptor left.
-pub fn owners() -> io::Result<(Owners, usize)> {
-    let mut owners = Owners::default();
+pub fn owners() -> io::Result<(SocketHolders, usize)> {
+    let mut owners = SocketHolders::default();
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
     let mut refused = 0;
     for pid in pids()? {
@@ -58,7 +58,11 @@ fn pids() -> io::Result<Vec<u32>> {
 }
 
 /// Notes the sockets that process `pid` holds.
-fn scan(pid: u32, entries: &mut [MaybeUninit<u8>], owners: &mut Owners) -> rustix::io::Result<()> {
+fn scan(
+    pid: u32,
+    entries: &mut [MaybeUninit<u8>],
+    owners: &mut SocketHolders,
+) -> rustix::io::Result<()> {
     let process = directory(CWD, format!("/proc/{pid}"))?;
     if !descriptors(pid, process.as_fd(), process.as_fd(), entries, owners)? {
         // The first thread may have ended: the others hold on to what it had.
@@ -87,7 +91,7 @@ fn descriptors(
     process: BorrowedFd<'_>,
     thread: BorrowedFd<'_>,
     entries: &mut [MaybeUninit<u8>],
-    owners: &mut Owners,
+    owners: &mut SocketHolders,
 ) -> rustix::io::Result<bool> {
     let fds = directory(thread, "fd")?;
     let mut name = None;
@@ -220,7 +224,7 @@ mod tests {
     fn a_process_that_is_none_has_ended() {
         let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
         // Above PID_MAX_LIMIT, 4 Mi.
-        let scanned = scan(u32::MAX, &mut entries, &mut Owners::default());
+        let scanned = scan(u32::MAX, &mut entries, &mut SocketHolders::default());
         assert_eq!(scanned, Err(Errno::NOENT));
     }
 

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU64;
 
-use super::columns::{Columns, Malformed, decimal, hex};
+use super::columns::{LineColumns, MalformedLine, decimal, hex};
 use crate::core::socket::UnixSocket;
 
 /// `__SO_ACCEPTCON` (include/uapi/linux/net.h): the socket listens.
@@ -16,8 +16,8 @@ const ACCEPTS: u32 = 0x1_0000;
 ///
 /// # Errors
 /// For a line that the kernel does not write.
-pub fn parse_unix(line: &[u8], netns: u32) -> Result<UnixSocket, Malformed> {
-    let mut columns = Columns::of(line);
+pub fn parse_unix(line: &[u8], netns: u32) -> Result<UnixSocket, MalformedLine> {
+    let mut columns = LineColumns::of(line);
     // A hashed address of the kernel, which need not be a number.
     columns.next("an address and a colon", |text| {
         text.strip_suffix(b":").filter(|address| !address.is_empty())

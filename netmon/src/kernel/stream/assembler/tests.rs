@@ -4,6 +4,7 @@ use super::*;
 use crate::core::tcp::TcpState::{
     Close, Established, FinWait2, LastAck, SynRecv, SynSent, TimeWait,
 };
+use crate::kernel::stream::fate::ECONNRESET;
 
 mod minisockets;
 
@@ -17,7 +18,7 @@ struct Script {
     asked: usize,
 }
 
-impl Ask for Script {
+impl KernelQueries for Script {
     fn local_port(&mut self, _sock: u64, _cookie: u64) -> Option<u16> {
         self.asked += 1;
         self.port
@@ -31,13 +32,17 @@ impl Ask for Script {
 
 struct Bench {
     assembler: Assembler,
-    out: Sink,
+    out: EventQueue,
     script: Script,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { assembler: Assembler::new(false, true), out: Sink::new(), script: Script::default() }
+        Self {
+            assembler: Assembler::new(false, true),
+            out: EventQueue::new(),
+            script: Script::default(),
+        }
     }
 
     fn take(&mut self, record: Record) {
@@ -175,7 +180,7 @@ fn a_dump_does_not_tell_an_end_that_is_held() {
     bench.advance(100 + RESET_WAIT);
     assert_eq!(bench.states(), [(Established, Close)]);
     bench.assembler.failed(300 + RESET_WAIT, COOKIE, 104, &mut bench.out);
-    assert!(matches!(bench.out.pop_front(), Some(Event::Failed { cookie: COOKIE, .. })));
+    assert!(matches!(bench.out.pop_front(), Some(Event::SocketFailed { cookie: COOKIE, .. })));
 }
 
 #[test]

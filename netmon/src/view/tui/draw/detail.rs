@@ -18,10 +18,10 @@ use crate::{
     core::{connection::Direction, escape::Escaped, event::Evidence, tcp::TcpState},
     view::{
         changes::lines::Bytes,
-        text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
+        text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             groups::program,
-            state::{Detail, State},
+            state::{Detail, ScreenState},
         },
     },
 };
@@ -29,7 +29,13 @@ use crate::{
 /// Columns before a value.
 const NAME: usize = 9;
 
-pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(
+    state: &ScreenState,
+    detail: &Detail,
+    theme: Theme,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
     clock.anchor = state.seen().anchor;
     let mut time = |moment| {
@@ -58,7 +64,7 @@ pub(super) fn draw(state: &State, detail: &Detail, theme: Theme, area: Rect, buf
 }
 
 fn facts<'a>(
-    state: &State,
+    state: &ScreenState,
     detail: &Detail,
     theme: Theme,
     time: &mut impl FnMut(u64) -> String,

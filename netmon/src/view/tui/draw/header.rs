@@ -13,8 +13,8 @@ use super::{HEADING, STRONG, Theme};
 use crate::{
     core::{event::Loss, tcp::TcpState},
     view::{
-        text::clock::Span as Elapsed,
-        tui::{layout::HEADER, rates::Happened, state::State},
+        text::clock::Elapsed,
+        tui::{layout::HEADER, rates::Happened, state::ScreenState},
     },
 };
 
@@ -46,7 +46,7 @@ const RATES: [(&str, What); 4] = [
 ];
 
 /// Everything below the title.
-pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if area.height < HEADER {
         return;
     }
@@ -107,7 +107,7 @@ pub(super) fn number(number: f64) -> String {
 }
 
 /// Of whom and of when this is, and what is missing.
-pub(super) fn title(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let seen = state.seen();
     let wall = match &state.past {
         Some(past) => past.at.wall,

@@ -17,13 +17,13 @@ use crate::{
         verdict::Verdict,
     },
     view::{
-        text::clock::{Clock, Span as Elapsed, Style as TimeStyle},
+        text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             groups::program,
             history::{Latest, Mark},
             layout::{Areas, columns},
             rows::Row,
-            state::State,
+            state::ScreenState,
         },
     },
 };
@@ -31,7 +31,7 @@ use crate::{
 const HEADINGS: [&str; 8] =
     ["PID/Program", "Local Address", "Foreign Address", "State", "In", "Dir", "Age", "Evidence"];
 
-pub(super) fn draw(state: &State, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &ScreenState, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
     let list = &state.list;
     heading(state, areas.heading, buffer);
     let mut line = Rect { height: 1, ..areas.rows };
@@ -61,7 +61,7 @@ pub(super) fn draw(state: &State, theme: Theme, areas: &Areas, buffer: &mut Buff
     }
 }
 
-fn heading(state: &State, area: Rect, buffer: &mut Buffer) {
+fn heading(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     for ((column, from, to), name) in columns(area.width).zip(HEADINGS) {
         let is_sorted = column == Some(state.sort) && state.group.is_none();
         let sign = match (is_sorted, state.reversed) {
@@ -99,7 +99,7 @@ fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
 
 /// Draws a connection; the style of its line.
 fn connection(
-    state: &State,
+    state: &ScreenState,
     theme: Theme,
     row: &Connection,
     is_gone: bool,
@@ -143,7 +143,7 @@ pub(super) const fn direction(direction: Option<Direction>) -> &'static str {
     }
 }
 
-pub(super) fn services(state: &State) -> Option<&Services> {
+pub(super) fn services(state: &ScreenState) -> Option<&Services> {
     (!state.options.numeric).then_some(&state.options.services)
 }
 
@@ -152,7 +152,7 @@ pub(super) const fn is_bad(verdict: Verdict) -> bool {
 }
 
 /// The latest transitions, the newest at the bottom, as they come.
-pub(super) fn latest(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn latest(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if area.height < 2 {
         return;
     }

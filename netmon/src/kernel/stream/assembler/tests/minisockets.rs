@@ -187,7 +187,7 @@ fn a_time_wait_is_one_when_it_was_made() {
     bench.take(closed(FinWait2, flags, 0, 100));
     assert_eq!(bench.states(), [(FinWait2, TimeWait)]);
     bench.take(note(kind::MINISOCKET, Close, 0, 300));
-    assert_eq!(bench.out.pop_front(), Some(Event::Ended { time: 300, cookie: COOKIE }));
+    assert_eq!(bench.out.pop_front(), Some(Event::TimeWaitEnded { time: 300, cookie: COOKIE }));
     bench.take(note(kind::MINISOCKET, TimeWait, 0, 400));
     assert!(bench.events().is_empty(), "its time began anew, which is no transition");
 }

@@ -1,4 +1,5 @@
-//! The filter language: any text is a filter or an error, and a filter's text means itself.
+//! The filter language: any text is a filter or an error, and the text of a filter parses to the
+//! same filter.
 
 #![no_main]
 

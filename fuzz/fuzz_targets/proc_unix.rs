@@ -1,5 +1,5 @@
-//! `/proc/net/unix`: any bytes are a socket or a malformed line, never a panic, and a path is the end
-//! of its line.
+//! `/proc/net/unix`: any bytes are a socket or a malformed line, never a panic, and a path is the
+//! end of its line.
 
 #![no_main]
 

@@ -1,26 +1,26 @@
-//! What the kernel program can decide of a filter, in the form that it decides by.
+//! The part of a filter that the kernel program decides, as clauses of plain numbers.
 
 use core::mem::size_of;
 
 use crate::{AF_INET, AF_INET6};
 
-/// How many clauses a [`KernelFilter`] has room for.
+/// The most clauses of a [`KernelFilter`].
 pub const MAX_CLAUSES: usize = 8;
 
-/// What a connection must be to pass: all of it.
+/// Conditions on a connection, which passes when it meets all of them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Clause {
-    /// In one of these states: bit n is the kernel's number n.
+    /// The states: bit n is the kernel's number n.
     pub states: u16,
-    /// Of one of these socket families: bit 0 is IPv4, bit 1 IPv6.
+    /// The socket families: bit 0 is IPv4, bit 1 IPv6.
     pub families: u16,
-    /// In the network namespace with this inode number; 0 for any.
+    /// Inode number of the network namespace; 0 for any.
     pub netns: u32,
-    /// Local port between these, both included.
+    /// The lowest and the highest local port.
     pub local_ports: [u16; 2],
-    /// Remote port between these, both included.
+    /// The lowest and the highest remote port.
     pub remote_ports: [u16; 2],
 }
 
@@ -34,11 +34,11 @@ impl Clause {
         remote_ports: [0, u16::MAX],
     };
 
-    /// Admits none.
+    /// Admits no connection.
     pub const NONE: Self =
         Self { states: 0, families: 0, netns: 0, local_ports: [0; 2], remote_ports: [0; 2] };
 
-    /// Whether such a connection passes; `state` is the kernel's number, `family` an `AF_`.
+    /// Returns whether a connection passes; `state` is the kernel's number, `family` an `AF_`.
     #[inline(always)]
     #[must_use]
     pub const fn admits(
@@ -65,22 +65,22 @@ impl Clause {
     }
 }
 
-/// What the kernel program lets through: whatever any of the clauses admits.
+/// The filter of the kernel program, which admits each connection that any clause admits.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct KernelFilter {
-    /// How many clauses there are; with none of them everything passes.
+    /// The number of clauses; 0 admits every connection.
     pub count: u32,
-    /// The first `count` count, the others are [`Clause::NONE`].
+    /// The clauses: the first `count` are in use, the others are [`Clause::NONE`].
     pub clauses: [Clause; MAX_CLAUSES],
 }
 
 impl KernelFilter {
-    /// Everything passes.
+    /// Admits every connection.
     pub const ANY: Self = Self { count: 0, clauses: [Clause::NONE; MAX_CLAUSES] };
 
-    /// Whether such a connection passes; as [`Clause::admits`].
+    /// Returns whether a connection passes; parameters as for [`Clause::admits`].
     #[inline(always)]
     #[must_use]
     pub fn admits(
@@ -99,7 +99,7 @@ impl KernelFilter {
                 .any(|clause| clause.admits(state, family, netns, local_port, remote_port))
     }
 
-    /// The same for connections in one of `states` and of one of `families` only.
+    /// Restricts the filter to connections in one of `states` and of one of `families`.
     #[must_use]
     pub fn restrict(mut self, states: u16, families: u16) -> Self {
         let all = Clause::ANY;
@@ -110,7 +110,7 @@ impl KernelFilter {
             self.count = 1;
             self.clauses[0] = all;
         }
-        // Those past the count have no states to lose.
+        // Clauses past the count have no states to lose.
         for clause in &mut self.clauses {
             clause.states &= states;
             clause.families &= families;
@@ -118,8 +118,8 @@ impl KernelFilter {
         self
     }
 
-    /// The same, whatever the state: a transition is of two, and one that is not wanted may lead to
-    /// one that is.
+    /// Leaves the state open in each clause. A transition has two states, and a transition that is
+    /// not wanted may lead to one that is.
     #[must_use]
     pub fn in_any_state(mut self) -> Self {
         for clause in self.clauses.iter_mut().take(self.count as usize) {

@@ -1,101 +1,30 @@
-//! The wire ABI between netmon's kernel program and its user side.
+//! The wire ABI between netmon's kernel program and user space.
 //!
-//! Owns the layout of every ring buffer record, of the offsets table that user space writes before
-//! load, and of the loss counters. Plain integers and byte arrays with explicit padding, in the
-//! byte order of the machine: both sides run on it. Nothing here knows what a record means.
+//! Owns the layout of every record, of the tables that user space writes before load, and of the
+//! loss counters. All types are plain integers and byte arrays with explicit padding, in the byte
+//! order of the machine: both sides run on the same machine. Nothing here interprets a record.
 //!
-//! Every record starts with its kind; the kind decides its size. Through the ring buffer come
-//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]; iterators write [`Socket`],
-//! [`Info`], [`Held`] and [`Failed`].
+//! Every record starts with its kind, and the kind decides the size. Ring buffers carry
+//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]. Iterators write
+//! [`Socket`], [`Info`], [`Held`] and [`Failed`].
 #![no_std]
 
 mod filter;
+pub mod flag;
+pub mod kind;
 mod offsets;
+pub mod state;
 
 use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Format, Offsets, UNKNOWN};
 
-/// Kinds of ring buffer record: the first byte of each.
-pub mod kind {
-    /// A [`Transition`](crate::Transition) alone.
-    pub const TRANSITION: u8 = 1;
-    /// An [`Open`](crate::Open): a transition to SYN_SENT or LISTEN, with the process that made it.
-    pub const OPEN: u8 = 2;
-    /// A [`Child`](crate::Child): the first transition out of SYN_RECV of an accepted connection.
-    pub const CHILD: u8 = 3;
-    /// A [`Note`](crate::Note): a RST sent. Its state is the socket's at that moment; TIME_WAIT for every
-    /// minisocket.
-    pub const RESET: u8 = 4;
-    /// A [`Socket`](crate::Socket) of a dump.
-    pub const SOCKET: u8 = 5;
-    /// An [`Info`](crate::Info) about the socket before it.
-    pub const INFO: u8 = 6;
-    /// A [`Held`](crate::Held): a process and a socket that it holds.
-    pub const HELD: u8 = 7;
-    /// An [`End`](crate::End): a transition to CLOSE, with what the connection had done.
-    pub const END: u8 = 8;
-    /// A [`Failed`](crate::Failed): a closed socket that a process holds, and why it closed.
-    pub const FAILED: u8 = 9;
-    /// A [`Note`](crate::Note): a minisocket has come to its state: TIME_WAIT, or CLOSE, which is its end.
-    pub const MINISOCKET: u8 = 10;
-    /// A [`Note`](crate::Note): a connect has its local port.
-    pub const PORT: u8 = 11;
-    /// An [`Accept`](crate::Accept): a process took a connection from its listener.
-    pub const ACCEPT: u8 = 12;
-}
-
-/// The kernel's TCP states that the kernel program itself looks at (`include/net/tcp_states.h`).
-pub mod state {
-    /// TCP_ESTABLISHED
-    pub const ESTABLISHED: u8 = 1;
-    /// TCP_SYN_SENT
-    pub const SYN_SENT: u8 = 2;
-    /// TCP_SYN_RECV
-    pub const SYN_RECV: u8 = 3;
-    /// TCP_FIN_WAIT2
-    pub const FIN_WAIT2: u8 = 5;
-    /// TCP_TIME_WAIT
-    pub const TIME_WAIT: u8 = 6;
-    /// TCP_CLOSE
-    pub const CLOSE: u8 = 7;
-    /// TCP_LISTEN
-    pub const LISTEN: u8 = 10;
-    /// TCP_CLOSING
-    pub const CLOSING: u8 = 11;
-    /// TCP_NEW_SYN_RECV, the state of a request socket: half open
-    pub const NEW_SYN_RECV: u8 = 12;
-}
-
-/// Bits of [`Transition::flags`], taken from the socket's flags (`enum sock_flags`).
-pub mod flag {
-    /// SOCK_DEAD: its process has closed it.
-    pub const DEAD: u8 = 1 << 0;
-    /// SOCK_DONE: the peer's FIN was taken.
-    pub const DONE: u8 = 1 << 1;
-    /// Not a socket flag: a minisocket has just been made of it. Only where that can be seen
-    /// (`inet_twsk_hashdance`), and only on a transition to CLOSE.
-    pub const MINISOCKET: u8 = 1 << 2;
-    /// Not a socket flag: with [`MINISOCKET`], one that waits for the peer's FIN, in FIN_WAIT2.
-    pub const WAITS: u8 = 1 << 3;
-    /// SOCK_LINGER: SO_LINGER is set.
-    pub const LINGER: u8 = 1 << 4;
-    /// The bits of `sk_flags` that are sent.
-    pub const MASK: u8 = DEAD | DONE | LINGER;
-    /// Not a socket flag: the namespace had no TIME_WAIT bucket to spare, so there may be no
-    /// minisocket. Only on a transition to CLOSE from FIN_WAIT2 or CLOSING.
-    pub const BUCKETS_FULL: u8 = 1 << 5;
-    /// Not a socket flag: a RST was taken just before (tracepoint `tcp:tcp_receive_reset`). Also when
-    /// the kernel resets its own socket, which then sends one (`tcp_reset` in net/ipv4/tcp_input.c).
-    pub const RESET_RECEIVED: u8 = 1 << 6;
-}
-
 /// `AF_INET`, as in [`Transition::family`].
 pub const AF_INET: u8 = 2;
 /// `AF_INET6`, as in [`Transition::family`].
 pub const AF_INET6: u8 = 10;
-/// `IPPROTO_TCP`: the tracepoint also reports SCTP and MPTCP sockets, which are passed over.
+/// `IPPROTO_TCP`: the tracepoint also reports SCTP and MPTCP sockets, which netmon skips.
 pub const IPPROTO_TCP: u16 = 6;
 /// `IPPROTO_UDP`.
 pub const IPPROTO_UDP: u16 = 17;
@@ -109,7 +38,8 @@ pub const COMM_LEN: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Transition {
-    /// One of [`kind`]: also when this is the head of an [`Open`] or a [`Child`].
+    /// One of [`kind`]: that of the whole record, also as the head of an [`Open`], a [`Child`] or
+    /// an [`End`].
     pub kind: u8,
     /// State before, the kernel's number.
     pub old_state: u8,
@@ -121,22 +51,24 @@ pub struct Transition {
     pub flags: u8,
     /// `sk_err`: meaningful on a transition to CLOSE only. Linux has no errno above 133.
     pub errno: u8,
-    /// Index of the interface that the socket is bound to, 0 for none; 65535 for any above.
+    /// Index of the interface that the socket is bound to, 0 for none; 65535 for any larger index.
     pub interface: u16,
     /// `CLOCK_MONOTONIC`, ns.
     pub time: u64,
-    /// The socket's cookie: unique for the life of the kernel. Of the program on the classic tracepoint, here
-    /// and in every record: the address of the socket, which is unique until its transition to CLOSE.
+    /// The socket's cookie, unique for the life of the kernel. In the basic tier (classic
+    /// tracepoints), this field of every ring buffer record has the address of the socket instead,
+    /// which is unique until the transition to CLOSE.
     pub cookie: u64,
-    /// Network order; IPv4 in the first four bytes.
+    /// Local address, network order; IPv4 in the first four bytes.
     pub local_addr: [u8; 16],
-    /// Network order; IPv4 in the first four bytes.
+    /// Remote address, network order; IPv4 in the first four bytes.
     pub remote_addr: [u8; 16],
-    /// Inode number of the network namespace; 0 where that is unknown.
+    /// Inode number of the network namespace; 0 where unknown.
     pub netns: u32,
-    /// Host order; 0 where the socket has none yet (SYN_SENT; LISTEN without a bind).
+    /// Local port, host order; 0 where the socket has no port yet (SYN_SENT; LISTEN without a
+    /// bind).
     pub local_port: u16,
-    /// Host order; 0 for a listener.
+    /// Remote port, host order; 0 for a listener.
     pub remote_port: u16,
 }
 
@@ -147,9 +79,10 @@ pub struct Transition {
 pub struct Open {
     /// The transition, its kind [`kind::OPEN`].
     pub transition: Transition,
-    /// Address of the `struct sock`: a handle to ask for the local port later, never an identity.
+    /// Address of the `struct sock`: a handle to ask for the local port later. Never an identity,
+    /// except in the basic tier, where [`Transition::cookie`] has the same address.
     pub sock: u64,
-    /// Who called.
+    /// The process that called connect or listen.
     pub process: Process,
 }
 
@@ -164,13 +97,14 @@ pub struct Process {
     pub pid: u32,
     /// User id in the initial user namespace.
     pub uid: u32,
-    /// Name of the thread group's leader, NUL padded; empty where it is unknown.
+    /// Name of the thread group's leader, NUL padded; empty where unknown.
     pub comm: [u8; COMM_LEN],
 }
 
 /// A process that took a connection from its listener, 56 bytes.
 ///
-/// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c), or of the system call.
+/// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c), or of the system
+/// call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -183,26 +117,28 @@ pub struct Accept {
     pub time: u64,
     /// The connection's cookie.
     pub cookie: u64,
-    /// Who called.
+    /// The process that called accept.
     pub process: Process,
 }
 
 /// The first transition out of SYN_RECV of a connection that a listener took.
 ///
-/// LISTEN -> SYN_RECV happens microseconds earlier on a half-made socket, so it is sent with this.
+/// LISTEN -> SYN_RECV happens microseconds earlier on a half-made socket, so this record has both
+/// transitions.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Child {
     /// The transition, its kind [`kind::CHILD`].
     pub transition: Transition,
-    /// Cookie of the listener; 0 when it listened before the program was attached.
+    /// Cookie of the listener, in the basic tier its address; 0 where the listener is not known or
+    /// has no cookie. A listener from before the program was attached gets its cookie from a dump.
     pub listener: u64,
-    /// When LISTEN -> SYN_RECV happened, `CLOCK_MONOTONIC`, ns.
+    /// Time of LISTEN -> SYN_RECV, `CLOCK_MONOTONIC`, ns.
     pub syn_recv_time: u64,
 }
 
-/// A transition to CLOSE of a connection, with what its socket had counted until then.
+/// A transition to CLOSE of a connection, with the counters of its socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -215,11 +151,11 @@ pub struct End {
     pub bytes_received: u64,
     /// `total_retrans`: segments.
     pub retransmits: u32,
-    /// `srtt_us`: smoothed round trip time, µs times 8; 0 before the first.
+    /// `srtt_us`: smoothed round trip time, µs times 8; 0 before the first measurement.
     pub srtt_us: u32,
 }
 
-/// Something that befell a socket beside its transitions, 24 bytes: what, its kind says.
+/// An event of a socket beside its transitions, 24 bytes; the kind names the event.
 ///
 /// Source: tracepoint `tcp:tcp_send_reset`; `__inet_twsk_schedule`, `inet_twsk_deschedule_put` and
 /// `tw_timer_handler` (net/ipv4/inet_timewait_sock.c); `tcp_connect` (net/ipv4/tcp_output.c).
@@ -229,7 +165,7 @@ pub struct End {
 pub struct Note {
     /// [`kind::RESET`], [`kind::MINISOCKET`] or [`kind::PORT`].
     pub kind: u8,
-    /// A state, as the kind says.
+    /// The state that the kind describes; 0 for a [`kind::PORT`].
     pub state: u8,
     /// Local port of a [`kind::PORT`], host order.
     pub port: u16,
@@ -243,8 +179,9 @@ pub struct Note {
 
 /// One socket of a dump, 88 bytes.
 ///
-/// Source: the iterators `iter/tcp` and `iter/udp` (net/ipv4/tcp_ipv4.c, net/ipv4/udp.c), and per
-/// field what `/proc/net/tcp` and sock_diag take (`get_tcp4_sock`, `inet_diag_msg_common_fill`).
+/// Source: the iterators `iter/tcp` and `iter/udp` (net/ipv4/tcp_ipv4.c, net/ipv4/udp.c). Each
+/// field is taken as for `/proc/net/tcp` and sock_diag (`get_tcp4_sock`,
+/// `inet_diag_msg_common_fill`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -253,53 +190,54 @@ pub struct Socket {
     pub kind: u8,
     /// `IPPROTO_TCP` or `IPPROTO_UDP`.
     pub protocol: u8,
-    /// The kernel's number; that of a minisocket is what it stands in for.
+    /// State, the kernel's number; for a TIME_WAIT bucket the state that the bucket stands for.
     pub state: u8,
-    /// `AF_INET` or `AF_INET6`: the socket's.
+    /// Family of the socket, `AF_INET` or `AF_INET6`.
     pub family: u8,
-    /// Which [`timer`] runs.
+    /// The [`timer`] that runs.
     pub timer: u8,
-    /// Retransmissions by timeout of what is not acknowledged.
+    /// Retransmissions by timeout of data that is not acknowledged.
     pub retransmits: u8,
-    /// Probes sent, of a closed window or a silent peer.
+    /// Probes of a closed window or a silent peer that were sent.
     pub probes: u8,
     /// Bits of [`has`].
     pub has: u8,
     /// The socket's cookie.
     pub cookie: u64,
-    /// Network order; IPv4 in the first four bytes.
+    /// Local address, network order; IPv4 in the first four bytes.
     pub local_addr: [u8; 16],
-    /// Network order; IPv4 in the first four bytes.
+    /// Remote address, network order; IPv4 in the first four bytes.
     pub remote_addr: [u8; 16],
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// Host order.
+    /// Local port, host order.
     pub local_port: u16,
-    /// Host order.
+    /// Remote port, host order.
     pub remote_port: u16,
-    /// Inode number; 0 where no process can hold it.
+    /// Inode number of the socket; 0 where no process can hold the socket.
     pub inode: u64,
-    /// cgroup v2 id; 0 where it was not asked for, or is unknown.
+    /// cgroup v2 id; 0 where not requested or unknown.
     pub cgroup: u64,
-    /// Bytes not read by the process; connections not accepted of a listener.
+    /// Bytes that the process has not read; for a listener, connections not accepted.
     pub recv_q: u32,
-    /// Bytes not acknowledged by the peer; most that may wait to be accepted of a listener.
+    /// Bytes that the peer has not acknowledged; for a listener, the most connections that may
+    /// wait.
     pub send_q: u32,
-    /// Until the timer expires, in the kernel's ticks; negative when it should have.
+    /// Time until the timer expires, in the kernel's ticks; negative when the timer is overdue.
     pub ticks: i32,
     /// User id in the initial user namespace.
     pub uid: u32,
 }
 
-/// Values of [`Socket::timer`]: those of `/proc/net/tcp` and sock_diag.
+/// Values of [`Socket::timer`], as in `/proc/net/tcp` and sock_diag.
 pub mod timer {
-    /// None.
+    /// No timer.
     pub const OFF: u8 = 0;
     /// Retransmission, early retransmit or tail loss probe.
     pub const ON: u8 = 1;
     /// Keepalive.
     pub const KEEPALIVE: u8 = 2;
-    /// The end of a minisocket.
+    /// The end of a TIME_WAIT bucket.
     pub const TIME_WAIT: u8 = 3;
     /// Zero window probe.
     pub const PROBE: u8 = 4;
@@ -309,11 +247,11 @@ pub mod timer {
 pub mod has {
     /// An [`Info`](crate::Info) follows.
     pub const INFO: u8 = 1 << 0;
-    /// It is a full socket, not a minisocket: it has a user id.
+    /// The socket has a user id: a full socket or a request socket, no TIME_WAIT bucket.
     pub const UID: u8 = 1 << 1;
 }
 
-/// What TCP knows about a connection, a part of `struct tcp_info`; 80 bytes.
+/// Measurements of a TCP connection, a part of `struct tcp_info`; 80 bytes.
 ///
 /// Source: `struct tcp_sock`, as `tcp_get_info` (net/ipv4/tcp.c) takes it.
 #[repr(C)]
@@ -326,7 +264,7 @@ pub struct Info {
     pub reserved: [u8; 3],
     /// Smoothed round trip time, µs times 8.
     pub srtt_us: u32,
-    /// Its mean deviation, µs times 4.
+    /// Mean deviation of the round trip time, µs times 4.
     pub mdev_us: u32,
     /// Retransmission timeout, in the kernel's ticks.
     pub rto: u32,
@@ -342,7 +280,7 @@ pub struct Info {
     pub mss_cache: u32,
     /// Segments delivered in the last sample.
     pub rate_delivered: u32,
-    /// The time that took, µs.
+    /// Duration of the last sample, µs.
     pub rate_interval_us: u32,
     /// Segments sent and not acknowledged.
     pub packets_out: u32,
@@ -356,7 +294,7 @@ pub struct Info {
     pub bytes_retrans: u64,
 }
 
-/// One process that holds a socket, 32 bytes; one for each descriptor.
+/// A process that holds a socket, 32 bytes; one record for each descriptor.
 ///
 /// Source: the iterator `iter/task_file` (kernel/bpf/task_iter.c).
 #[repr(C)]
@@ -375,9 +313,9 @@ pub struct Held {
     pub comm: [u8; COMM_LEN],
 }
 
-/// A TCP socket that failed and that a process still holds, which has not asked why; 16 bytes.
+/// A TCP socket that failed, held by a process that has not read the error yet; 16 bytes.
 ///
-/// In a dump for a stream ([`Wanted::seed`]), after its [`Held`].
+/// Only in a dump for a stream ([`Wanted::seed`]), after the [`Held`] of the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -388,35 +326,37 @@ pub struct Failed {
     pub errno: u8,
     /// Zero.
     pub reserved: [u8; 6],
-    /// The socket's cookie; 0 when nobody has asked for it yet.
+    /// The socket's cookie; 0 for a socket without one.
     pub cookie: u64,
 }
 
-/// What dumps are to contain: user space writes it before load, frozen like [`Offsets`].
+/// The optional contents of dumps. User space writes this table before load; it is frozen like
+/// [`Offsets`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Wanted {
-    /// Not 0: an [`Info`] after each full TCP socket but listeners.
+    /// Not 0: an [`Info`] follows each full TCP socket except listeners.
     pub info: u32,
-    /// Not 0: [`Socket::cgroup`].
+    /// Not 0: dumps fill [`Socket::cgroup`].
     pub cgroup: u32,
-    /// Not 0: the dump is for a stream that follows. Listeners pass the filter, as what they take has
-    /// their owner, and from now on leave it their cookie.
+    /// Not 0: the dump is for a stream that follows. Listeners pass the filter, because a
+    /// connection has the owner of its listener. The dump gives each listener a cookie, which later
+    /// connections refer to.
     pub seed: u32,
 }
 
-/// Indices into the per-CPU counters: monotonic, written by the kernel side only.
+/// Indices into the per-CPU counters, which only grow and which only the kernel program writes.
 pub mod counter {
     /// Transitions that found the ring buffer full.
     pub const LOST_TRANSITIONS: u32 = 0;
-    /// Resets that found the ring buffer full.
+    /// Notes (RSTs, ports, TIME_WAIT buckets) and accepts that found the ring buffer full.
     pub const LOST_NOTES: u32 = 1;
-    /// Accepted connections whose beginning could not be kept until they were to be told about.
+    /// Accepted connections whose first transition could not be kept until the next one.
     pub const LOST_BIRTHS: u32 = 2;
-    /// Transitions that the program on standby took: those that the kernel skipped the first one for.
+    /// Transitions that the standby program took, because the kernel skipped the first program.
     pub const STANDBY_TOOK: u32 = 3;
-    /// How many there are.
+    /// The number of counters.
     pub const COUNT: u32 = 4;
 }
 

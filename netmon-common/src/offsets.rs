@@ -1,13 +1,16 @@
-//! Where the kernel keeps what the program reads: written by user space before load.
+//! Positions of the fields that the kernel program reads. User space writes them before load.
 
-/// No structure is as large: an offset that is not known. The verifier refuses a program that would read there
-/// through a typed pointer; probe reads leave it out.
+/// An offset that is not known: no structure is as large.
+///
+/// The verifier refuses a program that reads there through a typed pointer. Probe reads return zero
+/// instead.
 pub const UNKNOWN: u32 = 1 << 30;
 
-/// Where the running kernel keeps the fields that the program reads: byte offsets from its BTF.
+/// Byte offsets of the fields that the program reads in the running kernel, from its BTF or found
+/// by probes.
 ///
-/// User space fills it before load; in the kernel it is frozen `.rodata`, so the verifier sees
-/// constants. The program has no CO-RE relocations of its own.
+/// User space fills this table before load. In the kernel the table is frozen `.rodata`, so the
+/// verifier sees constants. The program has no CO-RE relocations of its own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -29,23 +32,23 @@ pub struct Offsets {
     pub sk_protocol: u32,
     pub inet_sport: u32,
     pub net_inum: u32,
-    /// `net_cookie` in `struct net`, never given twice; 0 where it is not known.
+    /// `net_cookie` in `struct net`, a number that is never given twice; 0 where unknown.
     pub net_cookie: u32,
-    /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the kernel keeps it elsewhere.
+    /// `ipv4.tcp_death_row.tw_refcount` in `struct net`; 0 where the counter is elsewhere.
     pub net_tw_refcount: u32,
-    /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 likewise.
+    /// `ipv4.tcp_death_row.sysctl_max_tw_buckets` in `struct net`; 0 where unknown.
     pub net_max_tw_buckets: u32,
     pub task_flags: u32,
     pub task_group_leader: u32,
     pub task_comm: u32,
-    /// `struct sock` since Linux 6.17; 0 before.
+    /// `sk_ino` in `struct sock`, since Linux 6.17; 0 before.
     pub sk_ino: u32,
     pub sk_socket: u32,
     pub socket_sk: u32,
     pub socket_file: u32,
     pub file_inode: u32,
     pub inode_ino: u32,
-    /// 0 in kernels whose socket keeps a tagged pointer instead.
+    /// The cgroup of a socket; 0 in kernels whose socket has a tagged pointer instead.
     pub sk_cgroup: u32,
     pub cgroup_kn: u32,
     pub kn_id: u32,
@@ -82,11 +85,11 @@ pub struct Offsets {
     pub tw_substate: u32,
     pub tw_timer_expires: u32,
     pub rsk_timer_expires: u32,
-    /// The seven high bits of the byte after it are `num_timeout`.
+    /// `num_retrans`, whose next byte has `num_timeout` in the seven high bits.
     pub rsk_num_retrans: u32,
     pub task_tgid: u32,
     pub tsorted_sent_queue: u32,
-    /// `icsk_accept_queue.fastopenq.max_qlen` in `struct inet_connection_sock`; 0 where it is not known.
+    /// `icsk_accept_queue.fastopenq.max_qlen` in `struct inet_connection_sock`; 0 where unknown.
     pub fastopen_max_qlen: u32,
     /// `tw_timer` in `struct inet_timewait_sock`.
     pub tw_timer: u32,
@@ -96,16 +99,18 @@ pub struct Offsets {
     pub file_private_data: u32,
 }
 
-/// Where the classic tracepoints have the fields that the program reads: byte offsets from their `format` files
-/// in tracefs.
+/// Byte offsets of the fields that the program reads in the classic tracepoints, from their
+/// `format` files in tracefs.
 ///
-/// Frozen like [`Offsets`]. They move: some distributions add a field that all tracepoints share.
+/// Frozen like [`Offsets`]. The offsets differ between kernels: some distributions add a field that
+/// all tracepoints share.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[expect(missing_docs, reason = "each field is named after the tracepoint's own")]
 pub struct Format {
-    /// 0 where the classic tracepoint is not in use: sockets go by their cookies.
+    /// The address of the socket; 0 where the classic tracepoint is not in use and records have
+    /// cookies.
     pub skaddr: u32,
     pub oldstate: u32,
     pub newstate: u32,
@@ -113,7 +118,7 @@ pub struct Format {
     pub dport: u32,
     pub family: u32,
     pub protocol: u32,
-    /// One byte before Linux 5.6, two since.
+    /// Size of `protocol`: one byte before Linux 5.6, two bytes since.
     pub protocol_size: u32,
     pub saddr: u32,
     pub daddr: u32,

@@ -1,4 +1,4 @@
-//! Which process took a connection from its listener.
+//! The process that took a connection from its listener.
 
 use core::ptr::addr_of_mut;
 
@@ -19,7 +19,9 @@ pub fn accepted_2(ctx: FExitContext) -> i32 {
     accepted(&ctx, 2)
 }
 
-/// What it returns comes after its arguments: there it has its type, for the verifier.
+/// Reports the accept of the socket that `inet_csk_accept` returned.
+///
+/// The return value follows the arguments; the verifier knows its type there.
 #[inline(always)]
 fn accepted(ctx: &FExitContext, arguments: usize) -> i32 {
     // SAFETY: the verifier knows how many arguments there are, and what follows them.
@@ -32,7 +34,7 @@ fn accepted(ctx: &FExitContext, arguments: usize) -> i32 {
     0
 }
 
-/// Tells user space that the current process took a connection, and who that is.
+/// Reports to user space that the current process took a connection.
 ///
 /// # Safety
 /// `caller` must fill a whole `Process`.

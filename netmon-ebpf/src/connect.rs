@@ -1,8 +1,9 @@
-//! Which local port a connecting socket has by now.
+//! The local port of a connecting socket.
 //!
-//! `tcp_v4_connect` enters SYN_SENT before it picks the port, so the transition cannot carry it. Where
-//! functions can be followed, `tcp_connect` comes next and has it. Elsewhere user space asks about the few
-//! connects that neither are answered nor fail within milliseconds, instead of storage for every one.
+//! `tcp_v4_connect` enters SYN_SENT before it picks the port, so the transition cannot carry the
+//! port. Where functions can be hooked, `tcp_connect` comes next and has the port. Elsewhere no
+//! connect takes storage in the kernel: user space asks about the few connects that neither are
+//! answered nor fail within milliseconds.
 
 use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::fentry, programs::FEntryContext};
 use netmon_common::kind;

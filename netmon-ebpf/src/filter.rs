@@ -1,6 +1,6 @@
-//! Which connections are wanted: what of a filter can be decided before a record is made.
+//! The part of a filter that is decided before a record is made.
 //!
-//! User space decides again, with all it knows: here more may pass, never less.
+//! User space applies the whole filter again. The kernel program admits more, never less.
 
 use core::{
     mem::{offset_of, size_of},
@@ -12,25 +12,28 @@ use netmon_common::{Clause, KernelFilter, MAX_CLAUSES, state};
 
 use crate::{netns, offsets::load, sock::SockAccess};
 
-/// Written by user space before load: frozen, so that no filter costs nothing.
+/// The filter, written by user space before load. Frozen, so that an empty filter costs nothing.
 #[unsafe(no_mangle)]
 static FILTER: Global<KernelFilter> = Global::new(KernelFilter::ANY);
 
-/// How many clauses there are: a constant to the verifier, which drops what 0 rules out.
+/// Returns the number of clauses: a constant to the verifier, which drops the code that 0 rules
+/// out.
 #[inline(always)]
 fn count() -> u32 {
-    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default in.
+    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default
+    // in.
     unsafe { load(addr_of!(FILTER).cast(), offset_of!(KernelFilter, count)) }
 }
 
-/// Whether a socket of a dump is wanted.
+/// Returns whether the filter admits a socket.
 #[inline(always)]
 pub fn admits(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u16) -> bool {
     count() == 0 || admits_any(state, family, netns, local_port, remote_port)
 }
 
-/// Whether any clause admits it: a function of its own, not a copy at each of its callers.
-// A mangled name would have a hash of the directory in it, and the object other bytes in each.
+/// Returns whether any clause admits a socket. A function of its own, not a copy at each caller.
+// A mangled name would have a hash of the directory in it, and the object other bytes in each
+// directory.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn admits_any(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u16) -> bool {
@@ -51,13 +54,14 @@ fn admits_any(state: u8, family: u8, netns: u32, local_port: u16, remote_port: u
     false
 }
 
-/// Whether a transition of this connection is wanted; user space leaves the state open here.
+/// Returns whether the filter admits a transition. User space leaves the state open in such a
+/// filter.
 ///
-/// A connect has no local port yet, and passes. So that it does not stay open for ever in the eyes
-/// of user space, neither does its end ask for one.
+/// A connect has no local port yet, and passes. A transition to CLOSE passes with any local port,
+/// so that no connect stays open for ever in the eyes of user space.
 #[inline(always)]
 pub fn admits_transition<S: SockAccess>(sk: S, old: u8, new: u8) -> bool {
-    // Listeners lead to the owners of what they take.
+    // Listeners lead to the owners of the connections that they take.
     if count() == 0 || old == state::LISTEN || new == state::LISTEN {
         return true;
     }

@@ -1,8 +1,9 @@
-//! Dumps: every TCP and UDP socket of a namespace, and who holds which.
+//! Dumps: every TCP and UDP socket of a namespace, and the processes that hold sockets.
 //!
-//! Iterators, run by reading a file: user space opens one in the namespace it asks about. A dump is
-//! no snapshot, for the tables change while they are walked. A record that does not fit the reader's
-//! buffer is written anew by its next read: none is lost.
+//! The programs are BPF iterators: the kernel runs them while user space reads a file, which user
+//! space opened in the namespace of the dump. A dump is no snapshot, because the tables change
+//! while they are walked. A record that does not fit the reader's buffer is written again at the
+//! next read, so no record is lost.
 
 use core::{ffi::c_void, mem::size_of, ptr::addr_of};
 
@@ -20,7 +21,7 @@ use crate::{
     sock::{Sock, SockAccess},
 };
 
-/// Written by user space before load.
+/// The optional contents of dumps, written by user space before load.
 #[unsafe(no_mangle)]
 static WANTED: Global<Wanted> = Global::new(Wanted { info: 0, cgroup: 0, seed: 0 });
 
@@ -37,19 +38,19 @@ fn is_wanted(at: usize) -> bool {
     unsafe { load::<u32>(addr_of!(WANTED).cast(), at) != 0 }
 }
 
-/// What the kernel hands to an iterator: `struct bpf_iter__tcp` and its like.
+/// The context that the kernel hands to an iterator: `struct bpf_iter__tcp` and its like.
 #[derive(Clone, Copy)]
 struct Context(*const u8);
 
 impl Context {
-    /// The member at `offset`: pointers take eight bytes each.
+    /// Returns the member at `offset`; pointers take eight bytes each.
     #[inline(always)]
     fn member<T>(self, offset: usize) -> T {
         // SAFETY: the verifier knows the context's members and checks the offset.
         unsafe { load(self.0, offset) }
     }
 
-    /// The object of this step; `None` on the last, which has none.
+    /// Returns the object of this step; `None` at the last step, which has no object.
     #[inline(always)]
     fn object(self, offset: usize) -> Option<Sock> {
         Sock::new(self.member(offset))
@@ -59,7 +60,7 @@ impl Context {
     #[inline(always)]
     fn write<T>(self, record: &T) {
         // SAFETY: `meta` and its `seq` are the first members, and `record` is initialised memory
-        // without padding. A failure is the kernel's sign to itself to repeat this step.
+        // without padding. After a failure the kernel itself repeats this step.
         unsafe {
             let meta: *const u8 = self.member(0);
             let seq: *mut c_void = load(meta, 0);
@@ -69,8 +70,8 @@ impl Context {
     }
 }
 
-/// TCP sockets of every kind: full, minisockets, half open.
-// Each kind from its check to its end: the verifier does not remember what a state was not.
+/// TCP sockets of every kind: full sockets, TIME_WAIT buckets, request sockets.
+// Each arm handles its kind to the end: the verifier does not remember which states were excluded.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub fn dump_tcp(ctx: *mut c_void) -> i32 {
@@ -141,7 +142,7 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// What a TCP socket died of, for those whose end no hook saw.
+/// Writes the error of a closed TCP socket, for sockets whose end no hook saw.
 #[inline(always)]
 fn failed(ctx: Context, socket: *const u8) {
     // SAFETY: a load through a BTF pointer.
@@ -154,7 +155,8 @@ fn failed(ctx: Context, socket: *const u8) {
     }
 }
 
-/// What every kind of socket has, minisockets included; `None` for one that is not wanted.
+/// Describes the fields that every kind of socket has, TIME_WAIT buckets included. Returns `None`
+/// for a socket that the filter does not admit.
 #[inline(always)]
 fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     let family: u16 = sock.load(offset!(skc_family));
@@ -182,17 +184,19 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     Some(out)
 }
 
-/// A field of a minisocket or a request socket, beyond what all sockets share.
+/// Reads a field of a TIME_WAIT bucket or a request socket, beyond the fields that all sockets
+/// share.
 ///
-/// The helpers that would give the verifier its type (`bpf_skc_to_tcp_timewait_sock` and the like) know
-/// plain TCP only, not what MPTCP and sockmaps make of it; the state tells the type as well.
+/// Helpers such as `bpf_skc_to_tcp_timewait_sock` would give the verifier the type. But they know
+/// plain TCP only, not the sockets that MPTCP and sockmaps make of it. The state shows the type as
+/// well.
 #[inline(always)]
 fn beyond<T>(sock: Sock, offset: usize) -> Option<T> {
     // SAFETY: a probe read takes any address.
     unsafe { bpf_probe_read_kernel((sock.address() as usize + offset) as *const T).ok() }
 }
 
-/// A minisocket: in TIME_WAIT, or parked in FIN_WAIT2.
+/// Writes a TIME_WAIT bucket, which is in TIME_WAIT or in FIN_WAIT2.
 #[inline(always)]
 fn timewait(ctx: Context, sock: Sock) {
     let substate = beyond(sock, offset!(tw_substate)).unwrap_or(state::TIME_WAIT);
@@ -202,7 +206,7 @@ fn timewait(ctx: Context, sock: Sock) {
     ctx.write(&out);
 }
 
-/// A request socket: half open, its SYN-ACK not acknowledged yet.
+/// Writes a request socket: a half-open connection, whose SYN-ACK is not acknowledged yet.
 #[inline(always)]
 fn request(ctx: Context, sock: Sock) {
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state::SYN_RECV) else { return };
@@ -215,7 +219,7 @@ fn request(ctx: Context, sock: Sock) {
     ctx.write(&out);
 }
 
-/// A full socket.
+/// Writes a full socket.
 #[inline(always)]
 fn full(ctx: Context, sock: Sock, state: u8) {
     let Some(tcp) = sock.tcp() else { return };
@@ -232,7 +236,8 @@ fn full(ctx: Context, sock: Sock, state: u8) {
     }
 }
 
-/// Queues and timers of a full socket, as `get_tcp4_sock` (net/ipv4/tcp_ipv4.c) takes them.
+/// Fills in the queues and timers of a full socket, as `get_tcp4_sock` (net/ipv4/tcp_ipv4.c) takes
+/// them.
 #[inline(always)]
 fn queues(tcp: Sock, state: u8, out: &mut Socket) {
     held_by(tcp, out);
@@ -242,7 +247,7 @@ fn queues(tcp: Sock, state: u8, out: &mut Socket) {
     } else {
         let next: u32 = tcp.load(offset!(rcv_nxt));
         let unread = next.wrapping_sub(tcp.load(offset!(copied_seq)));
-        // A FIN counts in one and not in the other.
+        // A FIN may count in only one of the two sequence numbers: no queue is negative.
         out.recv_q = if (unread as i32) < 0 { 0 } else { unread };
         let written: u32 = tcp.load(offset!(write_seq));
         out.send_q = written.wrapping_sub(tcp.load(offset!(snd_una)));
@@ -270,7 +275,7 @@ fn queues(tcp: Sock, state: u8, out: &mut Socket) {
     out.ticks = until(expires);
 }
 
-/// What leads to the processes that hold a full socket.
+/// Fills in the inode, which leads to the processes that hold a full socket, and the cgroup.
 #[inline(always)]
 fn held_by(sock: Sock, out: &mut Socket) {
     // SAFETY: loads through BTF pointers; the kernel answers 0 where one is NULL.
@@ -314,7 +319,7 @@ fn info(tcp: Sock) -> Info {
     }
 }
 
-/// Ticks from now to `expires`, which is in jiffies.
+/// Returns the ticks from now to `expires`, which is in jiffies.
 #[inline(always)]
 fn until(expires: u64) -> i32 {
     // SAFETY: a helper without arguments.

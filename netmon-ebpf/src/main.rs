@@ -1,8 +1,9 @@
-//! netmon's kernel program: what the kernel tells about its TCP sockets, into one ring buffer, and
-//! dumps of what it holds.
+//! netmon's kernel program: records of the kernel's TCP sockets, into ring buffers, and dumps of
+//! all sockets. Each CPU has a ring buffer of its own where there is room.
 //!
-//! Loaded and attached by `netmon/src/kernel`. It decides as little as it can: user space orders,
-//! completes and judges. It must never lose a record without counting it.
+//! `netmon/src/kernel` loads and attaches the program. The program decides as little as possible:
+//! user space orders, completes and judges. The program must never lose a record without counting
+//! the loss.
 #![no_std]
 #![no_main]
 

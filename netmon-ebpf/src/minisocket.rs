@@ -1,7 +1,8 @@
-//! Minisockets, where functions can be followed: made, come to TIME_WAIT, ended.
+//! TIME_WAIT buckets (minisockets), where functions can be hooked: made, come to TIME_WAIT, ended.
 //!
-//! All of it is optional: user space finds out by other ways, later, what these programs tell at once. None
-//! of the functions can be inlined where it matters: they are called from other files, or by a timer.
+//! All of these programs are optional: user space finds the same facts later, by other ways. No
+//! hooked function can be inlined where it matters: the calls come from other files, or from a
+//! timer.
 
 use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel},
@@ -13,22 +14,23 @@ use netmon_common::{flag, kind, state};
 
 use crate::{offsets::offset, ring::note, sock::Sock};
 
-/// The minisocket that was last made on this CPU.
+/// The TIME_WAIT bucket that was last made on this CPU.
 #[repr(C)]
 struct Made {
-    /// Cookie of the socket that it stands in for; 0 for none.
+    /// Cookie of the socket that the bucket replaces; 0 for none.
     cookie: u64,
-    /// Its state.
+    /// State that the bucket stands for.
     substate: u64,
 }
 
 #[map]
 static MADE: PerCpuArray<Made> = PerCpuArray::with_max_entries(1, 0);
 
-/// `fentry/inet_twsk_hashdance_schedule(tw, sk, …)`, before Linux 6.11 `inet_twsk_hashdance(tw, sk, …)`.
+/// `fentry/inet_twsk_hashdance_schedule(tw, sk, …)`, before Linux 6.11
+/// `inet_twsk_hashdance(tw, sk, …)`.
 ///
-/// The transition to CLOSE follows in the same function, `tcp_time_wait`, which takes this along. Should the
-/// two run on different CPUs, user space asks what there is.
+/// The transition to CLOSE follows in the same function, `tcp_time_wait`, and its record reports
+/// the bucket. Should the two run on different CPUs, user space asks the kernel about the socket.
 #[fentry]
 pub fn minisocket_made(ctx: FEntryContext) -> i32 {
     let (tw, sk): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
@@ -40,8 +42,8 @@ pub fn minisocket_made(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// [`flag::MINISOCKET`], and [`flag::WAITS`] where that is true, if one has just been made of this socket, else
-/// 0; asked once.
+/// Returns [`flag::MINISOCKET`], with [`flag::WAITS`] for FIN_WAIT2, if a TIME_WAIT bucket has just
+/// been made of this socket; else 0. The next call returns 0.
 #[inline(always)]
 pub fn was_made(cookie: u64) -> u8 {
     let Some(made) = MADE.get_ptr_mut(0) else { return 0 };
@@ -59,8 +61,8 @@ pub fn was_made(cookie: u64) -> u8 {
     }
 }
 
-/// `fentry/__inet_twsk_schedule(tw, timeo, rearm)`: the time of one begins anew, as it does when it comes to
-/// TIME_WAIT, and again for each segment in it.
+/// `fentry/__inet_twsk_schedule(tw, timeo, rearm)`: the timer of a bucket starts again, as it does
+/// when the bucket comes to TIME_WAIT, and for each segment in TIME_WAIT.
 #[fentry]
 pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
     let (tw, rearm): (*const u8, u64) = (ctx.arg(0), ctx.arg(2));
@@ -70,14 +72,14 @@ pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// `fentry/inet_twsk_deschedule_put(tw)`: a RST, or a new connection in its place.
+/// `fentry/inet_twsk_deschedule_put(tw)`: a RST, or a new connection in the place of the bucket.
 #[fentry]
 pub fn minisocket_ended(ctx: FEntryContext) -> i32 {
     tell(ctx.arg(0), state::CLOSE);
     0
 }
 
-/// `fentry/tw_timer_handler(timer)`: its time is over.
+/// `fentry/tw_timer_handler(timer)`: the time of the bucket is over.
 #[fentry]
 pub fn minisocket_expired(ctx: FEntryContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
@@ -92,13 +94,13 @@ fn tell(tw: *const u8, state: u8) {
     let cookie_at = tw.wrapping_add(offset!(skc_cookie)).cast::<u64>();
     // SAFETY: a probe read takes any address.
     let cookie = unsafe { bpf_probe_read_kernel(cookie_at) }.unwrap_or(0);
-    // One that netmon has heard of has a cookie.
+    // The bucket of a socket that netmon has reported has a cookie.
     if cookie != 0 {
         note(kind::MINISOCKET, state, 0, time, cookie);
     }
 }
 
-/// What a minisocket stands in for, or 0.
+/// Returns the state that a bucket stands for, or 0.
 #[inline(always)]
 fn substate(tw: *const u8) -> u8 {
     // SAFETY: a probe read takes any address.

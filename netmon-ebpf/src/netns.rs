@@ -1,23 +1,27 @@
-//! Which namespace a socket is in: the inode number that users know it by.
+//! The network namespace of a socket: the inode number that users know.
 //!
-//! `ns.inum` shares a cache line with the namespace's count of references, which each socket that comes or goes
-//! changes: to read it took a third of the program's time while two CPUs made connections (docs/performance.md).
-//! `net_cookie` lies where nothing changes, and leads to the number that was read before.
+//! `ns.inum` shares a cache line with the namespace's count of references, which each socket that
+//! comes or goes changes. To read `ns.inum` took a third of the program's time while two CPUs made
+//! connections (docs/adr/0010-cookies-before-helpers.md). `net_cookie` lies where nothing changes,
+//! and leads to the inode number that was read before.
 
 use aya_ebpf::{macros::map, maps::Array};
 
 use crate::{offsets::offset, sock::SockAccess};
 
-/// Namespaces whose numbers are kept; a power of two.
+/// The number of namespaces whose inode numbers are kept; a power of two.
 const KEPT: u32 = 64;
 
-/// By the lower bits of a namespace's cookie: the cookie's lower half, and the number below it, in one word, so that
-/// a program that interrupts another cannot mix the two. Cookies are counted up (`gen_cookie_next`,
-/// include/linux/cookie.h): for half of one to mean another namespace, 2^32 would have to come between.
+/// Inode numbers, by the lower bits of a namespace's cookie.
+///
+/// Each word has the lower half of the cookie, and below it the inode number: one word, so that a
+/// program that interrupts another cannot mix the two. Cookies are counted up (`gen_cookie_next`,
+/// include/linux/cookie.h): half of a cookie could mean another namespace only after 2^32
+/// namespaces.
 #[map]
 static NUMBERS: Array<u64> = Array::with_max_entries(KEPT, 0);
 
-/// Inode number of a namespace, a `struct net`.
+/// Returns the inode number of a namespace, a `struct net`.
 #[inline(always)]
 pub fn inum<S: SockAccess>(net: *const u8) -> u32 {
     if offset!(net_cookie) == 0 {
@@ -28,7 +32,7 @@ pub fn inum<S: SockAccess>(net: *const u8) -> u32 {
     if let Some(slot) = slot {
         // SAFETY: the lookup returned a slot; it is read and written whole.
         let known = unsafe { slot.read_volatile() };
-        // Before Linux 5.12, a namespace has no cookie until somebody asks for it.
+        // Before Linux 5.12, a namespace has no cookie until a program asks for one.
         if known >> 32 == cookie & 0xffff_ffff && cookie != 0 {
             return known as u32;
         }

@@ -1,4 +1,4 @@
-//! Where the running kernel keeps each field: written by user space before load, constants to the
+//! Offsets of the running kernel's fields, written by user space before load: constants to the
 //! verifier.
 
 use core::ptr::{self, addr_of};
@@ -6,14 +6,15 @@ use core::ptr::{self, addr_of};
 use aya_ebpf::Global;
 use netmon_common::Offsets;
 
-/// Written by user space before load; all zero, the verifier refuses the program.
+/// The offsets, written by user space before load. If all are zero, the verifier refuses the
+/// program.
 #[unsafe(no_mangle)]
 static OFFSETS: Global<Offsets> = Global::new(
     // SAFETY: plain integers.
     unsafe { core::mem::zeroed() },
 );
 
-/// One offset, a constant to the verifier: `offset!(sk_err)`.
+/// Returns one offset, a constant to the verifier: `offset!(sk_err)`.
 macro_rules! offset {
     ($field:ident) => {
         $crate::offsets::offset_at(::core::mem::offset_of!(::netmon_common::Offsets, $field))
@@ -21,7 +22,7 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// The entry of `OFFSETS` at byte `at`.
+/// Returns the entry of `OFFSETS` at byte `at`.
 #[inline(always)]
 pub fn offset_at(at: usize) -> usize {
     // SAFETY: `at` is an `offset_of!` the table, which the loader froze as read-only memory. The
@@ -35,7 +36,7 @@ pub fn offset_at(at: usize) -> usize {
 /// `base` must be a pointer that the verifier lets the program read at that offset.
 #[inline(always)]
 pub unsafe fn load<T>(base: *const u8, offset: usize) -> T {
-    // SAFETY: the caller's promise. Volatile, so that the compiler neither merges two loads into one
-    // that crosses fields nor moves one away from its check.
+    // SAFETY: the caller's promise. Volatile, so that the compiler neither merges two loads into
+    // one that crosses fields nor moves a load away from its check.
     unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
 }

@@ -4,8 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::RawTracePointContext};
 
-/// Run by `BPF_PROG_RUN`, attached to nothing: `(address) -> the four bytes there`, 0 where there is nothing
-/// to be read.
+/// Returns the four bytes at an address, or 0 where nothing can be read. User space runs the
+/// program by `BPF_PROG_RUN`; it is attached to nothing.
 // Written out: aya's macro would discard the result.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "raw_tp")]

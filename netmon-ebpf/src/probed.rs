@@ -1,7 +1,7 @@
 //! The classic tracepoints, for kernels whose types are unknown or which have no cookie to give.
 //!
-//! Their fields are where user space found them in tracefs, and the rest of a socket is read by probe reads,
-//! at offsets which may be unknown: then what is there reads as zero. A socket is known by its address.
+//! User space finds the tracepoints' fields in tracefs. Probe reads get the rest of a socket, at
+//! offsets which may be unknown: such a field reads as zero. The address identifies a socket.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -26,14 +26,14 @@ use crate::{
     transition::handle,
 };
 
-/// Written by user space before load.
+/// The tracepoints' fields, written by user space before load.
 #[unsafe(no_mangle)]
 static FORMAT: Global<Format> = Global::new(
     // SAFETY: plain integers.
     unsafe { core::mem::zeroed() },
 );
 
-/// One offset, a constant to the verifier.
+/// Returns one offset, a constant to the verifier.
 macro_rules! field {
     ($field:ident) => {
         format_at(::core::mem::offset_of!(Format, $field))
@@ -46,21 +46,22 @@ fn format_at(at: usize) -> usize {
     unsafe { load::<u32>(addr_of!(FORMAT).cast(), at) as usize }
 }
 
-/// What an event of a tracepoint has at `offset`, or zero.
+/// Returns the field at `offset` of a tracepoint's event, or zero.
 #[inline(always)]
 fn event<T: Copy + Default>(ctx: &TracePointContext, offset: usize) -> T {
     // SAFETY: a probe read takes any address.
     unsafe { ctx.read_at(offset) }.unwrap_or_default()
 }
 
-/// A socket of which only the address is known, and what the tracepoint says of it.
+/// A socket of which only the address is known, with the tracepoint's event.
 #[derive(Clone, Copy)]
 pub struct ProbedSock<'a> {
     address: u64,
     ctx: &'a TracePointContext,
 }
 
-/// What is at `address + offset` in the kernel; zero where that is unknown, or cannot be read.
+/// Reads kernel memory at `address + offset`. Returns zero where the offset is unknown or the
+/// memory cannot be read.
 #[inline(always)]
 fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
     if offset == UNKNOWN as usize || address == 0 {
@@ -106,7 +107,8 @@ impl SockAccess for ProbedSock<'_> {
         event(self.ctx, field!(family))
     }
 
-    /// The tracepoint has `inet_sport`: see [`crate::sock::Sock`].
+    /// Returns the tracepoint's `inet_sport`, except on the way to SYN_SENT: see
+    /// [`crate::sock::Sock`].
     #[inline(always)]
     fn local_port(self, new_state: u8) -> u16 {
         if new_state == state::SYN_SENT {
@@ -138,7 +140,7 @@ impl SockAccess for ProbedSock<'_> {
         }
     }
 
-    /// By its address.
+    /// Returns the listener by its address.
     #[inline(always)]
     fn listener(self) -> Listener {
         Listener { id: parent(self) as u64, opens_fast: true }
@@ -190,7 +192,8 @@ pub fn classic_transition(ctx: TracePointContext) -> u32 {
         let time = unsafe { bpf_ktime_get_ns() };
         handle(&ctx, ProbedSock { address, ctx: &ctx }, old as u8, new as u8, time);
         if new == state::CLOSE as i32 {
-            // The next socket at this address has taken no RST, also where there was no room to tell of this.
+            // Forgets the RST, also where there was no room for a record: the next socket at this
+            // address has taken none.
             reset::was_received(address);
         }
     }
@@ -216,8 +219,9 @@ pub fn classic_receive_reset(ctx: TracePointContext) -> u32 {
     0
 }
 
-/// `tracepoint/syscalls/sys_exit_accept4`, and that of accept: only on request, since such a tracepoint slows
-/// every system call of the host. Connections that io_uring accepts do not pass here.
+/// `tracepoint/syscalls/sys_exit_accept4` and `sys_exit_accept`: only on request, since such a
+/// tracepoint slows every system call of the host. Connections that io_uring accepts do not pass
+/// here.
 #[tracepoint]
 pub fn accept_returned(ctx: TracePointContext) -> u32 {
     let fd: i64 = event(&ctx, field!(accept_ret));
@@ -236,10 +240,10 @@ pub fn accept_returned(ctx: TracePointContext) -> u32 {
     if read::<u16>(sk, offset!(sk_protocol)) != IPPROTO_TCP {
         return 0;
     }
-    // Whoever heard of it before has made its cookie.
+    // A program that reported the socket before has made its cookie.
     let id = if field!(skaddr) == 0 { read(sk, offset!(skc_cookie)) } else { sk };
     if id != 0 {
-        // SAFETY: it fills all of it.
+        // SAFETY: `describe` fills the whole `Process`.
         unsafe { accept(id, |out| describe(out)) };
     }
     0

@@ -1,4 +1,5 @@
-//! Who opened or took a socket: the current process, asked only where it is the one that acts.
+//! The process that opened or took a socket: the current process, read only where that process
+//! itself acts.
 
 use core::ptr::addr_of_mut;
 
@@ -17,11 +18,11 @@ pub const PF_KTHREAD: u32 = 0x0020_0000;
 ///
 /// # Safety
 /// `out` must point to room for a whole `Process`, and the program must run in process context:
-/// connect, listen and accept do; most other transitions run in softirq, on top of whatever ran there.
+/// connect, listen and accept do. Most other transitions run in a softirq, on top of any process.
 #[inline(always)]
 pub unsafe fn describe(out: *mut Process) {
     // SAFETY: helpers without arguments; the task's fields are read at BTF offsets, as the verifier
-    // checks. `comm` is read as two words: it may change meanwhile, its last byte stays NUL.
+    // checks. `comm` is read as two words: `comm` may change meanwhile, its last byte stays NUL.
     unsafe {
         let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
         let flags: u32 = load(task, offset!(task_flags));

@@ -1,4 +1,5 @@
-//! `tcp_send_reset` and `tcp_receive_reset`: who ended a connection, and minisockets that die.
+//! `tcp_send_reset` and `tcp_receive_reset`: the side that ended a connection, and TIME_WAIT
+//! buckets that a RST ends.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
@@ -10,14 +11,15 @@ use netmon_common::{kind, state};
 
 use crate::{ring::note, sock::Sock};
 
-/// What user space knows the socket by that last took a RST on this CPU; 0 for none.
+/// Id, as in records, of the socket that last took a RST on this CPU; 0 for none.
 #[map]
 static RECEIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// `tp_btf/tcp_receive_reset(struct sock *sk)`.
 ///
-/// The transition to CLOSE follows in the same function, `tcp_reset`: it takes this along, so that a
-/// RST costs no record of its own. Should the two run on different CPUs, the errno still tells.
+/// The transition to CLOSE follows in the same function, `tcp_reset`, and its record reports the
+/// RST, so that a RST costs no record of its own. Should the two run on different CPUs, the errno
+/// still shows the RST.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     if let Some(sk) = Sock::new(ctx.arg(0)) {
@@ -26,7 +28,7 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A socket takes a RST.
+/// Remembers that a socket takes a RST.
 #[inline(always)]
 pub fn received(id: u64) {
     if let Some(slot) = RECEIVED.get_ptr_mut(0) {
@@ -35,12 +37,13 @@ pub fn received(id: u64) {
     }
 }
 
-/// Whether this socket has just taken a RST; asked once.
+/// Returns whether this socket has just taken a RST. The next call returns `false`.
 #[inline(always)]
 pub fn was_received(id: u64) -> bool {
     let Some(slot) = RECEIVED.get_ptr_mut(0) else { return false };
-    // SAFETY: the lookup returned this CPU's slot. A cookie is never given twice, so whatever is left
-    // in it by a program that was interrupted can match no other socket.
+    // SAFETY: the lookup returned this CPU's slot. A cookie is never given twice, so a cookie that
+    // an interrupted program left in the slot can match no other socket. An address is forgotten at
+    // CLOSE (`classic_transition`).
     unsafe {
         let found = *slot == id;
         if found {
@@ -60,7 +63,7 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     if state == state::LISTEN {
         return 0;
     }
-    // Before there is a record: what comes on top of this program must not seem older.
+    // Before there is a record: an event that interrupts this program must not seem older.
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
     note(kind::RESET, state, 0, time, sk.cookie());

@@ -1,4 +1,5 @@
-//! The way out: reserve room in a ring buffer, fill it in place, submit, count what did not fit.
+//! The output: reserves room in a ring buffer, fills it in place, submits it, and counts the
+//! records that did not fit.
 
 use core::ptr::{addr_of, addr_of_mut};
 
@@ -13,14 +14,15 @@ use netmon_common::{Note, counter};
 
 use crate::offsets::load;
 
-/// A size that every kernel makes, whatever its pages: user space puts in rings of the size it wants.
+/// A ring size that every kernel accepts, for any size of its pages. User space puts in its own
+/// rings, of the requested size.
 const PLACEHOLDER: usize = 64 << 10;
 
-/// How many rings there are. Written by user space before load.
+/// The number of rings, written by user space before load.
 #[unsafe(no_mangle)]
 static RINGS: Global<u32> = Global::new(1);
 
-/// The rings: CPUs have them in turn, so that few, or none, wait for each other.
+/// The rings. CPUs have them in turn, so that few CPUs, or none, wait for each other.
 #[btf_map]
 static EVENTS: ArrayOfMaps<RingBuf<u8, PLACEHOLDER>, 1> = ArrayOfMaps::new();
 
@@ -37,14 +39,16 @@ pub fn count(index: u32) {
     }
 }
 
-/// Room for a `T` in the memory of this CPU's ring, or `None`, counted under `lost`.
+/// Reserves room for a `T` in this CPU's ring. Returns `None` where there is none, and counts that
+/// under `lost`.
 #[inline(always)]
 pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default in.
+    // SAFETY: read-only memory of this type; volatile, as the compiler must not fold the default
+    // in.
     let rings: u32 = unsafe { load(addr_of!(RINGS).cast(), 0) };
-    // To divide takes as long as the rest of this; mostly each CPU has a ring of its own.
+    // A division takes as long as the rest of this function; mostly each CPU has its own ring.
     let ring = if cpu < rings { cpu } else { cpu.checked_rem(rings).unwrap_or(0) };
     let ring = EVENTS.get(ring);
     let entry = ring.and_then(|ring| ring.reserve_untyped::<T>(0));
@@ -54,14 +58,14 @@ pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Tells user space what befell a socket.
+/// Reports an event of a socket to user space.
 #[inline(always)]
 pub fn note(kind: u8, state: u8, port: u16, time: u64, id: u64) {
     let Some(mut entry) = reserve::<Note>(counter::LOST_NOTES) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Note`; every byte is written.
     unsafe {
-        // All before the time in one word: the bytes that are reserved would be written by a loop.
+        // One word for all fields before the time: to write the reserved bytes would take a loop.
         out.cast::<u64>().write(kind as u64 | (state as u64) << 8 | (port as u64) << 16);
         addr_of_mut!((*out).time).write(time);
         addr_of_mut!((*out).cookie).write(id);

@@ -1,8 +1,9 @@
 //! Reads `struct sock` at the offsets that user space took from the running kernel's BTF.
 //!
-//! [`SockAccess`] is what the rest of the program asks of a socket. [`Sock`] answers by direct loads through BTF
-//! pointers, which the verifier checks and the kernel guards against faults: no probe reads on the hot
-//! path. Kernels without that have [`crate::probed::ProbedSock`].
+//! [`SockAccess`] is the interface to a socket for the rest of the program. [`Sock`] implements it
+//! by direct loads through BTF pointers, which the verifier checks and the kernel guards against
+//! faults: no probe reads on the hot path. Kernels without such pointers have
+//! [`crate::probed::ProbedSock`].
 
 use core::ptr::addr_of_mut;
 
@@ -25,32 +26,33 @@ impl Sock {
         if argument.is_null() { None } else { Some(Self(argument)) }
     }
 
-    /// The pointer as helpers want it.
+    /// Returns the pointer as helpers take it.
     #[inline(always)]
     pub fn as_ptr(self) -> *mut core::ffi::c_void {
         self.0.cast_mut().cast()
     }
 
-    /// The field at `offset`.
+    /// Returns the field at `offset`.
     #[inline(always)]
     pub fn load<T>(self, offset: usize) -> T {
         // SAFETY: the verifier proves that the load stays within the BTF type.
         unsafe { load(self.0, offset) }
     }
 
-    /// `sk_protocol`, 16 bits since Linux 5.6.
+    /// Returns `sk_protocol`, 16 bits since Linux 5.6.
     #[inline(always)]
     pub fn protocol(self) -> u16 {
         self.load(offset!(sk_protocol))
     }
 
-    /// `skc_state`.
+    /// Returns `skc_state`.
     #[inline(always)]
     pub fn state(self) -> u8 {
         self.load(offset!(skc_state))
     }
 
-    /// The cookie, made now if nobody had asked for it yet: a call costs more than a look.
+    /// Returns the cookie, made now where the socket has none yet. A load before the call, because
+    /// the call costs more.
     #[inline(always)]
     pub fn cookie(self) -> u64 {
         let made: u64 = self.load(offset!(skc_cookie));
@@ -62,51 +64,52 @@ impl Sock {
     }
 }
 
-/// A [`Transition`] as it is stored: little-endian words, since each is one store.
+/// A [`Transition`] in the form of little-endian words, since each word takes one store.
 pub type TransitionWords = [u64; size_of::<Transition>() / 8];
 
 /// A socket that listens.
 pub struct Listener {
-    /// What user space knows it by, or 0.
+    /// Id of the listener, as in records, or 0.
     pub id: u64,
-    /// Whether it may take connections by TCP Fast Open.
+    /// The listener may take connections by TCP Fast Open.
     pub opens_fast: bool,
 }
 
-/// A TCP socket in the midst of a transition.
+/// A TCP socket during a transition.
 pub trait SockAccess: Copy {
-    /// Its address: what this program knows it by, and a handle for user space.
+    /// Returns the address: the key of the socket in this program, and a handle for user space.
     fn address(self) -> u64;
 
-    /// What user space knows it by.
+    /// Returns the id of the socket, as in records: the cookie, or the address.
     fn id(self) -> u64;
 
-    /// The field of `struct sock`, and of what [`Self::tcp`] answers, at `offset`.
+    /// Returns the field at `offset` of `struct sock`, or of the socket that [`Self::tcp`] returns.
     fn field<T: Copy + Default>(self, offset: usize) -> T;
 
-    /// Its namespace, a `struct net`: load it once, for each load of a pointer takes the verifier milliseconds
-    /// (`btf_nested_type_is_trusted`, kernel/bpf/btf.c, looks for names among all types).
+    /// Returns the namespace of the socket, a `struct net`. Load the pointer once, for each load of
+    /// a pointer takes the verifier milliseconds (`btf_nested_type_is_trusted`, kernel/bpf/btf.c,
+    /// looks for names among all types).
     fn net(self) -> *const u8;
 
-    /// The field of a namespace at `offset`.
+    /// Returns the field of a namespace at `offset`.
     fn net_field<T: Copy + Default>(net: *const u8, offset: usize) -> T;
 
-    /// The whole of it, a `struct tcp_sock`.
+    /// Returns the whole socket, a `struct tcp_sock`; `None` for any other type.
     fn tcp(self) -> Option<Self>;
 
-    /// `AF_INET` or another.
+    /// Returns the address family, `AF_INET` or another.
     fn family(self) -> u16;
 
-    /// The bound port, host order.
+    /// Returns the local port, host order.
     fn local_port(self, new_state: u8) -> u16;
 
-    /// Host order.
+    /// Returns the remote port, host order.
     fn remote_port(self) -> u16;
 
-    /// Local and remote, as a [`Transition`] has them, in two words each.
+    /// Returns the local and the remote address as in a [`Transition`], in two words each.
     fn addresses(self, family: u16) -> [u64; 4];
 
-    /// The listener that it is a clone of.
+    /// Returns the listener that the socket is a clone of.
     fn listener(self) -> Listener;
 
     /// Fills `out`, which lies in the ring buffer's memory, with the current process.
@@ -176,9 +179,10 @@ impl SockAccess for Sock {
         self.load(offset!(skc_family))
     }
 
-    /// `skc_num` is 0 once `inet_put_port` ran, which is before the tracepoint speaks of CLOSE; the
-    /// header's copy, `inet_sport`, is still there then. On the way to SYN_SENT it is the other way
-    /// round: `inet_sport` may be that of an earlier connection.
+    /// Returns `skc_num`, or on the way to CLOSE the header's copy, `inet_sport`.
+    ///
+    /// `inet_put_port` sets `skc_num` to 0 before the tracepoint reports CLOSE, and `inet_sport` is
+    /// still there then. On the way to SYN_SENT, `inet_sport` may be that of an earlier connection.
     #[inline(always)]
     fn local_port(self, new_state: u8) -> u16 {
         let num: u16 = self.load(offset!(skc_num));
@@ -233,11 +237,12 @@ impl SockAccess for Sock {
     }
 }
 
-/// Address of the listener that a socket is a clone of, or 0.
+/// Returns the address of the listener that a socket is a clone of, or 0.
 ///
-/// `sk_clone_lock` copies the listener whole; `tcp_create_openreq_child` begins the child's own lists only
-/// after this transition. The listener's are empty, so that they point to themselves: the child's copy
-/// points to the listener. Should a kernel begin them sooner, it points to the child.
+/// `sk_clone_lock` copies the listener whole, and `tcp_create_openreq_child` begins the child's own
+/// lists only after this transition. A list of the listener is empty, so that the list points to
+/// itself: the child's copy points to the listener. Should a kernel begin the child's lists sooner,
+/// the copy points to the child, and the result is 0.
 #[inline(always)]
 pub fn parent(child: impl SockAccess) -> usize {
     let Some(tcp) = child.tcp() else { return 0 };

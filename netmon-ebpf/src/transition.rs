@@ -1,9 +1,10 @@
 //! `inet_sock_set_state`: every TCP state transition of the host, in every namespace.
 //!
-//! The kernel skips a tracing program on a CPU that is running it already (`__bpf_trace_run`,
-//! kernel/trace/bpf_trace.c): a softirq in its midst would go unseen. So there are two on the
-//! tracepoint, one after the other. The first does the work and leaves a sign; the second, on standby,
-//! finds the sign and returns, or else does the work itself. They are never both in the midst of it.
+//! The kernel skips a tracing program on a CPU that is running that program already
+//! (`__bpf_trace_run`, kernel/trace/bpf_trace.c): a transition in a softirq that interrupts the
+//! program would go unseen. So two programs are on the tracepoint, one after the other. The first
+//! program leaves a sign and does the work. The second, on standby, returns if it finds the sign,
+//! or else does the work itself. A softirq never interrupts both, so one of the two is free for it.
 
 use core::ptr::addr_of_mut;
 
@@ -25,39 +26,41 @@ use crate::{
     sock::{Listener, Sock, SockAccess, TransitionWords},
 };
 
-/// How a connection began that a listener took, until there is something to tell.
+/// The first transition of a connection that a listener took, kept until the next one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Birth {
     /// Address of the child; 0 for none.
     child: u64,
-    /// When it went from LISTEN to SYN_RECV, ns.
+    /// Time of LISTEN -> SYN_RECV, ns.
     time: u64,
-    /// What user space knows the listener by; 0 where that is unknown.
+    /// Id of the listener, as in records; 0 where unknown.
     listener: u64,
 }
 
-/// The latest on this CPU: a child's next transition follows in the same softirq (`tcp_child_process`).
+/// The latest birth on this CPU: the child's next transition follows in the same softirq
+/// (`tcp_child_process`).
 #[map]
 static LATEST: PerCpuArray<Birth> = PerCpuArray::with_max_entries(1, 0);
 
-/// But for those of TCP Fast Open, which wait for their handshake: by the address of the child.
+/// Births by the address of the child, where the child may be one of TCP Fast Open, which waits for
+/// its handshake.
 #[map]
 static BIRTHS: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(8192, 0);
 
-/// What tells a transition from any other on this CPU.
+/// A transition that the first program took; socket and states identify it on this CPU.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct InFlight {
     sock: u64,
     states: u64,
-    /// When it was left, ns.
+    /// Time of the first program, ns.
     time: u64,
 }
 
-/// The program on standby comes this soon after the first, ns; else its part was skipped, and the sign is
-/// a stale one. Should something have kept it for longer, it does the work again, and user space sees
-/// the same transition twice.
+/// The longest time from the first program to the standby program, ns. An older sign is stale: the
+/// kernel skipped its standby program. A standby program that is kept for longer does the work
+/// again, and user space sees the same transition twice.
 const SOON: u64 = 10_000_000;
 
 impl InFlight {
@@ -71,7 +74,7 @@ impl InFlight {
         self.sock == other.sock && self.states == other.states
     }
 
-    /// Makes it one of no transition. Its states stay: to write all of it would be a loop.
+    /// Clears the sign. The states stay: to write the whole sign would take a loop.
     #[inline(always)]
     fn clear(&mut self) {
         self.sock = 0;
@@ -79,11 +82,11 @@ impl InFlight {
     }
 }
 
-/// Transitions that the first program took on this CPU, and the one on standby has not passed yet.
+/// Transitions of this CPU that the first program took and the standby program has not passed yet.
 #[repr(C)]
 struct InFlightPair {
     latest: InFlight,
-    /// The one that `latest` came in the midst of, with those before it.
+    /// The transition that `latest` and any before it interrupted.
     outer: InFlight,
 }
 
@@ -109,7 +112,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same on standby: attached after the first, so that it runs after it.
+/// The standby program: attached after the first program, so that it runs after the first.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn standby(ctx: BtfTracePointContext) -> i32 {
     let Some((sk, old, new)) = arguments(&ctx) else { return 0 };
@@ -122,7 +125,8 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
             (*taken).outer.clear();
             return 0;
         }
-        // Those that came while this one was about to look, and for which it was skipped, left theirs on top.
+        // Transitions that interrupted this program before it looked left their signs on top: the
+        // kernel skipped this program for them.
         if (*taken).outer.is(sign) {
             (*taken).latest.clear();
             (*taken).outer.clear();
@@ -135,7 +139,7 @@ pub fn standby(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Socket and states of a transition of TCP.
+/// Returns socket and states of a TCP transition; `None` for anything else.
 #[inline(always)]
 fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
@@ -144,7 +148,7 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
     (old != new && sk.protocol() == IPPROTO_TCP).then_some((sk, old as u8, new as u8))
 }
 
-/// Tells user space of a transition, if it wants to know.
+/// Reports a transition to user space, if the filter admits it.
 #[inline(always)]
 pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, time: u64) {
     if !filter::admits_transition(sk, old, new) {
@@ -160,8 +164,8 @@ pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, tim
         // A simultaneous open.
         forget(sk);
     }
-    // Once, for all kinds of records: a copy in each would be a program six times as large, and the verifier would
-    // go through all of them.
+    // Once, for all kinds of records: a copy for each kind would make the program six times as
+    // large, and the verifier would go through every copy.
     let words = record_words(sk, old, new, time);
     match (old, new) {
         (_, state::SYN_SENT | state::LISTEN) => emit_open(ctx, sk, words, new),
@@ -172,9 +176,10 @@ pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, tim
     }
 }
 
-/// [`flag::BUCKETS_FULL`] when `inet_twsk_alloc` may have refused a minisocket, else 0.
+/// Returns [`flag::BUCKETS_FULL`] if `inet_twsk_alloc` may have refused a TIME_WAIT bucket, else 0.
 ///
-/// It refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; one that was just made counts.
+/// The function refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; a bucket that was just
+/// made counts.
 #[inline(always)]
 fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
     if offset!(net_tw_refcount) == 0 {
@@ -185,7 +190,7 @@ fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
     if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
 }
 
-/// A [`Transition`] without its kind, in the words that it is made of.
+/// Returns a [`Transition`] without its kind, as words.
 #[inline(always)]
 fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> TransitionWords {
     let family = sk.family();
@@ -230,11 +235,12 @@ fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> Transition
 #[inline(always)]
 unsafe fn write(out: *mut Transition, kind: u8, mut words: TransitionWords) {
     words[0] |= kind as u64;
-    // SAFETY: the caller's promise; of the same size.
+    // SAFETY: the caller's promise; both types have the same size.
     unsafe { out.cast::<TransitionWords>().write(words) }
 }
 
-/// A clone of the listener, with no identity of its own on older kernels: it is told about later.
+/// Keeps the birth of a child, a clone of the listener: on older kernels the child has no identity
+/// of its own yet, so the next transition reports the birth.
 #[inline(always)]
 fn remember_child(ctx: &impl EbpfContext, sk: impl SockAccess, time: u64) {
     let Listener { id, opens_fast } = sk.listener();
@@ -245,14 +251,14 @@ fn remember_child(ctx: &impl EbpfContext, sk: impl SockAccess, time: u64) {
         return;
     }
     if BIRTHS.insert(&sk.address(), &birth, 0).is_err() {
-        // Another socket's, which was at the same address.
+        // An entry of another socket, which was at the same address.
         forget(sk);
         count(counter::LOST_BIRTHS);
         warn!(ctx, "no room for an accepted connection: its beginning is not shown");
     }
 }
 
-/// How the connection began that `child` is, if a listener took it; asked once.
+/// Takes out the birth of `child`, if a listener took the connection.
 #[inline(always)]
 fn birth(child: impl SockAccess) -> Option<Birth> {
     if let Some(latest) = LATEST.get_ptr_mut(0) {
@@ -266,23 +272,23 @@ fn birth(child: impl SockAccess) -> Option<Birth> {
         }
     }
     let birth = BIRTHS.get_ptr(&child.address())?;
-    // SAFETY: the entry of a socket that is locked, by whoever makes this transition.
+    // SAFETY: the entry of a socket that the code which makes this transition has locked.
     let birth = unsafe { *birth };
-    // It is there.
+    // The entry is there, so this does not fail.
     let _ = BIRTHS.remove(&child.address());
     Some(birth)
 }
 
-/// Whatever was born at that address was another socket.
+/// Forgets a birth at the address of `sk`, so that no record reports it.
 #[inline(always)]
 fn forget(sk: impl SockAccess) {
     let _ = birth(sk);
 }
 
-/// The first transition out of SYN_RECV: now the child can be told about.
+/// Reports the first transition out of SYN_RECV, together with the birth of the child.
 #[inline(always)]
 fn emit_child(sk: impl SockAccess, words: TransitionWords) {
-    // A socket that came to SYN_RECV by a simultaneous open was not born.
+    // A socket that came to SYN_RECV by a simultaneous open has no birth.
     let Some(birth) = birth(sk) else { return emit_transition(words) };
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
@@ -295,7 +301,7 @@ fn emit_child(sk: impl SockAccess, words: TransitionWords) {
     entry.submit(0);
 }
 
-/// connect or listen, in the process that called it.
+/// Reports a connect or a listen, with the process that called it.
 #[inline(always)]
 fn emit_open<S: SockAccess>(ctx: &impl EbpfContext, sk: S, words: TransitionWords, new: u8) {
     if new == state::LISTEN {
@@ -303,8 +309,8 @@ fn emit_open<S: SockAccess>(ctx: &impl EbpfContext, sk: S, words: TransitionWord
     }
     let Some(mut entry) = reserve::<Open>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
-    // SAFETY: reserved for an `Open`; every byte is written. Both transitions are made by the system
-    // call itself (tcp_v4_connect, tcp_v6_connect, inet_csk_listen_start).
+    // SAFETY: reserved for an `Open`; every byte is written. The system call itself makes both
+    // transitions (tcp_v4_connect, tcp_v6_connect, inet_csk_listen_start).
     unsafe {
         write(addr_of_mut!((*out).transition), kind::OPEN, words);
         addr_of_mut!((*out).sock).write(sk.address());
@@ -313,7 +319,7 @@ fn emit_open<S: SockAccess>(ctx: &impl EbpfContext, sk: S, words: TransitionWord
     entry.submit(0);
 }
 
-/// The end of a connection, with what it had done: the socket is still whole.
+/// Reports the end of a connection, with its counters: the socket is still whole.
 #[inline(always)]
 fn emit_close(sk: impl SockAccess, words: TransitionWords) {
     let Some(mut entry) = reserve::<End>(counter::LOST_TRANSITIONS) else { return };
@@ -326,7 +332,7 @@ fn emit_close(sk: impl SockAccess, words: TransitionWords) {
     entry.submit(0);
 }
 
-/// Any other transition.
+/// Reports any other transition.
 #[inline(always)]
 fn emit_transition(words: TransitionWords) {
     let Some(mut entry) = reserve::<Transition>(counter::LOST_TRANSITIONS) else { return };

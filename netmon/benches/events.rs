@@ -1,5 +1,5 @@
-//! The work of user space for each event: it is completed, put into the table, filtered, written.
-//! Times are for one transition.
+//! The work of user space for each event: an event is completed, put into the table, filtered,
+//! written. Times are for one transition.
 
 use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 
@@ -20,9 +20,9 @@ use netmon::{
     },
 };
 
-mod story;
+mod synthetic_records;
 
-use story::{Story, TRANSITIONS, anchor};
+use synthetic_records::{SyntheticRecords, TRANSITIONS, anchor};
 
 const CONNECTIONS: u64 = 2_000;
 /// Records between two flushes of a view, as when they are read every 5 ms.
@@ -50,17 +50,18 @@ fn appearance() -> Appearance {
     Appearance { services, zone, colour: false, dated: false, netns: Vec::new(), host_width: 0 }
 }
 
-/// Follows `story` with `table`; each change is handed to `view`.
+/// Follows `records` with `table`, and hands each change to `view`. Returns the number of
+/// transitions.
 fn follow(
-    story: &Story,
+    records: &SyntheticRecords,
     table: &mut ConnectionTable,
     mut view: impl FnMut(Change<'_>),
     mut flush: impl FnMut(&ConnectionTable),
 ) -> u64 {
     let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     let mut transitions = 0;
-    for records in story.records.chunks(TOGETHER) {
-        for record in records {
+    for chunk in records.passing.chunks(TOGETHER) {
+        for record in chunk {
             offline.record(record, &mut events).expect("a record of ours");
         }
         for event in events.drain(..) {
@@ -75,31 +76,31 @@ fn follow(
     transitions
 }
 
-fn through(view: &mut impl View, story: &Story, table: &mut ConnectionTable) -> u64 {
+fn through(view: &mut impl View, records: &SyntheticRecords, table: &mut ConnectionTable) -> u64 {
     let view = std::cell::RefCell::new(view);
     let _ = table.apply(&anchor(), |change| view.borrow_mut().change(&change).map(|_| ()));
     let shown = |change: Change<'_>| {
         let _ = view.borrow_mut().change(&change);
     };
-    follow(story, table, shown, |table| view.borrow_mut().flush(table).expect("nowhere"))
+    follow(records, table, shown, |table| view.borrow_mut().flush(table).expect("nowhere"))
 }
 
 fn events(criterion: &mut Criterion) {
-    let story = Story::new(CONNECTIONS);
-    let table = story.table();
+    let records = SyntheticRecords::new(CONNECTIONS);
+    let table = records.table();
     assert_eq!(
-        follow(&story, &mut table.clone(), |_| {}, |_| {}),
+        follow(&records, &mut table.clone(), |_| {}, |_| {}),
         CONNECTIONS * TRANSITIONS,
-        "the story is whole"
+        "the records are whole"
     );
     let mut group = criterion.benchmark_group("events");
     group.throughput(Throughput::Elements(CONNECTIONS * TRANSITIONS));
     group.sample_size(20).measurement_time(Duration::from_secs(4));
     group.bench_function("decode", |bencher| {
         bencher.iter_batched(
-            || (OfflineAssembler::default(), VecDeque::with_capacity(story.records.len() * 2)),
+            || (OfflineAssembler::default(), VecDeque::with_capacity(records.passing.len() * 2)),
             |(mut offline, mut events)| {
-                for record in &story.records {
+                for record in &records.passing {
                     offline.record(record, &mut events).expect("a record of ours");
                 }
                 events
@@ -110,14 +111,14 @@ fn events(criterion: &mut Criterion) {
     group.bench_function("decode and apply", |bencher| {
         bencher.iter_batched_ref(
             || table.clone(),
-            |table| follow(&story, table, |change| _ = black_box(&change), |_| {}),
+            |table| follow(&records, table, |change| _ = black_box(&change), |_| {}),
             BatchSize::PerIteration,
         );
     });
     group.bench_function("decode, apply, JSON", |bencher| {
         bencher.iter_batched_ref(
             || (table.clone(), Json::new(io::sink())),
-            |(table, view)| through(view, &story, table),
+            |(table, view)| through(view, &records, table),
             BatchSize::PerIteration,
         );
     });
@@ -127,18 +128,18 @@ fn events(criterion: &mut Criterion) {
                 let lines = Lines::new(io::sink(), appearance()).expect("nowhere");
                 (table.clone(), lines)
             },
-            |(table, view)| through(view, &story, table),
+            |(table, view)| through(view, &records, table),
             BatchSize::PerIteration,
         );
     });
     group.finish();
-    filter(criterion, &story);
+    filter(criterion, &records);
 }
 
-fn filter(criterion: &mut Criterion, story: &Story) {
+fn filter(criterion: &mut Criterion, records: &SyntheticRecords) {
     let text = "state established and ( dport = :443 or sport = :80 ) and not src 10.0.0.0/8";
     let filter = Filter::parse(text, &NoNames).expect("a filter");
-    let rows: Vec<_> = story.table().rows().cloned().collect();
+    let rows: Vec<_> = records.table().rows().cloned().collect();
     let mut group = criterion.benchmark_group("filter");
     group.throughput(Throughput::Elements(rows.len() as u64));
     group.sample_size(20).measurement_time(Duration::from_secs(2));

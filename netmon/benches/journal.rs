@@ -1,5 +1,5 @@
-//! The cost of the journal for each event: on the thread that follows, on the one that writes, and
-//! to read it again.
+//! The cost of the journal for each event: on the thread that follows events, on the thread that
+//! writes the journal, and when the journal is read again.
 
 use std::{
     collections::VecDeque,
@@ -18,25 +18,25 @@ use netmon::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
-mod story;
+mod synthetic_records;
 
-use story::{Story, TRANSITIONS, anchor};
+use synthetic_records::{SyntheticRecords, TRANSITIONS, anchor};
 
 const CONNECTIONS: u64 = 20_000;
 /// Records between two flushes, as when they are read every 5 ms.
 const TOGETHER: usize = 1_000;
-/// Longer than writing them takes.
+/// A time longer than writing all records takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An empty directory, in cargo's own for benches.
+/// The path of a directory in cargo's own for benches. The directory itself is removed.
 fn directory(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = fs::remove_dir_all(&path);
     path
 }
 
-/// Records `story`; the CPU time of this thread, and of the one that writes.
-fn record(story: &Story, path: &Path) -> (Duration, Duration) {
+/// Records `records` at `path`. Returns the CPU time of this thread, and of the thread that writes.
+fn record(records: &SyntheticRecords, path: &Path) -> (Duration, Duration) {
     let options = RecorderOptions {
         retention: Retention { max_size: None, max_age: None },
         segment_time: Duration::from_secs(3_600),
@@ -45,7 +45,7 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
         names: Box::new(NoNames),
     };
     let mut recorder = Recorder::open(path, "bench", options).expect("a journal");
-    let mut table = story.table();
+    let mut table = records.table();
     let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     let apply = |table: &mut ConnectionTable, event: &Event, recorder: &mut Recorder| {
         table.apply(event, |change| recorder.change(&change).map(|_| ())).expect("recorded");
@@ -53,8 +53,8 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
     apply(&mut table, &anchor(), &mut recorder);
     recorder.flush(&table).expect("recorded");
     let begin = own_time();
-    for records in story.records.chunks(TOGETHER) {
-        for record in records {
+    for chunk in records.passing.chunks(TOGETHER) {
+        for record in chunk {
             offline.record(record, &mut events).expect("a record of ours");
         }
         for event in events.drain(..) {
@@ -63,7 +63,7 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
         recorder.flush(&table).expect("recorded");
     }
     let here = own_time() - begin;
-    // Too soon after the last, they wait for more.
+    // Events that follow the last batch too soon wait for more events.
     thread::sleep(Duration::from_millis(350));
     recorder.flush(&table).expect("recorded");
     let handle = recorder.handle();
@@ -72,12 +72,12 @@ fn record(story: &Story, path: &Path) -> (Duration, Duration) {
         assert!(Instant::now() < end, "the journal was not written in time: {:?}", handle.health());
         thread::sleep(Duration::from_millis(1));
     }
-    let there = time_of("journal");
+    let there = thread_time("journal");
     assert_eq!(recorder.close().unwritten, 0, "all of it was written");
     (here, there)
 }
 
-/// A host that has no names: to look them up is not measured.
+/// A host that has no names: looking names up is not measured.
 struct NoNames;
 
 impl HostNames for NoNames {
@@ -102,8 +102,8 @@ fn own_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")
 }
 
-/// CPU time of this process' thread of that name.
-fn time_of(name: &str) -> Duration {
+/// The CPU time of this process' thread of that name.
+fn thread_time(name: &str) -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
     let is_it = |path: &PathBuf| {
         fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
@@ -113,7 +113,7 @@ fn time_of(name: &str) -> Duration {
     Duration::from_nanos(stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("its time"))
 }
 
-/// Reads it all and does it again; how many events that were.
+/// Reads the whole journal and applies its events. Returns the number of changes.
 async fn replay(journal: &Journal, span: TimeSpan) -> io::Result<u64> {
     let (mut source, mut events) = (journal.replay(span), VecDeque::new());
     let mut tables = Tables::default();
@@ -131,7 +131,7 @@ async fn replay(journal: &Journal, span: TimeSpan) -> io::Result<u64> {
 }
 
 fn journal(criterion: &mut Criterion) {
-    let story = Story::new(CONNECTIONS);
+    let records = SyntheticRecords::new(CONNECTIONS);
     let events = CONNECTIONS * TRANSITIONS;
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(events));
@@ -141,7 +141,7 @@ fn journal(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|times| {
                 let one = |_| {
-                    let times = record(&story, &path);
+                    let times = record(&records, &path);
                     fs::remove_dir_all(&path).expect("removed");
                     which(times)
                 };
@@ -151,7 +151,7 @@ fn journal(criterion: &mut Criterion) {
     };
     run("decode, apply, hand over", |(here, _)| here);
     run("write", |(_, there)| there);
-    record(&story, &path);
+    record(&records, &path);
     let journal = Journal::open(&path, None, |_| true).expect("a journal");
     let span = TimeSpan { from: i64::MIN, to: i64::MAX };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

@@ -1,8 +1,13 @@
 //! netmon: netstat that remembers.
 //!
-//! `core` knows what a connection is; `kernel` watches the live ones; `view` shows them; `session`
-//! is the loop between; `cli` is the command line. See ARCHITECTURE.md for how they may depend on
-//! one another.
+//! - `core`: connections, their table and filters.
+//! - `kernel`: live connections, traced and dumped.
+//! - `journal`: recordings of the table's changes, on disk.
+//! - `view`: output for people and programs.
+//! - `session`: the loop between a source and a view.
+//! - `cli`: the command line.
+//!
+//! ARCHITECTURE.md shows which modules may depend on which.
 
 pub mod cli;
 pub mod core;

@@ -1,6 +1,7 @@
 //! The one loop: source -> table -> view.
 //!
-//! Owns the table. It knows neither where events come from nor how they are shown.
+//! The session owns the table. The session knows neither the origin of events nor the form in which
+//! views show them.
 
 use std::{collections::VecDeque, io, time::Duration};
 
@@ -21,33 +22,33 @@ use crate::core::{
 #[cfg(test)]
 mod tests;
 
-/// How long the first dump may take: a million sockets take seconds, on a busy machine several
-/// times that. After it a duration begins all the same.
+/// The longest wait for the first dump: a million sockets take seconds, and several times that on a
+/// busy machine. After the wait, a duration begins even without the dump.
 const SEEDING: Duration = Duration::from_secs(30);
 
-/// Yields what happened, in order: the live kernel yields events, a journal entries. The first ties
-/// the clocks.
+/// A source of items, in the order of their times: the live kernel yields events, a journal yields
+/// entries. The first item ties the clocks.
 pub trait Source {
-    /// One thing that happened.
+    /// An event or an entry.
     type Item: TableInput;
 
     /// Waits, then appends items to `items`, possibly none, so that time can pass. Returns `false`
     /// when no more can come.
     ///
-    /// Must lose nothing when it is dropped before it is done.
+    /// Must lose nothing when the future is dropped before it is done.
     fn next(&mut self, items: &mut VecDeque<Self::Item>) -> impl Future<Output = io::Result<bool>>;
 
-    /// Returns whether it begins with what was there before, and says by [`Event::DumpEnded`] that
-    /// this was all.
+    /// Returns whether the source begins with the sockets that were there before. Such a source
+    /// yields [`Event::DumpEnded`] after the last of these sockets.
     fn begins_with_seeds(&self) -> bool {
         false
     }
 
-    /// Appends what is still on its way; called once, last.
+    /// Appends the items that are still on their way; called once, last.
     fn finish(&mut self, items: &mut VecDeque<Self::Item>) -> impl Future<Output = io::Result<()>>;
 }
 
-/// One thing that happened, as a table takes it.
+/// An item that a table takes.
 pub trait TableInput {
     /// Changes the tables and hands the changes to `view`.
     ///
@@ -59,8 +60,8 @@ pub trait TableInput {
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E>;
 
-    /// The moment of the transition that it is, `CLOCK_MONOTONIC`, ns; none of what has to be
-    /// reported whatever was asked for.
+    /// Returns the time of the transition that the item is, `CLOCK_MONOTONIC`, ns. None for an item
+    /// that must be reported even when enough transitions were shown.
     fn transition_time(&self) -> Option<u64>;
 }
 
@@ -81,7 +82,7 @@ impl TableInput for Event {
     }
 }
 
-/// The table of the host whose items come now, and those of the other hosts of a journal.
+/// The table of the current host, and the tables of the other hosts of a journal.
 #[derive(Debug, Default)]
 pub struct Tables {
     /// The table that items change.
@@ -91,65 +92,67 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Turns to the table of another host, by a number that is the host's own.
+    /// Turns to the table of the host with the number `host`.
     pub fn turn_to(&mut self, host: usize) {
         if self.host != host {
             let table = self.others.remove(&host).unwrap_or_default();
-            let left = std::mem::replace(&mut self.current, table);
-            self.others.insert(std::mem::replace(&mut self.host, host), left);
+            let previous = std::mem::replace(&mut self.current, table);
+            self.others.insert(std::mem::replace(&mut self.host, host), previous);
         }
     }
 }
 
 /// Shows changes.
 pub trait View {
-    /// Takes one change; whether it was shown as a transition.
+    /// Takes one change. Returns whether the change counts as a transition that was shown.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool>;
 
-    /// Everything that is known at this moment was handed over, and this is the table now: let it
-    /// be seen.
+    /// Shows the changes that were handed over. Everything that is known at this moment was handed
+    /// over, and `table` is the table at this moment.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()>;
 
-    /// Waits until it wants to be flushed though nothing has happened: a key was pressed, or time
-    /// passes. Most never do.
+    /// Waits until the view needs a flush though no change came: a key was pressed, or time passed.
+    /// Most views never need such a flush.
     ///
-    /// Must lose nothing when it is dropped before it is done.
+    /// Must lose nothing when the future is dropped before it is done.
     ///
     /// # Errors
-    /// When it cannot be shown any more.
+    /// An error if the view cannot show anything any more.
     fn refresh_due(&mut self) -> impl Future<Output = io::Result<()>> {
         std::future::pending()
     }
 }
 
-/// What to show.
+/// The changes to show.
 #[derive(Clone, Debug, Default)]
 pub struct SessionScope {
-    /// Which connections.
+    /// The connections to show.
     pub filter: Filter,
-    /// Also those that were there before, first.
+    /// Connections that were there before are shown too, first.
     pub initial: bool,
-    /// Also half-open connections, and whom a dump found to hold one: no hook tells of either, so a
-    /// view of events does without.
+    /// Half-open connections that later dumps found, their ends, and owners that became known later
+    /// are shown too. A view of transitions needs no such changes.
     pub include_dumped: bool,
 }
 
-/// When to end by itself.
+/// The limits at which a session ends by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// After this time, which begins when the table has what was there before.
+    /// The session ends after this time. The time begins when the table has the connections that
+    /// were there before.
     pub duration: Option<Duration>,
-    /// After this many transitions shown; a source that begins with seeds tells of none before.
+    /// The session ends after this many transitions were shown. A source that begins with seeds
+    /// yields no transition before the end of the seeds.
     pub count: Option<u64>,
 }
 
-/// What a session saw.
+/// The counts of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SessionSummary {
     /// Transitions that the source yielded.
@@ -158,17 +161,17 @@ pub struct SessionSummary {
     pub shown: u64,
     /// Records that were lost.
     pub lost: u64,
-    /// Gaps, of which some do not say how much was lost.
+    /// Gaps; the number of records that some gaps lost is not known.
     pub gaps: u64,
-    /// Rows of the table that a dump of the kernel's corrected.
+    /// Rows of the table that dumps of the kernel's table corrected.
     pub corrected: u64,
 }
 
-/// Runs until a limit is reached, `stop` is notified, or an error ends it, and takes what is still
-/// on its way.
+/// Runs a session until a limit is reached, `stop` is notified, or an error ends the session. Then
+/// takes the items that are still on their way, unless there was an error. Returns the counts.
 ///
 /// # Errors
-/// What the source or the view answered; a closed pipe among them.
+/// The error of the source or of the view, a closed pipe among them.
 pub async fn run(
     source: &mut impl Source,
     view: &mut impl View,
@@ -181,23 +184,23 @@ pub async fn run(
     session.finish(source, view).await
 }
 
-/// A table on its way through time.
+/// The tables of a session, and its counts.
 pub struct Session<'a> {
     tables: Tables,
     scope: &'a SessionScope,
     summary: SessionSummary,
     count: Option<u64>,
-    /// What the dump under way has corrected, of what the filter lets pass.
+    /// The corrections of the current dump, of connections that pass the filter.
     resync: Resync,
-    /// How many dumps it takes until what was lost has been found.
+    /// The number of dumps that are needed until every loss is corrected.
     unsettled: u8,
-    /// Dumps that the table was compared with.
+    /// The number of dumps that the table was compared with.
     reconciled: u64,
-    /// When the first dump has taken too long.
+    /// The time from which on the first dump is not awaited any more.
     seeded_by: Option<Instant>,
 }
 
-/// One dump notices what is not there, the next is sure of it.
+/// One dump notices that a connection is not there, the next dump confirms it.
 const DUMPS_TO_BE_SURE: u8 = 2;
 
 impl<'a> Session<'a> {
@@ -216,33 +219,34 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The table as it is now.
+    /// Returns the table in its present state.
     #[must_use]
     pub fn table(&self) -> &ConnectionTable {
         &self.tables.current
     }
 
-    /// Lets connections that are still there take over what an earlier recording knew of them.
+    /// Lets connections that are still there take over the data that an earlier recording had.
     pub fn remember(&mut self, rows: Vec<Connection>) {
         self.tables.current.remember(rows);
     }
 
-    /// What was seen so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn summary(&self) -> SessionSummary {
         self.summary
     }
 
-    /// How often the table has been compared with the kernel's.
+    /// Returns how often the table has been compared with the kernel's.
     #[must_use]
     pub fn reconciled(&self) -> u64 {
         self.reconciled
     }
 
-    /// Runs until a limit is reached, `stop` is notified, or an error ends it; can be gone on with.
+    /// Runs until a limit is reached, `stop` is notified, or an error ends the run. Another
+    /// call goes on with the session.
     ///
     /// # Errors
-    /// What the source or the view answered.
+    /// The error of the source or of the view.
     pub async fn follow(
         &mut self,
         source: &mut impl Source,
@@ -255,7 +259,7 @@ impl<'a> Session<'a> {
         const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         let duration = limits.duration.unwrap_or(NEVER).min(NEVER);
         let now = Instant::now();
-        // Whoever follows again and again waits no longer than once.
+        // A caller that follows again and again waits for the first dump only once.
         let seeded_by = *self.seeded_by.get_or_insert(now + SEEDING);
         let is_seeded = self.reconciled > 0 || !source.begins_with_seeds();
         let begin = if is_seeded { now } else { seeded_by.max(now) };
@@ -267,23 +271,23 @@ impl<'a> Session<'a> {
                 biased;
                 () = stop.notified() => goes_on = false,
                 () = sleep_until(end) => goes_on = false,
-                // Before the source, which always has something on a busy host.
+                // The view comes before the source, which always has items on a busy host.
                 result = view.refresh_due() => result?,
                 result = source.next(&mut items) => goes_on = result?,
             }
             self.show(&mut items, view)?;
             if self.reconciled > 0 {
-                // Later than the end after the first time.
+                // After the first time, this is later than `end`.
                 end = end.min(Instant::now() + duration);
             }
         }
         Ok(())
     }
 
-    /// Takes what is still on its way.
+    /// Takes the items that are still on their way. Returns the counts.
     ///
     /// # Errors
-    /// What the source or the view answered.
+    /// The error of the source or of the view.
     pub async fn finish(
         mut self,
         source: &mut impl Source,
@@ -302,7 +306,7 @@ impl<'a> Session<'a> {
     ) -> io::Result<()> {
         let Self { tables, scope, summary, count, resync, unsettled, reconciled, .. } = self;
         for item in items.drain(..) {
-            // What was lost must be said even when enough was shown.
+            // Losses must be reported even when enough transitions were shown.
             let is_done = count.is_some_and(|count| summary.shown >= count);
             if is_done && item.transition_time().is_some() {
                 continue;
@@ -322,8 +326,8 @@ impl<'a> Session<'a> {
                     Change::Found { initial: false, .. } => resync.found += 1,
                     Change::StateChanged(step) if step.corrected => resync.moved += 1,
                     Change::Closed(step) if step.corrected => {
-                        let is_left = step.transition.new == TcpState::TimeWait;
-                        *(if is_left { &mut resync.moved } else { &mut resync.ended }) += 1;
+                        let is_time_wait = step.transition.new == TcpState::TimeWait;
+                        *(if is_time_wait { &mut resync.moved } else { &mut resync.ended }) += 1;
                     }
                     Change::Reconciled { time } => {
                         *reconciled += 1;
@@ -352,7 +356,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether an event told of it, not a dump.
+/// Returns whether an event reported the change, not a dump.
 fn is_seen(change: &Change<'_>) -> bool {
     match change {
         Change::Opened(_) => true,

@@ -1,4 +1,4 @@
-//! What `netmon doctor` prints, to the byte.
+//! The output of `netmon doctor`, to the byte.
 
 use netmon::{
     core::finding::{Diagnosis, Finding, FindingState},
@@ -52,7 +52,7 @@ fn text(diagnosis: &Diagnosis, colour: bool) -> String {
 }
 
 #[test]
-fn text_is_one_line_for_what_is_alike() {
+fn similar_findings_share_one_line_of_text() {
     insta::assert_snapshot!("doctor_degraded", text(&degraded(), false));
     insta::assert_snapshot!("doctor_failed", text(&failed(), false));
 }
@@ -82,14 +82,14 @@ fn json_has_each_finding_and_a_sum() {
 }
 
 #[test]
-fn the_exit_code_is_the_worst_of_what_was_found() {
-    let of = |state, tier| {
+fn the_exit_code_is_that_of_the_worst_finding() {
+    let exit_code = |state, tier| {
         let findings = vec![Finding::new("a", FindingState::Ok, ""), Finding::new("b", state, "")];
         Diagnosis { findings, tier, iterators: true }.exit()
     };
-    assert_eq!(of(FindingState::Ok, Some("full")), 0);
-    assert_eq!(of(FindingState::Degraded, Some("full")), 1);
-    assert_eq!(of(FindingState::Failed, Some("full")), 2);
-    // Whatever else works.
-    assert_eq!(of(FindingState::Ok, None), 2);
+    assert_eq!(exit_code(FindingState::Ok, Some("full")), 0);
+    assert_eq!(exit_code(FindingState::Degraded, Some("full")), 1);
+    assert_eq!(exit_code(FindingState::Failed, Some("full")), 2);
+    // Without a tier, also when every finding is ok.
+    assert_eq!(exit_code(FindingState::Ok, None), 2);
 }

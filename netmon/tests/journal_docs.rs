@@ -18,8 +18,8 @@ const JSON: &str = include_str!("../src/view/changes/json.rs");
 const EVENTS: &str = include_str!("../src/journal/schema/events.rs");
 
 /// The word of the page for a type.
-fn type_word(of: &DataType) -> &'static str {
-    match of {
+fn type_word(data_type: &DataType) -> &'static str {
+    match data_type {
         DataType::Boolean => "bool",
         DataType::Int32 => "int32",
         DataType::Int64 => "int64",
@@ -30,7 +30,7 @@ fn type_word(of: &DataType) -> &'static str {
     }
 }
 
-/// The cells of a table's row; one that is a single word without its backquotes.
+/// The cells of a table's row. A cell that is a single word in backquotes comes without them.
 fn cells(row: &str) -> Option<Vec<&str>> {
     let cells = row.strip_prefix("| ")?.strip_suffix('|')?;
     Some(cells.split(" |").map(unquoted).collect())
@@ -42,7 +42,7 @@ fn unquoted(cell: &str) -> &str {
     word.filter(|word| !word.contains('`')).unwrap_or(cell)
 }
 
-/// The part of the page below a heading, up to the next.
+/// The part of the page below a heading, up to the next heading.
 fn section(heading: &str) -> &'static str {
     let start = PAGE.find(&format!("\n{heading}\n")).expect(heading) + heading.len() + 2;
     let end = PAGE[start..].find("\n#").map_or(PAGE.len(), |end| start + end);
@@ -74,14 +74,14 @@ fn every_column_stands_in_the_table() {
     for dataset in Dataset::ALL {
         let schema = dataset.schema().expect("a schema");
         for field in schema.fields() {
-            let of = type_word(field.data_type());
-            code.insert((field.name().clone(), of.to_owned(), dataset.name().to_owned()));
+            let word = type_word(field.data_type());
+            code.insert((field.name().clone(), word.to_owned(), dataset.name().to_owned()));
         }
     }
     let mut text = BTreeSet::new();
     let mut names = BTreeSet::new();
     for row in section("## Columns").lines().filter_map(cells) {
-        let [name, of, datasets, _] = row[..] else { panic!("{row:?} has no four cells") };
+        let [name, word, datasets, _] = row[..] else { panic!("{row:?} has no four cells") };
         if name == "column" {
             continue;
         }
@@ -89,7 +89,7 @@ fn every_column_stands_in_the_table() {
         let all = Dataset::ALL.map(Dataset::name).join(", ");
         let datasets = if datasets == "all" { all.as_str() } else { datasets };
         for dataset in datasets.split(", ") {
-            text.insert((name.to_owned(), of.to_owned(), dataset.to_owned()));
+            text.insert((name.to_owned(), word.to_owned(), dataset.to_owned()));
         }
     }
     same(&code, &text);
@@ -103,7 +103,7 @@ fn every_word_stands_in_its_table() {
     same(&TcpState::ALL.map(TcpState::name).into(), &words("### `state`"));
 }
 
-/// The kinds of rows are the schema's own: their words are where they are written.
+/// The kinds of rows are private to the schema, so the test reads their words from its source.
 #[test]
 fn every_type_stands_in_its_table() {
     let start = EVENTS.find("impl EventKind {").expect("the kinds");
@@ -116,7 +116,7 @@ fn every_type_stands_in_its_table() {
 
 #[test]
 fn every_word_stands_with_its_column() {
-    let of = |column: &str| {
+    let words_in_row = |column: &str| {
         let rows = section("## Columns").lines().filter_map(cells);
         let [meaning] = rows
             .filter(|row| row[0] == column)
@@ -126,13 +126,14 @@ fn every_word_stands_with_its_column() {
             .expect("one row");
         quoted(meaning)
     };
-    same(&Direction::ALL.map(Direction::name).into(), &of("direction"));
-    same(&ResetSide::ALL.map(ResetSide::name).into(), &of("reset"));
-    same(&FirstFin::ALL.map(FirstFin::name).into(), &of("first_fin"));
+    same(&Direction::ALL.map(Direction::name).into(), &words_in_row("direction"));
+    same(&ResetSide::ALL.map(ResetSide::name).into(), &words_in_row("reset"));
+    same(&FirstFin::ALL.map(FirstFin::name).into(), &words_in_row("first_fin"));
 }
 
-/// The text of JSON's rustdoc about a field: its row, or the sentence that begins with it.
-fn of_json(field: &str) -> String {
+/// The text of JSON's rustdoc about a field: the rest of its row, or of the sentence after the
+/// field.
+fn json_docs(field: &str) -> String {
     let docs: Vec<_> = JSON.lines().filter_map(|line| line.strip_prefix("//!")).collect();
     let docs = docs.join("\n");
     let start =
@@ -144,12 +145,10 @@ fn of_json(field: &str) -> String {
 
 #[test]
 fn every_word_stands_in_the_rustdoc_of_json() {
-    let evidence = of_json("| `owner_evidence` |");
+    let evidence = json_docs("| `owner_evidence` |");
     same(&Evidence::ALL.map(Evidence::name).into(), &quoted(&evidence));
-    let verdict = of_json("| `verdict` |");
-    let mut verdicts = quoted(&verdict);
-    assert!(verdicts.remove("netmon/src/core/verdict.rs"), "{verdicts:?}");
-    same(&Verdict::ALL.map(Verdict::name).into(), &verdicts);
-    let loss = of_json("and `reason`:");
+    let verdict = json_docs("The words of `verdict` are:");
+    same(&Verdict::ALL.map(Verdict::name).into(), &quoted(&verdict));
+    let loss = json_docs("and `reason`:");
     same(&Loss::ALL.map(Loss::name).into(), &quoted(&loss));
 }

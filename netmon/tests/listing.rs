@@ -1,4 +1,4 @@
-//! What a listing prints, to the byte: one table through every form and flag.
+//! The output of a listing, to the byte: one table through every form and flag.
 
 use std::{
     cell::RefCell,
@@ -12,6 +12,7 @@ use std::{
 use netmon::{
     core::{
         event::Tuple,
+        id::HolderKey,
         process::SocketHolders,
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
@@ -49,7 +50,7 @@ fn socket(protocol: Protocol, state: TcpState, local: &str, remote: &str, inode:
     }
 }
 
-/// Everything that looks different from anything else.
+/// One socket of each kind that looks different from every other kind.
 fn sockets() -> Vec<Socket> {
     use Protocol::{Raw, Tcp, Udp};
     use TcpState::{Close, Established, Listen, SynSent, TimeWait};
@@ -132,7 +133,8 @@ fn owners() -> SocketHolders {
         (901, b"two words", &[5]),
     ] {
         for inode in inodes {
-            owners.add(*inode, pid, comm);
+            let inode = NonZeroU64::new(*inode).expect("not 0");
+            owners.add(HolderKey::of_inode(inode), pid, comm);
         }
     }
     owners
@@ -165,10 +167,10 @@ impl Write for Bytes {
 }
 
 fn shown<R: ListingView>(make: impl FnOnce(Bytes) -> R) -> String {
-    shown_of(&sockets(), make)
+    shown_sockets(&sockets(), make)
 }
 
-fn shown_of<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) -> R) -> String {
+fn shown_sockets<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) -> R) -> String {
     let (bytes, owners) = (Bytes::default(), owners());
     let mut rows = make(bytes.clone());
     for socket in sockets {
@@ -244,7 +246,7 @@ fn fits_a_terminal() {
     let shown = shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(100)));
     for line in shown.lines().filter(|line| line.starts_with("tcp") || line.starts_with("Proto R"))
     {
-        // The owners come last, and are as long as they are.
+        // The owners come last, and their width has no limit.
         let before = line.chars().take(5 + 7 + 7 + 2 * 32).collect::<String>();
         assert!(before.trim_end().len() < line.len() || line.chars().count() <= 100, "{line}");
     }
@@ -252,12 +254,12 @@ fn fits_a_terminal() {
 }
 
 #[test]
-fn widths_are_those_of_the_first_rows() {
+fn the_first_rows_set_the_widths() {
     // The thousand-and-first row is wider than the columns, and still whole.
     let mut many =
         vec![socket(Protocol::Tcp, TcpState::Listen, "0.0.0.0:9", "0.0.0.0:0", 9); 1_000];
     many.push(sockets().swap_remove(3));
-    let shown = shown_of(&many, |out| Netstat::new(out, PLAIN, Listening::All, names(), None));
+    let shown = shown_sockets(&many, |out| Netstat::new(out, PLAIN, Listening::All, names(), None));
     let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("tcp")).collect();
     assert_eq!(lines.len(), 1_001);
     assert!(lines[..1_000].iter().all(|line| line.find("LISTEN") == lines[0].find("LISTEN")));

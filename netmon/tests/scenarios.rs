@@ -1,22 +1,32 @@
-//! Scenarios: events in, changes and the table out, each a file that can be read from top to
-//! bottom.
+//! Scenarios: events in, changes and the table out. Each scenario is a file that can be read from
+//! top to bottom.
 //!
-//! A line that begins with a time in milliseconds is an event. The indented lines below it are what
-//! the table made of it; this test makes them anew and compares. With `SCENARIOS=write` it writes
-//! them.
+//! A line that begins with a time in milliseconds is an event. The indented lines below an event
+//! are the changes that the table made of it. This test makes these lines again and compares. With
+//! `SCENARIOS=write` it writes them. An empty line and a line that begins with `#` have no effect.
 //!
 //! | event | |
 //! |---|---|
-//! | `TIME COOKIE OLD>NEW [connect=PID] [listen=PID] [from=LISTENER] [errno=N] [reset=sent] [at=PORT]` | a transition; `at` is its local port |
+//! | `TIME COOKIE OLD>NEW [OPTION …]` | a transition |
 //! | `TIME COOKIE dump STATE [by=PID] [at=PORT]` | a socket that a dump had |
 //! | `TIME COOKIE accepted PID` | a process accepted the connection |
 //! | `TIME COOKIE ended` | the minisocket is gone |
 //! | `TIME COOKIE failed ERRNO` | a closed socket that a dump had, and why it closed |
 //! | `TIME dumping` | a dump begins |
-//! | `TIME dumped [NETNS]` | that was all of the namespace, since that time |
-//! | `TIME reconciled` | that was all |
+//! | `TIME dumped [NETNS]` | the dump had the whole namespace (1 by default), since that time |
+//! | `TIME reconciled` | the dump had all namespaces |
 //! | `TIME lost N` | records were lost |
-//! | `table` | what the table holds |
+//! | `table` | the rows of the table |
+//!
+//! | option | |
+//! |---|---|
+//! | `connect=PID` | the process called connect |
+//! | `listen=PID` | the process called listen |
+//! | `from=COOKIE` | the listener that took the connection |
+//! | `errno=N` | the error of the socket |
+//! | `reset=sent` | this host sent a RST |
+//! | `by=PID` | the process that holds the socket |
+//! | `at=PORT` | the local port; 1000 plus the cookie by default |
 
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
@@ -48,7 +58,7 @@ fn every_scenario_goes_as_written() {
     assert!(played > 10, "{played}");
 }
 
-/// The scenario as the table of today makes it; or the line that is no event.
+/// Returns the scenario with the output of the current table, or the line that is no event.
 fn play(written: &str) -> Result<String, String> {
     let mut table = ConnectionTable::default();
     let mut made = String::new();
@@ -65,8 +75,8 @@ fn play(written: &str) -> Result<String, String> {
         } else if !line.is_empty() && !line.starts_with('#') {
             let event = parse(line).ok_or_else(|| line.to_owned())?;
             let result: Result<(), std::fmt::Error> = table.apply(&event, |change| {
-                let said = tell(&change);
-                if said.is_empty() { Ok(()) } else { writeln!(made, "  {said}") }
+                let text = change_text(&change);
+                if text.is_empty() { Ok(()) } else { writeln!(made, "  {text}") }
             });
             result.map_err(|error| error.to_string())?;
         }
@@ -101,7 +111,7 @@ fn parse(line: &str) -> Option<Event> {
         }
         [cookie, "ended"] => Some(Event::TimeWaitEnded { time, cookie: cookie.parse().ok()? }),
         [cookie, "dump", state, ..] => {
-            let (cookie, state) = (cookie.parse().ok()?, state_of(state)?);
+            let (cookie, state) = (cookie.parse().ok()?, parse_state(state)?);
             let owner = option("by").map(owner);
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
@@ -109,7 +119,7 @@ fn parse(line: &str) -> Option<Event> {
         }
         [cookie, step, ..] => {
             let (old, new) = step.split_once('>')?;
-            let (cookie, old, new) = (cookie.parse().ok()?, state_of(old)?, state_of(new)?);
+            let (cookie, old, new) = (cookie.parse().ok()?, parse_state(old)?, parse_state(new)?);
             let opening = match (option("connect"), option("listen"), option("from")) {
                 (Some(pid), ..) => Opening::ByProcess(Some(owner(pid))),
                 (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid))),
@@ -136,7 +146,7 @@ fn parse(line: &str) -> Option<Event> {
     }
 }
 
-fn state_of(name: &str) -> Option<TcpState> {
+fn parse_state(name: &str) -> Option<TcpState> {
     TcpState::ALL.into_iter().find(|state| state.name() == name)
 }
 
@@ -170,16 +180,16 @@ fn describe(row: &Connection) -> String {
     text
 }
 
-fn tell(change: &Change<'_>) -> String {
+fn change_text(change: &Change<'_>) -> String {
     match change {
         Change::Found { connection, initial, .. } => {
             let when = if *initial { "initial" } else { "found" };
             format!("{when} {} {}", describe(connection), connection.state)
         }
-        Change::Opened(step) => told("opened", step),
-        Change::StateChanged(step) => told("moved", step),
-        Change::Closed(step) => told("closed", step),
-        Change::Expired(step) => told("expired", step),
+        Change::Opened(step) => step_text("opened", step),
+        Change::StateChanged(step) => step_text("moved", step),
+        Change::Closed(step) => step_text("closed", step),
+        Change::Expired(step) => step_text("expired", step),
         Change::Gap(gap) => format!("gap of {}", gap.count),
         Change::Owned { connection, .. } => format!("owned {}", describe(connection)),
         Change::Anchor(_) | Change::Host(_) | Change::Reconciled { .. } | Change::Resync(_) => {
@@ -188,9 +198,9 @@ fn tell(change: &Change<'_>) -> String {
     }
 }
 
-fn told(what: &str, step: &Step<'_>) -> String {
+fn step_text(word: &str, step: &Step<'_>) -> String {
     let Step { transition: t, connection, in_state, verdict, corrected } = step;
-    let mut text = format!("{what} {} {}>{}", describe(connection), t.old, t.new);
+    let mut text = format!("{word} {} {}>{}", describe(connection), t.old, t.new);
     if let Some(in_state) = in_state {
         let _ = write!(text, " after {}", in_state / MS);
     }

@@ -17,7 +17,7 @@ fn text(args: &[&str]) -> String {
 }
 
 #[test]
-fn by_port_by_name_and_by_its_beginning() {
+fn services_are_found_by_port_name_and_prefix() {
     let ssh = text(&["22"]);
     assert!(ssh.lines().any(|line| line.starts_with("ssh ") && line.contains(" 22/tcp")), "{ssh}");
     assert_eq!(text(&["ssh"]).lines().nth(1), ssh.lines().nth(1));
@@ -25,16 +25,16 @@ fn by_port_by_name_and_by_its_beginning() {
     assert!(domain.contains("53/tcp") && domain.contains("53/udp"), "{domain}");
     let http = text(&["HTTP"]);
     assert!(http.contains("80/tcp") && http.contains("https"), "{http}");
-    // An alias leads there too.
+    // An alias finds its service too.
     assert!(text(&["www"]).contains("80/tcp"));
     assert!(text(&[]).lines().count() > 50);
 }
 
 #[test]
-fn what_is_not_known_is_said() {
+fn unknown_services_are_reported() {
     let output = services(&["no-such-service\u{1b}[31m"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no-such-service\\u{1b}"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("no-such-service\\u{1b}"), "{stderr}");
 }

@@ -1,21 +1,26 @@
-//! The screen: scenes are played, keys pressed, frames compared; each scenario is a file that can
-//! be read from top to bottom.
+//! The screen: sample events are played, keys are pressed, frames are compared. Each scenario is a
+//! file that can be read from top to bottom.
 //!
 //! | line | |
 //! |---|---|
-//! | `size WIDTH HEIGHT` | of the screen; first, or when it is resized |
-//! | `filter TEXT` | what it begins with, at the beginning |
-//! | `until MS` | plays the scene up to that time, and looks then |
-//! | `press KEY …` | `Enter`, `Esc`, `Up`, `PgDn`, `S-Left`, … or single characters |
-//! | `type TEXT` | character by character |
-//! | `click COLUMN LINE` | from 0 |
-//! | `kernel` | answers what is asked about a socket, and what things are called |
-//! | `journal` | answers what the journal is asked, from the scene |
-//! | `show` | the frame, which this test makes anew and compares |
+//! | `size WIDTH HEIGHT` | the size of the screen: the first line, or when the screen is resized |
+//! | `filter TEXT` | the filter at the beginning, before the first key |
+//! | `until MS` | plays the sample events up to that time, and looks then |
+//! | `press KEY …` | presses keys |
+//! | `type TEXT` | types a text, character by character |
+//! | `click COLUMN LINE` | clicks the left button; column and line count from 0 |
+//! | `kernel` | answers the questions of the screen: about a socket, and for names |
+//! | `journal` | the same, for questions to a journal, which has the sample events |
+//! | `show` | the frame |
 //!
-//! With `SCENARIOS=write` it writes them.
+//! A key is a single character, `Enter`, `Esc`, `Up`, `Down`, `Left`, `Right`, `PgUp`, `PgDn`,
+//! `Home`, `End`, `Space` or `Backspace`. The prefix `S-` holds Shift, and `C-` holds Control:
+//! `S-Left`, `C-u`. An empty line and a line that begins with `#` have no effect.
+//!
+//! The lines of a frame begin with two spaces. This test makes these lines again and compares. With
+//! `SCENARIOS=write` it writes them.
 
-mod scene;
+mod sample_events;
 
 use std::{collections::VecDeque, env, fmt::Write, fs, path::Path};
 
@@ -38,7 +43,7 @@ use ratatui::{
     backend::TestBackend,
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
 };
-use scene::{MS, scene};
+use sample_events::{MS, sample_events};
 
 const WALL: i64 = 1_766_000_000_123_456_789;
 
@@ -89,7 +94,7 @@ struct Player {
 
 impl Player {
     fn play(mut self, written: &str) -> String {
-        self.events = scene().into();
+        self.events = sample_events().into();
         let mut made = String::new();
         for line in written.lines().filter(|line| !line.starts_with("  ")) {
             let _ = writeln!(made, "{line}");
@@ -166,7 +171,7 @@ impl Player {
         assert!(!asks.is_empty(), "nothing was asked");
         for ask in asks {
             let answer = match ask {
-                ScreenQuery::Name(of) => ScreenAnswer::Name(of, name(of)),
+                ScreenQuery::Name(query) => ScreenAnswer::Name(query, name(query)),
                 ScreenQuery::Inspect(_, cookie) => {
                     ScreenAnswer::Inspected(cookie, Some(Box::new(inspected())))
                 }
@@ -174,7 +179,7 @@ impl Player {
                     let Jump::Seconds(seconds) = leap else { panic!("{leap:?}") };
                     let at = from + seconds * 1_000_000_000;
                     let since = u64::try_from(at - WALL).unwrap_or(0);
-                    let events = scene().into_iter().filter(|event| time(event) <= since);
+                    let events = sample_events().into_iter().filter(|event| time(event) <= since);
                     let mut moment = PastFrame::new(at);
                     events.for_each(|event| moment.take(&event, &filter));
                     moment.arrive();
@@ -213,8 +218,8 @@ fn options(filter: String) -> ScreenOptions {
     }
 }
 
-fn name(of: NameQuery) -> Option<String> {
-    match of {
+fn name(query: NameQuery) -> Option<String> {
+    match query {
         NameQuery::User(33) => Some("www-data".to_owned()),
         NameQuery::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
         _ => None,

@@ -1,6 +1,6 @@
-//! What a session prints, to the byte: one scene through the table and both views.
+//! The output of a session, to the byte: the sample events through the table and both views.
 
-mod scene;
+mod sample_events;
 
 use jiff::tz::TimeZone;
 use netmon::{
@@ -16,12 +16,12 @@ use netmon::{
         lines::{Appearance, Lines},
     },
 };
-use scene::{MS, scene};
+use sample_events::{MS, sample_events};
 
 fn show(view: &mut impl View) -> u32 {
     let mut table = ConnectionTable::default();
     let mut shown = 0;
-    for event in scene() {
+    for event in sample_events() {
         table
             .apply(&event, |change| {
                 shown += u32::from(view.change(&change)?);
@@ -72,7 +72,7 @@ fn colour_adds_nothing_but_colour() {
 }
 
 #[test]
-fn rows_of_before_a_change_of_the_clock_say_their_offset() {
+fn rows_before_a_change_of_the_clock_show_their_offset() {
     let zone = TimeZone::get("Europe/Berlin").expect("a zone");
     let now = jiff::Timestamp::now().to_zoned(zone.clone()).strftime("%:z").to_string();
     let look = Appearance {
@@ -85,7 +85,7 @@ fn rows_of_before_a_change_of_the_clock_say_their_offset() {
     };
     let mut out = Vec::new();
     let mut view = Lines::new(&mut out, look).expect("written");
-    // The clock goes back at 2026-10-25T01:00:00Z: five days before it, and five after it.
+    // The clock goes back at 2026-10-25T01:00:00Z. One anchor is five days before, one five after.
     for (second, monotonic) in [(1_792_458_727, 1), (1_793_322_727, 2)] {
         let anchor = Anchor { monotonic, wall: second * 1_000_000_000 + 123_456_000 };
         view.change(&Change::Anchor(anchor)).expect("written");
@@ -96,11 +96,11 @@ fn rows_of_before_a_change_of_the_clock_say_their_offset() {
     drop(view);
     let text = String::from_utf8(out).expect("text");
     let lines: Vec<_> = text.lines().collect();
-    // Which of the two is the heading's depends on when this runs.
+    // The day of the test run decides which of the two offsets is in the heading.
     assert!(lines[0].starts_with(&format!("{:<26}     PID", format!("Time ({now})"))), "{text}");
-    let said = |offset: &str| if offset == now { "" } else { offset }.to_owned();
-    let before = format!("2026-10-20 03:12:07.123456{} compared", said("+02:00"));
-    let after = format!("2026-10-30 02:12:07.123456{} compared", said("+01:00"));
+    let suffix = |offset: &str| if offset == now { "" } else { offset }.to_owned();
+    let before = format!("2026-10-20 03:12:07.123456{} compared", suffix("+02:00"));
+    let after = format!("2026-10-30 02:12:07.123456{} compared", suffix("+01:00"));
     assert!(lines[1].starts_with(&before), "{text}");
     assert!(lines[2].starts_with(&after), "{text}");
 }

@@ -9,10 +9,14 @@ use crate::{
     ebpf,
     run::test,
     setup::setup,
-    shell::{cargo, run},
+    shell::{cargo, root, run},
 };
 
-/// Kernel tests that depend on the kernel most, on one that has the least and on one that has it all.
+/// The cargo-deny that is installed.
+const DENY_VERSION: &str = "0.20.2";
+
+/// Runs the kernel tests that depend on the kernel most: on 5.10, the one kernel of the basic tier,
+/// and on 6.1, of the exact tier.
 fn machines() -> anyhow::Result<()> {
     const ONLY: [&str; 6] =
         ["lifecycle::", "minisockets::", "owners::", "verdicts::", "doctor::it_tells", "seeds::"];
@@ -21,8 +25,23 @@ fn machines() -> anyhow::Result<()> {
     run(machines.args(ONLY.iter().flat_map(|only| ["--only", only])))
 }
 
+/// Checks the licences, the sources and the versions of dependencies (`deny.toml`). Advisories ask
+/// the wider internet, and are no part of CI.
+fn dependencies() -> anyhow::Result<()> {
+    let tools = root().join("target/tools");
+    let deny = tools.join("bin/cargo-deny");
+    if !deny.exists() {
+        let mut install = cargo();
+        install.args(["install", "--quiet", "--locked", "cargo-deny", "--version", DENY_VERSION]);
+        run(install.arg("--root").arg(&tools))?;
+    }
+    let mut check = Command::new(deny);
+    check.current_dir(root()).args(["--log-level", "error", "check"]);
+    run(check.args(["licenses", "bans", "sources"])).context("the rules of deny.toml")
+}
+
 pub(crate) fn ci() -> anyhow::Result<()> {
-    // What takes a second, before what takes minutes.
+    // Checks of a second come before checks of minutes.
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))?;
@@ -33,10 +52,11 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     run(cargo()
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings"))?;
-    // Fuzzing itself takes a nightly compiler; that the targets still fit does not.
+    // Fuzzing takes a nightly compiler; a check that the targets compile does not.
     run(cargo()
         .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
         .args(["--target-dir", "target/fuzz"]))?;
+    dependencies()?;
     machines().context("the kernel tests on other kernels")?;
     setup()?;
     ebpf::check()?;

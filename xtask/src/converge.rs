@@ -1,7 +1,7 @@
-//! `converge`: whether netmon's table equals the kernel's after churn of every kind, and owners are
-//! right.
+//! `converge`: checks that netmon's table equals the kernel's after churn of every kind, and that
+//! its owners are right.
 //!
-//! It makes namespaces of its own and changes nothing outside them.
+//! The check makes namespaces of its own and changes nothing outside them.
 
 pub(crate) mod networks;
 mod owners;
@@ -26,27 +26,28 @@ use super::{
 use networks::{Network, Parties, Process, mix, register};
 use owners::Stream;
 
-/// Namespaces: connections of different ones must not be taken for each other's.
+/// Namespaces: netmon must not take a connection of one for a connection of another.
 const NETWORKS: RangeInclusive<u8> = 0..=1;
-/// What `verify` watches longer than the mix runs: its start, its end, a timeout.
+/// Seconds that `verify` watches longer than the mix runs: for its start, its end and a timeout.
 const SETTLE: u64 = 5;
-/// After which nothing more is taken to come: what no hook saw, netmon learns from its next dump,
-/// some seconds later. And how long to wait for that at most.
+/// The time without a reported end after which no more ends are expected. netmon learns of an end
+/// that no hook saw from its next dump, some seconds later.
 const QUIET: Duration = Duration::from_secs(8);
+/// The longest wait for such a quiet time, and for netmon's end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
 pub(crate) struct Converge {
-    /// How long the churn lasts
+    /// Length of the churn, seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(4..=86_400))]
     seconds: u64,
     /// Connections that are open from before netmon starts to the end
     #[arg(long, default_value_t = 10_000)]
     held: u32,
-    /// netmon's ring buffer
+    /// Size of netmon's ring buffer
     #[arg(long, value_name = "SIZE", default_value = "16M")]
     buffer: String,
-    /// The netmon to run, instead of building it
+    /// The netmon to run, instead of a fresh build
     #[arg(long, value_name = "FILE", hide = true)]
     netmon: Option<PathBuf>,
 }
@@ -59,7 +60,7 @@ impl Converge {
         }
     }
 
-    /// Again as root, and optimised: this program's own part must keep up with netmon.
+    /// Runs this program again as root and optimised, as its own part must keep up with netmon.
     fn start_over(&self) -> anyhow::Result<()> {
         build_release()?;
         run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
@@ -79,7 +80,7 @@ impl Converge {
         }
         holders.iter_mut().try_for_each(Process::ready)?;
         println!("about {} connections held by {} processes", self.held, holders.len());
-        // Whatever the first says, the second is worth knowing.
+        // The check of the owners is of use even when the check of the table fails.
         let table = self.table(netmon, &networks);
         if let Err(error) = &table {
             println!("{error:#}");
@@ -88,7 +89,7 @@ impl Converge {
         table
     }
 
-    /// Whether the table is the kernel's after the mix.
+    /// Checks that the table equals the kernel's after the mix.
     fn table(&self, netmon: &Path, networks: &[Network]) -> anyhow::Result<()> {
         println!("\nthe table, after {} s:", self.seconds);
         let duration = self.seconds + SETTLE;
@@ -96,14 +97,14 @@ impl Converge {
         let mut netmon = RunningNetmon::start(netmon, &words, Stdio::inherit())?;
         let counts = mix(networks, self.seconds, &mut Parties::new())?;
         show(&counts, self.seconds);
-        // It compares for a minute at most, and looks twice.
+        // `verify` compares for a minute at most, and looks twice.
         let status = netmon.ended(Duration::from_secs(SETTLE) + 3 * PATIENCE)?;
-        print!("{}", netmon.said());
+        print!("{}", netmon.messages());
         ensure!(status.success(), "netmon's table is not the kernel's: netmon verify: {status}");
         Ok(())
     }
 
-    /// Whether netmon knows the process of each connection.
+    /// Checks that netmon knows the process of each connection.
     fn owners(
         &self,
         netmon: &Path,
@@ -124,23 +125,23 @@ impl Converge {
             let mut work = || {
                 let counts = mix(networks, seconds, &mut parties)?;
                 show(&counts, seconds);
-                // These end while netmon looks: it knows their owners from how things were when it
-                // began.
+                // The holders end while netmon watches. netmon knows their owners from the dump at
+                // its start.
                 holders.iter_mut().for_each(Process::stop);
                 holders.iter_mut().try_for_each(|holder| holder.ended().map(drop))?;
                 until_quiet(&count)?;
                 netmon.interrupt()?;
                 let status = netmon.ended(PATIENCE)?;
-                ensure!(status.success(), "netmon watch: {status}: {}", netmon.said());
+                ensure!(status.success(), "netmon watch: {status}: {}", netmon.messages());
                 Ok(counts)
             };
             let counts = work();
-            // The reader ends with it, also where something failed.
+            // The reader ends with netmon, also after a failure.
             drop(netmon);
             let stream = reader.join().map_err(|_| anyhow!("the reader panicked"))?;
             anyhow::Ok((counts?, stream?))
         })?;
-        // Both print what they find.
+        // Both checks print their findings.
         stream.judge(&parties).and(stream.compare(&parties, &counts))
     }
 }
@@ -154,7 +155,7 @@ fn until_quiet(count: &AtomicU64) -> anyhow::Result<()> {
         if count.load(Ordering::Relaxed) == before {
             return Ok(());
         }
-        ensure!(Instant::now() < end, "connections end without an end");
+        ensure!(Instant::now() < end, "connections still end after {PATIENCE:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A netmon that runs: what `bench`, `converge` and `docs` look at.
+//! A running netmon, for `bench`, `converge`, `docs` and `past`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,39 +13,42 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::shell::{as_root, output};
 
-/// For a start: longer than the kernel needs to check the programs, on a slow and busy machine too. And for an end, which
-/// writes what is left.
+/// The limit of a start, and of an end, which writes the remaining events. The verifier needs less
+/// for the programs, also on a slow and busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often to look whether it has ended.
+/// The pause between two looks for netmon's end.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A netmon that runs; killed when dropped.
+/// A running netmon; killed when dropped.
 pub(crate) struct RunningNetmon {
     child: Child,
-    /// What it said, at its end.
-    said: Option<JoinHandle<String>>,
-    /// From its start until it followed what happened.
+    /// The thread that reads its stderr, and returns the text at the end.
+    messages: Option<JoinHandle<String>>,
+    /// The time from its start until its hooks were attached.
     pub(crate) start: Duration,
 }
 
 impl RunningNetmon {
-    /// Starts it, and waits until it follows what happens.
+    /// Starts netmon, and waits until its hooks are attached.
     pub(crate) fn start(program: &Path, words: &[&str], stdout: Stdio) -> anyhow::Result<Self> {
         let begin = Instant::now();
         let mut child = as_root(program)
             .args(words)
-            // Not -v: with that its kernel side would talk too, which is work of its own.
+            // Not -v: the kernel programs would log too, which costs time.
             .env("RUST_LOG", "netmon=info")
             .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
         let stderr = BufReader::new(child.stderr.take().context("its stderr")?);
-        let (attached, said) = listen(stderr);
-        let mut netmon = Self { child, said: Some(said), start: Duration::ZERO };
+        let (attached, messages) = listen(stderr);
+        let mut netmon = Self { child, messages: Some(messages), start: Duration::ZERO };
         if attached.recv_timeout(PATIENCE).is_err() {
             let _ = netmon.child.kill();
-            return Err(anyhow!("netmon did not say that it is attached: {}", netmon.said()));
+            return Err(anyhow!(
+                "netmon did not report that it is attached: {}",
+                netmon.messages()
+            ));
         }
         netmon.start = begin.elapsed();
         Ok(netmon)
@@ -59,12 +62,12 @@ impl RunningNetmon {
         self.child.stdout.take().context("its output")
     }
 
-    /// Tells it to end, as Ctrl-C does.
+    /// Asks netmon to end, as Ctrl-C does.
     pub(crate) fn interrupt(&self) -> anyhow::Result<()> {
         output(as_root("kill").args(["-INT", &self.id().to_string()])).map(drop)
     }
 
-    /// Waits until it has ended.
+    /// Waits until netmon has ended.
     pub(crate) fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
         let end = Instant::now() + within;
         loop {
@@ -76,18 +79,18 @@ impl RunningNetmon {
         }
     }
 
-    /// Ends it in order; what it said.
+    /// Ends netmon in order, and returns its messages.
     pub(crate) fn stop(mut self) -> anyhow::Result<String> {
         self.interrupt()?;
         let status = self.ended(PATIENCE)?;
-        let said = self.said();
-        ensure!(status.success(), "netmon failed: {status}: {said}");
-        Ok(said)
+        let messages = self.messages();
+        ensure!(status.success(), "netmon failed: {status}: {messages}");
+        Ok(messages)
     }
 
-    /// What it has said, once it has ended.
-    pub(crate) fn said(&mut self) -> String {
-        self.said.take().and_then(|said| said.join().ok()).unwrap_or_default()
+    /// Returns the messages of a netmon that has ended, once.
+    pub(crate) fn messages(&mut self) -> String {
+        self.messages.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }
 
@@ -98,20 +101,20 @@ impl Drop for RunningNetmon {
     }
 }
 
-/// Reads what it says to its end; tells when it says that it is attached.
+/// Reads netmon's messages to their end on a thread. The channel reports that netmon is attached.
 fn listen(stderr: impl BufRead + Send + 'static) -> (Receiver<()>, JoinHandle<String>) {
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let thread = thread::spawn(move || {
-        let mut said = String::new();
+        let mut messages = String::new();
         for line in stderr.lines().map_while(Result::ok) {
             if line.contains("attached") {
-                // Nobody waits for a second one.
-                let _ = tell.send(());
+                // After the first message, no thread receives any more.
+                let _ = sender.send(());
             }
-            said += &line;
-            said.push('\n');
+            messages += &line;
+            messages.push('\n');
         }
-        said
+        messages
     });
-    (told, thread)
+    (receiver, thread)
 }

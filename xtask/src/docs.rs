@@ -24,31 +24,31 @@ use super::{
 /// server that speaks S3 (moto).
 const PACKAGES: [&str; 7] =
     ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz", "moto[server]"];
-/// 456 MB, and a minute of installing.
+/// Spark's package: 456 MB, and a minute to install.
 const SPARK: &str = "pyspark";
-/// Enough that every kind of query has something to count.
+/// Connections of a load: enough for every kind of query to count something.
 const CONNECTIONS: &str = "2000";
-/// For some seconds: recorders take as long to start.
+/// Options of a load that lasts some seconds, as long as recorders take to start.
 const CHURN: [&str; 4] = ["--connections", "8000", "--rate", "1000"];
-/// Segments are as short as they can be.
+/// The length of a segment, the shortest that netmon takes.
 const SEGMENT: &str = "10s";
-/// After a signal, until a recorder has begun a segment.
+/// The time after a signal in which a recorder begins a segment.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Run the queries of docs/journal.md against a journal, and compare the answers with netmon's
 #[derive(Args, Debug, Default)]
 pub(crate) struct Docs {
-    /// Spark too, with the settings that it comes with, on several worker processes
+    /// Check Spark too, with its default settings, on several worker processes
     #[arg(long)]
     spark: bool,
 }
 
 impl Docs {
-    /// Records a journal and asks it everything.
+    /// Records a journal and runs every query against it.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        // The tests have built it. The page asks what is in a journal, not how fast it came there.
+        // The debug build, which the tests have made: speed does not matter here.
         run(cargo().args(["build", "--quiet", "--package", "netmon"]))?;
-        let xtask = env::current_exe().context("where this program is")?;
+        let xtask = env::current_exe().context("the path of this program")?;
         let netmon = xtask.with_file_name("netmon");
         let spark = self.spark.then_some(SPARK);
         let packages: Vec<_> = PACKAGES.into_iter().chain(spark).collect();
@@ -69,7 +69,7 @@ impl Docs {
     }
 }
 
-/// A script of this directory, on the page.
+/// Returns the command of a script in `docs/`, with the page as its first argument.
 fn script(python: &Path, name: &str) -> Command {
     let mut command = Command::new(python);
     command.arg(root().join("xtask/src/docs").join(name)).arg(root().join("docs/journal.md"));
@@ -78,10 +78,11 @@ fn script(python: &Path, name: &str) -> Command {
     command
 }
 
-/// A journal of two hosts, each in several segments; one was recorded twice with a break between.
+/// Records a journal of two hosts, each in several segments. One host is recorded twice, with a
+/// break between.
 fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
     let mut scene = Scene::start(xtask)?;
-    // Recorders that begin amid churn meet what they have not seen begin.
+    // Recorders that start during churn meet connections whose beginning they have not seen.
     let mut churn = Command::new(xtask)
         .args(["load", "--ending", "close"])
         .args(CHURN)
@@ -110,7 +111,7 @@ fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A recorder on a host that bears this name.
+/// Starts a recorder on a host with the name `host`, in a UTS namespace.
 fn recorder(host: &str, netmon: &Path, journal: &Path) -> anyhow::Result<RunningNetmon> {
     let [netmon, journal] =
         [netmon, journal].map(|path| path.to_str().context("a path that is text"));
@@ -120,14 +121,14 @@ fn recorder(host: &str, netmon: &Path, journal: &Path) -> anyhow::Result<Running
     RunningNetmon::start(Path::new("unshare"), &words, Stdio::null())
 }
 
-/// Has a recorder begin a segment.
+/// Makes a recorder begin a segment.
 fn rotate(recorder: &RunningNetmon) -> anyhow::Result<()> {
     output(as_root("kill").args(["-HUP", &recorder.id().to_string()]))?;
     thread::sleep(PAUSE);
     Ok(())
 }
 
-/// Connections that end well and badly.
+/// Makes connections that are reset, and connections that are closed.
 fn load(xtask: &Path) -> anyhow::Result<()> {
     for ending in ["reset", "close"] {
         let words = ["load", "--connections", CONNECTIONS, "--ending", ending];
@@ -136,7 +137,7 @@ fn load(xtask: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The traffic besides the load; it ends when this is dropped.
+/// The traffic besides the load, which ends when the value is dropped.
 struct Scene {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -155,25 +156,25 @@ impl Scene {
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().context("its output")?);
         let mut scene = Self { child, stdin, stdout };
-        scene.says("ready")?;
+        scene.wait_for("ready")?;
         Ok(scene)
     }
 
-    /// Begins its next part.
+    /// Begins the next part of the scene.
     fn next(&mut self) -> anyhow::Result<()> {
         let stdin = self.stdin.as_mut().context("its input")?;
         writeln!(stdin).context("the scene has ended")
     }
 
-    /// Waits until the part that was begun is done.
+    /// Waits until the current part is done.
     fn done(&mut self) -> anyhow::Result<()> {
-        self.says("done")
+        self.wait_for("done")
     }
 
-    fn says(&mut self, word: &str) -> anyhow::Result<()> {
+    fn wait_for(&mut self, word: &str) -> anyhow::Result<()> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
-        ensure!(line.trim() == word, "the scene failed: it said '{}'", line.trim());
+        ensure!(line.trim() == word, "the scene failed: it printed '{}'", line.trim());
         Ok(())
     }
 
@@ -187,7 +188,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // It ends with its input, and takes its namespace along.
+        // The scene ends with its input, and removes its namespace.
         drop(self.stdin.take());
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-//! `ebpf`: builds the kernel object, the same bytes from any directory, and says what went in.
+//! `ebpf`: builds the kernel object, with the same bytes from any directory, and records its
+//! origin.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +13,14 @@ use sha2::{Digest, Sha256};
 
 use crate::shell::{output, root, run};
 
-/// The bpf-linker that is installed and recorded.
+/// The version of bpf-linker that is installed and recorded.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
-/// Debian's LLVM for it.
+/// Debian's LLVM for bpf-linker.
 pub(crate) const LLVM: &str = "/usr/lib/llvm-22";
 /// Debian's compiler, beside which rustup's may be installed.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const TARGET: &str = "bpfel-unknown-none";
-/// What the object is made of: nothing else may change its bytes, but for the toolchain.
+/// The sources of the object. Besides the sources, only the toolchain may change its bytes.
 const SOURCES: [&str; 5] = [
     "netmon-common/Cargo.toml",
     "netmon-common/src",
@@ -37,14 +38,14 @@ pub(crate) struct Toolchain {
     /// Version line of the linker.
     pub(crate) linker: String,
     rustc: PathBuf,
-    /// The toolchain's own cargo, with what it takes to build `core` from source.
+    /// The command of the toolchain's own cargo, which can build `core` from source.
     cargo: Vec<String>,
     library: PathBuf,
     objcopy: PathBuf,
 }
 
 impl Toolchain {
-    /// Finds Debian's, or else rustup's nightly.
+    /// Finds Debian's toolchain, or else rustup's nightly.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let linker = output(Command::new(linker()).arg("--version"))
             .context("no bpf-linker: run `cargo xtask setup`")?;
@@ -72,15 +73,16 @@ impl Toolchain {
         bail!("no compiler with its library source: run `cargo xtask setup`")
     }
 
-    /// Builds the object and returns where it lies.
+    /// Builds the object and returns its path.
     fn build(&self) -> anyhow::Result<PathBuf> {
         let target = root().join("target/ebpf");
         let home = env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
             .context("no home directory")?;
-        // Without these the object would say where it was built. Later ones win: from the general to
-        // the particular. The library is named by its own path and by the one in the sysroot.
+        // Without remaps the object would contain the paths of its build. Later remaps win, so they
+        // go from the general to the particular. The compiler names the library by its own path and
+        // by the path in the sysroot.
         let mut remaps = vec![(root(), "netmon"), (home.clone(), "cargo")];
         for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten() {
             remaps.push((registry.path(), "crates"));
@@ -101,7 +103,7 @@ impl Toolchain {
             .env("RUSTC", &self.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", flags)
-            // Those of the cargo that runs this are of another toolchain.
+            // The cargo that runs this program is of another toolchain, and sets both.
             .env_remove("CARGO")
             .env_remove("RUSTUP_TOOLCHAIN"))?;
         let built = target.join(TARGET).join("release/netmon");
@@ -118,13 +120,14 @@ impl Toolchain {
         Ok(stripped)
     }
 
-    /// What is recorded beside the object.
+    /// Returns the text of provenance.txt, which is recorded beside the object.
     fn provenance(&self, sources: &str, object: &Path) -> anyhow::Result<String> {
         let digest = digest(&fs::read(object)?);
         let objcopy = output(Command::new(&self.objcopy).arg("--version"))?;
         let objcopy = objcopy.lines().find(|line| line.contains("version")).unwrap_or("unknown");
         Ok(format!(
-            "compiler: {}\nlinker: {}\nobjcopy: {}\nsources: sha256 {sources}\nobject: sha256 {digest}\n",
+            "compiler: {}\nlinker: {}\nobjcopy: {}\nsources: sha256 {sources}\n\
+             object: sha256 {digest}\n",
             self.compiler,
             self.linker,
             objcopy.trim()
@@ -144,13 +147,14 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     Ok(object)
 }
 
-/// Builds the object aside, as the kernel tests want it.
+/// Builds the object below `target`, for the kernel tests; returns its path.
 pub(crate) fn build_aside() -> anyhow::Result<PathBuf> {
     Toolchain::find()?.build()
 }
 
-/// Rust's mangled names, each with its name less the crates' disambiguators (`Cs…_`): cargo makes those of
-/// the directory, as netmon-common is outside of netmon-ebpf's workspace.
+/// Returns Rust's mangled names, each with its name without the crates' disambiguators (`Cs…_`).
+/// Cargo makes a disambiguator from the directory, as netmon-common is outside of netmon-ebpf's
+/// workspace.
 fn mangled(object: &[u8]) -> BTreeMap<&str, String> {
     let names = object.split(|byte| *byte == 0).filter_map(|name| str::from_utf8(name).ok());
     let mangled = names.filter(|name| name.starts_with("_R"));
@@ -171,7 +175,7 @@ fn mangled(object: &[u8]) -> BTreeMap<&str, String> {
         .collect()
 }
 
-/// Fails when the committed object is not what its sources make.
+/// Fails when the committed object does not match its sources.
 pub(crate) fn check() -> anyhow::Result<()> {
     let recorded = fs::read_to_string(root().join(PROVENANCE)).context(PROVENANCE)?;
     let field = |name: &str| {
@@ -191,7 +195,8 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let built = toolchain.build()?;
     if !same {
         eprintln!(
-            "{OBJECT}: its sources are unchanged. Its bytes were not compared: built with {}, here is {}",
+            "{OBJECT}: its sources are unchanged. Its bytes were not compared: it was built with \
+             {}, and the compiler here is {}",
             field("compiler:"),
             toolchain.compiler
         );
@@ -199,13 +204,14 @@ pub(crate) fn check() -> anyhow::Result<()> {
     }
     ensure!(
         fs::read(built)? == object,
-        "{OBJECT} differs from what its sources make with the same toolchain: run `cargo xtask ebpf`"
+        "{OBJECT} differs from the object that the same toolchain makes of its sources: \
+         run `cargo xtask ebpf`"
     );
     eprintln!("{OBJECT}: matches its sources, byte for byte");
     Ok(())
 }
 
-/// Digest of every source by its name and content.
+/// Returns the digest of all sources, by name and content.
 fn sources() -> anyhow::Result<String> {
     let mut files = Vec::new();
     for source in SOURCES {
@@ -241,7 +247,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The linker of the cargo home, or of the path.
+/// Returns bpf-linker of the cargo home, or else the name for a search in PATH.
 fn linker() -> PathBuf {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)

@@ -34,16 +34,16 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Run every test, those on the live kernel with sudo when not root
+    /// Run every test; the kernel tests run with sudo when not root
     Test {
-        /// Run the kernel tests with this object instead of the committed one
+        /// Kernel object for the kernel tests, instead of the committed one
         #[arg(long, value_name = "FILE")]
         object: Option<PathBuf>,
-        /// Only the kernel tests
+        /// Run only the kernel tests
         #[arg(long)]
         kernel: bool,
     },
-    /// Install what building the kernel object takes, saying what it does
+    /// Install the toolchain for the kernel object, and print each step
     Setup,
     /// Build the kernel object from source into netmon-ebpf/prebuilt
     Ebpf {
@@ -51,15 +51,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// What CI runs: format, lints, tests, docs, the object rebuilt and tested
+    /// Run all checks of CI: format, lints, tests, docs, the object rebuilt and tested
     Ci,
     /// Measure, in alternation with a baseline, on this machine
     Bench(bench::Bench),
     Docs(docs::Docs),
     Vm(vm::Vm),
-    /// Whether netmon's table equals the kernel's after churn of every kind, and owners are right
+    /// Check that netmon's table equals the kernel's after churn of every kind, with right owners
     Converge(converge::Converge),
-    /// Compare the past as netmon shows it with the same made by SQL
+    /// Compare netmon's view of the past with the result of SQL over the journal
     Past(past::Past),
     /// Check the rules of the house that no compiler knows: imports, lines, words
     Tidy,

@@ -1,4 +1,4 @@
-"""Compares the past as netmon shows it with the same made by SQL.
+"""Compares netmon's view of the past with the result of SQL over the journal's files.
 
 `past.py JOURNAL NETMON MOMENTS SEED`
 """
@@ -16,29 +16,29 @@ import time
 
 import duckdb
 
-# Longer than any one of them takes, in seconds.
+# The limit of a query or a command, longer than any takes, in seconds.
 PATIENCE = 900
-# How long after a segment began rows of before may come to it, in microseconds
-# (journal/read/journal.rs).
+# A segment may have rows that are so much older than its beginning, in microseconds
+# (netmon/src/journal/intervals.rs).
 LATE = 80_000_000
-# Moments near the beginning of a segment are so near, in microseconds.
+# The largest distance of a moment near the beginning of a segment, in microseconds.
 NEAR = 5
-# Rows that are shown of those that differ.
+# Differing rows that are printed, at most.
 SHOWN = 5
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 MICROSECOND = datetime.timedelta(microseconds=1)
 
-# The place of a connection, and its state and owner. No port is port 0.
+# The cookie and the place of a connection. An unknown port is port 0.
 KEY = """cookie, netns, local_addr, coalesce(local_port, 0)::INT AS local_port,
     remote_addr, coalesce(remote_port, 0)::INT AS remote_port"""
 
 # The table at a moment: the checkpoint of its segment, then the last event of each connection
-# since. A cookie has two rows where its socket has connected again before its TIME_WAIT was over;
-# a port that was not known at first is the one that the same connection has later. A late event
-# that is earlier than the checkpoint does not move what the checkpoint has. An owner is told by
-# events of every kind, but not by those of a connection that was at this place before, which has
-# another beginning. A listing names who holds a socket: where the owner of one of its two rows is
-# unknown, it is that of the other.
+# since. A cookie has two rows where its socket has connected again before its TIME_WAIT was over. A
+# port that was not known at first is the port that the same connection has later. A late event that
+# is earlier than the checkpoint does not change a row of the checkpoint. Events of every kind name
+# the owner, but not the events of an earlier connection at the same place, which has another
+# beginning. A listing names the process that holds a socket: of two rows of a cookie, a row whose
+# owner is unknown has the owner of the other row.
 TABLE = """
 CREATE OR REPLACE TEMP TABLE sql_rows AS
 WITH checkpoint AS (
@@ -73,8 +73,8 @@ SELECT * REPLACE (coalesce(pid, max(pid) OVER (PARTITION BY cookie)) AS pid)
 FROM last WHERE state <> 'CLOSE'
 """.format(key=KEY)
 
-# The same as netmon says it.
-SAID = """
+# The table as netmon prints it.
+LISTING = """
 CREATE OR REPLACE TEMP TABLE netmon_rows AS
 SELECT {key}, state, owners[1].pid AS pid
 FROM read_json($file, format = 'newline_delimited', columns = {{
@@ -91,7 +91,7 @@ work = tempfile.TemporaryDirectory()
 
 
 def query(text, **values):
-    """The rows of a query, which takes PATIENCE at most."""
+    """Returns the rows of a query, which takes PATIENCE at most."""
     timer = threading.Timer(PATIENCE, duck.interrupt)
     timer.start()
     try:
@@ -101,7 +101,7 @@ def query(text, **values):
 
 
 def ask(name, *words):
-    """What netmon prints, in a file."""
+    """Runs netmon. Returns the path of a file with its output."""
     path = os.path.join(work.name, name)
     command = [netmon, *words[:1], "--journal", journal, *words[1:]]
     with open(path, "w") as out:
@@ -144,9 +144,9 @@ print(f"{count} events in {len(starts)} segments, {covered}, seed {seed}", flush
 
 
 def draw():
-    """A moment of each segment in turn, every fourth of them next to the segment's beginning.
+    """Draws a moment of each segment in turn, in every fourth turn next to the segment's beginning.
 
-    Every fifth is of the first segment, where the first dump meets the traffic.
+    Every fifth moment is of the first segment, where the first dump meets the traffic.
     """
     drawn = []
     for number in range(moments):
@@ -160,16 +160,16 @@ def draw():
 
 
 def compare(moment):
-    """How many rows there are, how many differ, and how long netmon and DuckDB took."""
+    """Returns the numbers of rows and of differing rows, and the seconds of netmon and DuckDB."""
     began = time.monotonic()
     words = ["-tap", "-n", "--json", "--at", text_of(moment)]
-    said = ask("rows", "snapshot", *words)
+    listing = ask("rows", "snapshot", *words)
     asked = time.monotonic()
     own = max(start for start in starts if start <= moment)
     later = [path for start, path in events.items() if own <= start <= moment + LATE]
     query(TABLE, checkpoint=checkpoints[own], events=later, moment=moment, start=own)
     made = time.monotonic()
-    query(SAID, file=said)
+    query(LISTING, file=listing)
     counts = query("SELECT (SELECT count(*) FROM netmon_rows), (SELECT count(*) FROM sql_rows)")[0]
     differing = 0
     rows = {"netmon": "netmon_rows", "SQL": "sql_rows"}
@@ -206,7 +206,7 @@ def table_at_moments():
 
 
 def out_of_order(path, find):
-    """How many lines there are, and how many come after a line of a later moment."""
+    """Returns the number of lines, and of lines that come after a line of a later moment."""
     lines, late, latest = 0, 0, ""
     with open(path) as file:
         for line in file:
@@ -246,15 +246,15 @@ def count_of_history():
     path = ask("history", "history", "--json")
     options = "format = 'newline_delimited', columns = {type: 'VARCHAR'}"
     kinds = f"SELECT type, count(*) FROM read_json($file, {options}) GROUP BY ALL ORDER BY ALL"
-    said = dict(query(kinds, file=path))
+    counts = dict(query(kinds, file=path))
     [(made,)] = query("SELECT count(*) FROM read_parquet($files)", files=files_of("connections"))
-    print(f"history: {said}; SQL counts {made} connections that ended", flush=True)
-    return abs(said.get("closed", 0) - made)
+    print(f"history: {counts}; SQL counts {made} connections that ended", flush=True)
+    return abs(counts.get("closed", 0) - made)
 
 
 differing = table_at_moments()
 unordered = order_of_lines()
 uncounted = count_of_history()
 if differing or unordered or uncounted:
-    sys.exit("past: netmon and SQL do not say the same")
-print("past: netmon's tables are SQL's, its lines are in order, its connections are all there are")
+    sys.exit("past: netmon and SQL differ")
+print("past: netmon's tables equal SQL's, its lines are in order, and no connection is missing")

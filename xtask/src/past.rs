@@ -1,5 +1,4 @@
-//! `past`: the past as netmon shows it, compared with the same made by SQL over the journal's
-//! files.
+//! `past`: compares netmon's view of the past with the result of SQL over the journal's files.
 //!
 //! The journal is recorded under full churn in namespaces of its own, with a new segment every few
 //! seconds.
@@ -29,51 +28,51 @@ use super::{
     workload::mix::Counts,
 };
 
-/// Namespaces of the mix, and the one of the plain load.
+/// Namespaces of the mix, and the namespace of the plain load.
 const MIXED: [u8; 2] = [0, 1];
 const LOADED: u8 = 2;
 /// Connections that are open from before the recording to its end, in each namespace of the mix.
 const HELD: u32 = 1_000;
-/// How long connections come and go about the beginning of the recording.
+/// The time for which connections come and go around the beginning of the recording.
 const EARLY: Duration = Duration::from_secs(4);
-/// How long a round of churn lasts, and a segment.
+/// The length of a round of churn, s, and of a segment.
 const ROUND: u64 = 10;
 const SEGMENT: Duration = Duration::from_secs(2);
-/// Events of a connection at least, both ends together, but for those that nobody takes.
+/// Events of an accepted connection at least, both ends together.
 const LEAST: u64 = 6;
-/// Rounds at most: then something is wrong with the load.
+/// Rounds at most: a load that needs more is broken.
 const ROUNDS: u32 = 100;
-/// How often a socket that connects again does so, and how long it waits between two sockets.
+/// Connections of a socket that connects again, and the pause between two such sockets.
 const AGAIN: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(5);
-/// Longer than a connection on the loopback takes.
+/// A timeout that is longer than a connection on the loopback takes.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Where a few connections go, to it and its neighbours in turn, of processes of that name, and how
-/// often.
+/// The address of a few connections. They go to the address and its neighbours in turn, from
+/// processes of the name [`RARE_COMM`], with a pause between two of them.
 pub(crate) const RARE: Ipv4Addr = Ipv4Addr::new(127, 77, 7, 7);
 const NEIGHBOURS: RangeInclusive<u8> = 1..=20;
 pub(crate) const RARE_COMM: &str = "bash";
 const RARELY: Duration = Duration::from_millis(200);
-/// Where the queue is full.
+/// The address of a listener with a full queue.
 const FULL: Ipv4Addr = Ipv4Addr::new(127, 77, 8, 1);
-/// After which a connect without an answer is given up.
+/// The time after which a connect without an answer is given up.
 const TIMED_OUT: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
 pub(crate) struct Past {
-    /// Events that the journal has at least
+    /// Least number of events of the journal
     #[arg(long, default_value_t = 3_000_000)]
     events: u64,
     /// Moments at which netmon's table is compared with SQL's
     #[arg(long, default_value_t = 200)]
     moments: u32,
-    /// Draws the moments: the same seed draws the same ones from the same journal
+    /// Seed of the moments: the same seed draws the same moments from the same journal
     #[arg(long)]
     seed: Option<u64>,
-    /// Compare this journal instead of recording one
+    /// Compare an existing journal instead of recording one
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
-    /// The netmon to run, instead of building it
+    /// The netmon to run, instead of a fresh build
     #[arg(long, value_name = "FILE", hide = true)]
     netmon: Option<PathBuf>,
 }
@@ -113,7 +112,7 @@ impl Past {
     }
 }
 
-/// Builds what is run, and goes on as root and optimised.
+/// Builds netmon and this program, and runs the optimised program as root.
 fn start_over() -> anyhow::Result<()> {
     build_release()?;
     run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
@@ -122,8 +121,8 @@ fn start_over() -> anyhow::Result<()> {
     run(as_root(netmon.with_file_name("xtask")).args(words).arg("--netmon").arg(netmon))
 }
 
-/// Records a journal of at least so many events under full churn, with so many TIME_WAITs in each
-/// namespace at most; how many events it has.
+/// Records a journal of `events` events at least under full churn, with `waiting` TIME_WAITs at
+/// most in each namespace. Returns the number of events.
 pub(crate) fn record(
     netmon: &Path,
     journal: &Path,
@@ -140,7 +139,8 @@ pub(crate) fn record(
         holders.extend(network.hold(HELD)?);
     }
     holders.iter_mut().try_for_each(Process::ready)?;
-    // A host is busy when a recorder starts: what its first dump finds has a past in the rings.
+    // A host is busy when a recorder starts: the rings have earlier events of sockets that the
+    // first dump finds.
     let mut early = plain_load(&loaded, EARLY.as_secs())?;
     thread::sleep(EARLY / 2);
     let to = journal.to_str().context("a path that is text")?;
@@ -155,27 +155,30 @@ pub(crate) fn record(
         let churned = churn(&networks, &loaded, events);
         stop.store(true, Ordering::Relaxed);
         let segments = rotating.join().map_err(|_| anyhow!("the thread of segments panicked"))?;
-        let again = reconnecting.join().map_err(|_| anyhow!("who connects again panicked"))?;
-        let rare = rare.join().map_err(|_| anyhow!("who connects rarely panicked"))?;
+        let again =
+            reconnecting.join().map_err(|_| anyhow!("the thread that connects again panicked"))?;
+        let rare = rare.join().map_err(|_| anyhow!("the thread of rare connections panicked"))?;
         churned.and(rare)?;
         let (segments, again) = (segments?, again?);
-        eprintln!("{segments} segments were asked for, {again} connections were of a socket again");
+        eprintln!(
+            "{segments} segments requested, {again} connections of sockets that connect again"
+        );
         anyhow::Ok(())
     })?;
-    let said = recorder.stop()?;
-    eprint!("{said}");
-    let words: Vec<_> = said.split_whitespace().collect();
+    let messages = recorder.stop()?;
+    eprint!("{messages}");
+    let words: Vec<_> = messages.split_whitespace().collect();
     let count = words.windows(3).find(|words| words[1..] == ["events", "recorded,"]);
-    count.and_then(|words| words[0].parse().ok()).context("how many events were recorded")
+    count.and_then(|words| words[0].parse().ok()).context("netmon reports no number of events")
 }
 
-/// As many connections as there can be, which the client closes, for so many seconds.
+/// Starts a load of as many connections as possible for `seconds`. The client closes them.
 fn plain_load(network: &Network, seconds: u64) -> anyhow::Result<Process> {
     let (seconds, most) = (seconds.to_string(), u64::MAX.to_string());
     network.client(&["load", "--ending", "close", "--seconds", &seconds, "--connections", &most])
 }
 
-/// Connections of every kind, until there should be so many events.
+/// Makes connections of every kind until there should be `events` events.
 fn churn(networks: &[Network], loaded: &Network, events: u64) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut made = 0;
@@ -194,7 +197,7 @@ fn churn(networks: &[Network], loaded: &Network, events: u64) -> anyhow::Result<
     Err(anyhow!("{made} connections in {ROUNDS} rounds are too few"))
 }
 
-/// Begins a new segment every now and then; how many.
+/// Makes the recorder begin a segment every [`SEGMENT`]. Returns the number of segments.
 fn rotate(recorder: Pid, stop: &AtomicBool) -> anyhow::Result<u32> {
     let mut segments = 0;
     let mut last = Instant::now();
@@ -209,7 +212,7 @@ fn rotate(recorder: Pid, stop: &AtomicBool) -> anyhow::Result<u32> {
 }
 
 /// Connects sockets again while the TIME_WAIT of their former connection lasts, so that there are
-/// two rows of one cookie; how many times.
+/// two rows of one cookie. Returns the number of connections.
 fn reconnect(network: &Network, stop: &AtomicBool) -> anyhow::Result<u32> {
     network.enter()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -234,7 +237,7 @@ fn reconnect(network: &Network, stop: &AtomicBool) -> anyhow::Result<u32> {
 }
 
 /// Makes a few connections that differ from all others: by their address, by the name of their
-/// process, by how they end.
+/// process, and by their end.
 fn be_rare(network: &Network, stop: &AtomicBool) -> anyhow::Result<()> {
     network.enter()?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -242,7 +245,7 @@ fn be_rare(network: &Network, stop: &AtomicBool) -> anyhow::Result<()> {
     let port = listener.local_addr()?.port();
     let [net @ .., _] = RARE.octets();
     let mut neighbours = NEIGHBOURS.cycle();
-    // Its queue takes one connection, and a SYN after that gets no answer.
+    // The queue takes one connection, and a later SYN gets no answer.
     let full = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     full.bind(&SocketAddr::from((FULL, 0)).into())?;
     full.listen(0)?;
@@ -252,11 +255,11 @@ fn be_rare(network: &Network, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let [a, b, c] = net;
-        let to_whom = Ipv4Addr::new(a, b, c, neighbours.next().unwrap_or_default());
-        let script = format!("exec 3<>/dev/tcp/{to_whom}/{port}");
+        let neighbour = Ipv4Addr::new(a, b, c, neighbours.next().unwrap_or_default());
+        let script = format!("exec 3<>/dev/tcp/{neighbour}/{port}");
         let seconds = PATIENCE.as_secs().to_string();
         output(Command::new("timeout").args([&seconds, RARE_COMM, "-c", &script]))?;
-        // Whether it was soon enough is all the same.
+        // A connection that has not arrived yet is accepted in a later round.
         let _ = listener.accept();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;

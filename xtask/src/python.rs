@@ -1,11 +1,11 @@
-//! Python with packages of its own: what a checking script is written in.
+//! Python with packages of its own, for the scripts that check.
 
 use std::{path::PathBuf, process::Command};
 
 use crate::shell::{root, run};
 
-/// The interpreter of an environment below `target` that has `packages`, as PyPI calls them; made
-/// if it is not there.
+/// Returns the interpreter of a virtual environment below `target` that has `packages`, by their
+/// names at PyPI. Makes the environment if it is missing.
 pub(crate) fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let environment = root().join("target").join(name);
     run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;

@@ -1,4 +1,4 @@
-//! `run` and `test`: built as the user, run as root.
+//! `run` and `test`: build as the user, run as root.
 
 use std::{env, ffi::OsString, fs, path::Path, process};
 
@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::shell::{as_root, build_release, cargo, is_root, release_binary, root, run as shell};
 
-/// Builds netmon and becomes it.
+/// Builds and runs netmon, and ends with its exit code.
 pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
     build_release()?;
     let mut command = as_root(release_binary());
@@ -14,10 +14,10 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
     process::exit(status.code().unwrap_or(1));
 }
 
-/// The test program that is for root.
+/// The test program that runs as root.
 const KERNEL: &str = "kernel";
 
-/// The test programs of netmon: a file, or a directory with `main.rs`.
+/// Returns the names of netmon's test programs: each is a file, or a directory with `main.rs`.
 fn test_programs() -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(root().join("netmon/tests"))? {
@@ -32,7 +32,7 @@ fn test_programs() -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Runs the tests: the pure ones as they are, those on the live kernel as root.
+/// Runs the tests, or only the kernel tests. The kernel tests run as root, with `object` if given.
 pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {
     if !only_kernel {
         shell(cargo().args(["test", "--workspace", "--lib", "--bins"]))?;
@@ -81,6 +81,9 @@ mod tests {
         for name in [KERNEL, "past", "scenarios"] {
             assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
         }
-        assert!(!names.iter().any(|name| name == "scene"), "it has no tests of its own: {names:?}");
+        assert!(
+            !names.iter().any(|name| name == "sample_events"),
+            "a module without tests: {names:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! `setup`: the toolchain for the kernel object. Using netmon takes none of this.
+//! `setup`: installs the toolchain for the kernel object. A user of netmon needs none of it.
 
 use std::{fs, process::Command};
 
@@ -21,7 +21,7 @@ const PACKAGES: [&str; 7] = [
     "libzstd-dev",
 ];
 
-/// Installs what is missing.
+/// Installs the toolchain if it is missing or incomplete.
 pub(crate) fn setup() -> anyhow::Result<()> {
     if let Ok(found) = Toolchain::find() {
         eprintln!("setup: all there already: {}, {}", found.compiler, found.linker);
@@ -56,7 +56,8 @@ fn rustup() -> anyhow::Result<()> {
     );
     ensure!(
         Command::new("rustup").arg("--version").output().is_ok(),
-        "neither Debian nor rustup: install rustup, or set up nightly Rust with rust-src and bpf-linker"
+        "neither Debian nor rustup: install rustup, or set up nightly Rust with rust-src and \
+         bpf-linker"
     );
     run(Command::new("rustup").args([
         "toolchain",

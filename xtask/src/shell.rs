@@ -1,4 +1,4 @@
-//! Running commands: shown before they run, their failure an error that names them.
+//! Commands that xtask runs: a failure is an error that names the command.
 
 use std::{
     env,
@@ -9,20 +9,20 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-/// The top of the checkout.
+/// Returns the top of the checkout.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// The cargo that runs this program, at the top of the checkout.
+/// Returns the cargo that runs this program, at the top of the checkout.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
-/// The compiler for benches and runs.
+/// Returns the path of netmon's release build, which benches and runs use.
 pub(crate) fn release_binary() -> PathBuf {
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
@@ -34,7 +34,7 @@ pub(crate) fn build_release() -> anyhow::Result<()> {
     run(cargo().args(["build", "--release", "--quiet", "--package", "netmon"]))
 }
 
-/// `program`, through sudo when this is not root.
+/// Returns the command for `program`, through sudo when this process is not root's.
 pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
     if is_root() {
         return Command::new(program);
@@ -44,7 +44,7 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Where the program `name` is on this machine.
+/// Returns the path of the program `name` on this machine.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -57,7 +57,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Shows and runs `command`; its failure is an error.
+/// Prints and runs `command`; a failure is an error.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     eprintln!("+ {}", words(command));
     let status = command.status().with_context(|| missing(command))?;
@@ -65,7 +65,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What `command` prints, trimmed.
+/// Returns the standard output of `command`, trimmed.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| missing(command))?;
     if !output.status.success() {
@@ -87,7 +87,7 @@ fn words(command: &Command) -> String {
     text
 }
 
-/// This program, optimised.
+/// Returns the path of this program's release build.
 pub(crate) fn xtask() -> PathBuf {
     release_binary().with_file_name("xtask")
 }

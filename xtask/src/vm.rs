@@ -1,7 +1,8 @@
 //! `vm`: the kernel tests on the kernels of Debian's suites, in QEMU.
 //!
-//! A machine is a kernel of Debian's packages and an initramfs that holds the test program, netmon and what
-//! they call; nothing is installed and no disk is made. Emulation works everywhere, KVM is used where it can be.
+//! A machine is a kernel of Debian's packages and an initramfs with the test program, netmon and
+//! the programs that both call. Nothing is installed, and no disk is made. KVM is used where it
+//! works; emulation works everywhere.
 
 mod image;
 mod kernel;
@@ -33,52 +34,55 @@ const PROFILE: &str = "vm";
 /// Run the kernel tests on other kernels, in QEMU
 #[derive(Debug, Args)]
 pub(crate) struct Vm {
-    /// Of these kernels; all of them when none is named
+    /// Kernels to boot; all of them when none is named
     #[arg(value_parser = kernel::names())]
     kernels: Vec<String>,
-    /// Only the tests whose names contain this
+    /// Run only the tests whose names contain TEXT
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// All tests but those whose names contain this
+    /// Leave out the tests whose names contain TEXT
     #[arg(long, value_name = "TEXT")]
     skip: Vec<String>,
-    /// Do without this, though the kernel has it
+    /// Do without a feature, though the kernel has it
     #[arg(long, value_enum)]
     without: Option<Without>,
-    /// How many CPUs a machine has
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=255))]
+    /// Number of CPUs of a machine
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
-    /// How many CPUs the kernel must be prepared for; as many as there are unless this says more
+    /// Number of CPUs that the kernel must be prepared for; by default --cpus, and never fewer
     ///
-    /// 255 at most. Emulated, only kernels up to 6.1 believe in CPUs that may be plugged in: later ones do where
-    /// they know the hypervisor.
+    /// 255 at most. In emulation, only kernels up to 6.1 believe in CPUs that may be plugged in.
+    /// Later kernels do where they know the hypervisor.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=255))]
     possible: Option<u32>,
-    /// How many tests a machine runs at a time; by default two for each CPU
+    /// Number of tests that a machine runs at a time; by default two for each CPU
     #[arg(long, value_name = "COUNT")]
     threads: Option<u32>,
-    /// How many machines run at a time; by default one for each CPU of this one, which is all that an emulated machine uses
+    /// Number of machines that run at a time; by default one for each CPU of this host
+    ///
+    /// An emulated machine uses one CPU of the host.
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
-    /// The programs of the debug build: slower there, but they may be there already
+    /// Use the debug build: slower in a machine, but it may exist already
     #[arg(long)]
     debug: bool,
-    /// Look for newer packages than those that are there
+    /// Look for newer packages than the downloaded ones
     #[arg(long)]
     refresh: bool,
-    /// Run this shell script there instead of the tests; $NETMON and $TESTS are the programs
+    /// Run a shell script in the machine instead of the tests; $NETMON and $TESTS are the programs
     #[arg(long, value_name = "SCRIPT", conflicts_with_all = ["only", "skip"])]
     run: Option<String>,
 }
 
-/// What netmon is told to do without.
+/// A feature of the kernel that netmon is to do without.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Without {
     /// The kernel's types
     Btf,
     /// Hooks on functions
     Fentry,
-    /// Iterators
+    /// BPF iterators
     Iterators,
 }
 
@@ -91,7 +95,7 @@ impl Without {
         }
     }
 
-    /// What a kernel of that tier allows then.
+    /// Returns the tier that a kernel of `tier` allows without the feature.
     fn tier(self, tier: &'static str) -> &'static str {
         match self {
             Self::Btf => "basic",
@@ -101,7 +105,7 @@ impl Without {
     }
 }
 
-/// How a machine fared.
+/// The outcome of a machine.
 struct Outcome {
     kernel: Kernel,
     tally: Tally,
@@ -143,12 +147,13 @@ impl Vm {
         report(&outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What the machine runs.
+    /// Returns the shell command that the machine runs.
     fn command(&self, suite: Suite, accelerator: Accelerator) -> String {
         if let Some(script) = &self.run {
             return script.clone();
         }
-        // The variable makes the test program take an option of a nightly compiler's: the time of each test.
+        // RUSTC_BOOTSTRAP lets the test program take an option of nightly Rust: the time of each
+        // test.
         let mut command = format!(
             "NETMON_TEST_KERNEL={} NETMON_TEST_ARGS='{}' NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 \
              $TESTS -Zunstable-options --report-time --test-threads={}",
@@ -167,7 +172,7 @@ impl Vm {
     }
 }
 
-/// Says how all fared; an error unless all did well.
+/// Prints the outcomes. Returns an error unless every machine succeeded.
 fn report(outcomes: &[Outcome]) -> anyhow::Result<()> {
     for Outcome { kernel, tally, result, .. } in outcomes {
         eprintln!("vm: {}: seconds by module:{}", kernel.name, tally.modules());
@@ -183,28 +188,29 @@ fn report(outcomes: &[Outcome]) -> anyhow::Result<()> {
     let failed: Vec<_> = failed.map(|outcome| outcome.kernel.name.as_str()).collect();
     ensure!(
         failed.is_empty(),
-        "the kernel tests fail on {}; one of them again: `cargo xtask vm {} --only NAME`",
+        "the kernel tests fail on {}; to run one again: `cargo xtask vm {} --only NAME`",
         failed.join(", "),
         failed[0]
     );
     Ok(())
 }
 
-/// What the machines are to run.
+/// The programs that the machines run.
 struct Programs {
     netmon: PathBuf,
     tests: PathBuf,
 }
 
 impl Programs {
-    /// Builds them, optimised where that costs less time than it saves in emulation.
+    /// Builds the programs. [`PROFILE`] optimises only where the compiler takes less time than the
+    /// machines save in emulation.
     fn build(profile: &str) -> anyhow::Result<Self> {
         let mut build = cargo();
         build.args(["test", "--no-run", "--package", "netmon", "--test", "kernel"]);
         build.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
-        let said = output(build.stderr(Stdio::inherit()))?;
+        let stdout = output(build.stderr(Stdio::inherit()))?;
         let messages: Vec<serde_json::Value> =
-            said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let executable = |target: &str, kind: &str| {
             messages
                 .iter()

@@ -1,4 +1,4 @@
-//! `netmon doctor`: what works on this host, hook by hook, and what to do about the rest.
+//! `netmon doctor`: the state of this host, hook by hook, with advice.
 
 use std::{
     io::{self, Write},
@@ -30,18 +30,19 @@ use crate::{
     view::doctor,
 };
 
-/// The exit code when nothing can be traced, or nothing be found out.
+/// The exit code when nothing can be traced, or when the diagnosis fails.
 const UNUSABLE: u8 = 2;
-/// However slow the machine is, it ends by then.
+/// The longest time that a diagnosis may take, on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Tell what works on this host, what does not, what that costs and what to do
+/// Diagnose this host: test every hook, and print findings, consequences and advice
 ///
-/// Attaches every hook, opens a few hundred connections over loopback and has them told. Exits with 0 when everything
-/// works in full, 1 when something stands in for something, and 2 when nothing can be traced.
+/// Attaches every hook, opens a few hundred connections over loopback and checks the events. Exits
+/// with 0 when everything works in full, 1 when something works through a substitute, and 2 when
+/// nothing can be traced.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Write JSON Lines: one object for each finding, and one that sums up
+    /// Write JSON Lines: an object for each finding, and a summary
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -51,12 +52,12 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
         let options = self.tracing.options(log, KernelFilter::ANY);
-        let diagnosed =
+        let result =
             runtime().and_then(|runtime| within(LIMIT, || runtime.block_on(diagnose(options))));
-        let diagnosis = match diagnosed {
+        let diagnosis = match result {
             Ok(diagnosis) => diagnosis,
             Err(error) => {
-                // Nobody may be left to read that.
+                // Standard error may have no reader left.
                 let _ = writeln!(io::stderr(), "netmon: {error:#}");
                 return Ok(ExitCode::from(UNUSABLE));
             }
@@ -70,15 +71,15 @@ impl Doctor {
     }
 }
 
-/// What `work` answers; the program ends when that takes longer than `limit`.
+/// Returns the result of `work`. Ends the program if `work` takes longer than `limit`.
 fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let (done, watched) = channel::<()>();
+    let (done, watchdog) = channel::<()>();
     thread::Builder::new().spawn(move || {
         if let Err(error) = privilege::narrow(&[]) {
             log::warn!("a thread has more privileges than it needs: {error}");
         }
-        if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            // Nobody may be left to read that.
+        if watchdog.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            // Standard error may have no reader left.
             let _ = writeln!(io::stderr(), "netmon: not done after {} s", limit.as_secs());
             process::exit(UNUSABLE.into());
         }
@@ -90,25 +91,25 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
 
 async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
     let host = HostFindings::examine(&options);
-    // Before what loading takes is given up.
-    let price = syscall_cost::accept_syscalls();
-    let (attached, tested) = match attach(options) {
+    // Before `attach` gives up the privileges for loading.
+    let cost = syscall_cost::accept_syscalls();
+    let (attach_findings, test_findings) = match attach(options) {
         Ok(mut live) => {
-            let attached = AttachFindings::of(&live);
-            let tested = self_test::run(&mut live).await.unwrap_or_else(|error| {
+            let attach_findings = AttachFindings::of(&live);
+            let test_findings = self_test::run(&mut live).await.unwrap_or_else(|error| {
                 vec![Finding::new("self-test", FindingState::Failed, error.to_string())]
             });
-            (attached, tested)
+            (attach_findings, test_findings)
         }
         Err(error) => match error.downcast_ref::<LoadError>() {
             Some(refused) => (AttachFindings::not(refused), Vec::new()),
             None => return Err(anyhow!(error)),
         },
     };
-    let (mut findings, tier, iterators) = host.with(attached);
-    findings.extend(tested);
+    let (mut findings, tier, iterators) = host.with(attach_findings);
+    findings.extend(test_findings);
     if tier.is_some() {
-        findings.push(price);
+        findings.push(cost);
     }
     Ok(Diagnosis { findings, tier, iterators })
 }

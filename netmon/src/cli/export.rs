@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::journal::{JournalArgs, SpanArgs, say},
+    args::journal::{JournalArgs, SpanArgs, report},
     io::{progress::Progress, stdout::Stdout},
 };
 use crate::journal;
@@ -14,10 +14,10 @@ use crate::journal;
 /// Write a stretch of a journal to standard output, for other programs
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// How it is written
+    /// Format of the output
     #[arg(long, value_enum)]
     format: Format,
-    /// Which part of the journal
+    /// Part of the journal to write
     #[arg(long, value_enum, default_value = "events")]
     dataset: Dataset,
     #[command(flatten)]
@@ -38,7 +38,7 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Dataset {
-    /// What happened
+    /// Everything that happened
     Events,
     /// Connections that ended
     Connections,
@@ -71,12 +71,12 @@ impl Export {
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
-        let exported = journal.export(dataset, span, format, out);
-        // Not every format's writer says why it failed: whether somebody reads on does.
-        let gaps = exported.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
+        let result = journal.export(dataset, span, format, out);
+        // Not every format's writer reports why it failed: a flush reports a reader that has left.
+        let gaps = result.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
         drop(progress);
         if gaps > 0 {
-            say(&format!("{gaps} gap{} in the journal", if gaps == 1 { "" } else { "s" }));
+            report(&format!("{gaps} gap{} in the journal", if gaps == 1 { "" } else { "s" }));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{
-    args::journal::{JournalArgs, SpanArgs, now, say},
+    args::journal::{JournalArgs, SpanArgs, now, report},
     io::{progress::Progress, stdout::Stdout},
 };
 use crate::{
@@ -14,8 +14,7 @@ use crate::{
     view::changes::history,
 };
 
-/// List the connections of a journal: those that ended in a stretch of time, and those open at its
-/// end
+/// List connections of a journal: ended in a stretch of time, or open at the end of that time
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct History {
@@ -29,7 +28,7 @@ pub(super) struct History {
     numeric: bool,
     #[command(flatten)]
     past: JournalArgs,
-    /// Which connections, as for ss: verdict = refused and dport = :443
+    /// Connections to list, as for ss: verdict = refused and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -79,7 +78,7 @@ impl History {
         for (number, host) in hosts.iter().enumerate() {
             turn_to(&mut view, number);
             let (table, anchor, _) = host.table_at(span.to.min(host.span(now()).to));
-            // Listeners are no connections, and what is in TIME_WAIT has ended.
+            // Listeners are no connections, and a connection in TIME_WAIT has ended.
             let is_open =
                 |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);
             let mut rows: Vec<_> =
@@ -89,12 +88,12 @@ impl History {
         }
         view.finish()?;
         drop(progress);
-        gaps.say();
+        gaps.report();
         Ok(())
     }
 }
 
-/// How much is missing of a stretch of time.
+/// The numbers of gaps and of lost events in a stretch of time.
 #[derive(Default)]
 struct Sums {
     gaps: u64,
@@ -107,11 +106,11 @@ impl Sums {
         self.lost += gap.count;
     }
 
-    fn say(&self) {
+    fn report(&self) {
         if self.gaps > 0 {
             let Self { gaps, lost } = self;
             let plural = if *gaps == 1 { "" } else { "s" };
-            say(&format!("{gaps} gap{plural} in the journal, {lost} events known to be lost"));
+            report(&format!("{gaps} gap{plural} in the journal, {lost} events known to be lost"));
         }
     }
 }

@@ -19,10 +19,12 @@ pub(super) struct JournalCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Compare every file with its checksums and say what is missing, torn or changed; exit 1 if
-    /// anything is
+    /// Compare every file with its checksums, and print missing, torn and changed ones
+    ///
+    /// Exits with 0 when the journal is whole, and 1 when it is not, or for any other error.
     Check(Check),
-    /// Copy what is done of a journal into another directory, once for each of so many days before
+    /// Copy the finished segments of a journal into another directory, once for each of N earlier
+    /// days
     #[command(hide = true)]
     Shift(Shift),
 }
@@ -33,15 +35,15 @@ struct Check {
     past: JournalArgs,
 }
 
-/// How `cargo xtask bench past` makes a journal of a month of one of minutes.
+/// The options with which `cargo xtask bench past` makes the journal of a month of one of minutes.
 #[derive(Debug, Args)]
 struct Shift {
     #[command(flatten)]
     past: JournalArgs,
-    /// Where the copies go
+    /// Directory for the copies
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
-    /// How many there are: the newest is a day earlier than what is there
+    /// Number of copies: the newest is a day earlier than the journal
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     days: u16,
 }

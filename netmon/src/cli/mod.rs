@@ -28,23 +28,23 @@ use crate::core::filter::{Filter, FilterNames};
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
-    /// Say more: what netmon and its kernel program do (-vv for all of it)
+    /// Log the work of netmon and its kernel program (-vv for all of it)
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
 
-/// What `--help` says of filters; docs/filter.md says all.
+/// The filter language in short, for `--help`; docs/filter.md has all of it.
 const FILTER_HELP: &str = "\
 FILTER, as for ss:
   state NAME | exclude NAME     established, listening, time-wait, connected, ...
   sport OP PORT, dport OP PORT  = != < > <= >=; :443, 443, https
   src ADDRESS, dst ADDRESS      10.0.0.0/8, 10.0.0.1:443, [::1]:80, *:80
   pid, comm, uid, netns, cgroup = or !=, then a number or a name
-  verdict = refused, ...        watch: the last of connections that ended so
-  and, or, not, ( )             side by side means and
-Quote it against the shell: netmon snapshot 'state established and ( dport = :443 )'";
+  verdict = refused, ...        watch, history: the end of connections that ended so
+  and, or, not, ( )             terms side by side mean and
+Quote the filter against the shell: netmon snapshot 'state established and ( dport = :443 )'";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,7 +61,7 @@ enum Command {
 }
 
 impl Command {
-    /// Runs it; the exit code, where that is for it to say.
+    /// Runs the command, and returns the exit code.
     fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
         match self {
             Self::Watch(watch) => watch.run(log),
@@ -79,7 +79,8 @@ impl Command {
     }
 }
 
-/// Runs the command line; the exit code is 0, 1 for an error, 2 for wrong usage.
+/// Runs the command line. The exit code is 0, 1 for an error, or 2 for wrong usage; `doctor` has
+/// codes of its own.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -88,38 +89,48 @@ pub fn main() -> ExitCode {
         1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    // RUST_LOG refines it, as everywhere; it does not reach the kernel program.
+    // RUST_LOG refines the level as usual, but does not reach the kernel program.
     env_logger::Builder::new()
         .filter_module("netmon", level)
         .parse_default_env()
         .target(env_logger::Target::Pipe(Box::new(io::log_writer::LogWriter)))
         .init();
-    // Silent unless asked: the kernel program then spends nothing on it.
+    // Off by default: the kernel program then spends nothing on messages.
     let kernel_level = if cli.verbose == 0 { LevelFilter::Off } else { level };
     match cli.command.run(kernel_level) {
         Ok(code) => code,
-        // Whoever read the output has seen enough.
+        // The reader of the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody may be left to read that either.
+            // Standard error may have no reader left.
             let _ = writeln!(stderr(), "netmon: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The filter that the words of a command line make; a bad one ends the program, as clap would.
+/// Returns the filter that the words of a command line make. A bad filter ends the program, as clap
+/// would.
 fn filter(words: &[String]) -> Filter {
     filter_with(words, &names::LocalNames::load())
 }
 
-/// The same, with the names that `known` knows.
+/// Returns the filter as [`filter`] does, with the names that `known` has.
 fn filter_with(words: &[String], known: &dyn FilterNames) -> Filter {
     Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
-        // Nobody may be left to read that either.
+        // Standard error may have no reader left.
         let _ = writeln!(stderr(), "netmon: {error}");
         process::exit(2)
     })
+}
+
+/// Returns the number of gaps for a summary, since the number of lost events is not always known.
+fn gaps_text(gaps: u64) -> String {
+    match gaps {
+        0 => String::new(),
+        1 => ", 1 gap".to_owned(),
+        gaps => format!(", {gaps} gaps"),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

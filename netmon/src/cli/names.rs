@@ -15,15 +15,16 @@ use crate::{
     kernel::{self, Namespace},
 };
 
-/// cgroups below which are not looked at: no host nests them as deep.
+/// The deepest level of cgroups that is walked: no host nests cgroups as deep.
 const MAX_DEPTH: usize = 32;
 
-/// The name of user `uid`, from wherever this host keeps its users.
+/// Returns the name of user `uid`, from any source that this host has for users.
 pub(super) fn user(uid: u32) -> Option<String> {
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
 }
 
-/// The path of a cgroup v2 by its id; the hierarchy is walked when the first is asked for.
+/// Returns a function that finds the path of a cgroup v2 by its id. The first call walks the
+/// hierarchy.
 pub(super) fn cgroups() -> impl FnMut(u64) -> Option<String> {
     let mut known: Option<HashMap<u64, String>> = None;
     move |id| {
@@ -38,7 +39,8 @@ pub(super) fn cgroups() -> impl FnMut(u64) -> Option<String> {
     }
 }
 
-/// A cgroup's id is the inode number of its directory (`kernfs_node.id`, on 64 bits).
+/// Adds the cgroups from `directory` on to `found`, by their ids. A cgroup's id is the inode number
+/// of its directory (`kernfs_node.id`, on 64 bits).
 fn walk(top: &Path, directory: &Path, depth: usize, found: &mut HashMap<u64, String>) {
     let Ok(metadata) = fs::metadata(directory) else { return };
     let path = directory.strip_prefix(top).unwrap_or(directory);
@@ -53,7 +55,7 @@ fn walk(top: &Path, directory: &Path, depth: usize, found: &mut HashMap<u64, Str
     }
 }
 
-/// Where cgroup v2 is mounted: on a hybrid host that is not /sys/fs/cgroup.
+/// Returns the directory of cgroup v2, which is not /sys/fs/cgroup on a hybrid host.
 fn cgroup_top() -> Option<PathBuf> {
     fs::read_to_string("/proc/mounts").ok()?.lines().find_map(|line| {
         let mut words = line.split(' ');
@@ -89,7 +91,7 @@ impl filter::FilterNames for LocalNames {
     fn cgroup(&self, path: &str) -> Option<u64> {
         let top = cgroup_top()?;
         let below = top.join(path.trim_start_matches('/'));
-        // Either below the hierarchy, as listings show it, or as the file system has it.
+        // A path below the hierarchy, as listings show it, or one of the file system.
         let path = Path::new(path);
         let found = if path.starts_with(&top) { path.to_owned() } else { below };
         Some(fs::metadata(found).ok()?.ino())
@@ -98,9 +100,9 @@ impl filter::FilterNames for LocalNames {
 
 /// Names for a filter of a journal: users, namespaces and cgroups have the names that were
 /// recorded.
-pub(super) struct Recorded(pub(super) LocalNames);
+pub(super) struct RecordedNames(pub(super) LocalNames);
 
-impl filter::FilterNames for Recorded {
+impl filter::FilterNames for RecordedNames {
     fn service(&self, name: &str) -> Option<u16> {
         self.0.service(name)
     }
@@ -122,7 +124,7 @@ impl filter::FilterNames for Recorded {
     }
 }
 
-/// Answers of this host to a recorder: the names of numbers now, and when processes started.
+/// Answers of this host to a recorder: the current names of numbers, and start times of processes.
 #[derive(Default)]
 pub(super) struct RecorderNames {
     cgroups: HashMap<u64, String>,
@@ -137,7 +139,7 @@ impl HostNames for RecorderNames {
         if !self.cgroups.contains_key(&id)
             && let Some(top) = cgroup_top()
         {
-            // It is younger than the last walk.
+            // The cgroup is younger than the last walk.
             self.cgroups.clear();
             walk(&top, &top, MAX_DEPTH, &mut self.cgroups);
         }

@@ -15,10 +15,11 @@ use tokio::{
 
 use super::{
     args::{
-        journal::{JournalDir, now, say},
+        journal::{JournalDir, now, report},
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::{duration, is_bare, length, size},
     },
+    gaps_text,
     names::RecorderNames,
 };
 use crate::{
@@ -31,21 +32,21 @@ use crate::{
 /// The kernel's id of this boot: cookies are unique within a boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// How often a service manager is told how it goes.
-const NEWS_EVERY: Duration = Duration::from_secs(10);
-/// How long the end may take after a signal: the last segment becomes Parquet.
+/// The time between two reports to a service manager.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest time for the end after a signal: the last segment becomes Parquet.
 const GRACE: Duration = Duration::from_secs(60);
 
 /// The least `--max-size`. Each file of a segment takes a page of 4 KiB at least, and the segment
 /// that is being written is never dropped: with less, nearly nothing of the past would be left.
 const LEAST_SIZE: u64 = 64 << 10;
-/// The least `--max-age`: a journal of less does not reach back to when somebody begins to ask.
+/// The least `--max-age`: files of a shorter age are gone before a reader asks for them.
 const LEAST_AGE: Duration = Duration::from_secs(60);
 
 /// The least `--segment-time`.
 const LEAST_SEGMENT: Duration = Duration::from_secs(10);
 
-const NOT_THERE: &str =
+const NOT_WRITABLE: &str =
     "this user may not write there: choose another --journal, or give the directory to the user";
 
 /// Record every connection into a journal, for `snapshot --at`, `watch --from` and `history`
@@ -53,18 +54,18 @@ const NOT_THERE: &str =
 pub(super) struct Record {
     #[command(flatten)]
     journal: JournalDir,
-    /// Drop the oldest files when the journal of this host is larger than this (64K at least), or
-    /// than nine tenths of the space that other files leave
+    /// Delete the oldest files once this host's journal exceeds SIZE (64K at least), or nine tenths
+    /// of the space that other files leave
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = max_size)]
     max_size: u64,
-    /// Drop files that are older than this: 36h, 30d, 2w; 1m at least, a day is 24 hours
+    /// Delete files older than TIME: 36h, 30d, 2w; 1m at least, a day is 24 hours
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<Duration>,
-    /// Begin a new segment at each multiple of this time (10s at least): with 1h, on the hour. The
-    /// segment before becomes Parquet
+    /// Begin a new segment at each multiple of TIME (10s at least; 1h: on the hour), and convert
+    /// the segment before to Parquet
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = segment_time)]
     segment_time: Duration,
-    /// End after this time: 30s, 5m, 1h
+    /// End after TIME: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     #[command(flatten)]
@@ -76,7 +77,8 @@ impl Record {
         runtime()?.block_on(self.record(log))
     }
 
-    /// The recorder, whose threads have no privilege at all: the directory is this user's own.
+    /// Opens the recorder, whose threads have no privilege at all: the directory is this user's
+    /// own.
     fn open(&self) -> anyhow::Result<Recorder> {
         let host = rustix::system::uname();
         let host = host.nodename().to_string_lossy();
@@ -93,7 +95,7 @@ impl Record {
         opened.map_err(|error| {
             let is_denied = is_denied(&error);
             let error = anyhow::Error::new(error);
-            if is_denied { error.context(NOT_THERE) } else { error }
+            if is_denied { error.context(NOT_WRITABLE) } else { error }
         })
     }
 
@@ -101,10 +103,10 @@ impl Record {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut recorder = self.open()?;
-        say(&format!("recording into {}", recorder.path().display()));
+        report(&format!("recording into {}", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = attach(options)?;
-        tell(&[NotifyState::Ready]);
+        notify(&[NotifyState::Ready]);
         let handle = recorder.handle();
         tokio::spawn(async move {
             loop {
@@ -113,7 +115,7 @@ impl Record {
                         Some(()) => handle.rotate(),
                         None => break,
                     },
-                    () = sleep(NEWS_EVERY) => tell_health(&handle.health()),
+                    () = sleep(STATUS_INTERVAL) => notify_health(&handle.health()),
                 }
             }
         });
@@ -123,13 +125,14 @@ impl Record {
         session.remember(recorder.former_rows(clocks()?));
         session.follow(&mut live, &mut recorder, limits, &stop).await?;
         let summary = session.finish(&mut live, &mut recorder).await?;
-        tell(&[NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
         let health = recorder.close();
-        say(&format!(
-            "{} transitions seen, {} events recorded, {} events lost, {} connections corrected",
+        report(&format!(
+            "{} transitions seen, {} events recorded, {} events lost{}, {} connections corrected",
             summary.seen,
             health.written,
             summary.lost + health.unwritten,
+            gaps_text(summary.gaps),
             summary.corrected,
         ));
         if health.unwritten > 0 || health.has_failed {
@@ -143,7 +146,7 @@ impl Record {
     }
 }
 
-/// Ties the clocks now.
+/// Returns the current time on both clocks.
 fn clocks() -> anyhow::Result<Anchor> {
     let monotonic = clock_gettime(ClockId::Monotonic);
     let monotonic =
@@ -151,7 +154,7 @@ fn clocks() -> anyhow::Result<Anchor> {
     Ok(Anchor { monotonic: u64::try_from(monotonic.as_nanos())?, wall: now() })
 }
 
-/// Reads `--max-size`: whoever writes a bare 10 hardly means ten bytes.
+/// Reads `--max-size`. Refuses a bare 10, which hardly means ten bytes.
 fn max_size(text: &str) -> Result<u64, String> {
     if is_bare(text) {
         return Err(format!("'{text}' has no unit: write 10G"));
@@ -180,26 +183,26 @@ fn max_age(text: &str) -> Result<Duration, String> {
     Ok(age)
 }
 
-/// Returns whether it was another's directory, or in one.
+/// Returns whether the directory is another user's, or lies in such a directory.
 fn is_denied(error: &OpenError) -> bool {
     matches!(error, OpenError::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Tells the service manager, where there is one.
-fn tell(news: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(news) {
-        log::debug!("the service manager was not told: {error}");
+/// Notifies the service manager, where there is one.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("the service manager was not notified: {error}");
     }
 }
 
-fn tell_health(health: &Health) {
+fn notify_health(health: &Health) {
     let Health { written, unwritten, segments, .. } = health;
     let status = format!("{written} events recorded, {unwritten} not, {segments} segments done");
     log::debug!("{status}");
-    tell(&[NotifyState::Status(&status)]);
+    notify(&[NotifyState::Status(&status)]);
 }
 
-/// Reads the length of a segment.
+/// Reads `--segment-time`.
 fn segment_time(text: &str) -> Result<Duration, String> {
     let length = length(text).ok_or_else(|| format!("'{text}' is no time: write 10m or 1h"))?;
     if length < LEAST_SEGMENT {

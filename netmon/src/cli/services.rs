@@ -11,7 +11,7 @@ use crate::core::{escape::Escaped, services::Services as Database};
 /// List the known ports, from the services database (/etc/services)
 #[derive(Debug, Args)]
 pub(super) struct Services {
-    /// A port, or a name or the beginning of one
+    /// Port, or name, or the beginning of a name
     #[arg(value_name = "WORD|PORT")]
     word: Option<String>,
 }

@@ -1,18 +1,24 @@
-//! `netmon snapshot`: what there is, as netstat lists it.
+//! `netmon snapshot`: the sockets of this host, as netstat lists them.
 
 mod at;
+mod selection;
+mod sort;
+mod warnings;
 
 use std::{
-    collections::HashSet,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use self::{
+    sort::{Sort, order},
+    warnings::{Warnings, warn},
+};
 use super::{
     args::{
         journal::JournalArgs,
@@ -27,8 +33,7 @@ use crate::{
         filter::Filter,
         process::SocketHolders,
         services::Services,
-        socket::{Protocol, Socket, UnixSocket},
-        tcp::TcpState,
+        socket::{Socket, UnixSocket},
     },
     kernel::{
         self, Dump, DumpRequest, Namespace,
@@ -45,73 +50,74 @@ use crate::{
 
 /// List sockets as netstat does, once
 ///
-/// Without any of -t -u -w -x -l -a it is `netmon snapshot -tuap`: TCP and UDP, connected and
-/// listening, with the processes that hold them.
+/// Without any of -t -u -w -x -l -a, `netmon snapshot` is `netmon snapshot -tuap`: TCP and UDP
+/// sockets, connected and listening, with the processes that hold them.
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
 pub(super) struct Snapshot {
-    /// TCP
+    /// List TCP sockets
     #[arg(short = 't', long)]
     tcp: bool,
-    /// UDP
+    /// List UDP sockets
     #[arg(short = 'u', long)]
     udp: bool,
-    /// Raw IP
+    /// List raw IP sockets
     #[arg(short = 'w', long)]
     raw: bool,
-    /// Unix domain
+    /// List Unix domain sockets
     #[arg(short = 'x', long)]
     unix: bool,
-    /// Only sockets that listen
+    /// List only sockets that listen
     #[arg(short = 'l', long)]
     listening: bool,
-    /// Sockets that listen too
+    /// List sockets that listen, too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Numbers instead of names of services and users
+    /// Show numbers instead of names of services and users
     #[arg(short = 'n', long, overrides_with = "resolve")]
     numeric: bool,
-    /// Names of hosts instead of addresses
+    /// Show names of hosts instead of addresses
     #[arg(short = 'r', long, overrides_with = "numeric")]
     resolve: bool,
-    /// The processes that hold each socket
+    /// Show the processes that hold each socket
     #[arg(short = 'p', long, visible_aliases = ["programs", "processes"])]
     program: bool,
-    /// User and inode, cookie, namespace and cgroup
+    /// Show user and inode, cookie, namespace and cgroup
     #[arg(short = 'e', long)]
     extend: bool,
-    /// The timer that runs, and its time left
+    /// Show the timer that runs, and its time left
     #[arg(short = 'o', long)]
     timers: bool,
-    /// What TCP measures: round trip time, window, retransmissions, bytes
+    /// Show TCP's measurements: round trip time, window, retransmissions, bytes
     #[arg(short = 'i', long)]
     info: bool,
-    /// Only sockets of IPv4
+    /// List only sockets of IPv4
     #[arg(short = '4', long)]
     ipv4: bool,
-    /// Only sockets of IPv6, those that carry IPv4 among them
+    /// List only sockets of IPv6, also IPv6 sockets that carry IPv4
     #[arg(short = '6', long)]
     ipv6: bool,
-    /// No headings
+    /// Print no headings
     #[arg(short = 'H', long = "no-header")]
     no_header: bool,
     /// Do not cut addresses to the width of the terminal
     #[arg(short = 'W', long)]
     wide: bool,
     /// List again and again, every SECONDS
-    #[arg(short = 'c', long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'c', long, value_name = "SECONDS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     continuous: Option<u32>,
-    /// Order by this, the largest queue first
+    /// Order by COLUMN, the largest queue first
     #[arg(long, value_enum, value_name = "COLUMN")]
     sort: Option<Sort>,
-    /// Counts instead of sockets
+    /// Print counts instead of sockets
     #[arg(long, conflicts_with_all = ["sort", "resolve"])]
     summary: bool,
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
-    /// Another network namespace: its name, the id of a process in it, or all of them
+    /// List another network namespace: its name, the id of a process in it, or all
     #[arg(long, value_name = "all|NAME|PID")]
     netns: Option<String>,
     /// Show the listing of a past moment, from a journal: 03:12:07, 'yesterday 14:00', '10m ago'
@@ -121,40 +127,29 @@ pub(super) struct Snapshot {
     at: Option<String>,
     #[command(flatten)]
     past: JournalArgs,
-    /// Where to look; without this, what is faster here and permitted
+    /// Where to read sockets from [default: the faster one that is permitted]
     #[arg(long, value_enum)]
     source: Option<DumpSource>,
-    /// Which sockets, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
+    /// Sockets to list, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
 
-/// What rows are ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Sort {
-    State,
-    Local,
-    Remote,
-    Recvq,
-    Sendq,
-    Pid,
-}
-
 impl Snapshot {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
-        // Nothing is kept for the wait between two listings alone: the next may take it.
+        // Nothing more is given up for the wait between two listings: the next listing may need it.
         confine().context(CONFINING)?;
         if let Some(at) = &self.at {
             return self.list_past(at);
         }
         let filter = super::filter(&self.filter);
-        // As for ss: whoever says which states means those, listening or not.
+        // As for ss: a filter that names states admits sockets in them, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let mut dump = self.open(&filter)?;
         let mut warnings = Warnings::default();
         loop {
-            let begun = Instant::now();
-            // Some may have come or gone since the last time.
+            let start = Instant::now();
+            // Namespaces may have come or gone since the last listing.
             let (namespaces, refused) = self.namespaces(&filter)?;
             if refused > 0 {
                 warnings.once(
@@ -168,11 +163,11 @@ impl Snapshot {
             }
             self.list(&mut dump, &namespaces, &filter, &mut warnings)?;
             let Some(seconds) = self.continuous else { return Ok(()) };
-            thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(begun.elapsed()));
+            thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(start.elapsed()));
         }
     }
 
-    /// Nothing was chosen: the listing that says most.
+    /// Returns whether no option chooses sockets, which means `-tuap`.
     fn is_bare(&self) -> bool {
         !(self.tcp || self.udp || self.raw || self.unix || self.listening || self.all)
     }
@@ -181,59 +176,7 @@ impl Snapshot {
         self.program || self.is_bare()
     }
 
-    fn scope(&self) -> Listening {
-        if self.all || self.is_bare() {
-            Listening::All
-        } else if self.listening {
-            Listening::Listening
-        } else {
-            Listening::Connected
-        }
-    }
-
-    fn protocols(&self) -> Vec<Protocol> {
-        let none = !(self.tcp || self.udp || self.raw || self.unix);
-        [
-            (Protocol::Tcp, self.tcp || none),
-            (Protocol::Udp, self.udp || none),
-            (Protocol::Raw, self.raw),
-        ]
-        .into_iter()
-        .filter_map(|(protocol, chosen)| chosen.then_some(protocol))
-        .collect()
-    }
-
-    /// The states of the scope, as the kernel program takes them: bit n is the kernel's number n.
-    ///
-    /// UDP without a connection is in CLOSE, where no TCP socket of a dump is.
-    fn states(&self) -> u16 {
-        const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
-        match self.scope() {
-            Listening::All => u16::MAX,
-            Listening::Listening => LISTENING,
-            Listening::Connected => !LISTENING,
-        }
-    }
-
-    fn families(&self) -> u16 {
-        match (self.ipv4, self.ipv6) {
-            (true, false) => 1,
-            (false, true) => 2,
-            _ => 3,
-        }
-    }
-
-    fn namespaces(&self, filter: &Filter) -> anyhow::Result<(Vec<Namespace>, usize)> {
-        Ok(match self.netns.as_deref() {
-            // Whoever asks for a namespace means to see it.
-            None if filter.names_namespaces() => Namespace::all()?,
-            None => (vec![Namespace::current()?], 0),
-            Some("all") => Namespace::all()?,
-            Some(name) => (vec![Namespace::named(name)?], 0),
-        })
-    }
-
-    /// The source: as asked for, or the better one that works.
+    /// Opens the requested source, or the better one that works.
     fn open(&self, filter: &Filter) -> anyhow::Result<Dump> {
         let want = DumpRequest {
             protocols: self.protocols(),
@@ -245,13 +188,13 @@ impl Snapshot {
         match self.source {
             Some(DumpSource::Bpf) => Ok(Dump::through_iterators(want)?),
             Some(DumpSource::Proc) => Ok(Dump::through_proc(want)),
-            // One namespace, that is: each more has sockets that this does not count.
+            // One namespace only: the count does not have the sockets of any other.
             None if self.netns.is_none() && kernel::has_few_sockets() => {
                 Ok(Dump::proc_then_iterators(want))
             }
             None => match Dump::through_iterators(want.clone()) {
                 Ok(dump) => Ok(dump),
-                // That is the way of things without root; anything else should be known.
+                // Expected without root; any other error should be known.
                 Err(kernel::LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
                 Err(error) => {
                     warn(&format!("{error}; reading /proc instead"));
@@ -286,7 +229,7 @@ impl Snapshot {
             if collects { None } else { Some(self.rows(&time, several, self.names(), None)) };
         let mut malformed = 0;
         for namespace in namespaces {
-            let listed = dump.sockets(namespace, |socket| {
+            let result = dump.sockets(namespace, |socket| {
                 if !self.shows(&socket) || !filter.matches(&(&socket, &owners)) {
                     return Ok(());
                 }
@@ -298,7 +241,7 @@ impl Snapshot {
                     }
                 }
             });
-            malformed += unless_ended(listed, several)?;
+            malformed += unless_ended(result, several)?;
         }
         if let Some(sort) = self.sort {
             order(&mut collected, sort, &owners);
@@ -312,11 +255,11 @@ impl Snapshot {
         }
         if self.unix {
             for namespace in namespaces {
-                let listed = dump.unix(namespace, |socket| {
-                    let shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
-                    if shown { rows.unix(&socket, &owners) } else { Ok(()) }
+                let result = dump.unix(namespace, |socket| {
+                    let is_shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
+                    if is_shown { rows.unix(&socket, &owners) } else { Ok(()) }
                 });
-                malformed += unless_ended(listed, several)?;
+                malformed += unless_ended(result, several)?;
             }
         }
         rows.finish(&owners)?;
@@ -334,8 +277,8 @@ impl Snapshot {
             warnings.once(
                 "owners",
                 &format!(
-                    "{refused} of the processes do not show what they hold, so that their sockets have \
-                     no owner here{}",
+                    "{refused} of the processes do not show what they hold, so that their sockets \
+                     have no owner here{}",
                     advice(Duty::Look)
                 ),
             );
@@ -361,7 +304,7 @@ impl Snapshot {
         }
     }
 
-    /// Names that this host gives to numbers.
+    /// Returns the names that this host gives to numbers.
     fn names(&self) -> ListingNames {
         ListingNames {
             services: if self.numeric { Services::default() } else { Services::load() },
@@ -402,7 +345,7 @@ impl Snapshot {
     }
 }
 
-/// Columns of the terminal that standard output is, if it is one.
+/// Returns the columns of the terminal that standard output is; `None` for anything else.
 fn terminal_width() -> Option<usize> {
     let out = io::stdout();
     if !out.is_terminal() {
@@ -412,43 +355,10 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-fn order(sockets: &mut [Socket], sort: Sort, owners: &SocketHolders) {
-    use std::cmp::Reverse;
-    let place = |end: std::net::SocketAddr| (end.ip(), end.port());
-    match sort {
-        Sort::State => sockets.sort_by_key(|s| (s.protocol, s.state)),
-        Sort::Local => sockets.sort_by_key(|s| place(s.tuple.local)),
-        Sort::Remote => sockets.sort_by_key(|s| place(s.tuple.remote)),
-        Sort::Recvq => sockets.sort_by_key(|s| Reverse(s.recv_q)),
-        Sort::Sendq => sockets.sort_by_key(|s| Reverse(s.send_q)),
-        // Those without an owner last.
-        Sort::Pid => sockets.sort_by_cached_key(|s| {
-            owners.of(s.owners_key()).first().map_or(u32::MAX, |process| process.pid)
-        }),
-    }
-}
-
-/// Of several namespaces, one that ended meanwhile has nothing to show.
-fn unless_ended(listed: io::Result<usize>, several: bool) -> io::Result<usize> {
-    match listed {
+/// Returns the count of malformed sockets: 0 where one of several namespaces ended meanwhile.
+fn unless_ended(result: io::Result<usize>, several: bool) -> io::Result<usize> {
+    match result {
         Err(error) if several && error.kind() == io::ErrorKind::NotFound => Ok(0),
         other => other,
     }
-}
-
-/// What was said already is not said again each time with `-c`.
-#[derive(Default)]
-struct Warnings(HashSet<&'static str>);
-
-impl Warnings {
-    fn once(&mut self, about: &'static str, text: &str) {
-        if self.0.insert(about) {
-            warn(text);
-        }
-    }
-}
-
-fn warn(text: &str) {
-    // Nobody may be left to read that either.
-    let _ = writeln!(io::stderr(), "netmon: {text}");
 }

@@ -49,20 +49,19 @@ use crate::{
     },
 };
 
-/// How long the end may take after a signal.
+/// The longest time for the end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
-/// What a person does, on its way to the loop: more than anybody presses in a frame.
+/// The most inputs on their way to the loop: more than a person makes in a frame.
 const INPUTS: usize = 256;
-/// How long `--once` looks, so that there are rates.
+/// The time that `--once` follows the connections, so that there are rates.
 const GLANCE: Duration = Duration::from_millis(2_100);
-/// How long the terminal may take for its last frame, and how often to look.
+/// The longest time that the terminal may take for its last frame, and the number of checks.
 const LAST_FRAME: Duration = Duration::from_millis(500);
 const LAST_FRAME_TRIES: u32 = 100;
-/// What terminals have that say nothing of their size.
+/// Columns and lines of a terminal that does not report its size.
 const USUAL: (u16, u16) = (80, 24);
 
-/// Show the connections of this host and what becomes of them, live, full screen; `?` tells the
-/// keys
+/// Show the connections of this host and their changes, live, full screen; `?` shows the keys
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 pub(super) struct TopCommand {
@@ -72,24 +71,25 @@ pub(super) struct TopCommand {
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     numeric: bool,
-    /// Only the past: begin at this moment of the journal, and trace nothing
+    /// Show only the past: begin at this moment of the journal, and trace nothing
     #[arg(long, value_name = "TIME")]
-    #[arg(long_help = moment::help("Only the past: begin at this moment, and trace nothing"))]
+    #[arg(long_help = moment::help("Show only the past: begin at this moment, and trace nothing"))]
     at: Option<String>,
     #[command(flatten)]
     past: JournalArgs,
     #[command(flatten)]
     tracing: TracingArgs,
-    /// Which connections, as for ss: dport = :443 and not dst 10.0.0.0/8; `/` changes it
+    /// Connections to show, as for ss: dport = :443 and not dst 10.0.0.0/8; `/` changes the filter
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
 
-/// What the thread that answers does: it asks sockets of other namespaces, and opens journals.
-const LOOKING: &[Duty] = &[Duty::Enter];
-const LOOKING_BACK: &[Duty] = &[Duty::Enter, Duty::Open];
+/// The duties of the thread that answers: it inspects sockets of other namespaces.
+const ANSWER_DUTIES: &[Duty] = &[Duty::Enter];
+/// The duties of that thread where it also opens journals.
+const PAST_ANSWER_DUTIES: &[Duty] = &[Duty::Enter, Duty::Open];
 
-/// The ways to the screen and from it.
+/// The channels to the screen and from the screen.
 struct Outside {
     to: Inputs<ScreenInput>,
     inputs: mpsc::Receiver<ScreenInput>,
@@ -106,15 +106,15 @@ impl TopCommand {
     }
 
     async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
-        // A bad one ends the program, as everywhere.
+        // A bad filter ends the program, as everywhere.
         super::filter(&self.filter);
         let state = ScreenState::new(self.options(self.filter.join(" "))?, size())?;
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
         let (to, inputs) = mpsc::channel(INPUTS);
         let (asks, questions) = channel();
         let (past, answers) = (self.past.clone(), to.clone());
-        // Before what loading takes is given up: a journal may be another user's.
-        let duties = if state.has_past() { LOOKING_BACK } else { LOOKING };
+        // Before the privileges for loading are given up: a journal may be another user's.
+        let duties = if state.has_past() { PAST_ANSWER_DUTIES } else { ANSWER_DUTIES };
         spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || answer(&questions, &answers, &past))?;
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
@@ -128,7 +128,7 @@ impl TopCommand {
         let known = LocalNames::load();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let past = self.past.is_chosen() || self.at.is_some();
-        // What is wrong with the journal is better said before the screen is taken over.
+        // Errors of the journal are better reported before the screen is taken over.
         let journal = past.then(|| self.past.open_one()).transpose()?;
         let at = self.at.as_ref().map(|at| self.past.moment(at)).transpose()?;
         if let (Some(journal), Some(at)) = (&journal, at) {
@@ -147,7 +147,7 @@ impl TopCommand {
         })
     }
 
-    /// Shows what `source` tells on the screen, or once.
+    /// Shows the events of `source` on the screen, or prints one frame.
     async fn screen(
         &self,
         state: ScreenState,
@@ -160,20 +160,21 @@ impl TopCommand {
         if self.once {
             return once(state, source, &scope, (&asks, inputs), stop).await;
         }
-        // Given back before messages are written.
-        let _aside = HeldLog::new();
-        let taken = TerminalGuard::new().context("taking the terminal over")?;
-        let (frames, shown) = sync_channel(1);
+        // Before the guard of the terminal, so that the terminal is given back before messages are
+        // written.
+        let _held_log = HeldLog::new();
+        let guard = TerminalGuard::new().context("taking the terminal over")?;
+        let (frames, receiver) = sync_channel(1);
         let screen = spawn("netmon:screen", &[], move || {
-            // Whoever sends the next frame learns of it.
-            let _ = terminal::show(shown);
+            // The sender of the next frame notices an error.
+            let _ = terminal::show(receiver);
         })?;
         spawn("netmon:keys", &[], move || terminal::listen(to))?;
         let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
         let mut top = crate::view::tui::TopView::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
-        // No frame may come after the terminal was given back. One that does not take its last
-        // frame is not waited for.
+        // No frame may come after the terminal was given back. A terminal that does not take its
+        // last frame is not waited for.
         drop(top);
         for _ in 0..LAST_FRAME_TRIES {
             if screen.is_finished() {
@@ -181,10 +182,10 @@ impl TopCommand {
             }
             thread::sleep(LAST_FRAME / LAST_FRAME_TRIES);
         }
-        drop(taken);
+        drop(guard);
         let summary = result?;
         if self.at.is_none() {
-            // Nobody may be left to read that.
+            // Standard error may have no reader left.
             let SessionSummary { seen, lost, .. } = summary;
             let _ = writeln!(io::stderr(), "netmon: {seen} transitions seen, {lost} events lost");
         }
@@ -192,7 +193,8 @@ impl TopCommand {
     }
 }
 
-/// Looks for a while, or at a moment of the past, and prints what a screen would show.
+/// Follows the connections for a while, or reads a moment of the past, and prints the frame that a
+/// screen would show.
 async fn once(
     state: ScreenState,
     source: &mut impl Source,
@@ -206,7 +208,7 @@ async fn once(
     if questions.is_empty() {
         let limits = Limits { duration: Some(GLANCE), count: None };
         session.follow(source, &mut glance, limits, stop).await?;
-        // A frame without the connections that are there would be taken for what is so.
+        // A frame without the kernel's connections would be taken for the truth.
         if session.reconciled() == 0 {
             bail!("ended before the kernel's connections were read: there is no frame to print");
         }
@@ -250,7 +252,7 @@ fn escaped(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
 }
 
-/// What tells when nothing is traced.
+/// The source when nothing is traced.
 struct IdleSource;
 
 impl Source for IdleSource {
@@ -265,7 +267,7 @@ impl Source for IdleSource {
     }
 }
 
-/// Starts a thread that may do no more than its duties take.
+/// Starts a thread with no more privileges than its duties take.
 fn spawn(
     name: &str,
     duties: &'static [Duty],
@@ -278,7 +280,7 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(narrowed).context("starting a thread")
 }
 
-/// Answers questions until there is nobody to ask any.
+/// Answers questions until no sender of questions is left.
 fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &JournalArgs) {
     let mut paths = cgroups();
     for question in questions {
@@ -295,7 +297,7 @@ fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &Jo
                     .map(|(recv_q, send_q, info)| Box::new(Inspected { recv_q, send_q, info }));
                 ScreenAnswer::Inspected(cookie, found)
             }
-            ScreenQuery::Past(from, leap, filter) => match look_back(past, from, leap, &filter) {
+            ScreenQuery::Past(from, jump, filter) => match past_frame(past, from, jump, &filter) {
                 Ok(moment) => ScreenAnswer::Past(Box::new(moment)),
                 Err(error) => ScreenAnswer::Nowhere(escaped(&format!("{error:#}"))),
             },
@@ -306,31 +308,31 @@ fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &Jo
     }
 }
 
-/// What there was, so far from a moment.
-fn look_back(
+/// Returns the moment of the past that a jump from another moment leads to.
+fn past_frame(
     past: &JournalArgs,
     from: i64,
-    leap: Jump,
+    jump: Jump,
     filter: &Filter,
 ) -> anyhow::Result<PastFrame> {
-    // A recorder that runs writes meanwhile.
+    // Opened anew, since a recorder that runs writes meanwhile.
     let journal = past.open_one()?;
-    let covered = journal.span(super::args::journal::now());
-    let at = match leap {
+    let coverage = journal.span(super::args::journal::now());
+    let at = match jump {
         Jump::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
-        Jump::Last => covered.to,
+        Jump::Last => coverage.to,
         Jump::Next => journal
             .next_change_after(from)
-            .context("nothing happened after this, or nobody recorded it")?,
+            .context("nothing happened after this, or nothing was recorded")?,
         Jump::Previous => journal
             .last_change_before(from)
-            .context("nothing happened before this, or nobody recorded it")?,
+            .context("nothing happened before this, or nothing was recorded")?,
     };
-    if at < covered.from {
-        bail!("the journal begins at {}", past.show(covered.from));
+    if at < coverage.from {
+        bail!("the journal begins at {}", past.show(coverage.from));
     }
-    if at > covered.to {
-        bail!("the journal ends at {}", past.show(covered.to));
+    if at > coverage.to {
+        bail!("the journal ends at {}", past.show(coverage.to));
     }
     let mut moment = PastFrame::new(at);
     journal.replay_up_to(at, |anchor, entry| {
@@ -342,14 +344,17 @@ fn look_back(
     Ok(moment)
 }
 
-/// Columns and lines of the terminal; where there is none, what the environment says, or as many as
-/// are usual.
+/// Returns columns and lines of the terminal. Without a terminal, COLUMNS and LINES of the
+/// environment, or the usual ones.
 fn size() -> Size {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => Size::new(size.ws_col, size.ws_row),
         _ => {
-            let of = |name| env::var(name).ok().and_then(|text| text.parse().ok());
-            Size::new(of("COLUMNS").unwrap_or(USUAL.0), of("LINES").unwrap_or(USUAL.1))
+            let dimension = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+            Size::new(
+                dimension("COLUMNS").unwrap_or(USUAL.0),
+                dimension("LINES").unwrap_or(USUAL.1),
+            )
         }
     }
 }

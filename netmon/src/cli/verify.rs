@@ -33,27 +33,27 @@ use crate::{
     session::{Limits, Session, SessionScope, View},
 };
 
-/// What the ring held when the dump was made has been read after this time.
+/// The time in which all records that the ring held during a dump are read.
 const CATCH_UP: Duration = Duration::from_millis(200);
-/// Between the two looks the table is compared with the kernel's as often as it takes to be sure of
-/// a row; for no longer than this.
+/// The longest time between the two comparisons. Meanwhile the session compares the table with
+/// dumps as often as it takes to be sure of a row.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Differences that are printed.
+/// The most differences that are printed.
 const SHOWN: usize = 20;
 
 /// Follow every connection for a while, then compare the table with the kernel's own
 ///
-/// Exits with 0 when they agree, and 1 when they do not.
+/// Exits with 0 when both agree, and 1 when they do not, or for any other error.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// For how long: 30s, 5m, 1h
+    /// Follow the connections for TIME: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
     #[command(flatten)]
     tracing: TracingArgs,
 }
 
-/// Shows nothing: it is the table that counts.
+/// A view that shows nothing: only the table counts.
 struct NullView;
 
 impl View for NullView {
@@ -74,22 +74,22 @@ impl Verify {
     async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(2 * PATIENCE, || {})?;
         let options = self.tracing.options(log, KernelFilter::ANY);
-        // First, since what loading takes is given up then.
+        // First, since `attach` gives up the privileges for loading.
         let mut oracle = Oracle::open()?;
         let mut live = attach(options)?;
         let scope = SessionScope::default();
         let mut session = Session::new(&scope);
         follow(&mut session, &mut live, self.duration, &stop).await?;
 
-        let first = oracle.look(&mut session, &mut live, &stop).await?;
-        // What is behind now is not behind for long: that is what the table promises.
-        let sure = session.reconciled() + 3;
+        let first = oracle.compare(&mut session, &mut live, &stop).await?;
+        // A row that is behind now is not behind for long: this is what the table promises.
+        let goal = session.reconciled() + 3;
         let begin = Instant::now();
-        while session.reconciled() < sure && begin.elapsed() < PATIENCE {
+        while session.reconciled() < goal && begin.elapsed() < PATIENCE {
             follow(&mut session, &mut live, CATCH_UP, &stop).await?;
         }
-        let second = oracle.look(&mut session, &mut live, &stop).await?;
-        let differ: HashSet<_> = first.differences.intersection(&second.differences).collect();
+        let second = oracle.compare(&mut session, &mut live, &stop).await?;
+        let lasting: HashSet<_> = first.differences.intersection(&second.differences).collect();
 
         let mut out = Stdout::lock();
         let summary = session.summary();
@@ -112,14 +112,14 @@ impl Verify {
             summary.corrected,
             unowned.count(),
             first.differences.len(),
-            differ.len(),
+            lasting.len(),
             begin.elapsed().as_secs_f64(),
         )?;
-        for difference in differ.iter().take(SHOWN) {
+        for difference in lasting.iter().take(SHOWN) {
             writeln!(out, "{difference}")?;
         }
         out.flush()?;
-        match differ.len() {
+        match lasting.len() {
             0 => Ok(()),
             count => bail!("table and kernel differ in {count} rows"),
         }
@@ -136,8 +136,8 @@ async fn follow(
     session.follow(live, &mut NullView, limits, stop).await
 }
 
-/// Asks the kernel by a way of its own: iterators loaded apart from those of the table. None while
-/// it is asked.
+/// The kernel's sockets by a way of its own: iterators that are loaded apart from those of the
+/// table. `None` while a thread reads them.
 struct Oracle(Option<Dump>);
 
 struct TableComparison {
@@ -155,7 +155,7 @@ impl Oracle {
             filter: KernelFilter::ANY,
         };
         let dump = Dump::through_iterators(want.clone()).or_else(|error| match error {
-            // Then there is nothing to compare with it either.
+            // Without privileges there is no table to compare either.
             LoadError::Privilege(_) => Err(error),
             error => {
                 log::info!("compared with /proc and sock_diag: {error}");
@@ -165,22 +165,22 @@ impl Oracle {
         Ok(Self(Some(dump?)))
     }
 
-    /// What the kernel has, and where the table, which follows meanwhile, says otherwise.
-    async fn look(
+    /// Compares the kernel's sockets with the table, which follows meanwhile.
+    async fn compare(
         &mut self,
         session: &mut Session<'_>,
         live: &mut Live,
         stop: &Notify,
     ) -> anyhow::Result<TableComparison> {
         let mut dump = self.0.take().context("the kernel's tables could not be read before")?;
-        // One of this thread's, with its privileges, which those of the runtime do not have.
+        // A thread that this thread starts has its privileges; threads of the runtime have none.
         let empty =
             if live.knows_cookies() { KernelTable::default() } else { KernelTable::by_place() };
-        let looking = thread::Builder::new().spawn(move || (kernel(&mut dump, empty), dump))?;
-        while !looking.is_finished() {
+        let reader = thread::Builder::new().spawn(move || (kernel(&mut dump, empty), dump))?;
+        while !reader.is_finished() {
             follow(session, live, CATCH_UP / 10, stop).await?;
         }
-        let (kernel, dump) = looking
+        let (kernel, dump) = reader
             .join()
             .map_err(|_| anyhow!("the thread that reads the kernel's tables panicked"))?;
         self.0 = Some(dump);
@@ -194,15 +194,15 @@ impl Oracle {
 fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTable> {
     let (namespaces, _) = Namespace::all()?;
     for namespace in &namespaces {
-        let read = dump.sockets(namespace, |socket| {
+        let result = dump.sockets(namespace, |socket| {
             if let Some(cookie) = socket.cookie {
                 kernel.add(cookie.get(), socket.tuple, socket.state);
             }
             Ok(())
         });
-        match read {
+        match result {
             Ok(_) => kernel.add_namespace(namespace.inum),
-            // It has ended meanwhile, or cannot be entered.
+            // The namespace has ended meanwhile, or cannot be entered.
             Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
         }
     }

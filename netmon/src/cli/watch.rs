@@ -16,6 +16,7 @@ use super::{
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::duration,
     },
+    gaps_text,
     io::{progress::Progress, queued_stdout::QueuedStdout},
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     },
 };
 
-/// How long the end may take after a signal: a reader that stopped reading must not hold it up.
+/// The longest time for the end after a signal: a reader that stopped reading must not hold it up.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Show TCP connections changing state, live, one line each
@@ -40,13 +41,13 @@ pub(super) struct Watch {
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     numeric: bool,
-    /// First show the connections that are there already
+    /// Show the existing connections first
     #[arg(long)]
     initial: bool,
-    /// End after this time: 30s, 5m, 1h
+    /// End after TIME: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// End after this many transitions
+    /// End after N transitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub(super) struct Watch {
     past: JournalArgs,
     #[command(flatten)]
     tracing: TracingArgs,
-    /// Which transitions, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
+    /// Transitions to show, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
@@ -73,22 +74,22 @@ impl Watch {
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let journal = self.past.open()?;
             let span = self.past.span(&journal, &self.stretch)?;
-            let look = self.past.appearance_of(&journal, self.numeric);
+            let appearance = self.past.appearance_of(&journal, self.numeric);
             let _progress = Progress::of(journal.read_counter());
-            self.show(journal.replay(span), look, &scope, &stop).await?
+            self.show(journal.replay(span), appearance, &scope, &stop).await?
         } else {
             let filter = super::filter(&self.filter);
             let clauses = filter.clauses().in_any_state();
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);
-            let look = self.past.appearance(self.numeric);
-            self.show(attach(options)?, look, &scope, &stop).await?
+            let appearance = self.past.appearance(self.numeric);
+            self.show(attach(options)?, appearance, &scope, &stop).await?
         };
         report(&summary);
         Ok(())
     }
 
-    /// Whether a journal is asked for: a part of it, or one by its name.
+    /// Returns whether a journal is chosen: by a stretch of time, a directory or a host.
     fn is_replay(&self) -> bool {
         self.stretch.is_chosen() || self.past.is_chosen()
     }
@@ -96,7 +97,7 @@ impl Watch {
     async fn show(
         &self,
         mut source: impl Source,
-        look: Appearance,
+        appearance: Appearance,
         scope: &SessionScope,
         stop: &Notify,
     ) -> anyhow::Result<SessionSummary> {
@@ -105,27 +106,23 @@ impl Watch {
         let summary = if self.json {
             run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
         } else {
-            run(&mut source, &mut Lines::new(&mut out, look)?, scope, limits, stop).await
+            run(&mut source, &mut Lines::new(&mut out, appearance)?, scope, limits, stop).await
         };
-        // What was shown is seen, whatever became of the rest.
-        let written = out.close();
-        Ok(summary.and_then(|summary| written.map(|()| summary))?)
+        // Shown lines are written, also if the session failed.
+        let output = out.close();
+        Ok(summary.and_then(|summary| output.map(|()| summary))?)
     }
 }
 
 fn report(summary: &SessionSummary) {
-    // Nobody may be left to read that either.
+    // Standard error may have no reader left.
     let _ = writeln!(
         io::stderr(),
         "netmon: {} transitions seen, {} shown, {} events lost{}{}",
         summary.seen,
         summary.shown,
         summary.lost,
-        match summary.gaps {
-            0 => String::new(),
-            1 => ", 1 gap".to_owned(),
-            gaps => format!(", {gaps} gaps"),
-        },
+        gaps_text(summary.gaps),
         match summary.corrected {
             0 => String::new(),
             corrected => format!(", {corrected} connections corrected"),

@@ -1,4 +1,4 @@
-//! A row of the table, and what a change of it tells the views.
+//! Rows of the table, and changes of them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
     verdict::{FirstFin, Verdict},
 };
 
-/// Who began a connection.
+/// The side that began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// This host connected.
@@ -52,7 +52,7 @@ pub struct Connection {
     /// When it entered that state, `CLOCK_MONOTONIC`, ns; unknown until the first transition of one
     /// that was open before netmon looked.
     pub since: Option<u64>,
-    /// Who began it; unknown when it was open before netmon looked.
+    /// The side that began it; unknown when it was open before netmon started.
     pub direction: Option<Direction>,
     /// The process behind it.
     pub owner: Option<Arc<Owner>>,
@@ -138,7 +138,7 @@ impl Connection {
 /// A transition as it changed the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// What happened.
+    /// The transition itself.
     pub transition: &'a Transition,
     /// The row after it.
     pub connection: &'a Connection,
@@ -147,7 +147,7 @@ pub struct Step<'a> {
     pub in_state: Option<u64>,
     /// Why it ended: on the last one of a connection.
     pub verdict: Option<Verdict>,
-    /// No event said so: a dump corrected the table.
+    /// No event reported the transition: a dump corrected the table.
     pub corrected: bool,
 }
 
@@ -160,7 +160,7 @@ impl Step<'_> {
     }
 }
 
-/// What an event did to the table: what every view consumes.
+/// A change of the table, as views consume it.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
     /// A dump had it, and the table did not.
@@ -199,7 +199,7 @@ pub enum Change<'a> {
         /// When that was done, `CLOCK_MONOTONIC`, ns.
         time: u64,
     },
-    /// What the last comparison had to correct.
+    /// Corrections of the last comparison.
     Resync(Resync),
 }
 
@@ -217,7 +217,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// What a comparison with the kernel's own tables corrected, in rows.
+/// Corrections by a comparison with the kernel's own tables, in rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resync {
     /// When it was done, `CLOCK_MONOTONIC`, ns.

@@ -1,6 +1,6 @@
-//! Names of the errors that a TCP socket can end with.
+//! The names of the errors with which a TCP socket can end.
 
-/// The name of `errno` as `errno.h` has it, for those that the kernel gives to TCP sockets.
+/// Returns the name of `errno` as in `errno.h`, if the kernel gives this error to TCP sockets.
 ///
 /// Source: `icmp_err_convert` (net/ipv4/icmp.c), `tcp_reset`, `tcp_write_err`, `tcp_abort`.
 #[must_use]

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-/// Shows `0` as text: bytes that are not UTF-8 as `\xNN`, control and invisible formatting
-/// characters as Rust would escape them.
+/// Shows the bytes as text. Bytes that are not UTF-8 become `\xNN`; control characters and
+/// invisible formatting characters are escaped as in Rust.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -21,10 +21,12 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether `c` may reach a terminal: nothing that moves the cursor or turns the writing direction.
+/// Returns whether `c` may reach a terminal: it neither moves the cursor nor turns the writing
+/// direction.
 fn is_safe(c: char) -> bool {
     let invisible = matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}'
     );
     !c.is_control() && !invisible
 }

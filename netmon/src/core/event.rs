@@ -1,4 +1,4 @@
-//! What can happen: the events that every source yields and the table takes.
+//! Events: what every source yields and the table takes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -81,7 +81,7 @@ pub struct Owner {
     pub comm: Box<[u8]>,
 }
 
-/// How a connection came to be, told by its first transition.
+/// The opening of a connection, as its first transition shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Opening {
     /// It opens nothing: the connection exists already.
@@ -116,7 +116,7 @@ impl ResetSide {
     }
 }
 
-/// What a connection's socket had counted when it ended (`struct tcp_sock`, include/linux/tcp.h).
+/// Counters of a connection's socket when it ended (`struct tcp_sock`, include/linux/tcp.h).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Data bytes sent, retransmitted ones included.
@@ -144,20 +144,20 @@ pub struct Transition {
     pub new: TcpState,
     /// Why it failed, on a transition to CLOSE.
     pub errno: Option<u8>,
-    /// Who reset it, on a transition to CLOSE.
+    /// The side that sent a RST, on a transition to CLOSE.
     pub reset: Option<ResetSide>,
-    /// What it had done, on a transition to CLOSE or TIME_WAIT.
+    /// Counters of the socket, on a transition to CLOSE or TIME_WAIT.
     pub totals: Option<Totals>,
     /// Its process has closed it: the kernel finishes alone.
     pub orphan: bool,
     /// No hook saw this happen; a later look found it done, and `time` is that of the look.
     pub inferred: bool,
-    /// Whether it opens a connection, and who did.
+    /// The opening, if the transition opens a connection.
     pub opening: Opening,
 }
 
 impl Transition {
-    /// Whether nothing more will come of this connection: closed, or left to a TIME_WAIT.
+    /// Returns whether the connection is over: closed, or left to a TIME_WAIT.
     #[must_use]
     pub const fn is_last(&self) -> bool {
         matches!(self.new, TcpState::Close | TcpState::TimeWait)
@@ -180,7 +180,7 @@ pub enum Loss {
     Unwritten,
     /// The hooks were silent, as if somebody had taken them out: how many there were is unknown.
     Unhooked,
-    /// Nobody recorded: how many there were is unknown.
+    /// No recorder was running: the number of events is unknown.
     NotRecorded,
     /// A segment of the journal is missing or cannot be read: how many events it had is unknown.
     Missing,
@@ -273,8 +273,7 @@ pub struct Seed {
 pub enum Event {
     /// A state transition.
     Transition(Transition),
-    /// A dump of all namespaces begins: what it has is told by those that follow, up to
-    /// `DumpEnded`.
+    /// A dump of all namespaces begins. Its sockets follow as `Seed` events, until `DumpEnded`.
     DumpBegan,
     /// A socket that a dump had.
     Seed(Seed),

@@ -1,18 +1,18 @@
-//! What was found out about a host: what works, what does not, what that costs and what to do.
+//! The findings of an examination: working and missing parts, the cost, and advice.
 
-/// How something fares, from well to badly.
+/// The state of a part of the host, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingState {
-    /// As it should be.
+    /// The part works.
     Ok,
-    /// Something stands in for it.
+    /// A substitute works in its place.
     Degraded,
-    /// Tracing does not work without it.
+    /// Tracing does not work without the part.
     Failed,
 }
 
 impl FindingState {
-    /// The word for it in the output.
+    /// Returns the word for the state in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -23,62 +23,62 @@ impl FindingState {
     }
 }
 
-/// One thing that was looked at.
+/// One result of the examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about: findings of one subject stand together.
+    /// The subject; findings of one subject stand together.
     pub what: &'static str,
-    /// Which of several: a hook, a capability; empty where there is one.
+    /// The name among several: a hook, a capability; empty if there is only one.
     pub name: String,
-    /// How it fares.
+    /// The state of the part.
     pub state: FindingState,
-    /// What was found.
+    /// The result in words.
     pub detail: String,
-    /// What that costs; empty where nothing.
+    /// The cost; empty if there is none.
     pub consequence: String,
-    /// What to do; empty where nothing needs doing.
+    /// The advice; empty if nothing needs doing.
     pub advice: String,
-    /// More about it, for programs.
+    /// More facts, for programs.
     pub facts: Vec<(&'static str, Fact)>,
 }
 
-/// Something that a program may want to know.
+/// A fact for programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// A number; its name says the unit.
+    /// A number; the fact's name contains the unit.
     Number(u64),
-    /// A word or more.
+    /// One or more words.
     Text(String),
 }
 
 impl Finding {
-    /// Something found, with nothing to say about it yet.
+    /// Makes a finding without consequence and advice.
     #[must_use]
     pub fn new(what: &'static str, state: FindingState, detail: impl Into<String>) -> Self {
         let (name, consequence, advice) = (String::new(), String::new(), String::new());
         Self { what, name, state, detail: detail.into(), consequence, advice, facts: Vec::new() }
     }
 
-    /// The one of this name.
+    /// Adds the name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: name.into(), ..self }
     }
 
-    /// What it costs, and what to do.
+    /// Adds the consequence and the advice.
     #[must_use]
     pub fn because(self, consequence: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { consequence: consequence.into(), advice: advice.into(), ..self }
     }
 
-    /// With a number.
+    /// Adds a number.
     #[must_use]
     pub fn number(mut self, name: &'static str, value: u64) -> Self {
         self.facts.push((name, Fact::Number(value)));
         self
     }
 
-    /// With a word, unless it is empty.
+    /// Adds a text, unless it is empty.
     #[must_use]
     pub fn text(mut self, name: &'static str, value: impl Into<String>) -> Self {
         let value = value.into();
@@ -89,19 +89,19 @@ impl Finding {
     }
 }
 
-/// All that was found, and what it comes to.
+/// All findings, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// In the order in which it is told.
+    /// The findings, in the order of the output.
     pub findings: Vec<Finding>,
-    /// `full` or `basic`, where tracing works.
+    /// `full` or `basic`, if tracing works.
     pub tier: Option<&'static str>,
-    /// Whether listings can be had from iterators; else from `/proc`.
+    /// `true` if listings can come from iterators, instead of `/proc`.
     pub iterators: bool,
 }
 
 impl Diagnosis {
-    /// The worst of what was found.
+    /// Returns the worst state of all findings.
     #[must_use]
     pub fn state(&self) -> FindingState {
         let worst = self.findings.iter().map(|finding| finding.state).max();
@@ -109,7 +109,8 @@ impl Diagnosis {
         worst.unwrap_or(FindingState::Ok).max(traces)
     }
 
-    /// 0 when everything works in full, 1 when something stands in for something, 2 when nothing is traced.
+    /// Returns the exit code: 0 if everything works, 1 if a substitute works in the place of a
+    /// part, 2 if nothing is traced.
     #[must_use]
     pub fn exit(&self) -> u8 {
         self.state() as u8

@@ -1,7 +1,8 @@
-//! What netmon knows, without a clock, I/O or async: states, events, the table, names.
+//! netmon's knowledge, without a clock or async: states, events, the table, names.
 //!
-//! Everything here is a pure function of the events it is given. It must never import `kernel` or
-//! `view`, and never ask the time.
+//! Everything here is a pure function of its input, except `services`, which reads `/etc/services`
+//! of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`, and must never
+//! ask the time.
 
 pub mod connection;
 pub mod entry;

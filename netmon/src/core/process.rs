@@ -1,48 +1,48 @@
-//! Which processes hold which socket.
-
-use std::num::NonZeroU64;
+//! The processes that hold each socket.
 
 use rustc_hash::FxHashMap;
 
-/// A process, as far as a listing names it.
+use super::id::HolderKey;
+
+/// A process, with the facts that a listing shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
-    /// Process id.
+    /// The process id.
     pub pid: u32,
-    /// Its name, up to 15 bytes of anything: escape it before showing.
+    /// The name, up to 15 bytes of any value: escape them before showing.
     pub comm: Box<[u8]>,
 }
 
-/// The processes behind each socket, by inode number.
+/// The processes that hold each socket, by inode number.
 ///
-/// A host with 200,000 sockets has far fewer processes: each is kept once, and each socket has a chain
-/// of places in one vector.
+/// A host with 200,000 sockets has far fewer processes. So each process is stored once, and each
+/// socket has a chain of places in one vector.
 #[derive(Debug, Default)]
 pub struct SocketHolders {
     processes: Vec<Process>,
     holds: Vec<Hold>,
-    first: FxHashMap<u64, u32>,
+    first: FxHashMap<HolderKey, u32>,
 }
 
 #[derive(Debug)]
 struct Hold {
     process: u32,
-    /// The next of the same socket; `NONE` on the last.
+    /// The next entry of the same socket; `NONE` in the last entry.
     next: u32,
 }
 
 const NONE: u32 = u32::MAX;
 
 impl SocketHolders {
-    /// Notes that process `pid` holds socket `inode`; processes come one after the other.
-    pub fn add(&mut self, inode: u64, pid: u32, comm: &[u8]) {
+    /// Notes that process `pid` holds socket `inode`. All sockets of a process must come in a row.
+    pub fn add(&mut self, key: HolderKey, pid: u32, comm: &[u8]) {
         if self.processes.last().is_none_or(|last| last.pid != pid) {
             self.processes.push(Process { pid, comm: comm.into() });
         }
         let process = place(self.processes.len() - 1);
         let hold = place(self.holds.len());
-        let first = self.first.entry(inode).or_insert(NONE);
-        // The same process may hold it by several descriptors, which come one after the other.
+        let first = self.first.entry(key).or_insert(NONE);
+        // A process may hold a socket by several descriptors, which come in a row.
         if self.holds.get(*first as usize).is_some_and(|hold| hold.process == process) {
             return;
         }
@@ -50,27 +50,27 @@ impl SocketHolders {
         *first = hold;
     }
 
-    /// The processes that hold the socket `inode`, by pid.
+    /// Returns the processes that hold the socket of `key`, by pid.
     #[must_use]
-    pub fn of(&self, inode: Option<NonZeroU64>) -> Vec<&Process> {
-        let mut found = Vec::new();
-        self.any(inode, &mut |process| {
-            found.push(process);
+    pub fn of(&self, key: Option<HolderKey>) -> Vec<&Process> {
+        let mut processes = Vec::new();
+        self.any(key, &mut |process| {
+            processes.push(process);
             false
         });
-        found.sort_unstable();
-        // A thread with descriptors of its own is met apart from its process.
-        found.dedup();
-        found
+        processes.sort_unstable();
+        // A thread with descriptors of its own comes apart from its process.
+        processes.dedup();
+        processes
     }
 
-    /// Whether `test` holds of any process that holds the socket `inode`.
+    /// Returns whether `test` holds for any process that holds the socket of `key`.
     pub fn any<'a>(
         &'a self,
-        inode: Option<NonZeroU64>,
+        key: Option<HolderKey>,
         test: &mut dyn FnMut(&'a Process) -> bool,
     ) -> bool {
-        let mut at = inode.and_then(|inode| self.first.get(&inode.get())).copied().unwrap_or(NONE);
+        let mut at = key.and_then(|key| self.first.get(&key)).copied().unwrap_or(NONE);
         while let Some(hold) = self.holds.get(at as usize) {
             if test(&self.processes[hold.process as usize]) {
                 return true;
@@ -81,18 +81,24 @@ impl SocketHolders {
     }
 }
 
-/// A place in a vector of at most some millions: descriptors are counted in 32 bits.
+/// Returns a place in a vector of some millions at most: the kernel counts descriptors in 32 bits.
 fn place(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NONE)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
 
-    fn of(owners: &SocketHolders, inode: u64) -> Vec<(u32, &[u8])> {
-        let of = owners.of(NonZeroU64::new(inode));
-        of.into_iter().map(|process| (process.pid, &*process.comm)).collect()
+    fn key(inode: u64) -> Option<HolderKey> {
+        NonZeroU64::new(inode).map(HolderKey::of_inode)
+    }
+
+    fn holders(owners: &SocketHolders, inode: u64) -> Vec<(u32, &[u8])> {
+        let processes = owners.of(key(inode));
+        processes.into_iter().map(|process| (process.pid, &*process.comm)).collect()
     }
 
     #[test]
@@ -103,15 +109,15 @@ mod tests {
             (7, 20, b"b"),
             (8, 20, b"b"),
             (7, 10, b"a"),
-            // A thread of the first, with descriptors of its own.
+            // A thread of the first process, with descriptors of its own.
             (7, 20, b"b"),
         ] {
-            owners.add(inode, pid, comm);
+            owners.add(key(inode).expect("not 0"), pid, comm);
         }
-        assert_eq!(of(&owners, 7), [(10, b"a".as_slice()), (20, b"b")]);
-        assert_eq!(of(&owners, 8), [(20, b"b".as_slice())]);
-        assert!(of(&owners, 9).is_empty() && owners.of(None).is_empty());
-        assert!(owners.any(NonZeroU64::new(7), &mut |process| process.pid == 10));
-        assert!(!owners.any(NonZeroU64::new(8), &mut |process| process.pid == 10));
+        assert_eq!(holders(&owners, 7), [(10, b"a".as_slice()), (20, b"b")]);
+        assert_eq!(holders(&owners, 8), [(20, b"b".as_slice())]);
+        assert!(holders(&owners, 9).is_empty() && owners.of(None).is_empty());
+        assert!(owners.any(key(7), &mut |process| process.pid == 10));
+        assert!(!owners.any(key(8), &mut |process| process.pid == 10));
     }
 }

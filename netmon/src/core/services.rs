@@ -1,7 +1,7 @@
-//! Names of the known ports, from the services database.
+//! The names of ports, from the services database.
 //!
-//! Owns the format of services(5). The database is a file of the host: what it says is shown, never
-//! relied upon.
+//! Owns the format of services(5). The database is a file of the host: netmon shows its contents,
+//! but never relies on them.
 
 use std::{cmp::Reverse, fs};
 
@@ -9,21 +9,21 @@ use rustc_hash::FxHashMap;
 
 use super::socket::Protocol;
 
-/// The database.
+/// The path of the database.
 const PATH: &str = "/etc/services";
 
-/// One line of the database. Escape its texts before showing.
+/// One line of the database. Escape its texts before showing them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its official name.
+    /// The official name.
     pub name: String,
-    /// Where it listens.
+    /// The port on which the service listens.
     pub port: u16,
-    /// By which protocol: tcp, udp, sctp and so on.
+    /// The protocol: tcp, udp, sctp and so on.
     pub protocol: String,
-    /// Other names.
+    /// The other names.
     pub aliases: Vec<String>,
-    /// What follows the `#`.
+    /// The text after the `#`.
     pub comment: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl Service {
         })
     }
 
-    /// All that it is called.
+    /// Returns the official name and the other names.
     fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
     }
@@ -55,70 +55,71 @@ impl Service {
 /// The services of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
-    /// In the order of the database, where the first counts.
+    /// All services, in the order of the database, where the first match counts.
     all: Vec<Service>,
-    /// Places in `all` of the ports that a socket may have.
+    /// Places in `all`, by the ports that a socket may have.
     by_port: FxHashMap<(Protocol, u16), usize>,
 }
 
 impl Services {
-    /// Reads the database, `/etc/services`; a host without one has no names, which is no error.
+    /// Reads the database, `/etc/services`. A host without one has no names, which is no error.
     #[must_use]
     pub fn load() -> Self {
         fs::read(PATH).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
-    /// Parses the format of services(5); other lines are passed over.
+    /// Parses the format of services(5), and skips other lines.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let all: Vec<_> =
             String::from_utf8_lossy(text).lines().filter_map(Service::parse).collect();
         let mut by_port = FxHashMap::default();
         for (place, service) in all.iter().enumerate() {
-            let known = [Protocol::Tcp, Protocol::Udp];
-            if let Some(protocol) = known.into_iter().find(|known| known.name() == service.protocol)
-            {
+            let mut protocols = [Protocol::Tcp, Protocol::Udp].into_iter();
+            if let Some(protocol) = protocols.find(|protocol| protocol.name() == service.protocol) {
                 by_port.entry((protocol, service.port)).or_insert(place);
             }
         }
         Self { all, by_port }
     }
 
-    /// The name of a port, by the first line that has it, as `getservbyport` finds it.
+    /// Returns the name of a port from the first line with that port, as `getservbyport` does.
     #[must_use]
     pub fn name(&self, protocol: Protocol, port: u16) -> Option<&str> {
         self.by_port.get(&(protocol, port)).map(|place| self.all[*place].name.as_str())
     }
 
-    /// The port of the service with exactly that name or alias, as `getservbyname` finds it; TCP's
-    /// before that of another protocol.
+    /// Returns the port of the service with exactly that name or alias, as `getservbyname` does. A
+    /// TCP service comes before one of another protocol.
     #[must_use]
     pub fn port(&self, name: &str) -> Option<u16> {
         self.all
             .iter()
-            .filter(|service| service.names().any(|known| known == name))
+            .filter(|service| service.names().any(|alias| alias == name))
             .min_by_key(|service| service.protocol != Protocol::Tcp.name())
             .map(|service| service.port)
     }
 
-    /// The services at the port `word`, or of which a name begins with `word` in whatever case, those
-    /// called exactly that first; all without a word. By port, then by protocol.
+    /// Returns the services with the port `word`, or with a name that begins with `word` in any
+    /// case; all services without a word. Services with exactly that name come first, then by port
+    /// and protocol.
     #[must_use]
     pub fn search(&self, word: Option<&str>) -> Vec<&Service> {
         let exact = |service: &Service| {
             word.is_some_and(|word| service.names().any(|name| name.eq_ignore_ascii_case(word)))
         };
-        let mut found: Vec<_> = self
+        let mut services: Vec<_> = self
             .all
             .iter()
             .filter(|service| word.is_none_or(|word| matches(service, word)))
             .collect();
-        found.sort_by_key(|service| (Reverse(exact(service)), service.port, &service.protocol));
-        found
+        services.sort_by_key(|service| (Reverse(exact(service)), service.port, &service.protocol));
+        services
     }
 }
 
-/// A number is a port, even one that no port can have.
+/// Returns whether the service matches `word`. A number is a port, even if no port can have that
+/// number.
 fn matches(service: &Service, word: &str) -> bool {
     if is_number(word) {
         return number(word) == Some(service.port);
@@ -135,7 +136,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Digits only: `u16::from_str` would take a sign.
+/// Parses digits only: `u16::from_str` would accept a sign.
 fn number(text: &str) -> Option<u16> {
     if is_number(text) { text.parse().ok() } else { None }
 }

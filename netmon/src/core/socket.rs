@@ -1,13 +1,13 @@
-//! A socket as a listing shows it: what `/proc/net`, sock_diag and the iterators agree on.
+//! A socket in a listing: the facts that `/proc/net`, sock_diag and the iterators share.
 
 use std::{num::NonZeroU64, time::Duration};
 
-use super::{event::Tuple, tcp::TcpState};
+use super::{event::Tuple, id::HolderKey, tcp::TcpState};
 
-/// Which kind of socket.
+/// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
-    /// TCP; MPTCP's subflows among them.
+    /// TCP, MPTCP's subflows included.
     Tcp,
     /// UDP.
     Udp,
@@ -16,7 +16,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// Its name as the services database has it.
+    /// Returns the protocol's name, as in the services database.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -27,21 +27,21 @@ impl Protocol {
     }
 }
 
-/// What a timer waits for.
+/// The purpose of a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimerKind {
-    /// To send again, or to probe for a lost tail.
+    /// Sends again, or probes for a lost tail.
     On,
-    /// To ask a silent peer whether it is there.
+    /// Asks a silent peer whether it is there.
     Keepalive,
-    /// The end of a minisocket: TIME_WAIT, or FIN_WAIT2 without a process.
+    /// Ends a TIME_WAIT bucket: TIME_WAIT, or FIN_WAIT2 without a process.
     TimeWait,
-    /// To ask whether a closed window has opened.
+    /// Asks whether a closed window has opened.
     Probe,
 }
 
 impl TimerKind {
-    /// netstat's word for it.
+    /// Returns netstat's word for the timer.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,20 +56,20 @@ impl TimerKind {
 /// A running timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer {
-    /// What for.
+    /// The purpose.
     pub kind: TimerKind,
-    /// How long it has left; zero when it is due.
+    /// The remaining time; zero when the timer is due.
     pub left: Duration,
 }
 
-/// What TCP measures on a connection; bytes count data, not headers.
+/// TCP's measurements of a connection. Bytes count data, not headers.
 ///
 /// Source: `tcp_get_info`, net/ipv4/tcp.c.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpInfo {
     /// Smoothed round trip time, µs; none before the first sample.
     pub rtt_us: Option<u32>,
-    /// Its variation, µs.
+    /// The variation of the round trip time, µs.
     pub rttvar_us: u32,
     /// Retransmission timeout, µs.
     pub rto_us: u32,
@@ -81,67 +81,67 @@ pub struct TcpInfo {
     pub ssthresh: Option<u32>,
     /// Segments sent and not acknowledged.
     pub unacked: u32,
-    /// Of these, retransmitted ones.
+    /// Segments retransmitted and not acknowledged.
     pub retrans_out: u32,
     /// Segments retransmitted since the beginning.
     pub retransmits: u32,
-    /// Sent, retransmitted ones included.
+    /// Data bytes sent, retransmitted ones included.
     pub bytes_sent: u64,
-    /// Retransmitted.
+    /// Data bytes retransmitted.
     pub bytes_retrans: u64,
-    /// Acknowledged by the peer.
+    /// Data bytes acknowledged by the peer.
     pub bytes_acked: u64,
-    /// Received in order.
+    /// Data bytes received in order.
     pub bytes_received: u64,
     /// Bytes a second, of the latest sample; none before the first.
     pub delivery_rate: Option<u64>,
 }
 
-/// One IP socket. What its source could not tell is `None`.
+/// One IP socket. A fact that its source does not have is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
-    /// Which protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Whether it is of AF_INET6, which may carry IPv4 as well.
+    /// `true` for a socket of AF_INET6, which may carry IPv4 too.
     pub ipv6: bool,
-    /// Where it is; port 0 for none.
+    /// The namespace and both ends; port 0 for none.
     pub tuple: Tuple,
-    /// Its state; UDP and raw know ESTABLISHED, which is connected, and CLOSE. A half-open connection
-    /// is in SYN_RECV.
+    /// The state. UDP and raw sockets are in ESTABLISHED if connected, otherwise in CLOSE. A
+    /// half-open connection is in SYN_RECV.
     pub state: TcpState,
-    /// The kernel's own id of it.
+    /// The kernel's own id of the socket.
     pub cookie: Option<NonZeroU64>,
-    /// Bytes not read by its process; of a listener, connections not accepted.
+    /// Bytes that the process has not read; of a listener, connections that are not accepted.
     pub recv_q: Option<u32>,
-    /// Bytes not acknowledged by the peer; of a listener, the most that may wait to be accepted.
+    /// Bytes that the peer has not acknowledged; of a listener, the limit of connections that wait
+    /// to be accepted.
     pub send_q: Option<u32>,
-    /// User id in the initial user namespace; minisockets have none.
+    /// The user id in the initial user namespace; TIME_WAIT buckets have none.
     pub uid: Option<u32>,
-    /// What `/proc/PID/fd` calls it; none where no process can hold it.
+    /// The inode number, as in `/proc/PID/fd`; none if no process can hold the socket.
     pub inode: Option<NonZeroU64>,
-    /// cgroup v2 id.
+    /// The cgroup v2 id.
     pub cgroup: Option<NonZeroU64>,
-    /// The timer that runs.
+    /// The running timer.
     pub timer: Option<Timer>,
-    /// Times that the segment in flight was sent again by timeout.
+    /// The number of times that the segment in flight was sent again by timeout.
     pub retransmits: u32,
-    /// Probes sent without an answer.
+    /// The number of probes without an answer.
     pub probes: u32,
-    /// What TCP measures, where that was asked for.
+    /// TCP's measurements, if requested.
     pub info: Option<Box<TcpInfo>>,
 }
 
 impl Socket {
-    /// What its owners are found by: its inode number; of one that a journal has, which knows no inodes, its
-    /// cookie, where no inode number is.
+    /// Returns the key by which the processes that hold the socket are found.
     #[must_use]
-    pub fn owners_key(&self) -> Option<NonZeroU64> {
-        const NO_INODE: u64 = 1 << 63;
-        self.inode.or_else(|| self.cookie.map(|cookie| cookie | NO_INODE))
+    pub fn holder_key(&self) -> Option<HolderKey> {
+        let by_inode = self.inode.map(HolderKey::of_inode);
+        by_inode.or_else(|| self.cookie.map(HolderKey::of_socket))
     }
 
-    /// Whether it waits for others to come: in LISTEN, or without a connection where there is no such
-    /// state.
+    /// Returns whether the socket waits for others: in LISTEN or, for protocols without that state,
+    /// without a connection.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         match self.protocol {
@@ -151,27 +151,33 @@ impl Socket {
     }
 }
 
-/// A unix domain socket, as `/proc/net/unix` has it.
+/// A unix domain socket, as in `/proc/net/unix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSocket {
-    /// Inode number of the network namespace.
+    /// The inode number of the network namespace.
     pub netns: u32,
-    /// References to it.
+    /// The number of references to the socket.
     pub references: u32,
-    /// Whether it listens.
+    /// `true` if the socket listens.
     pub listening: bool,
     /// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`: the number of socket(2).
     pub kind: u16,
     /// The number of `socket_state` (include/uapi/linux/net.h).
     pub state: u8,
-    /// What `/proc/PID/fd` calls it.
+    /// The inode number, as in `/proc/PID/fd`.
     pub inode: Option<NonZeroU64>,
-    /// Where it is bound: a path, or `@` and an abstract name; any bytes.
+    /// The address: a path, or `@` and an abstract name; any bytes.
     pub path: Option<Box<[u8]>>,
 }
 
 impl UnixSocket {
-    /// netstat's word for its kind.
+    /// Returns the key by which the processes that hold the socket are found.
+    #[must_use]
+    pub fn holder_key(&self) -> Option<HolderKey> {
+        self.inode.map(HolderKey::of_inode)
+    }
+
+    /// Returns netstat's word for the kind.
     #[must_use]
     pub const fn kind_name(&self) -> &'static str {
         match self.kind {
@@ -184,7 +190,7 @@ impl UnixSocket {
         }
     }
 
-    /// netstat's word for its state; a socket that nobody can connect to has none.
+    /// Returns netstat's word for the state; none for a socket to which no process can connect.
     #[must_use]
     pub const fn state_name(&self) -> &'static str {
         match self.state {

@@ -15,7 +15,8 @@ use rustc_hash::{FxHashMap, FxHasher};
 pub use super::connection::{Change, Connection, Direction, Resync, Step};
 use super::{
     connection::NEVER,
-    event::{Anchor, ConnectionId, Event, Evidence, Opening, Owner, Transition, Tuple},
+    event::{Anchor, Event, Evidence, Opening, Owner, Transition, Tuple},
+    id::TableKey,
     tcp::TcpState,
     verdict::{FirstFin, Verdict, judge},
 };
@@ -25,38 +26,39 @@ use recently_closed::RecentlyClosed;
 pub mod cookie_map;
 mod dumps;
 mod endings;
+mod openings;
 mod recently_closed;
 mod redo;
 
 const SECOND: u64 = 1_000_000_000;
-/// The same transition told twice, as when the program on standby took it as well, is not further
-/// apart.
+/// The most time between two reports of one transition, which come when the program on standby took
+/// the transition as well.
 const REPEATED: u64 = SECOND / 10;
 
-/// Every connection that is known to be there: open, or in its TIME_WAIT.
+/// Every connection that exists as far as netmon knows: open, or in its TIME_WAIT.
 ///
-/// About 200 bytes each, indexes included, and 300 at worst, just after they grew.
+/// A row takes about 200 bytes, indexes included, and 300 at worst, just after the indexes grew.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionTable {
-    /// By cookie; a TIME_WAIT whose socket has connected again is under [`key_of_former`].
-    rows: CookieMap<Box<Connection>>,
-    /// From the hash of a tuple to the key of the TIME_WAIT that is there: whoever takes its place
-    /// ends it. Should two have the same hash, one of them waits for a dump.
-    waiting: FxHashMap<u64, u64>,
+    /// The rows; a TIME_WAIT whose socket has connected again is under [`TableKey::of_former`].
+    rows: CookieMap<Box<Connection>, TableKey>,
+    /// From the hash of a tuple to the key of the TIME_WAIT at that tuple, which ends when another
+    /// connection takes the tuple. Of two TIME_WAITs with the same hash, one waits for a dump.
+    waiting: FxHashMap<u64, TableKey>,
     closed: RecentlyClosed,
-    /// Namespaces that the dump under way had, and when it began with each.
+    /// Namespaces that the current dump has read, each with the moment at which it began, ns.
     dumped: FxHashMap<u32, u64>,
-    /// Reconciliations done.
+    /// The number of reconciliations.
     reconciled: u32,
-    /// How the clocks are tied, so that each connection knows when it opened.
+    /// The newest comparison of the clocks: it dates the opening of each connection.
     anchor: Anchor,
-    /// Rows of an earlier recording: what is still there takes over who opened it and when, and
-    /// what is not has ended meanwhile. Gone with the first reconciliation.
+    /// Rows of an earlier recording, until the first reconciliation. A connection that still exists
+    /// takes over its opening and its owner; the others have ended since.
     remembered: FxHashMap<(u64, Tuple), Connection>,
 }
 
 impl ConnectionTable {
-    /// The table with these rows: those of [`Self::rows`] make an equal one.
+    /// Makes a table of rows; the rows of [`Self::rows`] make an equal table.
     #[must_use]
     pub fn restore(rows: impl IntoIterator<Item = Connection>) -> Self {
         let mut table = Self { reconciled: 1, ..Self::default() };
@@ -64,46 +66,46 @@ impl ConnectionTable {
             let row = Box::new(Connection { last_dump_pass: NEVER, ..row });
             // Of two connections of one socket, the former is in its TIME_WAIT.
             let age = |row: &Connection| (row.state != TcpState::TimeWait, row.id.epoch);
-            match table.rows.get(&row.id.cookie) {
+            let key = TableKey::of_socket(row.id.cookie);
+            match table.rows.get(&key) {
                 Some(other) if age(other) > age(&row) => {
-                    table.put(key_of_former(row.id.cookie, &row.tuple), row);
+                    table.put(TableKey::of_former(row.id.cookie, &row.tuple), row);
                 }
                 Some(_) => {
                     table.retire(row.id.cookie);
-                    table.put(row.id.cookie, row);
+                    table.put(key, row);
                 }
-                None => table.put(row.id.cookie, row),
+                None => table.put(key, row),
             }
         }
         table
     }
 
-    /// Takes over, for sockets that turn out to be still there, who opened them and when from the
-    /// rows of an earlier recording; the others are ended (`vanished`) when the first dump is
-    /// complete.
+    /// Keeps the rows of an earlier recording until the first dump is complete. A socket that still
+    /// exists takes over its opening and its owner; the others end then (`vanished`).
     pub fn remember(&mut self, rows: impl IntoIterator<Item = Connection>) {
         let rows = rows.into_iter();
         self.remembered = rows.map(|row| ((row.id.cookie, row.tuple), row)).collect();
     }
 
-    /// Every row, in no order.
+    /// Iterates over every row, in no order.
     pub fn rows(&self) -> impl Iterator<Item = &Connection> {
         self.rows.values().map(|row| &**row)
     }
 
-    /// Whether there is a TIME_WAIT of a socket that has connected again.
+    /// Returns whether there is a TIME_WAIT of a socket that has connected again.
     #[cfg(test)]
     pub(crate) fn has_former(&self) -> bool {
-        self.rows.keys().any(|key| *key >= FORMER)
+        self.rows.keys().any(|key| key.is_former())
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the table has no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -112,7 +114,7 @@ impl ConnectionTable {
     /// Applies one event and hands the changes it made to `view`.
     ///
     /// # Errors
-    /// What `view` answered first; the table has taken the event all the same.
+    /// The first error of `view`; the table has taken the event all the same.
     pub fn apply<E>(
         &mut self,
         event: &Event,
@@ -149,8 +151,8 @@ impl ConnectionTable {
         if t.opening != Opening::None {
             return self.open(t, view);
         }
-        let Some(row) = self.rows.get_mut(&t.cookie) else {
-            // The end of one that has ended was told twice.
+        let Some(row) = self.rows.get_mut(&TableKey::of_socket(t.cookie)) else {
+            // The end of a connection that has ended was reported twice.
             let is_repeated = |closed| t.time.saturating_sub(REPEATED) < closed;
             if t.is_last() && self.closed.last(t.cookie).is_some_and(is_repeated) {
                 return Ok(());
@@ -159,7 +161,7 @@ impl ConnectionTable {
         };
         let in_state = row.since.map(|since| t.time.saturating_sub(since));
         if row.state == t.new && row.since.is_some() {
-            // Told twice, or found by a dump already: then this says when it really was.
+            // Reported twice, or found by a dump already: the report has the exact time.
             row.since = row.since.map(|since| since.min(t.time));
             return Ok(());
         }
@@ -168,7 +170,7 @@ impl ConnectionTable {
         if t.time < as_of && t.new == TcpState::Close {
             // The kernel tells of a transition before it makes it: a dump still had the connection.
             let t = Transition { time: as_of, ..t.clone() };
-            return self.advance(t.cookie, &t, in_state, false, view);
+            return self.advance(TableKey::of_socket(t.cookie), &t, in_state, false, view);
         }
         if t.time < as_of {
             // History, of one that a dump found in a later state, or in this.
@@ -183,13 +185,13 @@ impl ConnectionTable {
                 Change::StateChanged(step)
             });
         }
-        self.advance(t.cookie, t, in_state, false, view)
+        self.advance(TableKey::of_socket(t.cookie), t, in_state, false, view)
     }
 
     /// Moves the row under `key` as `t` says.
     fn advance<E>(
         &mut self,
-        key: u64,
+        key: TableKey,
         t: &Transition,
         in_state: Option<u64>,
         corrected: bool,
@@ -223,121 +225,7 @@ impl ConnectionTable {
         }))
     }
 
-    /// Begins the row that `t` opens, or is the first sign of.
-    fn open<E>(
-        &mut self,
-        t: &Transition,
-        mut view: impl FnMut(Change<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut row = self.row_of(t);
-        if t.opening == Opening::None {
-            self.recall(&mut row);
-        }
-        let mut result = Ok(());
-        if let Some(known) = self.rows.get_mut(&t.cookie) {
-            // Its beginning may be read after what came later. A dump says no more than when it
-            // began to look, and a child is born once.
-            let latest = match t.opening {
-                Opening::FromListener(_) => u64::MAX,
-                _ if known.last_dumped_at > 0 => known.id.epoch.saturating_add(SECOND),
-                _ => known.id.epoch,
-            };
-            let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
-            if known.first_sight && t.time <= latest && is_it {
-                if row.owner.is_none() {
-                    (row.owner, row.evidence) = (known.owner.take(), known.evidence);
-                }
-                if known.as_of() < t.time {
-                    // The rest of what happened since the dump began is still to come.
-                    if known.state == TcpState::TimeWait {
-                        self.waiting.remove(&hash(&known.tuple));
-                    }
-                    let Connection { tuple, last_dumped_at, last_dump_pass, .. } = **known;
-                    **known = Connection { tuple, last_dumped_at, last_dump_pass, ..row };
-                } else {
-                    (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
-                    known.direction = row.direction;
-                    (known.owner, known.evidence) = (row.owner, row.evidence);
-                    if known.state == t.new {
-                        known.since = known.since.or(Some(t.time));
-                    }
-                }
-                return view(Change::Opened(step(t, known, None, None)));
-            }
-            let is_repeated = t.time.saturating_sub(known.id.epoch) < REPEATED;
-            if !known.first_sight && known.state == t.new && is_repeated {
-                return Ok(());
-            }
-            if known.state == TcpState::TimeWait && known.tuple != t.tuple {
-                // The socket connects again, and its minisocket goes on.
-                self.retire(t.cookie);
-            } else if known.state != TcpState::Listen {
-                result = self.vanish(t.cookie, t.time, &mut view);
-            }
-        }
-        result = result.and(self.make_room(t, &mut view));
-        if t.new == TcpState::Close {
-            // It was open before netmon looked, or its beginning was lost.
-            self.closed.add(t.cookie, t.time);
-            return result.and(view(Change::Closed(step(t, &row, None, row.verdict))));
-        }
-        self.put(t.cookie, Box::new(row));
-        let Some(row) = self.rows.get(&t.cookie) else { return result };
-        let step = step(t, row, None, row.verdict);
-        result.and(view(match t.opening {
-            Opening::None if t.is_last() => Change::Closed(step),
-            Opening::None => Change::StateChanged(step),
-            _ => Change::Opened(step),
-        }))
-    }
-
-    fn row_of(&self, t: &Transition) -> Connection {
-        let (direction, owner, evidence) = match &t.opening {
-            Opening::None => (None, None, Evidence::Connect),
-            Opening::ByProcess(owner) if t.new == TcpState::Listen => {
-                (Some(Direction::Listen), owner.clone(), Evidence::Listen)
-            }
-            Opening::ByProcess(owner) => {
-                (Some(Direction::Outbound), owner.clone(), Evidence::Connect)
-            }
-            Opening::FromListener(listener) => {
-                let row = listener.and_then(|cookie| self.rows.get(&cookie));
-                let owner = row.and_then(|row| row.owner.clone());
-                (Some(Direction::Inbound), owner, Evidence::Listen)
-            }
-        };
-        let evidence = owner.is_some().then_some(evidence);
-        let first_sight = direction.is_none();
-        let first_fin = FirstFin::told_by(t);
-        let id = ConnectionId { cookie: t.cookie, epoch: t.time };
-        Connection {
-            opened: self.anchor.wall_time(t.time),
-            first_sight,
-            since: Some(t.time),
-            direction,
-            owner,
-            evidence,
-            first_fin,
-            verdict: judge(t, first_fin),
-            ..Connection::new(id, t.tuple, t.new)
-        }
-    }
-
-    /// Completes the row of a connection that netmon did not see open by the row that an earlier
-    /// recording had of it. Returns the state in which that had it.
-    fn recall(&mut self, row: &mut Connection) -> Option<TcpState> {
-        let former = self.remembered.remove(&(row.id.cookie, row.tuple))?;
-        (row.id, row.opened, row.first_sight) = (former.id, former.opened, former.first_sight);
-        row.direction = former.direction;
-        row.first_fin = row.first_fin.or(former.first_fin);
-        row.verdict = row.verdict.or(former.verdict);
-        if former.owner.is_some() {
-            (row.owner, row.evidence) = (former.owner, former.evidence);
-        }
-        Some(former.state)
-    }
-
-    /// A process has the connection: that is news where another has its listener.
+    /// Notes the process that accepted a connection, which may not be the one that listens.
     fn accepted<E>(
         &mut self,
         time: u64,
@@ -345,7 +233,7 @@ impl ConnectionTable {
         owner: &Arc<Owner>,
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(row) = self.rows.get_mut(&cookie) else { return Ok(()) };
+        let Some(row) = self.rows.get_mut(&TableKey::of_socket(cookie)) else { return Ok(()) };
         if row.owner.as_ref().is_some_and(|known| known.pid == owner.pid) {
             return Ok(());
         }
@@ -354,40 +242,41 @@ impl ConnectionTable {
         view(Change::Owned { time, connection: row })
     }
 
-    /// Makes way for another connection of the same socket.
+    /// Gives a TIME_WAIT a key of its own, since its socket has connected again.
     fn retire(&mut self, cookie: u64) {
-        let Some(row) = self.rows.remove(&cookie) else { return };
-        self.put(key_of_former(cookie, &row.tuple), row);
+        let Some(row) = self.rows.remove(&TableKey::of_socket(cookie)) else { return };
+        self.put(TableKey::of_former(cookie, &row.tuple), row);
     }
 
     /// The key under which a socket that was found is put: of two connections of one socket, one is
     /// in its TIME_WAIT.
-    fn key_beside(&mut self, cookie: u64, tuple: &Tuple, state: TcpState) -> u64 {
+    fn key_beside(&mut self, cookie: u64, tuple: &Tuple, state: TcpState) -> TableKey {
         let is_waiting = state == TcpState::TimeWait;
-        match self.rows.get(&cookie) {
-            Some(other) if other.tuple == *tuple => cookie,
+        let key = TableKey::of_socket(cookie);
+        match self.rows.get(&key) {
+            Some(other) if other.tuple == *tuple => key,
             // The later one may have ended first.
             None if is_waiting => {
-                let former = key_of_former(cookie, tuple);
-                if self.rows.contains_key(&former) { former } else { cookie }
+                let former = TableKey::of_former(cookie, tuple);
+                if self.rows.contains_key(&former) { former } else { key }
             }
-            Some(_) if is_waiting => key_of_former(cookie, tuple),
+            Some(_) if is_waiting => TableKey::of_former(cookie, tuple),
             Some(other) if other.state == TcpState::TimeWait => {
                 self.retire(cookie);
-                cookie
+                key
             }
-            _ => cookie,
+            _ => key,
         }
     }
 
-    fn put(&mut self, key: u64, row: Box<Connection>) {
+    fn put(&mut self, key: TableKey, row: Box<Connection>) {
         if row.state == TcpState::TimeWait {
             self.waiting.insert(hash(&row.tuple), key);
         }
         self.rows.insert(key, row);
     }
 
-    fn remove(&mut self, key: u64, time: u64) -> Option<Box<Connection>> {
+    fn remove(&mut self, key: TableKey, time: u64) -> Option<Box<Connection>> {
         let row = self.rows.remove(&key)?;
         if row.state == TcpState::TimeWait {
             let hash = hash(&row.tuple);
@@ -415,17 +304,6 @@ fn hash(tuple: &Tuple) -> u64 {
     tuple.hash(&mut hasher);
     hasher.finish()
 }
-
-/// The key of a TIME_WAIT whose socket has connected again: no cookie, which are counted from 1
-/// (`__sock_gen_cookie`, net/core/sock_diag.c).
-fn key_of_former(cookie: u64, tuple: &Tuple) -> u64 {
-    let mut hasher = FxHasher::default();
-    (cookie, tuple).hash(&mut hasher);
-    hasher.finish() | FORMER
-}
-
-/// No cookie is so large.
-const FORMER: u64 = 1 << 63;
 
 #[cfg(test)]
 mod properties;

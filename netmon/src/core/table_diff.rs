@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{connection::Connection, event::Tuple, tcp::TcpState};
 
-/// What the kernel has: every TCP socket of some namespaces.
+/// The kernel's own table: every TCP socket of some namespaces.
 #[derive(Clone, Debug, Default)]
 pub struct KernelTable {
     sockets: FxHashMap<(u64, Tuple), TcpState>,
@@ -31,7 +31,7 @@ impl KernelTable {
         self.sockets.insert(self.key(cookie, tuple), state);
     }
 
-    /// Those were all of namespace `netns`.
+    /// Notes that all sockets of namespace `netns` were added.
     pub fn add_namespace(&mut self, netns: u32) {
         self.namespaces.insert(netns);
     }
@@ -42,7 +42,7 @@ impl KernelTable {
         self.sockets.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether there is no socket.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
@@ -54,7 +54,7 @@ impl KernelTable {
         self.namespaces.len()
     }
 
-    /// Whether namespace `netns` was looked into.
+    /// Returns whether namespace `netns` was read.
     #[must_use]
     pub fn has_namespace(&self, netns: u32) -> bool {
         self.namespaces.contains(&netns)
@@ -152,11 +152,11 @@ mod tests {
         kernel.add(1, tuple(1, 1001), Established);
         kernel.add(2, tuple(1, 1002), TimeWait);
         kernel.add(5, tuple(1, 1005), Established);
-        let mut said: Vec<String> =
+        let mut reported: Vec<String> =
             kernel.differences(table.rows()).iter().map(ToString::to_string).collect();
-        said.sort();
+        reported.sort();
         assert_eq!(
-            said,
+            reported,
             [
                 "socket 2 of namespace 1, 127.0.0.1:1002 to 127.0.0.1:80: FIN_WAIT2 in the table, \
                  TIME_WAIT in the kernel",
@@ -172,10 +172,10 @@ mod tests {
             let state = if cookie == 2 { TimeWait } else { Established };
             places.add(u64::from(cookie) + 10, tuple(1, 1000 + cookie), state);
         }
-        let said: Vec<String> =
+        let reported: Vec<String> =
             places.differences(table.rows()).iter().map(ToString::to_string).collect();
         assert_eq!(
-            said,
+            reported,
             ["a socket of namespace 1, 127.0.0.1:1002 to 127.0.0.1:80: FIN_WAIT2 in the table, \
               TIME_WAIT in the kernel"]
         );

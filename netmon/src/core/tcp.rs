@@ -5,7 +5,7 @@ use std::fmt;
 /// A TCP state of the Linux kernel (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-#[expect(missing_docs, reason = "RFC 9293, section 3.3.2, says what each is")]
+#[expect(missing_docs, reason = "RFC 9293, section 3.3.2, defines them")]
 pub enum TcpState {
     Established = 1,
     SynSent = 2,
@@ -39,13 +39,13 @@ impl TcpState {
         Self::NewSynRecv,
     ];
 
-    /// The state with the kernel's number `number`, 1 to 12.
+    /// Returns the state with the kernel's number `number`, 1 to 12.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// The kernel's name, as `bpftool` and the tracepoint print it without its `TCP_`.
+    /// Returns the kernel's name, as `bpftool` and the tracepoint print it, without `TCP_`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

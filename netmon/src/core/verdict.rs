@@ -1,7 +1,7 @@
-//! Why a connection ended.
+//! The reason of a connection's end.
 //!
-//! One rule, [`judge`], from what its last transition says and which side sent the first FIN. It never
-//! guesses: each verdict has a row here.
+//! One rule, [`judge`], decides by the last transition and by the side that sent the first FIN. The
+//! rule never guesses: each verdict has a row here.
 //!
 //! | last transition | errno | RST | verdict |
 //! |---|---|---|---|
@@ -13,15 +13,17 @@
 //! | any other `-> CLOSE` | ECONNRESET, EPIPE | sent | reset-locally |
 //! | | ECONNRESET, EPIPE | | reset-by-peer |
 //! | | ECONNABORTED | | reset-locally |
-//! | | any that ICMP brings: `tcp_write_err` puts a soft error in the place of ETIMEDOUT | | timed-out |
+//! | | any that ICMP brings (1) | | timed-out |
 //! | | any other | | none |
 //! | | none | sent | reset-locally |
 //! | | none | received | reset-by-peer |
 //! | `ESTABLISHED`, `CLOSE_WAIT`, `SYN_RECV -> CLOSE` | none | | reset-locally |
 //! | any `-> TIME_WAIT` | none | | closed-locally |
-//! | any other | none | | closed-locally or closed-by-peer: whose FIN came first |
+//! | any other | none | | closed-locally or closed-by-peer, by the first FIN |
 //!
-//! One that no transition ended, but that two dumps of the kernel did not have, has vanished.
+//! (1) `tcp_write_err` replaces ETIMEDOUT by a soft error.
+//!
+//! A connection without an end that two dumps of the kernel in a row did not have has vanished.
 
 use std::fmt;
 
@@ -30,27 +32,27 @@ use super::{
     tcp::TcpState,
 };
 
-/// Why a connection ended.
+/// The reason of a connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// A process of this host closed it first, and the peer followed.
+    /// A process of this host closed the connection first, and the peer followed.
     ClosedLocally,
-    /// The peer closed it first, and this host followed.
+    /// The peer closed the connection first, and this host followed.
     ClosedByPeer,
-    /// Nobody listens there.
+    /// No process listens there.
     Refused,
-    /// No answer came: to the connect, or to what was sent later.
+    /// No answer came, to the connect or to later data.
     TimedOut,
     /// The peer sent a RST.
     ResetByPeer,
-    /// This host ended it with a RST: SO_LINGER 0, data that nobody read, data after close, a
-    /// connection that nobody accepted, `ss -K`.
+    /// This host ended the connection with a RST: SO_LINGER 0, data that no process read, data
+    /// after close, a connection that no process accepted, `ss -K`.
     ResetLocally,
-    /// The network has no way there.
+    /// The network reported no way to the peer.
     Unreachable,
-    /// Given up before an answer came.
+    /// The connect was given up before an answer came.
     Aborted,
-    /// Nobody saw its end: it was lost, and dumps of the kernel do not have the connection any more.
+    /// The end was lost, and dumps of the kernel do not have the connection any more.
     Vanished,
 }
 
@@ -68,7 +70,7 @@ impl Verdict {
         Self::Vanished,
     ];
 
-    /// The word for it.
+    /// Returns the word for the verdict.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,7 +93,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Which side sent its FIN first.
+/// The side that sent its FIN first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FirstFin {
     /// This host.
@@ -101,10 +103,10 @@ pub enum FirstFin {
 }
 
 impl FirstFin {
-    /// Both.
+    /// Both sides.
     pub const ALL: [Self; 2] = [Self::Ours, Self::Peers];
 
-    /// The word for it.
+    /// Returns the word for the side.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -113,13 +115,13 @@ impl FirstFin {
         }
     }
 
-    /// What a transition tells of it.
+    /// Returns the side that a transition proves.
     #[must_use]
     pub const fn told_by(t: &Transition) -> Option<Self> {
         match (t.old, t.new) {
             (_, TcpState::FinWait1) => Some(Self::Ours),
             (_, TcpState::CloseWait) => Some(Self::Peers),
-            // Those that were on their way before netmon looked.
+            // The connection was already closing when netmon started.
             (TcpState::LastAck, _) => Some(Self::Peers),
             (TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing, _) => Some(Self::Ours),
             _ => None,
@@ -127,8 +129,8 @@ impl FirstFin {
     }
 }
 
-/// The verdict on a connection whose last transition is `t`; none on a listener, none before, and none
-/// where no rule is known.
+/// Returns the verdict on a connection whose last transition is `t`; none for a listener, for a
+/// transition that is not the last, and for an errno without a rule.
 #[must_use]
 pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
     if !t.is_last() || matches!(t.old, TcpState::Listen | TcpState::TimeWait) {
@@ -143,10 +145,10 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
         }
         (_, Some(libc::ECONNRESET | libc::EPIPE), Some(ResetSide::Sent)) => Verdict::ResetLocally,
         (_, Some(libc::ECONNRESET | libc::EPIPE), _) => Verdict::ResetByPeer,
-        (TcpState::SynSent, Some(errno), _) if is_of_icmp(errno) => Verdict::Unreachable,
+        (TcpState::SynSent, Some(errno), _) if is_from_icmp(errno) => Verdict::Unreachable,
         (TcpState::SynSent, Some(_), _) => Verdict::Aborted,
         (_, Some(libc::ECONNABORTED), _) => Verdict::ResetLocally,
-        (_, Some(errno), _) if is_of_icmp(errno) => Verdict::TimedOut,
+        (_, Some(errno), _) if is_from_icmp(errno) => Verdict::TimedOut,
         (_, Some(_), _) => return None,
         (_, None, None) if t.new == TcpState::TimeWait => Verdict::ClosedLocally,
         (_, None, Some(ResetSide::Sent)) => Verdict::ResetLocally,
@@ -161,8 +163,9 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
     })
 }
 
-/// The errors that ICMP messages become (`icmp_err_convert`, net/ipv4/icmp.c), and those of a route.
-const fn is_of_icmp(errno: i32) -> bool {
+/// Returns whether ICMP messages become this error (`icmp_err_convert`, net/ipv4/icmp.c), or a
+/// route causes it.
+const fn is_from_icmp(errno: i32) -> bool {
     matches!(
         errno,
         libc::ENETUNREACH
@@ -182,8 +185,8 @@ const fn is_of_icmp(errno: i32) -> bool {
 }
 
 impl Transition {
-    /// Returns whether it is the end of a half-open connection, which dumps alone tell of: of all
-    /// that ends in SYN_RECV, only this has neither a verdict nor an error.
+    /// Returns whether the transition is the end of a half-open connection, which only dumps
+    /// report. Of all ends in SYN_RECV, only this one has neither a verdict nor an error.
     #[must_use]
     pub fn is_half_open_end(&self, verdict: Option<Verdict>) -> bool {
         let ends = (self.old, self.new) == (TcpState::SynRecv, TcpState::Close);

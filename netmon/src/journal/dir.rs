@@ -1,8 +1,9 @@
-//! A journal's directory: opened once, everything below it reached without following a link.
+//! A journal's directory. The directory is opened once, and everything below the directory is
+//! reached without following a link.
 //!
-//! Root records into directories in which others may plant links, pipes and devices: each step of a
-//! path is opened by itself with `O_NOFOLLOW`, new files are made exclusively, and only regular
-//! files are read.
+//! Root records into directories in which other users may plant links, pipes and devices. Therefore
+//! each step of a path is opened by itself with `O_NOFOLLOW`, new files are created exclusively,
+//! and only regular files are read.
 
 use std::{
     fs::{DirBuilder, File},
@@ -18,9 +19,10 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::error::Malformed;
 
-/// Only its owner and group may read who talked to whom.
+/// The mode of a file: only the owner and the group may read who communicates with whom.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
-/// The lock is its owner's alone: whoever may open a file may lock it.
+/// The mode of the lock: only the owner may open the lock, since a process that may open a file may
+/// lock it.
 const LOCK_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const DIRECTORY_MODE: u32 = 0o750;
 
@@ -28,47 +30,48 @@ const DIRECTORY_MODE: u32 = 0o750;
 #[derive(Debug)]
 pub(super) struct Dir {
     fd: OwnedFd,
-    /// Where it was found: for messages, and to notice that another is there now.
+    /// The path by which the directory was opened: for messages, and to notice a replacement.
     path: PathBuf,
 }
 
 impl Dir {
-    /// Opens the directory at `path`, which may be reached by links.
+    /// Opens the directory at `path`, also through links.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { fd: openat(CWD, path, flags, Mode::empty())?, path: path.to_owned() })
     }
 
-    /// Opens the directory at `path`, and makes it if it is not there.
+    /// Opens the directory at `path`, and creates it if it does not exist.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         Self::open(path)
     }
 
-    /// The path of something below it, for messages.
+    /// Returns the path of a file or directory below this directory, for messages.
     pub(super) fn path_of(&self, below: &str) -> PathBuf {
         self.path.join(below)
     }
 
-    /// The user who owns it.
+    /// Returns the user who owns the directory.
     pub(super) fn owner(&self) -> io::Result<u32> {
         Ok(fstat(&self.fd)?.st_uid)
     }
 
-    /// Returns whether its path still leads to it.
+    /// Returns whether the directory's path still leads to the directory.
     pub(super) fn is_in_place(&self) -> bool {
-        let there = rustix::fs::stat(&self.path);
+        let at_path = rustix::fs::stat(&self.path);
         let own = fstat(&self.fd);
-        matches!((there, own), (Ok(there), Ok(own))
-            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino))
+        matches!((at_path, own), (Ok(at_path), Ok(own))
+            if (at_path.st_dev, at_path.st_ino) == (own.st_dev, own.st_ino))
     }
 
-    /// Opens a regular file below it for reading.
+    /// Opens a regular file below the directory for reading.
     ///
     /// # Errors
-    /// The error of the system; [`Malformed::NoFile`] for a link, a pipe, a device or a directory.
+    /// Returns the error of the system; [`Malformed::NoFile`] for a link, a pipe, a device or a
+    /// directory.
     pub(super) fn read(&self, below: &str) -> Result<File, Malformed> {
-        // A pipe would wait for somebody to write.
+        // Without `O_NONBLOCK` a pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match self.at(below, |parent, name| openat(parent, name, flags, Mode::empty())) {
             Ok(file) => File::from(file),
@@ -80,7 +83,7 @@ impl Dir {
         if file.metadata()?.is_file() { Ok(file) } else { Err(Malformed::NoFile) }
     }
 
-    /// Makes a file below it, which is there only if nothing was.
+    /// Creates a file below the directory. Fails if the name exists.
     pub(super) fn create_new(&self, below: &str) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -88,7 +91,7 @@ impl Dir {
         Ok(file.into())
     }
 
-    /// Opens a file below it that is locked by whoever records, and makes it where there is none.
+    /// Opens the lock file of a recorder below the directory, and creates it if it does not exist.
     pub(super) fn lock_file(&self, below: &str) -> io::Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -98,17 +101,17 @@ impl Dir {
         if metadata.is_file() && metadata.nlink() == 1 {
             Ok(file)
         } else {
-            Err(io::Error::other("it is no regular file of this journal's own"))
+            Err(io::Error::other("it is not a regular file with exactly one name: remove it"))
         }
     }
 
-    /// Returns whether somebody holds a lock, if this user may know.
+    /// Returns whether a process holds a lock; nothing if the lock file cannot be read.
     pub(super) fn lock_state(&self, below: &str) -> Option<bool> {
         let lock = self.read(below).ok()?;
         Some(lock.try_lock_shared().is_err())
     }
 
-    /// Makes a directory below it, and those on the way there.
+    /// Creates a directory below this directory, with the parents that are missing.
     pub(super) fn make_dirs(&self, below: &str) -> io::Result<()> {
         let mut parent: Option<OwnedFd> = None;
         for name in below.split('/') {
@@ -122,7 +125,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Gives a file another name, which nothing had.
+    /// Renames a file. A file that has the new name is replaced.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.at(from, |from_parent, from| {
             let renamed =
@@ -133,7 +136,7 @@ impl Dir {
         })
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&self, below: &str) -> io::Result<()> {
         let removed =
             self.at(below, |parent, name| rustix::fs::unlinkat(parent, name, AtFlags::empty()));
@@ -143,14 +146,14 @@ impl Dir {
         }
     }
 
-    /// Removes a directory, if nothing is in it.
+    /// Removes a directory, if it is empty.
     pub(super) fn remove_empty_dir(&self, below: &str) {
         let _ =
             self.at(below, |parent, name| rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR));
     }
 
-    /// The names in a directory below it, in no order; none where it is not there, or is no
-    /// directory.
+    /// Returns the names in a directory below this directory, unsorted. Returns no names if the
+    /// path does not exist or is not a directory.
     pub(super) fn names(&self, below: &str) -> io::Result<Vec<String>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = self.at(below, |parent, name| openat(parent, name, flags, Mode::empty()));
@@ -168,7 +171,7 @@ impl Dir {
         };
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&directory)? {
-            // A name that is no text is none of netmon's.
+            // netmon writes no name that is not UTF-8.
             if let Ok(name) = entry?.file_name().to_str()
                 && name != "."
                 && name != ".."
@@ -179,23 +182,23 @@ impl Dir {
         Ok(names)
     }
 
-    /// Bytes that a file takes on the disk; 0 where it is not there.
+    /// Returns the bytes that a file takes on the disk; 0 if the file does not exist.
     pub(super) fn size(&self, below: &str) -> io::Result<u64> {
-        let found = self.at(below, |parent, name| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW));
-        match found {
-            Ok(found) => Ok(found.st_blocks.cast_unsigned() * 512),
+        let status = self.at(below, |parent, name| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW));
+        match status {
+            Ok(status) => Ok(status.st_blocks.cast_unsigned() * 512),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns whether a regular file is there.
+    /// Returns whether a regular file exists at the path.
     pub(super) fn has(&self, below: &str) -> bool {
-        let found = self.at(below, |parent, name| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW));
-        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile)
+        let status = self.at(below, |parent, name| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW));
+        status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile)
     }
 
-    /// Has the names in a directory below it on the disk.
+    /// Syncs the names in a directory below this directory to the disk.
     pub(super) fn sync(&self, below: &str) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory =
@@ -203,14 +206,14 @@ impl Dir {
         Ok(rustix::fs::fsync(directory)?)
     }
 
-    /// Bytes that this user may still write to its file system.
+    /// Returns the bytes that this user may still write to the directory's file system.
     pub(super) fn available(&self) -> io::Result<u64> {
         let system = rustix::fs::fstatvfs(&self.fd)?;
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 
-    /// Does something with the last step of a path, in the directory that the steps before it lead
-    /// to.
+    /// Calls `act` with the last step of a path, and with the directory to which the steps before
+    /// lead.
     fn at<T>(
         &self,
         below: &str,
@@ -226,7 +229,7 @@ impl Dir {
     }
 }
 
-/// Opens a directory in another, to go further.
+/// Opens a directory in another directory, as one step of a path.
 fn step(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())

@@ -1,19 +1,19 @@
-//! Why a file of a journal cannot be read.
+//! The reasons why a file of a journal cannot be read.
 
 use std::io::{self, ErrorKind};
 
 use arrow_schema::ArrowError;
 
-/// Why a file of a journal cannot be read.
+/// The reason why a file of a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// Another program wrote it.
+    /// The file was written by another program.
     #[error("it is no journal of netmon")]
     Foreign,
-    /// Another version wrote it.
+    /// The file has another version of the schema.
     #[error(
-        "it is of version {found} of the journal, and this netmon reads version {read}: read it with \
-         the netmon that wrote it"
+        "it is of version {found} of the journal, and this netmon reads version {read}: read it \
+         with the netmon that wrote it"
     )]
     Version {
         /// The file's version.
@@ -21,22 +21,22 @@ pub enum Malformed {
         /// The version that this program reads.
         read: &'static str,
     },
-    /// It is not as its format demands.
+    /// The file does not conform to its format.
     #[error("it is corrupt")]
     Corrupt,
-    /// Its bytes are not those that were written.
+    /// The bytes of the file are not the bytes that were written.
     #[error("it was changed since it was written: the checksum of {0} does not match")]
     Checksum(String),
-    /// It claims more than any file of netmon's has.
-    #[error("it claims {0}, more than netmon ever writes")]
+    /// The file claims more than any file of netmon has.
+    #[error("it claims {0} than netmon ever writes")]
     TooLarge(&'static str),
-    /// It is a directory, a pipe, a device or a link.
-    #[error("it is no regular file")]
+    /// The path is a directory, a pipe, a device or a link.
+    #[error("it is not a regular file")]
     NoFile,
-    /// It lacks a column.
-    #[error("its column '{0}' is missing, or not of its type")]
+    /// A column is missing or has a wrong type, or a row lacks its value.
+    #[error("its column '{0}' is missing or has a wrong type or value")]
     Column(&'static str),
-    /// It has a word that means nothing.
+    /// The file has a word without a meaning.
     #[error("its column '{column}' has '{text}', which this netmon does not know")]
     Word {
         /// The column.
@@ -44,13 +44,13 @@ pub enum Malformed {
         /// The word.
         text: String,
     },
-    /// It is no Arrow stream, or a torn one.
+    /// The file is not an Arrow stream, or is a torn stream.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
-    /// It is no Parquet file, or a corrupt one.
+    /// The file is not a Parquet file, or is a corrupt Parquet file.
     #[error(transparent)]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// The system did not give it.
+    /// The system refused to read the file.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -59,13 +59,13 @@ pub enum Malformed {
 pub(super) type Result<T> = std::result::Result<T, Malformed>;
 
 impl Malformed {
-    /// Returns whether the system refused to give the file, whatever is in it; a file that ends too
-    /// early was given.
+    /// Returns whether the system refused to read the file, whatever the content is. A file that
+    /// ends too early was read, so the result is false.
     pub(super) fn is_of_the_system(&self) -> bool {
         self.system().is_some_and(|error| error.kind() != ErrorKind::UnexpectedEof)
     }
 
-    /// Returns whether the file ends before there is anything in it.
+    /// Returns whether the file ends too early.
     pub(super) fn is_cut_short(&self) -> bool {
         self.system().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof)
     }

@@ -1,12 +1,15 @@
-//! How often a recorder writes, and how late a row may come.
+//! The intervals at which a recorder writes, and the delay with which a row may come.
 
-/// An anchor is written at least so often, ns: up to there the journal knows that nothing else
-/// happened.
+/// The longest time between two anchors, ns. Up to the newest anchor the journal knows that nothing
+/// else happened.
 pub(super) const ALIVE: u64 = 10_000_000_000;
-/// A recorder that runs writes at least so often, ns, and a busy disk takes its time.
+/// The longest time between two writes of a running recorder, ns, including the delay of a busy
+/// disk.
 pub(super) const SILENT: i64 = ALIVE.cast_signed() + 5_000_000_000;
-/// How long after a segment began rows of before may come to it, ns: connects are held until they
-/// have a port, and a minisocket whose end nobody can see is given up after 70 s
-/// (`kernel/stream/minisockets.rs`). Only segments that begin within this time are looked at for such rows;
-/// what they have says whether there are any.
+/// The time after the start of a segment within which older rows may come to the segment, ns.
+/// Connects are held until they have a port. A minisocket whose end nothing can show is given up
+/// after 70 s (`kernel/stream/minisockets.rs`).
+///
+/// A reader looks for such rows only in segments that begin within this time. The segments
+/// themselves show whether there are such rows.
 pub(super) const LATE: i64 = 80_000_000_000;

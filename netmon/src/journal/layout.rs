@@ -1,4 +1,4 @@
-//! Where the files of a journal are, and what they are called.
+//! The places and names of a journal's files.
 //!
 //! ```text
 //! DIR/DATASET/date=2026-11-23/host=web1/START.parquet     segments that are done
@@ -7,9 +7,9 @@
 //! DIR/_live/host=web1/lock                                one recorder at a time
 //! ```
 //!
-//! A segment is a checkpoint of the whole table and what happened after it: a file for each
-//! dataset, named by when it starts (UTC). Engines pass over names that begin with `_`, so each
-//! `DIR/DATASET` is a table to them.
+//! A segment is a checkpoint of the whole table and the events after the checkpoint. A segment has
+//! one file for each dataset, named by the start of the segment (UTC). Query engines skip names
+//! that begin with `_`, so such an engine takes each `DIR/DATASET` as a table.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,12 +23,12 @@ use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
 use super::{dir::Dir, error::Malformed, schema::Dataset};
 
 const LIVE: &str = "_live";
-/// A start as a name has it: sorts as time does.
+/// The format of a start in a name. Such names sort by time.
 const START: &str = "%Y%m%dT%H%M%S%.6fZ";
-/// Nanoseconds between two starts that have different names.
+/// The distance between two starts that have different names, ns.
 pub(super) const START_STEP: i64 = 1_000;
 
-/// Kinds of files.
+/// The kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     /// A dataset of a segment that is done.
@@ -37,9 +37,9 @@ pub(super) enum FileKind {
     Stream,
     /// Checksums of a stream.
     Sums,
-    /// A file that is not complete yet: nobody reads it.
+    /// A file that is not complete yet. No reader opens such a file.
     Partial,
-    /// A stream that could be read only in part: it is kept for whoever knows more.
+    /// A stream of which only a part could be read, kept for a program that can read more of it.
     Damaged,
 }
 
@@ -57,29 +57,29 @@ impl FileKind {
     }
 }
 
-/// A segment that is there.
+/// A segment in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// Nanoseconds since 1970, UTC; whole microseconds.
+    /// The start, ns since 1970, UTC; whole microseconds.
     pub(super) start: i64,
-    /// It is done, and Parquet.
+    /// The segment is done, and its files are Parquet.
     pub(super) closed: bool,
 }
 
-/// One host's part of a journal.
+/// The part of a journal that belongs to one host.
 #[derive(Debug)]
 pub(super) struct HostDir {
     pub(super) dir: Arc<Dir>,
     host: Arc<str>,
-    /// Held as long as this records.
+    /// The lock, held while this process records.
     pub(super) lock: Option<File>,
-    /// Files that were read of it so far.
+    /// The number of files that were read so far.
     pub(super) files_read: AtomicU64,
-    /// What was said of files that are left out: each is said once.
+    /// The messages about files that are left out, so that each message is logged once.
     left_out: Mutex<HashSet<String>>,
 }
 
-/// The hosts of a journal, by name.
+/// Returns the names of the hosts of a journal, sorted.
 pub(super) fn hosts(dir: &Dir) -> io::Result<Vec<Arc<str>>> {
     let mut parents = vec![LIVE.to_owned()];
     for dataset in Dataset::ALL {
@@ -98,7 +98,7 @@ pub(super) fn hosts(dir: &Dir) -> io::Result<Vec<Arc<str>>> {
 
 impl HostDir {
     pub(super) fn new(dir: Arc<Dir>, host: &str) -> Self {
-        // Of a host's name only what a path and a partition can hold.
+        // A path and the name of a partition can hold only these characters.
         let host = host.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.', "_");
         Self {
             dir,
@@ -109,7 +109,7 @@ impl HostDir {
         }
     }
 
-    /// Names a file that is left out because of `error`, if it has not been named yet.
+    /// Logs that a file is left out because of `error`, unless the same message was logged before.
     pub(super) fn leave_out(&self, path: &str, error: &Malformed) {
         let message = format!("{path} is left out: {error}");
         let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +122,7 @@ impl HostDir {
         &self.host
     }
 
-    /// The directory of what is being written.
+    /// Returns the directory of the segment that is being written.
     pub(super) fn live(&self) -> String {
         format!("{LIVE}/host={}", self.host)
     }
@@ -131,7 +131,7 @@ impl HostDir {
         format!("{}/lock", self.live())
     }
 
-    /// The directory of a dataset's segments of the day on which one starts.
+    /// Returns the directory of a dataset for the day on which a segment starts.
     pub(super) fn partition(&self, dataset: Dataset, start: i64) -> String {
         format!("{}/{}/host={}", dataset.name(), at(start, "date=%Y-%m-%d"), self.host)
     }
@@ -146,23 +146,24 @@ impl HostDir {
         }
     }
 
-    /// The file of a dataset of a segment.
+    /// Returns the path of a segment's file of a dataset.
     pub(super) fn file(&self, segment: Segment, dataset: Dataset) -> String {
         let kind = if segment.closed { FileKind::Parquet } else { FileKind::Stream };
         self.path(dataset, segment.start, kind)
     }
 
-    /// Every segment, the oldest first. One that is done, but whose streams are still there, counts
-    /// as done.
+    /// Returns every segment, the oldest first. A segment that is done counts as done even while
+    /// its streams still exist.
     pub(super) fn segments(&self) -> io::Result<Vec<Segment>> {
         let mut closed = BTreeMap::new();
-        // One that is done meanwhile is found twice then, rather than not at all.
+        // Streams come first: a segment that becomes Parquet meanwhile is then found twice, rather
+        // than not at all.
         for (dataset, start, kind) in self.live_files()? {
             if (dataset, kind) == (Dataset::Events, FileKind::Stream) {
                 closed.insert(start, false);
             }
         }
-        // Without its events a segment can still be known by another dataset.
+        // A segment without its events can still be known by another dataset.
         for dataset in [Dataset::Checkpoints, Dataset::Connections, Dataset::Events] {
             for date in self.dir.names(dataset.name())? {
                 let partition = format!("{}/{date}/host={}", dataset.name(), self.host);
@@ -170,7 +171,7 @@ impl HostDir {
                     let Some(start) = name.strip_suffix(".parquet").and_then(start_of) else {
                         continue;
                     };
-                    // What lies in another day's directory was put there by somebody else.
+                    // netmon puts no file into the directory of another day.
                     if self.partition(dataset, start) != partition {
                         continue;
                     }
@@ -182,14 +183,13 @@ impl HostDir {
         Ok(closed.into_iter().map(|(start, closed)| Segment { start, closed }).collect())
     }
 
-    /// The files in `_live`: dataset, start and kind of each.
+    /// Returns the dataset, the start and the kind of each file in `_live`.
     pub(super) fn live_files(&self) -> io::Result<Vec<(Dataset, i64, FileKind)>> {
         let names = self.dir.names(&self.live())?;
         Ok(names.iter().filter_map(|name| parts(name)).collect())
     }
 
-    /// Removes the streams of a segment, the events last: as long as they are there, so is the
-    /// segment.
+    /// Removes the streams of a segment, the events last: the segment exists as long as its events.
     pub(super) fn remove_streams(&self, start: i64) -> io::Result<()> {
         for dataset in Dataset::ALL {
             for kind in [FileKind::Partial, FileKind::Sums, FileKind::Stream] {
@@ -199,7 +199,7 @@ impl HostDir {
         Ok(())
     }
 
-    /// Removes all files of a segment, and the directories in which nothing is left.
+    /// Removes all files of a segment, and the directories that become empty.
     pub(super) fn remove(&self, start: i64) -> io::Result<()> {
         self.remove_streams(start)?;
         for dataset in Dataset::ALL {
@@ -213,8 +213,8 @@ impl HostDir {
         Ok(())
     }
 
-    /// Removes what a recorder has left that was ended in the midst: files that were not complete,
-    /// and streams of segments that never began or are done.
+    /// Removes the leftovers of a recorder that was killed: incomplete files, and streams of
+    /// segments that never began or are done.
     pub(super) fn tidy(&self) -> io::Result<()> {
         let segments = self.segments()?;
         for (dataset, start, kind) in self.live_files()? {
@@ -229,7 +229,8 @@ impl HostDir {
     }
 }
 
-/// Reads the name of a file in `_live`: which dataset, when the segment starts, which kind of file.
+/// Parses the name of a file in `_live`: the dataset, the start of the segment and the kind of the
+/// file.
 fn parts(name: &str) -> Option<(Dataset, i64, FileKind)> {
     let (dataset, rest) = name.split_once('-')?;
     let (start, suffix) = rest.rsplit_once('.')?;
@@ -238,7 +239,7 @@ fn parts(name: &str) -> Option<(Dataset, i64, FileKind)> {
     Some((dataset, start_of(start)?, kind))
 }
 
-/// The start that a name says, ns since 1970.
+/// Parses the start in a name, ns since 1970.
 fn start_of(name: &str) -> Option<i64> {
     let parsed = strtime::parse(START, name).ok()?.to_datetime().ok()?;
     let moment = parsed.to_zoned(TimeZone::UTC).ok()?.timestamp();
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_began_and_what_is_done_goes() {
+    fn tidying_removes_unbegun_segments_and_finished_streams() {
         let directory = HostPart::new("tidy");
         let dir = Arc::new(Dir::create(&directory.0).expect("a directory"));
         let host = HostDir::new(dir, "web");
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(hosts(&host.dir).expect("hosts"), [Arc::from("web")]);
     }
 
-    /// Nothing below the directory is reached by a link, and nothing but a regular file is read.
+    /// Links are not followed below the directory, and only regular files are read.
     #[test]
     fn links_pipes_and_directories_are_no_files() {
         let directory = HostPart::new("links");

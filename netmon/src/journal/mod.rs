@@ -1,7 +1,8 @@
-//! The journal: what the table did, kept as Parquet, and done again.
+//! The journal: the changes of the table, kept as Parquet and replayed.
 //!
-//! `schema` is what a file has, `write` the recorder and its threads, `read` everything that asks a
-//! journal. They share where files are (`layout`, `dir`), and why one cannot be read (`error`).
+//! `schema` describes the columns of a file, `write` is the recorder with its threads, and `read`
+//! answers every question about a journal. All three share the paths of the files (`layout`, `dir`)
+//! and the errors of reading (`error`).
 
 mod dir;
 mod error;

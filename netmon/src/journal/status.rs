@@ -1,4 +1,4 @@
-//! The state of a recorder: what its threads share, and what others may ask.
+//! The state of a recorder, shared by its threads, and the handle with which other threads read it.
 
 use std::{
     sync::{
@@ -8,53 +8,53 @@ use std::{
     time::Instant,
 };
 
-/// State that the threads of a recorder share.
+/// The state that the threads of a recorder share.
 #[derive(Debug, Default)]
 pub(super) struct RecorderStatus {
-    /// A new segment is wanted, with a checkpoint.
+    /// Set while a new segment with a checkpoint is wanted.
     pub(super) segment_wanted: AtomicBool,
-    /// Changes in the queue.
+    /// The number of changes in the queue.
     pub(super) queued: AtomicUsize,
-    /// The segment that is being written, by its start.
+    /// The start of the segment that is being written.
     pub(super) open: AtomicI64,
     /// The moment up to which the segment is written, `CLOCK_MONOTONIC`, ns.
     pub(super) reached: AtomicU64,
-    /// Events that were written.
+    /// The number of events that were written.
     pub(super) written: AtomicU64,
-    /// Events that were not written.
+    /// The number of events that were not written.
     pub(super) unwritten: AtomicU64,
-    /// Something could not be written, be it that no event was lost by it.
+    /// Set when something could not be written, also when no event was lost.
     pub(super) has_failed: AtomicBool,
-    /// Segments that are done.
+    /// The number of segments that are done.
     pub(super) closed: AtomicU64,
-    /// When the recorder was asked to end.
+    /// The moment at which the recorder was asked to end.
     pub(super) ending: OnceLock<Instant>,
 }
 
-/// Counts of a recorder so far.
+/// The counts of a recorder so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Events that were written.
+    /// The number of events that were written.
     pub written: u64,
-    /// Events that the disk could not take, or not in time.
+    /// The number of events that the disk did not take, or did not take in time.
     pub unwritten: u64,
-    /// Something could not be written.
+    /// Set when something could not be written.
     pub has_failed: bool,
-    /// Segments that are done.
+    /// The number of segments that are done.
     pub segments: u64,
 }
 
-/// Asks a recorder for a new segment, or for its health, from anywhere.
+/// Asks a recorder for a new segment, or for its health, from any thread.
 #[derive(Clone, Debug)]
 pub struct RecorderHandle(pub(super) Arc<RecorderStatus>);
 
 impl RecorderHandle {
-    /// Begins a new segment at the next event.
+    /// Asks for a new segment, which the recorder begins at its next flush.
     pub fn rotate(&self) {
         self.0.segment_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// The counts so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn health(&self) -> Health {
         Health {

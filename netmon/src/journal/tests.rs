@@ -1,4 +1,4 @@
-//! Properties of a journal: everything that goes in comes out.
+//! Properties of a journal: a reader gets everything that was written.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -22,10 +22,11 @@ use crate::core::{
 mod late;
 
 const SECOND: u64 = 1_000_000_000;
-/// Whole microseconds, as a journal keeps them.
+/// A moment in whole microseconds, which is the precision of a journal.
 const ANCHOR: Anchor = Anchor { monotonic: 17_000, wall: 1_795_413_012_000_007_000 };
 
-/// Two sockets have lower ports of their own, the others higher ones, as servers and clients have.
+/// The first two sockets have a local port below the remote port, as servers have; the ports of the
+/// later sockets are equal or higher, as those of clients are.
 fn tuple(cookie: u64) -> Tuple {
     let port = u16::try_from(cookie * 30).expect("a small number");
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -70,7 +71,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
     }
 }
 
-/// Events as they come: in order, with looks between.
+/// Events in the order of time, with dumps between them.
 fn story() -> impl Strategy<Value = Vec<Event>> {
     const STATES: [TcpState; 8] =
         [Close, SynSent, SynRecv, Established, FinWait2, TimeWait, LastAck, Listen];
@@ -101,7 +102,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                         loss: Loss::RingFull,
                     })]
                 }
-                // No hook tells of the end of a TIME_WAIT.
+                // No hook reports the end of a TIME_WAIT.
                 _ if old == TimeWait => vec![],
                 _ => vec![Event::Transition(transition(cookie, old, new, time))],
             });
@@ -118,15 +119,15 @@ fn apply(table: &mut ConnectionTable, event: &Event, mut view: impl FnMut(Change
     result.expect("infallible");
 }
 
-/// The rows of a table, without the marks that only dumps leave in it.
+/// The rows of a table, without the marks that only dumps leave in a row.
 fn rows(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows: Vec<_> = table.rows().cloned().map(Connection::bare).collect();
     rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
     rows
 }
 
-/// The parts of a change that a view can show.
-fn told(change: &Change<'_>) -> String {
+/// The parts of a change that a view can show, as text.
+fn visible_parts(change: &Change<'_>) -> String {
     let row = |row: &Connection| {
         let Connection { id, opened, first_sight, tuple, direction, owner, evidence, .. } = row;
         format!("{id:?} {opened} {first_sight} {tuple:?} {direction:?} {owner:?} {evidence:?}")
@@ -150,10 +151,10 @@ fn told(change: &Change<'_>) -> String {
 }
 
 proptest! {
-    /// The changes of any story, written, cut into blocks anywhere, sorted, merged and done again,
-    /// make the same table and the same changes.
+    /// The changes of any story make the same table and the same changes after they were written,
+    /// cut into blocks at any place, sorted, merged and replayed.
     #[test]
-    fn what_was_recorded_happens_again(
+    fn a_replay_repeats_the_recorded_changes(
         story in story(),
         at in 0..80usize,
         cuts in prop::collection::vec(1..12usize, 1..40),
@@ -167,11 +168,11 @@ proptest! {
         let mut cuts = cuts.iter().cycle();
         let mut cut = *cuts.next().expect("a cut");
         for (number, event) in story.iter().enumerate() {
-            // A checkpoint does not say that a TIME_WAIT is of a socket's former connection, unless
-            // the other is there as well.
+            // A checkpoint does not show that a TIME_WAIT is of a socket's former connection,
+            // unless the checkpoint has the current connection as well.
             prop_assume!(number != at || !table.has_former());
             if number == at {
-                // What follows is done to the table of a checkpoint.
+                // Later events change the table of a checkpoint.
                 for row in table.rows() {
                     checkpoints.push(ANCHOR, row);
                 }
@@ -180,7 +181,7 @@ proptest! {
             }
             apply(&mut table, event, |change| {
                 if events.push(ANCHOR, &change).is_some() {
-                    seen.push(told(&change));
+                    seen.push(visible_parts(&change));
                 }
             });
             if events.len() >= cut {
@@ -196,26 +197,26 @@ proptest! {
         seen.sort();
         let sort = |block| sorted(Dataset::Events, block).expect("sorted");
         let done: Vec<_> = blocks.iter().map(sort).collect();
-        // As it is while it is written, and afterwards.
+        // The blocks of a segment that is being written, and of a segment that is done.
         for blocks in [blocks, done] {
             let mut again = ConnectionTable::default();
             let after_gap = false;
             let checkpoint = Entry::Checkpoint { time: 0, rows: before.clone(), after_gap };
             let Ok(()) = again.redo(&checkpoint, |_| Ok::<_, Infallible>(()));
-            let mut told_again = Vec::new();
+            let mut seen_again = Vec::new();
             let mut last = i64::MIN;
             for (moment, entry) in merge_of(blocks) {
                 prop_assert!(last <= moment.wall, "rows are in the order of time");
                 last = moment.wall;
                 prop_assert_eq!(ANCHOR.wall_time(moment.monotonic), moment.wall);
                 let Ok(()) = again.redo(&entry, |change| {
-                    told_again.push(told(&change));
+                    seen_again.push(visible_parts(&change));
                     Ok::<_, Infallible>(())
                 });
             }
             prop_assert_eq!(rows(&again), rows(&table));
-            told_again.sort();
-            prop_assert_eq!(&told_again, &seen);
+            seen_again.sort();
+            prop_assert_eq!(&seen_again, &seen);
         }
     }
 }

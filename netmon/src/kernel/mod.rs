@@ -1,8 +1,8 @@
 //! The live kernel as a source of events: loads the programs, reads their rings, completes their
 //! records.
 //!
-//! Owns all of aya, every system call that asks about sockets, and BTF. It must never print, and
-//! never import `view` or `journal`.
+//! Owns all use of aya, every system call that asks about sockets, and BTF. Must never print, and
+//! must never import `view` or `journal`.
 
 pub mod doctor;
 pub mod host;

@@ -1,4 +1,4 @@
-//! When a session begins to count, and when it ends.
+//! The beginning of a session's duration, and the end of a session.
 
 use std::net::SocketAddr;
 
@@ -7,15 +7,15 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::core::event::{Anchor, Opening, Transition, Tuple};
 
-/// How long a session looks, once it has begun to count.
+/// The duration of a session.
 const LOOK: Duration = Duration::from_millis(300);
-/// When the first dump is over: later than such a look would be if it began at once.
+/// The end of the first dump: later than the end of a duration that began at once.
 const LATE: Duration = Duration::from_millis(900);
 
-/// A source whose first dump is over late or never, and which tells of a transition after it.
+/// A source whose first dump ends late or never, and which yields a transition after the dump.
 struct Slow {
     events: VecDeque<Event>,
-    /// When the dump is over; never, where there is no time.
+    /// The end of the dump; none if the dump never ends.
     due: Option<Instant>,
     seeds: bool,
 }
@@ -49,7 +49,7 @@ impl Source for Slow {
     type Item = Event;
 
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
-        // The clock is told at once, and what comes after it only when it is due.
+        // The anchor comes at once, and the events after the anchor come only at `due`.
         if self.events.len() == 3 {
             events.extend(self.events.pop_front());
         }
@@ -70,14 +70,14 @@ impl Source for Slow {
     }
 }
 
-/// A view that notes what it was shown.
+/// A view that counts anchors and transitions.
 #[derive(Default)]
-struct Noted {
+struct CountingView {
     anchors: u32,
     transitions: u32,
 }
 
-impl View for Noted {
+impl View for CountingView {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
         self.anchors += u32::from(matches!(change, Change::Anchor(_)));
         self.transitions += u32::from(is_seen(change));
@@ -89,12 +89,12 @@ impl View for Noted {
     }
 }
 
-/// Follows for [`LOOK`], without waiting for a dump until the bound; how long that took.
-async fn look(session: &mut Session<'_>, source: &mut Slow, view: &mut Noted) -> Duration {
+/// Follows for [`LOOK`], in less than half of [`SEEDING`]. Returns the time that passed.
+async fn look(session: &mut Session<'_>, source: &mut Slow, view: &mut CountingView) -> Duration {
     let limits = Limits { duration: Some(LOOK), count: None };
     let (begin, stop) = (Instant::now(), Notify::new());
-    let followed = timeout(SEEDING / 2, session.follow(source, view, limits, &stop));
-    followed.await.expect("it ends in time").expect("no error");
+    let run = timeout(SEEDING / 2, session.follow(source, view, limits, &stop));
+    run.await.expect("it ends in time").expect("no error");
     begin.elapsed()
 }
 
@@ -107,12 +107,12 @@ fn block_on(test: impl Future<Output = ()>) {
 fn a_duration_begins_when_the_first_dump_is_over() {
     block_on(async {
         let scope = SessionScope::default();
-        let (mut session, mut view) = (Session::new(&scope), Noted::default());
+        let (mut session, mut view) = (Session::new(&scope), CountingView::default());
         let mut source = Slow::new(Some(LATE), true);
-        let took = look(&mut session, &mut source, &mut view).await;
+        let elapsed = look(&mut session, &mut source, &mut view).await;
         assert_eq!((session.reconciled(), view.anchors, view.transitions), (1, 1, 1));
-        assert!(took >= LATE + LOOK, "{took:?}");
-        // From then on it begins at once: there is no other dump to wait for.
+        assert!(elapsed >= LATE + LOOK, "{elapsed:?}");
+        // The next duration begins at once: no other dump is awaited.
         look(&mut session, &mut source, &mut view).await;
     });
 }
@@ -121,12 +121,12 @@ fn a_duration_begins_when_the_first_dump_is_over() {
 fn a_dump_that_never_ends_is_waited_for_once() {
     block_on(async {
         let scope = SessionScope::default();
-        let (mut session, mut view) = (Session::new(&scope), Noted::default());
+        let (mut session, mut view) = (Session::new(&scope), CountingView::default());
         let mut source = Slow::new(None, true);
         session.seeded_by = Some(Instant::now() + LATE);
-        let took = look(&mut session, &mut source, &mut view).await;
-        assert!(took >= LATE + LOOK, "{took:?}");
-        // What came until then is shown, and the clock was.
+        let elapsed = look(&mut session, &mut source, &mut view).await;
+        assert!(elapsed >= LATE + LOOK, "{elapsed:?}");
+        // The anchor, which came before the dump, was shown.
         assert_eq!((session.reconciled(), view.anchors), (0, 1));
         look(&mut session, &mut source, &mut view).await;
     });
@@ -136,7 +136,7 @@ fn a_dump_that_never_ends_is_waited_for_once() {
 fn a_source_without_dumps_is_not_waited_for() {
     block_on(async {
         let scope = SessionScope::default();
-        let (mut session, mut view) = (Session::new(&scope), Noted::default());
+        let (mut session, mut view) = (Session::new(&scope), CountingView::default());
         look(&mut session, &mut Slow::new(None, false), &mut view).await;
         assert_eq!(session.reconciled(), 0);
     });
@@ -146,15 +146,15 @@ fn a_source_without_dumps_is_not_waited_for() {
 fn a_stop_does_not_wait_for_the_first_dump() {
     block_on(async {
         let scope = SessionScope::default();
-        let (mut session, mut view) = (Session::new(&scope), Noted::default());
+        let (mut session, mut view) = (Session::new(&scope), CountingView::default());
         let (mut source, stop) = (Slow::new(None, true), Notify::new());
         let limits = Limits { duration: Some(LOOK), count: None };
-        let followed = session.follow(&mut source, &mut view, limits, &stop);
-        let stopped = async {
+        let run = session.follow(&mut source, &mut view, limits, &stop);
+        let stop_later = async {
             sleep(LOOK).await;
             stop.notify_one();
         };
-        let both = timeout(SEEDING / 2, async { tokio::join!(followed, stopped).0 });
+        let both = timeout(SEEDING / 2, async { tokio::join!(run, stop_later).0 });
         both.await.expect("it ends in time").expect("no error");
         assert_eq!(view.anchors, 1);
     });

@@ -1,36 +1,49 @@
-//! What works on a host and what does not: lines for people, or JSON Lines.
+//! The diagnosis of a host, as lines for people or as JSON Lines.
 //!
-//! JSON: one object of type `finding` for each thing that was looked at, then one of type `doctor`. What is
-//! unknown, or of no meaning there, is absent.
+//! JSON: one object of type `finding` for each subject, then one object of type `doctor`. A field
+//! that is unknown, or that has no meaning for the subject, is absent.
 //!
 //! `finding`:
 //!
 //! | field | |
 //! |---|---|
-//! | `what` | `kernel`, `BTF`, `tracefs`, `object`, `capabilities`, `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (all of them, where none is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost`, `accept calls` |
-//! | `name` | which of several: the capability; the hook, as `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME` |
-//! | `state` | `ok`, `degraded`, or `failed`: nothing is traced without it |
-//! | `detail` | what was found, or what the kernel answered |
-//! | `consequence`, `advice` | what that costs; what to do |
-//! | `program`, `tells`, `status` | of a hook: the kernel program's function, what it tells, and `attached`, `absent`, `refused`, `unwanted` or `passed_over` |
+//! | `what` | the subject |
+//! | `name` | one of several: the capability or the hook |
+//! | `state` | `ok`, `degraded`, or `failed`: nothing is traced without the subject |
+//! | `detail` | the fact that netmon found, or the kernel's answer |
+//! | `consequence`, `advice` | the cost of the fact; the remedy |
+//! | `program` | of a hook: the function of the kernel program |
+//! | `tells` | of a hook: the events that the hook reports |
+//! | `status` | of a hook: `attached`, `absent`, `refused`, `unwanted` or `passed_over` |
 //! | `purpose` | of a capability |
-//! | `release`, `machine`, `bytes` | of the kernel; of BTF |
+//! | `release`, `machine` | of the kernel |
+//! | `bytes` | of BTF |
 //! | `rings`, `bytes_each`, `cpus_online`, `cpus_possible` | of the ring buffers |
-//! | `expected`, `seen`, `took_us` | of the self-test: transitions that a connection makes, those that came out, and when the last one had |
-//! | `mean_ns`, `transitions`, `programs` | of the cost: of all programs together, for each transition; of how many; of each, in words |
+//! | `expected` | of the self-test: the number of transitions that a connection makes |
+//! | `seen` | of the self-test: the number of these transitions that came out |
+//! | `took_us` | of the self-test: time until all came out or the test gave up, µs |
+//! | `mean_ns` | of the cost: time of all programs together for each transition |
+//! | `transitions` | of the cost: the number of transitions that were measured |
+//! | `programs` | of the cost: the time of each program, as text |
 //! | `count` | of lost events |
-//! | `slower_ns`, `without_ns` | of the accept calls: by how much `--accept-syscalls` makes each system call slower, and what one takes without |
+//! | `slower_ns` | of the accept calls: time that `--accept-syscalls` adds to each system call |
+//! | `without_ns` | of the accept calls: time of a system call without `--accept-syscalls` |
+//!
+//! `what` is `kernel`, `BTF`, `tracefs`, `object`, `capabilities`, `tier`, `transitions`, `resets`,
+//! `minisockets`, `accepting`, `local ports`, `hooks` (each hook, if no hook is attached),
+//! `iterators`, `ring buffers`, `self-test`, `cost`, `lost` or `accept calls`. A hook's `name` is
+//! `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME`.
 //!
 //! `doctor`:
 //!
 //! | field | |
 //! |---|---|
-//! | `version` | netmon's |
-//! | `state` | the worst of the findings |
-//! | `exit` | the exit code: 0, 1 for `degraded`, 2 for `failed` |
-//! | `tier` | `full` or `basic`; absent where nothing is traced |
-//! | `watch`, `record` | whether they work |
-//! | `snapshot` | what it reads: `iterators` or `proc` |
+//! | `version` | netmon's version |
+//! | `state` | the worst of the findings; `failed` if nothing is traced |
+//! | `exit` | the exit code: 0 for `ok`, 1 for `degraded`, 2 for `failed` |
+//! | `tier` | `full` or `basic`; absent if nothing is traced |
+//! | `watch`, `record` | `true` if the command works |
+//! | `snapshot` | the source of `snapshot`: `iterators` or `proc` |
 
 use std::{
     fmt::Write as _,
@@ -46,13 +59,13 @@ use crate::core::{
 const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
-/// Names on one line; JSON has all.
+/// The most names on one line; JSON has all names.
 const NAMES: usize = 8;
 
-/// Writes it as lines.
+/// Writes the diagnosis as lines.
 ///
 /// # Errors
-/// What writing answered.
+/// The error of the output.
 pub fn text(to: impl Write, diagnosis: &Diagnosis, colour: bool) -> io::Result<()> {
     let mut out = Output::new(to);
     for alike in diagnosis.findings.chunk_by(is_alike) {
@@ -86,13 +99,14 @@ pub fn text(to: impl Write, diagnosis: &Diagnosis, colour: bool) -> io::Result<(
     out.flush()
 }
 
-/// Whether one line tells of both.
+/// Returns whether one line shows both findings.
 fn is_alike(a: &Finding, b: &Finding) -> bool {
     (a.what, a.state, &a.detail, &a.consequence, &a.advice)
         == (b.what, b.state, &b.detail, &b.consequence, &b.advice)
 }
 
-/// Of what those are; a kind that several have stands before the first.
+/// Returns the names of alike findings. Neighbours of the same kind show the kind once, before the
+/// first name.
 fn names(alike: &[Finding]) -> String {
     let mut names: Vec<&str> = alike.iter().map(|finding| finding.name.as_str()).collect();
     names.dedup();
@@ -126,18 +140,18 @@ fn sum(diagnosis: &Diagnosis) -> String {
             )
         }
         (FindingState::Degraded, tier) => {
-            let mut whats: Vec<&str> = diagnosis
+            let mut subjects: Vec<&str> = diagnosis
                 .findings
                 .iter()
                 .filter(|finding| finding.state == FindingState::Degraded)
                 .map(|finding| finding.what)
                 .collect();
-            whats.dedup();
+            subjects.dedup();
             format!(
-                "netmon works here, degraded: `watch` and `record` follow every connection ({} tier), less well: {}; \
-                 {listing}",
+                "netmon works here, degraded: `watch` and `record` follow every connection \
+                 ({} tier), less well: {}; {listing}",
                 tier.unwrap_or("no"),
-                whats.join(", ")
+                subjects.join(", ")
             )
         }
         (FindingState::Failed, None) => {
@@ -145,31 +159,32 @@ fn sum(diagnosis: &Diagnosis) -> String {
         }
         (FindingState::Failed, Some(_)) => {
             format!(
-                "netmon does not work here as it should: do not rely on `watch` or `record`; {listing}"
+                "netmon does not work here as it should: do not rely on `watch` or `record`; \
+                 {listing}"
             )
         }
     }
 }
 
-/// Writes it as JSON Lines; `version` is netmon's.
+/// Writes the diagnosis as JSON Lines; `version` is the version of netmon.
 ///
 /// # Errors
-/// What writing answered.
+/// The error of the output.
 pub fn json(to: impl Write, diagnosis: &Diagnosis, version: &str) -> io::Result<()> {
     let mut out = Output::new(to);
     for finding in &diagnosis.findings {
         let mut object = JsonObject::begin(out.line()?, "{\"type\":\"finding\"");
         object.text(",\"what\":", finding.what.as_bytes());
-        let told = |object: &mut JsonObject<'_>, key, text: &str| {
+        let put_text = |object: &mut JsonObject<'_>, key, text: &str| {
             if !text.is_empty() {
                 object.text(key, text.as_bytes());
             }
         };
-        told(&mut object, ",\"name\":", &finding.name);
+        put_text(&mut object, ",\"name\":", &finding.name);
         object.word(",\"state\":\"", finding.state.name());
-        told(&mut object, ",\"detail\":", &finding.detail);
-        told(&mut object, ",\"consequence\":", &finding.consequence);
-        told(&mut object, ",\"advice\":", &finding.advice);
+        put_text(&mut object, ",\"detail\":", &finding.detail);
+        put_text(&mut object, ",\"consequence\":", &finding.consequence);
+        put_text(&mut object, ",\"advice\":", &finding.advice);
         for (name, fact) in &finding.facts {
             object.raw(",\"");
             object.raw(name);

@@ -1,6 +1,8 @@
-//! What is shown: pure functions from changes to bytes, and where the bytes go.
+//! The output of netmon: functions from changes, rows and diagnoses to bytes, and the [`Sink`] of
+//! the bytes.
 //!
-//! Views consume changes of the table and know nothing of where events come from. They must never
+//! `changes` and `tui` consume changes of the table, `listing` takes one row for each socket, and
+//! `doctor` takes a diagnosis. None of these modules knows the source of its input, and none may
 //! import `kernel`.
 
 pub mod changes;

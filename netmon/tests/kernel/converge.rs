@@ -1,4 +1,5 @@
-//! The table comes to agree with the kernel: after loss, after what no hook tells, under interruption.
+//! The table comes to agree with the kernel: after loss, after changes that no hook reports, and
+//! under interruption.
 
 use std::{
     io::Write,
@@ -14,10 +15,10 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::{
+    every_state::HeldSockets,
     harness::{Over, Watch, close_in_turn, cookie, kernel, load, slow},
     netns::{Netns, sh},
     peer::{ACK, Connection, FIN, RST, Wire},
-    scene::Scene,
     tier::{Tier, arguments, has_types, is_listeners, tier},
 };
 
@@ -27,22 +28,22 @@ fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-fn of_type<'w>(watch: &'w Watch, kind: &str) -> Vec<&'w Value> {
+fn events_of_type<'w>(watch: &'w Watch, kind: &str) -> Vec<&'w Value> {
     watch.events.iter().filter(|event| event["type"] == kind).collect()
 }
 
 #[test]
-fn what_was_lost_is_found_again() {
+fn lost_connections_are_found_again() {
     let netns = Netns::new();
     netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        // Its few records are for us, not for what other tests do meanwhile.
+        // The filter keeps the few records of this ring for this test.
         let mut watch = Watch::start(&["--buffer", "4K", &format!("netns = {}", netns.inum)]);
         let ended = pair(&listener);
         let ended_id = cookie(&ended.0);
         watch.expect(ended_id, "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED");
         watch.signal("-STOP");
-        // More than the ring holds; from here on nothing is heard of.
+        // More records than the ring holds. From here on every record is lost.
         for _ in 0..50 {
             drop(pair(&listener));
         }
@@ -58,19 +59,19 @@ fn what_was_lost_is_found_again() {
         watch.until("the table to be whole", |events| {
             events.iter().any(|event| event["type"] == "resync" && event["ended"] != 0)
         });
-        let found = of_type(&watch, "connection");
+        let found = events_of_type(&watch, "connection");
         let found = found.iter().find(|event| event["cookie"] == begun_id).expect("found");
         assert_eq!((&found["resync"], &found["state"]), (&true.into(), &"ESTABLISHED".into()));
         assert_eq!(
             (&found["pid"], &found["owner_evidence"]),
             (&std::process::id().into(), &"fd-scan".into())
         );
-        // Loss is admitted before it is repaired, with the time that it is about.
+        // Loss is reported before it is repaired, with the time of the loss.
         let at = |kind: &str| watch.events.iter().position(|event| event["type"] == kind);
         assert!(at("gap") < at("lost") && at("lost") < at("resync"), "{:#?}", watch.events);
-        let gap = of_type(&watch, "gap")[0];
+        let gap = events_of_type(&watch, "gap")[0];
         assert!(gap["from"].as_str() < gap["time"].as_str(), "{gap}");
-        // What was found is followed as if it had never been lost.
+        // The found connection is followed as if it had never been lost.
         drop(begun);
         let closed = watch.closed(begun_id);
         assert_eq!(closed["verdict"], "closed-locally", "{closed}");
@@ -82,9 +83,10 @@ fn what_was_lost_is_found_again() {
 fn user_timeouts_that_interrupt_everything_are_all_seen() {
     let connections = load(600);
     let elsewhere = Netns::new();
-    // A task may be preempted within a BPF program where PREEMPT_LAZY is all there is, and what its CPU does
-    // meanwhile finds the program running. Of transitions the one on standby takes that; resets, which have
-    // none, are lost then, and counted. It is transitions that this is about.
+    // Where PREEMPT_LAZY is the only choice, a task may be preempted within a BPF program. Events
+    // on its CPU meanwhile find the program running. The standby program takes transitions then.
+    // Resets have no standby program: they are lost then, and counted. This test is about
+    // transitions.
     let resets = kernel() < (7, 0);
     if !resets {
         elsewhere.run(|| sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets"));
@@ -92,7 +94,7 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let over = Over(&done);
-        // Softirqs that end connections come while the same program runs for these.
+        // Softirqs that end connections come while the same program runs for these threads.
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 elsewhere.run(|| {
@@ -123,13 +125,13 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                 ended >= usize::from(connections)
             });
             drop(over);
-            let closed = of_type(&watch, "closed");
+            let closed = events_of_type(&watch, "closed");
             let mut vanished = 0;
             for id in ids {
                 let ends: Vec<_> = closed.iter().filter(|event| event["cookie"] == id).collect();
                 let [end] = ends.as_slice() else { panic!("{id}: {ends:#?}") };
-                // What a classic tracepoint is skipped for, dumps find, without its cause; before Linux 6.7 the
-                // kernel does not count it.
+                // Dumps find an end for which a classic tracepoint was skipped, without the cause
+                // of the end. Before Linux 6.7 the kernel does not count the skip.
                 if tier() == Tier::Basic && end["verdict"] == "vanished" {
                     vanished += 1;
                 } else {
@@ -137,8 +139,12 @@ fn user_timeouts_that_interrupt_everything_are_all_seen() {
                 }
             }
             assert!(vanished * 10 <= connections, "{vanished} of {connections}");
-            let said = watch.stop();
-            assert!(said.contains(" 0 events lost"), "{said}: {:?}", of_type(&watch, "lost"));
+            let stderr = watch.stop();
+            assert!(
+                stderr.contains(" 0 events lost"),
+                "{stderr}: {:?}",
+                events_of_type(&watch, "lost")
+            );
         });
     });
 }
@@ -170,7 +176,8 @@ fn a_time_wait_ends_when_its_place_is_taken() {
         let last = events.last().expect("events");
         assert!(last["in_state_us"].as_u64() >= Some(1_000_000), "{last}");
         assert_eq!(last["pid"], std::process::id(), "its owner is known to the end");
-        let ends = of_type(&watch, "closed").iter().filter(|event| event["cookie"] == id).count();
+        let ends =
+            events_of_type(&watch, "closed").iter().filter(|event| event["cookie"] == id).count();
         assert_eq!(ends, 1, "it ended once");
     });
 }
@@ -190,9 +197,10 @@ fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
             FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         watch.expect(id, LIFE);
         connection.send(ACK, b"");
-        // While it is there, dumps find it; two are sure of what one suspects.
+        // While the TIME_WAIT is there, dumps find it. It would take two dumps to be sure of its
+        // end.
         watch.dumps(2);
-        assert_eq!(watch.of(id).len(), 5);
+        assert_eq!(watch.transitions(id).len(), 5);
         connection.send(RST, b"");
         let events = watch.expect(id, &format!("{LIFE} TIME_WAIT>CLOSE"));
         assert_eq!(events[5]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
@@ -200,7 +208,7 @@ fn a_time_wait_that_a_reset_ends_is_missed_by_dumps() {
 }
 
 #[test]
-fn whoever_was_handed_a_connection_is_found_out() {
+fn the_receiver_of_a_passed_connection_is_found_out() {
     Netns::new().run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let mut watch = Watch::start(&[]);
@@ -227,7 +235,7 @@ fn whoever_was_handed_a_connection_is_found_out() {
 }
 
 #[test]
-fn the_end_tells_what_the_connection_had_done() {
+fn the_end_has_the_totals_of_the_connection() {
     Netns::new().run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let mut watch = Watch::start(&[]);
@@ -262,17 +270,17 @@ fn the_end_tells_what_the_connection_had_done() {
 #[test]
 fn verify_finds_no_difference() {
     Netns::new().run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let verify = Command::new(env!("CARGO_BIN_EXE_netmon"))
             .args(["verify", "--duration", "1s"])
             .args(arguments())
             .output()
             .expect("netmon");
-        let said = String::from_utf8_lossy(&verify.stdout);
-        assert!(verify.status.success(), "{said}{}", String::from_utf8_lossy(&verify.stderr));
-        let sockets = said.split(" rows and ").nth(1).and_then(|rest| rest.split(' ').next());
+        let stdout = String::from_utf8_lossy(&verify.stdout);
+        assert!(verify.status.success(), "{stdout}{}", String::from_utf8_lossy(&verify.stderr));
+        let sockets = stdout.split(" rows and ").nth(1).and_then(|rest| rest.split(' ').next());
         let sockets: usize = sockets.expect("a number").parse().expect("a number");
-        assert!(sockets > 15, "{said}");
+        assert!(sockets > 15, "{stdout}");
     });
 }
 

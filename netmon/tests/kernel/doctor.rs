@@ -1,4 +1,5 @@
-//! What netmon says of this host: by whoever runs the tests it is known what that must be.
+//! The report of `netmon doctor` on this host. The environment of the tests sets the
+//! expected tier.
 
 use std::process::{Command, Output};
 
@@ -10,7 +11,7 @@ use crate::{
     tier::{Tier, arguments, tier},
 };
 
-/// The hooks of the full tier, whatever came of them, by the kernel program.
+/// The kernel programs of the hooks of the full tier, attached or not.
 const FULL: [&str; 4] = ["inet_sock_set_state", "standby", "tcp_send_reset", "tcp_receive_reset"];
 const EXACT: [&str; 5] =
     ["minisocket_made", "minisocket_moved", "minisocket_ended", "minisocket_expired", "connecting"];
@@ -25,7 +26,8 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-/// Every line, which must be an object of either type, and the last one, which sums up.
+/// Parses every line, which must be an object of either type. Returns the findings, and the last
+/// line, which sums up.
 fn json(output: &Output) -> (Vec<Value>, Value) {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     let mut findings: Vec<Value> = text(output).lines().map(parse).collect();
@@ -36,7 +38,7 @@ fn json(output: &Output) -> (Vec<Value>, Value) {
     (findings, sum)
 }
 
-/// What it says while no other test overruns its hooks, which counts as a loss.
+/// The report of a run in which no other test overruns the hooks: an overrun counts as a loss.
 fn undisturbed() -> (Output, Vec<Value>, Value) {
     for _ in 0..5 {
         let output = doctor(&["--json"]);
@@ -53,14 +55,14 @@ fn finding<'a>(findings: &'a [Value], what: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("nothing of {what}: {findings:#?}"))
 }
 
-/// What is said of the hooks of these programs.
+/// The status of the hooks of these programs.
 fn status(findings: &[Value], programs: &[&str]) -> Vec<String> {
-    let of = |program: &&str| {
+    let program_status = |program: &&str| {
         let found = findings.iter().find(|finding| finding["program"] == **program);
         let found = found.unwrap_or_else(|| panic!("nothing of {program}: {findings:#?}"));
         found["status"].as_str().unwrap_or_default().to_owned()
     };
-    programs.iter().map(of).collect()
+    programs.iter().map(program_status).collect()
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn it_tells_what_this_kernel_allows() {
     assert_eq!((&sum["watch"], &sum["record"]), (&true.into(), &true.into()));
     let (name, full, exact) = match tier() {
         Tier::Basic => ("basic", "passed_over", "passed_over"),
-        // Refused, or not wanted where that is what the tests are run with.
+        // The kernel refuses the hooks, or the arguments of the tests do not want them.
         Tier::Full if arguments().iter().any(|argument| argument == "--no-fentry") => {
             ("full", "attached", "unwanted")
         }
@@ -82,7 +84,7 @@ fn it_tells_what_this_kernel_allows() {
     assert_eq!(sum["tier"], name);
     assert_eq!(status(&findings, &FULL), [full; FULL.len()]);
     assert_eq!(status(&findings, &EXACT), [exact; EXACT.len()]);
-    // One of its two programs, or neither.
+    // One of the two programs for accepting is attached, or neither.
     let accepting = finding(&findings, "accepting");
     assert_eq!(accepting["status"], exact, "{accepting}");
     if tier() == Tier::Basic {
@@ -94,13 +96,13 @@ fn it_tells_what_this_kernel_allows() {
 }
 
 #[test]
-fn its_own_connection_comes_out_and_its_cost_is_measured() {
+fn the_self_test_comes_out_and_the_cost_is_measured() {
     let (findings, _) = json(&doctor(&["--json"]));
     let test = finding(&findings, "self-test");
     assert_eq!((&test["state"], &test["seen"]), (&"ok".into(), &12.into()), "{test}");
     let cost = finding(&findings, "cost");
     assert!(cost["mean_ns"].as_u64() > Some(0), "{cost}");
-    // Of other tests there are more.
+    // Other tests add transitions.
     assert!(cost["transitions"].as_u64() >= Some(10), "{cost}");
     let rings = finding(&findings, "ring buffers");
     assert!(rings["rings"].as_u64() >= Some(1), "{rings}");
@@ -110,10 +112,10 @@ fn its_own_connection_comes_out_and_its_cost_is_measured() {
 
 #[test]
 fn one_line_names_a_hook_the_answer_and_the_consequence() {
-    let said = text(&doctor(&[]));
+    let stdout = text(&doctor(&[]));
     let line = |what: &str| {
         let is_it = |line: &&str| line.split_whitespace().nth(1) == Some(what);
-        said.lines().rfind(is_it).unwrap_or_else(|| panic!("{what}: {said}"))
+        stdout.lines().rfind(is_it).unwrap_or_else(|| panic!("{what}: {stdout}"))
     };
     let expected: &[&str] = match tier() {
         Tier::Exact => &["ok ", "fentry/", "attached"],
@@ -129,11 +131,11 @@ fn one_line_names_a_hook_the_answer_and_the_consequence() {
         Tier::Basic => &["degraded ", "fentry/", "the tier is basic; sock_diag"],
     };
     for part in expected {
-        assert!(line("minisockets").contains(part), "{part}: {said}");
+        assert!(line("minisockets").contains(part), "{part}: {stdout}");
     }
-    let last = said.lines().last().expect("a line");
+    let last = stdout.lines().last().expect("a line");
     assert!(last.contains("`watch`") && last.contains("`snapshot`"), "{last}");
-    assert!(!said.contains('\u{1b}'), "no colour but on a terminal: {said}");
+    assert!(!stdout.contains('\u{1b}'), "no colour but on a terminal: {stdout}");
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn fallbacks_can_be_looked_at() {
 }
 
 #[test]
-fn without_loopback_it_does_not_hang() {
+fn without_loopback_netmon_does_not_hang() {
     let mut command = Command::new("unshare");
     command.args(["-n", env!("CARGO_BIN_EXE_netmon"), "doctor", "--json"]).args(arguments());
     let (findings, _) = json(&command.output().expect("unshare"));
@@ -163,7 +165,7 @@ fn without_loopback_it_does_not_hang() {
     assert_eq!(test["advice"], "ip link set lo up");
 }
 
-/// As the user that owns nothing, with these capabilities.
+/// Runs `netmon doctor` as the user that owns nothing, with these capabilities.
 fn lesser(capabilities: &str, args: &[&str]) -> Output {
     let directory = Directory::new();
     let program = directory.0.join("netmon");
@@ -176,14 +178,14 @@ fn lesser(capabilities: &str, args: &[&str]) -> Output {
         .arg(&program)
         .arg("doctor")
         .args(args)
-        // Which it would refuse, as it must for anyone but root.
+        // netmon must refuse this variable for every user but root.
         .env_remove("NETMON_EBPF_OBJECT")
         .output()
         .expect("setpriv (util-linux)")
 }
 
 #[test]
-fn without_privilege_it_is_2_and_says_what_to_do() {
+fn without_privilege_the_exit_code_is_2_and_the_remedy_is_named() {
     let output = lesser("", &["--json"]);
     let (findings, sum) = json(&output);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -194,9 +196,12 @@ fn without_privilege_it_is_2_and_says_what_to_do() {
         assert_eq!(found["state"], "failed", "{found}");
         assert!(found["advice"].as_str().is_some_and(|text| text.contains("sudo")), "{found}");
     }
-    let said = text(&lesser("", &[]));
-    assert!(said.contains("not attached: this process lacks CAP_BPF and CAP_PERFMON"), "{said}");
-    let last = said.lines().last().expect("a line");
+    let stdout = text(&lesser("", &[]));
+    assert!(
+        stdout.contains("not attached: this process lacks CAP_BPF and CAP_PERFMON"),
+        "{stdout}"
+    );
+    let last = stdout.lines().last().expect("a line");
     assert!(
         last.contains("cannot trace") && last.contains("`snapshot` works from /proc"),
         "{last}"
@@ -205,7 +210,8 @@ fn without_privilege_it_is_2_and_says_what_to_do() {
 
 #[test]
 fn two_capabilities_are_enough_for_less() {
-    // Before Linux 6.0 what is loaded takes more to be used, and the classic tracepoints take tracefs.
+    // Before Linux 6.0 the use of loaded programs takes more, and the classic tracepoints take
+    // tracefs.
     let more =
         if tier() == Tier::Basic { ",+dac_read_search,+sys_admin,+sys_resource" } else { "" };
     let output = lesser(&format!(",+bpf,+perfmon{more}"), &["--json"]);

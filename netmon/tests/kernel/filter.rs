@@ -1,4 +1,4 @@
-//! `netmon watch FILTER`: decided in the kernel where it can be, and nothing lost by it.
+//! `netmon watch FILTER`: the kernel decides the filter where it can, and no wanted event is lost.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -10,16 +10,16 @@ use crate::{
     tier::is_listeners,
 };
 
-/// A connection to `port` on loopback, made, taken, and closed by the client first.
+/// Makes a connection to `listener`, which accepts it. The client closes first.
 fn connect(listener: &TcpListener) {
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (server, _) = listener.accept().expect("accepted");
     close_in_turn(client, server);
 }
 
-/// How many transitions reached user space, of all namespaces.
-fn seen(said: &str) -> u64 {
-    let before = said.split(" transitions seen").next().expect("a summary");
+/// The number of transitions of all namespaces that reached user space.
+fn seen(stderr: &str) -> u64 {
+    let before = stderr.split(" transitions seen").next().expect("a summary");
     before.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
@@ -28,7 +28,7 @@ fn transitions(watch: &Watch) -> Vec<&Value> {
 }
 
 #[test]
-fn the_kernel_leaves_out_what_is_not_wanted() {
+fn the_kernel_leaves_out_unwanted_transitions() {
     Netns::new().run(|| {
         let netns = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
         let netns = netns.to_string_lossy();
@@ -45,17 +45,17 @@ fn the_kernel_leaves_out_what_is_not_wanted() {
             events.iter().filter(|event| event["new_state"] == "CLOSE").count() == 1
                 && events.iter().any(|event| event["new_state"] == "TIME_WAIT")
         });
-        let said = watch.stop();
+        let stderr = watch.stop();
         let ports = |event: &Value| (event["local_port"].as_u64(), event["remote_port"].as_u64());
         for event in transitions(&watch) {
             let (local, remote) = ports(event);
             assert!(local == Some(8443) || remote == Some(8443), "{event}");
         }
         assert_eq!(transitions(&watch).len(), 10, "{:#?}", watch.events);
-        // Fifty connections of ten transitions each were none of user space's business, but for their
-        // SYN_SENT, which has no port yet, and their CLOSE; listeners of other tests come as well.
-        let seen = seen(&said);
-        assert!((10..300).contains(&seen), "{said}");
+        // Of fifty unwanted connections with ten transitions each, user space gets SYN_SENT, which
+        // has no port yet, and CLOSE. Listeners of other tests come as well.
+        let seen = seen(&stderr);
+        assert!((10..300).contains(&seen), "{stderr}");
     });
 }
 
@@ -83,7 +83,7 @@ fn owners_and_times_survive_a_filter_on_the_state() {
 }
 
 #[test]
-fn by_process() {
+fn a_filter_selects_by_process() {
     Netns::new().run(|| {
         let listener = TcpListener::bind("127.0.0.1:8445").expect("bound");
         let mine = format!("pid = {} and sport = 8445", std::process::id());
@@ -104,7 +104,7 @@ fn by_process() {
         assert_eq!(
             steps,
             [
-                // It was there before, and so was its owner.
+                // The listener is older than netmon, and so is its owner.
                 "LISTEN>CLOSE",
                 "CLOSE>LISTEN",
                 "LISTEN>SYN_RECV",

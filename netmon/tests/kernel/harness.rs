@@ -1,4 +1,4 @@
-//! A running `netmon watch --json` and what it says.
+//! A running `netmon watch --json` and its output.
 
 use std::{
     env, fs,
@@ -21,8 +21,8 @@ use serde_json::Value;
 pub(crate) use crate::tier::cookie;
 use crate::tier::{arguments, identify_all, netns};
 
-/// How many times as long as on the machine where they were written the tests may wait. `cargo xtask vm`
-/// says so of machines that are emulated.
+/// The variable with the factor by which the tests may wait longer than on the machine where they
+/// were written. `cargo xtask vm` sets it for emulated machines.
 const PATIENCE: &str = "NETMON_TEST_PATIENCE";
 
 static FACTOR: LazyLock<u32> = LazyLock::new(|| {
@@ -30,26 +30,27 @@ static FACTOR: LazyLock<u32> = LazyLock::new(|| {
     text.parse().unwrap_or_else(|error| panic!("{PATIENCE}={text}: {error}"))
 });
 
-/// `time`, or what that is on a slower machine.
+/// `time`, or longer on a slower machine.
 pub(crate) fn slow(time: Duration) -> Duration {
     time * *FACTOR
 }
 
-/// So many of what makes load, or fewer on a slower machine, where they take as long.
+/// `count` units of load, or fewer on a slower machine, where they take as long.
 pub(crate) fn load(count: u16) -> u16 {
     count / u16::try_from(*FACTOR).unwrap_or(u16::MAX).clamp(1, 5)
 }
 
-/// Longer than anything should take, on a slow and busy machine too.
+/// A time longer than anything should take, also on a slow and busy machine.
 pub(crate) fn patience() -> Duration {
     slow(Duration::from_secs(10))
 }
 
-/// One that takes 400 ms, while other tests hold thousands of sockets, is followed by the next after half a minute: they
-/// may use 2 % of a core.
+/// A time longer than that between two dumps. Dumps may use 2 % of a core. While other tests hold
+/// thousands of sockets, a dump takes 400 ms, and the next dump follows after half a minute.
 const BETWEEN_DUMPS: Duration = Duration::from_secs(60);
 
-/// Tells threads of a test that it is over, and be it that it has failed: they would keep it from ending.
+/// Shows the threads of a test that the test is over, also when the test has failed: the threads
+/// would keep it from ending.
 pub(crate) struct Over<'t>(pub(crate) &'t AtomicBool);
 
 impl Drop for Over<'_> {
@@ -58,8 +59,9 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Closes `first`, then `second`, which has learned of it: a program that another test is starting may hold `first` a moment
-/// longer, and a FIN may be on its way for a while.
+/// Closes `first`, waits until `second` has read the end of the stream, and closes `second`. A
+/// program that another test is starting may hold `first` a moment longer, and a FIN may be on its
+/// way for a while.
 pub(crate) fn close_in_turn<T>(first: T, mut second: TcpStream) {
     drop(first);
     assert_eq!(second.read(&mut [0]).expect("the end of the stream"), 0);
@@ -69,25 +71,25 @@ pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
     stderr: Receiver<String>,
-    /// What a line about another namespace does not contain; nothing where all count.
+    /// A text that is in lines about this namespace only. Empty when all namespaces count.
     own: String,
-    /// What it said until it was attached.
-    pub(crate) said: String,
+    /// The standard error of netmon until it was attached.
+    pub(crate) attach_log: String,
     pub(crate) events: Vec<Value>,
-    /// How many of them have been identified, after how many cookies were asked for.
+    /// The number of events that have been identified, and of cookies that were asked for by then.
     identified: (usize, usize),
 }
 
 impl Watch {
-    /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached. Of what it
-    /// says of sockets, that of this thread's namespace is kept: other tests make thousands.
+    /// Starts `netmon -v watch --json` with more arguments, and waits until it is attached. Keeps
+    /// only lines about sockets of this thread's namespace: other tests make thousands of sockets.
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut watch = Self::everywhere(args);
         watch.own = format!("\"netns\":{},", netns());
         watch
     }
 
-    /// The same, and everything is kept.
+    /// Starts netmon like [`Self::start`], and keeps all lines.
     pub(crate) fn everywhere(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
         command.args(["-v", "watch", "--json"]).args(arguments()).args(args);
@@ -104,36 +106,36 @@ impl Watch {
             lines,
             stderr,
             own: String::new(),
-            said: String::new(),
+            attach_log: String::new(),
             events: Vec::new(),
             identified: (0, 0),
         };
-        watch.said = watch.until_stderr("attached", patience());
+        watch.attach_log = watch.until_stderr("attached", patience());
         watch
     }
 
     fn until_stderr(&mut self, word: &str, patience: Duration) -> String {
-        let mut said = String::new();
+        let mut log = String::new();
         loop {
             match self.stderr.recv_timeout(patience) {
                 Ok(line) => {
-                    said += &line;
-                    said += "\n";
+                    log += &line;
+                    log += "\n";
                     if line.contains(word) {
-                        return said;
+                        return log;
                     }
                 }
                 Err(error) => panic!(
-                    "netmon did not say '{word}' ({error}; kernel tests need root); it said: {said}"
+                    "netmon did not print '{word}' ({error}; kernel tests need root), but: {log}"
                 ),
             }
         }
     }
 
-    /// Waits for `count` dumps that begin from now on, and what they lead to.
+    /// Waits for `count` dumps that begin from now on, and for the events that they lead to.
     pub(crate) fn dumps(&mut self, count: usize) {
         while self.stderr.try_recv().is_ok() {}
-        // The first to end may have begun before.
+        // The first dump to end may have begun before.
         for _ in 0..=count {
             self.until_stderr("compared with the kernel's tables", BETWEEN_DUMPS);
         }
@@ -160,7 +162,7 @@ impl Watch {
         }
     }
 
-    /// Reads what comes within `time`.
+    /// Reads the events that come within `time`.
     pub(crate) fn during(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -176,7 +178,8 @@ impl Watch {
         identify_all(&mut self.events, &mut self.identified);
     }
 
-    /// Waits until the socket's transitions are exactly these: `OLD>NEW` words.
+    /// Waits until the socket's transitions are exactly `path`, words such as `OLD>NEW`. Returns
+    /// the transitions.
     pub(crate) fn expect(&mut self, cookie: u64, path: &str) -> Vec<Value> {
         let wanted: Vec<&str> = path.split_whitespace().collect();
         let end = Instant::now() + patience();
@@ -184,7 +187,7 @@ impl Watch {
             self.identify();
             let found = self.path(cookie);
             if found == wanted {
-                let events = self.of(cookie);
+                let events = self.transitions(cookie);
                 let has_port = |event: &Value| event["local_port"].as_u64() > Some(0);
                 assert!(events.iter().all(has_port), "{events:#?}");
                 return events;
@@ -202,13 +205,13 @@ impl Watch {
     }
 
     /// The socket's transitions so far.
-    pub(crate) fn of(&self, cookie: u64) -> Vec<Value> {
+    pub(crate) fn transitions(&self, cookie: u64) -> Vec<Value> {
         let is_transition = |event: &&Value| event["type"] == "transition";
-        let of_it = self.events.iter().filter(|event| event["cookie"] == cookie);
-        of_it.filter(is_transition).cloned().collect()
+        let events = self.events.iter().filter(|event| event["cookie"] == cookie);
+        events.filter(is_transition).cloned().collect()
     }
 
-    /// What is said of the socket's last connection, once it has ended.
+    /// Waits for the end of the socket's last connection. Returns the event of type `closed`.
     pub(crate) fn closed(&mut self, cookie: u64) -> Value {
         let is_it = |event: &&Value| event["type"] == "closed" && event["cookie"] == cookie;
         self.until("a verdict", |events| events.iter().any(|event| is_it(&event)));
@@ -216,7 +219,7 @@ impl Watch {
     }
 
     pub(crate) fn path(&self, cookie: u64) -> Vec<String> {
-        self.of(cookie).iter().map(step).collect()
+        self.transitions(cookie).iter().map(step).collect()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -228,22 +231,22 @@ impl Watch {
         assert!(Command::new("kill").args([signal, &pid]).status().expect("kill").success());
     }
 
-    /// Ends it with SIGINT; what it said on stderr. Its last events are in `events`.
+    /// Ends netmon with SIGINT. Returns its standard error. Its last events are in `events`.
     pub(crate) fn stop(&mut self) -> String {
         self.signal("-INT");
         self.ended()
     }
 
-    /// Waits for its end, which must be a success; what it said on stderr.
+    /// Waits for the end of netmon, which must be a success. Returns its standard error.
     pub(crate) fn ended(&mut self) -> String {
-        let said: Vec<String> = drain(&self.stderr);
+        let stderr: Vec<String> = drain(&self.stderr);
         for line in drain(&self.lines) {
             self.take(&line);
         }
         self.identify();
         let status = self.child.wait().expect("its status");
-        assert!(status.success(), "netmon: {status}: {said:?}");
-        said.join("\n")
+        assert!(status.success(), "netmon: {status}: {stderr:?}");
+        stderr.join("\n")
     }
 }
 
@@ -254,8 +257,9 @@ impl Drop for Watch {
     }
 }
 
-/// Copies the program to where others may run it. By a process of its own: what one of the tests' starts while this one
-/// writes would have the file open too, and a file that is open to be written to cannot be run.
+/// Copies the program to a place where other users may run it. A process of its own writes the
+/// copy: a program that a test starts while this process writes would have the file open too, and a
+/// file that is open for writing cannot be run.
 pub(crate) fn copy_program(to: &Path) {
     crate::netns::sh(&format!("cat {} > {}", env!("CARGO_BIN_EXE_netmon"), to.display()));
     fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("permitted");
@@ -285,7 +289,7 @@ fn follow(from: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// Every line must be a JSON object that keeps the promises made of all of them.
+/// Parses a line, which must be a JSON object that keeps the promises about all lines.
 fn parse(line: &str) -> Value {
     let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
     assert!(event["type"].is_string() && event["time"].is_string(), "{line}");
@@ -296,13 +300,13 @@ fn parse(line: &str) -> Value {
     event
 }
 
-/// `OLD>NEW`.
+/// The transition of an event as `OLD>NEW`.
 pub(crate) fn step(event: &Value) -> String {
     let name = |key: &str| event[key].as_str().expect("a state").to_owned();
     format!("{}>{}", name("old_state"), name("new_state"))
 }
 
-/// The kernel's version, which decides what it tells.
+/// The kernel's version, which decides the events that it reports.
 pub(crate) fn kernel() -> (u32, u32) {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
     let mut numbers = release.split(['.', '-']).map(|number| number.parse().expect("a number"));

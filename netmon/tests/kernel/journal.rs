@@ -1,36 +1,28 @@
-//! `netmon record`, and what its journal says afterwards.
+//! `netmon record`, and the contents of its journal.
 
 use std::{
     collections::BTreeSet,
     fs,
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::{
-    io::retry_on_intr,
-    net::{RecvFlags, recv},
-};
 use serde_json::Value;
 
 use crate::{
     harness::{load, patience, slow},
     netns::{Netns, sh},
-    recording::{Directory, Record, history, netmon, objects, pair, run, settle},
+    recording::{Directory, Record, history, objects, pair, run, settle},
 };
-
-/// How often two signals of each kind are sent at once: a wrong end shows in some runs only.
-const ROUNDS: usize = 10;
 
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-/// What `ss` lists here: state and both ends.
+/// The sockets that `ss` lists in this namespace: state and both ends.
 pub(crate) fn ss() -> BTreeSet<String> {
     let output = Command::new("ss").args(["-tanH"]).output().expect("ss");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -65,7 +57,7 @@ pub(crate) fn listed(journal: &Path, at: &str, netns: &str) -> BTreeSet<String> 
 }
 
 #[test]
-fn a_moment_in_the_past_is_what_ss_saw() {
+fn a_moment_in_the_past_equals_the_list_of_ss() {
     let directory = Directory::new();
     let netns = Netns::new();
     let moments = netns.run(|| {
@@ -74,18 +66,18 @@ fn a_moment_in_the_past_is_what_ss_saw() {
         let mut moments = Vec::new();
         let record = Record::start(&directory.0);
         let mut note = || {
-            // What has just happened is behind the moment, and nothing happens around it.
+            // Earlier changes are well behind the moment, and nothing happens around it.
             thread::sleep(Duration::from_millis(150));
             let (at, rows) = (now(), ss());
             thread::sleep(Duration::from_millis(150));
-            assert_eq!(rows, ss(), "the scene keeps still");
+            assert_eq!(rows, ss(), "the sockets keep still");
             moments.push((at, rows));
         };
         note();
         let listener = TcpListener::bind("[::1]:0").expect("a listener");
         let mut open: Vec<_> = (0..5).map(|_| pair(&listener)).collect();
         note();
-        // One in CLOSE_WAIT and FIN_WAIT2, one that is reset, one in TIME_WAIT.
+        // A connection in CLOSE_WAIT and FIN_WAIT2, one that is reset, one in TIME_WAIT.
         let (client, server) = open.remove(0);
         client.shutdown(std::net::Shutdown::Write).expect("shut down");
         let (reset, _peer) = open.remove(0);
@@ -99,8 +91,8 @@ fn a_moment_in_the_past_is_what_ss_saw() {
         note();
         drop((client, server, open, listener));
         note();
-        let said = record.stop();
-        assert!(said.contains(", 0 events lost"), "{said}");
+        let stderr = record.stop();
+        assert!(stderr.contains(", 0 events lost"), "{stderr}");
         moments
     });
     let inum = netns.inum.to_string();
@@ -108,28 +100,28 @@ fn a_moment_in_the_past_is_what_ss_saw() {
         assert_eq!(&listed(&directory.0, at, &inum), rows, "at {at}");
     }
     assert!(moments[2].1.iter().any(|row| row.starts_with("TIME_WAIT")), "{:?}", moments[2]);
-    // SIGHUP began a second segment; nothing is left as it was written.
+    // SIGHUP began a second segment, and every segment has become Parquet.
     let more = settle(&directory);
-    assert_eq!(directory.of("events", ".parquet").len(), 2 + more);
-    // Only its owner and group may read it.
+    assert_eq!(directory.dataset_files("events", ".parquet").len(), 2 + more);
+    // Only the owner and the group of the journal may read its files.
     for file in directory.files() {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&file).expect("a file").permissions().mode();
-        // Whoever may open the lock may lock it.
+        // A process that may open the lock may lock it.
         let expected = if file.ends_with("lock") { 0o600 } else { 0o640 };
         assert_eq!(mode & 0o777, expected, "{} has {mode:o}", file.display());
     }
-    // What the journal does not cover is said with what it does.
+    // The error about a time outside the journal names the time that the journal covers.
     let output = run(&["snapshot", "--at", "2020-01-01", "--journal"], &directory.0);
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.contains("the journal does not cover that: it goes from "), "{said}");
+    assert!(stderr.contains("the journal does not cover that: it goes from "), "{stderr}");
 }
 
 #[test]
 fn a_killed_recorder_loses_a_second_at_most() {
     let kills = u64::from(load(20));
-    // What a second is on a slower machine.
+    // A second, or longer on a slower machine.
     let second = slow(Duration::from_secs(1)).min(Duration::from_secs(4));
     let directory = Directory::new();
     let netns = Netns::new();
@@ -138,7 +130,7 @@ fn a_killed_recorder_loses_a_second_at_most() {
         let mut closed = Vec::new();
         for kill in 0..kills {
             let record = Record::start(&directory.0);
-            // As if at random, and different each time.
+            // The recorder lives for a different time each time, as if at random.
             let life = second + Duration::from_millis(50 + kill * 397 % 900);
             let end = Instant::now() + life;
             let mut made = Vec::new();
@@ -149,7 +141,7 @@ fn a_killed_recorder_loses_a_second_at_most() {
                 made.push((Instant::now(), port));
                 thread::sleep(Duration::from_millis(5));
             }
-            // The kernel takes its time to clear up after it.
+            // Taken before the kill, because the kernel needs time to clear up after the process.
             let killed = Instant::now();
             record.kill();
             let before = |(time, _): &&(Instant, u16)| killed - *time > second;
@@ -166,13 +158,13 @@ fn a_killed_recorder_loses_a_second_at_most() {
         }
         assert!(closed.len() > usize::from(load(200)), "{}", closed.len());
     });
-    // The next one takes over what the last left, and says what is missing.
-    let said = Record::start(&directory.0).stop();
-    assert!(said.contains("was not ended in order"), "{said}");
+    // The next recorder takes over the segments of the last one, and reports the missing time.
+    let stderr = Record::start(&directory.0).stop();
+    assert!(stderr.contains("was not ended in order"), "{stderr}");
     let more = settle(&directory) as u64;
     let gaps = objects(&["watch", "--json", "--journal"], &directory.0);
     let gaps = gaps.iter().filter(|row| row["reason"] == "not_recorded").count();
-    assert_eq!(gaps as u64, kills + more, "one for each time that nobody recorded");
+    assert_eq!(gaps as u64, kills + more, "one for each time without a recorder");
 }
 
 fn port_of(listener: &TcpListener) -> u16 {
@@ -201,9 +193,9 @@ fn a_full_disk_is_survived_and_admitted() {
         let port = after.0.local_addr().expect("bound").port();
         drop(after);
         record.signal("TERM");
-        let said = record.ended_with(1);
-        assert!(said.contains("events could not be written"), "{said}");
-        assert!(!said.contains(" 0 events lost"), "{said}");
+        let stderr = record.ended_with(1);
+        assert!(stderr.contains("events could not be written"), "{stderr}");
+        assert!(!stderr.contains(" 0 events lost"), "{stderr}");
         let filter = format!("sport = {port} and netns = {}", netns.inum);
         let found = history(&directory.0, &filter);
         let ended = found.iter().filter(|row| row["type"] == "closed").count();
@@ -214,7 +206,7 @@ fn a_full_disk_is_survived_and_admitted() {
     });
 }
 
-/// What is mounted on a directory goes with this.
+/// The mount on a directory, unmounted on drop.
 struct Mount<'a>(&'a Path);
 
 impl Drop for Mount<'_> {
@@ -229,7 +221,7 @@ fn a_read_only_journal_is_read_and_not_written() {
     let netns = Netns::new();
     let moment = netns.run(|| {
         let record = Record::start(&directory.0);
-        TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+        TcpStream::connect("127.0.0.1:9").expect_err("no listener");
         let moment = now();
         record.stop();
         moment
@@ -243,83 +235,25 @@ fn a_read_only_journal_is_read_and_not_written() {
     let snapshot = run(&["snapshot", "--at", &moment, "--journal"], &directory.0);
     assert!(snapshot.status.success(), "{snapshot:?}");
     let record = run(&["record", "--journal"], &directory.0);
-    let said = String::from_utf8_lossy(&record.stderr);
-    assert_eq!(record.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("{path}")) && said.contains("Read-only"), "{said}");
+    let stderr = String::from_utf8_lossy(&record.stderr);
+    assert_eq!(record.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("{path}")) && stderr.contains("Read-only"), "{stderr}");
 }
 
 #[test]
-fn a_service_manager_is_told() {
-    let directory = Directory::new();
-    let path = directory.0.join("notify");
-    let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(patience())).expect("a timeout");
-    let said = || {
-        let mut news = [0; 200];
-        let receive = || recv(&manager, news.as_mut_slice(), RecvFlags::empty());
-        let (length, _) = retry_on_intr(receive).expect("news");
-        String::from_utf8_lossy(&news[..length]).trim().to_owned()
-    };
-    let mut record = netmon(&["record", "--journal"], &directory.0)
-        .env("NOTIFY_SOCKET", &path)
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("netmon starts");
-    assert_eq!(said(), "READY=1");
-    // One that is done has two files for a moment.
-    let segments = || {
-        let files = directory.of("events", "");
-        files.iter().filter_map(|path| path.file_stem()).collect::<BTreeSet<_>>().len()
-    };
-    let until = |count| {
-        let end = Instant::now() + patience();
-        while segments() < count && Instant::now() < end {
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert_eq!(segments(), count);
-    };
-    until(1);
-    sh(&format!("kill -HUP {}", record.id()));
-    until(2);
-    sh(&format!("kill -TERM {}", record.id()));
-    let mut last = said();
-    while last.starts_with("STATUS=") {
-        last = said();
-    }
-    assert_eq!(last, "STOPPING=1");
-    assert!(record.wait().expect("it ends").success());
-    let more = settle(&directory);
-    assert_eq!(directory.of("events", ".parquet").len(), 2 + more);
-}
-
-/// As timeout(1) does: it signals its child, and then its group.
-#[test]
-fn two_signals_at_once_are_one() {
-    let directory = Directory::new();
-    // Two of the same kind may be one to the kernel already; two kinds are always two.
-    for signals in [["TERM", "TERM"], ["TERM", "INT"]].repeat(ROUNDS) {
-        let record = Record::start(&directory.0);
-        let id = record.id();
-        sh(&signals.map(|signal| format!("kill -{signal} {id}")).join("; "));
-        let said = record.ended();
-        assert!(said.contains("events recorded"), "{signals:?}: {said}");
-    }
-}
-
-#[test]
-fn it_is_read_while_it_is_written_and_written_by_one() {
+fn a_journal_is_read_while_one_recorder_writes_it() {
     let directory = Directory::new();
     let netns = Netns::new();
     netns.run(|| {
         let record = Record::start(&directory.0);
         let second = run(&["record", "--journal"], &directory.0);
-        let said = String::from_utf8_lossy(&second.stderr);
+        let stderr = String::from_utf8_lossy(&second.stderr);
         assert_eq!(second.status.code(), Some(1));
-        assert!(said.contains("another netmon records into"), "{said}");
+        assert!(stderr.contains("another netmon records into"), "{stderr}");
 
         let refused = "127.0.0.1:9";
         for count in 1..=5 {
-            TcpStream::connect(refused).expect_err("nobody listens");
+            TcpStream::connect(refused).expect_err("no listener");
             let filter = format!("verdict = refused and netns = {}", netns.inum);
             let end = Instant::now() + slow(Duration::from_secs(2));
             let mut seen = 0;
@@ -333,50 +267,52 @@ fn it_is_read_while_it_is_written_and_written_by_one() {
 }
 
 #[test]
-fn what_is_no_journal_is_named_and_left_out() {
+fn damaged_and_foreign_files_are_named_and_left_out() {
     let directory = Directory::new();
     let netns = Netns::new();
     netns.run(|| {
         for _ in 0..3 {
             let record = Record::start(&directory.0);
-            TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+            TcpStream::connect("127.0.0.1:9").expect_err("no listener");
             thread::sleep(Duration::from_millis(400));
             record.stop();
         }
     });
     let filter = format!("verdict = refused and netns = {}", netns.inum);
     assert_eq!(history(&directory.0, &filter).len(), 3);
-    let files = directory.of("connections", ".parquet");
+    let files = directory.dataset_files("connections", ".parquet");
     let [truncated, corrupt, whole] = &files[..] else { panic!("{files:?}") };
     let bytes = fs::read(truncated).expect("read");
     fs::write(truncated, &bytes[..bytes.len() / 2]).expect("written");
     let mut bytes = fs::read(corrupt).expect("read");
     let middle = bytes.len() / 2;
-    // All the data, in front of what says where it is; less of it might be read as something else.
+    // All the data, in front of the metadata that locates the data. A smaller part might be read as
+    // something else.
     bytes[4..middle].fill(0xff);
     fs::write(corrupt, &bytes).expect("written");
-    // Neither is of the journal: one lies in another day's directory, one has nothing of a segment.
+    // Neither file is of the journal: one lies in another day's directory, and the name of the
+    // other is not that of a segment.
     let foreign = whole.with_file_name("20200101T000000.000000Z.parquet");
     fs::write(&foreign, b"PAR1 this is none").expect("written");
     fs::write(whole.with_file_name("notes.parquet"), b"PAR1 this is none").expect("written");
     let output = run(&["history", "--json", &filter, "--journal"], &directory.0);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let closed = text.lines().filter(|line| line.contains(r#""type":"closed""#)).count();
-    assert_eq!(closed, 1, "{text}{said}");
+    assert_eq!(closed, 1, "{text}{stderr}");
     for file in [truncated, corrupt] {
-        assert!(said.contains(&file.display().to_string()), "{said}");
+        assert!(stderr.contains(&file.display().to_string()), "{stderr}");
     }
 
     let nothing = run(&["history", "--journal"], &directory.0.join("nowhere"));
-    let said = String::from_utf8_lossy(&nothing.stderr);
+    let stderr = String::from_utf8_lossy(&nothing.stderr);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(said.contains("`netmon record` makes a journal"), "{said}");
+    assert!(stderr.contains("`netmon record` makes a journal"), "{stderr}");
 }
 
 #[test]
-fn what_was_not_recorded_is_said_and_the_oldest_goes() {
+fn unrecorded_time_is_reported_and_the_oldest_segments_go() {
     let directory = Directory::new();
     let netns = Netns::new();
     netns.run(|| {
@@ -385,27 +321,27 @@ fn what_was_not_recorded_is_said_and_the_oldest_goes() {
         thread::sleep(Duration::from_millis(300));
         record.stop();
         thread::sleep(Duration::from_millis(200));
-        let nobody_looked = now();
+        let unrecorded = now();
         thread::sleep(Duration::from_millis(200));
         let record = Record::start(&directory.0);
         thread::sleep(Duration::from_millis(300));
         record.stop();
         let inum = netns.inum.to_string();
-        let args = ["snapshot", "--at", &nobody_looked, "-tan", "--netns", &inum, "--journal"];
+        let args = ["snapshot", "--at", &unrecorded, "-tan", "--netns", &inum, "--journal"];
         let output = run(&args, &directory.0);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        assert!(said.contains("nothing was recorded then"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        assert!(stderr.contains("nothing was recorded then"), "{stderr}");
         let listed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(listed.contains(&listener.local_addr().expect("bound").to_string()), "{listed}");
 
-        // A segment has three files of a page each at least: the least size holds five of them.
-        let before = directory.of("events", ".parquet");
+        // A segment has at least three files of a page each: the smallest size holds five segments.
+        let before = directory.dataset_files("events", ".parquet");
         let record = Record::with(&["--max-size", "64K"], &directory.0);
         for _ in 0..8 {
             drop(pair(&listener));
             thread::sleep(Duration::from_millis(400));
-            let live = || directory.of("events", ".arrows").pop();
+            let live = || directory.dataset_files("events", ".arrows").pop();
             let last = live();
             record.signal("HUP");
             let end = Instant::now() + patience();
@@ -417,7 +353,7 @@ fn what_was_not_recorded_is_said_and_the_oldest_goes() {
         thread::sleep(Duration::from_millis(400));
         record.stop();
         let more = settle(&directory);
-        let after = directory.of("events", ".parquet");
+        let after = directory.dataset_files("events", ".parquet");
         assert!(before.iter().all(|old| !after.contains(old)), "{before:?} {after:?}");
         assert!((1..8).contains(&(after.len() - more)), "{after:?}");
         assert!(!history(&directory.0, &format!("netns = {inum}")).is_empty());

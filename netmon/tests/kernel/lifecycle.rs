@@ -1,17 +1,17 @@
-//! Connections from both sides, through all that is ordinary.
+//! Ordinary connections, from both sides.
 
 use std::{
     io::{Read, Write},
     net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{self, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::{
-    harness::{Watch, close_in_turn, cookie, load, slow, step},
+    harness::{Watch, close_in_turn, cookie, load, step},
     netns::{Netns, sh},
     tier::{Tier, is_listeners, knows_buckets, tier},
 };
@@ -29,7 +29,7 @@ fn pair(address: &str) -> (TcpListener, TcpStream, TcpStream) {
     (listener, client, server)
 }
 
-/// Every event of `cookie` is between these two ends, in this family, of this namespace.
+/// Asserts that every event is between these two ends, in this family, of this namespace.
 fn assert_place(events: &[Value], local: SocketAddr, remote: SocketAddr, family: &str, netns: u64) {
     for event in events {
         assert_eq!(event["local_addr"], local.ip().to_canonical().to_string(), "{event}");
@@ -52,7 +52,7 @@ fn assert_owned(events: &[Value], direction: &str, evidence: &str) {
     }
 }
 
-/// A connection that the client closes first, seen from both its ends.
+/// Follows a connection that the client closes first, from both its ends.
 fn lives_and_closes(address: &str, family: &str) {
     let netns = Netns::new();
     netns.run(|| {
@@ -145,7 +145,7 @@ fn a_fast_open_has_its_beginning_and_its_owner() {
         watch.expect(ids.0, CLIENT);
         let server = watch.expect(ids.1, SERVER);
         assert_owned(&server, "inbound", "listen");
-        // That it was one, the kernel has counted.
+        // The kernel has counted the fast open.
         sh("nstat -asz TcpExtTCPFastOpenPassive | grep -q 'Passive *1 '");
     });
 }
@@ -167,7 +167,7 @@ fn half_closed_for_a_while() {
         drop(client);
         watch.expect(ids.1, SERVER);
         watch.during(Duration::from_millis(100));
-        assert_eq!(watch.of(ids.0).len(), 5, "close() after shutdown() is no transition");
+        assert_eq!(watch.transitions(ids.0).len(), 5, "close() after shutdown() is no transition");
     });
 }
 
@@ -223,8 +223,8 @@ fn one_socket_connects_twice() {
         let mut watch = Watch::start(&[]);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let id = cookie(&socket);
-        let nobody: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-        assert!(socket.connect(&nobody.into()).is_err());
+        let closed_port: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        assert!(socket.connect(&closed_port.into()).is_err());
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         socket.connect(&listener.local_addr().expect("bound").into()).expect("connected");
         let second = socket.local_addr().expect("bound").as_socket().expect("IP");
@@ -255,7 +255,7 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
         for absent in ["in_state_us", "direction", "opened"] {
             assert!(events[0].get(absent).is_none(), "{absent}: {events:#?}");
         }
-        // But it was found, and who held it.
+        // netmon found the connection, and the process that held it.
         assert_eq!(events[0]["pid"], std::process::id());
         assert_eq!(events[0]["owner_evidence"], "fd-scan");
         assert!(events[1]["in_state_us"].is_u64());
@@ -276,7 +276,8 @@ fn between_two_namespaces() {
         crate::netns::sh(&format!(
             "ip link add v0 type veth peer name v1
              ip addr add 10.8.0.1/24 dev v0; ip link set v0 up
-             ip link set v1 netns {0}; ip -n {0} addr add 10.8.0.2/24 dev v1; ip -n {0} link set v1 up",
+             ip link set v1 netns {0}
+             ip -n {0} addr add 10.8.0.2/24 dev v1; ip -n {0} link set v1 up",
             there.name()
         ));
         let listener = there.run(|| TcpListener::bind("10.8.0.2:0").expect("a listener"));
@@ -284,7 +285,7 @@ fn between_two_namespaces() {
         let (server, _) = listener.accept().expect("accepted");
         let ids = (cookie(&client), there.run(|| cookie(&server)));
         close_in_turn(client, server);
-        // The other end is elsewhere, so the minisocket is asked about, here.
+        // The other end is in another namespace, so netmon asks about the minisocket, here.
         for event in watch.expect(ids.0, CLIENT) {
             assert_eq!(event["netns"], here.inum);
         }
@@ -310,57 +311,6 @@ fn a_minisocket_of_another_namespace_is_asked_about_there() {
         connection.send(crate::peer::FIN, b"");
         let events = watch.expect(id, CLIENT);
         assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
-    });
-}
-
-#[test]
-fn a_connect_into_a_black_hole_shows_its_port_at_once() {
-    Netns::new().run(|| {
-        let mut watch = Watch::start(&[]);
-        let _wire = crate::peer::Wire::new();
-        let (mut sockets, mut waits) = (Vec::new(), Vec::new());
-        for port in 1..=20_u16 {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-            socket.set_nonblocking(true).expect("non-blocking");
-            let address: SocketAddr = format!("10.9.0.2:{port}").parse().expect("an address");
-            let called = Instant::now();
-            assert!(socket.connect(&address.into()).is_err());
-            let local = socket.local_addr().expect("bound").as_socket().expect("IP");
-            let id = cookie(&socket);
-            let events = watch.expect(id, "CLOSE>SYN_SENT");
-            waits.push(called.elapsed());
-            assert_eq!(events[0]["local_port"], local.port(), "{events:#?}");
-            assert_eq!(events[0]["local_addr"], "10.9.0.1");
-            sockets.push(socket);
-        }
-        // Most of them: this machine may be busy with other tests.
-        waits.sort();
-        assert!(waits[waits.len() / 2] < slow(Duration::from_millis(100)), "{waits:?}");
-        let id = cookie(&sockets[0]);
-        drop(sockets);
-        // Closed before an answer: no error.
-        let events = watch.expect(id, "CLOSE>SYN_SENT SYN_SENT>CLOSE");
-        assert!(events[1].get("errno").is_none(), "{events:#?}");
-    });
-}
-
-#[test]
-fn a_reused_socket_never_shows_its_old_port() {
-    Netns::new().run(|| {
-        let mut watch = Watch::start(&[]);
-        let _wire = crate::peer::Wire::new();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let id = cookie(&socket);
-        let nobody: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-        assert!(socket.connect(&nobody.into()).is_err());
-        let old = watch.expect(id, "CLOSE>SYN_SENT SYN_SENT>CLOSE")[0]["local_port"].clone();
-        socket.set_nonblocking(true).expect("non-blocking");
-        let silent: SocketAddr = "10.9.0.2:80".parse().expect("an address");
-        assert!(socket.connect(&silent.into()).is_err());
-        let new = socket.local_addr().expect("bound").as_socket().expect("IP").port();
-        let events = watch.expect(id, "CLOSE>SYN_SENT SYN_SENT>CLOSE CLOSE>SYN_SENT");
-        assert_eq!(events[2]["local_port"], new, "the old one was {old}");
-        assert!(SockRef::from(&socket).cookie().is_ok());
     });
 }
 
@@ -394,26 +344,19 @@ fn a_socket_bound_to_a_device_is_found_there() {
         connection.send(crate::peer::ACK, b"");
         watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
         watch.during(Duration::from_millis(300));
-        assert_eq!(watch.of(id).len(), 4, "it is still there: {:#?}", watch.of(id));
+        assert_eq!(
+            watch.transitions(id).len(),
+            4,
+            "it is still there: {:#?}",
+            watch.transitions(id)
+        );
         connection.send(crate::peer::FIN, b"");
         watch.expect(id, CLIENT);
     });
 }
 
 #[test]
-fn a_listener_without_a_bind_shows_the_port_it_gets() {
-    Netns::new().run(|| {
-        let mut watch = Watch::start(&[]);
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.listen(1).expect("listening");
-        let port = socket.local_addr().expect("bound").as_socket().expect("IP").port();
-        let events = watch.expect(cookie(&socket), "CLOSE>LISTEN");
-        assert_eq!(events[0]["local_port"], port);
-    });
-}
-
-#[test]
-fn what_waits_for_an_answer_is_settled_at_the_end() {
+fn open_questions_are_settled_at_the_end() {
     let netns = Netns::new();
     netns.run(|| {
         crate::netns::sh("echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");

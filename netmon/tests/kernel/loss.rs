@@ -1,4 +1,4 @@
-//! Loss, the end, and limits: what is not shown is said.
+//! Loss, the end, and limits: events that are not shown are reported.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use crate::{
     netns::Netns,
 };
 
-/// Connections that the client resets: six transitions each.
+/// Makes connections that the client resets: six transitions each.
 fn churn(connections: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("bound");
@@ -37,39 +37,40 @@ fn lost(events: &[Value]) -> u64 {
 }
 
 #[test]
-fn a_full_ring_is_said_and_counted() {
+fn a_full_ring_is_reported_and_counted() {
     let netns = Netns::new();
     netns.run(|| {
-        // Its few records are for us, not for what other tests do meanwhile.
+        // The filter keeps the few records of this ring for this test.
         let mut watch = Watch::start(&["--buffer", "4K", &format!("netns = {}", netns.inum)]);
-        // Its reader cannot run while it is stopped, so the ring must overflow.
+        // netmon cannot read while it is stopped, so the ring must overflow.
         watch.signal("-STOP");
         churn(200);
         watch.signal("-CONT");
         watch.until("the loss", |events| lost(events) > 0);
-        let said = watch.stop();
+        let stderr = watch.stop();
         let event = watch.events.iter().find(|event| event["type"] == "lost").expect("one");
         assert_eq!(event["reason"], "ring_full");
-        assert!(said.contains(&format!(" {} events lost", lost(&watch.events))), "{said}");
+        assert!(stderr.contains(&format!(" {} events lost", lost(&watch.events))), "{stderr}");
         let shown = watch.events.iter().filter(|event| event["type"] == "transition").count();
-        assert!(shown > 0, "what fitted is shown: {said}{:?}", watch.events);
+        assert!(shown > 0, "the events that fitted are shown: {stderr}{:?}", watch.events);
     });
 }
 
-/// What happened in the namespace.
+/// The transitions in the namespace.
 fn transitions<'w>(watch: &'w Watch, netns: &Netns) -> Vec<&'w Value> {
     let ours = watch.events.iter().filter(|event| event["netns"] == netns.inum);
     ours.filter(|event| event["type"] == "transition").collect()
 }
 
-/// Both ends of so many connections that the client resets, and their listener, from beginning to end.
+/// Asserts that `ours` has both ends of so many connections that the client resets, and their
+/// listener, from beginning to end.
 fn assert_whole(ours: &[&Value], connections: usize) {
     let mut paths: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for event in ours {
         paths.entry(event["cookie"].as_u64().expect("a cookie")).or_default().push(step(event));
     }
     assert_eq!(paths.len(), connections * 2 + 1);
-    // Three steps, or four where the reset came after the other end's FIN.
+    // A path has three steps, or four where the reset came after the other end's FIN.
     for path in paths.values() {
         let ends: Vec<_> = path.iter().filter_map(|step| step.split_once('>')).collect();
         assert!(ends.windows(2).all(|two| two[0].1 == two[1].0), "{path:?}");
@@ -85,7 +86,7 @@ fn churn_loses_nothing_with_the_default_buffer() {
         let connections = usize::from(load(5_000));
         let mut watch = Watch::start(&[]);
         churn(connections);
-        // The last of all: within the grace of its end a slow machine may not write so much.
+        // The last of all events: a slow machine may not write so many in the time that an end has.
         watch.until("the listener's end", |events| {
             events
                 .last()
@@ -97,33 +98,34 @@ fn churn_loses_nothing_with_the_default_buffer() {
         assert_whole(&ours, connections);
         assert!(ours.iter().all(|event| event["pid"] == std::process::id()), "owners all along");
         let resets = ours.iter().filter(|event| event["reset"] == "sent").count();
-        // Where PREEMPT_LAZY is all there is, a process may be kept from its reset for longer than netmon waits.
+        // Where PREEMPT_LAZY is the only choice, a process may be kept from its reset for longer
+        // than netmon waits.
         let late = if kernel() < (7, 0) { 0 } else { connections / 100 };
         assert!((connections - late..=connections).contains(&resets), "{resets} of {connections}");
     });
 }
 
 #[test]
-fn ends_after_so_many() {
+fn watch_ends_after_a_count() {
     Netns::new().run(|| {
         let mut watch = Watch::everywhere(&["--count", "7"]);
         churn(10);
-        let said = watch.ended();
+        let stderr = watch.ended();
         assert_eq!(watch.events.iter().filter(|event| event["type"] == "transition").count(), 7);
-        assert!(said.contains(" 7 shown"), "{said}");
+        assert!(stderr.contains(" 7 shown"), "{stderr}");
     });
 }
 
 #[test]
-fn ends_after_a_time() {
-    // It counts from the start, and must not be over before that is done.
+fn watch_ends_after_a_time() {
+    // The time counts from the start, and must not be over before the start is done.
     let time = format!("{}s", slow(Duration::from_secs(1)).as_secs());
     let mut watch = Watch::start(&["--duration", &time]);
     assert!(watch.ended().contains(" transitions seen"));
 }
 
 #[test]
-fn signals_flush_what_was_read() {
+fn signals_flush_the_events_that_were_read() {
     for signal in ["-INT", "-TERM"] {
         let netns = Netns::new();
         netns.run(|| {
@@ -141,7 +143,7 @@ fn signals_flush_what_was_read() {
 }
 
 #[test]
-fn nobody_reading_does_not_keep_it_from_ending() {
+fn a_full_pipe_does_not_keep_netmon_from_ending() {
     Netns::new().run(|| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_netmon"))
             .args(["-v", "watch", "--json"])

@@ -1,10 +1,12 @@
 //! Tests on the live kernel, as root: the real program, loaded and attached, against real sockets.
 //!
-//! Nothing here skips: a kernel that lacks what a test needs fails it. Each test works in network
-//! namespaces of its own, by which it also tells its events from those of the rest of the host.
+//! No test skips: a kernel without a feature that a test needs fails the test. Each test works in
+//! network namespaces of its own, which also separate its events from the events of the rest of the
+//! host.
 
 mod converge;
 mod doctor;
+mod every_state;
 mod filter;
 mod harness;
 mod journal;
@@ -15,11 +17,12 @@ mod netns;
 mod owners;
 mod past;
 mod peer;
+mod ports;
 mod privileges;
 mod recording;
 mod refusals;
-mod scene;
 mod seeds;
+mod service;
 mod snapshot;
 mod tier;
 mod top;

@@ -1,4 +1,4 @@
-//! What follows FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE: every case that is known, made on purpose.
+//! The states after FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE: every known case, made on purpose.
 
 use std::{
     io::Read,
@@ -24,14 +24,14 @@ sockopt_impl!(
 const CONNECTED: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1 ";
 const PORT: u16 = 7000;
 
-/// A connection to the fake peer in a namespace of its own; `scene` plays the rest.
-fn play(scene: impl FnOnce(&mut Watch, &mut Connection<'_>, u64) + Send) {
+/// Makes a connection to the fake peer in a namespace of its own; `case` plays the rest.
+fn play(case: impl FnOnce(&mut Watch, &mut Connection<'_>, u64) + Send) {
     Netns::new().run(|| {
         let mut watch = Watch::start(&[]);
         let mut wire = Wire::new();
         let mut connection = Connection::new(&mut wire, PORT);
         let id = cookie(&connection.socket);
-        scene(&mut watch, &mut connection, id);
+        case(&mut watch, &mut connection, id);
     });
 }
 
@@ -57,10 +57,10 @@ fn shutdown_then_the_peers_fin_is_time_wait() {
             watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
         assert!(events.iter().all(|event| event.get("orphan").is_none()), "{events:#?}");
         assert!(events[4].get("inferred").is_none(), "{events:#?}");
-        // And close() after that, 5 -> 5 or nothing at all, is no transition.
+        // A later close(), 5 -> 5 or no event at all, is no transition.
         close(connection);
         watch.during(Duration::from_millis(200));
-        assert_eq!(watch.of(id).len(), 5);
+        assert_eq!(watch.transitions(id).len(), 5);
     });
 }
 
@@ -72,9 +72,10 @@ fn close_leaves_an_orphan_until_the_peers_fin() {
         connection.send(ACK, b"");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
         assert_eq!(events[3]["orphan"], true);
-        // No event tells of it: it must have been asked about, and not been called TIME_WAIT early.
+        // No event reports the minisocket: netmon must have asked about it, and not have called it
+        // TIME_WAIT early.
         watch.during(Duration::from_millis(300));
-        assert_eq!(watch.of(id).len(), 4);
+        assert_eq!(watch.transitions(id).len(), 4);
         connection.send(FIN, b"");
         let events =
             watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
@@ -91,7 +92,7 @@ fn ack_and_fin_in_one_segment_is_time_wait() {
         connection.send(FIN, b"");
         let events =
             watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
-        assert!(events[4].get("inferred").is_none(), "the flags tell: {events:#?}");
+        assert!(events[4].get("inferred").is_none(), "the flags show it: {events:#?}");
     });
 }
 
@@ -175,15 +176,16 @@ fn data_to_a_parked_minisocket_is_answered_with_a_reset() {
         connection.send(ACK, b"late");
         let events = watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE"));
         assert!(events[4]["in_state_us"].as_u64() > Some(100_000), "its own time: {events:#?}");
-        // `tcp_send_reset` is about full sockets only before, and minisockets have addresses of their own: the
-        // end is told by another hook, or found out by asking.
-        let is_told = kernel() >= (6, 10) && tier() != Tier::Basic;
+        // Before Linux 6.10 `tcp_send_reset` is about full sockets only, and minisockets have
+        // addresses of their own. Then another hook reports the end, or netmon finds it out by
+        // asking.
+        let is_reported = kernel() >= (6, 10) && tier() != Tier::Basic;
         assert_eq!(
             events[4].get("inferred").is_none(),
-            is_told || tier() == Tier::Exact,
+            is_reported || tier() == Tier::Exact,
             "{events:#?}"
         );
-        assert_eq!(events[4]["reset"] == "sent", is_told, "{events:#?}");
+        assert_eq!(events[4]["reset"] == "sent", is_reported, "{events:#?}");
     });
 }
 
@@ -237,7 +239,7 @@ fn without_a_bucket_there_is_no_time_wait() {
     });
 }
 
-/// Nobody is left to acknowledge the peer's FIN: the RST that it gets instead says so.
+/// No socket is left to acknowledge the peer's FIN: the RST that the peer gets instead shows it.
 #[test]
 fn without_a_bucket_an_orphan_is_gone_when_its_peer_closes() {
     Netns::new().run(|| {
@@ -250,7 +252,7 @@ fn without_a_bucket_an_orphan_is_gone_when_its_peer_closes() {
         let (id, peer) = (cookie(&client), cookie(&server));
         drop(client);
         assert_eq!(server.read(&mut [0]).expect("the end"), 0);
-        // Now, else the FIN is acknowledged with the other one.
+        // At once: the client's FIN would be acknowledged with the server's FIN otherwise.
         socket2::SockRef::from(&server).set_tcp_quickack(true).expect("TCP_QUICKACK");
         drop(server);
         let path = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1";
@@ -277,7 +279,7 @@ fn a_long_fin_timeout_keeps_the_full_socket_first() {
         watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2"));
         // Two seconds as a full socket, 5 -> 7 with the process gone, then a minisocket.
         watch.during(Duration::from_millis(3000));
-        assert_eq!(watch.of(id).len(), 4, "{:#?}", watch.of(id));
+        assert_eq!(watch.transitions(id).len(), 4, "{:#?}", watch.transitions(id));
         connection.send(FIN, b"");
         watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT"));
     });

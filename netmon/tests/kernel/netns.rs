@@ -11,7 +11,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// A namespace with its loopback up; gone when dropped.
+/// A namespace with its loopback up, removed on drop.
 pub(crate) struct Netns {
     name: String,
     pub(crate) inum: u64,

@@ -1,4 +1,4 @@
-//! Who has a connection: named by what it did, at once where the kernel tells.
+//! The owners of connections: named by their calls, at once where the kernel reports the calls.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -12,22 +12,24 @@ use crate::{
     tier::{Tier, has_types, tier},
 };
 
-/// A server that was started with its listener, as inetd does: it accepts on its stdin, closes, and ends.
+/// A server that is started with its listener, as by inetd: it accepts on its stdin, closes, and
+/// ends.
 const ACCEPTS: &str = "accept(my $c, STDIN) or die; close $c";
 
 #[test]
-fn who_accepts_is_named_though_another_listens() {
-    by_another(&[], tier() == Tier::Exact);
+fn the_accepting_process_is_named_though_another_listens() {
+    accept_by_another(&[], tier() == Tier::Exact);
 }
 
 #[test]
-fn the_system_call_names_who_accepts_on_request() {
-    // It is found through the process' open files.
-    by_another(&["--accept-syscalls"], has_types());
+fn the_system_call_names_the_accepting_process_on_request() {
+    // The connection is found through the process' open files.
+    accept_by_another(&["--accept-syscalls"], has_types());
 }
 
-/// A process accepts on a listener that it inherited; whether it is to be named at once.
-fn by_another(args: &[&str], is_told: bool) {
+/// Lets a process accept on a listener that it inherited. With `is_reported` netmon must name the
+/// process at once.
+fn accept_by_another(args: &[&str], is_reported: bool) {
     Netns::new().run(|| {
         let mut watch = Watch::start(args);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -43,17 +45,17 @@ fn by_another(args: &[&str], is_told: bool) {
         let client_id = cookie(&client);
         drop(client);
         watch.closed(client_id);
-        let of_server = |event: &&serde_json::Value| {
+        let is_server_end = |event: &&serde_json::Value| {
             event["local_port"] == address.port() && event["type"] == "closed"
         };
-        watch.until("the server's end", |events| events.iter().any(|event| of_server(&event)));
-        let ends: Vec<_> = watch.events.iter().filter(of_server).collect();
+        watch.until("the server's end", |events| events.iter().any(|event| is_server_end(&event)));
+        let ends: Vec<_> = watch.events.iter().filter(is_server_end).collect();
         let end = ends.iter().find(|end| end["direction"] == "inbound").expect("the connection's");
         let found = (end["owner_evidence"].as_str(), end["pid"].as_u64());
-        if is_told {
+        if is_reported {
             assert_eq!(found, (Some("accept"), Some(pid.into())), "{end}");
         } else {
-            // Whoever called listen, unless a dump came just in time.
+            // The process that called listen, unless a dump came just in time.
             let by_listen = (Some("listen"), Some(std::process::id().into()));
             assert!(found == by_listen || found == (Some("fd-scan"), Some(pid.into())), "{end}");
         }

@@ -1,4 +1,4 @@
-//! The past, as a journal has it, whatever happened to the journal and whoever reads it.
+//! The past, as a journal has it, after damage to the journal and for every reader.
 
 use std::{
     fs,
@@ -20,8 +20,8 @@ use crate::{
     recording::{Directory, Record, history, objects, pair, run, settle},
 };
 
-/// A recorder that starts again knows who opened what is still there, and says what has ended
-/// meanwhile.
+/// A recorder that starts again knows the process that opened a connection that is still there, and
+/// reports a connection that has ended meanwhile.
 #[test]
 fn a_recorder_that_starts_again_remembers() {
     let directory = Directory::new();
@@ -56,8 +56,8 @@ fn a_recorder_that_starts_again_remembers() {
     });
 }
 
-/// Connections between attaching and the first dump are in the journal, and every command shows
-/// them.
+/// Connections between attaching and the first dump are in the journal, and `history` shows them
+/// with and without a time to begin at.
 #[test]
 fn the_journal_begins_with_its_first_event() {
     let directory = Directory::new();
@@ -87,14 +87,14 @@ fn the_journal_begins_with_its_first_event() {
     assert_eq!(count(&all), count(&since));
 }
 
-/// Gaps are rows of every command: one of a killed recorder, one of a segment that was taken away.
+/// Gaps are rows of every command: the gap of a killed recorder, the gap of a removed segment.
 #[test]
 fn every_gap_is_named() {
     let directory = Directory::new();
     let netns = Netns::new();
     let port = netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let refuse = || drop(TcpStream::connect("127.0.0.1:9").expect_err("nobody listens"));
+        let refuse = || drop(TcpStream::connect("127.0.0.1:9").expect_err("no listener"));
         let segment = |record: &Record| {
             refuse();
             thread::sleep(Duration::from_millis(400));
@@ -107,7 +107,7 @@ fn every_gap_is_named() {
         record.kill();
         let record = Record::start(&directory.0);
         segment(&record);
-        // Open when the segment begins that will be missing, and closed within it.
+        // The connection is open when the segment begins that will be missing, and ends within it.
         let open = pair(&listener);
         let port = open.0.local_addr().expect("bound").port();
         segment(&record);
@@ -126,7 +126,7 @@ fn every_gap_is_named() {
     };
     let before = gaps("history");
     assert!(before.iter().all(|reason| reason == "not_recorded"), "{before:?}");
-    let events = directory.of("events", ".parquet");
+    let events = directory.dataset_files("events", ".parquet");
     let removed = &events[3];
     let name = removed.file_name().expect("a name").to_owned();
     for file in directory.files().iter().filter(|file| file.file_name() == Some(&name)) {
@@ -137,23 +137,23 @@ fn every_gap_is_named() {
         let missing = after.iter().filter(|reason| *reason == "missing").count();
         assert_eq!((after.len(), missing), (before.len() + 1, 1), "{command}: {after:?}");
     }
-    // A connection that was open before and is not there after it ended within the gap.
+    // A connection that was open before the gap, and is not there after the gap, ended within it.
     let both = format!("( sport = {port} or dport = {port} ) and netns = {}", netns.inum);
     let mut ended = history(&directory.0, &both);
     ended.retain(|row| row["type"] == "closed" && row["inferred"] == true);
     assert_eq!(ended.len(), 2, "both ends: {ended:#?}");
     let check = run(&["journal", "check", "--journal"], &directory.0);
-    let said = String::from_utf8_lossy(&check.stdout);
-    assert_eq!(check.status.code(), Some(1), "{said}");
-    assert!(said.contains("is missing"), "{said}");
-    // Also at a moment within it.
+    let stdout = String::from_utf8_lossy(&check.stdout);
+    assert_eq!(check.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("is missing"), "{stdout}");
+    // A snapshot at a moment within the gap reports the gap as well.
     let at = removed.file_stem().expect("a name").to_string_lossy().into_owned();
     let snapshot = run(&["snapshot", "-tan", "--utc", "--at", &at, "--journal"], &directory.0);
-    let said = String::from_utf8_lossy(&snapshot.stderr);
-    assert!(said.contains("a part of the journal is missing there"), "at {at}: {said}");
+    let stderr = String::from_utf8_lossy(&snapshot.stderr);
+    assert!(stderr.contains("a part of the journal is missing there"), "at {at}: {stderr}");
 }
 
-/// A journal that is taken away while it is written is noticed, and made again.
+/// A recorder notices that its journal was removed, and makes the journal again.
 #[test]
 fn a_removed_journal_is_noticed() {
     let directory = Directory::new();
@@ -163,11 +163,11 @@ fn a_removed_journal_is_noticed() {
     fs::remove_dir_all(&journal).expect("removed");
     record.until("the journal was removed or replaced");
     record.until("the journal is whole again");
-    TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+    TcpStream::connect("127.0.0.1:9").expect_err("no listener");
     thread::sleep(slow(Duration::from_millis(700)));
     record.signal("TERM");
-    let said = record.ended_with(1);
-    assert!(said.contains("is made anew"), "{said}");
+    let stderr = record.ended_with(1);
+    assert!(stderr.contains("is made anew"), "{stderr}");
     let lost = objects(&["history", "--json", "--journal"], &journal);
     assert!(lost.iter().any(|row| row["reason"] == "unwritten"), "{lost:#?}");
     // Another directory in its place is another journal.
@@ -183,7 +183,7 @@ fn a_removed_journal_is_noticed() {
     assert!(!history(&other, "").is_empty());
 }
 
-/// Links that others plant lead nowhere.
+/// Links that other users plant lead nowhere.
 #[test]
 fn a_planted_link_is_not_followed() {
     let directory = Directory::new();
@@ -195,10 +195,10 @@ fn a_planted_link_is_not_followed() {
         fs::create_dir(&journal).expect("a directory");
         std::os::unix::fs::symlink(&outside, journal.join(planted)).expect("a link");
         let output = run(&["record", "--duration", "1s", "--journal"], &journal);
-        let said = String::from_utf8_lossy(&output.stderr);
-        // Without a place for what is being written nothing is recorded; else streams stay as they
-        // are.
-        assert_eq!(output.status.success(), planted != "_live", "{planted}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // Without a place for live segments nothing is recorded. Otherwise live segments stay as
+        // they are.
+        assert_eq!(output.status.success(), planted != "_live", "{planted}: {stderr}");
     }
     let journal = directory.0.join("journal-lock");
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -211,16 +211,17 @@ fn a_planted_link_is_not_followed() {
     assert_eq!(fs::read(outside.join("passwd")).expect("read"), b"theirs");
 }
 
-/// The same bytes whoever reads: names, namespaces and users are those of then.
+/// Readers in every namespace get the same bytes: names, namespaces and users are those at the time
+/// of the recording.
 #[test]
-fn a_journal_says_the_same_in_another_network_namespace() {
+fn a_journal_reads_the_same_in_another_network_namespace() {
     let directory = Directory::new();
     let netns = Netns::new();
     netns.run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let record = Record::start(&directory.0);
         let open = pair(&listener);
-        TcpStream::connect("127.0.0.1:9").expect_err("nobody listens");
+        TcpStream::connect("127.0.0.1:9").expect_err("no listener");
         thread::sleep(slow(Duration::from_millis(700)));
         record.stop();
         drop(open);
@@ -247,9 +248,9 @@ fn a_journal_says_the_same_in_another_network_namespace() {
     }
 }
 
-/// Every second of a scene in six namespaces is what `ss` saw of it then.
+/// Every second of six namespaces equals the list of `ss` at that time.
 #[test]
-fn six_namespaces_are_each_what_ss_saw() {
+fn each_of_six_namespaces_equals_the_list_of_ss() {
     const SECONDS: usize = 4;
     let directory = Directory::new();
     let namespaces: Vec<Netns> = (0..6).map(|_| Netns::new()).collect();
@@ -273,20 +274,20 @@ fn six_namespaces_are_each_what_ss_saw() {
         if second == 1 {
             record.signal("HUP");
         }
-        // What has just happened is behind the moment, and nothing happens around it.
+        // Earlier changes are well behind the moment, and nothing happens around it.
         thread::sleep(slow(Duration::from_millis(400)));
         let at = now();
         let rows: Vec<_> = namespaces.iter().map(|netns| netns.run(ss)).collect();
         moments.push((at, rows));
         thread::sleep(slow(Duration::from_millis(400)));
     }
-    let said = record.stop();
-    assert!(said.contains(", 0 events lost"), "{said}");
+    let stderr = record.stop();
+    assert!(stderr.contains(", 0 events lost"), "{stderr}");
     for (at, rows) in &moments {
         for (netns, rows) in namespaces.iter().zip(rows) {
             let by_number = listed(&directory.0, at, &netns.inum.to_string());
             assert_eq!(&by_number, rows, "{} at {at}", netns.name());
-            // The name of then does as well.
+            // The name of the namespace at that time does as well.
             assert_eq!(&listed(&directory.0, at, netns.name()), rows);
         }
     }

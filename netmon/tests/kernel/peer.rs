@@ -1,8 +1,9 @@
-//! A TCP peer made of raw frames: it says what a kernel never would, and keeps still on purpose.
+//! A TCP peer made of raw frames: it sends segments that a kernel never would, and keeps still on
+//! purpose.
 //!
-//! A veth pair in the test's namespace; the kernel under test has 10.9.0.1 on `d0`, the peer is
-//! 10.9.0.2, whose permanent neighbour entry is a MAC that nobody owns, so no kernel answers for
-//! it.
+//! The wire is a veth pair in the test's namespace. The kernel under test has 10.9.0.1 on `d0`, and
+//! the peer is 10.9.0.2. The permanent neighbour entry of the peer is a MAC that no interface has,
+//! so no kernel answers for the peer.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -36,7 +37,7 @@ pub(crate) const SYN: Flags = Flags { syn: true, ..ACK };
 pub(crate) const FIN: Flags = Flags { fin: true, ..ACK };
 pub(crate) const RST: Flags = Flags { rst: true, ..ACK };
 
-/// The wire's far end; call within the test's namespace, once.
+/// The far end of the wire, which a test makes once, within its namespace.
 pub(crate) struct Wire {
     socket: Socket,
 }
@@ -85,7 +86,8 @@ impl Wire {
         self.socket.write_all(&frame).expect("sent");
     }
 
-    /// The next segment to `port` for which `wanted` holds: its source port and sequence number.
+    /// Waits for a segment to `port` for which `wanted` holds. Returns its source port and sequence
+    /// number.
     fn receive(
         &mut self,
         port: u16,
@@ -125,8 +127,9 @@ pub(crate) struct Connection<'w> {
     pub(crate) socket: Socket,
     port: u16,
     kernel_port: u16,
-    /// Next sequence number of the peer, and of the kernel as acknowledged by the peer.
+    /// The next sequence number of the peer.
     next: u32,
+    /// The next sequence number of the kernel, as acknowledged by the peer.
     acknowledged: u32,
 }
 
@@ -136,7 +139,7 @@ impl<'w> Connection<'w> {
         Self::bound(wire, port, None)
     }
 
-    /// The same from a socket that is bound to a device.
+    /// Connects like [`Self::new`], from a socket that is bound to a device.
     pub(crate) fn bound(wire: &'w mut Wire, port: u16, device: Option<&str>) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind_device(device.map(str::as_bytes)).expect("SO_BINDTODEVICE");
@@ -154,29 +157,29 @@ impl<'w> Connection<'w> {
         connection
     }
 
-    /// Sends a segment that acknowledges what was acknowledged before.
+    /// Sends a segment that repeats the last acknowledgement.
     pub(crate) fn send(&mut self, flags: Flags, data: &[u8]) {
         let ack = Some(self.acknowledged);
         self.wire.send(self.port, self.kernel_port, self.next, ack, flags, data);
     }
 
-    /// Takes the kernel's FIN, without acknowledging it yet: later segments do.
+    /// Takes the kernel's FIN, which later segments acknowledge.
     pub(crate) fn take_fin(&mut self) {
         let (_, seq) = self.wire.receive(self.port, |tcp| tcp.fin);
         self.acknowledged = seq.wrapping_add(1);
     }
 
-    /// Like [`Self::take_fin`], and lets later segments not acknowledge it.
+    /// Takes the kernel's FIN, which later segments do not acknowledge, unlike [`Self::take_fin`].
     pub(crate) fn see_fin(&mut self) {
         self.wire.receive(self.port, |tcp| tcp.fin);
     }
 
-    /// Leaves the wire to others; the kernel's end stays as it is.
+    /// Leaves the wire to other connections. Returns the kernel's end, which stays as it is.
     pub(crate) fn into_socket(self) -> Socket {
         self.socket
     }
 
-    /// What was sent took up this much sequence space.
+    /// Adds the sequence space that sent segments took up to the peer's next sequence number.
     pub(crate) fn advance(&mut self, by: u32) {
         self.next = self.next.wrapping_add(by);
     }

@@ -1,4 +1,4 @@
-//! netmon with the capabilities that docs/privileges.md tells of, and without each of them.
+//! netmon with the capabilities of docs/privileges.md, and without each of them.
 
 use std::{
     fs,
@@ -20,12 +20,13 @@ use crate::{
 };
 
 /// The user that owns nothing.
-const NOBODY: u32 = 65_534;
-/// What tracing takes, and what owners and other namespaces take.
+const UNPRIVILEGED: u32 = 65_534;
+/// The capabilities that tracing takes.
 const TRACING: [&str; 2] = ["bpf", "perfmon"];
+/// The capabilities that tracing, owners and other namespaces take.
 const ALL: [&str; 5] = ["bpf", "perfmon", "sys_admin", "sys_ptrace", "dac_read_search"];
 
-/// A copy of the program in a directory where everybody may run it.
+/// A copy of the program in a directory where every user may run it.
 struct Public(Directory);
 
 impl Public {
@@ -36,11 +37,11 @@ impl Public {
         Self(directory)
     }
 
-    /// netmon run by another user with exactly these capabilities.
+    /// A command that runs netmon as another user with exactly these capabilities.
     fn with(&self, capabilities: &[&str], args: &[&str]) -> Command {
-        let mut command = as_nobody(capabilities);
+        let mut command = as_unprivileged(capabilities);
         command.arg(self.0.0.join("netmon")).args(args);
-        // Which it would refuse, as it must for anyone but root.
+        // netmon must refuse this variable for every user but root.
         command.env_remove("NETMON_EBPF_OBJECT");
         command
     }
@@ -49,7 +50,7 @@ impl Public {
         self.with(capabilities, args).output().expect("setpriv (util-linux)")
     }
 
-    /// A directory for a journal that belongs to `uid`, and that nobody else may look into.
+    /// A directory for a journal that belongs to `uid`, and that no other user may look into.
     fn journal(&self, uid: u32) -> PathBuf {
         let path = self.0.0.join(format!("journal-{uid}"));
         fs::create_dir(&path).expect("a directory");
@@ -59,10 +60,10 @@ impl Public {
     }
 }
 
-fn as_nobody(capabilities: &[&str]) -> Command {
+fn as_unprivileged(capabilities: &[&str]) -> Command {
     let listed: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
     let mut command = Command::new("prlimit");
-    // Before Linux 5.11 what BPF takes counts as locked memory, and docs/privileges.md says so.
+    // Before Linux 5.11 the memory of BPF counts as locked memory: see docs/privileges.md.
     if kernel() < (5, 11) {
         command.arg("--memlock=unlimited:unlimited");
     }
@@ -79,7 +80,7 @@ fn all_but(missing: &str) -> Vec<&'static str> {
     ALL.into_iter().filter(|name| *name != missing).collect()
 }
 
-/// What a thread may have once hooks are attached, where there are iterators.
+/// The capabilities that a thread may have once hooks are attached, where there are iterators.
 fn attached() -> CapabilitySet {
     let set = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE;
     if kernel() < (6, 0) { set | CapabilitySet::BPF | CapabilitySet::DAC_READ_SEARCH } else { set }
@@ -89,10 +90,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Name, permitted and effective capabilities of each thread.
+/// The name of each thread, and its capabilities, permitted and effective alike.
 fn threads(pid: u32) -> Vec<(String, CapabilitySet)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
-    // Those that dump come and go.
+    // Threads that dump come and go.
     tasks.flatten().filter_map(|task| thread(&task.path())).collect()
 }
 
@@ -112,7 +113,7 @@ fn thread(task: &Path) -> Option<(String, CapabilitySet)> {
     Some((field("Name:"), set("CapPrm:")))
 }
 
-/// Every thread of `pid` has what it is to have: its own, or nothing.
+/// Asserts that no thread of `pid` has more capabilities than its duties take.
 fn assert_narrow(pid: u32, journal: CapabilitySet) {
     let threads = threads(pid);
     for (name, held) in &threads {
@@ -130,15 +131,15 @@ fn assert_narrow(pid: u32, journal: CapabilitySet) {
 }
 
 #[test]
-fn watch_knows_everything_with_what_is_documented() {
+fn watch_knows_everything_with_the_documented_capabilities() {
     let public = Public::new();
     let (own, other) = (Netns::new(), Netns::new());
     own.run(|| {
-        // Older than netmon, and root's.
+        // Both listeners are older than netmon, and root's.
         let here = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let there = other.run(|| TcpListener::bind("127.0.0.1:0").expect("a listener"));
         let mut watch = Watch::spawn(public.with(&ALL, &["-v", "watch", "--json", "--initial"]));
-        assert!(!watch.said.contains("takes CAP_"), "{}", watch.said);
+        assert!(!watch.attach_log.contains("takes CAP_"), "{}", watch.attach_log);
         assert_narrow(watch.id(), CapabilitySet::empty());
         let client = TcpStream::connect(here.local_addr().expect("bound")).expect("connected");
         let (server, _) = here.accept().expect("accepted");
@@ -147,7 +148,7 @@ fn watch_knows_everything_with_what_is_documented() {
             watch.until("the connection", |events| {
                 events.iter().filter(|event| event["cookie"] == id).count() >= 2
             });
-            let events = watch.of(id);
+            let events = watch.transitions(id);
             assert!(events.iter().all(|event| event["pid"] == std::process::id()), "{events:#?}");
         }
         for (listener, netns) in [(&here, own.inum), (&there, other.inum)] {
@@ -157,7 +158,7 @@ fn watch_knows_everything_with_what_is_documented() {
             assert_eq!((&seed["netns"], &seed["state"]), (&netns.into(), &"LISTEN".into()));
             assert_eq!(seed["pid"], std::process::id(), "{seed:#?}");
         }
-        // A connect that nobody answers has its port from a program run on request.
+        // A connect without an answer has its port from a kernel program that is run on request.
         let _wire = crate::peer::Wire::new();
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.expect("a socket");
@@ -166,13 +167,13 @@ fn watch_knows_everything_with_what_is_documented() {
         assert!(socket.connect(&absent.into()).is_err());
         let events = watch.expect(cookie(&socket), "CLOSE>SYN_SENT");
         assert!(events[0]["local_port"].as_u64() > Some(0), "{events:#?}");
-        let said = watch.stop();
-        assert!(!said.contains("WARN") && said.contains(" 0 events lost"), "{said}");
+        let stderr = watch.stop();
+        assert!(!stderr.contains("WARN") && stderr.contains(" 0 events lost"), "{stderr}");
     });
 }
 
 #[test]
-fn what_is_missing_is_said_once_by_name() {
+fn a_missing_capability_is_reported_once_by_name() {
     let public = Public::new();
     let other = Netns::new();
     let run = |missing: &str, args: &[&str]| {
@@ -181,16 +182,16 @@ fn what_is_missing_is_said_once_by_name() {
     };
     Netns::new().run(|| {
         let _there = other.run(|| TcpListener::bind("127.0.0.1:0").expect("a listener"));
-        // Nothing without those; CAP_SYS_ADMIN contains them.
+        // netmon traces nothing without CAP_BPF and CAP_PERFMON. CAP_SYS_ADMIN contains both.
         for missing in TRACING {
             let held: Vec<_> = TRACING.into_iter().filter(|name| *name != missing).collect();
             let output = public.output(&held, &["watch", "--duration", "1"]);
-            let said = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{said}");
+            let stderr = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
             let name = format!("CAP_{}", missing.to_uppercase());
-            assert!(said.contains(&format!("takes {name}, which")), "{said}");
-            let (code, said) = run(missing, &["watch", "--duration", "1"]);
-            assert_eq!(code, Some(0), "{said}");
+            assert!(stderr.contains(&format!("takes {name}, which")), "{stderr}");
+            let (code, stderr) = run(missing, &["watch", "--duration", "1"]);
+            assert_eq!(code, Some(0), "{stderr}");
         }
         for missing in ["sys_admin", "sys_ptrace"] {
             let name = format!("CAP_{}", missing.to_uppercase());
@@ -200,38 +201,38 @@ fn what_is_missing_is_said_once_by_name() {
                 &["snapshot", "-t", "--netns", "all", "--source", sources()[0]],
                 &["snapshot", "-t", "--netns", "all", "--source", "proc"],
             ] {
-                let (code, said) = run(missing, args);
+                let (code, stderr) = run(missing, args);
                 if tier() == Tier::Basic && args[0] == "watch" && missing == "sys_admin" {
                     // The classic tracepoints take tracefs, which is not mounted.
-                    assert_eq!(code, Some(1), "{said}");
-                    assert!(said.contains("mount -t tracefs"), "{said}");
+                    assert_eq!(code, Some(1), "{stderr}");
+                    assert!(stderr.contains("mount -t tracefs"), "{stderr}");
                     continue;
                 }
-                assert_eq!(code, Some(0), "{args:?}: {said}");
-                let sentences = said.lines().filter(|line| line.contains("that takes"));
-                // Where `/proc` tells who holds what, a watch misses that as well, and says it.
+                assert_eq!(code, Some(0), "{args:?}: {stderr}");
+                let sentences = stderr.lines().filter(|line| line.contains("that takes"));
+                // Where owners come from `/proc`, a watch misses owners as well, and reports that.
                 let is_about = |line: &&str| has_iterators() || line.contains("network namespace");
                 let sentences: Vec<_> = sentences.filter(is_about).collect();
-                let [sentence] = sentences.as_slice() else { panic!("{args:?}: {said}") };
+                let [sentence] = sentences.as_slice() else { panic!("{args:?}: {stderr}") };
                 assert!(sentence.contains("network namespace"), "{sentence}");
                 assert!(sentence.ends_with(&format!("that takes {name}: use sudo")), "{sentence}");
             }
         }
         for missing in ["sys_ptrace", "dac_read_search"] {
-            let (code, said) = run(missing, &["snapshot", "-tap", "--source", "proc"]);
-            assert_eq!(code, Some(0), "{said}");
+            let (code, stderr) = run(missing, &["snapshot", "-tap", "--source", "proc"]);
+            assert_eq!(code, Some(0), "{stderr}");
             let name = format!("CAP_{}", missing.to_uppercase());
-            assert!(said.contains("have no owner here"), "{said}");
-            assert!(said.contains(&format!("that takes {name}: use sudo")), "{said}");
+            assert!(stderr.contains("have no owner here"), "{stderr}");
+            assert!(stderr.contains(&format!("that takes {name}: use sudo")), "{stderr}");
         }
         if !has_iterators() {
             return;
         }
-        // Those see all there is with iterators.
+        // With iterators these commands see everything.
         for args in [&["snapshot", "-tap", "--source", "bpf"][..], &["watch", "--duration", "1"]] {
-            let (code, said) = run("dac_read_search", args);
-            assert_eq!(code, Some(0), "{said}");
-            assert!(!said.contains("that takes"), "{said}");
+            let (code, stderr) = run("dac_read_search", args);
+            assert_eq!(code, Some(0), "{stderr}");
+            assert!(!stderr.contains("that takes"), "{stderr}");
         }
     });
 }
@@ -261,7 +262,7 @@ fn a_listing_has_the_owners_of_others_either_way() {
 #[test]
 fn a_journal_is_recorded_and_read_by_another_user() {
     let public = Public::new();
-    let journal = public.journal(NOBODY);
+    let journal = public.journal(UNPRIVILEGED);
     let path = journal.to_str().expect("a path");
     Netns::new().run(|| {
         let record = Record::spawn(public.with(&ALL, &["-v", "record", "--journal", path]));
@@ -270,8 +271,8 @@ fn a_journal_is_recorded_and_read_by_another_user() {
         let to = listener.local_addr().expect("bound");
         let client = TcpStream::connect(to).expect("connected");
         drop((listener.accept().expect("accepted"), client));
-        let said = record.stop();
-        assert!(said.contains(" 0 events lost"), "{said}");
+        let stderr = record.stop();
+        assert!(stderr.contains(" 0 events lost"), "{stderr}");
         let filter = format!("dport = :{}", to.port());
         let output = public.output(&[], &["history", "--json", &filter, "--journal", path]);
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -281,32 +282,32 @@ fn a_journal_is_recorded_and_read_by_another_user() {
 }
 
 #[test]
-fn a_journal_is_written_by_its_owner_without_privileges_and_nobody_else() {
+fn a_journal_is_written_by_its_owner_only_and_without_privileges() {
     let public = Public::new();
     let journal = public.journal(0).join("new");
-    // Once more when there is something.
+    // The second recorder finds a journal.
     for _ in 0..2 {
         let record = Record::start(&journal);
         assert_narrow(record.id(), CapabilitySet::empty());
         let all = threads(record.id());
         let writes = all.iter().filter(|(name, _)| name == "netmon:journal").map(|(_, held)| *held);
         assert_eq!(writes.collect::<Vec<_>>(), [CapabilitySet::empty()], "{all:?}");
-        let said = record.stop();
-        assert!(!said.contains("WARN"), "{said}");
+        let stderr = record.stop();
+        assert!(!stderr.contains("WARN"), "{stderr}");
     }
     history(&journal, "");
-    let theirs = public.journal(NOBODY);
+    let theirs = public.journal(UNPRIVILEGED);
     let output = run(&["record", "--duration", "1", "--journal"], &theirs);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("belongs to user {NOBODY}")), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("belongs to user {UNPRIVILEGED}")), "{stderr}");
     assert_eq!(fs::read_dir(&theirs).expect("theirs").count(), 0);
     let journal = public.0.0.join("roots");
     let path = journal.to_str().expect("a path");
     let output = public.output(&ALL, &["record", "--duration", "1", "--journal", path]);
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains("may not write there: choose another --journal"), "{said}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("may not write there: choose another --journal"), "{stderr}");
 }
 
 #[test]
@@ -314,7 +315,7 @@ fn threads_of_root_have_no_more_than_is_documented() {
     let mut watch = Watch::start(&[]);
     assert_narrow(watch.id(), CapabilitySet::empty());
     watch.stop();
-    // And what is documented is what the table says.
+    // The table documents the same capabilities.
     for known in &CAPABILITIES {
         let is_kept = known.kept == "throughout";
         assert_eq!(is_kept, ["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"].contains(&known.name));
@@ -322,12 +323,12 @@ fn threads_of_root_have_no_more_than_is_documented() {
 }
 
 #[test]
-fn nobody_gets_in_through_a_thread_that_has_given_everything_up() {
+fn no_process_gets_in_through_a_thread_that_has_given_everything_up() {
     let public = Public::new();
     let watch = Watch::spawn(public.with(&ALL, &["-v", "watch", "--json"]));
     let open = |task: &Path| {
         let script = format!("exec 3<>{}/mem", task.display());
-        let output = as_nobody(&[]).args(["bash", "-c", &script]).output().expect("bash");
+        let output = as_unprivileged(&[]).args(["bash", "-c", &script]).output().expect("bash");
         (output.status.success(), text(&output.stderr))
     };
     let tasks = fs::read_dir(format!("/proc/{}/task", watch.id())).expect("its threads");
@@ -335,11 +336,11 @@ fn nobody_gets_in_through_a_thread_that_has_given_everything_up() {
     let idle: Vec<PathBuf> = tasks.flatten().map(|task| task.path()).filter(is_idle).collect();
     assert!(!idle.is_empty());
     for task in idle {
-        let (is_open, said) = open(&task);
-        assert!(!is_open && said.contains("ermission denied"), "{}: {said}", task.display());
+        let (is_open, stderr) = open(&task);
+        assert!(!is_open && stderr.contains("ermission denied"), "{}: {stderr}", task.display());
     }
-    let (is_open, said) = open(Path::new("/proc/self"));
-    assert!(is_open, "{said}");
+    let (is_open, stderr) = open(Path::new("/proc/self"));
+    assert!(is_open, "{stderr}");
 }
 
 #[test]
@@ -347,16 +348,16 @@ fn a_limit_on_locked_memory_matters_before_linux_5_11_only_and_then_is_named() {
     let public = Public::new();
     let args = ["watch", "--duration", "1"];
     let permitted = public.with(&ALL, &args);
-    // With another limit than that one has, if it has one.
+    // This limit replaces the limit of `permitted`, if there is one.
     let setpriv = permitted.get_args().skip_while(|argument| *argument != "setpriv");
     let mut command = Command::new("prlimit");
     command.arg("--memlock=0").args(setpriv);
     let output = command.env_remove("NETMON_EBPF_OBJECT").output().expect("prlimit (util-linux)");
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     if rustix::system::uname().release().to_bytes().starts_with(b"5.10.") {
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("`ulimit -l unlimited`"), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("`ulimit -l unlimited`"), "{stderr}");
     } else {
-        assert!(output.status.success(), "{said}");
+        assert!(output.status.success(), "{stderr}");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     tier::{arguments, identify},
 };
 
-/// A directory that goes with the test.
+/// A directory that is removed on drop.
 pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
@@ -28,7 +28,7 @@ impl Directory {
         Self(path)
     }
 
-    /// Every file below, with its path.
+    /// The path of every file below the directory.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         fn walk(path: &Path, found: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(path).expect("a directory").flatten() {
@@ -47,7 +47,7 @@ impl Directory {
 
     /// The files of a dataset, of one kind: `.parquet`, or `.arrows` of the segment that is being
     /// written.
-    pub(crate) fn of(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
+    pub(crate) fn dataset_files(&self, dataset: &str, kind: &str) -> Vec<PathBuf> {
         let is_it = |path: &PathBuf| {
             let below = path.strip_prefix(&self.0).unwrap_or(path).to_string_lossy().into_owned();
             let live = below.strip_prefix("_live/").and_then(|name| name.rsplit('/').next());
@@ -67,7 +67,7 @@ impl Drop for Directory {
 pub(crate) struct Record {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    said: String,
+    log: String,
 }
 
 impl Record {
@@ -85,17 +85,17 @@ impl Record {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("netmon starts");
         let stderr = BufReader::new(child.stderr.take().expect("stderr"));
-        let mut record = Self { child, stderr, said: String::new() };
+        let mut record = Self { child, stderr, log: String::new() };
         record.until("attached");
         record
     }
 
-    /// Reads what it says until `word` comes.
+    /// Reads the standard error of netmon until `word` comes.
     pub(crate) fn until(&mut self, word: &str) {
-        let begin = self.said.len();
-        while !self.said[begin..].contains(word) {
-            let read = self.stderr.read_line(&mut self.said).expect("UTF-8");
-            assert!(read > 0, "it ended before it said '{word}': {}", self.said);
+        let begin = self.log.len();
+        while !self.log[begin..].contains(word) {
+            let read = self.stderr.read_line(&mut self.log).expect("UTF-8");
+            assert!(read > 0, "netmon ended before it printed '{word}': {}", self.log);
         }
     }
 
@@ -112,16 +112,16 @@ impl Record {
         self.ended()
     }
 
-    /// Waits for its end, which must be a success; what it said.
+    /// Waits for the end of netmon, which must be a success. Returns its standard error.
     pub(crate) fn ended(self) -> String {
         self.ended_with(0)
     }
 
-    /// Waits for its end with that exit code; what it said.
+    /// Waits for the end of netmon with that exit code. Returns its standard error.
     pub(crate) fn ended_with(mut self, code: i32) -> String {
-        while self.stderr.read_line(&mut self.said).expect("UTF-8") > 0 {}
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(code), "{}", self.said);
-        self.said
+        while self.stderr.read_line(&mut self.log).expect("UTF-8") > 0 {}
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(code), "{}", self.log);
+        self.log
     }
 
     pub(crate) fn kill(mut self) {
@@ -130,12 +130,12 @@ impl Record {
     }
 }
 
-/// Has all that recorders have left turned into Parquet, by as many more as that takes; how many.
-/// One has a time for that when it ends, and leaves the rest, on a busy machine, to the one after
-/// it.
+/// Runs recorders until every segment that recorders have left is Parquet. Returns the number of
+/// recorders that it took. A recorder has a limited time for Parquet when it ends. On a busy
+/// machine the recorder leaves the rest to the next one.
 pub(crate) fn settle(directory: &Directory) -> usize {
     for more in 0..20 {
-        if directory.of("", ".arrows").is_empty() {
+        if directory.dataset_files("", ".arrows").is_empty() {
             return more;
         }
         Record::start(&directory.0).stop();
@@ -155,8 +155,8 @@ pub(crate) fn run(args: &[&str], journal: &Path) -> Output {
 
 pub(crate) fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
     let output = run(args, journal);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let mut objects: Vec<_> =
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

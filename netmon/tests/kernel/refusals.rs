@@ -1,4 +1,4 @@
-//! Connections that fail, and netmon refusing what it cannot do.
+//! Connections that fail, and requests that netmon refuses.
 
 use std::{
     fs,
@@ -24,8 +24,8 @@ fn refused() {
     Netns::new().run(|| {
         let mut watch = Watch::start(&[]);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let nobody: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-        assert!(socket.connect(&nobody.into()).is_err());
+        let closed_port: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        assert!(socket.connect(&closed_port.into()).is_err());
         let events = watch.expect(cookie(&socket), "CLOSE>SYN_SENT SYN_SENT>CLOSE");
         assert_eq!(events[1]["errno"], "ECONNREFUSED");
         assert_eq!(events[1]["reset"], "received");
@@ -82,7 +82,7 @@ fn unread_data_resets() {
             TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (server, _) = listener.accept().expect("accepted");
         let ids = (cookie(&client), cookie(&server));
-        client.write_all(b"nobody reads this").expect("sent");
+        client.write_all(b"unread data").expect("sent");
         drop(server);
         let events = watch.expect(ids.1, &format!("{ACCEPTED} ESTABLISHED>CLOSE"));
         assert_eq!(events[2]["reset"], "sent", "{events:#?}");
@@ -129,7 +129,8 @@ fn a_hostile_name_is_escaped_for_people_and_valid_for_programs() {
         assert!(attached);
         // A process names itself: a colour, a quote, a tab, and a byte that is not UTF-8.
         let script = format!(
-            "printf 'a\\033[31m\"\\t\\377z' > /proc/$$/comm; exec 3<>/dev/tcp/127.0.0.1/{port}; exec 3>&-"
+            "printf 'a\\033[31m\"\\t\\377z' > /proc/$$/comm; \
+             exec 3<>/dev/tcp/127.0.0.1/{port}; exec 3>&-"
         );
         assert!(Command::new("bash").args(["-c", &script]).status().expect("bash").success());
         let ours = |event: &serde_json::Value| {
@@ -148,7 +149,7 @@ fn a_hostile_name_is_escaped_for_people_and_valid_for_programs() {
     });
 }
 
-/// netmon with these arguments: its exit code and what it said on stderr.
+/// Runs netmon with these arguments. Returns its exit code and its standard error.
 fn netmon(prefix: &[&str], args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut words: Vec<&str> = prefix.to_vec();
     words.push(env!("CARGO_BIN_EXE_netmon"));
@@ -162,22 +163,23 @@ fn netmon(prefix: &[&str], args: &[&str], env: &[(&str, &str)]) -> (Option<i32>,
 }
 
 #[test]
-fn without_privilege_one_line_says_what_to_do() {
+fn without_privilege_one_line_names_the_remedy() {
     let drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
-    let (code, said) = netmon(&drop, &["watch"], &[]);
-    assert_eq!(code, Some(1), "{said}");
+    let (code, stderr) = netmon(&drop, &["watch"], &[]);
+    assert_eq!(code, Some(1), "{stderr}");
     assert_eq!(
-        said,
+        stderr,
         "netmon: this takes CAP_BPF and CAP_PERFMON, which this process lacks: run it with sudo"
     );
-    let (code, said) = netmon(&["setpriv", "--bounding-set=-sys_admin,-perfmon"], &["watch"], &[]);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("takes CAP_PERFMON, which"), "{said}");
+    let (code, stderr) =
+        netmon(&["setpriv", "--bounding-set=-sys_admin,-perfmon"], &["watch"], &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("takes CAP_PERFMON, which"), "{stderr}");
 }
 
 #[test]
 fn two_capabilities_are_enough() {
-    // Where another user can read it.
+    // The copy is in a place where another user can read it.
     let directory = std::env::temp_dir().join(format!("netmon-test-{}", std::process::id()));
     fs::create_dir(&directory).expect("a directory");
     let program = directory.join("netmon");
@@ -190,14 +192,18 @@ fn two_capabilities_are_enough() {
             .args(["--bounding-set=-all,+bpf,+perfmon"])
             .arg(&program)
             .args(["-v", "watch", "--json"])
-            // Which it would refuse, as it must for anyone but root.
+            // netmon must refuse this variable for every user but root.
             .env_remove("NETMON_EBPF_OBJECT");
         if tier() == Tier::Basic {
-            // They are not, where that takes tracefs, or what BPF takes counts as locked memory: that is said.
+            // Two capabilities are not enough where tracing takes tracefs, or where the memory of
+            // BPF counts as locked memory: netmon reports that.
             let output = command.output().expect("setpriv");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(1), "{said}");
-            assert!(said.contains("mount -t tracefs") || said.contains("ulimit -l"), "{said}");
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            assert!(
+                stderr.contains("mount -t tracefs") || stderr.contains("ulimit -l"),
+                "{stderr}"
+            );
             return;
         }
         let mut watch = Watch::spawn(command);
@@ -224,13 +230,13 @@ fn without_btf_the_classic_tracepoints_stand_in() {
         Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("unshare")
     };
     let output = netmon("-v watch --duration 1");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("classic tracepoints: this kernel has no BTF"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("classic tracepoints: this kernel has no BTF"), "{stderr}");
     let output = netmon("doctor");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let line = said.lines().find(|line| line.starts_with("degraded  BTF ")).expect("a line");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    let line = stdout.lines().find(|line| line.starts_with("degraded  BTF ")).expect("a line");
     assert!(line.contains("ENOENT") && line.contains("CONFIG_DEBUG_INFO_BTF"), "{line}");
 }
 
@@ -242,47 +248,50 @@ fn wrong_usage_is_exit_2() {
         &["watch", "--duration", "x"],
         &["wach"],
     ] {
-        let (code, said) = netmon(&[], args, &[]);
-        assert_eq!(code, Some(2), "{args:?}: {said}");
+        let (code, stderr) = netmon(&[], args, &[]);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
     }
 }
 
 #[test]
 fn a_buffer_that_the_kernel_cannot_make_is_one_line() {
     // Locked memory does not count here, so only a size over all memory is refused for sure.
-    let (code, said) = netmon(
+    let (code, stderr) = netmon(
         &["prlimit", "--as=400000000"],
         &["watch", "--buffer", "1G", "--duration", "1"],
         &[],
     );
-    assert_eq!(code, Some(1), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("--buffer"), "{said}");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stderr.contains("--buffer"), "{stderr}");
 }
 
 #[test]
-fn another_object_is_obeyed_only_where_it_may_be() {
+fn another_object_is_loaded_for_root_only() {
     let missing = [("NETMON_EBPF_OBJECT", "/no/such/file")];
-    let (code, said) = netmon(&[], &["watch"], &missing);
+    let (code, stderr) = netmon(&[], &["watch"], &missing);
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("netmon: NETMON_EBPF_OBJECT=/no/such/file: No such file"), "{said}");
+    assert!(
+        stderr.starts_with("netmon: NETMON_EBPF_OBJECT=/no/such/file: No such file"),
+        "{stderr}"
+    );
     let bogus = std::env::temp_dir().join(format!("netmon-bogus-{}.o", std::process::id()));
     fs::write(&bogus, b"not an object").expect("written");
-    let (code, said) =
+    let (code, stderr) =
         netmon(&[], &["watch"], &[("NETMON_EBPF_OBJECT", bogus.to_str().expect("a path"))]);
     fs::remove_file(&bogus).expect("removed");
     assert_eq!(code, Some(1));
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
     // The same capabilities in the hands of another user.
     let lesser =
         ["setpriv", "--reuid=65534", "--inh-caps=+bpf,+perfmon", "--ambient-caps=+bpf,+perfmon"];
-    let (code, said) = netmon(&lesser, &["watch"], &missing);
+    let (code, stderr) = netmon(&lesser, &["watch"], &missing);
     assert_eq!(code, Some(1));
-    assert!(said.contains("obeyed only for root"), "{said}");
+    assert!(stderr.contains("obeyed only for root"), "{stderr}");
 }
 
 #[test]
-fn a_reader_that_leaves_ends_it_quietly() {
+fn a_reader_that_leaves_ends_netmon_quietly() {
     Netns::new().run(|| {
         let script = format!("{} watch | head -n 1", env!("CARGO_BIN_EXE_netmon"));
         let pipe = Command::new("bash")
@@ -291,7 +300,7 @@ fn a_reader_that_leaves_ends_it_quietly() {
             .stdout(Stdio::null())
             .spawn()
             .expect("bash");
-        // Nothing happens here, so there is nothing to write: it must notice by itself.
+        // Nothing happens here, so there is nothing to write: netmon must notice the end by itself.
         let end = std::time::Instant::now() + patience();
         let mut pipe = pipe;
         while pipe.try_wait().expect("its status").is_none() {

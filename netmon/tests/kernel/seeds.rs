@@ -1,4 +1,4 @@
-//! What was there before netmon: found, with who holds it, and followed from there.
+//! Sockets that are older than netmon: found, with the processes that hold them, and followed.
 
 use std::{
     collections::BTreeSet,
@@ -9,14 +9,14 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    every_state::HeldSockets,
     harness::{Watch, cookie},
     netns::Netns,
-    scene::Scene,
     tier::{is_listeners, sources},
 };
 
 #[test]
-fn a_listener_older_than_netmon_names_what_it_takes() {
+fn a_listener_older_than_netmon_owns_its_connections() {
     Netns::new().run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let mut watch = Watch::start(&[]);
@@ -33,12 +33,12 @@ fn a_listener_older_than_netmon_names_what_it_takes() {
 }
 
 #[test]
-fn initial_shows_what_a_listing_shows() {
+fn initial_shows_the_sockets_of_a_listing() {
     let netns = Netns::new();
     netns.run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let mut watch = Watch::start(&["--initial"]);
-        // Something that comes after all that was there.
+        // A listener that comes after all older sockets.
         let last = TcpListener::bind("127.0.0.1:9999").expect("bound");
         watch.expect(cookie(&last), "CLOSE>LISTEN");
         watch.stop();
@@ -64,7 +64,7 @@ fn initial_shows_what_a_listing_shows() {
         assert_eq!(seeds.iter().map(|seed| key(seed)).collect::<BTreeSet<_>>(), listed);
         let owned = seeds.iter().filter(|seed| seed["pid"] == std::process::id());
         assert!(owned.count() > 10, "{seeds:#?}");
-        // They come before anything else.
+        // Older sockets come before all other events.
         let first = watch.events.iter().position(|event| event["type"] == "transition");
         let last = watch.events.iter().rposition(|event| event["type"] == "connection");
         assert!(last < first, "{last:?} {first:?}");
@@ -72,15 +72,15 @@ fn initial_shows_what_a_listing_shows() {
 }
 
 #[test]
-fn a_filter_holds_for_what_was_there_too() {
+fn a_filter_holds_for_older_sockets_too() {
     let netns = Netns::new();
     netns.run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let mut watch = Watch::start(&["--initial", "dport = 7001 or sport = 9998"]);
         let last = TcpListener::bind("127.0.0.1:9998").expect("bound");
         watch.expect(cookie(&last), "CLOSE>LISTEN");
         watch.stop();
-        // Other tests have the same scene.
+        // Other tests hold the same sockets.
         let ours = |event: &&Value| event["type"] == "connection" && event["netns"] == netns.inum;
         let seeds: Vec<_> = watch.events.iter().filter(ours).collect();
         let [seed] = seeds.as_slice() else { panic!("{seeds:#?}") };

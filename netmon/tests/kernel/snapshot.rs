@@ -1,4 +1,5 @@
-//! `netmon snapshot` against `ss`, and its two sources against each other, on a scene that keeps still.
+//! `netmon snapshot` against `ss`, and its two sources against each other, on sockets that keep
+//! still.
 
 use std::{
     collections::BTreeSet,
@@ -9,8 +10,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    every_state::{HeldSockets, SHARED, STATES},
     netns::Netns,
-    scene::{SHARED, STATES, Scene},
     tier::{has_iterators, sources},
 };
 
@@ -24,10 +25,10 @@ fn netmon(args: &[&str]) -> Output {
 
 fn text(args: &[&str]) -> String {
     let output = netmon(args);
-    let said = String::from_utf8_lossy(&output.stderr);
-    // A container's first process may be one that root cannot look into.
-    let expected = said.lines().all(|line| line.contains("run it on the host"));
-    assert!(output.status.success() && expected, "{args:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // Root may not be able to look into a container's first process.
+    let expected = stderr.lines().all(|line| line.contains("run it on the host"));
+    assert!(output.status.success() && expected, "{args:?}: {stderr}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
@@ -54,7 +55,7 @@ struct Row {
     pids: Vec<u64>,
 }
 
-fn of_netmon(row: &Value) -> Row {
+fn row_of_netmon(row: &Value) -> Row {
     let end = |side: &str| {
         let address = row[format!("{side}_addr")].as_str().expect("an address");
         let port = row[format!("{side}_port")].as_u64().unwrap_or(0);
@@ -74,7 +75,7 @@ fn of_netmon(row: &Value) -> Row {
         queues: (row["recv_q"].as_u64().expect("bytes"), row["send_q"].as_u64().expect("bytes")),
         local: end("local"),
         remote: end("remote"),
-        // ss does not print root's.
+        // ss does not print the UID of root.
         uid: row["uid"].as_u64().filter(|uid| *uid != 0),
         inode: row["inode"].as_u64(),
         cookie: row["cookie"].as_u64(),
@@ -83,8 +84,8 @@ fn of_netmon(row: &Value) -> Row {
     }
 }
 
-/// A line of `ss -H -O -n -e -o -p`, its flags for the protocol before it.
-fn of_ss(proto: &str, line: &str) -> Row {
+/// The row of a line of `ss -H -O -n -e -o -p`, which was asked for the protocol `proto` alone.
+fn row_of_ss(proto: &str, line: &str) -> Row {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [state, recv_q, send_q, local, remote, rest @ ..] = words.as_slice() else {
         panic!("ss: {line}")
@@ -103,7 +104,7 @@ fn of_ss(proto: &str, line: &str) -> Row {
             "*" => "::".parse().expect("an address"),
             other => other.parse().unwrap_or_else(|e| panic!("{e}: {line}")),
         };
-        // Of a raw socket's protocol ss may print the name.
+        // ss may print the name of a raw socket's protocol.
         let port = match port {
             "*" => 0,
             "icmp" => 1,
@@ -138,26 +139,27 @@ fn of_ss(proto: &str, line: &str) -> Row {
     }
 }
 
-/// What ss lists; its own netlink socket is of another family.
+/// The sockets that ss lists. Its own netlink socket is of another family.
 fn ss(proto: &str, flags: &str) -> Vec<Row> {
     let output = Command::new("ss").arg(flags).output().expect("ss (iproute2)");
     assert!(output.status.success());
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut rows: Vec<Row> = text.lines().map(|line| of_ss(proto, line)).collect();
+    let mut rows: Vec<Row> = text.lines().map(|line| row_of_ss(proto, line)).collect();
     rows.sort_unstable();
     rows
 }
 
-/// Of raw sockets ss prints neither inode nor cookie when it has them from /proc, as netmon does.
+/// A raw socket without inode and cookie: ss prints neither when it has raw sockets from /proc, as
+/// netmon does.
 fn as_raw(mut row: Row) -> Row {
     (row.inode, row.cookie) = (None, None);
     row
 }
 
 #[test]
-fn lists_what_ss_lists() {
+fn netmon_lists_the_sockets_that_ss_lists() {
     Netns::new().run(|| {
-        let scene = Scene::play();
+        let sockets = HeldSockets::open();
         for (proto, flags, ss_flags) in [
             ("tcp", "-tap", "-tanHOeop"),
             ("udp", "-uap", "-uanHOeop"),
@@ -166,7 +168,7 @@ fn lists_what_ss_lists() {
             for source in sources() {
                 let compare = || {
                     let ours = rows(&[flags, "--source", source]);
-                    let mut ours: Vec<Row> = ours.iter().map(of_netmon).collect();
+                    let mut ours: Vec<Row> = ours.iter().map(row_of_netmon).collect();
                     ours.sort_unstable();
                     let theirs = ss(proto, ss_flags);
                     if proto == "raw" {
@@ -192,12 +194,17 @@ fn lists_what_ss_lists() {
             .chain(ss("udp", "-uanHOeop"))
             .map(|row| row.state)
             .collect();
-        assert_eq!(states, STATES.map(str::to_owned).into(), "the scene is not what it should be");
-        drop(scene);
+        assert_eq!(
+            states,
+            STATES.map(str::to_owned).into(),
+            "the sockets are not in all the states that they should be in"
+        );
+        drop(sockets);
     });
 }
 
-/// Everything but what changes from one moment to the next: the time, and what a timer does when it is due.
+/// A row without the fields that change from one moment to the next: the time, and the fields that
+/// a timer changes when it is due.
 fn still(mut row: Value) -> Value {
     let object = row.as_object_mut().expect("an object");
     for key in ["time", "timer_ms", "timer_retransmits", "timer_probes"] {
@@ -206,7 +213,7 @@ fn still(mut row: Value) -> Value {
     row
 }
 
-/// What of each is not in the other.
+/// The rows of each list that are not in the other list.
 fn differences(one: &[Value], other: &[Value]) -> Vec<Value> {
     let still = |rows: &[Value]| rows.iter().cloned().map(still).collect::<Vec<_>>();
     let (one, other) = (still(one), still(other));
@@ -216,24 +223,25 @@ fn differences(one: &[Value], other: &[Value]) -> Vec<Value> {
     [only(&one, &other), only(&other, &one)].concat()
 }
 
-/// Iterators that were asked for, and cannot be had, are no empty listing.
+/// Asserts that iterators that were asked for, and cannot be had, are an error, not an empty
+/// listing.
 fn assert_refused() {
     let output = netmon(&["-ta", "--source", "bpf"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(output.stdout.is_empty() && said.contains("refused dump_tcp"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.is_empty() && stderr.contains("refused dump_tcp"), "{stderr}");
 }
 
 #[test]
-fn both_sources_say_the_same() {
+fn both_sources_list_the_same_sockets() {
     Netns::new().run(|| {
         if !has_iterators() {
             return assert_refused();
         }
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         for flags in ["-tapi", "-uap", "-wap", "-xap"] {
             let mut differing = Vec::new();
-            // Between two dumps the kernel may send something again, and count that.
+            // Between two dumps the kernel may retransmit a segment, and count it.
             for _ in 0..5 {
                 let mut bpf = rows(&[flags, "--source", "bpf"]);
                 let mut proc = rows(&[flags, "--source", "proc"]);
@@ -243,13 +251,13 @@ fn both_sources_say_the_same() {
                     let by_cookie = |row: &Value| row["cookie"].as_u64();
                     bpf.sort_by_key(by_cookie);
                     proc.sort_by_key(by_cookie);
-                    // A timer that was due in between begins anew.
+                    // A timer that was due between the dumps begins again.
                     let same = |(bpf, proc): &(&Value, &Value)| {
                         bpf["timer_retransmits"] == proc["timer_retransmits"]
                     };
                     for (bpf, proc) in bpf.iter().zip(&proc).filter(same) {
                         let left = |row: &Value| row["timer_ms"].as_i64().unwrap_or(0);
-                        // They were asked one after the other.
+                        // The sources were asked one after the other.
                         assert!((left(bpf) - left(proc)).abs() < 5_000, "{bpf} {proc}");
                     }
                     break;
@@ -268,12 +276,13 @@ fn pids(row: &Value) -> BTreeSet<u64> {
 #[test]
 fn a_shared_socket_has_every_owner() {
     Netns::new().run(|| {
-        let scene = Scene::play();
+        let sockets = HeldSockets::open();
         for source in sources() {
             let filter = format!("dport = {SHARED}");
-            let expected = BTreeSet::from([std::process::id(), scene.heir.id()].map(u64::from));
+            let expected = BTreeSet::from([std::process::id(), sockets.heir.id()].map(u64::from));
             let mut row = Value::Null;
-            // What another test is just starting has every descriptor of this process until its exec.
+            // A process that another test is starting has every descriptor of this process until
+            // its exec.
             for _ in 0..20 {
                 let mut found = rows(&["-tp", "--source", source, &filter]);
                 assert_eq!(found.len(), 1, "{found:?}");
@@ -284,12 +293,13 @@ fn a_shared_socket_has_every_owner() {
             }
             assert_eq!(pids(&row), expected, "{row}");
             let owners = row["owners"].as_array().expect("owners");
-            let heir = |owner: &Value| owner["pid"] == scene.heir.id() && owner["comm"] == "sleep";
+            let heir =
+                |owner: &Value| owner["pid"] == sockets.heir.id() && owner["comm"] == "sleep";
             assert!(owners.iter().any(heir), "{row}");
             assert_eq!(row["timer"], "keepalive");
             let ms = row["timer_ms"].as_u64().expect("ms");
             assert!((3_500_000..=3_600_000).contains(&ms), "{row}");
-            let by_pid = rows(&["-t", "--source", source, &format!("pid = {}", scene.heir.id())]);
+            let by_pid = rows(&["-t", "--source", source, &format!("pid = {}", sockets.heir.id())]);
             assert_eq!(by_pid.len(), 1, "{by_pid:?}");
             assert!(
                 rows(&["-t", "--source", source, "comm = sleep and not dport = 7001"]).is_empty()
@@ -299,11 +309,11 @@ fn a_shared_socket_has_every_owner() {
 }
 
 #[test]
-fn every_namespace_at_once() {
+fn one_listing_has_every_namespace() {
     for source in sources() {
-        // Scenes last a minute, then TIME_WAIT is over: so each source has its own.
+        // TIME_WAIT is over after a minute, so each source has sockets of its own.
         let (one, two) = (Netns::new(), Netns::new());
-        let scenes = (one.run(Scene::play), two.run(Scene::play));
+        let sockets = (one.run(HeldSockets::open), two.run(HeldSockets::open));
         let everywhere = rows(&["-tuap", "--netns", "all", "--source", source]);
         for netns in [&one, &two] {
             let here: BTreeSet<u64> = everywhere
@@ -327,7 +337,7 @@ fn every_namespace_at_once() {
         assert!(!by_pid.is_empty() && by_pid.iter().all(|row| row["netns"] == two.inum));
         let _ = sleeper.kill();
         let _ = sleeper.wait();
-        drop(scenes);
+        drop(sockets);
     }
 }
 
@@ -337,7 +347,7 @@ fn the_kernel_filters_as_user_space_does() {
         if !has_iterators() {
             return assert_refused();
         }
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let all = rows(&["-tua"]);
         for filter in [
             "sport = 8001",
@@ -351,7 +361,7 @@ fn the_kernel_filters_as_user_space_does() {
             "src 10.9.0.1:8000",
             "sport < 1 and sport > 1",
         ] {
-            // /proc is not filtered by a kernel program.
+            // No kernel program filters /proc.
             let mut bpf: Vec<_> =
                 rows(&["-tua", "--source", "bpf", filter]).into_iter().map(still).collect();
             let mut proc: Vec<_> =

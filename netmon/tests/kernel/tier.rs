@@ -1,7 +1,7 @@
-//! What the kernel under test allows, as told by whoever runs the tests: never by netmon.
+//! The abilities of the kernel under test, as set by the environment of the tests, never by netmon.
 //!
-//! Where netmon cannot know the cookies of sockets, its events are found by their addresses and ports, so that
-//! each test is the same for every kernel.
+//! Where netmon cannot know the cookies of sockets, the tests find events by addresses and ports,
+//! so that each test is the same for every kernel.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,11 @@ use socket2::SockRef;
 
 use crate::harness::kernel;
 
-/// `full`, the default; `exact` where functions can be hooked to as well; `basic` where the classic tracepoints
-/// are all there is.
+/// The variable with the tier: `full`, the default; `exact` where functions can be hooked as well;
+/// `basic` where there are only the classic tracepoints.
 const KERNEL: &str = "NETMON_TEST_KERNEL";
-/// More arguments for what traces, to force a fallback: `--no-btf`, say.
+/// The variable with more arguments for commands that trace, to force a fallback: `--no-btf`, for
+/// example.
 const ARGUMENTS: &str = "NETMON_TEST_ARGS";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,28 +49,28 @@ pub(crate) fn arguments() -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether netmon knows the kernel's types.
+/// Returns whether netmon knows the kernel's types.
 pub(crate) fn has_types() -> bool {
     !arguments().iter().any(|argument| argument == "--no-btf")
 }
 
-/// Where a socket was when its cookie was asked for: local end, and remote end if it had one; nowhere if its
-/// connect had failed.
+/// The place of a socket when its cookie was asked for: its local end, and its remote end if it had
+/// one. None for a socket whose connect had failed.
 type Place = Option<(SocketAddr, Option<SocketAddr>)>;
 
-/// A socket that was at a place, and the number that netmon has for it, once that is known.
+/// A socket that was at a place, and the number that netmon has for it, once the number is known.
 struct Known {
     cookie: u64,
     number: Option<u64>,
 }
 
-/// By namespace and place, in order.
+/// The known sockets by namespace and place, in order.
 type Places = HashMap<(u64, Place), Vec<Known>>;
 
 static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
-/// How many cookies were asked for: what could not be identified may be now.
+/// The number of cookies that were asked for. A new cookie may identify older events.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
-/// Numbers of netmon's own begin here.
+/// The first of netmon's own numbers for sockets.
 const OWN: u64 = 1 << 62;
 
 /// This thread's network namespace.
@@ -77,34 +78,35 @@ pub(crate) fn netns() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino()
 }
 
-/// A namespace begins: its number was another's before.
+/// Forgets the sockets of an older namespace that had the number of a new one.
 pub(crate) fn begin(netns: u64) {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| *known != netns);
 }
 
-/// Whether netmon knows how many TIME_WAIT buckets a namespace has to spare, or sees minisockets made: else it
-/// takes a dump to find that there is no TIME_WAIT.
+/// Returns whether netmon knows how many TIME_WAIT buckets a namespace has to spare, or sees
+/// minisockets made. Otherwise it takes a dump to find that there is no TIME_WAIT.
 pub(crate) fn knows_buckets() -> bool {
     tier() == Tier::Exact || has_types() && kernel() >= (6, 1)
 }
 
-/// Whether iterators can be had: what they tell sockets by, cookies, tracing programs have since Linux 5.12.
+/// Returns whether iterators can be had: they identify sockets by cookies, which tracing programs
+/// have since Linux 5.12.
 pub(crate) fn has_iterators() -> bool {
     kernel() >= (5, 12)
 }
 
-/// Where listings can come from.
+/// The sources of listings.
 pub(crate) fn sources() -> &'static [&'static str] {
     if has_iterators() { &["bpf", "proc"] } else { &["proc"] }
 }
 
-/// Whether this may be how the owner of a connection is known that a listener took: where functions can be
-/// hooked to, who accepted is told.
+/// Returns whether `evidence` is possible for the owner of a connection that a listener took. Where
+/// functions can be hooked, the kernel reports the process that accepted.
 pub(crate) fn is_listeners(evidence: &Value) -> bool {
     evidence == "listen" || evidence == "accept" && tier() == Tier::Exact
 }
 
-/// The socket's cookie; from now on what is said of its place is said of it.
+/// Returns the socket's cookie. From now on events about the socket's place are about the socket.
 pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
     let socket = socket.into();
     let cookie = socket.cookie().expect("SO_COOKIE");
@@ -125,8 +127,8 @@ pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
     cookie
 }
 
-/// Gives events the cookies of the sockets that they are about; `done` says how many have been looked at, after how
-/// many cookies.
+/// Gives events the cookies of their sockets. `done` has the number of events that were done
+/// before, and the number of cookies at that time.
 pub(crate) fn identify_all(events: &mut [Value], done: &mut (usize, usize)) {
     let asked = ASKED.load(Ordering::Relaxed);
     let begin = if done.1 == asked { done.0.min(events.len()) } else { 0 };
@@ -134,7 +136,7 @@ pub(crate) fn identify_all(events: &mut [Value], done: &mut (usize, usize)) {
     *done = (events.len(), asked);
 }
 
-/// Gives an event the cookie of the socket that it is about, where netmon could not know that.
+/// Gives an event the cookie of its socket, where netmon could not know the cookie.
 pub(crate) fn identify(event: &mut Value) {
     let Some(number) = event["cookie"].as_u64().filter(|number| *number >= OWN) else { return };
     assert_eq!(tier(), Tier::Basic, "netmon is to know the socket: {event}");
@@ -150,7 +152,7 @@ pub(crate) fn identify(event: &mut Value) {
         let there = places.entry((netns, place)).or_default();
         let known = there.iter().position(|known| known.number == Some(number));
         let new = there.iter().position(|known| known.number.is_none());
-        // Of another netmon the numbers are other ones.
+        // Another netmon has other numbers.
         if let Some(known) = known.or(new).or(there.len().checked_sub(1)) {
             there[known].number.get_or_insert(number);
             event["cookie"] = there[known].cookie.into();

@@ -1,4 +1,4 @@
-//! `netmon top` in a real terminal, tmux's: keys sent, the screen read.
+//! `netmon top` in a real terminal, that of tmux: keys are sent, and the screen is read.
 
 use std::{
     io::Write,
@@ -15,9 +15,9 @@ use crate::{
     netns::{Netns, sh},
 };
 
-/// Says to this program, when it starts itself, that it is to panic.
+/// The variable that makes this program panic when it starts itself.
 const PANICS: &str = "NETMON_TEST_PANICS";
-/// What a shell says when the command before has ended.
+/// The text that a shell prints when the command before has ended.
 const ENDED: &str = "ended with";
 
 /// A terminal of 100 columns and 40 lines.
@@ -26,7 +26,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a command in it, in the namespace of this thread, and after it a shell.
+    /// Runs a command in a new terminal, in the namespace of this thread, and then a shell.
     fn run(name: &str, command: &str) -> Self {
         let terminal = Self { socket: format!("netmon-{name}-{}", std::process::id()) };
         let script = format!("{command}; echo {ENDED} $?; stty -a; exec sleep 60");
@@ -42,8 +42,8 @@ impl Terminal {
         let mut command = Command::new("tmux");
         command.args(["-u", "-L", &self.socket]).args(words).env("LC_ALL", "C.UTF-8");
         let output = command.output().expect("tmux: `apt-get install tmux`");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "tmux {words:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tmux {words:?}: {stderr}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -59,7 +59,7 @@ impl Terminal {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// Waits until the screen is as it should be.
+    /// Waits until `done` holds for the screen. Returns the screen.
     fn until(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + patience();
         loop {
@@ -79,7 +79,8 @@ impl Terminal {
         children.trim().parse().expect("one child")
     }
 
-    /// The terminal is as it was: another screen, no mouse, echo, lines.
+    /// Asserts that the terminal is as before: the normal screen, no mouse, the cursor, echo,
+    /// lines. Returns the screen.
     fn assert_given_back(&self) -> String {
         let screen =
             self.until("the end", |screen| screen.contains(ENDED) && screen.contains("-echoprt"));
@@ -98,7 +99,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Connections to a listener, both ends.
+/// Makes connections to a listener. Returns the listener and both ends of each connection.
 fn connections(count: usize) -> (TcpListener, Vec<(TcpStream, TcpStream)>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("bound");
@@ -110,27 +111,28 @@ fn connections(count: usize) -> (TcpListener, Vec<(TcpStream, TcpStream)>) {
     (listener, held)
 }
 
-/// How many sockets of TCP a listing of this namespace counts in a state.
+/// The number of TCP sockets in a state, as a listing of this namespace counts them.
 fn listed(state: &str) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
     let output =
         command.args(["snapshot", "-tan", "--summary", "--json"]).output().expect("netmon");
     let counts = String::from_utf8(output.stdout).expect("text");
     let counts = counts.lines().map(|line| serde_json::from_str(line).expect("JSON"));
-    let of_state = counts.filter(|count: &serde_json::Value| count["state"] == state);
-    of_state
+    let in_state = counts.filter(|count: &serde_json::Value| count["state"] == state);
+    in_state
         .map(|count| usize::try_from(count["count"].as_u64().expect("a count")).expect("few"))
         .sum()
 }
 
-/// The rows of the table: those with the program in them, before the pane of the latest transitions.
+/// The rows of the table with an address of loopback or of a listener, above the pane of the latest
+/// transitions.
 fn rows(screen: &str) -> Vec<&str> {
     let table = screen.lines().skip(7).take_while(|line| !line.starts_with('─'));
     table.filter(|line| line.contains("127.0.0.1") || line.contains("0.0.0.0")).collect()
 }
 
 #[test]
-fn it_shows_what_there_is_and_filters_and_looks_closely() {
+fn top_lists_filters_and_inspects_connections() {
     let netns = Netns::new();
     netns.run(|| {
         let (listener, held) = connections(5);
@@ -143,7 +145,7 @@ fn it_shows_what_there_is_and_filters_and_looks_closely() {
         let established = rows(&screen).iter().filter(|row| row.contains(" ESTABLISHED")).count();
         assert_eq!((established, listed("ESTABLISHED")), (14, 14));
         assert_eq!(listed("LISTEN"), 2);
-        // Of another port none are left.
+        // No row of another port is left.
         terminal.press(&["/", "C-u"]);
         terminal.write(&format!("netns = {} and sport = {port}", netns.inum));
         terminal.press(&["Enter"]);
@@ -154,7 +156,7 @@ fn it_shows_what_there_is_and_filters_and_looks_closely() {
         );
         assert_eq!(rows(&screen).len(), 6, "{screen}");
         assert!(!screen.contains(&format!(":{} ", other.local_addr().expect("bound").port())));
-        // What becomes of one is told, and stays to be read.
+        // The end of a connection is shown, and stays to be read.
         terminal.press(&["s", "s", "s", "s", "s", "Home"]);
         let client = held[0].0.local_addr().expect("bound").port();
         drop(held);
@@ -187,7 +189,7 @@ fn a_signal_gives_the_terminal_back() {
     });
 }
 
-/// It starts itself in a terminal, and panics there.
+/// The test starts itself in a terminal, and panics there.
 #[test]
 fn a_panic_gives_the_terminal_back() {
     if std::env::var_os(PANICS).is_some() {
@@ -218,7 +220,7 @@ fn one_frame_without_a_terminal() {
         assert!(!screen.contains('\u{1b}'), "{screen}");
         let output =
             Command::new(env!("CARGO_BIN_EXE_netmon")).arg("top").output().expect("netmon");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains("netmon top --once"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains("netmon top --once"), "{stderr}");
     });
 }

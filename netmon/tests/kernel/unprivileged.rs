@@ -1,4 +1,4 @@
-//! `netmon snapshot` for everybody, and what it says when it cannot.
+//! `netmon snapshot` for every user, and its errors when it cannot list.
 
 use std::{
     collections::BTreeSet,
@@ -13,16 +13,16 @@ use std::{
 };
 
 use crate::{
+    every_state::HeldSockets,
     harness::{Over, copy_program, load},
     netns::Netns,
-    scene::Scene,
     tier::sources,
 };
 
 /// The user that owns nothing.
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED: u32 = 65_534;
 
-/// A copy of the program where everybody may run it; gone when dropped.
+/// A copy of the program in a place where every user may run it, removed on drop.
 struct Public(PathBuf);
 
 impl Public {
@@ -33,7 +33,7 @@ impl Public {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        as_nobody(Command::new(&self.0).arg("snapshot").args(args))
+        as_unprivileged(Command::new(&self.0).arg("snapshot").args(args))
     }
 }
 
@@ -43,8 +43,8 @@ impl Drop for Public {
     }
 }
 
-fn as_nobody(command: &mut Command) -> Output {
-    command.uid(NOBODY).gid(NOBODY).output().expect("it starts")
+fn as_unprivileged(command: &mut Command) -> Output {
+    command.uid(UNPRIVILEGED).gid(UNPRIVILEGED).output().expect("it starts")
 }
 
 fn netmon(args: &[&str]) -> Output {
@@ -73,10 +73,10 @@ fn words(state: &str, rest: &[&str]) -> String {
 }
 
 #[test]
-fn equals_ss_run_without_privileges() {
-    let public = Public::new("nobody");
+fn a_listing_equals_ss_run_without_privileges() {
+    let public = Public::new("unprivileged");
     Netns::new().run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let ours = public.run(&["-tanH"]);
         assert!(ours.status.success() && ours.stderr.is_empty(), "{}", stderr(&ours));
         let ours: BTreeSet<String> = stdout(&ours)
@@ -86,7 +86,7 @@ fn equals_ss_run_without_privileges() {
                 words(columns[5], &columns[1..5]).replace('*', "[::]")
             })
             .collect();
-        let theirs = as_nobody(Command::new("ss").arg("-tanHO"));
+        let theirs = as_unprivileged(Command::new("ss").arg("-tanHO"));
         let theirs: BTreeSet<String> = stdout(&theirs)
             .lines()
             .map(|line| {
@@ -100,15 +100,15 @@ fn equals_ss_run_without_privileges() {
 }
 
 #[test]
-fn owners_of_others_are_not_shown_and_that_is_said() {
+fn hidden_owners_of_others_are_reported() {
     let public = Public::new("owners");
     Netns::new().run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let output = public.run(&["-tanpH"]);
         assert!(output.status.success());
-        let said = stderr(&output);
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains("of the processes do not show what they hold"), "{said}");
+        let errors = stderr(&output);
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains("of the processes do not show what they hold"), "{errors}");
         assert!(stdout(&output).lines().all(|line| line.ends_with(" -")), "{}", stdout(&output));
         let other = Netns::new();
         let output = public.run(&["-tan", "--netns", other.name()]);
@@ -125,7 +125,7 @@ fn owners_of_others_are_not_shown_and_that_is_said() {
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn errors_name_their_cause() {
     for (args, code, word) in [
         (&["--netns", "no-such-netns"][..], 1, "`ip netns` lists names"),
         (&["--netns", "../../etc/passwd"], 1, "no name of a namespace"),
@@ -148,14 +148,14 @@ fn errors_say_what_to_do() {
 }
 
 #[test]
-fn without_iterators_it_reads_proc_and_says_so() {
+fn without_iterators_netmon_reads_proc_and_reports_it() {
     let object = std::env::temp_dir().join(format!("netmon-no-object-{}", std::process::id()));
     fs::write(&object, b"no object").expect("written");
     let netns = Netns::new();
     netns.run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-        // By name, since a host with few sockets is not worth loading iterators for.
+        // The namespace is named, since a host with few sockets is not worth loading iterators for.
         command.args(["snapshot", "-tanH", "--netns", netns.name()]);
         command.env("NETMON_EBPF_OBJECT", &object);
         let output = command.output().expect("netmon");
@@ -189,7 +189,7 @@ fn processes_that_vanish_do_no_harm() {
 }
 
 #[test]
-fn again_and_again_until_nobody_reads() {
+fn a_repeated_listing_ends_without_a_reader() {
     Netns::new().run(|| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_netmon"))
             .args(["snapshot", "-ta", "-c", "1"])
@@ -207,11 +207,11 @@ fn again_and_again_until_nobody_reads() {
 #[test]
 fn a_silent_resolver_does_not_hold_the_listing_up() {
     let configuration = std::env::temp_dir().join(format!("netmon-resolv-{}", std::process::id()));
-    // The scene's peer answers nothing; the resolver would wait ten seconds for each address.
+    // The fake peer answers nothing. The resolver would wait ten seconds for each address.
     fs::write(&configuration, "nameserver 10.9.0.2\noptions timeout:5 attempts:2\n")
         .expect("written");
     Netns::new().run(|| {
-        let _scene = Scene::play();
+        let _sockets = HeldSockets::open();
         let list = |flags: &str| {
             let script = format!(
                 "mount --bind {} /etc/resolv.conf && exec {} snapshot {flags}",
@@ -224,7 +224,7 @@ fn a_silent_resolver_does_not_hold_the_listing_up() {
             assert!(output.status.success(), "{}", stderr(&output));
             (stdout(&output), took)
         };
-        // What it takes without names.
+        // The time that a listing without names takes.
         let (_, fast) = list("-tanH");
         let (listed, took) = list("-tarH");
         assert!(listed.contains("10.9.0.2:7011"), "{listed}");
@@ -235,10 +235,10 @@ fn a_silent_resolver_does_not_hold_the_listing_up() {
 }
 
 #[test]
-fn names_of_hosts_and_an_order() {
+fn a_listing_has_names_of_hosts_and_an_order() {
     Netns::new().run(|| {
-        let _scene = Scene::play();
-        // No resolver can be reached from here: /etc/hosts is all there is.
+        let _sockets = HeldSockets::open();
+        // No resolver can be reached from here: only /etc/hosts is left.
         let output = netmon(&["-tarH"]);
         assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
         assert!(stdout(&output).contains("localhost:8001"), "{}", stdout(&output));

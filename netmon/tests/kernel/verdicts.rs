@@ -1,4 +1,4 @@
-//! Why connections ended: each verdict provoked, and recognised.
+//! The reasons why connections ended: each verdict is provoked, and recognised.
 
 use std::{
     fs,
@@ -17,21 +17,23 @@ use crate::{
     tier::{Tier, is_listeners, tier},
 };
 
-/// Plays `scene` in a namespace of its own, which hands back a socket's cookie; what was said of it.
+/// Plays `case`, which returns a socket's cookie, in a namespace of its own. Returns the event of
+/// type `closed` of that socket.
 ///
-/// The kernel skips a classic tracepoint's program while another one runs on that CPU, as those of other tests may: then
-/// a dump finds the end, and not its cause. That does not befall the same scene time and again.
-fn verdict(mut scene: impl FnMut(&mut Watch) -> u64 + Send) -> Value {
+/// The kernel skips a classic tracepoint's program while another program runs on that CPU, and
+/// programs of other tests may run there. Then a dump finds the end, and not its cause. This does
+/// not happen to the same case time and again.
+fn verdict(mut case: impl FnMut(&mut Watch) -> u64 + Send) -> Value {
     let mut once = || {
         Netns::new().run(|| {
             let mut watch = Watch::start(&[]);
-            let cookie = scene(&mut watch);
+            let cookie = case(&mut watch);
             watch.closed(cookie)
         })
     };
-    let said = once();
-    let is_skipped = tier() == Tier::Basic && said["verdict"] == "vanished";
-    if is_skipped { once() } else { said }
+    let closed = once();
+    let is_skipped = tier() == Tier::Basic && closed["verdict"] == "vanished";
+    if is_skipped { once() } else { closed }
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -41,7 +43,7 @@ fn pair() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// A connect to `address` that does not wait for its end.
+/// Begins a connect to `address`, and does not wait for its end.
 fn begin(address: &str) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_nonblocking(true).expect("non-blocking");
@@ -51,7 +53,7 @@ fn begin(address: &str) -> Socket {
 }
 
 #[test]
-fn whoever_closes_first_closed_it() {
+fn the_first_to_close_has_closed_the_connection() {
     for client_first in [true, false] {
         let client = verdict(|watch| {
             let (client, server) = pair();
@@ -77,34 +79,34 @@ fn whoever_closes_first_closed_it() {
 #[test]
 fn refused() {
     let mut held = None;
-    let said = verdict(|_| cookie(&*held.insert(begin("127.0.0.1:9"))));
-    assert_eq!((&said["verdict"], &said["errno"]), (&"refused".into(), &"ECONNREFUSED".into()));
+    let closed = verdict(|_| cookie(&*held.insert(begin("127.0.0.1:9"))));
+    assert_eq!((&closed["verdict"], &closed["errno"]), (&"refused".into(), &"ECONNREFUSED".into()));
 }
 
 #[test]
 fn timed_out_while_connecting() {
     let mut held = None;
-    let said = verdict(|_| {
+    let closed = verdict(|_| {
         let _wire = Wire::new();
-        // One and two seconds, then it is given up.
+        // The kernel waits one and two seconds, and then gives up.
         fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1").expect("a sysctl of the namespace");
         let socket = held.insert(begin("10.9.0.2:7000"));
         cookie(&*socket)
     });
-    assert_eq!((&said["verdict"], &said["errno"]), (&"timed-out".into(), &"ETIMEDOUT".into()));
+    assert_eq!((&closed["verdict"], &closed["errno"]), (&"timed-out".into(), &"ETIMEDOUT".into()));
 }
 
 #[test]
 fn timed_out_while_established() {
     let mut held = None;
-    let said = verdict(|_| {
+    let closed = verdict(|_| {
         let mut wire = Wire::new();
         let socket = Connection::new(&mut wire, 7000).into_socket();
         socket.set_tcp_user_timeout(Some(Duration::from_millis(600))).expect("TCP_USER_TIMEOUT");
         (&socket).write_all(b"no answer").expect("sent");
         cookie(&*held.insert(socket))
     });
-    assert_eq!(said["verdict"], "timed-out", "{said}");
+    assert_eq!(closed["verdict"], "timed-out", "{closed}");
 }
 
 #[test]
@@ -125,33 +127,36 @@ fn reset_by_one_is_reset_by_the_peer_for_the_other() {
 }
 
 #[test]
-fn data_that_nobody_read_resets() {
-    let said = verdict(|watch| {
+fn unread_data_resets() {
+    let closed = verdict(|watch| {
         let (mut client, server) = pair();
         let ids = (cookie(&client), cookie(&server));
-        client.write_all(b"nobody reads this").expect("sent");
+        client.write_all(b"unread data").expect("sent");
         drop(server);
         let by_peer = watch.closed(ids.0);
         assert_eq!(by_peer["verdict"], "reset-by-peer", "{by_peer}");
         ids.1
     });
-    assert_eq!((&said["verdict"], &said["reset"]), (&"reset-locally".into(), &"sent".into()));
+    assert_eq!((&closed["verdict"], &closed["reset"]), (&"reset-locally".into(), &"sent".into()));
 }
 
 #[test]
 fn unreachable() {
     let mut held = None;
-    let said = verdict(|_| {
+    let closed = verdict(|_| {
         let _wire = Wire::new();
         // On the wire's network, with no neighbour: ARP gives up after some three seconds.
         cookie(&*held.insert(begin("10.9.0.77:80")))
     });
-    assert_eq!((&said["verdict"], &said["errno"]), (&"unreachable".into(), &"EHOSTUNREACH".into()));
+    assert_eq!(
+        (&closed["verdict"], &closed["errno"]),
+        (&"unreachable".into(), &"EHOSTUNREACH".into())
+    );
 }
 
 #[test]
 fn aborted_before_an_answer() {
-    let said = verdict(|watch| {
+    let closed = verdict(|watch| {
         let _wire = Wire::new();
         let socket = begin("10.9.0.2:7000");
         let id = cookie(&socket);
@@ -159,12 +164,12 @@ fn aborted_before_an_answer() {
         drop(socket);
         id
     });
-    assert_eq!(said["verdict"], "aborted", "{said}");
-    assert!(said.get("errno").is_none(), "{said}");
+    assert_eq!(closed["verdict"], "aborted", "{closed}");
+    assert!(closed.get("errno").is_none(), "{closed}");
 }
 
 #[test]
-fn by_verdict() {
+fn a_filter_selects_by_verdict() {
     Netns::new().run(|| {
         let mut watch = Watch::start(&["verdict = refused and dport = 9"]);
         let (client, server) = pair();

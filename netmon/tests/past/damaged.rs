@@ -1,4 +1,4 @@
-//! Files that are torn, changed, foreign or gone: that is said, and the rest is answered.
+//! Files that are torn, changed, foreign or gone are reported, and the rest is read.
 
 use std::fs::{self, File};
 
@@ -7,7 +7,9 @@ use parquet::{
     file::metadata::KeyValue,
 };
 
-use super::{Directory, copy, netmon, record, replayed, said, said_of, scene::scene};
+use super::{
+    Directory, all_output, copy, netmon, record, replayed, sample_events::sample_events, stdout,
+};
 
 #[test]
 fn another_version_is_named() {
@@ -27,17 +29,17 @@ fn another_version_is_named() {
     writer.append_key_value_metadata(KeyValue::new(key, value));
     writer.close().expect("written");
     let output = netmon(&["watch", "-n", "--json"], &directory.0);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let name = events[1].display().to_string();
     let reason = "is left out: it is of version 3 of the journal, and this netmon reads version 2";
-    assert!(said.contains(&format!("{name} {reason}")), "{said}");
-    // The rest is answered.
-    assert!(said.contains("netmon: 10 transitions seen"), "{said}");
+    assert!(stderr.contains(&format!("{name} {reason}")), "{stderr}");
+    // The rest of the journal is read.
+    assert!(stderr.contains("netmon: 10 transitions seen"), "{stderr}");
 }
 
 #[test]
-fn what_is_torn_or_foreign_is_named() {
+fn torn_and_foreign_files_are_named() {
     let (directory, events) = copy("torn");
     let whole = fs::read(&events[0]).expect("a file");
     for (number, bytes) in
@@ -46,11 +48,11 @@ fn what_is_torn_or_foreign_is_named() {
         fs::write(&events[0], bytes).expect("written");
         let read = |arguments: &[&str]| {
             let output = netmon(arguments, &directory.0);
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{number}: {said}");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{number}: {stderr}");
             let named = format!("{} is left out", events[0].display());
-            assert_eq!(said.matches(&named).count(), 1, "{number}: {said}");
-            assert!(!said.contains("panicked"), "{number}: {said}");
+            assert_eq!(stderr.matches(&named).count(), 1, "{number}: {stderr}");
+            assert!(!stderr.contains("panicked"), "{number}: {stderr}");
             output
         };
         let output = read(&["watch", "-n", "--json"]);
@@ -59,19 +61,20 @@ fn what_is_torn_or_foreign_is_named() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("transition"), "{number}: the other segment is read");
         assert!(text.contains(r#""reason":"missing""#), "{number}: {text}");
-        // The connections beside it are there.
-        let history = said_of(&["history", "-n", "--json"], &directory.0);
+        // The connections beside the events are read.
+        let history = stdout(&["history", "-n", "--json"], &directory.0);
         assert!(history.contains(r#""verdict":"refused""#), "{number}: {history}");
     }
 }
 
-/// Whichever segment cannot be read, the last among them: all that show the past name as many gaps.
+/// Breaks each segment in turn, the last one too. Every command that shows the past must name as
+/// many gaps.
 #[test]
 fn every_command_names_the_same_gaps() {
     let (directory, events) = copy("gaps");
     assert!(events.len() > 1, "{events:?}");
     let gaps = |arguments: &[&str]| {
-        said_of(arguments, &directory.0).matches(r#""reason":"missing""#).count()
+        stdout(arguments, &directory.0).matches(r#""reason":"missing""#).count()
     };
     for file in &events {
         let good = fs::read(file).expect("a file");
@@ -83,12 +86,13 @@ fn every_command_names_the_same_gaps() {
     }
 }
 
-/// A bit that is flipped anywhere in any file is noticed by whoever reads it, and by the check.
+/// Flips bits anywhere in files of every dataset. An export must name the file or stay the same,
+/// and `netmon journal check` must fail.
 #[test]
-fn a_flipped_bit_is_said() {
+fn a_flipped_bit_is_reported() {
     const FLIPS: usize = 40;
     let (directory, _) = copy("flipped");
-    let whole = said(&["journal", "check"], &directory.0);
+    let whole = all_output(&["journal", "check"], &directory.0);
     assert!(whole.contains("whole"), "{whole}");
     for dataset in ["events", "connections", "checkpoints", "processes", "namespaces"] {
         let files = directory.files(dataset);
@@ -102,24 +106,24 @@ fn a_flipped_bit_is_said() {
         let (before, _) = read(dataset);
         for flip in 0..FLIPS {
             let mut bytes = good.clone();
-            // Spread over the whole file, each bit in turn.
+            // The flips are spread over the whole file, each bit in turn.
             let at = (flip * good.len() + flip * 7_919) / FLIPS % good.len();
             bytes[at] ^= 1 << (flip % 8);
             fs::write(file, bytes).expect("written");
-            let (after, said) = read(dataset);
-            let is_said = said.contains(&file.display().to_string());
-            assert!(is_said || after == before, "{dataset} at {at}: {said}");
+            let (after, stderr) = read(dataset);
+            let is_named = stderr.contains(&file.display().to_string());
+            assert!(is_named || after == before, "{dataset} at {at}: {stderr}");
             let check = netmon(&["journal", "check"], &directory.0);
-            // The first bytes of a file are its format's name, which nobody needs.
+            // The first four bytes of a file are the name of its format, which no reader needs.
             assert!(check.status.code() == Some(1) || at < 4, "{dataset} at {at}: {check:?}");
         }
         fs::write(file, good).expect("written");
     }
 }
 
-/// A segment that another version writes stays as it is; one that never got as far as a row goes.
+/// A live segment of another version stays as it is. A live segment without a row is removed.
 #[test]
-fn only_what_can_be_read_is_taken_over() {
+fn only_readable_segments_are_taken_over() {
     let directory = Directory::new("foreign");
     let live = directory.0.join("_live/host=here");
     fs::create_dir_all(&live).expect("a directory");
@@ -127,22 +131,22 @@ fn only_what_can_be_read_is_taken_over() {
     let empty = live.join("events-20251216T130000.000000Z.arrows");
     fs::write(&foreign, b"no journal, at least none of today").expect("written");
     fs::write(&empty, b"").expect("written");
-    let _ = record(&directory.0, "here", scene()).close();
+    let _ = record(&directory.0, "here", sample_events()).close();
     assert!(foreign.exists());
     assert!(!empty.exists());
     assert!(!replayed(&directory.0).is_empty());
 }
 
-/// A recorder that hangs is not believed to have seen that nothing happened.
+/// The silence of a recorder that hangs does not mean that nothing happened.
 #[test]
-fn a_silent_recorder_is_told() {
+fn a_silent_recorder_is_reported() {
     let (directory, _) = copy("silent");
     let lock = File::create(directory.0.join("_live/host=ended/lock")).expect("a lock");
     lock.lock().expect("locked");
     let soon = netmon(&["snapshot", "-tan", "--utc", "--at", "2025-12-17T19:33:40Z"], &directory.0);
     assert!(soon.status.success(), "{soon:?}");
     let later = netmon(&["snapshot", "-tan", "--utc", "--at", "2025-12-17T20:00Z"], &directory.0);
-    let said = String::from_utf8_lossy(&later.stderr);
-    assert_eq!(later.status.code(), Some(1), "{said}");
-    assert!(said.contains("its recorder runs, but has not written since"), "{said}");
+    let stderr = String::from_utf8_lossy(&later.stderr);
+    assert_eq!(later.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("its recorder runs, but has not written since"), "{stderr}");
 }

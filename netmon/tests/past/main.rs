@@ -1,10 +1,10 @@
-//! Journals, written from a scene and read without a kernel: what was seen is seen again, by this
-//! version and by those to come.
+//! Journals, written from the sample events and read without a kernel: this version and later
+//! versions show the recorded events again.
 
 mod damaged;
 mod origins;
-#[path = "../scene/mod.rs"]
-mod scene;
+#[path = "../sample_events/mod.rs"]
+mod sample_events;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -29,16 +29,17 @@ use netmon::{
     view::changes::json::Json,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use scene::{MS, owner, scene, transition};
+use sample_events::{MS, owner, sample_events, transition};
 use tokio::sync::Notify;
 
-/// The day of the scene, and the host that recorded it.
+/// The day of the sample events, and the host that recorded them.
 const PARTITION: &str = "date=2025-12-17/host=ended";
 
 /// Events, one after the other as a live source gives them.
 struct Script {
     events: VecDeque<Event>,
-    /// Whoever records them begins a segment when so many are left.
+    /// The number of events left when the recorder begins a segment, and the handle of the
+    /// recorder.
     rotate: Option<(usize, RecorderHandle)>,
 }
 
@@ -64,7 +65,7 @@ impl Source for Script {
     }
 }
 
-/// A directory of its own, gone with the test.
+/// A directory for one test, removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -161,16 +162,16 @@ fn netmon(arguments: &[&str], directory: &Path) -> Output {
     command.env("TZ", "UTC").output().expect("netmon runs")
 }
 
-/// What it prints and says, when all is well.
-fn said(arguments: &[&str], directory: &Path) -> String {
+/// Returns the standard output of netmon, which must succeed, and its standard error after it.
+fn all_output(arguments: &[&str], directory: &Path) -> String {
     let output = netmon(arguments, directory);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     String::from_utf8(output.stdout).expect("text") + &errors
 }
 
-/// Its output, whatever stands on stderr.
-fn said_of(arguments: &[&str], directory: &Path) -> String {
+/// Returns the standard output of netmon, whatever is on its standard error.
+fn stdout(arguments: &[&str], directory: &Path) -> String {
     String::from_utf8(netmon(arguments, directory).stdout).expect("text")
 }
 
@@ -184,26 +185,26 @@ fn unnamed(line: &str) -> String {
 }
 
 #[test]
-fn what_was_seen_is_seen_again() {
+fn recorded_events_are_shown_again() {
     let directory = Directory::new("again");
-    let _ = record(&directory.0, "here", scene()).close();
-    let live = json(&mut Script::new(scene()));
+    let _ = record(&directory.0, "here", sample_events()).close();
+    let live = json(&mut Script::new(sample_events()));
     assert!(live.len() > 20, "{live:?}");
     let again = replayed(&directory.0);
     assert!(again.iter().any(|line| line.contains("www-data")), "{again:?}");
     assert_eq!(again.iter().map(|line| unnamed(line)).collect::<Vec<_>>(), live);
 }
 
-/// Every command shows the same scene, whether its recorder was ended in order or killed.
+/// Every command shows the same events, whether their recorder ended in order or was killed.
 #[test]
-fn every_command_shows_what_was_recorded() {
+fn every_command_shows_the_recorded_events() {
     let directory = Directory::new("commands");
-    let _ = record(&directory.0, "ended", scene()).close();
-    let mut torn = record(&directory.0, "torn", scene());
+    let _ = record(&directory.0, "ended", sample_events()).close();
+    let mut torn = record(&directory.0, "torn", sample_events());
     std::thread::sleep(Duration::from_secs(1));
     torn.flush(&ConnectionTable::default()).expect("handed over");
     std::thread::sleep(Duration::from_secs(1));
-    // As if it was killed after that.
+    // As if the recorder was killed here.
     std::mem::forget(torn);
     let asked: [(&str, &[&str]); 8] = [
         ("watch", &["watch", "-n", "--utc", "--from", "2025-12-17"]),
@@ -216,30 +217,31 @@ fn every_command_shows_what_was_recorded() {
         ("namespaces", &["export", "--format", "jsonl", "--dataset", "namespaces"]),
     ];
     for (name, arguments) in asked {
-        let ended = said(&[arguments, &["--host", "ended"]].concat(), &directory.0);
+        let ended = all_output(&[arguments, &["--host", "ended"]].concat(), &directory.0);
         insta::assert_snapshot!(name, ended);
-        // The other was not ended in order: it says the same, but for when its recorder was last
-        // alive.
-        let torn = said(&[arguments, &["--host", "t*n"]].concat(), &directory.0);
-        assert_eq!(told(&torn.replace("torn", "ended")), told(&ended), "{name}");
+        // The journal of the killed recorder shows the same, but for the time when its recorder was
+        // last alive.
+        let torn = all_output(&[arguments, &["--host", "t*n"]].concat(), &directory.0);
+        assert_eq!(lasting_lines(&torn.replace("torn", "ended")), lasting_lines(&ended), "{name}");
     }
 }
 
-/// Its lines, but for those that depend on how far the journal goes.
-fn told(text: &str) -> BTreeSet<&str> {
+/// The lines of a text that do not depend on the end of the journal.
+fn lasting_lines(text: &str) -> BTreeSet<&str> {
     let depends = [r#""type":"anchor""#, "netmon: ", "open, "];
     text.lines().filter(|line| !depends.iter().any(|word| line.contains(word))).collect()
 }
 
-/// A journal of the scene that was ended in order, to be spoilt; and its files of events.
+/// A journal of the sample events that ended in order, for a test to damage, and its files of
+/// events.
 fn copy(name: &str) -> (Directory, Vec<PathBuf>) {
     let directory = Directory::new(name);
-    let _ = record(&directory.0, "ended", scene()).close();
+    let _ = record(&directory.0, "ended", sample_events()).close();
     let events = directory.files("events");
     (directory, events)
 }
 
-/// What comes late is in its place, also of a segment that is being written.
+/// A late event is in its place, also in a segment that is being written.
 #[test]
 fn a_late_event_was_there_in_time() {
     let directory = Directory::new("late");
@@ -253,14 +255,14 @@ fn a_late_event_was_there_in_time() {
     let mut recorder = record(&directory.0, "here", vec![anchor.clone(), listens(1_000, 1)]);
     for events in [vec![anchor.clone(), listens(2_100, 2)], vec![anchor, listens(1_900, 3)]] {
         play(&mut Script::new(events), &mut recorder, &scope());
-        // A batch each.
+        // Each round is a batch.
         std::thread::sleep(Duration::from_secs(1));
         recorder.flush(&ConnectionTable::default()).expect("recorded");
     }
     std::thread::sleep(Duration::from_secs(1));
     let ports = || {
         let at = "2025-12-18T12:00:02Z";
-        let out = said(&["snapshot", "-tnlH", "--utc", "--at", at], &directory.0);
+        let out = all_output(&["snapshot", "-tnlH", "--utc", "--at", at], &directory.0);
         let ports = out.lines().filter_map(|line| line.split_once(":100")?.1.get(..1));
         ports.collect::<String>()
     };
@@ -305,15 +307,18 @@ fn an_export_has_its_heading_and_a_reader_may_leave() {
         let command = command.args(arguments).arg("--journal").arg(&directory.0);
         let output = command.stdout(writer).output().expect("netmon runs");
         assert!(output.status.success(), "{format}: {output:?}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.is_empty() || said == "netmon: 2 gaps in the journal\n", "{format}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.is_empty() || stderr == "netmon: 2 gaps in the journal\n",
+            "{format}: {stderr}"
+        );
     }
 }
 
-/// Statistics of row groups leave out nothing that a filter lets pass, and something that it does
-/// not: seen by a row group that cannot be read any more.
+/// Statistics of row groups leave out no row that a filter lets pass, and leave out a row group
+/// without such rows. Row groups that cannot be read any more show it.
 #[test]
-fn a_filter_leaves_out_what_need_not_be_read() {
+fn a_filter_leaves_out_row_groups_without_its_rows() {
     let (directory, _) = copy("pruned");
     let history = |filter: &str| {
         let output = netmon(&["history", "--json", "-n", filter], &directory.0);
@@ -349,9 +354,9 @@ fn a_filter_leaves_out_what_need_not_be_read() {
     }
 }
 
-/// More than may wait otherwise: it comes at once.
+/// Records more sockets than may wait otherwise: all of them come at once.
 #[test]
-fn all_that_was_there_in_the_beginning_is_recorded() {
+fn every_initial_socket_is_recorded() {
     const SOCKETS: u64 = 600_000;
     let directory = Directory::new("many");
     let mut recorder = open(&directory.0, "here", "a boot");

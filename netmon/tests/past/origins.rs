@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// Of a recorder's clock that is set back by an hour nothing is lost, and both hours can be asked
-/// for.
+/// A recorder's clock is set back by an hour: nothing is lost, and both hours can be asked for.
 #[test]
 fn a_clock_is_set_back() {
     let directory = Directory::new("back");
@@ -27,7 +26,7 @@ fn a_clock_is_set_back() {
     ];
     let _ = record(&directory.0, "here", events).close();
     let ports = |at: &str| {
-        let out = said(&["snapshot", "-tnlH", "--utc", "--at", at], &directory.0);
+        let out = all_output(&["snapshot", "-tnlH", "--utc", "--at", at], &directory.0);
         let lines = out.lines().filter(|line| line.starts_with("tcp"));
         lines
             .filter_map(|line| Some(line.split_once(":100")?.1.get(..1)?.to_owned()))
@@ -38,12 +37,12 @@ fn a_clock_is_set_back() {
     assert_eq!(replayed(&directory.0).iter().filter(|line| line.contains("transition")).count(), 2);
 }
 
-/// Listeners of a host, each with the cookie and port of its number.
+/// Listeners of a host: each number is a cookie, and its port is 1000 more.
 fn listeners(boot: &str, numbers: std::ops::Range<u64>, wall: i64) -> Vec<Event> {
     let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall })];
     events.extend(numbers.map(|number| {
         let at = format!("0.0.0.0:{}", 1000 + number);
-        // The process tells whose it is: all have the same cookies.
+        // The name of the process is that of its boot: all boots have the same cookies.
         let opening = owner(1, boot.as_bytes());
         let transition = transition(number, number, (&at, "0.0.0.0:0"), Close, Listen);
         Event::Transition(Transition { opening, ..transition })
@@ -54,9 +53,9 @@ fn listeners(boot: &str, numbers: std::ops::Range<u64>, wall: i64) -> Vec<Event>
     events
 }
 
-/// Two hosts with the same cookies: each has its own table, and lines say whose they are.
+/// Hosts with the same cookies: each host has its own table, and each line names its host.
 #[test]
-fn hosts_are_told_apart() {
+fn hosts_are_kept_apart() {
     let directory = Directory::new("hosts");
     let noon = 1_766_059_200_000_000_000;
     for (host, numbers) in [("web1", 1..4), ("web2", 2..6), ("db1", 1..2)] {
@@ -68,7 +67,7 @@ fn hosts_are_told_apart() {
     let at = "2025-12-18T12:00:05Z";
     let ports = |host: &str| {
         let list = ["snapshot", "-tnlp", "--json", "--utc", "--at", at, "--host", host];
-        let text = said_of(&list, &directory.0);
+        let text = stdout(&list, &directory.0);
         let mut rows: Vec<(String, u64, String)> = text
             .lines()
             .map(|line| {
@@ -84,30 +83,33 @@ fn hosts_are_told_apart() {
         rows.sort();
         rows
     };
-    let of = |host: &str, numbers: std::ops::Range<u64>| {
+    let expected = |host: &str, numbers: std::ops::Range<u64>| {
         numbers.map(|number| (host.to_owned(), 1000 + number, host.to_owned())).collect::<Vec<_>>()
     };
-    assert_eq!(ports("web*"), [of("web1", 1..4), of("web2", 2..6)].concat());
-    assert_eq!(ports("*"), [of("db1", 1..2), of("web1", 1..4), of("web2", 2..6)].concat());
-    // In the order of time, whosever they are, each with its host; `watch` and `history` alike.
-    let lines = said_of(&["watch", "-n", "--utc", "--from", "2025-12-18"], &directory.0);
+    assert_eq!(ports("web*"), [expected("web1", 1..4), expected("web2", 2..6)].concat());
+    assert_eq!(
+        ports("*"),
+        [expected("db1", 1..2), expected("web1", 1..4), expected("web2", 2..6)].concat()
+    );
+    // The lines of all hosts are in the order of time, each with its host.
+    let lines = stdout(&["watch", "-n", "--utc", "--from", "2025-12-18"], &directory.0);
     let listening: Vec<&str> = lines.lines().filter(|line| line.contains("LISTEN")).collect();
     assert_eq!(listening.len(), 3 + 4 + 1, "{lines}");
     assert!(listening.is_sorted_by_key(|line| line.get(..26)), "{lines}");
     assert_eq!(listening.iter().filter(|line| line.contains(" web2 ")).count(), 4, "{lines}");
-    let json = said_of(&["watch", "--json"], &directory.0);
+    let json = stdout(&["watch", "--json"], &directory.0);
     assert_eq!(json.matches(r#""host":"db1""#).count(), 1, "{json}");
-    // One host's journal says nothing of hosts.
-    assert!(!said_of(&["watch", "--json", "--host", "db1"], &directory.0).contains("host"));
+    // The journal of one host names no host.
+    assert!(!stdout(&["watch", "--json", "--host", "db1"], &directory.0).contains("host"));
     let output = netmon(&["watch", "--host", "db2"], &directory.0);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no journal of db2, but of db1, web1, web2"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("no journal of db2, but of db1, web1, web2"), "{stderr}");
 }
 
-/// Two boots with the same cookies: what the first left open has ended, and the second's rows are
-/// its own.
+/// Two boots with the same cookies: the sockets that the first boot left open have ended, and the
+/// second boot has rows of its own.
 #[test]
-fn boots_are_told_apart() {
+fn boots_are_kept_apart() {
     let directory = Directory::new("boots");
     let noon = 1_766_059_200_000_000_000;
     for (boot, wall) in [("first", noon), ("second", noon + 3_600_000_000_000)] {
@@ -128,7 +130,7 @@ fn boots_are_told_apart() {
         let _ = recorder.close();
     }
     let owners = |at: &str| {
-        let text = said_of(&["snapshot", "-tnlpH", "--utc", "--at", at], &directory.0);
+        let text = stdout(&["snapshot", "-tnlpH", "--utc", "--at", at], &directory.0);
         text.lines()
             .filter_map(|line| line.split('/').nth(1))
             .map(|name| name.trim().to_owned())
@@ -136,11 +138,11 @@ fn boots_are_told_apart() {
     };
     assert_eq!(owners("2025-12-18T12:00:00.5Z"), ["first"; 3]);
     assert_eq!(owners("2025-12-18T13:00:00.005Z"), ["second"; 3]);
-    let text = said_of(&["export", "--format", "jsonl"], &directory.0);
+    let text = stdout(&["export", "--format", "jsonl"], &directory.0);
     let closed: Vec<&str> =
         text.lines().filter(|line| line.contains(r#""new_state":"CLOSE""#)).collect();
     assert_eq!(closed.len(), 3, "{text}");
-    // With the boot, cookie and opening of the first.
+    // The closed rows have the boot and the opening time of the first boot.
     assert!(closed.iter().all(|line| line.contains(r#""boot_id":"first""#)), "{closed:?}");
     assert!(closed.iter().all(|line| line.contains(r#""opened":"2025-12-18T12:00:00"#)));
 }

@@ -1,4 +1,4 @@
-//! `bench churn`: what following every transition costs those who make them.
+//! `bench churn`: the cost of following every transition, for the processes that make them.
 
 use std::{
     env,
@@ -26,7 +26,7 @@ pub(crate) struct Churn {
     /// Connections of each run
     #[arg(long, default_value_t = 200_000)]
     pub(super) connections: u64,
-    /// How long the run is that nothing may be lost in, seconds
+    /// Length of the run in which nothing may be lost, seconds
     #[arg(long, default_value_t = 60)]
     pub(super) long: u64,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Churn {
 pub(super) const LOOP_OF_WATCH: &str = "watch --json, live: CPU ns of its loop an event";
 pub(super) const LOOP_OF_RECORD: &str = "record, live: CPU ns of its loop an event";
 
-/// What follows the churn.
+/// The program that follows the churn.
 #[derive(Clone, Copy, Debug)]
 enum Reader {
     /// `watch --json > file`
@@ -89,9 +89,9 @@ impl Churn {
         Ok(figures)
     }
 
-    /// Ratios of throughput with `reader` to that without.
+    /// Measures the ratios of throughput with `reader` to throughput without.
     fn pairs(&self, reader: Reader, ending: Ending, runs: &mut Runs) -> anyhow::Result<Figure> {
-        // Those that lose what comes too fast have fewer to come; their part takes as long.
+        // Peers lose what comes too fast. They get fewer connections, which take as long.
         let connections = match reader {
             Reader::Watch | Reader::Record => self.connections,
             Reader::Peer(_) => self.connections / 4,
@@ -101,7 +101,8 @@ impl Churn {
             Ending::Close => 10,
         };
         let what = format!("churn with {}, {transitions} transitions: ratio", reader.name());
-        // Those that close fill the table with TIME_WAITs, before the second pair at the latest.
+        // Connections that close fill the table with TIME_WAITs, before the second pair at the
+        // latest.
         if ending == Ending::Reset {
             process::quiet()?;
         }
@@ -117,7 +118,7 @@ impl Churn {
                 Reader::Watch => follow(false, || load(connections, ending), runs),
                 Reader::Record => follow(true, || load(connections, ending), runs),
             };
-            // In turn the one and the other first, so that a drift of the machine favours neither.
+            // The two take turns in going first, so that a drift of the machine favours neither.
             let (with, without) = if pair % 2 == 0 {
                 let without = load(connections, ending)?;
                 (with()?, without)
@@ -130,7 +131,7 @@ impl Churn {
         Ok(Figure::new(what, ratios))
     }
 
-    /// What is lost while connections come and go for long; of `record` and of `watch`.
+    /// Measures the events that `record` and `watch` lose while connections come and go for long.
     fn long_run(&self) -> anyhow::Result<Figure> {
         let mut lost = Vec::new();
         for reader in [Reader::Record, Reader::Watch] {
@@ -148,11 +149,11 @@ impl Churn {
             lost.extend(runs.lost);
         }
         let what = format!("events lost in {} s of churn, by watch and by record", self.long);
-        // That most runs lose nothing is not what is asked for.
+        // Every run must lose nothing; a median would hide a loss.
         Ok(Figure::new(what, lost).at_most(0.0).by_the_worst())
     }
 
-    /// Nanoseconds that the kernel's side takes for each transition.
+    /// Measures the nanoseconds that the kernel programs take for each transition.
     fn kernel(&self) -> anyhow::Result<Figure> {
         let _statistics = process::Statistics::kept(true)?;
         let mut runs = Runs::default();
@@ -165,24 +166,24 @@ impl Churn {
     }
 }
 
-/// What netmon used in each run.
+/// The resources that netmon used in each run.
 #[derive(Default)]
 pub(super) struct Runs {
     pub(super) lost: Vec<f64>,
-    /// CPU ns of the thread that follows, an event.
+    /// CPU ns of the thread that follows the churn, an event.
     pub(super) here: Vec<f64>,
     /// CPU ns of the thread that writes the journal, an event.
     pub(super) there: Vec<f64>,
     /// ns of the kernel programs, an event.
     pub(super) kernel: Vec<f64>,
-    /// Of the journal, an event.
+    /// Bytes of the journal, an event.
     pub(super) bytes: Vec<f64>,
     /// CPU s of all of netmon.
     pub(super) cpu: Vec<f64>,
 }
 
-/// Runs `load` while netmon records, or watches and writes to a file that has no name any more;
-/// what `load` said.
+/// Runs `load` while netmon records, or watches and writes to an unlinked file. Returns the rate of
+/// `load`.
 #[expect(clippy::cast_precision_loss, reason = "figures")]
 pub(super) fn follow(
     record: bool,
@@ -210,14 +211,14 @@ pub(super) fn follow(
     };
     let before = used()?;
     let rate = load()?;
-    // What it has not read yet, it reads now.
+    // Meanwhile netmon reads the rest of its rings.
     std::thread::sleep(Duration::from_millis(300));
     let after = used()?;
     let (cpu, kernel) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
     let (here, there) = (after.2.saturating_sub(before.2), after.3.saturating_sub(before.3));
-    let said = netmon.stop()?;
-    let events = number(&said, "seen")? as f64;
-    runs.lost.push(number(&said, "lost")? as f64);
+    let messages = netmon.stop()?;
+    let events = number(&messages, "seen")? as f64;
+    runs.lost.push(number(&messages, "lost")? as f64);
     runs.here.push(here.as_nanos() as f64 / events);
     runs.there.push(there.as_nanos() as f64 / events);
     runs.kernel.push(kernel as f64 / events);
@@ -229,15 +230,15 @@ pub(super) fn follow(
     Ok(rate)
 }
 
-/// The number before the word `after` of what netmon said in the end.
-pub(super) fn number(said: &str, after: &str) -> anyhow::Result<u64> {
-    let words: Vec<_> = said.split_whitespace().collect();
+/// Returns the number before the last word `after` in netmon's messages.
+pub(super) fn number(messages: &str, after: &str) -> anyhow::Result<u64> {
+    let words: Vec<_> = messages.split_whitespace().collect();
     let at = words.iter().rposition(|word| word.trim_end_matches(',') == after);
     let count = at.and_then(|at| words[..at].iter().rev().find_map(|word| word.parse().ok()));
-    count.with_context(|| format!("netmon said: {said}"))
+    count.with_context(|| format!("netmon reported: {messages}"))
 }
 
-/// Bytes of all files below.
+/// Returns the bytes of all files below `path`.
 pub(super) fn size(path: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {
@@ -248,12 +249,13 @@ pub(super) fn size(path: &Path) -> anyhow::Result<u64> {
     Ok(bytes)
 }
 
-/// Makes and ends connections; how many a second.
+/// Makes and ends connections. Returns their number a second.
 pub(super) fn load(connections: u64, ending: Ending) -> anyhow::Result<f64> {
     made(&["--connections", &connections.to_string()], ending)
 }
 
-/// The same for some seconds, at that rate at most.
+/// Makes and ends connections for `seconds`, `rate` a second at most. Returns their number a
+/// second.
 pub(super) fn load_for(seconds: u64, rate: Option<u32>, ending: Ending) -> anyhow::Result<f64> {
     let (seconds, most) = (seconds.to_string(), u64::MAX.to_string());
     let rate = rate.map(|rate| rate.to_string());

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 
 use crate::shell::find;
 
-/// Until they have compiled or loaded their program.
+/// The time in which a peer compiles or loads its program.
 const SETTLE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,10 @@ pub(super) enum Peer {
     Bpftrace,
 }
 
-/// What tcpstates shows, as far as the tracepoint has it.
+/// The program for bpftrace, with the fields of tcpstates that the tracepoint has.
 const SCRIPT: &str = "tracepoint:sock:inet_sock_set_state /args->protocol == 6/ { \
-    printf(\"%llu %p %d %s %d %s %d %d %d\\n\", nsecs, args->skaddr, pid, ntop(args->saddr), args->sport, \
-    ntop(args->daddr), args->dport, args->oldstate, args->newstate); }";
+    printf(\"%llu %p %d %s %d %s %d %d %d\\n\", nsecs, args->skaddr, pid, ntop(args->saddr), \
+    args->sport, ntop(args->daddr), args->dport, args->oldstate, args->newstate); }";
 
 impl Peer {
     pub(super) const ALL: [Self; 3] = [Self::Tcpstates, Self::Tcplife, Self::Bpftrace];
@@ -50,14 +50,15 @@ impl Peer {
         find(self.program()).is_some()
     }
 
-    /// Starts it; it writes to a file that has no name any more.
+    /// Starts the peer, which writes to an unlinked file.
     pub(super) fn start(self) -> anyhow::Result<Running> {
         let path = env::temp_dir().join(format!("netmon-bench-peer-{}", std::process::id()));
         let to = File::create(&path)?;
         std::fs::remove_file(&path)?;
         let mut command = Command::new("unshare");
-        // They take tracefs to be mounted.
-        let mount = "mount -t tracefs none /sys/kernel/tracing; mount -t debugfs none /sys/kernel/debug; exec \"$@\"";
+        // Peers expect tracefs to be mounted.
+        let mount = "mount -t tracefs none /sys/kernel/tracing; \
+            mount -t debugfs none /sys/kernel/debug; exec \"$@\"";
         command.args(["-m", "sh", "-c", mount, "sh", self.program()]);
         if matches!(self, Self::Bpftrace) {
             command.args(["-e", SCRIPT]);
@@ -70,7 +71,7 @@ impl Peer {
     }
 }
 
-/// Ended when dropped.
+/// A running peer; ended when dropped.
 pub(super) struct Running(Child);
 
 impl Drop for Running {

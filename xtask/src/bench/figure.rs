@@ -1,11 +1,11 @@
-//! Figures: what was measured, how far it was spread, and what it is to be.
+//! Figures: measured values, their spread, and their targets.
 
 use std::{fmt, fs, path::Path};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
-/// What a figure is to be.
+/// The bound that a figure has to meet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     AtLeast(f64),
@@ -33,10 +33,10 @@ impl fmt::Display for Target {
 /// Something that was measured in several rounds.
 #[derive(Clone, Debug)]
 pub(super) struct Figure {
-    /// What it is, and its unit.
+    /// The name and the unit of the figure.
     pub(super) what: String,
     pub(super) target: Option<Target>,
-    /// Not the median is judged, but every round.
+    /// Every round is judged, not the median.
     by_the_worst: bool,
     /// One for each round.
     rounds: Vec<f64>,
@@ -48,6 +48,16 @@ impl Figure {
         Self { what: what.into(), target: None, by_the_worst: false, rounds }
     }
 
+    /// Returns the median as a share of its target: above 1, it misses the target.
+    pub(super) fn share_of_target(&self) -> Option<f64> {
+        let median = self.median();
+        Some(match self.target? {
+            Target::AtMost(0.0) => median,
+            Target::AtMost(most) => median / most,
+            Target::AtLeast(least) => least / median,
+        })
+    }
+
     pub(super) fn at_least(self, least: f64) -> Self {
         Self { target: Some(Target::AtLeast(least)), ..self }
     }
@@ -56,12 +66,12 @@ impl Figure {
         Self { target: Some(Target::AtMost(most)), ..self }
     }
 
-    /// Judged by every round.
+    /// Returns the figure, to be judged by every round.
     pub(super) fn by_the_worst(self) -> Self {
         Self { by_the_worst: true, ..self }
     }
 
-    /// The middle of its rounds; of none, nothing.
+    /// Returns the median of the rounds; NaN without rounds.
     pub(super) fn median(&self) -> f64 {
         let middle = self.rounds.len() / 2;
         match self.rounds.len() {
@@ -75,7 +85,7 @@ impl Figure {
         Some((*self.rounds.first()?, *self.rounds.last()?))
     }
 
-    /// Whether it is what it is to be, if that is said.
+    /// Returns `met` or `missed`, or nothing for a figure without a target.
     pub(super) fn verdict(&self) -> &'static str {
         let is_met = |target: Target| match self.by_the_worst {
             true => {
@@ -113,7 +123,7 @@ impl Figure {
     }
 }
 
-/// A number with three digits that count.
+/// A number with three significant digits.
 struct Short(f64);
 
 impl fmt::Display for Short {
@@ -137,7 +147,7 @@ impl fmt::Display for Short {
 
 const HEADING: [&str; 6] = ["figure", "measured", "range", "rounds", "target", ""];
 
-/// The figures as a table in Markdown, which a terminal shows as well.
+/// Formats the figures as a table in Markdown, which a terminal shows as well.
 pub(super) fn table(figures: &[Figure]) -> String {
     let mut rows = vec![HEADING.map(str::to_owned)];
     rows.extend(figures.iter().map(Figure::cells));
@@ -152,7 +162,7 @@ pub(super) fn table(figures: &[Figure]) -> String {
     format!("{}|{rule}\n{body}", line(&rows[0]))
 }
 
-/// Writes them as JSON, with what they were measured on.
+/// Writes the figures as JSON, with the description of the machine.
 pub(super) fn write_json(figures: &[Figure], machine: &str, to: &Path) -> anyhow::Result<()> {
     let figures: Vec<Value> = figures.iter().map(Figure::json).collect();
     let text = serde_json::to_string_pretty(&json!({ "machine": machine, "figures": figures }))?;

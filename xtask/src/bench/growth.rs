@@ -1,4 +1,4 @@
-//! `bench growth`: how cost grows with what there is, and with what happens.
+//! `bench growth`: the growth of cost with sockets, and with connections a second.
 
 use clap::Args;
 
@@ -24,7 +24,7 @@ pub(crate) struct Growth {
 }
 
 const SOCKETS: [u32; 4] = [1_000, 10_000, 100_000, 200_000];
-/// Connections a second that are asked for: the last are more than two cores make.
+/// Requested connections a second. The last rates are more than two cores make.
 const RATES: [u32; 7] = [1_000, 5_000, 10_000, 20_000, 30_000, 45_000, 60_000];
 const MIB: f64 = 1_048_576.0;
 
@@ -36,7 +36,7 @@ impl Growth {
         Ok((figures, sizes.into_iter().chain(rates).collect()))
     }
 
-    /// With how many sockets there are.
+    /// Measures the growth of cost with the number of sockets.
     #[expect(clippy::cast_precision_loss, reason = "bytes")]
     fn sockets(&self) -> anyhow::Result<(Vec<Figure>, [Plot; 2])> {
         let mut figures = Vec::new();
@@ -75,7 +75,7 @@ impl Growth {
         Ok((figures, [listing, memory]))
     }
 
-    /// With how many connections come and go a second.
+    /// Measures the growth of cost with the connections that come and go a second.
     fn rates(&self) -> anyhow::Result<(Vec<Figure>, [Plot; 1])> {
         let mut figures = Vec::new();
         let mut user = ["watch --json > file", "record"].map(Curve::new);
@@ -99,7 +99,7 @@ impl Growth {
                 let made = Figure::new("", reached.clone()).median();
                 curve.points.push((made, figure.median()));
                 figures.push(figure);
-                // Ten transitions each.
+                // Each connection makes ten transitions.
                 share.extend(runs.kernel.iter().map(|ns| ns * 10.0 * made / 1e9 * 100.0));
             }
             let what =

@@ -1,4 +1,4 @@
-//! Sockets that are there while something is measured.
+//! Sockets that are held open during a measurement.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,11 +12,11 @@ use crate::shell::xtask;
 /// Sockets that one process holds: below the usual limit of 20,000 descriptors.
 const PER_PROCESS: u32 = 16_000;
 
-/// Processes that hold connections until this is dropped.
+/// Processes that hold connections until the value is dropped.
 pub(super) struct Holders(Vec<Holder>);
 
 impl Holders {
-    /// `sockets` of them, both ends of each connection.
+    /// Starts processes that hold `sockets` sockets: both ends of each connection.
     pub(super) fn start(sockets: u32) -> anyhow::Result<Self> {
         let mut left = sockets;
         let mut holders = Vec::new();
@@ -55,7 +55,7 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
-        // Its standard input ends with it.
+        // `wait` also closes the standard input of the process, which ends with its input.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

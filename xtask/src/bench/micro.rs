@@ -1,4 +1,4 @@
-//! `bench micro`: what user space does for each event, measured by `cargo bench`.
+//! `bench micro`: the cost of an event in user space, measured by `cargo bench`.
 
 use std::{fs, path::Path};
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::figure::Figure;
 use crate::shell::{cargo, root, run};
 
-/// Runs them; criterion keeps what it measured below `target/criterion`.
+/// Runs the benches of netmon; criterion keeps the results below `target/criterion`.
 pub(super) fn measure() -> anyhow::Result<()> {
     run(cargo()
         .args(["bench", "--quiet", "--package", "netmon"])
         .args(["--bench", "events", "--bench", "journal"]))
 }
 
-/// What was measured last.
+/// Reads the results of the last run.
 pub(super) fn figures() -> anyhow::Result<Vec<Figure>> {
     let apply = of("events", "decode and apply")?;
     let json = of("events", "decode, apply, JSON")?;
@@ -40,9 +40,9 @@ fn middle(rounds: &[f64]) -> f64 {
     Figure::new("", rounds.to_vec()).median()
 }
 
-/// Nanoseconds an element, one for each sample.
+/// Reads the nanoseconds an element, one for each sample.
 fn of(group: &str, name: &str) -> anyhow::Result<Vec<f64>> {
-    // What a file system does not take is an underscore in criterion's names.
+    // In criterion's names, characters that a file system does not take are underscores.
     let directory = root().join("target/criterion").join(group).join(name).join("new");
     let sample = json(&directory.join("sample.json"))?;
     let benchmark = json(&directory.join("benchmark.json"))?;

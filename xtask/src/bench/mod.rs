@@ -5,6 +5,7 @@ mod churn;
 mod competitor;
 mod figure;
 mod growth;
+mod history;
 mod hold;
 mod micro;
 mod past;
@@ -24,45 +25,45 @@ use clap::{Args, Subcommand};
 use self::figure::{Figure, table, write_json};
 use crate::shell::{as_root, build_release, cargo, output, root, run, xtask};
 
-/// Where the figures are kept that the documents speak of.
+/// The directory of the figures that the documents cite.
 const FIGURES: &str = "docs/figures";
 
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// Only this; everything without
+    /// Part to measure; by default everything
     #[command(subcommand)]
     part: Option<Part>,
-    /// Few and short rounds, to see whether it works: its figures say little
+    /// Few and short rounds, to check the bench itself: the figures mean little
     #[arg(long)]
     quick: bool,
-    /// Keep table, JSON and plots of the whole in docs/figures, not only below target
+    /// Keep table, JSON and plots of a whole run in docs/figures, not below target
     #[arg(long)]
     write: bool,
-    /// Everything is built, and this is root
+    /// Everything is built, and this process is root's
     #[arg(long, hide = true)]
     built: bool,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 enum Part {
-    /// Throughput of connection churn with netmon and with its peers, against none
+    /// Throughput of connection churn with netmon and with its peers, against churn alone
     Churn(churn::Churn),
     /// Time and memory of listings against those of `ss` and `netstat`
     Snapshot(snapshot::Snapshot),
     /// Start, idle time, memory
     Start(start::Start),
-    /// What user space does for each event
+    /// Cost of an event in user space
     Micro,
-    /// The full screen: how soon it answers, how often it draws
+    /// The full screen: time to an answer, frames a second, losses
     Top(top::Top),
-    /// How cost grows with sockets and with connections a second
+    /// Growth of cost with sockets and with connections a second
     Growth(growth::Growth),
     /// Questions to a journal of 100 million events, beside DuckDB's answers
     Past(past::Past),
 }
 
 impl Part {
-    /// All, as they are without options.
+    /// Returns all parts, with their default options.
     fn all(quick: bool) -> anyhow::Result<Vec<Self>> {
         let mut churn = default::<churn::Churn>()?;
         let mut snapshot = default::<snapshot::Snapshot>()?;
@@ -103,7 +104,7 @@ impl Bench {
         if !self.built {
             return self.start_over();
         }
-        // Left on by somebody, they would be measured as netmon's.
+        // The cost of statistics that another program left on would count as netmon's.
         let _statistics = process::Statistics::kept(false)?;
         let is_whole = self.part.is_none();
         let parts = match self.part {
@@ -130,7 +131,7 @@ impl Bench {
                 }
             });
         }
-        // What is aimed at comes first.
+        // Figures with a target come first.
         figures.sort_by_key(|figure: &Figure| figure.target.is_none());
         let machine = machine()?;
         let table = table(&figures) + &projection::paragraph(&figures);
@@ -139,13 +140,16 @@ impl Bench {
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("table.md"), format!("{machine}\n\n{table}"))?;
         write_json(&figures, &machine, &directory.join("bench.json"))?;
+        if self.write && is_whole {
+            history::add(&figures, &machine, &directory)?;
+        }
         plots.iter().try_for_each(|plot| plot.write(&directory))?;
         println!("as JSON, and curves as SVG: {}", directory.display());
         Ok(())
     }
 
-    /// Builds all that is measured, and goes on as root and optimised: this program's own part must
-    /// be fast.
+    /// Builds everything that is measured, and runs this program again as root and optimised: its
+    /// own part must be fast.
     fn start_over(&self) -> anyhow::Result<()> {
         build_release()?;
         run(cargo().args(["build", "--release", "--quiet", "--package", "xtask"]))?;
@@ -157,7 +161,7 @@ impl Bench {
     }
 }
 
-/// What all of it was measured on.
+/// Returns the version, date, kernel and CPUs of the measurement.
 fn machine() -> anyhow::Result<String> {
     let kernel = output(Command::new("uname").arg("-sr"))?;
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
@@ -165,7 +169,7 @@ fn machine() -> anyhow::Result<String> {
     let count = std::thread::available_parallelism()?;
     let commit =
         output(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(root()));
-    let version = commit.context("which version this is").unwrap_or_else(|_| "unknown".to_owned());
+    let version = commit.context("the version").unwrap_or_else(|_| "unknown".to_owned());
     let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let model = model.map_or("", |(_, model)| model);
     Ok(format!("netmon {version}, {date}, {kernel}, {count} CPUs: {model}"))

@@ -1,9 +1,9 @@
-"""What DuckDB says of a journal, and what that takes, on one thread.
+"""DuckDB's answers from a journal, and their cost, on one thread.
 
 `past.py middle FILE`: the moment in the middle of a file.
-`past.py rare JOURNAL COLUMN`: the value of that column that the fewest connections have, but some.
-`past.py select JOURNAL CONDITION`: seconds of CPU to write the connections for which that holds as
-JSON, by time, and how many they are.
+`past.py rare JOURNAL COLUMN`: the value of the column that the fewest connections have.
+`past.py select JOURNAL CONDITION`: the seconds of CPU to write the connections that meet the
+condition as JSON, by time, and the number of these connections.
 """
 
 import resource

@@ -1,8 +1,8 @@
-//! `bench past`: what questions to a long journal take, beside the same questions to DuckDB on one
-//! thread.
+//! `bench past`: the cost of questions to a long journal, beside the same questions to DuckDB on
+//! one thread.
 //!
-//! The journals are made once and kept below `target`: minutes are recorded, and copied to the days
-//! before.
+//! The journals are made once and kept below `target`: some minutes are recorded, and copied to the
+//! days before.
 
 use std::{
     fs,
@@ -50,21 +50,21 @@ pub(crate) struct Past {
 
 /// Events that are recorded to be copied.
 const RECORDED: u64 = 3_000_000;
-/// TIME_WAITs of each of its three namespaces: with the rest a table of nearly 30,000 rows, as of a
-/// busy host.
+/// TIME_WAITs of each of the three namespaces. With the rest, the table has nearly 30,000 rows, as
+/// on a busy host.
 const WAITING: u32 = 8_192;
-/// Segments that are recorded to be copied, and how far apart they begin.
+/// Segments that are recorded to be copied, and the time between two of their beginnings.
 const SMALL: u32 = 100;
 const APART: Duration = Duration::from_millis(100);
-/// Nobody has this address.
-const NOBODY: &str = "203.0.113.7";
-/// A first line that takes longer is none.
+/// An address that no connection has.
+const ABSENT: &str = "203.0.113.7";
+/// The time after which a first line counts as missing.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LINES: u16 = 50;
 const COLUMNS: u16 = 160;
 
 impl Past {
-    /// Few events and rounds.
+    /// Reduces the events and rounds.
     pub(super) fn quick(&mut self) {
         *self = Self { events: RECORDED, segments: 2 * SMALL, rounds: 2, connections: 50_000 };
     }
@@ -80,7 +80,7 @@ impl Past {
         Ok(figures)
     }
 
-    /// The table at a moment in the middle of the journal.
+    /// Measures the table at a moment in the middle of the journal.
     fn at_the_middle(&self, python: &Path, long: &Path) -> anyhow::Result<Vec<Figure>> {
         let files = files(&long.join("events"))?;
         let middle = files.get(files.len() / 2).context("a journal with segments")?;
@@ -101,7 +101,7 @@ impl Past {
         ])
     }
 
-    /// Selections of few connections, by netmon and by DuckDB in turn.
+    /// Measures selections of few connections, by netmon and by DuckDB in turn.
     fn selections(&self, python: &Path, long: &Path) -> anyhow::Result<Vec<Figure>> {
         let rare = |column: &str| {
             output(Command::new(python).arg(script()).arg("rare").arg(long).arg(column))
@@ -138,18 +138,18 @@ impl Past {
         let words = ["history", "--json", filter];
         let duckdb = || -> anyhow::Result<(f64, u64)> {
             let mut select = Command::new(python);
-            let said = output(select.arg(script()).arg("select").arg(long).arg(condition))?;
-            let (cpu, rows) = said.split_once(' ').context("two figures")?;
+            let line = output(select.arg(script()).arg("select").arg(long).arg(condition))?;
+            let (cpu, rows) = line.split_once(' ').context("two figures")?;
             Ok((cpu.parse()?, rows.parse()?))
         };
-        let told = ask(long, &words)?;
-        let told = told.lines().filter(|line| line.starts_with(r#"{"type":"closed""#)).count();
+        let answer = ask(long, &words)?;
+        let closed = answer.lines().filter(|line| line.starts_with(r#"{"type":"closed""#)).count();
         let (_, rows) = duckdb()?;
-        ensure!(told as u64 == rows, "{filter}: netmon has {told} connections, DuckDB {rows}");
+        ensure!(closed as u64 == rows, "{filter}: netmon has {closed} connections, DuckDB {rows}");
         let (mut ours, mut theirs, mut ratios, mut seconds) = (vec![], vec![], vec![], vec![]);
         for round in 0..self.rounds {
             let netmon = || used(command(long, &words));
-            // In turn the one and the other first.
+            // The two take turns in going first.
             let (netmon, (duck, _)) = if round % 2 == 0 {
                 (netmon()?, duckdb()?)
             } else {
@@ -171,7 +171,7 @@ impl Past {
         ])
     }
 
-    /// The first row of everything, on a terminal.
+    /// Measures the time to the first row of the whole journal, on a terminal.
     fn first_line(&self, long: &Path) -> anyhow::Result<Figure> {
         let mut seconds = Vec::new();
         for _ in 0..self.rounds {
@@ -182,11 +182,11 @@ impl Past {
         Ok(Figure::new(what, seconds).at_most(0.3))
     }
 
-    /// An address that is not there, in a journal of many segments.
+    /// Measures the search for an absent address in a journal of many segments.
     fn many_segments(&self) -> anyhow::Result<Figure> {
         let journal = self.segmented()?;
         let segments = files(&journal.join("events"))?.len();
-        let filter = format!("src {NOBODY} or dst {NOBODY}");
+        let filter = format!("src {ABSENT} or dst {ABSENT}");
         let words = ["history", "--json", &filter];
         ask(&journal, &words)?;
         let mut seconds = Vec::new();
@@ -199,7 +199,7 @@ impl Past {
         Ok(Figure::new(what, seconds).at_most(2.0))
     }
 
-    /// Bytes of everything in a journal, by its events.
+    /// Measures the bytes of a whole journal, by its events.
     #[expect(clippy::cast_precision_loss, reason = "a figure")]
     fn sizes(&self) -> anyhow::Result<[Figure; 3]> {
         let size = |ending| {
@@ -223,7 +223,7 @@ impl Past {
         format!("{} million events", self.events / 1_000_000)
     }
 
-    /// The long journal.
+    /// Returns the long journal.
     fn long(&self) -> anyhow::Result<PathBuf> {
         let (recorded, events) = recorded()?;
         let days = self.events.div_ceil(events);
@@ -231,7 +231,7 @@ impl Past {
         kept(&name, |to| shift(&recorded, to, days))
     }
 
-    /// The journal of many segments.
+    /// Returns the journal of many segments.
     fn segmented(&self) -> anyhow::Result<PathBuf> {
         let recorded = kept("small", record_small)?;
         let there = files(&recorded.join("events"))?.len() as u64;
@@ -240,9 +240,9 @@ impl Past {
     }
 }
 
-/// The journal whose copies make the long one, and how many events it has.
+/// Returns the journal whose copies make the long journal, and its number of events.
 fn recorded() -> anyhow::Result<(PathBuf, u64)> {
-    // That stands beside it.
+    // The number of events stands beside the journal.
     let count = root().join("target/past/recorded.events");
     let journal = kept("recorded", |to| {
         let events = record(&release_binary(), to, RECORDED, Some(WAITING))?;
@@ -252,13 +252,13 @@ fn recorded() -> anyhow::Result<(PathBuf, u64)> {
     Ok((journal, events.parse()?))
 }
 
-/// Where a journal is that is made once.
+/// Returns the path of a journal, which is made once.
 fn kept(name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<PathBuf> {
     let journal = root().join("target/past").join(name);
     if journal.exists() {
         return Ok(journal);
     }
-    // With its name it is complete.
+    // A journal with its final name is complete.
     let partial = journal.with_extension(format!("partial-{}", id()));
     let begin = Instant::now();
     let made = make(&partial).and_then(|()| Ok(fs::rename(&partial, &journal)?));
@@ -271,7 +271,7 @@ fn kept(name: &str, make: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::R
     Ok(journal)
 }
 
-/// Copies a journal to so many days before, and checks what came of it.
+/// Copies a journal to each of the `days` before, and checks the copies.
 fn shift(from: &Path, to: &Path, days: u64) -> anyhow::Result<()> {
     let days = days.to_string();
     let netmon = || as_root(release_binary());
@@ -297,7 +297,7 @@ fn record_small(to: &Path) -> anyhow::Result<()> {
     netmon.stop().map(drop)
 }
 
-/// The Parquet files of a dataset, by time.
+/// Returns the Parquet files of a dataset, by time.
 fn files(dataset: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for date in fs::read_dir(dataset).with_context(|| dataset.display().to_string())? {
@@ -315,7 +315,7 @@ fn script() -> PathBuf {
     root().join("xtask/src/bench/past.py")
 }
 
-/// A question to a journal.
+/// Returns the command of a question to a journal.
 fn command(journal: &Path, words: &[&str]) -> Vec<String> {
     let netmon = release_binary().display().to_string();
     let mut command = vec![netmon, words[0].to_owned()];
@@ -324,7 +324,7 @@ fn command(journal: &Path, words: &[&str]) -> Vec<String> {
     command
 }
 
-/// The answer.
+/// Returns the answer to a question.
 fn ask(journal: &Path, words: &[&str]) -> anyhow::Result<String> {
     let command = command(journal, words);
     output(as_root(&command[0]).args(&command[1..]))
@@ -340,7 +340,7 @@ impl Drop for Started {
     }
 }
 
-/// Seconds until the first row below the heading is on a terminal.
+/// Measures the seconds until the first row below the heading is on a terminal.
 fn first_row(journal: &Path) -> anyhow::Result<f64> {
     let (mut ours, theirs) = terminal::open(LINES, COLUMNS)?;
     let words = command(journal, &["history", "-n"]);
@@ -352,7 +352,7 @@ fn first_row(journal: &Path) -> anyhow::Result<f64> {
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         let mut lines = 0;
-        // It ends with netmon.
+        // The loop ends with netmon.
         while let Ok(count @ 1..) = ours.read(&mut buffer) {
             lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count();
             if lines >= 2 {

@@ -43,7 +43,7 @@ impl Plot {
         Self { file, x, y, curves }
     }
 
-    /// Writes it into `directory`.
+    /// Writes the plot into `directory`.
     pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
         let path = directory.join(self.file).with_extension("svg");
         self.draw(&path).with_context(|| format!("drawing {}", path.display()))

@@ -1,4 +1,4 @@
-//! What a running netmon has used so far, as the kernel counts it.
+//! The resources that a running netmon has used so far, as the kernel counts them.
 
 use std::{
     ffi::OsStr,
@@ -10,40 +10,40 @@ use anyhow::{Context, bail, ensure};
 
 use crate::shell::{as_root, output, xtask};
 
-/// Ticks of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
+/// Ticks a second of the fields in /proc/PID/stat (`USER_HZ`, which is the same everywhere).
 const USER_HZ: u64 = 100;
-/// Longer than a TIME_WAIT, and the second that its end may be late.
+/// A limit that is longer than a TIME_WAIT and the second by which its end may be late.
 const LONGEST: Duration = Duration::from_secs(75);
 
 /// The time and memory that a command used from its beginning to its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
     pub(super) seconds: f64,
-    /// Memory at most.
+    /// Peak memory.
     pub(super) megabytes: f64,
     /// Seconds of CPU.
     pub(super) cpu: f64,
 }
 
-/// Runs a command with its output to nowhere.
+/// Runs a command without its output. Returns its time and memory.
 pub(super) fn used(command: impl IntoIterator<Item = impl AsRef<OsStr>>) -> anyhow::Result<Used> {
-    let said = output(as_root(xtask()).arg("measure").args(command))?;
-    let figures = said.split(' ').map(str::parse).collect::<Result<Vec<f64>, _>>()?;
-    let [seconds, kilobytes, cpu] = figures[..] else { bail!("no three figures: {said}") };
+    let line = output(as_root(xtask()).arg("measure").args(command))?;
+    let figures = line.split(' ').map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+    let [seconds, kilobytes, cpu] = figures[..] else { bail!("no three figures: {line}") };
     Ok(Used { seconds, megabytes: kilobytes / 1024.0, cpu })
 }
 
-/// CPU time of the process, threads that have ended included; to 10 ms.
+/// Returns the CPU time of the process, to 10 ms. Threads that have ended are included.
 pub(super) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let stat = read(&format!("/proc/{pid}/stat"))?;
-    // The name may have anything in it.
+    // The name may contain any character.
     let rest = stat.rsplit_once(')').context("a name")?.1;
     let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
     let ticks: u64 = ticks.sum::<Result<_, _>>().context("CPU times")?;
     Ok(Duration::from_millis(ticks * 1000 / USER_HZ))
 }
 
-/// CPU time of its threads of that name.
+/// Returns the CPU time of the threads with the name `name`.
 pub(super) fn cpu_of_thread(pid: u32, name: &str) -> anyhow::Result<Duration> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -56,7 +56,7 @@ pub(super) fn cpu_of_thread(pid: u32, name: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
-/// Bytes of memory of its own that it uses.
+/// Returns the bytes of anonymous memory of the process.
 pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
     let status = read(&format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -65,12 +65,13 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<u64> {
     Ok(kilobytes.context("its memory")? * 1024)
 }
 
-/// Nanoseconds that its kernel programs have run for, as long as [`Statistics`] are kept.
+/// Returns the nanoseconds that the kernel programs of the process have run for, while
+/// [`Statistics`] are kept.
 pub(super) fn programs(pid: u32) -> anyhow::Result<u64> {
     let mut seen = Vec::new();
     let mut sum = 0;
     for fd in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // It may be closed by now.
+        // The descriptor may be closed by now.
         let Ok(info) = fs::read_to_string(fd?.path()) else { continue };
         let number = |key: &str| {
             info.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok())
@@ -81,12 +82,12 @@ pub(super) fn programs(pid: u32) -> anyhow::Result<u64> {
             sum += time;
         }
     }
-    ensure!(!seen.is_empty(), "no programs of process {pid} are to be seen");
+    ensure!(!seen.is_empty(), "no programs of process {pid} are visible");
     Ok(sum)
 }
 
-/// While it lives, the kernel counts how long its programs run, some 60 ns more for each run; or it
-/// does not, whoever wanted it to.
+/// The kernel's count of the run time of its programs, which costs some 60 ns for each run. While
+/// the value lives, the count is on or off, also when another program has set it otherwise.
 pub(super) struct Statistics(String);
 
 const SYSCTL: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -105,8 +106,8 @@ impl Drop for Statistics {
     }
 }
 
-/// Waits until the connections of what was measured before are over, for they are there to be
-/// followed: their TIME_WAITs.
+/// Waits until the TIME_WAITs of the measurement before are over, as netmon would follow their
+/// ends.
 pub(super) fn quiet() -> anyhow::Result<()> {
     const FEW: u32 = 100;
     let end = Instant::now() + LONGEST;
@@ -117,7 +118,10 @@ pub(super) fn quiet() -> anyhow::Result<()> {
         if waiting < FEW {
             return Ok(());
         }
-        ensure!(Instant::now() < end, "somebody makes connections: there are {waiting} TIME_WAITs");
+        ensure!(
+            Instant::now() < end,
+            "another program makes connections: there are {waiting} TIME_WAITs"
+        );
         thread::sleep(Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! What the figures of a run mean for a host that is much larger.
+//! A projection of the figures of a run to a host that is much larger.
 
 use super::{
     churn::{LOOP_OF_RECORD, LOOP_OF_WATCH},
@@ -8,12 +8,13 @@ use super::{
 };
 
 const CONNECTIONS: f64 = 1e6;
-/// Connections a second that a core of that host makes and ends beside its work, with ten transitions each.
+/// Connections a second that a core of that host makes and ends beside its work, with ten
+/// transitions each.
 const RATE: f64 = 1_000.0;
 const CORES: f64 = 128.0;
 const TRANSITIONS: f64 = 10.0;
 
-/// A paragraph, or nothing where a figure is missing that it takes.
+/// Returns the paragraph, or nothing where a figure for it is missing.
 pub(super) fn paragraph(figures: &[Figure]) -> String {
     let of = |what: &str| {
         let figure = figures.iter().find(|figure| figure.what.starts_with(what))?;
@@ -27,11 +28,13 @@ pub(super) fn paragraph(figures: &[Figure]) -> String {
         let events = CORES * RATE * TRANSITIONS;
         let share = |ns: f64| events * ns / 1e9 * 100.0;
         Some(format!(
-            "\nA host with {CORES} cores and a million connections, from the figures above: the table takes \
-             {megabytes:.0} MB, a listing {listing:.1} s and with owners {owners:.1} s. With {RATE} connections a second for each \
-             core there are {events:.0} transitions a second: the one reader of `watch --json` would be busy for {:.0} % of its \
-             core, that of `record` for {:.0} %; at 100 % the rings fill, and what is lost is said and repaired. The reader \
-             keeps up with {:.1} and {:.1} million transitions a second.\n",
+            "\nA host with {CORES} cores and a million connections, from the figures above: the \
+             table takes {megabytes:.0} MB, a listing {listing:.1} s and with owners \
+             {owners:.1} s. With {RATE} connections a second for each core there are {events:.0} \
+             transitions a second: the one reader of `watch --json` would be busy for {:.0} % of \
+             its core, the reader of `record` for {:.0} %; at 100 % the rings fill, and losses are \
+             reported and repaired. The reader keeps up with {:.1} and {:.1} million transitions \
+             a second.\n",
             share(watch),
             share(record),
             1e3 / watch,
@@ -55,7 +58,7 @@ mod tests {
             figure(LISTING, 0.2),
             figure(OWNERS, 0.4),
         ];
-        let said = paragraph(&figures);
+        let text = paragraph(&figures);
         for part in [
             "300 MB",
             "listing 1.0 s",
@@ -64,7 +67,7 @@ mod tests {
             "32 %",
             "2.0 and 4.0 million",
         ] {
-            assert!(said.contains(part), "{part}: {said}");
+            assert!(text.contains(part), "{part}: {text}");
         }
         figures.pop();
         assert_eq!(paragraph(&figures), "");

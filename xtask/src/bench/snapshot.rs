@@ -1,4 +1,4 @@
-//! `bench snapshot`: listings of many sockets, by netmon and by ss, and whether they say the same.
+//! `bench snapshot`: listings of many sockets, by netmon and by ss, and a comparison of their rows.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -26,10 +26,10 @@ pub(crate) struct Snapshot {
 pub(super) const LISTING: &str = "netmon snapshot -tan: s";
 pub(super) const OWNERS: &str = "netmon snapshot -tanp: s";
 
-/// Rounds of what takes half a minute and is no baseline of a target.
+/// Rounds of netstat, which takes half a minute and is no baseline of a target.
 const FEW: usize = 3;
 
-/// Commands that are compared, and with which.
+/// Commands that are compared: the program and its flags.
 const COMMANDS: [(&str, &str); 6] = [
     ("ss", "-tan"),
     ("netmon", "-tan"),
@@ -46,7 +46,7 @@ impl Snapshot {
         let mut seconds = vec![Vec::new(); COMMANDS.len()];
         let mut megabytes = seconds.clone();
         for round in 0..self.rounds as usize {
-            // In turn another one first, so that a drift of the machine favours none.
+            // The commands take turns in going first, so that a drift of the machine favours none.
             for i in (0..COMMANDS.len()).cycle().skip(round).take(COMMANDS.len()) {
                 let (program, flags) = COMMANDS[i];
                 if program == "netstat" && (round >= FEW || find(program).is_none()) {
@@ -81,7 +81,7 @@ impl Snapshot {
     }
 }
 
-/// The command for a listing by `program`.
+/// Returns the command for a listing by `program`.
 fn listing(program: &str, flags: &str) -> Vec<String> {
     let netmon = release_binary().display().to_string();
     let words: &[&str] =
@@ -89,16 +89,17 @@ fn listing(program: &str, flags: &str) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// Seconds and peak MiB of one listing to nowhere.
+/// Measures the seconds and peak MiB of one listing, without its output.
 pub(super) fn measure(program: &str, flags: &str) -> anyhow::Result<(f64, f64)> {
     let Used { seconds, megabytes, .. } = process::used(listing(program, flags))?;
     Ok((seconds, megabytes))
 }
 
-/// A socket as both print it, and the processes that hold it.
+/// Sockets as both programs print them, with the number of equal ones and the processes that hold
+/// them.
 type Rows = BTreeMap<(SocketAddr, SocketAddr, String), (u32, Vec<u32>)>;
 
-/// Whether both list the same sockets with the same owners.
+/// Checks that both programs list the same sockets with the same owners.
 fn compare() -> anyhow::Result<()> {
     let ours = as_root(release_binary()).args(["snapshot", "-tanp", "--json"]).output()?;
     ensure!(ours.status.success(), "netmon: {}", String::from_utf8_lossy(&ours.stderr));
@@ -175,7 +176,8 @@ fn of_ss(text: &str) -> anyhow::Result<Rows> {
     Ok(rows)
 }
 
-/// `[::1]:80`, `127.0.0.53%lo:53`, `*:80`: an IPv6 socket that takes IPv4 as well, `0.0.0.0:*`.
+/// Reads an end as ss prints it: `[::1]:80`, `127.0.0.53%lo:53`, `0.0.0.0:*`, or `*:80` for an IPv6
+/// socket that takes IPv4 as well.
 fn end_of_ss(text: &str) -> anyhow::Result<SocketAddr> {
     let (address, port) = text.rsplit_once(':').context("an address and a port")?;
     let address = address.split('%').next().unwrap_or_default();

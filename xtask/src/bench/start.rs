@@ -1,4 +1,4 @@
-//! `bench start`: how soon netmon follows, what it takes to know much, and to wait for nothing.
+//! `bench start`: the time of a start, the memory for many sockets, and the cost of idle time.
 
 use std::{env, fs, process::Stdio, thread, time::Duration};
 
@@ -10,10 +10,10 @@ use crate::{daemon::RunningNetmon, shell::release_binary};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Start {
-    /// Starts
+    /// Number of starts
     #[arg(long, default_value_t = 20)]
     pub(super) rounds: u32,
-    /// How long to wait for nothing, seconds
+    /// Length of the idle time, seconds
     #[arg(long, default_value_t = 60)]
     pub(super) idle: u64,
     /// Sockets in the table whose memory is measured
@@ -23,9 +23,9 @@ pub(crate) struct Start {
 
 pub(super) const EACH: &str = "watch: bytes for each socket it knows";
 
-/// Rounds of what takes long.
+/// Rounds of the measurement of memory, which takes long.
 const FEW: usize = 5;
-/// Some dumps, after which the table is as it stays.
+/// The time of some dumps, after which the table does not change any more.
 const SETTLE: Duration = Duration::from_secs(10);
 
 impl Start {
@@ -56,7 +56,8 @@ impl Start {
         Ok(used.div_duration_f64(Duration::from_secs(self.idle)) * 100.0)
     }
 
-    /// Of a table with many rows, less that of one with few, for each row.
+    /// Measures the memory of a table with many rows, less the memory of a table with few, for each
+    /// row.
     #[expect(clippy::cast_precision_loss, reason = "bytes")]
     fn memory(&self) -> anyhow::Result<Figure> {
         let mut each = Vec::new();
@@ -65,7 +66,7 @@ impl Start {
             let holders = Holders::start(self.sockets)?;
             let with = settled_memory()?;
             drop(holders);
-            // Those in TIME_WAIT are gone before the next one.
+            // A pause, in which the sockets close.
             thread::sleep(Duration::from_secs(1));
             each.push(with.saturating_sub(without) as f64 / f64::from(self.sockets));
         }
@@ -78,7 +79,7 @@ pub(super) fn watch() -> anyhow::Result<RunningNetmon> {
     RunningNetmon::start(&release_binary(), &["watch", "--json"], Stdio::null())
 }
 
-/// Memory of a `watch` after some dumps.
+/// Returns the memory of a `watch` after some dumps.
 pub(super) fn settled_memory() -> anyhow::Result<u64> {
     let netmon = watch()?;
     thread::sleep(SETTLE);

@@ -10,7 +10,7 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-/// Opens one of that size: our side, and the one that a program takes for its terminal.
+/// Opens a terminal. Returns our side, and the side that a program takes for its terminal.
 pub(super) fn open(lines: u16, columns: u16) -> anyhow::Result<(File, OwnedFd)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;

@@ -1,5 +1,5 @@
-//! `bench top`: how often the full screen draws and how soon it answers a key, while there is a lot
-//! to show; and what it loses meanwhile.
+//! `bench top`: the frames a second of the full screen, its time to answer a key, and its losses,
+//! while there is a lot to show.
 
 use std::{
     fs::File,
@@ -28,24 +28,25 @@ use crate::{
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Top {
-    /// Sockets that are there
+    /// Sockets to hold open while measuring
     #[arg(long, default_value_t = 200_000)]
     pub(super) sockets: u32,
-    /// How long connections come and go, seconds
+    /// Length of the load, seconds
     #[arg(long, default_value_t = 30)]
     pub(super) seconds: u64,
 }
 
 const COLUMNS: u16 = 160;
 const LINES: u16 = 50;
-/// A key, what the screen says then, and the key that leads back, with what it says then.
+/// A key and a text that the screen then shows, and the key that leads back, with a text of its
+/// own.
 const THERE: (&[u8], &str) = (b"?", "any key");
 const BACK: (&[u8], &str) = (b"x", "LAST_ACK");
-/// Between two keys: the last frame that nobody asked for is nowhere near on purpose.
+/// The pause between two keys. A frame without a key comes near a key by chance only.
 const BETWEEN: Duration = Duration::from_millis(370);
-/// An answer that takes longer is none.
+/// The time after which an answer counts as missing.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a frame begins with: the cursor is hidden.
+/// The beginning of a frame: the cursor is hidden.
 const FRAME: &[u8] = b"\x1b[?25l";
 
 impl Top {
@@ -74,9 +75,9 @@ impl Top {
         let frames = f64::from(screen.frames) / began.elapsed().as_secs_f64();
         let rate = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
         screen.press(b"q")?;
-        let said = netmon.ended()?;
+        let messages = netmon.ended()?;
         #[expect(clippy::cast_precision_loss, reason = "a figure")]
-        let lost = number(&said, "lost")? as f64;
+        let lost = number(&messages, "lost")? as f64;
         let there = format!("top, {} sockets, {rate:.0} connections a second", self.sockets);
         Ok(vec![
             Figure::new(format!("{there}: ms from a key to its frame"), answers).at_most(100.0),
@@ -90,16 +91,16 @@ impl Top {
 struct Started(Child);
 
 impl Started {
-    /// Waits for its end, which was asked for; what it said.
+    /// Waits for the end of netmon, after the key for it. Returns netmon's messages.
     fn ended(mut self) -> anyhow::Result<String> {
         let end = Instant::now() + PATIENCE;
         while self.0.try_wait()?.is_none() {
             ensure!(Instant::now() < end, "netmon did not end");
             thread::sleep(BETWEEN);
         }
-        let mut said = String::new();
-        self.0.stderr.take().context("what it said")?.read_to_string(&mut said)?;
-        Ok(said)
+        let mut messages = String::new();
+        self.0.stderr.take().context("its stderr")?.read_to_string(&mut messages)?;
+        Ok(messages)
     }
 }
 
@@ -110,7 +111,7 @@ impl Drop for Started {
     }
 }
 
-/// A terminal, and what is on its screen.
+/// A terminal, and the contents of its screen.
 struct Screen {
     keys: File,
     output: Receiver<Vec<u8>>,
@@ -119,14 +120,14 @@ struct Screen {
 }
 
 impl Screen {
-    /// Opens one; its other side is what a program takes for its terminal.
+    /// Opens a screen. Returns the other side too, which a program takes for its terminal.
     fn open() -> anyhow::Result<(Self, OwnedFd)> {
         let (keys, theirs) = terminal::open(LINES, COLUMNS)?;
         let from = keys.try_clone()?;
         let (to, output) = channel();
         thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
-            // It ends with whoever has the other side.
+            // The loop ends with the program that has the other side.
             while let Ok(count @ 1..) = retry_on_intr(|| read(&from, buffer.as_mut_slice())) {
                 if to.send(buffer[..count].to_vec()).is_err() {
                     break;
@@ -138,7 +139,7 @@ impl Screen {
     }
 
     fn press(&mut self, key: &[u8]) -> anyhow::Result<()> {
-        // What was drawn until now is no answer.
+        // Frames that were drawn before the key are no answer.
         while let Ok(bytes) = self.output.try_recv() {
             self.take(&bytes);
         }

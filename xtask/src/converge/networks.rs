@@ -1,4 +1,4 @@
-//! Where `converge` and `past` take place: namespaces of their own, and the processes in them.
+//! The scene of `converge` and `past`: network namespaces, and the processes in them.
 
 use std::{
     collections::HashMap,
@@ -21,22 +21,21 @@ use crate::{
     workload::mix::{Counts, Place, add},
 };
 
-/// Processes that connect, and that serve, in each namespace.
+/// The numbers of clients and of servers in each namespace.
 const CLIENTS: u8 = 2;
 const SERVERS: u8 = 2;
-/// Where the hosts of each role begin.
+/// The first host of each role.
 const FIRST_CLIENT: u8 = 1;
 const FIRST_SERVER: u8 = 101;
 const FIRST_HOLDER: u8 = 201;
 /// Connections that one process holds, with two sockets each: the usual limit is 20,000
 /// descriptors.
 const PER_HOLDER: u32 = 9_000;
-/// Ports for outgoing connections. With the addresses of the mix that is 80,000 connections of a
-/// namespace at most, below the 131,072 TIME_WAITs that a kernel keeps by default; those after that
-/// it skips.
+/// Ports for outgoing connections. With the addresses of the mix, a namespace has 80,000
+/// connections at most. A kernel keeps 131,072 TIME_WAITs by default, and skips any more.
 const PORTS: &str = "32768 43007";
 
-/// For servers to answer what came last.
+/// The time for servers to answer the last connections.
 const LATE: Duration = Duration::from_millis(300);
 
 /// A network namespace with its loopback up; gone when dropped.
@@ -47,11 +46,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Makes it, with addresses for every process that may come.
+    /// Makes the namespace, with addresses for every process that may come.
     pub(crate) fn new(number: u8) -> anyhow::Result<Self> {
         let name = format!("netmon-converge-{}-{number}", id());
         output(Command::new("ip").args(["netns", "add", &name]))?;
-        // From here on it is deleted, whatever happens.
+        // From here on the namespace is deleted, whatever happens.
         let mut network = Self { name, number, inum: 0 };
         network.inum = fs::metadata(format!("/run/netns/{}", network.name))?.ino();
         let name = &network.name;
@@ -64,18 +63,20 @@ impl Network {
                 }
             }
         }
-        // A port in TIME_WAIT may be taken after a second: a minute of churn needs each many times.
+        // tcp_tw_reuse: a port in TIME_WAIT may be taken after a second, as a minute of churn needs
+        // each port many times.
         writeln!(
             script,
-            "ip netns exec {name} sh -ec 'cd /proc/sys/net/ipv4; echo 1 >tcp_tw_reuse; echo {PORTS} >ip_local_port_range'"
+            "ip netns exec {name} sh -ec 'cd /proc/sys/net/ipv4; echo 1 >tcp_tw_reuse; \
+             echo {PORTS} >ip_local_port_range'"
         )?;
         output(Command::new("sh").args(["-ec", &script]))?;
         Ok(network)
     }
 
-    /// Starts processes that hold as many connections; each has both ends of its own.
+    /// Starts processes that hold `connections` connections; each process has both ends of its own.
     pub(crate) fn hold(&self, connections: u32) -> anyhow::Result<Vec<Process>> {
-        // One of each family at least.
+        // At least one process for each address family.
         let count = connections.div_ceil(PER_HOLDER).max(2);
         let mut processes = Vec::new();
         for index in 0..count {
@@ -89,20 +90,21 @@ impl Network {
         Ok(processes)
     }
 
-    /// Starts this program in it as a client, with these words.
+    /// Starts this program in the namespace as a client, with `words` as arguments.
     pub(crate) fn client(&self, words: &[&str]) -> anyhow::Result<Process> {
         let place = Place { network: self.number, host: 0 };
         Process::start(self, Role::Client, place, words)
     }
 
-    /// Limits the TIME_WAITs that it keeps; connections that end beyond that leave none.
+    /// Limits the TIME_WAITs that the namespace keeps. Connections that end beyond the limit leave
+    /// none.
     pub(crate) fn limit_waiting(&self, most: u32) -> anyhow::Result<()> {
         let script = format!("echo {most} >/proc/sys/net/ipv4/tcp_max_tw_buckets");
         let mut command = Command::new("ip");
         output(command.args(["netns", "exec", &self.name, "sh", "-ec", &script])).map(drop)
     }
 
-    /// Moves the calling thread into it.
+    /// Moves the calling thread into the namespace.
     pub(crate) fn enter(&self) -> anyhow::Result<()> {
         let path = format!("/run/netns/{}", self.name);
         let namespace = fs::File::open(&path).with_context(|| path.clone())?;
@@ -140,7 +142,7 @@ fn servers() -> impl Iterator<Item = u8> {
     FIRST_SERVER..FIRST_SERVER + SERVERS
 }
 
-/// What a process does: which direction its connections have follows from that.
+/// The role of a process, which determines the direction of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Connects.
@@ -162,7 +164,7 @@ pub(crate) struct Process {
 
 impl Process {
     fn start(network: &Network, role: Role, place: Place, words: &[&str]) -> anyhow::Result<Self> {
-        // `ip` becomes the program: this child's pid is that of the process itself.
+        // `ip` executes the program: the child's pid is the program's.
         let mut child = Command::new("ip")
             .args(["netns", "exec", &network.name])
             .arg(env::current_exe()?)
@@ -175,7 +177,7 @@ impl Process {
         Ok(Self { child, stdout, inum: network.inum, place, role })
     }
 
-    /// Waits until its connections, or its listeners, are there.
+    /// Waits until the process has its connections, or its listeners.
     pub(crate) fn ready(&mut self) -> anyhow::Result<()> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
@@ -183,40 +185,40 @@ impl Process {
         Ok(())
     }
 
-    /// Tells it to end.
+    /// Asks the process to end, by the end of its input.
     pub(crate) fn stop(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// What it prints until it ends.
+    /// Waits for the end of the process, and returns its output.
     pub(crate) fn ended(&mut self) -> anyhow::Result<String> {
-        let mut said = String::new();
-        self.stdout.read_to_string(&mut said)?;
+        let mut text = String::new();
+        self.stdout.read_to_string(&mut text)?;
         let status = self.child.wait()?;
         ensure!(status.success(), "a {:?} failed: {status}", self.role);
-        Ok(said)
+        Ok(text)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // After its end both do nothing.
+        // Both do nothing after the end of the process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whose a local address is.
+/// The process that has a local address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Party {
     pub(crate) pid: u32,
     pub(crate) role: Role,
 }
 
-/// By namespace and address.
+/// Parties by namespace and address.
 pub(crate) type Parties = HashMap<(u64, IpAddr), Party>;
 
-/// Notes whose addresses are whose.
+/// Records the addresses of `processes`.
 pub(crate) fn register(parties: &mut Parties, processes: &[Process]) {
     for process in processes {
         let party = Party { pid: process.child.id(), role: process.role };
@@ -225,7 +227,8 @@ pub(crate) fn register(parties: &mut Parties, processes: &[Process]) {
     }
 }
 
-/// Runs the mix in all of them; says how many connections of each kind, and notes who took part.
+/// Runs the mix in all namespaces. Returns the number of connections of each kind, and records the
+/// processes in `parties`.
 pub(crate) fn mix(
     networks: &[Network],
     seconds: u64,
@@ -246,7 +249,7 @@ pub(crate) fn mix(
         add(&mut counts, serde_json::from_str(&process.ended()?)?);
         Ok(())
     };
-    // Those that connect end by themselves; the others when the last of it is answered.
+    // Clients end by themselves; servers end when the last connections are answered.
     connecting.iter_mut().try_for_each(&mut count)?;
     thread::sleep(LATE);
     serving.iter_mut().for_each(Process::stop);

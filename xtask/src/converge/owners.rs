@@ -1,6 +1,6 @@
-//! Whether the owners that `netmon watch --json` tells are right.
+//! Checks the owners that `netmon watch --json` reports.
 //!
-//! Lines are counted by what they say, as they come; who is right is decided when all have come and the
+//! Lines are counted by their contents as they come. The judgement follows at the end, when the
 //! addresses of all processes are known.
 
 use std::{
@@ -17,22 +17,23 @@ use serde_json::Value;
 use super::networks::{Parties, Role};
 use crate::workload::mix::{Counts, ERRORS, EXHAUSTED, Kind};
 
-/// Wrong ones that are shown.
+/// Wrong owners that are printed, at most.
 const EXAMPLES: usize = 5;
-/// A niceness.
+/// The niceness of the reader.
 const FIRST: i32 = -10;
-/// The share without an owner that is too much: one in so many.
+/// The share of connections that is too large to be without an owner, or to end in another way: one
+/// in so many.
 const ONE_IN: u64 = 1_000;
 
-/// What the line of a connection's end says, as far as that matters here.
+/// The line of a connection's end, as far as it matters here.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Said {
+struct ClosedLine {
     netns: u64,
     local: IpAddr,
     /// Both ends have the same address, and so the same process.
     alone: bool,
     pid: Option<u64>,
-    /// Those of [`WORDS`]; empty where there is none.
+    /// The values of [`WORDS`]; empty where the line has none.
     words: [String; 4],
 }
 
@@ -41,7 +42,7 @@ const EVIDENCE: usize = 1;
 const DIRECTION: usize = 2;
 const VERDICT: usize = 3;
 
-impl Said {
+impl ClosedLine {
     fn of(line: &Value) -> anyhow::Result<Self> {
         let address = |name: &str| line[name].as_str().context(format!("no {name}: {line}"));
         let (local, remote) = (address("local_addr")?, address("remote_addr")?);
@@ -55,10 +56,10 @@ impl Said {
     }
 }
 
-/// How often, and the first such line.
-type Seen = HashMap<Said, (u64, String)>;
+/// The number of equal lines, and the first of them.
+type Seen = HashMap<ClosedLine, (u64, String)>;
 
-/// All that netmon said.
+/// The lines that netmon printed, counted.
 #[derive(Default)]
 pub(super) struct Stream {
     seen: Seen,
@@ -66,22 +67,22 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Reads to the end; `count` are the ends of connections so far.
+    /// Reads all lines. `count` is the number of connections that have ended so far.
     pub(super) fn read(from: impl Read, netns: &[u64], count: &AtomicU64) -> anyhow::Result<Self> {
-        // Nothing is to be lost for the sake of a reader that waits its turn behind the load: netmon is
-        // what is tested. Only this thread goes first.
-        setpriority_process(None, FIRST).context("going first")?;
+        // netmon is under test: no event may be lost because this reader waits for its turn behind
+        // the load. Only this thread has priority.
+        setpriority_process(None, FIRST).context("raising the priority of the reader")?;
         let mut from = BufReader::with_capacity(1 << 20, from);
         let mut stream = Self::default();
         let mut line = Vec::new();
         while from.read_until(b'\n', &mut line)? > 0 {
             if line.starts_with(br#"{"type":"closed""#) {
                 let value: Value = serde_json::from_slice(&line).context("a line of netmon's")?;
-                let said = Said::of(&value)?;
-                if netns.contains(&said.netns) {
+                let closed = ClosedLine::of(&value)?;
+                if netns.contains(&closed.netns) {
                     count.fetch_add(1, Ordering::Relaxed);
                     let first = || (0, String::from_utf8_lossy(line.trim_ascii_end()).into_owned());
-                    stream.seen.entry(said).or_insert_with(first).0 += 1;
+                    stream.seen.entry(closed).or_insert_with(first).0 += 1;
                 }
             } else if line.starts_with(br#"{"type":"lost""#) {
                 let value: Value = serde_json::from_slice(&line).context("a line of netmon's")?;
@@ -93,12 +94,13 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Prints what was said and how much of it is right; what is wrong is an error.
+    /// Prints the owners and the number of right ones. Returns an error when an owner is wrong, or
+    /// when too many are missing.
     pub(super) fn judge(&self, parties: &Parties) -> anyhow::Result<()> {
         let total: u64 = self.seen.values().map(|(count, _)| count).sum();
         let (mut wrong, mut without, mut examples) = (0, 0, Vec::new());
-        for (said, (count, line)) in &self.seen {
-            match fault(said, parties) {
+        for (closed, (count, line)) in &self.seen {
+            match fault(closed, parties) {
                 None => {}
                 Some(NO_OWNER) => without += count,
                 Some(fault) => {
@@ -123,7 +125,7 @@ impl Stream {
         }
         ensure!(total > 0, "netmon saw no connection end");
         ensure!(wrong == 0, "{wrong} owners are wrong");
-        // One whose beginning was lost, and that ended before a dump, has none.
+        // A connection has no owner when its beginning was lost and it ended before a dump.
         ensure!(
             without * ONE_IN < total || !self.lost.is_empty(),
             "{without} connections have no owner"
@@ -131,8 +133,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether all that the mix made has ended, and each as it was made to, but for a few whose end no hook
-    /// saw; where neither the mix nor netmon had to leave something out.
+    /// Checks that all connections of the mix have ended, and each in the way of its kind, except
+    /// for a few whose end no hook saw. The check does not apply where the mix or netmon had to
+    /// leave something out.
     pub(super) fn compare(&self, parties: &Parties, made: &Counts) -> anyhow::Result<()> {
         let mut ends: BTreeMap<(&str, &str), [u64; 2]> = BTreeMap::new();
         for kind in Kind::ALL {
@@ -143,14 +146,14 @@ impl Stream {
                 ends.entry(("servers", server)).or_default()[0] += count;
             }
         }
-        for (said, (count, _)) in &self.seen {
-            let side = match parties.get(&(said.netns, said.local)).map(|party| party.role) {
+        for (closed, (count, _)) in &self.seen {
+            let side = match parties.get(&(closed.netns, closed.local)).map(|party| party.role) {
                 Some(Role::Client) => "clients",
-                // What fills a queue is not counted by the mix.
-                Some(Role::Server) if !said.alone => "servers",
+                // The mix does not count the connection that fills a queue.
+                Some(Role::Server) if !closed.alone => "servers",
                 _ => continue,
             };
-            ends.entry((side, &said.words[VERDICT])).or_default()[1] += count;
+            ends.entry((side, &closed.words[VERDICT])).or_default()[1] += count;
         }
         ends.retain(|_, [made, seen]| made != seen);
         for ((side, verdict), [made, seen]) in &ends {
@@ -161,12 +164,12 @@ impl Stream {
         let exact = [ERRORS, EXHAUSTED].iter().all(|name| !made.contains_key(*name));
         ensure!(
             off * ONE_IN < all || !exact || !self.lost.is_empty(),
-            "netmon lost nothing, and still not everything ended as it was made to"
+            "netmon reports no loss, but not every connection ended in the way of its kind"
         );
         Ok(())
     }
 
-    /// How many ends with each verdict, and with each evidence, by whose they are.
+    /// Prints the number of ends with each verdict, evidence and direction, by role.
     fn show_words(&self, parties: &Parties) {
         println!(
             "{:<24} {:>9} {:>9} {:>9} {:>9}",
@@ -176,14 +179,15 @@ impl Stream {
             [("verdict", VERDICT), ("evidence", EVIDENCE), ("direction", DIRECTION)]
         {
             let mut rows: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
-            for (said, (count, _)) in &self.seen {
-                let column = match parties.get(&(said.netns, said.local)).map(|party| party.role) {
-                    Some(Role::Client) => 0,
-                    Some(Role::Server) => 1,
-                    Some(Role::Holder) => 2,
-                    None => 3,
-                };
-                rows.entry(&said.words[place]).or_default()[column] += count;
+            for (closed, (count, _)) in &self.seen {
+                let column =
+                    match parties.get(&(closed.netns, closed.local)).map(|party| party.role) {
+                        Some(Role::Client) => 0,
+                        Some(Role::Server) => 1,
+                        Some(Role::Holder) => 2,
+                        None => 3,
+                    };
+                rows.entry(&closed.words[place]).or_default()[column] += count;
             }
             for (word, [clients, servers, holders, others]) in rows {
                 let word = if word.is_empty() { "(none)" } else { word };
@@ -198,28 +202,30 @@ impl Stream {
 
 const NO_OWNER: &str = "no owner";
 
-/// What is not as it should be.
-fn fault(said: &Said, parties: &Parties) -> Option<&'static str> {
-    let Some(party) = parties.get(&(said.netns, said.local)) else {
-        return Some("nobody has this address");
+/// Returns the fault of a line, if there is one.
+fn fault(closed: &ClosedLine, parties: &Parties) -> Option<&'static str> {
+    let Some(party) = parties.get(&(closed.netns, closed.local)) else {
+        return Some("no process has this address");
     };
-    let [comm, _, direction, _] = said.words.each_ref().map(String::as_str);
+    let [comm, _, direction, _] = closed.words.each_ref().map(String::as_str);
     let expected = match party.role {
         Role::Client => "outbound",
         Role::Server => "inbound",
         Role::Holder => "",
     };
-    match said.pid {
+    match closed.pid {
         None => Some(NO_OWNER),
         Some(pid) if pid != u64::from(party.pid) => Some("another process has this address"),
         Some(_) if comm != "xtask" => Some("the process has another name"),
-        // One that was open before netmon began may have none, and here one process is both ends.
-        Some(_) if said.alone || direction.is_empty() || direction == expected => None,
+        // A connection that is older than netmon may have no direction. Where one process has both
+        // ends, either direction is right.
+        Some(_) if closed.alone || direction.is_empty() || direction == expected => None,
         Some(_) => Some("the direction is another"),
     }
 }
 
-/// How a connection of this kind ends for the client, and for the server where it comes that far.
+/// Returns the verdict of the client on a connection of `kind`, and of the server if the connection
+/// reaches it.
 const fn verdicts(kind: Kind) -> (&'static str, Option<&'static str>) {
     match kind {
         Kind::ClientFirst | Kind::HalfClose | Kind::Hasty => {

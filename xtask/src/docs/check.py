@@ -1,4 +1,4 @@
-"""Runs the queries of a page in a journal's directory, and compares: `check.py PAGE NETMON`."""
+"""Runs a page's queries in a journal's directory, and compares: `check.py PAGE NETMON`."""
 
 import collections
 import json
@@ -25,7 +25,7 @@ def main():
     netmon = Netmon(program)
     duckdb.execute("SET timezone = 'UTC'")
     answers = run(page)
-    says(netmon, answers)
+    compare_answers(netmon, answers)
     read_alike(netmon)
     sums()
     moments.compare(netmon, one(page, MOMENT_QUERY).code)
@@ -33,9 +33,9 @@ def main():
     print("docs: every query runs, and the answers are netmon's")
 
 
-# Where the scene takes place.
+# The address of the scene.
 ADDRESS = "127.7.7.7"
-# What only the query for the table at a moment has.
+# A text that only the query for the table at a moment has.
 MOMENT_QUERY = "last_of_each"
 
 
@@ -44,7 +44,7 @@ def sql(query):
 
 
 def run(page):
-    """Runs every query; the rows of each in SQL, by its title."""
+    """Runs every query. Returns the rows of the queries in SQL, by title."""
     answers = {}
     found = blocks(page)
     assert len(found) >= 15, f"only {len(found)} queries were found"
@@ -65,12 +65,12 @@ def run(page):
 
 
 def count(rows, *names):
-    """How many rows have which values."""
+    """Counts rows by their values of these columns."""
     return dict(Counter(tuple(row.get(name) for name in names) for row in rows))
 
 
-def says(netmon, answers):
-    """Compares the answers with what netmon says."""
+def compare_answers(netmon, answers):
+    """Compares the answers with the output of netmon."""
     events = netmon.export("events")
     history = netmon.json("history", "--json")
     ended = [row for row in history if row["type"] == "closed"]
@@ -81,7 +81,7 @@ def says(netmon, answers):
     kinds = {kind: [row for row in events if row["type"] == kind]
              for kind in ("transition", "expired")}
     same(f"{title}, and export", read, count(kinds["transition"], "host", "new_state"))
-    # A half-open connection that is gone is a transition to whoever watches.
+    # `watch` shows the end of a half-open connection as a transition.
     seen = count([row for row in watched if row["type"] == "transition"], "host", "new_state")
     seen = Counter(seen) - Counter(count(kinds["expired"], "host", "new_state"))
     same(f"{title}, and watch", read, dict(seen))
@@ -129,7 +129,7 @@ def says(netmon, answers):
 
 
 def keys(netmon, events, namespaces):
-    """Rows find what they are about by the documented keys."""
+    """Checks that the documented keys join rows of the datasets."""
     key = "SELECT host, boot_id, cookie, opened FROM 'connections/*/*/*.parquet'"
     twice = sql(f"{key} GROUP BY ALL HAVING count(*) > 1")
     assert not twice, f"{len(twice)} connections share their key: {twice[:5]}"
@@ -154,14 +154,14 @@ def keys(netmon, events, namespaces):
             f"ASOF LEFT JOIN (SELECT *, {met} AS since FROM '{about}/*/*/*.parquet') AS about ON "
             + " AND ".join(f"about.{name} = row.{name}" for name in by)
             + f" AND row.time >= about.since WHERE row.{by[2]} IS NOT NULL")
-        print(f"{all_rows} rows of {dataset} find theirs of {about}; "
-              f"{late} happened before that was met")
+        print(f"{all_rows} rows of {dataset} find their row of {about}; "
+              f"{late} are older than that row")
 
 
 def read_alike(netmon):
-    """Every program reads each dataset as a whole, with the host and the day from the path."""
+    """Checks that every program reads each dataset as a whole, with host and day from the path."""
     for dataset in DATASETS:
-        said = {host: rows for (host,), rows in count(netmon.export(dataset), "host").items()}
+        expected = {host: rows for (host,), rows in count(netmon.export(dataset), "host").items()}
         files = f"{dataset}/date=*/host=*/*.parquet"
         pandas_read = pandas.read_parquet(dataset)
         polars_read = polars.read_parquet(dataset)
@@ -174,15 +174,15 @@ def read_alike(netmon):
             "chDB": clickhouse(f"SELECT host, count() FROM file('{files}', Parquet) GROUP BY host"),
         }
         for program, counts in read.items():
-            same(f"{dataset}: netmon export and {program}", said, counts)
+            same(f"{dataset}: netmon export and {program}", expected, counts)
     verdicts(netmon)
 
 
 def verdicts(netmon):
-    """Verdicts and times are the same to everybody."""
+    """Checks that verdicts and times are the same in every program."""
     ended = [row for row in netmon.json("history", "--json")
              if row["type"] == "closed" and "verdict" in row]
-    said = count(ended, "host", "verdict")
+    expected = count(ended, "host", "verdict")
     files = "connections/date=*/host=*/*.parquet"
     known = "verdict IS NOT NULL GROUP BY ALL"
     connections = pandas.read_parquet("connections").dropna(subset="verdict")
@@ -199,7 +199,7 @@ def verdicts(netmon):
         "chDB": {tuple(key.split(" ")): rows for key, rows in answer.items()},
     }
     for program, counts in read.items():
-        same(f"verdicts: netmon history and {program}", said, counts)
+        same(f"verdicts: netmon history and {program}", expected, counts)
     kinds = {
         "DuckDB": str(duckdb.sql(f"SELECT time FROM '{files}'").types[0]),
         "pandas": str(connections.time.dtype),
@@ -216,7 +216,7 @@ def clickhouse(query):
 
 
 def sums():
-    """The checksums of every file, as the page describes them."""
+    """Checks the checksums of every file, as the page describes them."""
     compared, footers, named = 0, set(), set()
     for path in sorted(glob("*/date=*/host=*/*.parquet")):
         data = open(path, "rb").read()
@@ -237,15 +237,15 @@ def sums():
             of_group = [chunk[1:] for chunk in chunks if chunk[0] == group]
             found += [data[start:start + size] for start, size, _, _ in of_group]
             found += [data[start:start + size] for _, _, start, size in of_group if start]
-        said = keys["netmon.checksums"]
-        assert said == "".join(f"{zlib.crc32(part):08x}" for part in found), path
+        recorded = keys["netmon.checksums"]
+        assert recorded == "".join(f"{zlib.crc32(part):08x}" for part in found), path
         compared += len(found)
         if path.startswith("events"):
             footers.add(total)
             named.update(keys["netmon.previous"].split(" ")[1:])
     named.discard("")
     assert named and named <= footers, "a segment names another than the one before"
-    print(f"{compared} checksums are as the page says, "
+    print(f"{compared} checksums are as the page describes, "
           f"and {len(named)} segments name the one before")
 
 

@@ -1,4 +1,4 @@
-"""The table at a moment: the page's query and netmon's answer, row by row."""
+"""Compares the page's query for the table at a moment with netmon's answer, row by row."""
 
 import collections
 import datetime
@@ -9,7 +9,7 @@ import duckdb
 
 from page import MOMENT
 
-# Moments that are chosen by chance, besides those at which a segment begins.
+# Moments that are chosen by chance, besides the moments at which a segment begins.
 BY_CHANCE = 8
 MICROSECOND = datetime.timedelta(microseconds=1)
 COLUMNS = ["host", "state", "netns", "local_addr", "local_port", "remote_addr",
@@ -17,29 +17,29 @@ COLUMNS = ["host", "state", "netns", "local_addr", "local_port", "remote_addr",
 
 
 def compare(netmon, query):
-    """Fails for the first moment at which the two differ."""
+    """Fails for the first moment at which the query and netmon differ."""
     several = 0
     for moment in moments():
-        said = netmon.json("snapshot", "-tanp", "--json", "--at", moment.isoformat())
+        rows = netmon.json("snapshot", "-tanp", "--json", "--at", moment.isoformat())
         relation = duckdb.sql(query.replace(MOMENT, str(moment)))
         read = [dict(zip(relation.columns, row)) for row in relation.fetchall()]
         # netmon gives a namespace one name for all its rows, also for rows older than the name.
         names = {(row["host"], row["netns"], row["netns_name"])
                  for row in read if row["netns_name"]}
-        assert names <= {(row["host"], row["netns"], row.get("netns_name")) for row in said}, names
-        said, read = counted(said), counted(read)
-        only = list((said - read).items())[:5], list((read - said).items())[:5]
-        assert said == read, f"{moment}: only netmon: {only[0]}; only the query: {only[1]}"
-        sockets = collections.Counter((row[0], row[-1]) for row in said)
+        assert names <= {(row["host"], row["netns"], row.get("netns_name")) for row in rows}, names
+        rows, read = counted(rows), counted(read)
+        only = list((rows - read).items())[:5], list((read - rows).items())[:5]
+        assert rows == read, f"{moment}: only netmon: {only[0]}; only the query: {only[1]}"
+        sockets = collections.Counter((row[0], row[-1]) for row in rows)
         several += sum(count > 1 for count in sockets.values())
-        print(f"the same: the table at {moment}, {sum(said.values())} rows", flush=True)
+        print(f"the same: the table at {moment}, {sum(rows.values())} rows", flush=True)
     assert several, "no socket had two connections at any of these moments"
 
 
 def moments():
-    """By chance, on both sides of a beginning, and just after a socket has connected again."""
+    """Returns moments by chance, on both sides of beginnings, and after sockets connect again."""
     files = "'events/*/*/*.parquet'"
-    # What every host's journal covers.
+    # The span that every host's journal covers.
     [(begin, end)] = duckdb.sql(
         "SELECT max(first), min(last) FROM "
         f"(SELECT min(time) AS first, max(time) AS last FROM {files} GROUP BY host)"
@@ -64,7 +64,7 @@ def moments():
 
 
 def counted(rows):
-    """How often there is which row: of the listing, or of the query."""
+    """Counts equal rows of the listing, or of the query."""
     counts = collections.Counter()
     for row in rows:
         owners = row.get("owners") or [{}]

@@ -1,4 +1,4 @@
-"""The queries of docs/journal.md, and what netmon itself says."""
+"""The queries of docs/journal.md, and the output of netmon itself."""
 
 import functools
 import json
@@ -6,7 +6,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
-# What the page says, where a journal that was recorded just now has something else.
+# Texts of the page that differ in a journal that was recorded just now.
 MOMENT = "2026-11-23 03:12:07+00"
 DATE = "2026-11-23"
 DIRECTORY = "/var/log/netmon"
@@ -22,7 +22,7 @@ class Block:
     code: str
 
     def run(self, **instead):
-        """Runs a block of Python, each text in it replaced by another."""
+        """Runs a block of Python, with texts of the page replaced by others."""
         code = self.code
         for text, other in instead.items():
             assert globals()[text] in code, f"{self.title}: it has no {globals()[text]}"
@@ -32,7 +32,7 @@ class Block:
 
 
 def blocks(page):
-    """Every query, with the title above it."""
+    """Returns every query, with the title above it."""
     title, found = "", []
     pattern = r"^#+ (?P<title>.*?)$|^```(?P<language>sql|python)\n(?P<code>.*?)^```"
     for match in re.finditer(pattern, open(page).read(), re.S | re.M):
@@ -44,13 +44,13 @@ def blocks(page):
 
 
 def one(page, text):
-    """The one query that has this text."""
+    """Returns the one query that has this text."""
     [block] = [block for block in blocks(page) if text in block.code]
     return block
 
 
 class Netmon:
-    """Asks netmon for the journal in the directory of now."""
+    """Runs netmon on the journal in the current directory."""
 
     def __init__(self, program):
         self.program = program
@@ -66,13 +66,13 @@ class Netmon:
         return [json.loads(line) for line in self.text(*words).splitlines()]
 
     def export(self, dataset):
-        """The rows of a dataset, without those that an export adds for gaps."""
+        """Returns the rows of a dataset, without the rows that an export adds for gaps."""
         rows = self.json("export", "--format", "jsonl", "--dataset", dataset)
         return [row for row in rows if dataset == "events" or "boot_id" in row]
 
 
 def same(what, one, other):
-    """Fails with what differs."""
+    """Fails with the differences of two dictionaries."""
     if one != other:
         keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
         differ = [f"{key}: {one.get(key)} and {other.get(key)}" for key in keys[:20]]

@@ -1,4 +1,4 @@
-"""The page's query of an S3 bucket, on a local server (moto), and how much of it is read."""
+"""Runs the page's query of an S3 bucket on a local server (moto), and checks the files it reads."""
 
 import glob
 import os
@@ -13,13 +13,13 @@ import boto3
 from page import BUCKET, DATE
 
 NAME = "journals"
-# Days on which the same was recorded, besides the one on which it was.
+# Days that get copies of the recording, besides its own day.
 OTHER_DAYS = ["2026-11-21", "2026-11-22"]
 PATIENCE = 60
 
 
 def compare(block):
-    os.environ.update(AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="nothing",
+    os.environ.update(AWS_ACCESS_KEY_ID="anything", AWS_SECRET_ACCESS_KEY="nothing",
                       AWS_REGION="us-east-1",
                       NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
     with tempfile.NamedTemporaryFile("w+") as log:
@@ -37,7 +37,7 @@ def compare(block):
     for name, found in [("one day", one), ("every day", more)]:
         of_days = {day(path) for path in found}
         print(f"S3, {name}: {len(found)} requests, {len(set(found))} files of {len(of_days)} days")
-    # Which columns there are, it reads from the first file that it finds.
+    # The query reads the columns from the first file that it finds.
     others = {path for path in one if day(path) != days[0]}
     assert len(others) <= 1 and len(set(one)) > 1, others
     assert {day(path) for path in more} == set(days)
@@ -48,7 +48,7 @@ def day(path):
 
 
 def serve(log):
-    """Starts the server; it says on which port."""
+    """Starts the server. Returns its process and its port."""
     command = [sys.executable, "-m", "moto.server", "--port", "0"]
     server = subprocess.Popen(command, stdout=log, stderr=log)
     end = time.monotonic() + PATIENCE
@@ -61,7 +61,7 @@ def serve(log):
 
 
 def fill(port):
-    """Puts the connections into a bucket, those of one day on others too; the days."""
+    """Puts the connections into a bucket, and copies of them under other days. Returns the days."""
     client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
     client.create_bucket(Bucket=NAME)
     days = set()
@@ -73,10 +73,10 @@ def fill(port):
 
 
 def requests(log, work):
-    """The files that some work asks for, one for each request."""
+    """Returns the files that `work` requests, one for each request."""
     before = os.path.getsize(log.name)
     work()
-    with open(log.name) as said:
-        said.seek(before)
-        found = (re.search(r"(?:GET|HEAD) /(\S+\.parquet) ", line) for line in said)
+    with open(log.name) as lines:
+        lines.seek(before)
+        found = (re.search(r"(?:GET|HEAD) /(\S+\.parquet) ", line) for line in lines)
         return [match[1] for match in found if match]

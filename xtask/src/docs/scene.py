@@ -1,10 +1,10 @@
-"""What happens while the journal of the docs is recorded: `scene.py XTASK`.
+"""The traffic while the journal of the docs is recorded: `scene.py XTASK`.
 
-Every kind of row that is rare in a load is here: a socket that connects again while its TIME_WAIT
-lasts, a TIME_WAIT whose place is taken, a worker that accepts what another process listens for,
-ports that nobody listens on, a client that calls at regular intervals, and another network
-namespace. It says `ready`; each line that it then reads begins a part, and it says `done` after
-each. The last ends it.
+The scene has every kind of row that is rare in a load: a socket that connects again while its
+TIME_WAIT lasts, a TIME_WAIT whose place is taken, a worker that accepts connections of another
+process's listener, ports without a listener, a client that calls at regular intervals, and another
+network namespace. The scene prints `ready`. Each of the next two lines of input begins a part, and
+the scene prints `done` after it. The end of the input ends the scene.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ def close_first(client, server):
 
 
 def connect_again(server):
-    """One socket with three connections, the former two in TIME_WAIT."""
+    """Returns both ends of a socket's third connection, while the first two are in TIME_WAIT."""
     client = socket.socket()
     for _ in range(2):
         client.connect(server.getsockname())
         close_first(client, server)
-        # To AF_UNSPEC: whoever was connected is not any more. Python has no address of that family.
+        # By a connect to AF_UNSPEC. Python has no address of that family.
         disconnect(client)
     client.connect(server.getsockname())
     return client, server.accept()[0]
@@ -60,7 +60,7 @@ def disconnect(client):
 
 
 def take_place(server):
-    """A connection takes the place of a TIME_WAIT, which the kernel permits after a second."""
+    """Makes a connection take the place of a TIME_WAIT, which the kernel permits after a second."""
     place = None
     for _ in range(2):
         client = socket.socket()
@@ -74,7 +74,7 @@ def take_place(server):
 
 
 def work(server):
-    """A worker, which accepts what its parent listens for."""
+    """Starts a worker, which accepts connections of its parent's listener."""
     worker = os.fork()
     if worker == 0:
         with open("/proc/self/comm", "w") as comm:
@@ -96,7 +96,7 @@ def call_home(server):
 
 @contextlib.contextmanager
 def namespace():
-    """A network namespace with the addresses of two hosts of the mix."""
+    """Makes a network namespace with the addresses of two hosts of the mix."""
     name = f"netmon-docs-{os.getpid()}"
     ip("netns", "add", name)
     try:
@@ -113,13 +113,13 @@ def ip(*words):
 
 
 def mix(xtask, name):
-    """Connections of every kind for a second."""
+    """Makes connections of every kind for a second."""
     words = ["ip", "netns", "exec", name, xtask, "mix"]
     words += ["--network", "1", "--seconds", "1", "--host"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([*words, "1"], **pipes) as server:
         server.stdout.readline()
-        # It ends sooner when its input does.
+        # The input of the client stays open: its end would end the client too soon.
         with subprocess.Popen([*words, "2", "--server", "1"], **pipes) as client:
             client.stdout.read()
         server.stdin.close()
@@ -128,17 +128,17 @@ def mix(xtask, name):
 
 
 def rare(servers, kept):
-    """One of each of the rare kinds."""
+    """Makes the rare kinds of rows."""
     beacon = threading.Thread(target=call_home, args=[servers[2]])
     beacon.start()
     kept.append(connect_again(servers[0]))
-    # The worker keeps these.
+    # The worker keeps its ends of these connections.
     kept += [socket.create_connection(servers[1].getsockname()) for _ in range(3)]
     for port in range(1, PORTS + 1):
         with socket.socket() as client:
             client.connect_ex((ADDRESS, port))
     take_place(servers[0])
-    # A listener ends, and so does what was there at the beginning.
+    # A listener ends, and a connection that is older than the recording.
     servers[3].close()
     for end in kept[0]:
         end.close()
@@ -148,7 +148,7 @@ def rare(servers, kept):
 def main():
     [xtask] = sys.argv[1:]
     servers = [listener(), listener(), listener(), listener(address="::1", family=socket.AF_INET6)]
-    # These are there before anybody records.
+    # These connections are older than the recording.
     kept = [(socket.create_connection(server.getsockname()[:2]), server.accept()[0])
             for server in servers]
     worker = work(servers[1])

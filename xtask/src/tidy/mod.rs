@@ -1,11 +1,21 @@
 //! `tidy`: the rules of the house that no compiler knows.
 
 mod graph;
+mod text;
 
-use anyhow::ensure;
+use std::{fs, path::Path, process::Command};
 
-use self::graph::{Arrow, Floors, Graph};
-use crate::shell::root;
+use anyhow::{Context, ensure};
+use clap::CommandFactory;
+
+use self::{
+    graph::{Arrow, Floors, Graph},
+    text::Broken,
+};
+use crate::{
+    Cli,
+    shell::{output, root},
+};
 
 /// The floors of netmon: commands on top, the table and its types at the ground.
 const FLOORS: [Floors; 2] = [
@@ -26,7 +36,8 @@ const CRATES: [&str; 4] = ["netmon-common", "netmon-ebpf", "netmon", "xtask"];
 /// # Errors
 /// When one is broken: each place is printed.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let broken = imports()?;
+    let mut broken = imports()?;
+    broken.extend(texts()?);
     for broken in &broken {
         eprintln!("{broken}");
     }
@@ -55,7 +66,66 @@ fn imports() -> anyhow::Result<Vec<String>> {
     Ok(broken)
 }
 
+/// Lines, words and names in every text of the repository.
+fn texts() -> anyhow::Result<Vec<String>> {
+    let files = output(Command::new("git").arg("-C").arg(root()).args([
+        "ls-files",
+        "--",
+        "*.rs",
+        "*.md",
+        "*.py",
+        "*.toml",
+        "*.service",
+        ".ci/run",
+    ]))
+    .context("listing the files of the repository")?;
+    let mut broken = Vec::new();
+    let mut add = |name: &str, places: Vec<Broken>| {
+        let places = places.into_iter();
+        broken.extend(places.map(|place| format!("{name}:{}: {}", place.line, place.rule)));
+    };
+    // `cargo xtask bench` writes the figures.
+    for name in files.lines().filter(|name| !name.starts_with("docs/figures/")) {
+        let text = fs::read_to_string(root().join(name)).with_context(|| name.to_owned())?;
+        let is_rust = Path::new(name).extension().is_some_and(|extension| extension == "rs");
+        // The rules themselves have the words.
+        let is_rule = name.starts_with("xtask/src/tidy/");
+        add(name, text::columns(&text));
+        if !is_rule {
+            add(name, text::words(&text));
+        }
+        if is_rust {
+            add(name, text::length(&text));
+            add(name, text::openings(&text));
+        }
+        if is_rust && name.starts_with("netmon/src/") && name != "netmon/src/core/id.rs" {
+            add(name, text::masks(&text));
+        }
+    }
+    let testing = "docs/testing.md";
+    let page = fs::read_to_string(root().join(testing)).context(testing)?;
+    let targets = fs::read_dir(root().join("fuzz/fuzz_targets"))?;
+    let targets = targets.map(|entry| Ok(entry?.path().with_extension("")));
+    let targets: Vec<_> = targets.collect::<anyhow::Result<_>>()?;
+    let targets = targets.iter().filter_map(|path| path.file_name()?.to_str());
+    add(testing, text::unnamed(&page, targets));
+    let cli = Cli::command();
+    let commands = cli.get_subcommands().filter(|command| !command.is_hide_set());
+    let commands: Vec<_> =
+        commands.map(|command| format!("cargo xtask {}", command.get_name())).collect();
+    add(testing, text::unnamed(&page, commands.iter().map(String::as_str)));
+    Ok(broken)
+}
+
 fn step(arrow: &Arrow) -> String {
     let file = arrow.file.strip_prefix(root()).unwrap_or(&arrow.file);
     format!("{}::{} -> {} ({})", arrow.level, arrow.from, arrow.to, file.display())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_house_is_tidy() {
+        super::run().expect("no place that breaks a rule of the house");
+    }
 }

@@ -1,4 +1,4 @@
-//! The initramfs: programs of this machine with their libraries, the kernel's modules, and a script.
+//! The initramfs: programs of this host with their libraries, the kernel's modules, and a script.
 
 use std::{
     collections::BTreeSet,
@@ -16,17 +16,18 @@ use anyhow::{Context, ensure};
 use super::{Programs, kernel::Kernel, tally::SUCCESS};
 use crate::shell::{find, output, root, run};
 
-/// Emulated, the tests take some minutes; a machine that takes longer hangs.
+/// The longest run of a machine. In emulation the tests take some minutes; a machine that takes
+/// longer hangs.
 pub(super) const LONGEST: Duration = Duration::from_secs(45 * 60);
-/// What the tests and the script call.
+/// Programs that the tests and the script call.
 const PROGRAMS: [&str; 31] = [
     "bash", "cat", "cp", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip",
     "kill", "ls", "mkdir", "mount", "perl", "nstat", "prlimit", "ps", "setpriv", "sh", "sleep",
     "ss", "stty", "tail", "timeout", "tmux", "true", "umount", "uname", "unshare",
 ];
-/// What is not built into Debian's kernels: veth pairs, packets, and who answers about sockets.
+/// Modules that are not built into Debian's kernels: veth pairs, packet sockets, sock_diag.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];
-/// What tells names of numbers, and what tmux takes characters by.
+/// Files that give names to numbers, and the locale that tmux takes characters by.
 const FILES: [&str; 6] = [
     "/etc/group",
     "/etc/nsswitch.conf",
@@ -42,7 +43,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// Makes one that runs `command`, for which it has `programs` and all that they call.
+    /// Makes an initramfs that runs `command`, with `programs` and all programs that they call.
     pub(super) fn make(
         kernel: &Kernel,
         programs: &Programs,
@@ -60,7 +61,7 @@ impl Image {
         {
             fs::create_dir_all(tree.join(directory))?;
         }
-        // Of what a program is called by, /bin and /lib are a part.
+        // Programs and their interpreters have paths in /bin and /lib too.
         for part in ["bin", "lib", "lib64", "sbin"] {
             fs::create_dir_all(tree.join("usr").join(part))?;
             symlink(Path::new("usr").join(part), tree.join(part))?;
@@ -79,7 +80,7 @@ impl Image {
             files.extend(libraries(program)?);
             let copy = inside(&tree, program);
             copy_file(program, &copy)?;
-            // Symbols would only make the machine's memory full.
+            // Symbols would only fill the machine's memory.
             if fs::metadata(&copy)?.len() > 10 << 20 {
                 run(Command::new("strip").arg(&copy))?;
             }
@@ -87,7 +88,7 @@ impl Image {
         for file in files.iter().filter(|file| file.exists()) {
             copy_file(file, &inside(&tree, file))?;
         }
-        // No resolver but this; a test mounts another in its place.
+        // The only names are these; a test mounts another resolv.conf over the empty one.
         fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(tree.join("etc/resolv.conf"), "")?;
         let mut script = SCRIPT.to_owned();
@@ -101,10 +102,10 @@ impl Image {
         writeln!(script, "mkdir -p {0}/netmon; cd {0}/netmon", here.display())?;
         writeln!(script, "export NETMON={}", programs.netmon.display())?;
         writeln!(script, "export TESTS={}", programs.tests.display())?;
-        // Who started the machine may be gone when it hangs.
+        // The process that started the machine may be gone when the machine hangs.
         writeln!(script, "(sleep {}; echo o > /proc/sysrq-trigger) & disown", LONGEST.as_secs())?;
         writeln!(script, "if {command}; then echo '{SUCCESS}'; fi")?;
-        // The console may be slower than the end.
+        // The console may be slower than the power-off.
         writeln!(script, "sleep 1; echo o > /proc/sysrq-trigger; sleep 60")?;
         fs::write(tree.join("init"), script)?;
         fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
@@ -114,10 +115,11 @@ impl Image {
     }
 }
 
-/// What comes before the tests: a machine as a distribution leaves it. Nothing is mounted over where the checkout may be, whose
-/// paths the programs have.
+/// The script before the tests, which sets a machine up as a distribution does. Nothing is mounted
+/// over a place of the checkout, as the programs contain paths of the checkout.
 const SCRIPT: &str = "#!/bin/bash
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR=/scratch RUST_BACKTRACE=0
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root TMPDIR=/scratch RUST_BACKTRACE=0
 mount -t devtmpfs none /dev
 exec < /dev/null > /dev/ttyS1 2>&1
 mount -t proc none /proc
@@ -132,7 +134,7 @@ hostname netmon-vm
 ip link set lo up
 ";
 
-/// Copies what a program or a file is, and its directory.
+/// Copies a file, or the target of a symbolic link, and makes the directory for it.
 fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
     let directory = to.parent().context("a file in a directory")?;
     fs::create_dir_all(directory)?;
@@ -140,21 +142,21 @@ fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where `path` of this machine is in the other.
+/// Returns the path in `tree` for a path of this host.
 fn inside(tree: &Path, path: &Path) -> PathBuf {
     tree.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// The shared libraries of `program`, its interpreter among them.
+/// Returns the shared libraries of `program`, its interpreter among them.
 fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let listed = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
-    // It fails for one that has none.
+    // ldd fails for a program without shared libraries.
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let paths = listed.split_whitespace().filter(|word| word.starts_with('/'));
     Ok(paths.map(|path| PathBuf::from(path.trim_end_matches(':'))).collect())
 }
 
-/// The modules to load, in that order.
+/// Returns the modules to load, in order.
 fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
     run(Command::new("depmod").arg("-b").arg(&kernel.root).arg(&kernel.release))?;
     let mut modules = Vec::new();
@@ -162,7 +164,7 @@ fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
         let mut command = Command::new("modprobe");
         command.arg("-d").arg(&kernel.root).args(["-S", &kernel.release, "--show-depends", name]);
         for line in output(&mut command)?.lines() {
-            // "builtin NAME" for what needs no loading.
+            // "builtin NAME" is a module that needs no loading.
             let Some(path) = line.strip_prefix("insmod ") else { continue };
             let path = PathBuf::from(path.trim());
             if !modules.contains(&path) {
@@ -173,7 +175,7 @@ fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
     Ok(modules)
 }
 
-/// Packs `tree` as the kernel unpacks it.
+/// Packs `tree` into a cpio archive, which the kernel unpacks.
 fn pack(tree: &Path, path: &Path) -> anyhow::Result<()> {
     let mut find = Command::new("find")
         .arg(".")

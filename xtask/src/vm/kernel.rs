@@ -14,10 +14,10 @@ use crate::shell::{output, run};
 /// A kernel that Debian has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suite {
-    /// As it is called on the command line.
+    /// The name of the kernel on the command line.
     pub(super) kernel: &'static str,
     suite: &'static str,
-    /// What it allows, as the tests call it.
+    /// The tier that the kernel allows, as the tests call it.
     pub(super) tier: &'static str,
 }
 
@@ -25,42 +25,42 @@ const fn suite(kernel: &'static str, suite: &'static str, tier: &'static str) ->
     Suite { kernel, suite, tier }
 }
 
-/// Debian's suites and the kernels that they have: the first cannot give cookies to programs that trace.
+/// Debian's suites and their kernels. The first kernel gives no cookies to tracing programs.
 const SUITES: [Suite; 4] = [
     suite("5.10", "bullseye", "basic"),
     suite("6.1", "bookworm", "exact"),
     suite("6.12", "trixie", "exact"),
     suite("newest", "sid", "exact"),
 ];
-/// The smallest of Debian's kernels.
+/// The package of the smallest of Debian's kernels.
 const PACKAGE: &str = "linux-image-cloud-amd64";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
-    /// As it is called on the command line.
+    /// The name of the kernel on the command line.
     pub(super) name: String,
     /// `uname -r`
     pub(super) release: String,
-    /// What QEMU boots.
+    /// The file that QEMU boots.
     pub(super) image: PathBuf,
-    /// What has `lib/modules` in it.
+    /// The directory that has `lib/modules` in it.
     pub(super) root: PathBuf,
 }
 
-/// What may be asked for.
+/// Returns the names of kernels that the command line takes.
 pub(super) fn names() -> PossibleValuesParser {
     SUITES.map(|suite| suite.kernel).into()
 }
 
-/// Those that are asked for, or all.
+/// Returns the suites of `names`, or all suites without names.
 pub(super) fn chosen(names: &[String]) -> impl Iterator<Item = Suite> {
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     SUITES.into_iter().filter(move |suite| is_wanted(suite.kernel))
 }
 
 impl Kernel {
-    /// Finds it in the cache, or gets it from the mirror that this machine's apt uses.
+    /// Finds the kernel in the cache, or gets it from the mirror that this host's apt uses.
     pub(super) fn get(
         Suite { kernel: name, suite, .. }: Suite,
         refresh: bool,
@@ -76,7 +76,7 @@ impl Kernel {
         }
         let modules = fs::read_dir(root.join("lib/modules"))?.next().context("no modules")??;
         let release = modules.file_name().to_string_lossy().into_owned();
-        // Debian moved it beside the modules in 2026.
+        // Debian moved the image beside the modules in 2026.
         let places = [format!("boot/vmlinuz-{release}"), format!("lib/modules/{release}/vmlinuz")];
         let image = places.iter().map(|place| root.join(place)).find(|image| image.exists());
         let image = image
@@ -85,7 +85,8 @@ impl Kernel {
     }
 }
 
-/// Downloads and unpacks what makes the kernel, with an apt of its own: the machine's stays as it is.
+/// Downloads and unpacks the packages of the kernel, with an apt configuration of its own, which
+/// leaves the host's as it is.
 fn download(suite: &str, directory: &Path) -> anyhow::Result<()> {
     let mirror = output(Command::new("apt-get").args([
         "indextargets",
@@ -111,7 +112,7 @@ fn download(suite: &str, directory: &Path) -> anyhow::Result<()> {
         ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
         ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
         ("Acquire::Languages", "none".to_owned()),
-        // Who downloads may write here; apt's own user may not.
+        // The downloading user may write here; apt's own user may not.
         ("APT::Sandbox::User", String::new()),
     ];
     let settings = settings.map(|(key, value)| format!("{key} \"{value}\";\n"));

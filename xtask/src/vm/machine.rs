@@ -17,7 +17,7 @@ use super::{
     tally::Tally,
 };
 
-/// CPUs: that are there, and that there could be.
+/// The numbers of present and of possible CPUs of a machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cpus {
     pub(super) present: u32,
@@ -26,13 +26,14 @@ pub(super) struct Cpus {
 
 impl fmt::Display for Cpus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Each in a socket of its own: Linux takes no CPU to be pluggable into a socket that is there.
+        // Each CPU is in a socket of its own: Linux expects none to be plugged into a present
+        // socket.
         let Self { present, possible } = self;
         write!(f, "{present},maxcpus={possible},sockets={possible},cores=1,threads=1")
     }
 }
 
-/// What runs the machine's instructions.
+/// The way in which QEMU runs the machine's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accelerator {
     Kvm,
@@ -40,8 +41,8 @@ pub(super) enum Accelerator {
 }
 
 impl Accelerator {
-    /// KVM where it boots `kernel`, which then panics for want of a disk. That there is a /dev/kvm says
-    /// little.
+    /// Returns KVM where it boots `kernel`, which then panics without a disk. The existence of
+    /// /dev/kvm alone proves little.
     pub(super) fn usable(kernel: &Kernel) -> Self {
         let mut probe = qemu(kernel);
         probe.args(Self::Kvm.arguments()).args(["-append", "panic=-1"]).stdin(Stdio::null());
@@ -57,14 +58,15 @@ impl Accelerator {
     const fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            // CPUs in turn, on one thread. Where each has its own, one may keep to the breakpoint by which another has
-            // changed the kernel's code (`text_poke_bp_batch`, arch/x86/kernel/alternative.c), and then the
-            // kernel dies of it, or runs into it for ever.
+            // The CPUs run in turn, on one thread. With a thread for each, a CPU may keep to the
+            // breakpoint by which another CPU has changed the kernel's code (`text_poke_bp_batch`,
+            // arch/x86/kernel/alternative.c). The kernel then dies of the breakpoint, or runs into
+            // it for ever.
             Self::Emulation => ["-accel", "tcg,thread=single", "-cpu", "max"],
         }
     }
 
-    /// How much longer than on a machine of flesh and blood the tests may wait for what is to come.
+    /// Returns the factor by which the tests may wait longer than on hardware.
     pub(super) const fn patience(self) -> u32 {
         match self {
             Self::Kvm => 3,
@@ -73,7 +75,7 @@ impl Accelerator {
     }
 }
 
-/// Boots it and reads what its tests say; also whether it ended by itself, else why not.
+/// Boots a machine. Returns the tally of its tests, and an error if it did not end by itself.
 pub(super) fn boot(
     kernel: &Kernel,
     image: &Image,
@@ -104,7 +106,7 @@ fn run(
         .args(["-m", "3G", "-smp", &cpus.to_string()])
         .arg("-initrd")
         .arg(&image.path)
-        // Of the clocks, the one that costs no exit from the machine.
+        // tsc=reliable: of the clocks, the TSC costs no exit to the hypervisor.
         .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"])
         .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"])
         .stdin(Stdio::null())
@@ -126,14 +128,14 @@ fn run(
     })
 }
 
-/// QEMU with that kernel, and nothing else.
+/// Returns the command for QEMU with `kernel` and no default devices.
 fn qemu(kernel: &Kernel) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(&kernel.image);
     command
 }
 
-/// Waits for its end, or ends it.
+/// Waits for the end of the machine, and kills it after `longest`.
 fn wait(machine: &mut Child, longest: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + longest;
     while Instant::now() < end {

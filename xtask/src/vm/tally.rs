@@ -1,10 +1,10 @@
-//! What a machine said of its tests.
+//! The outcomes of a machine's tests, from its output.
 
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use anyhow::ensure;
 
-/// What the machine says when every test has passed: nothing else counts as success.
+/// The line that a machine prints when every test has passed. Nothing else counts as success.
 pub(super) const SUCCESS: &str = "netmon-vm: all tests passed";
 
 /// Tests by their outcome.
@@ -13,7 +13,7 @@ pub(super) struct Tally {
     pub(super) passed: usize,
     pub(super) failed: Vec<String>,
     pub(super) ignored: usize,
-    /// Said to take long, and not yet to have ended.
+    /// Tests that are reported to take long and have not ended.
     running: Vec<String>,
     /// Seconds by module; tests that ran side by side each count in full.
     modules: BTreeMap<String, f64>,
@@ -21,7 +21,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Takes a line of what the machine says.
+    /// Takes a line of the machine's output.
     pub(super) fn line(&mut self, line: &str) {
         self.succeeded |= line == SUCCESS;
         let Some(rest) = line.strip_prefix("test ") else { return };
@@ -29,7 +29,7 @@ impl Tally {
             self.running.push(name.to_owned());
             return;
         }
-        // What a test prints may come before its outcome, on the same line.
+        // The output of a test may stand before its outcome, on the same line.
         let Some((name, outcome)) =
             rest.split_once(" ... ").filter(|(_, outcome)| !outcome.is_empty())
         else {
@@ -48,14 +48,14 @@ impl Tally {
         }
     }
 
-    /// Why this is no success, if it is none. A test that was skipped counts as one that fails: the
+    /// Returns an error unless the run is a success. A skipped test counts as a failure: the
     /// kernels are there to be tested.
     pub(super) fn judge(&self, are_tests: bool) -> anyhow::Result<()> {
         ensure!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
         ensure!(self.ignored == 0, "{} tests were skipped", self.ignored);
         ensure!(
             self.succeeded,
-            "the machine ended without saying '{SUCCESS}'; {}",
+            "the machine ended without the line '{SUCCESS}'; {}",
             if self.running.is_empty() {
                 "no test was slow".to_owned()
             } else {
@@ -66,7 +66,7 @@ impl Tally {
         Ok(())
     }
 
-    /// The seconds of each module.
+    /// Returns the seconds of each module, as text.
     pub(super) fn modules(&self) -> String {
         let mut text = String::new();
         for (module, seconds) in &self.modules {
@@ -76,7 +76,7 @@ impl Tally {
     }
 }
 
-/// A row of the table at the end.
+/// Formats a row of the table at the end.
 pub(super) fn row(name: &str, release: &str, tally: &Tally, took: Duration) -> String {
     format!(
         "{name:<8} {release:<26} {:>6} {:>6} {:>7} {:>7.0}",
@@ -87,7 +87,7 @@ pub(super) fn row(name: &str, release: &str, tally: &Tally, took: Duration) -> S
     )
 }
 
-/// What stands above the rows.
+/// Formats the heading of the table at the end.
 pub(super) fn heading() -> String {
     let [passed, failed, skipped, seconds] = ["passed", "failed", "skipped", "seconds"];
     format!("{:<8} {:<26} {passed:>6} {failed:>6} {skipped:>7} {seconds:>7}", "kernel", "Linux")

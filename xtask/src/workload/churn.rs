@@ -1,4 +1,4 @@
-//! The load that benches measure under: connections on loopback, made and ended at full speed.
+//! The load of the benches: connections on loopback, made and ended at full speed.
 
 use std::{
     io::Read,
@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use socket2::SockRef;
 
-/// How a connection ends.
+/// The way in which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ending {
     /// SO_LINGER 0: the client resets. Six transitions in all, and no TIME_WAIT.
@@ -22,7 +22,7 @@ pub(crate) enum Ending {
     Close,
 }
 
-/// Connections between two looks at the clock, and at what is left to do.
+/// Connections between two looks at the clock and at the number that is left.
 const SOMETIMES: u64 = 64;
 
 /// Addresses that each thread connects to in turn.
@@ -33,13 +33,13 @@ pub(crate) struct Load {
     /// Connections in all
     #[arg(long, default_value_t = 200_000)]
     pub(crate) connections: u64,
-    /// End after so many seconds, if they are not done by then
+    /// Seconds after which the load ends, also when connections are left
     #[arg(long, default_value_t = 3600)]
     pub(crate) seconds: u64,
-    /// No more than so many a second; as many as possible without
+    /// Most connections a second; by default as many as possible
     #[arg(long)]
     pub(crate) rate: Option<u32>,
-    /// How each ends
+    /// The way in which each connection ends
     #[arg(long, value_enum, default_value = "reset")]
     pub(crate) ending: Ending,
     /// Threads, each with both ends of its connections
@@ -51,8 +51,8 @@ impl Load {
     /// Makes the load and prints connections per second.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        // The threads share what there is to do: with a part for each, the one that gives way to
-        // netmon would end later, and the other's core be idle.
+        // The threads share the connections. With a part for each thread, the thread that gives way
+        // to netmon would end later, while the other's core is idle.
         let left = AtomicU64::new(self.connections);
         let left = &left;
         let made = thread::scope(|scope| {
@@ -68,18 +68,18 @@ impl Load {
         Ok(())
     }
 
-    /// Makes one thread's part; how many.
+    /// Makes one thread's connections. Returns their number.
     fn pair(&self, pair: u8, begin: Instant, left: &AtomicU64) -> anyhow::Result<u64> {
-        // Each on a core of its own, and both ends on one thread: a client that runs ahead of its
-        // server fills the accept queue and waits a second for its SYN to be sent again, and where
-        // the scheduler puts two threads makes a difference of half. Neither is what is measured.
+        // Each thread has a core of its own, and both ends of its connections. A client that runs
+        // ahead of its server fills the accept queue and waits a second for its SYN to be sent
+        // again. The scheduler's choice of cores for two threads makes a difference of half.
+        // Neither is to be measured.
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut core = CpuSet::new();
         core.set(usize::from(pair) % cores);
         sched_setaffinity(None, &core).context("pinning a thread to its core")?;
-        // Client ports are 28,000 for each address that is connected to, and a TIME_WAIT gives its
-        // port away after a second at the earliest: with one address, connections would wait for
-        // ports.
+        // A client has 28,000 ports for each address of a server, and a TIME_WAIT gives its port
+        // away after a second at the earliest. With one address, connections would wait for ports.
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let port = listener.local_addr()?.port();
         let addresses = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 1, pair, last));

@@ -1,4 +1,4 @@
-//! What `bench snapshot` and `converge` start: processes that hold connections, and a stopwatch.
+//! Processes that hold connections, for `bench` and `converge`, and a stopwatch.
 
 use std::{
     ffi::OsString,
@@ -22,13 +22,13 @@ pub(crate) struct Hold {
     /// Connections, each with both ends in this process
     #[arg(long)]
     connections: u32,
-    /// The address of both ends: each process has one of its own, for its ports
+    /// The address of both ends; an address for each process gives it ports of its own
     #[arg(long)]
     address: IpAddr,
 }
 
 impl Hold {
-    /// Opens the connections, says `ready`, and holds them until standard input ends.
+    /// Opens the connections, prints `ready`, and holds them until standard input ends.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let listener = TcpListener::bind((self.address, 0))?;
         let address = listener.local_addr()?;
@@ -46,15 +46,15 @@ impl Hold {
     }
 }
 
-/// Runs a command with its output to nowhere; prints seconds, the kilobytes it took at most, and
-/// its seconds of CPU.
+/// Runs a command without its output. Prints its seconds, its peak memory in kilobytes, and its
+/// seconds of CPU.
 pub(crate) fn measure(command: &[OsString]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("a command")?;
     let begin = Instant::now();
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).status()?;
     let seconds = begin.elapsed().as_secs_f64();
     ensure!(status.success(), "{} failed: {status}", program.display());
-    // Of this process' children there was but one.
+    // The command is the only child of this process.
     let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cpu = [used.user_time(), used.system_time()];
     let cpu: Duration = cpu.map(|time| Duration::from_micros(micros(time))).iter().sum();

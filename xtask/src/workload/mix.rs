@@ -1,8 +1,7 @@
 //! The mix that `converge` runs: connections that begin and end in every way, as fast as it goes.
 //!
-//! Each process is either a client or a server and has addresses of its own, and every socket that
-//! it makes has one of them as its local address: whose socket that is can be told from the address
-//! alone.
+//! Each process is either a client or a server and has addresses of its own. Every socket that a
+//! process makes has one of these addresses as its local address, which so identifies the process.
 
 use std::{
     collections::BTreeMap,
@@ -27,37 +26,38 @@ use rustix::{
 use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// Where servers take connections.
+/// The port where servers accept connections.
 const OPEN: u16 = 7000;
-/// Where they listen with a full queue: a SYN gets no answer.
+/// The port where servers listen with a full queue: a SYN gets no answer.
 const FULL: u16 = 7001;
-/// Where nobody listens.
-const NOBODY: u16 = 7002;
-/// Of each process, and for each listener: more than one, so that one that waits does not stop all.
+/// The port without a listener.
+const CLOSED: u16 = 7002;
+/// Threads of each client, and of each listener: more than one, so that a thread that waits does
+/// not stop everything.
 const THREADS: usize = 2;
-/// Longer than any step should take: nothing waits for ever.
+/// The timeout of a step, longer than a step should take, so that nothing waits for ever.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What servers stay longer than clients, for those that came at the last moment.
+/// The time that servers stay longer than clients, for connections of the last moment.
 const GRACE: Duration = Duration::from_secs(10);
-/// Until some ports in TIME_WAIT are free for others.
+/// The time until some ports in TIME_WAIT are free again.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Errors that a process shows: there may be millions.
+/// Errors that a process prints at most: there may be millions.
 const SHOWN: u64 = 3;
 
-/// Who a process is: its addresses follow from that.
+/// The identity of a process, which determines its addresses.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// Which namespace
+    /// Number of the namespace
     #[arg(long)]
     pub(crate) network: u8,
-    /// Which process in it
+    /// Number of the process in the namespace
     #[arg(long)]
     pub(crate) host: u8,
 }
 
 impl Place {
-    /// An address of each family: all 127.0.0.0/8 is on the loopback, the other has to be put
-    /// there.
+    /// Returns an address of each family. All of 127.0.0.0/8 is on the loopback; the IPv6 address
+    /// has to be added to it.
     pub(crate) fn addresses(self) -> [IpAddr; 2] {
         [
             Ipv4Addr::new(127, self.network.wrapping_add(10), self.host, 1).into(),
@@ -70,16 +70,17 @@ impl Place {
 pub(crate) struct Mix {
     #[command(flatten)]
     place: Place,
-    /// A host of the same namespace to connect to; without one, this process serves
+    /// A host of the same namespace to connect to; by default, the process serves
     #[arg(long)]
     server: Vec<u8>,
-    /// How long; it ends sooner when its standard input does
+    /// Length of the mix; it ends sooner when its standard input ends
     #[arg(long)]
     seconds: u64,
 }
 
 impl Mix {
-    /// Serves or connects until its end, then prints how many of each kind, as a JSON object.
+    /// Serves or connects until the end. Then prints the number of connections of each kind, as a
+    /// JSON object.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let limit = Duration::from_secs(self.seconds);
         let counts = if self.server.is_empty() {
@@ -108,7 +109,7 @@ impl Mix {
         })
     }
 
-    /// One connection after the other, every kind in turn, then another server and family.
+    /// Makes one connection after the other: every kind in turn, then another server and family.
     fn churn(&self, first: usize, stop: &AtomicBool) -> Counts {
         let ends: Vec<(IpAddr, IpAddr)> = (self.server.iter())
             .map(|&host| Place { host, ..self.place }.addresses())
@@ -138,18 +139,18 @@ impl Mix {
     }
 }
 
-/// What did not go as it should.
+/// The count of connections that failed.
 pub(crate) const ERRORS: &str = "errors";
-/// A connect for which no port was left.
+/// The count of connects for which no port was left.
 pub(crate) const EXHAUSTED: &str = "ports-exhausted";
 
-/// How many of each kind.
+/// The number of connections of each kind.
 pub(crate) type Counts = BTreeMap<String, u64>;
 
-/// Adds those to these.
-pub(crate) fn add(these: &mut Counts, those: Counts) {
-    for (name, count) in those {
-        *these.entry(name).or_default() += count;
+/// Adds `more` to `sum`.
+pub(crate) fn add(sum: &mut Counts, more: Counts) {
+    for (name, count) in more {
+        *sum.entry(name).or_default() += count;
     }
 }
 
@@ -162,7 +163,7 @@ fn bump(counts: &mut Counts, name: &str) -> u64 {
     1
 }
 
-/// How a connection goes; to the server, its first byte says so.
+/// The course of a connection. The first byte of the client names the kind to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -172,21 +173,21 @@ pub(crate) enum Kind {
     ServerFirst,
     /// SO_LINGER 0: the client resets.
     Reset,
-    /// Nobody listens there.
+    /// The port has no listener.
     Refused,
-    /// The client sends no more, and has its answer after that.
+    /// The client closes its direction, and receives an answer after that.
     HalfClose,
-    /// The client closes without having read what came: that resets too.
+    /// The client closes before it has read the data that came, which resets too.
     Unread,
-    /// Closed right after a connect that nobody waited for; on a loopback it is complete by then.
+    /// The client closes right after a non-blocking connect, which the loopback completes at once.
     Hasty,
-    /// The same where no answer comes.
+    /// The client closes right after a non-blocking connect that gets no answer.
     Unanswered,
 }
 
 impl Kind {
-    /// Those for which the client waits last come between those for which it does not: else the
-    /// accept queues would overflow, and SYNs wait a second to be sent again.
+    /// All kinds. Kinds whose client waits at the end stand between kinds whose client does not.
+    /// Otherwise the accept queues would overflow, and SYNs would wait a second to be sent again.
     pub(crate) const ALL: [Self; 8] = [
         Self::ClientFirst,
         Self::ServerFirst,
@@ -213,14 +214,14 @@ impl Kind {
 
     const fn port(self) -> u16 {
         match self {
-            Self::Refused => NOBODY,
+            Self::Refused => CLOSED,
             Self::Unanswered => FULL,
             _ => OPEN,
         }
     }
 }
 
-/// The client's part of one connection.
+/// Makes the client's part of one connection.
 fn one(kind: Kind, from: IpAddr, to: IpAddr) -> io::Result<()> {
     let socket = socket_at(from)?;
     let to = SocketAddr::new(to, kind.port()).into();
@@ -232,7 +233,7 @@ fn one(kind: Kind, from: IpAddr, to: IpAddr) -> io::Result<()> {
         };
     }
     socket.set_read_timeout(Some(PATIENCE))?;
-    // That of writing is that of connecting too.
+    // The timeout of writing is the timeout of the connect too.
     socket.set_write_timeout(Some(PATIENCE))?;
     match (kind, socket.connect(&to)) {
         (Kind::Refused, Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -258,18 +259,19 @@ fn one(kind: Kind, from: IpAddr, to: IpAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// A socket that will connect from there.
+/// Returns a socket that will connect from `from`.
 pub(crate) fn socket_at(from: IpAddr) -> io::Result<Socket> {
     let from = SocketAddr::new(from, 0);
     let socket = Socket::new(Domain::for_address(from), Type::STREAM, None)?;
-    // Its port is chosen when it connects, and may be that of a connection to somewhere else:
-    // chosen here it would have to be one that no other socket has.
+    // The port is chosen at the connect, and may be the port of a connection to somewhere else. A
+    // port that is chosen at the bind would have to be one that no other socket has.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&from.into())?;
     Ok(socket)
 }
 
-/// Reads to the end; a signal, which interrupts a read with a timeout, is none.
+/// Reads to the end of the stream. A signal interrupts a read with a timeout, but not this
+/// function.
 fn read_all(stream: &mut TcpStream) -> io::Result<()> {
     io::copy(stream, &mut io::sink()).map(drop)
 }
@@ -279,14 +281,14 @@ fn serve(place: Place, limit: Duration) -> anyhow::Result<Counts> {
     let mut full = Vec::new();
     for address in place.addresses() {
         let listener = listen(address, FULL, 0).context("listening")?;
-        // The one connection that its queue takes, from here itself.
+        // The queue takes one connection, which this process makes itself.
         let filler = socket_at(address)?;
         filler.connect(&SocketAddr::new(address, FULL).into()).context("filling a queue")?;
         full.push((listener, filler));
         let listener = Arc::new(listen(address, OPEN, 4096).context("listening")?);
         for _ in 0..THREADS {
             let (listener, counts) = (Arc::clone(&listener), Arc::clone(&counts));
-            // Never joined: they wait for another connection when this process ends.
+            // The threads are never joined: they wait for a connection when this process ends.
             thread::spawn(move || accept(&listener, &counts));
         }
     }
@@ -322,12 +324,12 @@ fn accept(listener: &TcpListener, [accepted, errors]: &[AtomicU64; 2]) {
     }
 }
 
-/// What the client's RST brings, as some kinds are to.
+/// Returns whether the error comes from the client's RST, which some kinds send.
 fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
-/// The server's part of one connection.
+/// Makes the server's part of one connection.
 fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut byte = [0];
@@ -349,7 +351,7 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Waits for the end: of this time, or of standard input.
+/// Waits for the end of `limit`, or of standard input.
 fn wait(limit: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + limit;
     let stdin = io::stdin();
@@ -357,7 +359,7 @@ fn wait(limit: Duration) -> anyhow::Result<()> {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).context("a time")?;
         match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&left)) {
-            // A signal is neither end.
+            // A signal is no end.
             Err(Errno::INTR) => {}
             result => return result.map(drop).context("waiting"),
         }

@@ -1,4 +1,4 @@
-//! Common parts of the subcommands that ask a journal.
+//! Common parts of the subcommands that read a journal.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use super::{
     tracing::{CONFINING, is_coloured},
 };
 use crate::{
-    cli::names::{LocalNames, Recorded},
+    cli::names::{LocalNames, RecordedNames},
     core::{
         connection::Connection,
         event::Loss,
@@ -35,21 +35,21 @@ use crate::{
     view::changes::lines::Appearance,
 };
 
-/// Where a journal is.
+/// The directory of a journal.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct JournalDir {
-    /// Directory of the journal; without this, /var/log/netmon
+    /// Directory of the journal [default: /var/log/netmon]
     #[arg(long = "journal", value_name = "DIR")]
     path: Option<PathBuf>,
 }
 
-/// Which part of a journal.
+/// The stretch of time of a journal.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SpanArgs {
-    /// From this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
-    #[arg(long, value_name = "TIME", long_help = moment::help("From this moment of a journal"))]
+    /// Begin at this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
+    #[arg(long, value_name = "TIME", long_help = moment::help("Begin at this moment of a journal"))]
     from: Option<String>,
-    /// Up to this moment of a journal: TIME as for --from
+    /// End at this moment of a journal: TIME as for --from
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
 }
@@ -61,12 +61,12 @@ impl SpanArgs {
     }
 }
 
-/// Which journal, and how moments are written.
+/// The journal to read, and the zone of its times.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct JournalArgs {
     #[command(flatten)]
     directory: JournalDir,
-    /// Read these hosts only, where DIR holds several: a name, or a pattern with * and ?
+    /// Hosts to read, when DIR holds several: a name, or a pattern with * and ?
     #[arg(long, value_name = "GLOB")]
     host: Option<String>,
     /// Read and print times in UTC
@@ -86,22 +86,28 @@ impl JournalArgs {
         self.directory.path.is_some() || self.host.is_some()
     }
 
-    /// How lines of now look.
+    /// Returns the appearance of live lines.
     pub(in crate::cli) fn appearance(&self, numeric: bool) -> Appearance {
         let own = fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok());
-        self.look(numeric, false, own.into_iter().collect(), 0)
+        self.appearance_with(numeric, false, own.into_iter().collect(), 0)
     }
 
-    /// How lines of a journal look: the same whoever reads it.
+    /// Returns the appearance of a journal's lines, the same for every reader.
     pub(in crate::cli) fn appearance_of(&self, journal: &Journal, numeric: bool) -> Appearance {
         let hosts = journal.hosts();
         let netns = hosts.iter().filter_map(HostJournal::recorder_netns).collect();
         let width = hosts.iter().map(|host| host.name().len()).max().unwrap_or(0);
         let host_width = if hosts.len() > 1 { width.max("Host".len()) } else { 0 };
-        self.look(numeric, true, netns, host_width)
+        self.appearance_with(numeric, true, netns, host_width)
     }
 
-    fn look(&self, numeric: bool, dated: bool, netns: Vec<u32>, host_width: usize) -> Appearance {
+    fn appearance_with(
+        &self,
+        numeric: bool,
+        dated: bool,
+        netns: Vec<u32>,
+        host_width: usize,
+    ) -> Appearance {
         Appearance {
             services: if numeric { Services::default() } else { Services::load() },
             colour: is_coloured(),
@@ -112,10 +118,10 @@ impl JournalArgs {
         }
     }
 
-    /// Opens the journal, and gives up every privilege that reading it does not take.
+    /// Opens the journal, and gives up every privilege that reading the journal does not take.
     pub(in crate::cli) fn open(&self) -> anyhow::Result<Journal> {
         let opened = match narrowed(&[], || self.find()).context(CONFINING)? {
-            // It is another user's: reading is all that is kept.
+            // The journal is another user's: only the privilege to read is kept.
             Err(ReadError::Denied(..)) => {
                 narrow(&[Duty::Open]).context(CONFINING)?;
                 self.find()
@@ -128,7 +134,7 @@ impl JournalArgs {
         Ok(opened?)
     }
 
-    /// The journal of the one host that is asked for; this thread keeps its privileges.
+    /// Opens the journal of one host; this thread keeps its privileges.
     pub(in crate::cli) fn open_one(&self) -> anyhow::Result<HostJournal> {
         let journal = narrowed(&[Duty::Open], || self.find()).context(CONFINING)??;
         match journal.hosts() {
@@ -145,126 +151,128 @@ impl JournalArgs {
     }
 
     fn find(&self) -> Result<Journal, ReadError> {
-        let wanted = self.host.as_deref().map(WildMatch::new);
+        let pattern = self.host.as_deref().map(WildMatch::new);
         Journal::open(self.directory.path(), self.host.as_deref(), |host| {
-            wanted.as_ref().is_none_or(|wanted| wanted.matches(host))
+            pattern.as_ref().is_none_or(|pattern| pattern.matches(host))
         })
     }
 
-    /// The filter that the words of a command line make, with the names of when the journal was
+    /// Returns the filter that the words of a command line make, with the names that the journal
     /// recorded.
     pub(in crate::cli) fn filter(&self, words: &[String]) -> Filter {
-        crate::cli::filter_with(words, &Recorded(LocalNames::load()))
+        crate::cli::filter_with(words, &RecordedNames(LocalNames::load()))
     }
 
     pub(in crate::cli) fn zone(&self) -> TimeZone {
         if self.utc { TimeZone::UTC } else { TimeZone::system() }
     }
 
-    /// The moment that is written so, ns since 1970, UTC.
+    /// Reads a moment, ns since 1970, UTC. Prints a note where the text has more than one reading.
     pub(in crate::cli) fn moment(&self, text: &str) -> anyhow::Result<i64> {
         let now = Zoned::now().with_time_zone(self.zone());
         let moment = moment::moment(text, &now).map_err(|error| anyhow!(error))?;
         if let Some(note) = moment.note {
-            say(&note);
+            report(&note);
         }
         Ok(moment.time)
     }
 
-    /// A moment with its zone.
+    /// Returns the text of a moment, with its zone.
     pub(in crate::cli) fn show(&self, moment: i64) -> String {
         let moment = Timestamp::from_nanosecond(moment.into()).unwrap_or_default();
         moment.to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
     }
 
-    /// The stretch of time that is asked for, if the journal has anything of it; all there is
-    /// without. What was understood is said, and which part of it the journal does not cover.
+    /// Returns the stretch of time that is asked for, by default all of the journal.
+    ///
+    /// Fails if the journal covers nothing of it. Reports the stretch as it was understood, and the
+    /// part of it that each host's journal covers, where that is not all.
     pub(in crate::cli) fn span(
         &self,
         journal: &Journal,
-        stretch: &SpanArgs,
+        args: &SpanArgs,
     ) -> anyhow::Result<TimeSpan> {
-        let covered = journal.span(now());
+        let coverage = journal.span(now());
         let moment =
             |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
-        let from = moment(&stretch.from)?.unwrap_or(covered.from);
-        let to = moment(&stretch.to)?.unwrap_or(covered.to);
+        let from = moment(&args.from)?.unwrap_or(coverage.from);
+        let to = moment(&args.to)?.unwrap_or(coverage.to);
         if from > to {
             bail!("{} is after {}", self.show(from), self.show(to));
         }
-        if from > covered.to || to < covered.from {
-            bail!(self.not_covered(covered, journal.is_live()));
+        if from > coverage.to || to < coverage.from {
+            bail!(self.not_covered(coverage, journal.is_live()));
         }
-        if stretch.is_chosen() {
-            say(&format!("from {} to {}", self.show(from), self.show(to)));
+        if args.is_chosen() {
+            report(&format!("from {} to {}", self.show(from), self.show(to)));
         }
         for host in journal.hosts() {
-            self.say_part(journal, host, TimeSpan { from, to });
+            self.report_part(journal, host, TimeSpan { from, to });
         }
         Ok(TimeSpan { from, to })
     }
 
-    /// Says which part of a stretch of time a host's journal covers, where that is not all.
-    fn say_part(&self, journal: &Journal, host: &HostJournal, span: TimeSpan) {
-        let covered = host.span(now());
-        // Up to now is as far as anybody can ask.
-        let is_all = covered.from <= span.from && covered.to >= span.to.min(now());
+    /// Reports the part of a stretch of time that a host's journal covers, where that is not all.
+    fn report_part(&self, journal: &Journal, host: &HostJournal, span: TimeSpan) {
+        let coverage = host.span(now());
+        // No journal reaches beyond now.
+        let is_all = coverage.from <= span.from && coverage.to >= span.to.min(now());
         if is_all {
             return;
         }
-        let whose = match journal.hosts() {
+        let subject = match journal.hosts() {
             [_] => "the journal".to_owned(),
             _ => format!("the journal of {}", host.name()),
         };
-        if covered.from > span.to || covered.to < span.from {
-            say(&format!("{whose} covers nothing of it"));
+        if coverage.from > span.to || coverage.to < span.from {
+            report(&format!("{subject} covers nothing of it"));
         } else {
-            let from = self.show(covered.from.max(span.from));
-            let to = self.show(covered.to.min(span.to));
-            say(&format!("{whose} covers of it only {from} to {to}"));
+            let from = self.show(coverage.from.max(span.from));
+            let to = self.show(coverage.to.min(span.to));
+            report(&format!("{subject} covers of it only {from} to {to}"));
         }
     }
 
-    fn not_covered(&self, covered: TimeSpan, is_live: bool) -> String {
-        let is_silent = is_live && covered.to < now();
+    fn not_covered(&self, coverage: TimeSpan, is_live: bool) -> String {
+        let is_silent = is_live && coverage.to < now();
         format!(
             "the journal does not cover that: it goes from {} to {}{}",
-            self.show(covered.from),
-            self.show(covered.to),
+            self.show(coverage.from),
+            self.show(coverage.to),
             if is_silent { "; its recorder runs, but has not written since" } else { "" }
         )
     }
 
     /// Fails for a moment that the journal of a host does not cover.
     pub(in crate::cli) fn check_host(&self, host: &HostJournal, moment: i64) -> anyhow::Result<()> {
-        let covered = host.span(now());
-        if covered.contains(moment) {
+        let coverage = host.span(now());
+        if coverage.contains(moment) {
             return Ok(());
         }
-        bail!("{}: {}", self.show(moment), self.not_covered(covered, false))
+        bail!("{}: {}", self.show(moment), self.not_covered(coverage, false))
     }
 
-    /// The tables of a moment, host by host, as far as `filter` lets rows pass. Gaps in which the
-    /// moment lies are reported on stderr.
+    /// Returns the tables of a moment, host by host, with the rows that `filter` admits. Reports on
+    /// stderr the gaps in which the moment lies.
     pub(in crate::cli) fn tables(
         &self,
         journal: &Journal,
         moment: i64,
         filter: &Filter,
     ) -> anyhow::Result<Vec<PastTable>> {
-        let covered = journal.span(now());
-        if !covered.contains(moment) {
-            bail!("{}: {}", self.show(moment), self.not_covered(covered, journal.is_live()));
+        let coverage = journal.span(now());
+        if !coverage.contains(moment) {
+            bail!("{}: {}", self.show(moment), self.not_covered(coverage, journal.is_live()));
         }
-        say(&format!("at {}", self.show(moment)));
+        report(&format!("at {}", self.show(moment)));
         let mut tables = Vec::new();
         for host in journal.hosts() {
             if !host.span(now()).contains(moment) {
-                say(&format!("the journal of {} does not cover that", host.name()));
+                report(&format!("the journal of {} does not cover that", host.name()));
                 continue;
             }
             let (table, _, gaps) = host.table_at(moment);
-            gaps.iter().for_each(say_gap);
+            gaps.iter().for_each(report_gap);
             let rows: Vec<_> = table.rows().filter(|row| filter.matches(*row)).collect();
             tables.push(PastTable::new(Arc::clone(host.name()), &rows));
         }
@@ -272,14 +280,14 @@ impl JournalArgs {
     }
 }
 
-/// Says something on stderr; nobody may be left to read it.
-pub(in crate::cli) fn say(text: &str) {
+/// Prints a message on stderr, which may have no reader left.
+pub(in crate::cli) fn report(text: &str) {
     let _ = writeln!(io::stderr(), "netmon: {text}");
 }
 
-/// Says what is missing at a moment.
-fn say_gap(gap: &JournalGap) {
-    let what = match gap.gap.loss {
+/// Reports the loss at a moment.
+fn report_gap(gap: &JournalGap) {
+    let loss = match gap.gap.loss {
         Loss::NotRecorded => "nothing was recorded then: this is what was there before".to_owned(),
         Loss::Missing => {
             "a part of the journal is missing there: this is what was there before".to_owned()
@@ -292,7 +300,7 @@ fn say_gap(gap: &JournalGap) {
             format!("{count} around then were lost, so that rows may be wrong")
         }
     };
-    say(&format!("{}: {what}", gap.host));
+    report(&format!("{}: {loss}", gap.host));
 }
 
 /// The table of a host at a moment, as a listing takes it.
@@ -301,7 +309,7 @@ pub(in crate::cli) struct PastTable {
     pub(in crate::cli) host: Arc<str>,
     pub(in crate::cli) sockets: Vec<Socket>,
     pub(in crate::cli) owners: SocketHolders,
-    /// Names of then.
+    /// Names at that time.
     pub(in crate::cli) users: HashMap<u32, String>,
     pub(in crate::cli) namespaces: HashMap<u32, String>,
     pub(in crate::cli) cgroups: HashMap<u64, String>,
@@ -330,12 +338,12 @@ impl PastTable {
     }
 }
 
-/// Nanoseconds since 1970, UTC.
+/// Returns the current time, ns since 1970, UTC.
 pub(in crate::cli) fn now() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-/// A row of the table as a listing has it.
+/// Returns a row of the table as a listing has it, and adds its owner to `owners`.
 fn socket(row: &Connection, owners: &mut SocketHolders) -> Socket {
     let socket = Socket {
         protocol: Protocol::Tcp,
@@ -353,8 +361,8 @@ fn socket(row: &Connection, owners: &mut SocketHolders) -> Socket {
         probes: 0,
         info: None,
     };
-    if let (Some(owner), Some(key)) = (&row.owner, socket.owners_key()) {
-        owners.add(key.get(), owner.pid, &owner.comm);
+    if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
+        owners.add(key, owner.pid, &owner.comm);
     }
     socket
 }

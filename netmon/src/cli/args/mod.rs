@@ -1,4 +1,4 @@
-//! Groups of options that subcommands share, and how their values are read.
+//! Groups of options that subcommands share, with the readers of their values.
 
 pub(super) mod journal;
 pub(super) mod moment;

@@ -1,4 +1,4 @@
-//! What the subcommands that trace have in common: their options, the runtime, the end.
+//! Common parts of the subcommands that trace: options, the runtime, the end.
 
 use std::{
     env,
@@ -23,43 +23,42 @@ use tokio::{
 use super::units::size;
 use crate::kernel::{Live, Options, Without, host::privilege};
 
-/// How long the last steps may take.
+/// The longest time for the last steps.
 const TIDY: Duration = Duration::from_millis(500);
-/// How long after a signal another one means the same: timeout(1) signals its child and then its
-/// group, within microseconds, and a person is slower.
+/// The time after a signal in which another signal means the same: timeout(1) signals its child and
+/// then its group, within microseconds, and a person is slower.
 const ECHO: Duration = Duration::from_millis(200);
-/// Sizes that the kernel takes: from a page to what a 32-bit size holds.
+/// Sizes that the kernel accepts: from a page to the most that a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
 pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are not needed";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TracingArgs {
-    /// Size of the ring buffers between kernel and netmon, together, rounded up to a power of two:
-    /// 4K to 1G
+    /// Size of all ring buffers between kernel and netmon, 4K to 1G, rounded up to a power of two
     #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
     buffer: u32,
-    /// Learn who accepts a connection from the accept system calls, where the kernel does not tell
-    /// otherwise: slows every system call of the host, `netmon doctor` says by how much
+    /// Trace accept(2) to name the accepting process (slows every system call; `netmon doctor`
+    /// measures it)
     #[arg(long, hide_short_help = true)]
     accept_syscalls: bool,
-    /// Do without the kernel's types, as on a kernel that publishes none
+    /// Do without the kernel's types (BTF), as on a kernel that publishes none
     #[arg(long, hide_short_help = true)]
     no_btf: bool,
-    /// Do without hooks on functions, as where the kernel refuses them
+    /// Do without hooks on kernel functions, as where the kernel refuses them
     #[arg(long, hide_short_help = true)]
     no_fentry: bool,
-    /// What the table is compared with; without this, what is faster here and permitted
+    /// Where to read sockets from for dumps [default: the faster one that is permitted]
     #[arg(long, value_enum, hide_short_help = true)]
     source: Option<DumpSource>,
 }
 
-/// Where to look for sockets.
+/// A source of sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum DumpSource {
     /// BPF iterators: fast, and complete about owners; needs root
     Bpf,
-    /// /proc and sock_diag: work for anybody, and show the owners of one's own processes
+    /// /proc and sock_diag: work for every user, and show owners among the user's own processes
     Proc,
 }
 
@@ -75,8 +74,10 @@ impl TracingArgs {
     }
 }
 
-/// One thread for signals and timers, besides this one, which has the loop. To be called before
-/// there are others: from here on none may do more than tracing takes.
+/// Starts the runtime, with one thread for signals and timers. The calling thread has the loop.
+///
+/// To be called before there are other threads: from here on no thread has more privileges than
+/// tracing takes.
 pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
     privilege::confine().context(CONFINING)?;
     tokio::runtime::Builder::new_multi_thread()
@@ -91,20 +92,22 @@ pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
         .context("starting the runtime")
 }
 
-/// Attaches the hooks, and gives up what that took.
+/// Attaches the hooks, and gives up the privileges for loading.
 pub(in crate::cli) fn attach(options: Options) -> anyhow::Result<Live> {
     let live = Live::start(options)?;
     privilege::narrow(live.duties()).context(CONFINING)?;
     Ok(live)
 }
 
-/// Whether what is shown may be coloured.
+/// Returns whether output may be coloured.
 pub(in crate::cli) fn is_coloured() -> bool {
     io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// SIGINT and SIGTERM end the session in order; a second one, or one that is not obeyed within
-/// `grace`, at once, after `tidy`. What comes within [`ECHO`] of the first is no second one.
+/// Returns a notification for the session to end in order, which SIGINT and SIGTERM send.
+///
+/// A second signal, or a session that has not ended within `grace`, ends the program at once, after
+/// `tidy`. A signal within [`ECHO`] of the first is no second signal.
 pub(in crate::cli) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Result<Arc<Notify>> {
     let stop = Arc::new(Notify::new());
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -115,9 +118,9 @@ pub(in crate::cli) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Re
         notify.notify_one();
         let echoes = Instant::now() + ECHO;
         while timeout_at(echoes, either(&mut interrupt, &mut terminate)).await.is_ok() {}
-        // The end is the same, whether somebody is impatient or the grace is over.
+        // The end is the same for a second signal and for a grace that is over.
         let _ = timeout(grace, either(&mut interrupt, &mut terminate)).await;
-        // What is to be tidied may hang: a terminal that nobody reads.
+        // `tidy` may hang, on a terminal without a reader.
         let (done, is_done) = channel();
         thread::spawn(move || {
             tidy();
@@ -130,12 +133,12 @@ pub(in crate::cli) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Re
     Ok(stop)
 }
 
-/// Waits for one of the two signals; the exit code of a program that ends by it.
+/// Waits for one of the two signals. Returns the exit code of a program that ends by that signal.
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) -> i32 {
     tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 }
 }
 
-/// A size as a power of two that the kernel takes.
+/// Reads a size, as a power of two that the kernel accepts.
 fn buffer(text: &str) -> Result<u32, String> {
     let size = Some(size(text)?)
         .filter(|size| (SMALLEST_BUFFER..=LARGEST_BUFFER).contains(size))

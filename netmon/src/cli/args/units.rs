@@ -6,8 +6,8 @@ use jiff::{SpanRelativeTo, fmt::friendly::SpanParser};
 
 /// Reads a length of time whose parts all have a unit: `90s`, `1h 30m`, `30d`.
 ///
-/// A day is 24 hours and a week seven such days, whatever clocks do meanwhile. Months and years
-/// have no length.
+/// A day is 24 hours and a week seven such days, also across a change of the clock. Months and
+/// years have no length.
 pub(in crate::cli) fn length(text: &str) -> Option<Duration> {
     // The parser would also take a sign, `ago` and a clock: 1d 02:30:00.
     let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
@@ -23,11 +23,12 @@ pub(in crate::cli) fn length(text: &str) -> Option<Duration> {
 
 /// Reads a length of time with a unit; a bare number is seconds.
 pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
-    let read = match text.parse::<u64>() {
+    let value = match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => length(text),
     };
-    read.filter(|duration| !duration.is_zero())
+    value
+        .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("'{text}' is no time: write 30s, 5m or 1h"))
 }
 
@@ -48,7 +49,7 @@ pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(wrong)
 }
 
-/// Tells whether a number stands without a unit.
+/// Returns whether a text is a number without a unit.
 pub(in crate::cli) fn is_bare(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

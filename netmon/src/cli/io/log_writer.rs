@@ -1,46 +1,46 @@
-//! Where log messages go: to stderr, or aside while the terminal is a screen that they would tear.
+//! Log messages: to stderr, or held back while they would tear a full screen.
 
 use std::{
     io::{self, Write},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What is kept aside at most: the first messages say most.
-const MOST: usize = 64 << 10;
+/// The most bytes that are held back: the first messages are the most useful ones.
+const MAX_HELD: usize = 64 << 10;
 
-/// Kept aside, if anything is.
-static ASIDE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+/// The messages that are held back; `None` while messages go to stderr.
+static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
-fn aside() -> MutexGuard<'static, Option<Vec<u8>>> {
-    // Whole messages, or none, are in it whatever happened.
-    ASIDE.lock().unwrap_or_else(PoisonError::into_inner)
+fn held() -> MutexGuard<'static, Option<Vec<u8>>> {
+    // The buffer has whole messages only, also after a panic.
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Messages are kept aside as long as this lives; then they are written.
+/// Holds messages back as long as this value lives, and writes them then.
 #[derive(Debug)]
 pub(in crate::cli) struct HeldLog(());
 
 impl HeldLog {
     pub(in crate::cli) fn new() -> Self {
-        aside().get_or_insert_default();
+        held().get_or_insert_default();
         Self(())
     }
 }
 
 impl Drop for HeldLog {
     fn drop(&mut self) {
-        // Nobody may be left to read it.
-        let _ = io::stderr().write_all(&aside().take().unwrap_or_default());
+        // Standard error may have no reader left.
+        let _ = io::stderr().write_all(&held().take().unwrap_or_default());
     }
 }
 
-/// Where the logger writes.
+/// The writer of the logger.
 pub(in crate::cli) struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        match &mut *aside() {
-            Some(kept) if kept.len() + text.len() <= MOST => kept.write(text),
+        match &mut *held() {
+            Some(buffer) if buffer.len() + text.len() <= MAX_HELD => buffer.write(text),
             Some(_) => Ok(text.len()),
             None => io::stderr().write(text),
         }

@@ -1,4 +1,4 @@
-//! Where output goes: standard output, the log, a terminal.
+//! Output: standard output, the log, progress on a terminal.
 
 pub(super) mod log_writer;
 pub(super) mod progress;

@@ -1,4 +1,5 @@
-//! Progress of what takes longer than a second, on a terminal that shows nothing else meanwhile.
+//! Progress of work that takes longer than a second, on a terminal that shows nothing else
+//! meanwhile.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,21 +10,21 @@ use std::{
 
 use crate::journal::ReadCounter;
 
-/// A shorter wait is not worth a line.
+/// The time before the first line: a shorter wait is not worth a line.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the line is written anew.
+/// The time between two updates of the line.
 const EVERY: Duration = Duration::from_millis(300);
 
-/// Shows how far reading a journal has come, as long as it lives.
+/// Shows the progress of reading a journal as long as this value lives.
 pub(in crate::cli) struct Progress {
-    /// Dropped first: the thread ends then.
+    /// Dropped first, which ends the thread.
     end: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
-    /// Begins to show progress where stderr is a terminal and standard output is not: lines that
-    /// appear are progress themselves.
+    /// Begins to show progress where stderr is a terminal and standard output is not: lines on a
+    /// terminal are progress themselves.
     pub(in crate::cli) fn of(counter: ReadCounter) -> Self {
         Self::start(counter, !io::stdout().is_terminal())
     }
@@ -38,13 +39,13 @@ impl Progress {
         if !is_wanted || !io::stderr().is_terminal() {
             return Self { end: None, thread: None };
         }
-        let (end, ended) = channel::<()>();
+        let (end, end_receiver) = channel::<()>();
         let thread = thread::spawn(move || {
             let mut wait = PATIENCE;
             let mut has_shown = false;
-            while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            while end_receiver.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 (wait, has_shown) = (EVERY, true);
-                // Nobody may be left to read that.
+                // Standard error may have no reader left.
                 let _ = write!(io::stderr(), "\r{} files of the journal read", counter.files());
             }
             if has_shown {

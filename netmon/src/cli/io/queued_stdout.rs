@@ -1,4 +1,5 @@
-//! Standard output on a thread of its own: whoever follows the kernel must not wait for a disk or a reader.
+//! Standard output on a thread of its own: the loop that follows the kernel must not wait for a
+//! disk or a reader.
 
 use std::{
     io::{self, Write},
@@ -10,31 +11,34 @@ use std::{
 use super::stdout::{Stdout, is_read};
 use crate::view::Sink;
 
-/// Buffers that may wait to be written, of some 256 KiB each under load: what two cores make in two thirds of a second. Beyond
-/// it, events wait in the kernel's rings, and what does not fit there is counted as lost.
+/// The most buffers that may wait to be written, some 256 KiB each under load: the output of two
+/// cores in two thirds of a second.
+///
+/// Beyond that, events wait in the kernel's rings. Events that do not fit there are counted as
+/// lost.
 const WAITING: usize = 512;
 
 /// Standard output, written to in the background.
 pub(in crate::cli) struct QueuedStdout {
-    filled: Option<SyncSender<Vec<u8>>>,
-    /// Where buffers come back from to be filled again.
-    emptied: Receiver<Vec<u8>>,
+    full_buffers: Option<SyncSender<Vec<u8>>>,
+    /// Written buffers, which come back to be filled again.
+    empty_buffers: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl QueuedStdout {
     /// Starts the thread.
     pub(in crate::cli) fn start() -> io::Result<Self> {
-        let (filled, to_write) = sync_channel(WAITING);
-        let (written, emptied) = channel();
+        let (full_buffers, writer_input) = sync_channel(WAITING);
+        let (writer_output, empty_buffers) = channel();
         let thread = thread::Builder::new().name("netmon:output".to_owned());
-        let thread = thread.spawn(move || write(&to_write, &written))?;
-        Ok(Self { filled: Some(filled), emptied, thread: Some(thread) })
+        let thread = thread.spawn(move || write(&writer_input, &writer_output))?;
+        Ok(Self { full_buffers: Some(full_buffers), empty_buffers, thread: Some(thread) })
     }
 
     /// Waits until all is written.
     pub(in crate::cli) fn close(&mut self) -> io::Result<()> {
-        self.filled = None;
+        self.full_buffers = None;
         let Some(thread) = self.thread.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes panicked")))
     }
@@ -45,22 +49,22 @@ impl Sink for &mut QueuedStdout {
         if buffer.is_empty() {
             return is_read(&io::stdout());
         }
-        let empty = self.emptied.try_recv().unwrap_or_default();
+        let empty = self.empty_buffers.try_recv().unwrap_or_default();
         let full = mem::replace(buffer, empty);
-        match &self.filled {
-            Some(filled) if filled.send(full).is_ok() => Ok(()),
-            // The thread has ended before its time, and says why.
+        match &self.full_buffers {
+            Some(full_buffers) if full_buffers.send(full).is_ok() => Ok(()),
+            // The thread has ended before its time, and its result has the reason.
             _ => self.close().and(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 }
 
-fn write(filled: &Receiver<Vec<u8>>, emptied: &Sender<Vec<u8>>) -> io::Result<()> {
+fn write(full_buffers: &Receiver<Vec<u8>>, empty_buffers: &Sender<Vec<u8>>) -> io::Result<()> {
     let mut stdout = Stdout::lock();
-    while let Ok(mut buffer) = filled.recv() {
+    while let Ok(mut buffer) = full_buffers.recv() {
         stdout.take(&mut buffer)?;
-        // Nobody may want it any more.
-        let _ = emptied.send(buffer);
+        // The other end may be gone.
+        let _ = empty_buffers.send(buffer);
     }
     stdout.flush()
 }

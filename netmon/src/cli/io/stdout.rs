@@ -10,7 +10,7 @@ use rustix::{
     io::retry_on_intr,
 };
 
-/// Standard output; [`Write::flush`] fails with `BrokenPipe` once nobody can read it any more.
+/// Standard output; [`Write::flush`] fails with `BrokenPipe` once the reader has left.
 pub(in crate::cli) struct Stdout(StdoutLock<'static>);
 
 impl Stdout {
@@ -30,12 +30,12 @@ impl Write for Stdout {
     }
 }
 
-/// Fails with `BrokenPipe` once nobody can read `output` any more.
+/// Fails with `BrokenPipe` once the reader of `output` has left.
 pub(super) fn is_read(output: &impl AsFd) -> io::Result<()> {
-    // Errors are reported unasked; a pipe without a reader has one.
+    // `poll` reports errors unasked; a pipe without a reader has an error.
     let mut output = [PollFd::new(output, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    // A signal interrupts even a poll that does not wait: that is no failure of the output.
+    // A signal interrupts even a poll that does not wait, which is no failure of the output.
     retry_on_intr(|| poll(&mut output, Some(&at_once)))?;
     if output[0].revents().contains(PollFlags::ERR) {
         return Err(io::ErrorKind::BrokenPipe.into());

@@ -1,4 +1,4 @@
-//! Names of hosts: asked for many at once, and not waited for long.
+//! Names of hosts: many look-ups at once, and a short wait for them.
 
 use std::{
     collections::HashSet,
@@ -12,23 +12,24 @@ use rustc_hash::FxHashMap;
 
 use crate::{kernel::host::privilege, view::listing::name_cache::NameCache};
 
-/// Questions at once: resolvers answer from far away, so it is waiting that takes long.
+/// The most look-ups at once: resolvers are far away, so a look-up mostly waits.
 const AT_ONCE: usize = 32;
-/// What has no name by then is shown as its address.
+/// The longest wait: an address without a name by then is shown as an address.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Looks up the names of `addresses`, each once; a resolver that does not answer costs [`PATIENCE`].
+/// Looks up the names of `addresses`, each once. A resolver that does not answer costs
+/// [`PATIENCE`].
 pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCache<IpAddr> {
-    let asked: HashSet<IpAddr> = addresses.filter(|address| !address.is_unspecified()).collect();
+    let targets: HashSet<IpAddr> = addresses.filter(|address| !address.is_unspecified()).collect();
     let end = Instant::now() + PATIENCE;
     let (to, answers) = channel();
-    let questions = asked.len();
-    let queue = Arc::new(Mutex::new(asked.into_iter()));
+    let questions = targets.len();
+    let queue = Arc::new(Mutex::new(targets.into_iter()));
     for _ in 0..AT_ONCE.min(questions) {
         let (to, queue) = (to.clone(), Arc::clone(&queue));
-        // Left to itself when time is up: getnameinfo cannot be interrupted.
+        // The thread is left to itself when time is up: getnameinfo cannot be interrupted.
         thread::spawn(move || {
-            // What comes from afar is read by whoever may do least.
+            // Answers from the network are read without any privilege.
             if let Err(error) = privilege::narrow(&[]) {
                 log::warn!("a thread has more privileges than it needs: {error}");
             }
@@ -47,7 +48,7 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
     while let Ok((address, name)) =
         answers.recv_timeout(end.saturating_duration_since(Instant::now()))
     {
-        // Without a name the address itself comes back.
+        // For an address without a name, the address itself comes back.
         if let Some(name) = name.filter(|name| name.parse::<IpAddr>().is_err()) {
             names.insert(address, name);
         }

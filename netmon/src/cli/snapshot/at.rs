@@ -1,8 +1,11 @@
-//! `netmon snapshot --at`: what there was, of a journal.
+//! `netmon snapshot --at`: the listing of a past moment, from a journal.
 
 use std::io::Write;
 
-use super::{Snapshot, Sort, order};
+use super::{
+    Snapshot,
+    sort::{Sort, order},
+};
 use crate::{
     cli::{args::journal::PastTable, io::stdout::Stdout},
     core::{escape::Escaped, socket::Socket},
@@ -10,7 +13,7 @@ use crate::{
 };
 
 impl Snapshot {
-    /// Lists what the journal says was there: in every namespace, unless one is asked for.
+    /// Lists the sockets that the journal has at a moment, of every namespace unless one is chosen.
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter);
         let (journal, at) = (self.past.open()?, self.past.moment(at)?);

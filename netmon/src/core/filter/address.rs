@@ -1,4 +1,4 @@
-//! Values of a filter that the network knows: ports, addresses and their prefixes.
+//! The values of a filter that belong to the network: ports, addresses and prefixes.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use super::{super::escape::Escaped, FilterNames};
 
 /// The addresses that begin with the same bits.
 ///
-/// A v4-mapped IPv6 address is the IPv4 address that it is; bits beyond the prefix are 0.
+/// A v4-mapped IPv6 address counts as the IPv4 address. Bits beyond the prefix are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Net {
     address: IpAddr,
@@ -18,7 +18,7 @@ pub(super) struct Net {
 }
 
 impl Net {
-    /// None where `prefix` is longer than the address.
+    /// Returns none if `prefix` is longer than the address.
     pub(super) fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let (address, prefix) = match (address, address.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(mapped)) if (96..=128).contains(&prefix) => {
@@ -50,7 +50,7 @@ impl Net {
         }
     }
 
-    /// The address, where it is one.
+    /// Returns the address, if the net has a single one.
     pub(super) fn only(self) -> Option<IpAddr> {
         (self.prefix == longest(self.address)).then_some(self.address)
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Net {
     }
 }
 
-/// The first `prefix` bits, of which there may be none: what `<<` alone cannot do.
+/// Returns a mask of the first `prefix` bits. With `<<` alone, a prefix of 0 would overflow.
 fn mask_v4(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
@@ -82,7 +82,7 @@ const fn longest(address: IpAddr) -> u8 {
     }
 }
 
-/// Reads `ADDRESS[/PREFIX][:PORT]`, where `*` or nothing before `:PORT` is any address.
+/// Reads `ADDRESS[/PREFIX][:PORT]`. `*`, or nothing before `:PORT`, is any address.
 pub(super) fn endpoint(
     text: &str,
     names: &dyn FilterNames,
@@ -122,12 +122,12 @@ pub(super) fn endpoint(
     Ok((net, port))
 }
 
-/// Splits the address from its prefix and port. Only in brackets or before a `/` can an IPv6
-/// address have a port: in `::1:80` it is a part of the address.
+/// Splits the address from its prefix and port. An IPv6 address can have a port only in brackets or
+/// after a `/`: in `::1:80` the number is a part of the address.
 fn split_host(text: &str) -> Option<(&str, &str)> {
     if let Some(bracketed) = text.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']')?;
-        // An IPv4 address needs no brackets, and what else is in there is none.
+        // An IPv4 address needs no brackets, and anything else inside is no address.
         return host.contains(':').then_some((host, rest));
     }
     let end = match text.find('/') {
@@ -144,23 +144,22 @@ pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, String> {
     id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
 }
 
-/// Reads a number, or a name that `named` knows; `what` and `write` are for the one who misspelt
-/// it.
+/// Reads a number, or a name that `named` knows. `what` and `write` go into the error message.
 pub(super) fn id<T: FromStr>(
     what: &str,
     write: &str,
     text: &str,
     named: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, String> {
-    let found = if is_number(text) { text.parse().ok() } else { named(text) };
-    found.ok_or_else(|| format!("unknown {what} '{}': write {write}", Escaped(text.as_bytes())))
+    let value = if is_number(text) { text.parse().ok() } else { named(text) };
+    value.ok_or_else(|| format!("unknown {what} '{}': write {write}", Escaped(text.as_bytes())))
 }
 
 fn number<T: FromStr>(text: &str) -> Option<T> {
     is_number(text).then(|| text.parse().ok()).flatten()
 }
 
-/// The standard library also takes a sign.
+/// Returns whether `text` has digits only. The standard library would accept a sign too.
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

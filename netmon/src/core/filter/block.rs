@@ -1,4 +1,4 @@
-//! Many rows at once: a filter put to columns, as a journal keeps them.
+//! Applies a filter to many rows at once, column by column, as a journal keeps them.
 
 use std::net::IpAddr;
 
@@ -7,36 +7,37 @@ use crate::core::{tcp::TcpState, verdict::Verdict};
 
 /// One term of a filter, as a question about a row.
 pub enum Question<'a> {
-    /// Is its state one of these?
+    /// Is the state in this set?
     State(&'a dyn Fn(TcpState) -> bool),
-    /// Is the port of this end between these, both included?
+    /// Is the port of this end in this range, both ends included?
     Port(Side, [u16; 2]),
-    /// Is the address of this end one of these? Where it is a single one, it stands here as well.
+    /// Is the address of this end in this set? The last field is the address, if the set has
+    /// only one.
     Address(Side, &'a dyn Fn(IpAddr) -> bool, Option<IpAddr>),
-    /// Does this process hold it?
+    /// Does the process with this id hold the connection?
     Pid(u32),
-    /// Does a process of this name hold it?
+    /// Does a process of this name hold the connection?
     Comm(&'a str),
-    /// Is it this user's?
+    /// Does the connection belong to the user with this id?
     Uid(u32),
-    /// Is it in the network namespace with this inode number?
+    /// Is the connection in the network namespace with this inode number?
     Netns(u32),
-    /// Is it in the cgroup with this id?
+    /// Is the connection in the cgroup with this id?
     Cgroup(u64),
-    /// Had it this name when it was recorded?
+    /// Did the label have this name when the journal recorded the connection?
     Label(Label, &'a str),
-    /// Is this why it ended?
+    /// Did the connection end for this reason?
     Verdict(Verdict),
 }
 
-/// Many connections, of which something is known without a look at each.
+/// Many connections, with some knowledge that needs no look at each.
 pub trait Extent {
-    /// Returns whether the answer may be yes for any of them.
+    /// Returns whether the answer may be yes for any of the connections.
     fn may_have(&self, question: &Question<'_>) -> bool;
 }
 
 impl Filter {
-    /// Returns whether any of many connections may be one that was asked for.
+    /// Returns whether any of many connections may match the filter.
     #[must_use]
     pub fn may_match(&self, extent: &impl Extent) -> bool {
         self.0.may_be(true, extent)
@@ -47,11 +48,11 @@ impl Filter {
         self.0.questions(take);
     }
 
-    /// Puts the filter to `rows` rows: `answer` says for each row whether a question's answer is
-    /// yes.
+    /// Applies the filter to `rows` rows. `answer` returns for each row whether the answer to a
+    /// question is yes.
     ///
     /// # Errors
-    /// The first that `answer` returned.
+    /// The first error of `answer`.
     pub fn select<E>(
         &self,
         rows: usize,
@@ -77,7 +78,7 @@ impl Node {
         rows: usize,
         answer: &mut dyn FnMut(&Question<'_>) -> Result<Vec<bool>, E>,
     ) -> Result<Vec<bool>, E> {
-        let (parts, of_none, combine): (_, _, fn(&mut bool, bool)) = match self {
+        let (parts, initial, combine): (_, _, fn(&mut bool, bool)) = match self {
             Self::Term(term) => return term.question(|question| answer(question)),
             Self::Not(inner) => {
                 let mut selected = inner.select(rows, answer)?;
@@ -87,7 +88,7 @@ impl Node {
             Self::All(parts) => (parts, true, |row, other| *row &= other),
             Self::Any(parts) => (parts, false, |row, other| *row |= other),
         };
-        let mut selected = vec![of_none; rows];
+        let mut selected = vec![initial; rows];
         for part in parts {
             let other = part.select(rows, answer)?;
             selected.iter_mut().zip(other).for_each(|(row, other)| combine(row, other));
@@ -95,7 +96,8 @@ impl Node {
         Ok(selected)
     }
 
-    /// Returns whether any of many may make this true, or, where `wanted` is false, untrue.
+    /// Returns whether any of the connections may make the node true or, with `wanted` false,
+    /// untrue.
     fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
         match (self, wanted) {
             (Self::All(parts), true) | (Self::Any(parts), false) => {

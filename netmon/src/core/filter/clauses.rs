@@ -1,17 +1,17 @@
-//! What the kernel program can decide of a filter: a disjunction of clauses.
+//! Compiles the part of a filter that the kernel program can decide: a disjunction of clauses.
 //!
-//! Negations are pushed down to the terms first, so that a term that the kernel cannot decide can
-//! stand for everything wherever it is: the result admits more than the filter, never less.
+//! Negations are pushed down to the terms first. So a term that the kernel cannot decide can stand
+//! for everything, at any place: the result admits more than the filter, never less.
 
 use netmon_common::{Clause, KernelFilter, MAX_CLAUSES};
 
 use super::{Node, Side, Term};
 
-/// So many clauses are kept on the way: conjunctions of disjunctions grow exponentially.
+/// The limit of clauses during compilation: conjunctions of disjunctions grow exponentially.
 const MAX_KEPT: usize = 64;
 
 pub(super) fn compile(node: &Node) -> KernelFilter {
-    let mut clauses = Disjunction::of(node, true);
+    let mut clauses = Disjunction::from_node(node, true);
     if clauses.0.len() > MAX_CLAUSES {
         clauses.collapse();
     }
@@ -30,27 +30,28 @@ pub(super) fn compile(node: &Node) -> KernelFilter {
     }
 }
 
-/// What passes any of the clauses, none of which is covered by another or admits nothing.
+/// A disjunction of clauses. No clause covers another, and each admits something.
 #[derive(Debug, PartialEq)]
 struct Disjunction(Vec<Clause>);
 
 impl Disjunction {
-    /// What may match `node`, or, where `wanted` is false, what may not.
-    fn of(node: &Node, wanted: bool) -> Self {
+    /// Returns clauses that admit everything that may match `node` or, with `wanted` false, may
+    /// not.
+    fn from_node(node: &Node, wanted: bool) -> Self {
         match (node, wanted) {
-            (Node::Not(inner), _) => Self::of(inner, !wanted),
-            (Node::Term(term), _) => Self::of_term(term, wanted),
+            (Node::Not(inner), _) => Self::from_node(inner, !wanted),
+            (Node::Term(term), _) => Self::from_term(term, wanted),
             (Node::All(parts), true) | (Node::Any(parts), false) => {
                 let all = Self(vec![Clause::ANY]);
-                parts.iter().fold(all, |all, part| all.and(&Self::of(part, wanted)))
+                parts.iter().fold(all, |all, part| all.and(&Self::from_node(part, wanted)))
             }
             (Node::Any(parts), true) | (Node::All(parts), false) => {
-                parts.iter().flat_map(|part| Self::of(part, wanted).0).collect()
+                parts.iter().flat_map(|part| Self::from_node(part, wanted).0).collect()
             }
         }
     }
 
-    fn of_term(term: &Term, wanted: bool) -> Self {
+    fn from_term(term: &Term, wanted: bool) -> Self {
         let any = Clause::ANY;
         let one = |clause| Self::from_iter([clause]);
         match *term {
@@ -73,7 +74,7 @@ impl Disjunction {
                     }
                 }
             }
-            // In a clause 0 is any.
+            // In a clause, 0 stands for any namespace.
             Term::Netns(netns) if wanted => one(Clause { netns, ..any }),
             Term::Netns(_)
             | Term::Address(..)
@@ -102,7 +103,7 @@ impl Disjunction {
         }
     }
 
-    /// Gives up: makes do with the one clause that covers them all.
+    /// Replaces all clauses by the one clause that covers them, which admits more.
     fn collapse(&mut self) {
         self.0 = self.0.drain(..).reduce(|one, two| hull(&one, &two)).into_iter().collect();
     }
@@ -116,10 +117,10 @@ impl FromIterator<Clause> for Disjunction {
     }
 }
 
-/// Whether what is compiled of `node` may be too much for want of room.
+/// Returns whether `node` has too many clauses, which then collapse and may admit more.
 #[cfg(test)]
 pub(super) fn gives_up(node: &Node) -> bool {
-    Disjunction::of(node, true).0.len() > MAX_CLAUSES
+    Disjunction::from_node(node, true).0.len() > MAX_CLAUSES
 }
 
 const fn admits_nothing(clause: &Clause) -> bool {
@@ -129,12 +130,12 @@ const fn admits_nothing(clause: &Clause) -> bool {
         || clause.remote_ports[0] > clause.remote_ports[1]
 }
 
-/// Whether `outer` admits whatever `inner` does.
+/// Returns whether `outer` admits everything that `inner` admits.
 fn covers(outer: &Clause, inner: &Clause) -> bool {
     hull(outer, inner) == *outer
 }
 
-/// The least clause that covers both.
+/// Returns the least clause that covers both.
 fn hull(one: &Clause, two: &Clause) -> Clause {
     let ports = |one: [u16; 2], two: [u16; 2]| [one[0].min(two[0]), one[1].max(two[1])];
     Clause {
@@ -146,7 +147,7 @@ fn hull(one: &Clause, two: &Clause) -> Clause {
     }
 }
 
-/// What passes both; none where two namespaces are asked for.
+/// Returns the clause that admits what both admit; none if the clauses name two namespaces.
 fn meet(one: &Clause, two: &Clause) -> Option<Clause> {
     let netns = match (one.netns, two.netns) {
         (0, netns) | (netns, 0) => netns,
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(compiled(&part), [wanted]);
     }
 
-    /// 2 to the 300th clauses, were they all made.
+    /// A full expansion would have 2 to the 300th clauses.
     #[test]
     fn does_not_grow_exponentially() {
         let text: Vec<_> =

@@ -1,4 +1,4 @@
-//! Everything that can be filtered, as a filter sees it.
+//! The facts of everything that can be filtered.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use crate::core::{
     verdict::Verdict,
 };
 
-/// A row of the table: its process is the one that opened the connection.
+/// A row of the table. Its process is the one that opened the connection.
 impl FilterFacts for Connection {
     fn state(&self) -> TcpState {
         self.state
@@ -50,7 +50,7 @@ impl FilterFacts for Connection {
     }
 }
 
-/// A transition: its state is the new one.
+/// A transition. Its state is the new one.
 impl FilterFacts for Step<'_> {
     fn state(&self) -> TcpState {
         self.transition.new
@@ -89,7 +89,7 @@ impl FilterFacts for Step<'_> {
     }
 }
 
-/// A socket of a listing, with all who hold it.
+/// A socket of a listing, with all processes that hold the socket.
 impl FilterFacts for (&Socket, &SocketHolders) {
     fn state(&self) -> TcpState {
         self.0.state
@@ -116,11 +116,12 @@ impl FilterFacts for (&Socket, &SocketHolders) {
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.owners_key(), &mut |process| test(process.pid, &process.comm))
+        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
     }
 }
 
-/// A unix socket: it has neither addresses nor a user; what is not connected counts as closed.
+/// A unix socket, which has neither addresses nor a user. One that is not connected counts as
+/// closed.
 impl FilterFacts for (&UnixSocket, &SocketHolders) {
     fn state(&self) -> TcpState {
         match self.0.state_name() {
@@ -151,6 +152,6 @@ impl FilterFacts for (&UnixSocket, &SocketHolders) {
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.inode, &mut |process| test(process.pid, &process.comm))
+        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
     }
 }

@@ -1,7 +1,7 @@
-//! The filter language: which connections a user asks for, written as for `ss`.
+//! The filter language, which selects connections and is written as for `ss`.
 //!
-//! Owns what a filter means and how it is written back. `token` and `parse` own how it is read,
-//! `states` and `address` its values, `clauses` what of it the kernel program can decide.
+//! Owns the meaning of a filter, and the text of a parsed one. `token` and `parse` own the reading,
+//! `states` and `address` the values, `clauses` the part that the kernel program can decide.
 
 mod address;
 mod block;
@@ -25,24 +25,24 @@ pub use self::{
     parse::FilterError,
 };
 
-/// What the names in a filter stand for on this host.
+/// The meaning of the names in a filter.
 pub trait FilterNames {
-    /// The port of the TCP service `name`.
+    /// Returns the port of the TCP service `name`.
     fn service(&self, name: &str) -> Option<u16>;
-    /// The id of the user `name`.
+    /// Returns the id of the user `name`.
     fn user(&self, name: &str) -> Option<u32>;
-    /// The inode number of the network namespace `name`.
+    /// Returns the inode number of the network namespace `name`.
     fn netns(&self, name: &str) -> Option<u32>;
-    /// The id of the cgroup at `path`.
+    /// Returns the id of the cgroup at `path`.
     fn cgroup(&self, path: &str) -> Option<u64>;
     /// Returns whether users, namespaces and cgroups have the names that a journal recorded with
-    /// them, not those of this host today.
+    /// them, instead of this host's current names.
     fn are_recorded(&self) -> bool {
         false
     }
 }
 
-/// Something whose name a journal keeps.
+/// A kind of object whose name a journal keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label {
     /// A user.
@@ -54,7 +54,7 @@ pub enum Label {
 }
 
 impl Label {
-    /// The word that a filter has for it.
+    /// Returns the word for the label in a filter.
     const fn word(self) -> &'static str {
         match self {
             Self::User => "uid",
@@ -64,91 +64,92 @@ impl Label {
     }
 }
 
-/// What a filter asks of a connection.
+/// The facts of a connection that a filter can test.
 pub trait FilterFacts {
-    /// Its state.
+    /// Returns the connection's state.
     fn state(&self) -> TcpState;
-    /// This host's end, of what has such an end.
+    /// Returns this host's end, if there is such an end.
     fn local(&self) -> Option<SocketAddr>;
-    /// The other end.
+    /// Returns the other end.
     fn remote(&self) -> Option<SocketAddr>;
-    /// Inode number of its network namespace.
+    /// Returns the inode number of the connection's network namespace.
     fn netns(&self) -> u32;
-    /// Its user, where that is known.
+    /// Returns the connection's user, if known.
     fn uid(&self) -> Option<u32>;
-    /// Its cgroup, where that is known.
+    /// Returns the connection's cgroup, if known.
     fn cgroup(&self) -> Option<u64>;
-    /// Why it ended, where it has.
+    /// Returns the reason of the connection's end, if it has ended.
     fn verdict(&self) -> Option<Verdict> {
         None
     }
-    /// The names that a journal recorded with it.
+    /// Returns the names that a journal recorded with the connection.
     fn labels(&self) -> Option<&Labels> {
         None
     }
-    /// Whether `test(pid, comm)` holds of any process that is known to hold it.
+    /// Returns whether `test(pid, comm)` holds for any process that is known to hold the
+    /// connection.
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
 }
 
-/// A filter; the default one admits everything. Shown as text that parses to the same filter.
+/// A filter. The default filter admits everything. Its text parses to the same filter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter(Node);
 
 impl Filter {
-    /// Reads a filter; blank text is the default one.
+    /// Reads a filter; blank text is the default filter.
     ///
     /// # Errors
-    ///
-    /// Where `text` is not of the language, or has a name that `names` does not know.
+    /// Fails if `text` does not belong to the language, or has a name that `names` does not know.
     pub fn parse(text: &str, names: &dyn FilterNames) -> Result<Self, FilterError> {
         parse::parse(text, names).map(Self)
     }
 
-    /// Whether the connection is one that was asked for. What is not known equals nothing.
+    /// Returns whether the connection matches the filter. An unknown fact equals nothing.
     #[must_use]
     pub fn matches(&self, facts: &impl FilterFacts) -> bool {
         self.0.matches(facts)
     }
 
-    /// Whether it asks for the processes of a connection.
+    /// Returns whether the filter tests the processes of a connection.
     #[must_use]
     pub fn needs_owners(&self) -> bool {
         self.0.has(|term| matches!(term, Term::Pid(_) | Term::Comm(_)))
     }
 
-    /// Whether it asks for the cgroup of a connection.
+    /// Returns whether the filter tests the cgroup of a connection.
     #[must_use]
     pub fn needs_cgroup(&self) -> bool {
         self.0.has(|term| matches!(term, Term::Cgroup(_)))
     }
 
-    /// Whether it says which states.
+    /// Returns whether the filter names states.
     #[must_use]
     pub fn names_states(&self) -> bool {
         self.0.has(|term| matches!(term, Term::States(_)))
     }
 
-    /// Whether it tells network namespaces apart.
+    /// Returns whether the filter distinguishes network namespaces.
     #[must_use]
     pub fn names_namespaces(&self) -> bool {
         self.0.has(|term| matches!(term, Term::Netns(_) | Term::Label(Label::Netns, _)))
     }
 
-    /// What the kernel program can decide of it: admits whatever matches, and maybe more.
+    /// Returns the part of the filter that the kernel program can decide. It admits every
+    /// connection that matches, and maybe more.
     #[must_use]
     pub fn clauses(&self) -> KernelFilter {
         clauses::compile(&self.0)
     }
 }
 
-/// An expression. Its lists are as long as the text, its depth is bounded by the parser.
+/// An expression. Its lists are as long as the text; the parser bounds its depth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    /// All of these: true of none. Holds no other `All`.
+    /// All parts hold; true without parts. Holds no other `All`.
     All(Vec<Self>),
-    /// At least one of these. Holds no other `Any`.
+    /// At least one part holds. Holds no other `Any`.
     Any(Vec<Self>),
-    /// Not this. Holds no other `Not`.
+    /// The part does not hold. Holds no other `Not`.
     Not(Box<Self>),
     Term(Term),
 }
@@ -156,7 +157,7 @@ enum Node {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Term {
     States(States),
-    /// The port is between these, both included; none where the first is above the second.
+    /// The port is within this range, both ends included; the range is empty if it is reversed.
     Ports(Side, [u16; 2]),
     Address(Side, Net),
     Pid(u32),
@@ -171,9 +172,9 @@ enum Term {
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// This host's.
+    /// The end on this host.
     Local,
-    /// The other.
+    /// The other end.
     Remote,
 }
 
@@ -230,10 +231,10 @@ impl Node {
         }
     }
 
-    /// Writes it as a part of a greater expression.
+    /// Writes the node as a part of a greater expression.
     fn write_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The only text for what is always true that is not blank.
+            // The only text for an expression that is always true, except blank text.
             Self::All(parts) if parts.is_empty() => f.write_str("src *"),
             Self::All(_) | Self::Any(_) => write!(f, "( {self} )"),
             Self::Not(_) | Self::Term(_) => write!(f, "{self}"),
@@ -246,9 +247,9 @@ impl Term {
         match *self {
             Self::States(states) => states.contains(facts.state()),
             Self::Ports(side, [low, high]) => {
-                side.of(facts).is_some_and(|end| low <= end.port() && end.port() <= high)
+                side.end(facts).is_some_and(|end| low <= end.port() && end.port() <= high)
             }
-            Self::Address(side, net) => side.of(facts).is_some_and(|end| net.contains(end.ip())),
+            Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
             Self::Pid(wanted) => facts.any_owner(&mut |pid, _| pid == wanted),
             Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
             Self::Uid(uid) => facts.uid() == Some(uid),
@@ -260,7 +261,7 @@ impl Term {
                     Label::Netns => labels.netns.clone(),
                     Label::Cgroup => labels.cgroup.clone(),
                 };
-                facts.labels().and_then(name_of).is_some_and(|known| *known == **name)
+                facts.labels().and_then(name_of).is_some_and(|text| *text == **name)
             }
             Self::Verdict(verdict) => facts.verdict() == Some(verdict),
         }
@@ -268,7 +269,7 @@ impl Term {
 }
 
 impl Side {
-    fn of(self, facts: &impl FilterFacts) -> Option<SocketAddr> {
+    fn end(self, facts: &impl FilterFacts) -> Option<SocketAddr> {
         match self {
             Self::Local => facts.local(),
             Self::Remote => facts.remote(),
@@ -284,7 +285,7 @@ impl fmt::Display for Filter {
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (parts, between) = match self {
+        let (parts, separator) = match self {
             Self::All(parts) => (parts, " and "),
             Self::Any(parts) => (parts, " or "),
             Self::Not(inner) => {
@@ -295,7 +296,7 @@ impl fmt::Display for Node {
         };
         for (at, part) in parts.iter().enumerate() {
             if at > 0 {
-                f.write_str(between)?;
+                f.write_str(separator)?;
             }
             part.write_part(f)?;
         }
@@ -316,7 +317,7 @@ impl fmt::Display for Term {
                     _ if low > high => f.write_str("< :0"),
                     _ if low == high => write!(f, "= :{low}"),
                     (0, _) => write!(f, "<= :{high}"),
-                    // The language has no range that is open at neither end.
+                    // The language has no range with two inner bounds.
                     _ => write!(f, ">= :{low}"),
                 }
             }
@@ -333,7 +334,7 @@ impl fmt::Display for Term {
     }
 }
 
-/// Writes that a fact equals a text, which is quoted where it is no word.
+/// Writes that a fact equals a text; quotes the text unless it is a word.
 fn write_text(f: &mut fmt::Formatter<'_>, fact: &str, text: &str) -> fmt::Result {
     if token::is_word(text) {
         write!(f, "{fact} = {text}")

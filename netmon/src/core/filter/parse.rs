@@ -1,4 +1,4 @@
-//! The grammar of a filter and what to say of text that does not follow it.
+//! The grammar of a filter, and the errors for text that does not follow the grammar.
 
 use std::{borrow::Cow, error, fmt};
 
@@ -10,24 +10,24 @@ use super::{
     token::{COMPARISONS, Compare, Token, TokenKind, Wrong, tokens, wrong},
 };
 
-/// The longest text that is read, in bytes.
+/// The longest text that is read, bytes.
 const MAX_LENGTH: usize = 16 << 10;
-/// How deep parentheses may be nested.
+/// The deepest nesting of parentheses.
 const MAX_DEPTH: usize = 64;
-/// What the kernel keeps of the name of a process: `TASK_COMM_LEN` with a NUL.
+/// The bytes that the kernel keeps of the name of a process: `TASK_COMM_LEN` without the NUL.
 const MAX_COMM: usize = 15;
 
-/// A range that holds no port.
+/// A range without a port.
 const NO_PORTS: [u16; 2] = [1, 0];
 
-/// Why a text is not a filter.
+/// The reason why a text is not a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
     /// The text.
     pub text: String,
-    /// Where in the text, in bytes.
+    /// The place of the error in the text, in bytes.
     pub at: usize,
-    /// What is wrong and what to write instead: one line, safe to show.
+    /// The error and the correct form: one line, safe to show.
     pub message: String,
 }
 
@@ -36,14 +36,14 @@ impl fmt::Display for FilterError {
         let text = Escaped(self.text.as_bytes());
         let before = Escaped(self.text.get(..self.at).unwrap_or_default().as_bytes());
         let column = before.to_string().chars().count();
-        // Not by a width: it has 16 bits.
+        // A width in the format would have 16 bits only.
         write!(f, "{}\n  {text}\n  {}^", self.message, " ".repeat(column))
     }
 }
 
 impl error::Error for FilterError {}
 
-/// The words that a term begins with, each with a term to show.
+/// The words that begin a term, each with an example.
 const FACTS: [(&str, &str); 12] = [
     ("state", "state established"),
     ("exclude", "exclude time-wait"),
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str, names: &dyn FilterNames) -> Result<Node, FilterE
 struct Parser<'a> {
     names: &'a dyn FilterNames,
     tokens: Vec<Token<'a>>,
-    /// Never past the end.
+    /// The place of the next token, never past the end.
     next: usize,
     depth: usize,
 }
@@ -96,7 +96,7 @@ impl<'a> Parser<'a> {
             return Ok(Node::default());
         }
         let node = self.alternatives()?;
-        // Nothing else ends an expression.
+        // No other token ends an expression.
         match self.peek() {
             Token { kind: TokenKind::Close, at, .. } => closes_nothing(at),
             _ => Ok(node),
@@ -152,7 +152,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What to say where a term should be and is none.
+    /// Returns the error for a missing term.
     fn nothing_here<T>(&self) -> Result<T, Wrong> {
         let here = self.peek();
         let before = self.next.checked_sub(1).map(|before| self.tokens[before]);
@@ -191,7 +191,7 @@ impl<'a> Parser<'a> {
             let unknown = Escaped(word.source.as_bytes());
             return wrong(word.at, format!("unknown word '{unknown}': write {}", names()));
         };
-        let known = self.names;
+        let lookup = self.names;
         match fact.0 {
             "state" => self.states(fact),
             "exclude" => Ok(Node::Term(Term::States(self.value(fact, states)?)).negated()),
@@ -202,31 +202,31 @@ impl<'a> Parser<'a> {
             "pid" => self.equal(fact, |text| id("pid", "a number", text, |_| None).map(Term::Pid)),
             "comm" => self.equal(fact, comm),
             "uid" => self.equal(fact, |text| {
-                if let Some(term) = recorded(known, Label::User, text) {
+                if let Some(term) = recorded(lookup, Label::User, text) {
                     return Ok(term);
                 }
                 let write = "a number or the name of a user";
-                id("user", write, text, |name| known.user(name)).map(Term::Uid)
+                id("user", write, text, |name| lookup.user(name)).map(Term::Uid)
             }),
             "netns" => self.equal(fact, |text| {
-                if let Some(term) = recorded(known, Label::Netns, text) {
+                if let Some(term) = recorded(lookup, Label::Netns, text) {
                     return Ok(term);
                 }
                 let write = "a name as of ip netns or an inode number";
-                id("namespace", write, text, |name| known.netns(name)).map(Term::Netns)
+                id("namespace", write, text, |name| lookup.netns(name)).map(Term::Netns)
             }),
             "verdict" => self.equal(fact, verdict),
             _ => self.equal(fact, |text| {
-                if let Some(term) = recorded(known, Label::Cgroup, text) {
+                if let Some(term) = recorded(lookup, Label::Cgroup, text) {
                     return Ok(term);
                 }
                 let write = "a path as in /proc/PID/cgroup or an id";
-                id("cgroup", write, text, |path| known.cgroup(path)).map(Term::Cgroup)
+                id("cgroup", write, text, |path| lookup.cgroup(path)).map(Term::Cgroup)
             }),
         }
     }
 
-    /// A state; several of them next to each other mean either, as for `ss`.
+    /// Reads states. Several states next to each other mean any of them, as for `ss`.
     fn states(&mut self, fact: Fact) -> Result<Node, Wrong> {
         let equal = self.equality(fact)?;
         let mut either = self.value(fact, states)?;
@@ -248,8 +248,8 @@ impl<'a> Parser<'a> {
 
     fn ports(&mut self, fact: Fact, side: Side) -> Result<Node, Wrong> {
         let compare = self.compare().unwrap_or(Compare::Equal);
-        let known = self.names;
-        let port = self.value(fact, |text| port(text, known))?;
+        let lookup = self.names;
+        let port = self.value(fact, |text| port(text, lookup))?;
         let ports = match compare {
             Compare::Equal | Compare::Unequal => [port, port],
             Compare::Less => port.checked_sub(1).map_or(NO_PORTS, |high| [0, high]),
@@ -263,8 +263,8 @@ impl<'a> Parser<'a> {
 
     fn endpoint(&mut self, fact: Fact, side: Side) -> Result<Node, Wrong> {
         let equal = self.equality(fact)?;
-        let known = self.names;
-        let (net, port) = self.value(fact, |text| endpoint(text, known))?;
+        let lookup = self.names;
+        let (net, port) = self.value(fact, |text| endpoint(text, lookup))?;
         let net = net.map(|net| Term::Address(side, net));
         let port = port.map(|port| Term::Ports(side, [port, port]));
         let node = Node::all(net.into_iter().chain(port).map(Node::Term));
@@ -281,7 +281,7 @@ impl<'a> Parser<'a> {
         Ok(if equal { node } else { node.negated() })
     }
 
-    /// Takes `=`, `!=` or nothing: whether the fact shall equal the value.
+    /// Takes `=`, `!=` or nothing. Returns whether the fact must equal the value.
     fn equality(&mut self, (name, _): Fact) -> Result<bool, Wrong> {
         let Token { at, source, .. } = self.peek();
         match self.compare() {
@@ -321,12 +321,12 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// One of [`FACTS`].
+/// An entry of [`FACTS`].
 type Fact = (&'static str, &'static str);
 
-/// A name that stands for what it meant when a journal recorded it.
-fn recorded(known: &dyn FilterNames, label: Label, text: &str) -> Option<Term> {
-    let is_name = known.are_recorded() && !is_number(text);
+/// Returns a term for the name that a journal recorded, if `text` is a name.
+fn recorded(lookup: &dyn FilterNames, label: Label, text: &str) -> Option<Term> {
+    let is_name = lookup.are_recorded() && !is_number(text);
     is_name.then(|| Term::Label(label, text.into()))
 }
 
@@ -347,8 +347,9 @@ fn comm(text: &str) -> Result<Term, String> {
 }
 
 fn verdict(text: &str) -> Result<Term, String> {
-    let found = Verdict::ALL.into_iter().find(|verdict| verdict.name().eq_ignore_ascii_case(text));
-    found.map(Term::Verdict).ok_or_else(|| {
+    let matching =
+        Verdict::ALL.into_iter().find(|verdict| verdict.name().eq_ignore_ascii_case(text));
+    matching.map(Term::Verdict).ok_or_else(|| {
         let unknown = Escaped(text.as_bytes());
         format!("unknown verdict '{unknown}': write {}", Verdict::ALL.map(Verdict::name).join(", "))
     })

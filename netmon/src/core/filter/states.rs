@@ -1,14 +1,15 @@
-//! Sets of TCP states and what `ss` and the kernel call them.
+//! Sets of TCP states, with the names of `ss` and of the kernel.
 
 use std::fmt;
 
 use super::TcpState;
 
-/// A set of states: bit n is the kernel's number n. `SynRecv` and `NewSynRecv` go together.
+/// A set of states: bit n is the kernel's number n. `SynRecv` and `NewSynRecv` always come
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct States(u16);
 
-/// The names that `ss` has for single states.
+/// The names of single states in `ss`.
 const SINGLE: [(&str, TcpState); 11] = [
     ("established", TcpState::Established),
     ("syn-sent", TcpState::SynSent),
@@ -23,11 +24,11 @@ const SINGLE: [(&str, TcpState); 11] = [
     ("closing", TcpState::Closing),
 ];
 
-/// What the output of `ss` calls two of them.
+/// The names of two states in the output of `ss`.
 const SHOWN: [(&str, TcpState); 2] =
     [("estab", TcpState::Established), ("unconn", TcpState::Close)];
 
-/// The names that `ss` has for groups of states.
+/// The names of groups of states in `ss`.
 const GROUPS: [(&str, States); 5] = [
     ("all", States::ALL),
     ("connected", States::ALL.without(States::UNCONNECTED)),
@@ -59,18 +60,18 @@ impl States {
         Self(bits)
     }
 
-    /// The states that `name` stands for; case, `-` and `_` do not matter.
+    /// Returns the states that `name` stands for. Case, `-` and `_` do not matter.
     pub(super) fn named(name: &str) -> Option<Self> {
         let name = plain(name);
-        if let Some(&(_, group)) = GROUPS.iter().find(|(known, _)| *known == name) {
+        if let Some(&(_, group)) = GROUPS.iter().find(|(candidate, _)| *candidate == name) {
             return Some(group);
         }
         let kernels = TcpState::ALL.map(|state| (state.name(), state));
         let mut names = SINGLE.iter().chain(&SHOWN).chain(&kernels);
-        names.find(|(known, _)| plain(known) == name).map(|&(_, state)| Self::of(&[state]))
+        names.find(|(candidate, _)| plain(candidate) == name).map(|&(_, state)| Self::of(&[state]))
     }
 
-    /// The names to choose from.
+    /// Returns the names to choose from.
     pub(super) fn choice() -> String {
         let names =
             SINGLE.iter().map(|(name, _)| *name).chain(GROUPS.iter().map(|(name, _)| *name));
@@ -99,10 +100,10 @@ impl fmt::Display for States {
         if let Some((name, _)) = GROUPS.iter().find(|(_, group)| group == self) {
             return write!(f, "state {name}");
         }
-        let mut between = "";
+        let mut separator = "";
         for (name, _) in SINGLE.iter().filter(|(_, state)| self.contains(*state)) {
-            write!(f, "{between}state {name}")?;
-            between = " ";
+            write!(f, "{separator}state {name}")?;
+            separator = " ";
         }
         Ok(())
     }

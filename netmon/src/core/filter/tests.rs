@@ -1,4 +1,4 @@
-//! Tests of the language as a whole, construct by construct.
+//! Tests the language as a whole, construct by construct.
 
 mod errors;
 mod properties;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::*;
 
-/// A host with one of each.
+/// A host with one name of each kind.
 struct Host;
 
 impl FilterNames for Host {
@@ -87,7 +87,7 @@ pub(super) fn filter(text: &str) -> Filter {
     Filter::parse(text, &Host).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Of these texts each matches the connection, and its opposite does not.
+/// Asserts that each text matches the connection, and its opposite does not.
 #[track_caller]
 fn all_match(connection: &Connection, texts: &[&str]) {
     for text in texts {
@@ -115,7 +115,7 @@ fn verdicts_are_words() {
     assert_eq!(refused, filter("verdict REFUSED"));
     assert_eq!(refused.to_string(), "verdict = refused");
     assert_eq!(filter("verdict != reset-by-peer").to_string(), "not verdict = reset-by-peer");
-    // One that goes on has none.
+    // An open connection has no verdict.
     assert!(!refused.matches(&connection()));
     assert!(filter("verdict != refused").matches(&connection()));
 }

@@ -30,7 +30,7 @@ pub(super) struct Token<'a> {
     pub(super) source: &'a str,
 }
 
-/// The longer ones first.
+/// The symbols, longer ones first.
 const SYMBOLS: [(&str, TokenKind); 14] = [
     ("&&", TokenKind::And),
     ("||", TokenKind::Or),
@@ -51,7 +51,7 @@ const SYMBOLS: [(&str, TokenKind); 14] = [
 const KEYWORDS: [(&str, TokenKind); 3] =
     [("and", TokenKind::And), ("or", TokenKind::Or), ("not", TokenKind::Not)];
 
-/// Words that compare after the name of a fact; anywhere else they are like any other word.
+/// The words that compare after the name of a fact. Elsewhere they are ordinary words.
 pub(super) const COMPARISONS: [(&str, Compare); 9] = [
     ("eq", Compare::Equal),
     ("ne", Compare::Unequal),
@@ -64,7 +64,7 @@ pub(super) const COMPARISONS: [(&str, Compare); 9] = [
     ("geq", Compare::AtLeast),
 ];
 
-/// An error that has yet to get its text.
+/// An error without the text of the filter.
 pub(super) struct Wrong {
     pub(super) at: usize,
     pub(super) message: String,
@@ -74,7 +74,7 @@ pub(super) fn wrong<T>(at: usize, message: impl Into<String>) -> Result<T, Wrong
     Err(Wrong { at, message: message.into() })
 }
 
-/// The tokens of `text`; the last and only the last is the end.
+/// Returns the tokens of `text`. The last token, and only the last, is the end.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
@@ -90,13 +90,14 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
     Ok(tokens)
 }
 
-/// The token that `text` begins with and its length; none where a quote is open.
+/// Returns the first token of `text` and its length; none if a quote is open.
 fn token(text: &str) -> Option<(TokenKind, usize)> {
     if let Some((symbol, kind)) = SYMBOLS.iter().find(|(symbol, _)| text.starts_with(symbol)) {
         return Some((*kind, symbol.len()));
     }
     if let Some(mut rest) = text.strip_prefix('"') {
-        // A quote within is written twice. Backslashes are themselves: paths of cgroups have them.
+        // A quote within the text is doubled. A backslash is an ordinary character: paths of
+        // cgroups have some.
         loop {
             rest = rest.split_once('"')?.1;
             match rest.strip_prefix('"') {
@@ -111,7 +112,8 @@ fn token(text: &str) -> Option<(TokenKind, usize)> {
     Some((keyword.map_or(TokenKind::Word, |(_, kind)| *kind), length))
 }
 
-/// Whether `text` is read as one word and not as a keyword.
+/// Returns whether `text` is one word and no keyword.
 pub(super) fn is_word(text: &str) -> bool {
-    matches!(tokens(text).as_deref(), Ok([one, _]) if one.kind == TokenKind::Word && one.source == text)
+    let is_whole = |token: &Token<'_>| token.kind == TokenKind::Word && token.source == text;
+    matches!(tokens(text).as_deref(), Ok([only, _]) if is_whole(only))
 }

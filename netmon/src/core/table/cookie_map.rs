@@ -1,17 +1,18 @@
-//! Maps by cookie: what was made one after the other lies side by side.
+//! Maps by cookie, in which sockets that were made one after the other lie side by side.
 //!
-//! Cookies are counted up, in batches for each CPU (`gen_cookie_next`, include/linux/cookie.h), and sockets that were
-//! made together change together. A hash that spreads them makes a cache miss of each; this one spreads groups of them.
+//! The kernel counts cookies up, in batches for each CPU (`gen_cookie_next`,
+//! include/linux/cookie.h), and sockets that were made together change together. A hash that
+//! spreads cookies makes each access a cache miss; this hash spreads groups of cookies.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// A map from cookies, or from keys that are spread already.
-pub type CookieMap<T> = HashMap<u64, T, BuildHasherDefault<CookieHasher>>;
+/// A map from cookies, or from keys of rows.
+pub type CookieMap<T, K = u64> = HashMap<K, T, BuildHasherDefault<CookieHasher>>;
 
-/// Cookies side by side: as many as the table looks at in one step (hashbrown's groups).
+/// Bits of a cookie that tell neighbours apart: hashbrown looks at a group of 16 in one step.
 const TOGETHER: u32 = 4;
 /// 2^64 divided by the golden ratio, odd: Fibonacci hashing.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -56,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_side_by_side_and_told_apart() {
+    fn neighbours_are_side_by_side_and_distinct() {
         for first in (0..1 << 20).step_by(16) {
             let (place, tag) = (hash(first) & 0xffff, hash(first) >> 57);
             for within in 0..16 {
@@ -66,7 +67,7 @@ mod tests {
         }
     }
 
-    /// Whatever the distance between those that stay: no place has many more than its share.
+    /// No place has many more than its share, for any distance between the cookies.
     #[test]
     fn groups_are_spread() {
         for distance in [1, 2, 16, 17, 256, 4096, 65_536, 1 << 20] {

@@ -1,18 +1,18 @@
-//! What dumps say: rows that no event explains are added, moved and ended.
+//! Corrections by dumps: rows that no event explains are added, moved and ended.
 
 use std::sync::Arc;
 
-use super::{
-    Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen, hash, key_of_former,
-};
+use super::{Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen, hash};
 use crate::core::{
     connection::NEVER,
     event::{ConnectionId, Evidence, Owner, Seed, Transition},
+    id::TableKey,
     tcp::TcpState,
 };
 
-/// The kernel tells of a transition before it makes it (`inet_sk_set_state`, net/ipv4/af_inet.c),
-/// and may be interrupted between: a look that comes so soon after one proves nothing.
+/// The kernel reports a transition before it makes the transition (`inet_sk_set_state`,
+/// net/ipv4/af_inet.c), and may be interrupted between the two. A dump that comes so soon after a
+/// transition proves nothing, ns.
 const SETTLED: u64 = SECOND / 10;
 /// TCP_TIMEWAIT_LEN (include/net/tcp.h), less what rounding to ticks may take.
 const TIME_WAIT: u64 = 59 * SECOND;
@@ -25,7 +25,7 @@ const FORMER_EPOCH: u64 = 1_000;
 const FORMER_EPOCHS: u64 = 4_093;
 
 impl ConnectionTable {
-    /// Takes what a dump had of a socket.
+    /// Compares a row with the socket that a dump found, or adds the row.
     pub(super) fn seed<E>(
         &mut self,
         seed: &Seed,
@@ -35,7 +35,8 @@ impl ConnectionTable {
         let key = self.key_beside(seed.cookie, &seed.tuple, seed.state);
         let Some(row) = self.rows.get_mut(&key) else {
             let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
-            let keys = [seed.cookie, key_of_former(seed.cookie, &seed.tuple)];
+            let keys =
+                [TableKey::of_socket(seed.cookie), TableKey::of_former(seed.cookie, &seed.tuple)];
             if keys.into_iter().filter_map(|key| self.closed.during(key)).any(is_late) {
                 return Ok(());
             }
@@ -54,7 +55,8 @@ impl ConnectionTable {
             return result.and(self.advance(key, &t, None, true, view));
         };
         (row.last_dump_pass, row.absent_once) = (pass, false);
-        // Whoever holds a connection now is better known than who holds its listener.
+        // A process that holds the connection now is better evidence than one that holds its
+        // listener.
         let may_be_other = match row.evidence {
             Some(Evidence::Connect) => false,
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
@@ -73,7 +75,7 @@ impl ConnectionTable {
         let mut result = Ok(());
         if may_be_other && seed.owner.is_some() {
             (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
-            // The look may have begun before what is known of the connection.
+            // The dump may have begun before the last change of the connection.
             result = view(Change::Owned { time: seed.time.max(as_of), connection: row });
         }
         if !settled || row.state == seed.state {
@@ -92,16 +94,16 @@ impl ConnectionTable {
         errno: u8,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        let Some(row) = self.rows.get(&TableKey::of_socket(cookie)) else { return Ok(()) };
         if !is_open(&row.state) || row.as_of().saturating_add(SETTLED) >= time {
             return Ok(());
         }
         let t = Transition { errno: Some(errno), ..unseen(row, time, TcpState::Close) };
         let in_state = row.since.map(|since| time.saturating_sub(since));
-        self.advance(cookie, &t, in_state, true, view)
+        self.advance(TableKey::of_socket(cookie), &t, in_state, true, view)
     }
 
-    /// Ends what a dump of everything did not have.
+    /// Ends the rows that two dumps in a row did not have.
     pub(super) fn reconcile<E>(
         &mut self,
         time: u64,
@@ -130,21 +132,21 @@ impl ConnectionTable {
         }
         self.dumped.clear();
         self.closed.end();
-        // It wraps where nobody lives to see it, and steers clear of "never" and of the first.
+        // The number wraps after a century of dumps, and is never `NEVER` nor that of the first.
         self.reconciled = (pass + 1) % NEVER;
         let mut result = Ok(());
         for (key, time) in gone {
-            let told = self.vanish(key, time, |change| match &result {
+            let shown = self.vanish(key, time, |change| match &result {
                 Ok(()) => view(change),
                 Err(_) => Ok(()),
             });
-            result = result.and(told);
+            result = result.and(shown);
         }
         result = result.and_then(|()| self.forget(time, &mut view));
         result.and_then(|()| view(Change::Reconciled { time }))
     }
 
-    /// The row of a socket that a dump had, and nothing else tells of.
+    /// Makes the row of a socket that only a dump has reported.
     fn found(&self, seed: &Seed, pass: u32) -> Connection {
         // A TIME_WAIT may be one of several connections that a socket has had: each has an epoch of
         // its own.

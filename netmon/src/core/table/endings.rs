@@ -1,32 +1,33 @@
-//! What ends without an event of its own: the rest of a connection, or one that nobody saw end.
+//! Ends without an event of their own: of a TIME_WAIT, and of a connection whose end was lost.
 
 use super::{Change, Connection, ConnectionTable, Step, Verdict, hash, step};
 use crate::core::{
     event::{Opening, Transition},
+    id::TableKey,
     tcp::TcpState,
 };
 
 impl ConnectionTable {
-    /// Ends the TIME_WAIT of a socket, of which the kernel said so.
+    /// Ends the TIME_WAIT of a socket, as the kernel reported.
     pub(super) fn ended<E>(
         &mut self,
         time: u64,
         cookie: u64,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(row) = self.rows.get(&cookie) else { return Ok(()) };
+        let Some(row) = self.rows.get(&TableKey::of_socket(cookie)) else { return Ok(()) };
         if row.state != TcpState::TimeWait || row.as_of() > time {
             return Ok(());
         }
         let t = Transition { inferred: false, ..unseen(row, time, TcpState::Close) };
         let in_state = row.since.map(|since| time.saturating_sub(since));
-        self.advance(cookie, &t, in_state, false, view)
+        self.advance(TableKey::of_socket(cookie), &t, in_state, false, view)
     }
 
-    /// Removes the row under `key`, whose end nobody saw.
+    /// Removes the row under `key`, whose end no event reported.
     pub(super) fn vanish<E>(
         &mut self,
-        key: u64,
+        key: TableKey,
         time: u64,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -46,7 +47,7 @@ impl ConnectionTable {
         gone.iter_mut().try_for_each(|row| end_unseen(row, time, &mut view))
     }
 
-    /// A connection is where `t` says: a TIME_WAIT that was there has made room for it.
+    /// Ends the TIME_WAIT that was at the tuple of `t`: it made room for the connection of `t`.
     pub(super) fn make_room<E>(
         &mut self,
         t: &Transition,
@@ -56,7 +57,7 @@ impl ConnectionTable {
             return Ok(());
         }
         let there = self.waiting.get(&hash(&t.tuple)).copied();
-        let is_it = |key: &u64| {
+        let is_it = |key: &TableKey| {
             self.rows.get(key).is_some_and(|row| row.tuple == t.tuple && row.id.cookie != t.cookie)
         };
         match there.filter(is_it) {
@@ -66,7 +67,7 @@ impl ConnectionTable {
     }
 }
 
-/// Ends `row`, whose end nobody saw: a connection has vanished, the rest of one has expired.
+/// Ends `row`, whose end no event reported: a connection vanished, or a TIME_WAIT expired.
 pub(super) fn end_unseen<E>(
     row: &mut Connection,
     time: u64,
@@ -85,7 +86,7 @@ pub(super) fn end_unseen<E>(
     view(Change::Closed(step))
 }
 
-/// A transition of `row` that no hook saw, to `new`.
+/// Makes a transition of `row` to `new` that no hook reported.
 pub(super) fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
     Transition {
         time,

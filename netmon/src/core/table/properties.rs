@@ -1,4 +1,4 @@
-//! What holds whatever comes, in whatever order.
+//! Properties that hold for any events in any order.
 
 use std::convert::Infallible;
 
@@ -46,7 +46,7 @@ fn apply(table: &mut ConnectionTable, event: &Event) {
     result.expect("infallible");
 }
 
-/// What a table says, without what only dumps have left in it.
+/// The rows of a table, without the marks that only dumps leave in them.
 fn rows(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows: Vec<_> = table.rows().cloned().collect();
     for row in &mut rows {
@@ -87,7 +87,7 @@ fn transitions(cookie: u64, states: &[TcpState]) -> Vec<(u64, Event)> {
     events
 }
 
-/// What a dump at `time` has of it.
+/// The socket as a dump at `time` finds it.
 fn look(cookie: u64, states: &[TcpState], time: u64) -> Option<Event> {
     let entered = usize::try_from(time / APART).expect("small");
     let state = *states.get(entered.checked_sub(1)?.min(states.len() - 1))?;

@@ -11,11 +11,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     Change, Connection, ConnectionTable, Step,
     endings::{end_unseen, unseen},
-    key_of_former,
 };
 use crate::core::{
     entry::{Entry, StepEntry},
     event::{Opening, Tuple},
+    id::TableKey,
     tcp::TcpState,
     verdict::FirstFin,
 };
@@ -196,15 +196,16 @@ impl ConnectionTable {
 
     /// The key of the row that is this connection's: the socket's own, or that of its former
     /// TIME_WAIT.
-    fn key_of(&self, cookie: u64, tuple: &Tuple, is_waiting: bool) -> u64 {
+    fn key_of(&self, cookie: u64, tuple: &Tuple, is_waiting: bool) -> TableKey {
         let is_it = |row: &Connection| {
             row.tuple == *tuple && (!is_waiting || row.state == TcpState::TimeWait)
         };
-        let own = self.rows.get(&cookie);
+        let key = TableKey::of_socket(cookie);
+        let own = self.rows.get(&key);
         if own.is_some_and(|row| is_it(row)) || own.is_none() && !is_waiting {
-            return cookie;
+            return key;
         }
-        let former = key_of_former(cookie, tuple);
-        if self.rows.contains_key(&former) { former } else { cookie }
+        let former = TableKey::of_former(cookie, tuple);
+        if self.rows.contains_key(&former) { former } else { key }
     }
 }

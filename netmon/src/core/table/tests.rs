@@ -1,4 +1,4 @@
-//! What scenario files cannot say.
+//! Cases that a scenario file cannot express.
 
 use std::{convert::Infallible, net::SocketAddr};
 
@@ -39,13 +39,13 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
 fn connected_twice() -> ConnectionTable {
     let mut table = ConnectionTable::default();
     let first = Event::Seed(waiting(1, 1));
-    told(&mut table, &first);
-    told(&mut table, &Event::DumpEnded { time: 1 });
+    changes_of(&mut table, &first);
+    changes_of(&mut table, &Event::DumpEnded { time: 1 });
     let (old, new) = (TcpState::Close, TcpState::SynSent);
     let opens = Opening::ByProcess(None);
-    told(&mut table, &Event::Transition(transition(SECOND, old, new, opens)));
+    changes_of(&mut table, &Event::Transition(transition(SECOND, old, new, opens)));
     let (old, new) = (TcpState::SynSent, TcpState::TimeWait);
-    told(&mut table, &Event::Transition(transition(2 * SECOND, old, new, Opening::None)));
+    changes_of(&mut table, &Event::Transition(transition(2 * SECOND, old, new, Opening::None)));
     assert_eq!(table.len(), 2);
     table
 }
@@ -78,8 +78,8 @@ fn transition(time: u64, old: TcpState, new: TcpState, opening: Opening) -> Tran
     }
 }
 
-/// How many changes an event makes.
-fn told(table: &mut ConnectionTable, event: &Event) -> usize {
+/// The number of changes that an event makes.
+fn changes_of(table: &mut ConnectionTable, event: &Event) -> usize {
     let mut changes = 0;
     let result: Result<(), Infallible> = table.apply(event, |change| {
         changes += usize::from(!matches!(change, Change::Reconciled { .. }));
@@ -92,23 +92,23 @@ fn told(table: &mut ConnectionTable, event: &Event) -> usize {
 #[test]
 fn a_time_wait_is_there_once_when_the_later_of_its_socket_has_ended_before_it() {
     let mut table = connected_twice();
-    assert_eq!(told(&mut table, &Event::TimeWaitEnded { time: 3 * SECOND, cookie: 7 }), 1);
-    assert_eq!(told(&mut table, &Event::Seed(waiting(4 * SECOND, 1))), 0);
+    assert_eq!(changes_of(&mut table, &Event::TimeWaitEnded { time: 3 * SECOND, cookie: 7 }), 1);
+    assert_eq!(changes_of(&mut table, &Event::Seed(waiting(4 * SECOND, 1))), 0);
     assert_eq!(table.len(), 1);
 }
 
 #[test]
 fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
     let mut table = connected_twice();
-    told(&mut table, &Event::DumpBegan);
+    changes_of(&mut table, &Event::DumpBegan);
     // Another socket takes its place, after the dump has had it.
     let takes = Transition {
         cookie: 8,
         tuple: tuple_from(1),
         ..transition(4 * SECOND, TcpState::Close, TcpState::SynSent, Opening::ByProcess(None))
     };
-    assert_eq!(told(&mut table, &Event::Transition(takes)), 2);
-    assert_eq!(told(&mut table, &Event::Seed(waiting(3 * SECOND, 1))), 0);
+    assert_eq!(changes_of(&mut table, &Event::Transition(takes)), 2);
+    assert_eq!(changes_of(&mut table, &Event::Seed(waiting(3 * SECOND, 1))), 0);
     assert_eq!(table.len(), 2);
 }
 

@@ -1,5 +1,5 @@
-//! Blocks: rows of a dataset that are put in order together. A segment that is done has a block for
-//! each row group, one that is being written a block for each batch.
+//! Blocks: rows of a dataset that are sorted together. A segment that is done has a block for each
+//! row group. A segment that is being written has a block for each batch.
 
 use std::{
     io,
@@ -25,11 +25,11 @@ use crate::{
     },
 };
 
-/// Rows that are put in order together.
+/// Rows that are sorted together.
 pub(super) struct Block {
-    /// The file that it is in.
+    /// The file that contains the block.
     pub(super) path: Arc<str>,
-    /// The least and the greatest time of its rows, µs since 1970.
+    /// The least and the greatest time of the rows, µs since 1970.
     pub(super) least: i64,
     pub(super) most: i64,
     source: BlockSource,
@@ -41,7 +41,7 @@ enum BlockSource {
 }
 
 impl Block {
-    /// Its rows.
+    /// Reads the rows of the block.
     pub(super) fn load(&self) -> Result<RecordBatch> {
         match &self.source {
             BlockSource::Group(file, group) => file.group(*group),
@@ -49,7 +49,7 @@ impl Block {
         }
     }
 
-    /// Its rows, of some columns at least.
+    /// Reads the rows of the block, with the columns `names` at least.
     pub(super) fn load_columns(&self, names: &[&str]) -> Result<RecordBatch> {
         match &self.source {
             BlockSource::Group(file, group) => file.group_columns(*group, Some(names)),
@@ -57,7 +57,7 @@ impl Block {
         }
     }
 
-    /// The row group that it is, if it is one.
+    /// Returns the row group of the block, if the block is a row group.
     pub(super) fn group(&self) -> Option<(&Arc<ParquetFile>, usize)> {
         match &self.source {
             BlockSource::Group(file, group) => Some((file, *group)),
@@ -65,7 +65,7 @@ impl Block {
         }
     }
 
-    /// A block of rows that are in memory.
+    /// Returns a block of rows in memory; nothing if there are no rows.
     pub(super) fn of_batch(path: &Arc<str>, batch: RecordBatch) -> Result<Option<Self>> {
         let order = OrderReader::new(&batch)?;
         let times = (0..order.len()).map(|row| order.get(row).0);
@@ -76,7 +76,7 @@ impl Block {
         Ok((!is_empty).then_some(Self { path, least, most, source }))
     }
 
-    /// Returns whether any row may be of a stretch of time: times are rounded down to microseconds.
+    /// Returns whether any row may be in a stretch of time. Times are rounded down to microseconds.
     pub(super) fn may_be_in(&self, span: TimeSpan) -> bool {
         self.least.saturating_mul(1_000) <= span.to
             && self.most.saturating_mul(1_000) >= span.from.saturating_sub(999)
@@ -95,23 +95,23 @@ impl Block {
     }
 }
 
-/// The blocks of a dataset of a segment, in the order in which their rows came, and what could not
-/// be read.
+/// The blocks of a segment's dataset, in the order in which their rows came, and the errors of
+/// reading.
 #[derive(Default)]
 pub(super) struct Blocks {
     pub(super) blocks: Vec<Block>,
-    /// Parts of the file that could not be read.
+    /// The errors of the parts that could not be read.
     pub(super) errors: Vec<Malformed>,
-    /// The beginning of the segment, as its recorder described it.
+    /// The beginning of the segment, as described by its recorder.
     pub(super) beginning: Beginning,
 }
 
-/// How a segment began.
+/// The beginning of a segment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Beginning {
-    /// Its predecessor.
+    /// The predecessor of the segment.
     pub(super) follows: Follows,
-    /// Wall time less the monotonic clock, ns.
+    /// Wall time minus the monotonic clock, ns.
     pub(super) clock_offset: Option<i64>,
     /// Inode number of the recorder's own network namespace.
     pub(super) netns: Option<u32>,
@@ -129,8 +129,9 @@ impl Beginning {
         Self { follows, clock_offset, netns }
     }
 
-    /// How the segment meets the one that starts at `before`, part of which `is_damaged`; of a
-    /// recorder that began anew, `is_unexplained` says whether no row tells of the time between.
+    /// Returns how the segment meets the segment that starts at `before`. `is_damaged` means that a
+    /// part of the earlier segment cannot be read. If a recorder began with this segment,
+    /// `is_unexplained` returns whether no row reports the time between.
     pub(super) fn joint(
         &self,
         before: i64,
@@ -146,52 +147,53 @@ impl Beginning {
     }
 }
 
-/// How two segments meet that come after one another.
+/// The way in which two consecutive segments meet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Joint {
-    /// Events are missing between them, and no row says so.
+    /// Events are missing between the segments, and no row reports the loss.
     pub(super) is_hole: bool,
-    /// Connections of the first that the second does not have ended between them.
+    /// Connections of the first segment that the second segment does not have ended between them.
     pub(super) is_break: bool,
 }
 
-/// The blocks of a dataset of a segment.
+/// Returns the blocks of a segment's dataset.
 ///
 /// # Errors
-/// When nothing of it can be read.
+/// Returns an error when nothing of the dataset can be read.
 pub(super) fn blocks(host: &HostDir, segment: Segment, dataset: Dataset) -> Result<Blocks> {
     if segment.closed {
         return closed(host, segment.start, dataset);
     }
     let mut reader = match IpcReader::open(host, dataset, segment.start) {
         Ok(reader) => reader,
-        // It was done meanwhile.
+        // The segment was done meanwhile.
         Err(Malformed::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             return closed(host, segment.start, dataset);
         }
         Err(error) => return Err(error),
     };
     let path = path_of(host, segment, dataset);
-    let mut found = Blocks { beginning: Beginning::of(|key| reader.key(key)), ..Blocks::default() };
+    let mut result =
+        Blocks { beginning: Beginning::of(|key| reader.key(key)), ..Blocks::default() };
     for batch in reader.by_ref() {
         match batch.and_then(|batch| Block::of_batch(&path, batch)) {
-            Ok(block) => found.blocks.extend(block),
-            Err(error) => found.errors.push(error),
+            Ok(block) => result.blocks.extend(block),
+            Err(error) => result.errors.push(error),
         }
     }
-    Ok(found)
+    Ok(result)
 }
 
-/// Reads a dataset of a segment, and names what cannot be read.
+/// Reads the blocks of a segment's dataset, and logs the parts that cannot be read.
 pub(super) fn read_blocks(host: &HostDir, segment: Segment, dataset: Dataset) -> Result<Blocks> {
     let path = || path_of(host, segment, dataset);
     host.files_read.fetch_add(1, Ordering::Relaxed);
-    let found =
+    let result =
         blocks(host, segment, dataset).inspect_err(|error| host.leave_out(&path(), error))?;
-    for error in &found.errors {
+    for error in &result.errors {
         host.leave_out(&path(), error);
     }
-    Ok(found)
+    Ok(result)
 }
 
 fn closed(host: &HostDir, start: i64, dataset: Dataset) -> Result<Blocks> {
@@ -207,12 +209,12 @@ fn closed(host: &HostDir, start: i64, dataset: Dataset) -> Result<Blocks> {
     Ok(Blocks { blocks, beginning: Beginning::of(|key| file.key(key)), ..Blocks::default() })
 }
 
-/// The path of a dataset of a segment, for messages.
+/// Returns the path of a segment's file of a dataset, for messages.
 pub(super) fn path_of(host: &HostDir, segment: Segment, dataset: Dataset) -> Arc<str> {
     host.dir.path_of(&host.file(segment, dataset)).display().to_string().into()
 }
 
-/// The file of a dataset of a segment that is done.
+/// Opens the file of a dataset of a segment that is done.
 pub(in crate::journal) fn file(
     host: &HostDir,
     start: i64,
@@ -222,7 +224,7 @@ pub(in crate::journal) fn file(
     if parquet_file::is_of(&file, dataset) { Ok(file) } else { Err(Malformed::Foreign) }
 }
 
-/// The first and the last time of a row group, µs since 1970.
+/// Returns the first and the last time of a row group, µs since 1970.
 fn times(group: &RowGroupMetaData) -> Option<(i64, i64)> {
     let mut columns = group.columns().iter();
     match columns.find(|column| column.column_path().string() == "time")?.statistics()? {

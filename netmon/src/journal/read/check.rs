@@ -1,5 +1,5 @@
 //! Checks that a journal is whole: compares every checksum, and looks for each segment that another
-//! names.
+//! segment names.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -15,29 +15,29 @@ use crate::journal::{
     schema::{Dataset, FOOTER_SUM_KEY, PREVIOUS_KEY},
 };
 
-/// Something that is wrong with a journal.
+/// A problem of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file that it is about.
+    /// The path of the file that has the problem.
     pub path: Arc<str>,
-    /// The problem, as a sentence.
+    /// The description, as a sentence.
     pub text: String,
 }
 
 /// Counts of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Segments, of all hosts.
+    /// The number of segments, of all hosts.
     pub segments: u64,
-    /// Files.
+    /// The number of files.
     pub files: u64,
-    /// Problems.
+    /// The number of problems.
     pub problems: u64,
 }
 
 impl Journal {
-    /// Compares every file with its checksums, and each segment with what the next says of it.
-    /// Hands over what is wrong as it is found.
+    /// Compares every file with its checksums, and each segment with the metadata of the next
+    /// segment. Calls `report` for each problem.
     pub fn check(&self, mut report: impl FnMut(&Problem)) -> Checked {
         let mut checked = Checked::default();
         for host in self.hosts() {
@@ -47,7 +47,7 @@ impl Journal {
                 check.checked.segments += 1;
                 before = Some(check.segment(*segment, before.as_ref()));
             }
-            check.kept_aside();
+            check.report_damaged();
         }
         checked
     }
@@ -59,8 +59,8 @@ struct HostCheck<'a> {
     report: &'a mut dyn FnMut(&Problem),
 }
 
-/// A segment, and the checksum of its events' footer, where it has one.
-struct Looked {
+/// A segment, and the checksum of its events' footer, if its events have one.
+struct CheckedSegment {
     segment: Segment,
     footer_sum: Option<String>,
 }
@@ -71,15 +71,15 @@ impl HostCheck<'_> {
         (self.report)(&Problem { path: path_of(&self.host.host, segment, dataset), text });
     }
 
-    fn segment(&mut self, segment: Segment, before: Option<&Looked>) -> Looked {
-        let mut looked = Looked { segment, footer_sum: None };
+    fn segment(&mut self, segment: Segment, before: Option<&CheckedSegment>) -> CheckedSegment {
+        let mut checked = CheckedSegment { segment, footer_sum: None };
         for dataset in Dataset::ALL {
             self.checked.files += 1;
             self.host.host.files_read.fetch_add(1, Ordering::Relaxed);
             let result = if segment.closed {
                 blocks::file(&self.host.host, segment.start, dataset).and_then(|file| {
                     if dataset == Dataset::Events {
-                        looked.footer_sum = file.key(FOOTER_SUM_KEY).map(str::to_owned);
+                        checked.footer_sum = file.key(FOOTER_SUM_KEY).map(str::to_owned);
                         self.compare(segment, &file, before);
                     }
                     file.check()
@@ -91,14 +91,17 @@ impl HostCheck<'_> {
                 self.problem(segment, dataset, error.to_string());
             }
         }
-        looked
+        checked
     }
 
-    /// Compares what a segment says of the one before with what is there.
-    fn compare(&mut self, segment: Segment, file: &ParquetFile, before: Option<&Looked>) {
-        let Some(named) = file.key(PREVIOUS_KEY).filter(|named| !named.is_empty()) else { return };
-        let (start, sum) = named.split_once(' ').unwrap_or((named, ""));
-        // The oldest go first: the first that is there may name one that went.
+    /// Compares the previous segment that a file names with the segment that exists.
+    fn compare(&mut self, segment: Segment, file: &ParquetFile, before: Option<&CheckedSegment>) {
+        let Some(previous) = file.key(PREVIOUS_KEY).filter(|previous| !previous.is_empty()) else {
+            return;
+        };
+        let (start, sum) = previous.split_once(' ').unwrap_or((previous, ""));
+        // The oldest segments are removed first: the oldest segment that exists may name a removed
+        // segment.
         let Some(before) = before else { return };
         if start.parse() != Ok(before.segment.start) {
             let text = format!("the segment before it, of {}, is missing", name_of(start));
@@ -116,7 +119,7 @@ impl HostCheck<'_> {
     fn stream(&mut self, segment: Segment, dataset: Dataset) -> Result<(), Malformed> {
         let mut reader = match IpcReader::open(&self.host.host, dataset, segment.start) {
             Ok(reader) => reader,
-            // It has only just begun.
+            // The stream has only just begun.
             Err(error) if error.is_cut_short() => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -128,8 +131,8 @@ impl HostCheck<'_> {
         Ok(())
     }
 
-    /// Reports streams that could be read only in part and were kept.
-    fn kept_aside(&mut self) {
+    /// Reports the streams that could be read only in part and were kept.
+    fn report_damaged(&mut self) {
         let host = Arc::clone(&self.host.host);
         for (dataset, start, kind) in host.live_files().unwrap_or_default() {
             if kind == FileKind::Damaged {
@@ -145,7 +148,7 @@ impl HostCheck<'_> {
     }
 }
 
-/// The moment that a start in nanoseconds is, as text.
+/// Returns a start in nanoseconds as text.
 fn name_of(start: &str) -> String {
     let moment = start
         .parse()

@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// The column that an export adds.
+/// The name of the column that an export adds.
 pub(super) const COLUMN: &str = "community_id";
 
-/// The ID of each row of a batch of connections.
+/// Returns the ID of each row of a batch of connections.
 pub(super) fn ids(batch: &RecordBatch) -> Result<StringArray> {
     let place = |address, port| -> Result<_> {
         let addresses = TextReader::<IpAddr>::new(batch, address, |text| text.parse().ok())?;
@@ -31,13 +31,13 @@ pub(super) fn ids(batch: &RecordBatch) -> Result<StringArray> {
     Ok((0..batch.num_rows()).map(|row| id_of(local(row)?, remote(row)?)).collect())
 }
 
-/// The ID of a flow.
+/// Returns the ID of a flow.
 #[must_use]
 pub fn community_id(tuple: &Tuple) -> Option<String> {
     id_of(tuple.local, tuple.remote)
 }
 
-/// Version 1, seed 0. None where the ends are of two families.
+/// Returns the ID of version 1 with the seed 0; none if the ends have different address families.
 fn id_of(local: SocketAddr, remote: SocketAddr) -> Option<String> {
     let (ports, tcp) = ((Some(local.port()), Some(remote.port())), libc::IPPROTO_TCP);
     calculate_community_id(

@@ -1,5 +1,5 @@
-//! A journal in the formats that other programs take: rows of all hosts in the order of time, gaps
-//! among them.
+//! The export of a journal in the formats of other programs: the rows in the order of time, with
+//! the gaps among them.
 
 use std::{
     io::{self, Write},
@@ -29,15 +29,15 @@ use crate::{
     },
 };
 
-/// Rows that are written at once.
+/// The number of rows that are written at once.
 const AT_ONCE: usize = 8192;
 
-/// How rows are written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
     /// Comma-separated values, with a heading.
     Csv,
-    /// JSON Lines; what is unknown is absent.
+    /// JSON Lines, without unknown values.
     Jsonl,
     /// One Parquet file.
     Parquet,
@@ -50,13 +50,14 @@ enum Writer<W: Write + Send> {
 }
 
 impl Journal {
-    /// Writes the rows of a dataset that are of a stretch of time, by time, host by host where
-    /// there are several.
+    /// Writes the rows of a dataset in a stretch of time, in the order of time, one host after the
+    /// other.
     ///
-    /// Returns how many gaps there are among them.
+    /// Returns the number of gaps among the rows.
     ///
     /// # Errors
-    /// When they cannot be written; files that cannot be read are named and left out.
+    /// Returns an error when the rows cannot be written. Files that cannot be read are logged and
+    /// left out.
     pub fn export<W: Write + Send>(
         &self,
         dataset: Dataset,
@@ -86,7 +87,7 @@ impl Journal {
                 Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
             }
         };
-        // The heading comes even where there are no rows.
+        // The heading is written even if there are no rows.
         writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
         let mut gaps = 0;
         for host in self.hosts() {
@@ -97,12 +98,12 @@ impl Journal {
     }
 }
 
-/// The columns of a dataset, of whichever host, with what an export adds: the host, Community IDs,
-/// and gaps among connections.
+/// Returns the columns of a dataset with the columns that an export adds: the host, and for
+/// connections the Community ID and the gaps.
 fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
     let schema = dataset.schema()?;
     let mut fields = vec![Field::new("host", DataType::Utf8, false)];
-    // A gap has none of a connection's values.
+    // A row for a gap has no values of a connection.
     fields.extend(schema.fields().iter().map(|field| {
         let is_kept = field.name() == "time";
         Field::clone(field).with_nullable(!is_kept || field.is_nullable())
@@ -117,11 +118,11 @@ fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// Where a row of a loaded block is.
+/// The place of a row in a loaded block.
 struct RowPlace {
     batch: Arc<RecordBatch>,
     row: usize,
-    /// Its time, ns since 1970.
+    /// The time of the row, ns since 1970.
     wall: i64,
 }
 
@@ -153,7 +154,8 @@ impl BlockRows for PlainRows {
 }
 
 impl HostJournal {
-    /// Writes the rows of a dataset. Returns how many gaps the stretch of time has.
+    /// Writes the rows of a dataset of this host. Returns the number of gaps in the stretch of
+    /// time.
     fn export<W: Write + Send>(
         &self,
         dataset: Dataset,
@@ -167,7 +169,7 @@ impl HostJournal {
         let count = gaps.len() as u64;
         gaps.retain(|gap| match dataset {
             Dataset::Connections => true,
-            // Others are rows already.
+            // The other gaps are rows already.
             Dataset::Events => gap.gap.loss == Loss::Missing,
             _ => false,
         });
@@ -175,8 +177,8 @@ impl HostJournal {
         loop {
             while let Some(segment) = segments.next_if(|segment| merge.needs_segment(segment.start))
             {
-                if let Ok(found) = read_blocks(&self.host, segment, dataset) {
-                    merge.extend(found.blocks.into_iter().filter(|block| block.may_be_in(span)));
+                if let Ok(rows) = read_blocks(&self.host, segment, dataset) {
+                    merge.extend(rows.blocks.into_iter().filter(|block| block.may_be_in(span)));
                 }
             }
             match merge.next() {
@@ -204,7 +206,7 @@ impl HostJournal {
         Ok(count)
     }
 
-    /// Writes the rows that were gathered.
+    /// Writes the rows at `places`, and clears `places`.
     fn put<W: Write + Send>(
         &self,
         dataset: Dataset,
@@ -241,7 +243,7 @@ impl HostJournal {
     }
 }
 
-/// A row that says what is missing.
+/// Returns a row that reports a gap.
 fn gap_row(schema: &SchemaRef, gap: &JournalGap) -> Result<RecordBatch> {
     let time = |nanos: i64| {
         TimestampMicrosecondArray::from(vec![nanos.div_euclid(1_000)]).with_timezone("+00:00")

@@ -1,5 +1,5 @@
-//! Gaps of a journal: those that its recorder reported, and those that show where segments do not
-//! meet.
+//! Gaps of a journal: the gaps that its recorder reported, and the gaps between segments that do
+//! not meet.
 
 use std::{num::NonZeroUsize, sync::Arc, thread};
 
@@ -16,34 +16,35 @@ use crate::{
     },
 };
 
-/// Something that is missing from a journal.
+/// A stretch of time from which events are missing in a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalGap {
     /// The host whose events are missing.
     pub host: Arc<str>,
-    /// The time in which they are.
+    /// The stretch of time in which events are missing.
     pub span: TimeSpan,
     /// The moment at which the gap was noticed, on both clocks.
     pub moment: Anchor,
-    /// How many, and why.
+    /// The number of missing events, and the reason.
     pub gap: Gap,
 }
 
-/// Two segments that do not meet: connections of the first that the second does not have ended
-/// between them.
+/// Two consecutive segments that do not meet. Connections of the first segment that the second
+/// segment does not have ended between them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Break {
     pub(super) before: Segment,
     pub(super) after: Segment,
 }
 
-/// The gaps of a stretch of time, by when they were noticed, and where its segments do not meet.
+/// Returns the gaps of a stretch of time, in the order in which they were noticed, and the pairs of
+/// segments that do not meet.
 pub(super) fn gaps_and_breaks(
     host: &HostDir,
     segments: &[Segment],
     span: TimeSpan,
 ) -> (Vec<JournalGap>, Vec<Break>) {
-    let mut found = GapFinder { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
+    let mut finder = GapFinder { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
     let mut before: Option<(Segment, i64)> = None;
     let mut was_unreadable = false;
     for (segment, facts) in segments.iter().zip(facts_of(host, segments, span)) {
@@ -58,27 +59,27 @@ pub(super) fn gaps_and_breaks(
             let is_unexplained = || is_silent && reported.is_empty();
             let joint = beginning.joint(last.start, was_unreadable, is_unexplained);
             if joint.is_hole {
-                found.hole(end, segment.start, offset);
+                finder.hole(end, segment.start, offset);
             }
             if joint.is_break {
-                found.breaks.push(Break { before: last, after: *segment });
+                finder.breaks.push(Break { before: last, after: *segment });
             }
         }
-        reported.into_iter().for_each(|(span, moment, gap)| found.push(span, moment, gap));
+        reported.into_iter().for_each(|(span, moment, gap)| finder.push(span, moment, gap));
         was_unreadable = is_damaged;
         before = Some((*segment, end));
     }
     if let Some((_, end)) = before.filter(|_| was_unreadable) {
-        found.hole(end, span.to.max(end), 0);
+        finder.hole(end, span.to.max(end), 0);
     }
-    let GapFinder { mut gaps, breaks, .. } = found;
+    let GapFinder { mut gaps, breaks, .. } = finder;
     gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
     gaps.dedup();
     (gaps, breaks)
 }
 
-/// Reads the facts by which gaps are found, of each segment that can be read. Files are opened
-/// on all cores.
+/// Reads the facts by which gaps are found, for each segment that can be read. Opens files on all
+/// cores.
 fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<SegmentFacts>> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = segments.len().div_ceil(cores).max(LEAST_SHARE);
@@ -88,14 +89,13 @@ fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<
     thread::scope(|scope| {
         let parts = segments.chunks(share).map(|part| scope.spawn(move || read(part)));
         let parts: Vec<_> = parts.collect();
-        // What a file leads to is caught where it is read: no thread panics.
+        // A panic over a file is caught by the reader of the file, so no thread panics.
         parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
     })
 }
 
 fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<SegmentFacts> {
-    let found = read_blocks(host, segment, Dataset::Events).ok()?;
-    let Blocks { blocks, beginning, errors } = found;
+    let Blocks { blocks, beginning, errors } = read_blocks(host, segment, Dataset::Events).ok()?;
     let most = blocks.iter().map(|block| block.most).max();
     let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
     let reported = reported(host, &blocks, span);
@@ -103,21 +103,20 @@ fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<SegmentFact
     Some(SegmentFacts { beginning, reported, end, is_damaged })
 }
 
-/// Segments that a thread is started for at least.
+/// The least number of segments for which a thread is started.
 const LEAST_SHARE: usize = 64;
 
 /// The facts of a segment by which gaps are found.
 struct SegmentFacts {
     beginning: Beginning,
     reported: Vec<(TimeSpan, Anchor, Gap)>,
-    /// Its last moment, ns since 1970.
+    /// The last moment of the segment, ns since 1970.
     end: i64,
-    /// A part of it could not be read.
+    /// A part of the segment could not be read.
     is_damaged: bool,
 }
 
-/// The gaps that a segment's rows report, and those that take the place of rows that cannot be
-/// read.
+/// Returns the gaps that a segment's rows report, and a gap for each block that cannot be read.
 fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
     let late = TimeSpan { to: span.to.saturating_add(LATE), ..span };
     let mut reported = Vec::new();

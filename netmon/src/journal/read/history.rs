@@ -1,4 +1,4 @@
-//! Connections that ended in a stretch of time, and what is missing of it, in the order of time.
+//! Connections that ended in a stretch of time, and the gaps in that time, in the order of time.
 
 use std::{collections::VecDeque, iter::Peekable, sync::Arc, vec};
 
@@ -41,11 +41,11 @@ impl Ended {
 }
 
 impl Journal {
-    /// Hands over every connection that ended in a stretch of time and that `filter` may let pass,
-    /// and every gap, by time, with the number of its host.
+    /// Calls `take` with every connection that ended in a stretch of time and that `filter` may let
+    /// pass, and with every gap. Calls come in the order of time, with the number of the host.
     ///
     /// # Errors
-    /// The error of `take`, which ends it.
+    /// Returns the first error of `take`.
     pub fn ended<E>(
         &self,
         span: TimeSpan,
@@ -69,8 +69,8 @@ impl HostJournal {
     fn ended(&self, span: TimeSpan, filter: &Arc<Filter>) -> EndedRows {
         let (gaps, breaks) = self.gaps_and_breaks(span);
         let mut between: Vec<_> = gaps.into_iter().map(Ended::Gap).collect();
-        for found in breaks {
-            let ended = self.ended_between(found);
+        for pair in breaks {
+            let ended = self.ended_between(pair);
             between.extend(ended.into_iter().map(|ended| Ended::Connection(Box::new(ended))));
         }
         between.retain(|ended| match ended {
@@ -93,9 +93,10 @@ impl HostJournal {
         }
     }
 
-    /// Connections of a segment's end that the segment after the next gap does not have any more.
-    fn ended_between(&self, found: Break) -> Vec<EndedConnection> {
-        let Break { before, after } = found;
+    /// Returns the connections that the first segment of a break had at its end and the second
+    /// segment does not have.
+    fn ended_between(&self, pair: Break) -> Vec<EndedConnection> {
+        let Break { before, after } = pair;
         let span = TimeSpan { from: before.start, to: after.start };
         let segments = self.segments.iter().copied();
         let segments = segments
@@ -118,7 +119,7 @@ impl HostJournal {
     }
 }
 
-/// Rows of one host, and what comes between them.
+/// The connections of one host, and the gaps between them.
 struct EndedRows {
     host: Arc<HostDir>,
     segments: VecDeque<Segment>,
@@ -126,7 +127,7 @@ struct EndedRows {
     span: TimeSpan,
     filter: Arc<Filter>,
     between: Peekable<vec::IntoIter<Ended>>,
-    /// The next row of a file.
+    /// The next connection from a file.
     row: Option<Ended>,
 }
 
@@ -136,10 +137,10 @@ impl EndedRows {
             while let Some(segment) =
                 self.segments.pop_front_if(|next| self.merge.needs_segment(next.start))
             {
-                if let Ok(found) = read_blocks(&self.host, segment, Dataset::Connections) {
+                if let Ok(ended) = read_blocks(&self.host, segment, Dataset::Connections) {
                     let (span, filter) = (self.span, &self.filter);
                     let wanted = |block: &Block| select::may_have(block, span, filter);
-                    self.merge.extend(found.blocks.into_iter().filter(wanted));
+                    self.merge.extend(ended.blocks.into_iter().filter(wanted));
                 }
             }
             match self.merge.next() {

@@ -1,5 +1,5 @@
-//! Reads an Arrow IPC stream, of which nothing is believed: Arrow's own reader takes as much memory
-//! as a buffer claims that it needs when it is decompressed.
+//! Reads an Arrow IPC stream without trust in its contents. Arrow's own reader allocates as much
+//! memory as a buffer claims to need after decompression.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,40 +19,42 @@ use crate::journal::{
     schema::{self, Dataset, VERSION_KEY},
 };
 
-/// Before the length of a message (Arrow's encapsulated message format).
+/// The marker before the length of a message (Arrow's encapsulated message format).
 const CONTINUATION: u32 = u32::MAX;
-/// The marker and the length.
+/// The bytes of the marker and the length.
 const HEAD: usize = 8;
-/// Bytes of a message at most, decompressed: many times what a batch of netmon's has.
+/// The maximum number of bytes of a message, decompressed: many times the size of a batch of
+/// netmon's.
 const MOST: usize = 256 << 20;
-/// Bytes of a checksum: the length of the stream so far, and the CRC-32 of what came last.
+/// The bytes of a checksum: the length of the stream so far, and the CRC-32 of the last part.
 const SUM: usize = 12;
-/// Checksums of a stream at most: three a second for a day.
+/// The maximum number of checksums of a stream: three a second for a day.
 const MOST_SUMS: u64 = 300_000;
 
-/// Reads a stream as far as it was written. A part that is not as it was written is an error, after
-/// which more may come; so is what the system does not give.
+/// Reads a stream as far as it was written. A part that was changed is an error, after which more
+/// batches may come. A failure of the system is an error, too.
 pub(in crate::journal) struct IpcReader<R> {
     read: R,
     decoder: StreamDecoder,
-    /// The rest of a message: the decoder looks at one without a body when the next comes.
+    /// The rest of a message. The decoder reads a message without a body only when the next message
+    /// comes.
     pending: Buffer,
-    /// Messages whose checksum was compared.
+    /// Bytes that match their checksum, and that were not read yet.
     checked: VecDeque<u8>,
-    /// Where each part of the stream ends, and its checksum; those that are to come.
+    /// The end and the checksum of each part of the stream that was not read yet.
     sums: VecDeque<(u64, u32)>,
-    /// Bytes read so far.
+    /// The number of bytes that were read.
     at: u64,
     /// The metadata of the stream.
     keys: HashMap<String, String>,
-    /// It ended in the midst of a batch, or before its end was written.
+    /// The stream ended within a batch, or before its end was written.
     pub(in crate::journal) torn: bool,
-    /// A part of it was not as it was written.
+    /// A part of the stream was changed after it was written.
     pub(in crate::journal) damaged: bool,
 }
 
 impl IpcReader<BufReader<File>> {
-    /// Opens the stream of a dataset of the segment that starts then.
+    /// Opens the stream of a dataset of the segment that starts at `start`.
     pub(in crate::journal) fn open(host: &HostDir, dataset: Dataset, start: i64) -> Result<Self> {
         let file = host.dir.read(&host.path(dataset, start, FileKind::Stream))?;
         let sums = match host.dir.read(&host.path(dataset, start, FileKind::Sums)) {
@@ -75,7 +77,8 @@ fn sums(file: File) -> Result<VecDeque<(u64, u32)>> {
 }
 
 impl<R: Read> IpcReader<R> {
-    /// A stream, and the checksums of its parts; where there are none, nothing is compared.
+    /// Begins to read a stream, with the checksums of its parts. Without checksums nothing is
+    /// compared.
     pub(in crate::journal) fn new(read: R, sums: VecDeque<(u64, u32)>) -> Result<Self> {
         let mut reader = Self {
             read,
@@ -104,14 +107,14 @@ impl<R: Read> IpcReader<R> {
         Ok(reader)
     }
 
-    /// The value of a key of the stream's metadata.
+    /// Returns the value of a key of the stream's metadata.
     pub(in crate::journal) fn key(&self, key: &str) -> Option<&str> {
         self.keys.get(key).map(String::as_str)
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
         loop {
-            // Dictionaries come before what they are for.
+            // Dictionaries come before the batch that needs them.
             if let Some(batch) = self.decoder.decode(&mut self.pending)? {
                 return Ok(Some(batch));
             }
@@ -120,7 +123,7 @@ impl<R: Read> IpcReader<R> {
         }
     }
 
-    /// The next message, whole; nothing at the end of the stream.
+    /// Returns the next message as a whole; nothing at the end of the stream.
     fn message(&mut self) -> Result<Option<Buffer>> {
         while self.checked.is_empty() {
             let Some((end, sum)) = self.sums.pop_front() else {
@@ -170,7 +173,7 @@ impl<R: Read> Iterator for IpcReader<R> {
     }
 }
 
-/// The next message and its length; no message at the end of the stream.
+/// Returns the next message and its length; no message at the end of the stream.
 fn message(read: &mut impl Read) -> std::result::Result<(Option<Buffer>, u64), ArrowError> {
     let mut start = [0; HEAD];
     read.read_exact(&mut start)?;
@@ -194,14 +197,14 @@ fn message(read: &mut impl Read) -> std::result::Result<(Option<Buffer>, u64), A
     let head = bytes.len();
     append(read, body, &mut bytes)?;
     let (head, body) = bytes.split_at(head);
-    if decompressed(&head[HEAD..], body)? > MOST {
+    if decompressed_size(&head[HEAD..], body)? > MOST {
         return Err(ArrowError::IpcError("a batch is larger than any of netmon's".to_owned()));
     }
     let length = bytes.len() as u64;
     Ok((Some(Buffer::from_vec(bytes)), length))
 }
 
-/// Appends so many bytes: as many as there are take memory, not as many as there should be.
+/// Appends `length` bytes. Memory is allocated only for bytes that exist.
 fn append(read: &mut impl Read, length: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
     let taken = read.take(length as u64).read_to_end(bytes)?;
     if taken == length { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
@@ -216,9 +219,9 @@ fn body_length(metadata: &[u8]) -> std::result::Result<usize, ArrowError> {
         .map_err(|error| ArrowError::IpcError(error.to_string()))
 }
 
-/// How much memory a message's buffers ask for: compressed ones begin with that (`BodyCompression`
-/// in Arrow's format/Message.fbs).
-fn decompressed(metadata: &[u8], body: &[u8]) -> std::result::Result<usize, ArrowError> {
+/// Returns how much memory the buffers of a message need. A compressed buffer begins with that
+/// number (`BodyCompression` in Arrow's format/Message.fbs).
+fn decompressed_size(metadata: &[u8], body: &[u8]) -> std::result::Result<usize, ArrowError> {
     let message = parse(metadata)?;
     let batch = message.header_as_record_batch();
     let batch = batch.or_else(|| message.header_as_dictionary_batch()?.data());
@@ -229,13 +232,13 @@ fn decompressed(metadata: &[u8], body: &[u8]) -> std::result::Result<usize, Arro
     let lengths = buffers.map(|buffer| {
         let from = usize::try_from(buffer.offset()).ok()?;
         let length = body.get(from..)?.first_chunk().map(|bytes| i64::from_le_bytes(*bytes))?;
-        // -1 says that it is not compressed.
+        // -1 means that the buffer is not compressed.
         usize::try_from(length).ok()
     });
     Ok(lengths.flatten().fold(body.len(), usize::saturating_add))
 }
 
-/// Returns whether the events of a segment have their end.
+/// Returns whether the events of a segment end with the end marker.
 pub(in crate::journal) fn is_ended(host: &HostDir, start: i64) -> bool {
     /// The continuation marker and a length of 0 (Arrow's IPC streaming format).
     const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];

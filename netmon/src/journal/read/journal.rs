@@ -1,4 +1,4 @@
-//! A journal, host by host: which segments there are, what they cover, and the table at a moment.
+//! A journal, host by host: its segments, the time that they cover, and the table at a moment.
 
 use std::{
     io,
@@ -10,7 +10,8 @@ use std::{
 use super::{
     blocks::{self, Block},
     gaps::{Break, JournalGap, gaps_and_breaks},
-    replay::{HostReplay, Replay},
+    replay::HostReplay,
+    source::Replay,
 };
 use crate::{
     core::{connection::Connection, event::Anchor, table::ConnectionTable, time::TimeSpan},
@@ -22,19 +23,19 @@ use crate::{
     },
 };
 
-/// Why a journal cannot answer.
+/// The reason why a journal cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is none.
-    #[error("{0}: {1}; `netmon record` makes a journal, --journal says where it is")]
+    /// There is no journal.
+    #[error("{0}: {1}; `netmon record` makes a journal, --journal names its directory")]
     None(String, io::Error),
-    /// Only its owner and a group may read it.
-    #[error("{0}: {1}; run it with sudo, or as a member of the group which that directory has")]
+    /// Only the owner and the group of the journal may read it.
+    #[error("{0}: {1}; run netmon with sudo, or as a member of the group of the directory")]
     Denied(String, io::Error),
-    /// Nothing is recorded in it.
-    #[error("{0} has no journal in it: `netmon record` makes one, --journal says where it is")]
+    /// The directory has no recording.
+    #[error("{0} has no journal: `netmon record` makes one, --journal names its directory")]
     Empty(String),
-    /// The host asked for is not there.
+    /// The journal does not have the host.
     #[error("{0} has no journal of {1}, but of {2}")]
     Host(String, String, String),
     /// The system failed.
@@ -48,19 +49,19 @@ pub struct Journal {
     hosts: Vec<HostJournal>,
 }
 
-/// Says how far reading a journal has come.
+/// Counts the files that were read from a journal.
 #[derive(Clone, Debug)]
 pub struct ReadCounter(Vec<Arc<HostDir>>);
 
 impl ReadCounter {
-    /// Files that were opened so far.
+    /// Returns the number of files that were opened so far.
     #[must_use]
     pub fn files(&self) -> u64 {
         self.0.iter().map(|host| host.files_read.load(Ordering::Relaxed)).sum()
     }
 }
 
-/// One host's part of a journal.
+/// The part of a journal that belongs to one host.
 #[derive(Clone, Debug)]
 pub struct HostJournal {
     pub(in crate::journal) host: Arc<HostDir>,
@@ -68,10 +69,11 @@ pub struct HostJournal {
 }
 
 impl Journal {
-    /// Opens the journal in `path`, of the hosts that `wanted` lets pass.
+    /// Opens the journal in `path`, with the hosts for which `wanted` returns true.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns an error when there is no journal, this user may not read it, or it has none of
+    /// these hosts.
     pub fn open(
         path: &Path,
         asked: Option<&str>,
@@ -103,13 +105,13 @@ impl Journal {
         }
     }
 
-    /// The hosts that were recorded.
+    /// Returns the hosts that were recorded.
     #[must_use]
     pub fn hosts(&self) -> &[HostJournal] {
         &self.hosts
     }
 
-    /// The time that it covers by `now`, gaps included.
+    /// Returns the time that the journal covers up to `now`, gaps included.
     #[must_use]
     pub fn span(&self, now: i64) -> TimeSpan {
         let mut all: Option<TimeSpan> = None;
@@ -123,20 +125,20 @@ impl Journal {
         all.unwrap_or(TimeSpan { from: now, to: now })
     }
 
-    /// The events of a stretch of time, with the tables at its beginning.
+    /// Returns the events of a stretch of time, with the tables at its beginning.
     #[must_use]
     pub fn replay(&self, span: TimeSpan) -> Replay {
         let hosts = self.hosts.iter();
         Replay::new(hosts.map(|host| (Arc::clone(host.name()), host.replay(span))), span)
     }
 
-    /// Counts the files that are read, for whoever waits.
+    /// Returns a counter of the files that are read, to show progress.
     #[must_use]
     pub fn read_counter(&self) -> ReadCounter {
         ReadCounter(self.hosts.iter().map(|host| Arc::clone(&host.host)).collect())
     }
 
-    /// Returns whether somebody writes to it now.
+    /// Returns whether a recorder writes to the journal now.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.hosts.iter().any(HostJournal::is_live)
@@ -144,13 +146,13 @@ impl Journal {
 }
 
 impl HostJournal {
-    /// The name of the host.
+    /// Returns the name of the host.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         self.host.host()
     }
 
-    /// Inode number of the network namespace in which its recorder was last.
+    /// Returns the inode number of the network namespace in which the last recorder ran.
     #[must_use]
     pub fn recorder_netns(&self) -> Option<u32> {
         let mut segments = self.segments.iter().rev();
@@ -159,8 +161,9 @@ impl HostJournal {
         })
     }
 
-    /// The time that it covers by `now`, gaps included. While a recorder is running it extends past
-    /// the newest row, up to the longest silence that a healthy recorder can have.
+    /// Returns the time that the journal covers up to `now`, gaps included. While a recorder is
+    /// running, the time extends past the newest row, up to the longest silence of a healthy
+    /// recorder.
     #[must_use]
     pub fn span(&self, now: i64) -> TimeSpan {
         let from = self.segments.first().map_or(0, |segment| segment.start);
@@ -170,10 +173,10 @@ impl HostJournal {
         TimeSpan { from, to }
     }
 
-    /// Returns whether somebody writes to it now.
+    /// Returns whether a recorder writes to the journal now.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        // Only its owner may open the lock; for others the age of what is written has to do.
+        // Only the owner may open the lock. For other users the age of the newest file decides.
         match self.host.dir.lock_state(&self.host.lock_path()) {
             Some(is_locked) => is_locked,
             None => self.segments.iter().any(|segment| !segment.closed && self.is_fresh(*segment)),
@@ -189,34 +192,34 @@ impl HostJournal {
         })
     }
 
-    /// The segments that may have rows of a stretch of time.
+    /// Returns the segments that may have rows of a stretch of time.
     pub(super) fn segments_of(&self, span: TimeSpan) -> impl Iterator<Item = Segment> {
         let first = self.segments.partition_point(|segment| segment.start <= span.from);
         let segments = self.segments[first.saturating_sub(1)..].iter().copied();
         segments.take_while(move |segment| segment.start <= span.to.saturating_add(LATE))
     }
 
-    /// The gaps of a stretch of time, by when they were noticed.
+    /// Returns the gaps of a stretch of time, in the order in which they were noticed.
     #[must_use]
     pub fn gaps(&self, span: TimeSpan) -> Vec<JournalGap> {
         self.gaps_and_breaks(span).0
     }
 
-    /// The gaps of a stretch of time, and where its segments do not meet.
+    /// Returns the gaps of a stretch of time, and the pairs of segments that do not meet.
     pub(super) fn gaps_and_breaks(&self, span: TimeSpan) -> (Vec<JournalGap>, Vec<Break>) {
         let segments: Vec<Segment> = self.segments_of(span).collect();
         gaps_and_breaks(&self.host, &segments, span)
     }
 
-    /// Events of a stretch of time, with the table at its beginning.
+    /// Returns the events of a stretch of time, with the table at its beginning.
     pub(super) fn replay(&self, span: TimeSpan) -> HostReplay {
         HostReplay::new(Arc::clone(&self.host), self.segments_of(span).collect(), span)
     }
 
-    /// The table as it was at a moment, that moment on both clocks, and what is missing from the
-    /// journal there.
+    /// Returns the table at a moment, that moment on both clocks, and the gaps in which the moment
+    /// lies.
     ///
-    /// Files that cannot be read are named and left out.
+    /// Files that cannot be read are logged and left out.
     #[must_use]
     pub fn table_at(&self, moment: i64) -> (ConnectionTable, Anchor, Vec<JournalGap>) {
         let mut replay = self.replay(TimeSpan { from: moment, to: moment });
@@ -224,10 +227,10 @@ impl HostJournal {
         (table, anchor, self.gaps_at(moment))
     }
 
-    /// The gaps in which a moment lies.
+    /// Returns the gaps in which a moment lies.
     #[must_use]
     pub fn gaps_at(&self, moment: i64) -> Vec<JournalGap> {
-        // What is missing is reported later, at the latest when the next segment begins.
+        // A gap is reported later, at the latest when the next segment begins.
         let next = self.segments.iter().find(|segment| segment.start > moment);
         let to = next.map_or(moment, |next| next.start).saturating_add(LATE);
         let mut gaps = self.gaps(TimeSpan { from: moment, to });
@@ -236,12 +239,12 @@ impl HostJournal {
     }
 }
 
-/// The wall time of the last that is recorded, ns; nothing where nothing is.
+/// Returns the wall time of the newest row, ns; nothing without rows.
 fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<i64> {
     for segment in segments.iter().rev() {
         match blocks::blocks(host, *segment, Dataset::Events) {
-            Ok(found) => {
-                let last = found.blocks.iter().map(|block: &Block| block.most).max();
+            Ok(events) => {
+                let last = events.blocks.iter().map(|block: &Block| block.most).max();
                 if let Some(last) = last {
                     return Some(last.saturating_mul(1_000));
                 }
@@ -252,7 +255,8 @@ fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<i64> {
     None
 }
 
-/// The moment up to which the recording before has come, ns since 1970, and the table then.
+/// Returns the moment at which the last recording ended, ns since 1970, and the table at that
+/// moment.
 pub(in crate::journal) fn last_table(host: &HostDir) -> io::Result<(Option<i64>, Vec<Connection>)> {
     let segments = host.segments()?;
     let Some(last) = last_moment(host, &segments) else { return Ok((None, Vec::new())) };

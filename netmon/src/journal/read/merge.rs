@@ -1,8 +1,8 @@
-//! Puts the rows of blocks into the order of time, in the memory of the few blocks whose times
-//! overlap.
+//! Merges the rows of blocks into the order of time. Only the few blocks whose times overlap are in
+//! memory.
 //!
-//! Rows are ordered by their time and the number within it (`tie`). A row leaves once it is earlier
-//! than everything in the blocks that are not loaded yet.
+//! Rows are ordered by their time and their number within that time (`tie`). A row is returned once
+//! the row is earlier than all rows of the blocks that are not loaded yet.
 
 use std::{
     cmp::Reverse,
@@ -32,9 +32,10 @@ pub(super) trait BlockRows: Sized {
 
     fn new(batch: &RecordBatch) -> Result<Self>;
     fn len(&self) -> usize;
-    /// The order of a row: its microsecond, and its number within that.
+    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// microsecond.
     fn order(&self, row: usize) -> (i64, i32);
-    /// The row.
+    /// Returns the row, decoded.
     fn row(&mut self, row: usize) -> Result<Self::Row>;
 }
 
@@ -78,7 +79,7 @@ impl BlockRows for ConnectionReader {
     }
 }
 
-/// A loaded block, and its rows in order.
+/// A loaded block, with its rows in order.
 struct Run<R> {
     path: Arc<str>,
     rows: R,
@@ -87,7 +88,7 @@ struct Run<R> {
 }
 
 impl<R: BlockRows> Run<R> {
-    /// The rows of a batch, put in order.
+    /// Decodes the rows of a batch, and sorts them.
     fn new(block: &Block, batch: &RecordBatch) -> Result<Self> {
         let rows = R::new(batch)?;
         let count = u32::try_from(rows.len()).map_err(|_| Malformed::TooLarge("more rows"))?;
@@ -101,34 +102,34 @@ impl<R: BlockRows> Run<R> {
     }
 }
 
-/// A block that could not be read, or a row of it.
+/// A block, or a row of a block, that could not be read.
 pub(super) struct BlockError {
-    /// The file that it is in.
+    /// The path of the file.
     pub(super) path: Arc<str>,
-    /// Why it cannot be read.
+    /// The reason.
     pub(super) error: Malformed,
-    /// The least and the greatest time of its rows, µs since 1970.
+    /// The least and the greatest time of the rows that are missing, µs since 1970.
     pub(super) least: i64,
     pub(super) most: i64,
 }
 
-/// Loads the rows of a block that are asked for.
+/// Loads the rows of a block.
 pub(super) type LoadBlock = Box<dyn FnMut(&Block) -> Result<RecordBatch> + Send>;
 
 /// Rows of several blocks in the order of time.
 pub(super) struct BlockMerge<R> {
     load: LoadBlock,
-    /// Blocks that are not loaded, in the order in which their rows came.
+    /// The blocks that are not loaded, in the order in which their rows came.
     blocks: VecDeque<Block>,
-    /// The least time in them, µs since 1970.
+    /// The least time in the blocks that are not loaded, µs since 1970.
     unloaded: Option<i64>,
     runs: Vec<Option<Run<R>>>,
-    /// The next row of each run: its time and number, the run.
+    /// The next row of each run: its time, its number within that time, and the number of the run.
     heads: BinaryHeap<Reverse<(i64, i32, usize)>>,
 }
 
 impl<R: BlockRows> BlockMerge<R> {
-    /// Rows of blocks that `load` loads.
+    /// Returns a merge without blocks, which loads blocks with `load`.
     pub(super) fn new(load: LoadBlock) -> Self {
         Self {
             load,
@@ -145,23 +146,23 @@ impl<R: BlockRows> BlockMerge<R> {
         self.unloaded = self.blocks.iter().map(|block| block.least).min();
     }
 
-    /// The time of the next row as far as it is known, µs since 1970: no row that was not handed
-    /// over is earlier.
+    /// Returns the time of the next row as far as it is known, µs since 1970. No row that was not
+    /// returned yet is earlier.
     fn least(&self) -> Option<i64> {
         let loaded = self.heads.peek().map(|Reverse((time, ..))| *time);
         loaded.into_iter().chain(self.unloaded).min()
     }
 
-    /// Returns whether a segment that starts then, ns since 1970, may have rows that come before
-    /// the next row.
+    /// Returns whether a segment that starts at `start`, ns since 1970, may have rows before the
+    /// next row.
     pub(super) fn needs_segment(&self, start: i64) -> bool {
         self.least().is_none_or(|least| start <= least.saturating_mul(1_000).saturating_add(LATE))
     }
 
-    /// The next row; nothing at the end.
+    /// Returns the next row; nothing at the end.
     ///
     /// # Errors
-    /// When a block cannot be read, or a row of it makes no sense; the others follow.
+    /// Returns an error when a block or a row cannot be read. The other rows follow.
     pub(super) fn next(&mut self) -> std::result::Result<Option<R::Row>, Box<BlockError>> {
         loop {
             let head = self.heads.peek().map(|Reverse((time, ..))| *time);
@@ -225,8 +226,7 @@ mod tests {
         },
     };
 
-    /// Rows as they came: the socket, the time in µs, and a number, which is kept as the remote
-    /// port.
+    /// A batch of rows: the socket, the time in µs, and a number, which is kept as the remote port.
     fn batch(events: &mut EventBuilder, rows: &[(u64, u64, u16)]) -> RecordBatch {
         let anchor = Anchor { monotonic: 0, wall: 0 };
         for (cookie, micros, number) in rows {
@@ -257,15 +257,16 @@ mod tests {
     }
 
     proptest! {
-        /// However rows are cut into blocks, and however late any of them comes: each comes out
-        /// once, in the order of time, and those of one microsecond in the order of their arrival.
+        /// Each row comes out once, in the order of time, and rows of one microsecond in the order
+        /// of their arrival. That holds for rows that are cut into blocks at any place, and for
+        /// rows that come late.
         #[test]
         fn any_cut_and_any_overlap_is_merged(
             rows in prop::collection::vec((0..6u64, 0..40u64, any::<bool>()), 1..200),
             cuts in prop::collection::vec(1..30usize, 1..20),
         ) {
-            // Time goes on by one µs a row; some are up to 40 µs late, and many share a
-            // microsecond.
+            // Time goes on by one µs every three rows. Some rows are up to 39 µs late, and many
+            // share a microsecond.
             let rows: Vec<(u64, u64, u16)> = (1u16..)
                 .zip(rows)
                 .map(|(number, (cookie, late, is_late))| {

@@ -1,8 +1,9 @@
-//! Reading a journal: everything that asks it goes through the same blocks, merged in the same
-//! order, so that two commands cannot disagree.
+//! The reading of a journal. Every command reads the same blocks, merged in the same order, so that
+//! two commands cannot disagree.
 
 mod blocks;
 mod check;
+mod checked_chunks;
 mod community;
 mod export;
 mod gaps;
@@ -16,6 +17,7 @@ mod parquet_file;
 mod replay;
 mod seek;
 mod select;
+mod source;
 
 pub use check::{Checked, Problem};
 pub use community::community_id;
@@ -23,7 +25,8 @@ pub use export::ExportFormat;
 pub use gaps::JournalGap;
 pub use history::Ended;
 pub use journal::{HostJournal, Journal, ReadCounter, ReadError};
-pub use replay::{Replay, ReplayItem, entries_of};
+pub use replay::entries_of;
+pub use source::{Replay, ReplayItem};
 
 #[cfg(test)]
 pub(super) use replay::merge_of;

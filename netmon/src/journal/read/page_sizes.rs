@@ -1,23 +1,23 @@
-//! How large the pages of a column chunk become: the parquet crate allocates what a page's header
-//! says, so the headers are looked at before it does.
+//! The decompressed sizes of a column chunk's pages. The parquet crate allocates as much memory as
+//! a page's header claims, so the headers are checked first.
 //!
 //! A header is a struct `PageHeader` in Thrift's compact protocol (parquet-format, parquet.thrift;
 //! Thrift, thrift-compact-protocol.md).
 
 use crate::journal::error::{Malformed, Result};
 
-/// Structs within structs: a header has three.
+/// The maximum depth of nested structs. A header has a depth of three.
 const MAX_DEPTH: usize = 8;
 
-/// Fields of `PageHeader`.
+/// The numbers of fields of `PageHeader`.
 const UNCOMPRESSED_SIZE: i16 = 2;
 const COMPRESSED_SIZE: i16 = 3;
 
-/// Bytes that the pages of a chunk take, decompressed.
+/// Returns the bytes that the pages of a chunk need, decompressed.
 ///
 /// # Errors
-/// When the chunk does not consist of pages.
-pub(super) fn decompressed(chunk: &[u8]) -> Result<u64> {
+/// Returns an error when the chunk does not consist of pages.
+pub(super) fn decompressed_size(chunk: &[u8]) -> Result<u64> {
     let mut rest = ThriftReader(chunk);
     let mut all = 0_u64;
     while !rest.0.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn decompressed(chunk: &[u8]) -> Result<u64> {
 struct ThriftReader<'a>(&'a [u8]);
 
 impl ThriftReader<'_> {
-    /// Reads a struct, and hands over the integers that are its own fields.
+    /// Reads a struct, and calls `take` with the integers that are its own fields.
     fn fields(&mut self, depth: usize, take: &mut dyn FnMut(i16, i64)) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(Malformed::Corrupt);
@@ -53,7 +53,7 @@ impl ThriftReader<'_> {
                 distance => field.checked_add(distance.into()).ok_or(Malformed::Corrupt)?,
             };
             match kind {
-                // Booleans are in their type.
+                // The type of a boolean is its value.
                 1 | 2 => {}
                 3 => self.skip(1)?,
                 4..=6 => take(field, self.zigzag()?),
@@ -103,18 +103,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_say_how_large_pages_are() {
-        // type 0, 1000 bytes, 3 of them compressed, a header of a data page, three bytes of data.
+    fn headers_have_the_sizes_of_pages() {
+        // Type 0, 1000 bytes decompressed, 3 bytes compressed, a header of a data page, three bytes
+        // of data.
         let page =
             [0x15, 0x00, 0x15, 0xd0, 0x0f, 0x15, 0x06, 0x2c, 0x15, 0x02, 0x00, 0x00, 1, 2, 3];
-        assert_eq!(decompressed(&page).expect("a page"), 1000);
-        assert_eq!(decompressed(&[page, page].concat()).expect("pages"), 2000);
-        assert_eq!(decompressed(&[]).expect("none"), 0);
+        assert_eq!(decompressed_size(&page).expect("a page"), 1000);
+        assert_eq!(decompressed_size(&[page, page].concat()).expect("pages"), 2000);
+        assert_eq!(decompressed_size(&[]).expect("none"), 0);
         for cut in 1..page.len() {
-            assert!(decompressed(&page[..cut]).is_err(), "{cut}");
+            assert!(decompressed_size(&page[..cut]).is_err(), "{cut}");
         }
-        // A list, and structs without end.
-        assert!(decompressed(&[0x19]).is_err());
-        assert!(decompressed(&[0x1c; 64]).is_err());
+        // A list, and structs that are nested without end.
+        assert!(decompressed_size(&[0x19]).is_err());
+        assert!(decompressed_size(&[0x1c; 64]).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! Arrow's and Parquet's readers panic over some files that are corrupt: such a file is malformed,
-//! not more.
+//! A guard against panics of Arrow's and Parquet's readers. Some corrupt files make the readers
+//! panic; netmon reports such a file as malformed.
 
 use std::{
     cell::Cell,
@@ -13,7 +13,7 @@ thread_local! {
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns what `read` returns; a panic of it is an error, and is not reported on stderr.
+/// Returns the result of `read`. A panic of `read` becomes an error, and is not printed on stderr.
 pub(super) fn catch_reader_panic<T>(
     read: impl FnOnce() -> Result<T, Malformed>,
 ) -> Result<T, Malformed> {
@@ -27,7 +27,7 @@ pub(super) fn catch_reader_panic<T>(
         }));
     });
     let before = READING.replace(true);
-    // What it was reading is not read on after a panic.
+    // After a panic, the objects that were in use are not read again.
     let result = catch_unwind(AssertUnwindSafe(read));
     READING.set(before);
     result.unwrap_or(Err(Malformed::Corrupt))

@@ -1,12 +1,12 @@
-//! Moments of a host's journal: where its segments begin, and when something happened.
+//! Moments of a host's journal: the beginnings of segments, and the times of changes.
 
 use super::journal::HostJournal;
 use super::replay::HostReplay;
 use crate::core::{entry::Entry, event::Anchor, time::TimeSpan};
 
 impl HostJournal {
-    /// Hands over the entries that lead to a moment, from the beginning of its segment: what there
-    /// was then, and how it came about.
+    /// Calls `take` with the entries up to a moment, from the beginning of the segment: the table
+    /// at that beginning, and the changes after that.
     pub fn replay_up_to(&self, moment: i64, mut take: impl FnMut(Anchor, Entry)) {
         let segment = self.segments.iter().rev().find(|segment| segment.start <= moment);
         let from = segment.map_or(moment, |segment| segment.start);
@@ -16,7 +16,7 @@ impl HostJournal {
         }
     }
 
-    /// When something happened to a connection next after a moment.
+    /// Returns the time of the first change of any connection after a moment.
     #[must_use]
     pub fn next_change_after(&self, moment: i64) -> Option<i64> {
         let mut replay = self.replay(TimeSpan { from: moment, to: i64::MAX });
@@ -24,7 +24,7 @@ impl HostJournal {
         changes(&mut replay).find(|time| *time > moment)
     }
 
-    /// When something happened to a connection last before a moment.
+    /// Returns the time of the last change of any connection before a moment.
     #[must_use]
     pub fn last_change_before(&self, moment: i64) -> Option<i64> {
         let segments = self.segments.iter().rev().filter(|segment| segment.start < moment);
@@ -42,7 +42,7 @@ impl HostJournal {
     }
 }
 
-/// When connections changed.
+/// Returns the times at which connections changed.
 fn changes(replay: &mut HostReplay) -> impl Iterator<Item = i64> {
     std::iter::from_fn(|| replay.next())
         .filter_map(|(moment, entry)| entry.cookie().map(|_| moment.wall))

@@ -1,6 +1,6 @@
-//! Which rows of `connections` a filter asks for: blocks that have none are left out by their
-//! statistics and Bloom filters, and of the others the columns that the filter names are read
-//! first.
+//! The selection of rows of `connections` by a filter. Blocks without such rows are skipped by
+//! their statistics and Bloom filters. In the other blocks, the columns that the filter names are
+//! read first.
 
 use std::net::IpAddr;
 
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// Rows that are decoded together.
+/// The number of rows that are decoded together.
 const BATCH: usize = 64 << 10;
 
-/// Returns whether a block may have rows of a stretch of time which a filter lets pass.
+/// Returns whether a block may have rows in a stretch of time that a filter lets pass.
 pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
     block.may_be_in(span)
         && block
@@ -45,7 +45,8 @@ pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
             .is_none_or(|(file, group)| filter.may_match(&SelectedGroup { file, group }))
 }
 
-/// The rows of a block that are of a stretch of time and that a filter may let pass.
+/// Reads the rows of a block that are in a stretch of time and that a filter may let pass. Of a
+/// block in memory, all rows are returned.
 pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<RecordBatch> {
     let is_all = *filter == Filter::default()
         && span.from <= block.least.saturating_mul(1_000)
@@ -70,7 +71,7 @@ pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<Rec
     })
 }
 
-/// The column that answers a question.
+/// Returns the column that answers a question.
 const fn column_of(question: &Question<'_>) -> &'static str {
     match question {
         Question::State(_) => "state",
@@ -90,7 +91,7 @@ const fn column_of(question: &Question<'_>) -> &'static str {
     }
 }
 
-/// The rows of a batch that are of a stretch of time and that a filter lets pass.
+/// Returns which rows of a batch are in a stretch of time and pass a filter.
 fn selected(batch: &RecordBatch, span: TimeSpan, filter: &Filter) -> Result<BooleanArray> {
     let time: TimestampMicrosecondArray = column(batch, "time")?;
     let rows = filter.select(batch.num_rows(), &mut |question| answers(batch, question))?;
@@ -113,7 +114,7 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
         Question::Port(_, [low, high]) => {
             let ports: Int32Array = column(batch, name)?;
             let (low, high) = (i32::from(low), i32::from(high));
-            // No port at all is port 0.
+            // A row without a port has port 0.
             let is_in = |port: Option<i32>| (low..=high).contains(&port.unwrap_or(0));
             Ok(ports.iter().map(is_in).collect())
         }
@@ -138,7 +139,7 @@ fn equal(batch: &RecordBatch, name: &'static str, wanted: i64) -> Result<Vec<boo
     Ok(numbers.iter().map(|number| number == Some(wanted)).collect())
 }
 
-/// Tests each text of a column once, and answers for each row.
+/// Tests each text of a column once, and returns the answer for each row.
 fn texts(
     batch: &RecordBatch,
     name: &'static str,
@@ -153,7 +154,7 @@ fn texts(
     Ok(array.keys().iter().map(passes).collect())
 }
 
-/// The same, of a column of few texts.
+/// Does the same as [`texts`] for a column of few texts, whose keys have 8 bits.
 fn few_texts(
     batch: &RecordBatch,
     name: &'static str,
@@ -168,7 +169,7 @@ fn few_texts(
     Ok(array.keys().iter().map(passes).collect())
 }
 
-/// A row group, known by its statistics and Bloom filters alone.
+/// A row group, known only by its statistics and Bloom filters.
 struct SelectedGroup<'a> {
     file: &'a ParquetFile,
     group: usize,
@@ -181,7 +182,8 @@ impl SelectedGroup<'_> {
         columns.find(|(_, column)| column.column_path().string() == name)
     }
 
-    /// Returns whether a number between these may be in a column; nothing at all counts as `null`.
+    /// Returns whether a number from `low` to `high` may be in a column. A row without a number
+    /// counts as `null`.
     fn may_be_between(&self, name: &str, [low, high]: [i64; 2], null: Option<i64>) -> bool {
         let Some((_, column)) = self.column(name) else { return true };
         let Some(statistics) = column.statistics() else { return true };
@@ -209,7 +211,7 @@ impl SelectedGroup<'_> {
         let group = self.group;
         let filter: Result<Option<Sbbf>> =
             self.file.read(|builder| Ok(builder.get_row_group_column_bloom_filter(group, number)?));
-        // One that cannot be read leaves nothing out: reading the rows says why.
+        // A filter that cannot be read excludes nothing: the reading of the rows reports the error.
         !matches!(filter, Ok(Some(filter)) if !filter.check(value))
     }
 
@@ -218,7 +220,8 @@ impl SelectedGroup<'_> {
         let Some((_, column)) = self.column(name) else { return true };
         let Some(Statistics::ByteArray(known)) = column.statistics() else { return true };
         match (known.min_opt(), known.max_opt()) {
-            // What is cut is below what it was, and above: bounds all the same.
+            // A truncated minimum is below the real minimum, and a truncated maximum is above the
+            // real maximum: both are still bounds.
             (Some(least), Some(most)) => {
                 least.as_bytes() <= wanted.as_bytes() && most.as_bytes() >= wanted.as_bytes()
             }

@@ -35,7 +35,7 @@ pub(in crate::journal) struct CheckpointBuilder {
 }
 
 impl CheckpointBuilder {
-    /// Begins with no rows, of the boot with that id.
+    /// Returns a builder without rows, for the boot with the id `boot`.
     pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
         Self {
             moments: MomentBuilder::unordered(boot),
@@ -48,16 +48,16 @@ impl CheckpointBuilder {
         }
     }
 
-    /// Adds a row of the table as it was at the anchor's moment.
-    pub(in crate::journal) fn push(&mut self, anchor: Anchor, of: &Connection) {
+    /// Adds a row of the table at the moment of the anchor.
+    pub(in crate::journal) fn push(&mut self, anchor: Anchor, connection: &Connection) {
         let row = self.moments.len();
-        self.moments.push(anchor, anchor.monotonic, boot_of(of), false);
-        self.places.put(row, of, &of.tuple);
-        self.state.put(row, Some(of.state as usize - 1));
-        self.since.put(row, of.since.map(|since| micros(anchor.wall_time(since))));
-        self.parties.put(row, of);
-        self.first_fin.put(row, of.first_fin.map(|first| first as usize));
-        self.verdict.put(row, of.verdict.map(|verdict| verdict as usize));
+        self.moments.push(anchor, anchor.monotonic, boot_of(connection), false);
+        self.places.put(row, connection, &connection.tuple);
+        self.state.put(row, Some(connection.state as usize - 1));
+        self.since.put(row, connection.since.map(|since| micros(anchor.wall_time(since))));
+        self.parties.put(row, connection);
+        self.first_fin.put(row, connection.first_fin.map(|first| first as usize));
+        self.verdict.put(row, connection.verdict.map(|verdict| verdict as usize));
     }
 
     pub(in crate::journal) fn finish(
@@ -106,10 +106,10 @@ impl CheckpointReader {
         self.moments.len()
     }
 
-    /// The row of the table.
+    /// Returns a row of the table.
     ///
     /// # Errors
-    /// When it lacks what every row has.
+    /// Returns an error when the row lacks a value that every row has.
     pub(in crate::journal) fn get(&mut self, row: usize) -> Result<Connection> {
         let state = self.state.get(row).ok_or(Malformed::Column("state"))?;
         let mut connection = self.places.get(row, &self.moments, state)?;

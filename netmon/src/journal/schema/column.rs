@@ -1,4 +1,4 @@
-//! Columns on their way into Arrow arrays, and arrays on their way back into values.
+//! Conversion of values into Arrow arrays, and of arrays back into values.
 
 use std::{borrow::Borrow, collections::HashMap, hash::Hash, sync::Arc};
 
@@ -15,27 +15,27 @@ use rustc_hash::FxHashMap;
 use super::{VERSION, VERSION_KEY};
 use crate::journal::error::{Malformed, Result};
 
-/// UTC as an offset: readers need no database of zones for it.
+/// The offset of UTC, so that readers need no time zone database.
 const UTC: &str = "+00:00";
-/// Nanoseconds of a microsecond: moments are kept in microseconds, which every engine reads.
+/// The nanoseconds of a microsecond. Moments are kept in microseconds, which every engine reads.
 const MICROSECOND: i64 = 1_000;
 
-/// The microsecond in which a moment lies, both since 1970.
+/// Returns the microsecond that contains a moment. The microsecond and the moment count from 1970.
 pub(super) fn micros(nanos: i64) -> i64 {
     nanos.div_euclid(MICROSECOND)
 }
 
-/// The nanosecond with which a microsecond begins.
+/// Returns the first nanosecond of a microsecond.
 pub(super) fn nanos(micros: i64) -> i64 {
     micros.saturating_mul(MICROSECOND)
 }
 
-/// A count as other programs take it: signed.
+/// Returns a count as a signed number, since other programs expect signed numbers.
 pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Finished columns, with their names.
+/// Finished columns with their names.
 #[derive(Default)]
 pub(super) struct BatchColumns {
     fields: Vec<Field>,
@@ -48,7 +48,7 @@ impl BatchColumns {
         self.push(name, Arc::new(array), false);
     }
 
-    /// Adds a column where null is unknown.
+    /// Adds a column in which null means unknown.
     pub(super) fn some(&mut self, name: &str, array: impl Array + 'static) {
         self.push(name, Arc::new(array), true);
     }
@@ -63,7 +63,7 @@ impl BatchColumns {
         self.arrays.push(array);
     }
 
-    /// The columns as one batch of a dataset.
+    /// Returns the columns as one batch of a dataset.
     pub(super) fn batch(self) -> std::result::Result<RecordBatch, ArrowError> {
         let metadata = HashMap::from([(VERSION_KEY.to_owned(), VERSION.to_owned())]);
         let schema = Schema::new_with_metadata(self.fields, metadata);
@@ -71,8 +71,8 @@ impl BatchColumns {
     }
 }
 
-/// Builds a column of numbers. A row without one costs nothing: the next that has one, or the end,
-/// catches up.
+/// Builds a column of numbers. A row without a number costs nothing: the next row with a number, or
+/// the end, adds the missing nulls.
 pub(super) struct Numbers<T: ArrowPrimitiveType>(PrimitiveBuilder<T>);
 
 impl<T: ArrowPrimitiveType> Default for Numbers<T> {
@@ -82,7 +82,7 @@ impl<T: ArrowPrimitiveType> Default for Numbers<T> {
 }
 
 impl<T: ArrowPrimitiveType> Numbers<T> {
-    /// Puts the number of this row, which comes after all that were put before.
+    /// Puts the number of a row. Rows must come in ascending order.
     #[inline]
     pub(super) fn put(&mut self, row: usize, number: Option<T::Native>) {
         if let Some(number) = number {
@@ -96,7 +96,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         self.0.finish()
     }
 
-    /// How many rows have been put.
+    /// Returns the number of rows so far.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -110,7 +110,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
     }
 }
 
-/// Builds a column of flags; one that is not set costs nothing.
+/// Builds a column of flags. A row without a set flag costs nothing.
 #[derive(Default)]
 pub(super) struct Flags(BooleanBuilder);
 
@@ -133,20 +133,20 @@ impl Flags {
     }
 }
 
-/// Builds a column of known words.
+/// Builds a column whose words are known in advance.
 pub(super) struct WordBuilder {
     keys: Numbers<Int8Type>,
     words: ArrayRef,
 }
 
 impl WordBuilder {
-    /// A column of these words; up to 127.
+    /// Returns a builder for at most 127 words.
     pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let words = Arc::new(StringArray::from_iter_values(words));
         Self { keys: Numbers::default(), words }
     }
 
-    /// Puts the word with this number, which is below 127.
+    /// Puts the word with the number `word`, which is below 127.
     #[inline]
     pub(super) fn put(&mut self, row: usize, word: Option<usize>) {
         self.keys.put(row, word.and_then(|word| i8::try_from(word).ok()));
@@ -157,7 +157,7 @@ impl WordBuilder {
     }
 }
 
-/// Builds a column of text, each kept once.
+/// Builds a column of texts, each of which is stored once.
 pub(super) struct Texts<K> {
     known: FxHashMap<K, i32>,
     keys: Numbers<Int32Type>,
@@ -175,7 +175,7 @@ impl<K: Hash + Eq> Texts<K> {
         Self::default()
     }
 
-    /// Puts the text that `text` makes of `key`.
+    /// Puts the text that `text` makes from `key`.
     #[inline]
     pub(super) fn put<Q>(&mut self, row: usize, key: &Q, text: impl FnOnce(&Q) -> String)
     where
@@ -186,7 +186,7 @@ impl<K: Hash + Eq> Texts<K> {
         self.put_number(row, number);
     }
 
-    /// The number that [`Self::put_number`] takes for it.
+    /// Returns the number of a key's text, for [`Self::put_number`].
     pub(super) fn number<Q>(&mut self, key: &Q, text: impl FnOnce(&Q) -> String) -> i32
     where
         K: Borrow<Q>,
@@ -195,7 +195,7 @@ impl<K: Hash + Eq> Texts<K> {
         if let Some(number) = self.known.get(key) {
             return *number;
         }
-        // No batch has so many rows that they do not fit.
+        // A batch never has `i32::MAX` rows.
         let number = i32::try_from(self.known.len()).unwrap_or(i32::MAX);
         self.values.append_value(text(key));
         self.known.insert(key.to_owned(), number);
@@ -213,7 +213,8 @@ impl<K: Hash + Eq> Texts<K> {
     }
 }
 
-/// The names of a column of numbers, null where `name` knows none. Each number is asked about once.
+/// Returns the names of a column of numbers, null where `name` returns none. `name` is called once
+/// for each number.
 pub(super) fn names_of(
     numbers: &Int64Array,
     mut name: impl FnMut(i64) -> Option<Arc<str>>,
@@ -240,7 +241,7 @@ pub(super) fn names_of(
     DictionaryArray::new(keys, Arc::new(values))
 }
 
-/// The column of that name; the arrays of a batch are shared, so this copies nothing.
+/// Returns the column with the name `name`. The arrays of a batch are shared, so nothing is copied.
 pub(in crate::journal) fn column<T: Array + Clone + 'static>(
     batch: &RecordBatch,
     name: &'static str,
@@ -249,7 +250,7 @@ pub(in crate::journal) fn column<T: Array + Clone + 'static>(
     array.cloned().ok_or(Malformed::Column(name))
 }
 
-/// The number in a row, where there is one.
+/// Returns the number in a row, if the row has one.
 #[inline]
 pub(super) fn get<T: ArrowPrimitiveType>(
     array: &PrimitiveArray<T>,
@@ -258,8 +259,8 @@ pub(super) fn get<T: ArrowPrimitiveType>(
     array.is_valid(row).then(|| array.value(row))
 }
 
-/// The meanings of a column's words; a column of nothing but nulls has an empty word, which may
-/// mean nothing.
+/// Returns the meanings of a column's words. A column that has only nulls has an empty word, which
+/// needs no meaning.
 fn meanings<T>(
     column: &'static str,
     words: &StringArray,
@@ -275,7 +276,7 @@ fn meanings<T>(
     meanings.collect()
 }
 
-/// Reads a column of known words.
+/// Reads a column whose words are known in advance.
 pub(in crate::journal) struct WordReader<T> {
     keys: Int8Array,
     meaning: Vec<Option<T>>,
@@ -301,7 +302,7 @@ impl<T: Copy> WordReader<T> {
     }
 }
 
-/// Reads a column of text that repeats, and what each text means.
+/// Reads a column of texts that repeat, and the meaning of each text.
 pub(in crate::journal) struct TextReader<T> {
     keys: Int32Array,
     meaning: Vec<Option<T>>,
@@ -335,7 +336,7 @@ impl<T> TextReader<T> {
         self.meaning.get(self.key(row)?)?.as_ref()
     }
 
-    /// The number of a row's text: equal texts have equal numbers.
+    /// Returns the number of a row's text. Equal texts have equal numbers.
     #[inline]
     pub(in crate::journal) fn key(&self, row: usize) -> Option<usize> {
         usize::try_from(get(&self.keys, row)?).ok()

@@ -1,4 +1,4 @@
-//! The dataset `connections`: those that ended, a row each.
+//! The dataset `connections`: a row for each connection that ended.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(in crate::journal) struct ConnectionBuilder {
 }
 
 impl ConnectionBuilder {
-    /// Begins with no rows, of the boot with that id.
+    /// Returns a builder without rows, for the boot with the id `boot`.
     pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
         Self {
             moments: MomentBuilder::ordered(boot),
@@ -47,7 +47,7 @@ impl ConnectionBuilder {
         }
     }
 
-    /// Goes on numbering rows where the batch before has stopped.
+    /// Continues the numbering of rows of the batch before.
     pub(in crate::journal) fn go_on_after(&mut self, before: &mut Self) {
         self.moments.go_on_after(&mut before.moments);
     }
@@ -107,15 +107,16 @@ impl ConnectionReader {
         self.moments.len()
     }
 
-    /// The order of a row: its microsecond, and its number within that.
+    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// microsecond.
     pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
         self.moments.order(row)
     }
 
-    /// The connection of a row.
+    /// Returns the connection of a row.
     ///
     /// # Errors
-    /// When the row lacks what every connection has.
+    /// Returns an error when the row lacks a value that every connection has.
     pub(in crate::journal) fn get(&mut self, row: usize) -> Result<EndedConnection> {
         let moment = self.moments.get(row);
         let new = self.state.get(row).ok_or(Malformed::Column("state"))?;

@@ -1,4 +1,4 @@
-//! How each column is encoded in Parquet.
+//! The encoding of each column in Parquet.
 
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},
@@ -9,28 +9,31 @@ use parquet::{
 use super::Dataset;
 use crate::journal::error::Malformed;
 
-/// zstd's level: a twentieth less than with 3, in no more time, as little of it is zstd's.
+/// The level of zstd. Files are a twentieth smaller than with level 3, and take no more time: zstd
+/// has only a small share of the time.
 const LEVEL: i32 = 9;
-/// Columns whose values lie close to those before.
+/// Columns whose values are close to the values in the rows before.
 const NEAR: [&str; 8] =
     ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from", "process_started"];
-/// Columns of connections that are asked for by value: a row group says which values it has not.
+/// Columns of connections that filters test for a value. Such columns get Bloom filters, by which a
+/// reader skips row groups without the value.
 const ASKED: [&str; 7] =
     ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "cookie"];
-/// Columns that lie close to those before where rows are sorted by socket.
+/// Columns whose values are close to the values in the rows before, if rows are sorted by socket.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 
-/// How a dataset is written.
+/// Returns the settings with which a dataset is written.
 pub(in crate::journal) fn writer_properties(
     dataset: Dataset,
 ) -> Result<WriterProperties, Malformed> {
     let mut properties = WriterProperties::builder()
-        // Pages of version 2 leave uncompressed which values are null: a byte for each event here.
+        // Pages of version 2 do not compress the levels that mark nulls: a byte for each event
+        // here.
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
-        // A row group ends where sorting ends, and nowhere else.
+        // A row group ends only where sorting ends.
         .set_max_row_group_row_count(None);
     let ports = PORTS.into_iter().filter(|_| dataset != Dataset::Checkpoints);
     for name in NEAR.into_iter().chain(ports) {

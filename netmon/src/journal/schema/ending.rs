@@ -1,4 +1,4 @@
-//! How it ended: why, and what the socket had counted.
+//! The end of a connection: its reason, and the counts of the socket.
 
 use arrow_array::{Int64Array, RecordBatch, types::Int64Type};
 
@@ -27,7 +27,7 @@ pub(super) struct EndingBuilder {
     rtt_us: Numbers<Int64Type>,
 }
 
-/// An errno as its name, or as a number where it has none.
+/// Returns the name of an errno, or its number if it has no name.
 fn errno_text(errno: &u8) -> String {
     errno::name(*errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
 }
@@ -49,7 +49,7 @@ impl EndingBuilder {
         }
     }
 
-    /// Puts what the step says of the end.
+    /// Puts the values of a step that describe the end.
     #[inline]
     pub(super) fn put(&mut self, row: usize, step: &Step<'_>) {
         let t = step.transition;
@@ -76,7 +76,7 @@ impl EndingBuilder {
     }
 }
 
-/// Reads what [`EndingBuilder`] wrote.
+/// Reads the columns that [`EndingBuilder`] wrote.
 pub(super) struct EndingReader {
     verdict: WordReader<Verdict>,
     errno: TextReader<u8>,

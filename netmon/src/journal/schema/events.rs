@@ -1,4 +1,4 @@
-//! The dataset `events`: what happened, a row for each change of the table.
+//! The dataset `events`: a row for each change of the table.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use crate::{
     journal::error::{Malformed, Result},
 };
 
-/// The kinds of rows.
+/// The kind of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::journal) enum EventKind {
     /// A connection changed its state.
     Transition,
     /// A dump found a connection.
     Connection,
-    /// Dumps do not have a half-open connection any more.
+    /// Dumps do not find a half-open connection any more.
     Expired,
     /// A dump or an accept named the process.
     Owner,
@@ -57,7 +57,7 @@ impl EventKind {
         Self::Resync,
     ];
 
-    /// The word for it in the column `type`.
+    /// Returns the word for the kind in the column `type`.
     pub(in crate::journal) const fn name(self) -> &'static str {
         match self {
             Self::Transition => "transition",
@@ -96,7 +96,7 @@ pub(in crate::journal) struct EventBuilder {
 }
 
 impl EventBuilder {
-    /// Begins with no rows, of the boot with that id.
+    /// Returns a builder without rows, for the boot with the id `boot`.
     pub(in crate::journal) fn new(boot: &Arc<str>) -> Self {
         let states = || WordBuilder::of(TcpState::ALL.map(TcpState::name));
         Self {
@@ -123,7 +123,7 @@ impl EventBuilder {
         }
     }
 
-    /// Goes on numbering rows where the batch before has stopped.
+    /// Continues the numbering of rows of the batch before.
     pub(in crate::journal) fn go_on_after(&mut self, before: &mut Self) {
         self.moments.go_on_after(&mut before.moments);
     }
@@ -132,8 +132,8 @@ impl EventBuilder {
         self.moments.len()
     }
 
-    /// Adds what is kept of a change: nothing of a comparison that corrected nothing. Returns the
-    /// moment of the row, `CLOCK_MONOTONIC`, ns, if one was added.
+    /// Adds a row for a change. Returns the moment of the row, `CLOCK_MONOTONIC`, ns; nothing if
+    /// the change has no row: a finished comparison with the kernel, or the name of a host.
     pub(in crate::journal) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
         let row = self.len();
         let (mut boot, mut is_late) = (None, false);
@@ -152,7 +152,7 @@ impl EventBuilder {
             }
             Change::Found { time, connection, initial } => {
                 self.places.put(row, connection, &connection.tuple);
-                // The kernel's numbers begin with 1.
+                // The kernel's numbers of states begin with 1.
                 self.new_state.put(row, Some(connection.state as usize - 1));
                 self.parties.put(row, connection);
                 self.initial.put(row, *initial);
@@ -232,7 +232,7 @@ impl EventBuilder {
     }
 }
 
-/// The boot of a row that comes from a journal; rows of now have none.
+/// Returns the boot of a row that comes from a journal. A row of the current recording has no boot.
 pub(super) fn boot_of(row: &Connection) -> Option<&Arc<str>> {
     row.labels.as_ref()?.boot_id.as_ref()
 }
@@ -292,15 +292,16 @@ impl EventReader {
         self.moments.len()
     }
 
-    /// The order of a row: its microsecond, and its number within that.
+    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// microsecond.
     pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
         self.moments.order(row)
     }
 
-    /// The entry of a row, with its moment on both clocks.
+    /// Returns the entry of a row, with its moment on both clocks.
     ///
     /// # Errors
-    /// When the row lacks what its kind has.
+    /// Returns an error when the row lacks a value that every row of its kind has.
     pub(in crate::journal) fn entry(&mut self, row: usize) -> Result<(Anchor, Entry)> {
         let moment = self.moments.get(row);
         let time = moment.monotonic;
@@ -317,11 +318,11 @@ impl EventReader {
                 Entry::Found { time, connection, initial: self.initial.value(row) }
             }
             EventKind::Owner => {
-                let row_of = self.places.get(row, &self.moments, TcpState::Close)?;
+                let connection = self.places.get(row, &self.moments, TcpState::Close)?;
                 let owner = self.parties.owner(row).ok_or(Malformed::Column("pid"))?;
                 let evidence =
                     self.parties.evidence(row).ok_or(Malformed::Column("owner_evidence"))?;
-                let (cookie, tuple) = (row_of.id.cookie, row_of.tuple);
+                let (cookie, tuple) = (connection.id.cookie, connection.tuple);
                 Entry::Owner { time, cookie, tuple, owner, evidence }
             }
             EventKind::Anchor => Entry::Anchor(moment),
@@ -357,8 +358,8 @@ impl EventReader {
                 Opening::FromListener(get(&self.listener, row).map(i64::cast_unsigned))
             }
             (true, _) => {
-                let is_its = after.evidence.is_some_and(|evidence| evidence != Evidence::FdScan);
-                Opening::ByProcess(after.owner.clone().filter(|_| is_its))
+                let is_opener = after.evidence.is_some_and(|evidence| evidence != Evidence::FdScan);
+                Opening::ByProcess(after.owner.clone().filter(|_| is_opener))
             }
         };
         let transition = Transition {
@@ -381,41 +382,5 @@ impl EventReader {
             corrected: self.corrected.value(row),
             late: self.late.value(row),
         })
-    }
-}
-
-/// Reads the gaps of the dataset, by few of its columns.
-pub(in crate::journal) struct GapReader {
-    moments: MomentReader,
-    reason: WordReader<Loss>,
-    gap_from: TimestampMicrosecondArray,
-    lost: Int64Array,
-}
-
-impl GapReader {
-    /// The columns that it takes.
-    pub(in crate::journal) const COLUMNS: [&str; 7] =
-        ["time", "tie", "clock_offset", "boot_id", "reason", "gap_from", "lost"];
-
-    pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
-        Ok(Self {
-            moments: MomentReader::new(batch)?,
-            reason: WordReader::new(batch, "reason", &Loss::ALL, Loss::name)?,
-            gap_from: column(batch, "gap_from")?,
-            lost: column(batch, "lost")?,
-        })
-    }
-
-    /// Every gap, with the moment at which it was noticed, on both clocks.
-    pub(in crate::journal) fn gaps(&self) -> Vec<(Anchor, Gap)> {
-        let rows = 0..self.moments.len();
-        rows.filter_map(|row| {
-            let from = get(&self.gap_from, row)?;
-            let moment = self.moments.get(row);
-            let count = get(&self.lost, row).map_or(0, |count| u64::try_from(count).unwrap_or(0));
-            let (from, time) = (self.moments.monotonic(row, from), moment.monotonic);
-            Some((moment, Gap { from, time, count, loss: self.reason.get(row)? }))
-        })
-        .collect()
     }
 }

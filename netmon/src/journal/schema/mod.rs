@@ -1,7 +1,8 @@
-//! The schema of a journal: each column group with its builder and its reader, each dataset made of
-//! them.
+//! The schema of a journal. Each group of columns has a builder and a reader, and each dataset
+//! consists of such groups.
 //!
-//! docs/journal.md describes every column; `tests/journal_docs.rs` compares the two.
+//! docs/journal.md describes every column; `tests/journal_docs.rs` compares that page with this
+//! schema.
 
 mod checkpoints;
 pub(super) mod column;
@@ -9,6 +10,7 @@ mod connections;
 mod encoding;
 mod ending;
 mod events;
+mod gaps;
 mod moment;
 mod namespaces;
 mod party;
@@ -26,53 +28,53 @@ pub(super) use self::{
     checkpoints::{CheckpointBuilder, CheckpointReader},
     connections::{ConnectionBuilder, ConnectionReader},
     encoding::writer_properties,
-    events::{EventBuilder, EventReader, GapReader},
+    events::{EventBuilder, EventReader},
+    gaps::GapReader,
     moment::OrderReader,
     namespaces::{NamespaceBuilder, NamespaceRow},
     processes::{ProcessBuilder, ProcessRow},
 };
 
-/// The version that this program writes and reads.
+/// The version of the schema that this program writes and reads.
 pub(super) const VERSION: &str = "2";
-/// Key of a file's metadata that names the version of its schema.
+/// The metadata key of a file for the version of the schema.
 pub(super) const VERSION_KEY: &str = "netmon.version";
 
-/// Key of a stream's or file's metadata that says what was before the segment: its start, or one of
-/// the words.
+/// The metadata key of a stream or file for the predecessor of the segment: its start, or one of
+/// the two words below.
 pub(super) const FOLLOWS_KEY: &str = "netmon.follows";
-/// Nothing was before it: a recorder began.
+/// The value without a predecessor: a recorder began.
 pub(super) const FOLLOWS_NOTHING: &str = "nothing";
-/// Something is missing before it: the recorder could not write.
+/// The value after a gap: the recorder could not write.
 pub(super) const FOLLOWS_GAP: &str = "gap";
-/// Key of the metadata with what wall time was ahead of the monotonic clock when the segment began,
-/// ns.
+/// The metadata key for the time by which the wall clock was ahead of the monotonic clock when the
+/// segment began, ns.
 pub(super) const CLOCK_OFFSET_KEY: &str = "netmon.clock_offset";
-/// Key of the metadata with the inode number of the recorder's own network namespace.
+/// The metadata key for the inode number of the recorder's own network namespace.
 pub(super) const NETNS_KEY: &str = "netmon.netns";
-/// Key of a file's metadata with the checksums of its column chunks and Bloom filters.
+/// The metadata key of a file for the checksums of its column chunks and Bloom filters.
 pub(super) const CHECKSUMS_KEY: &str = "netmon.checksums";
-/// Key of a file's metadata with the checksum of its footer.
+/// The metadata key of a file for the checksum of its footer.
 pub(super) const FOOTER_SUM_KEY: &str = "netmon.footer_sum";
-/// Key of a file's metadata that names the segment before: its start, and the checksum of its
-/// footer.
+/// The metadata key of a file for the previous segment: its start, and the checksum of its footer.
 pub(super) const PREVIOUS_KEY: &str = "netmon.previous";
-/// Metadata that a file takes over from the stream that it was.
+/// Metadata that a Parquet file takes over from its stream.
 pub(super) const TAKEN_OVER: [&str; 3] = [FOLLOWS_KEY, CLOCK_OFFSET_KEY, NETNS_KEY];
 
 /// The predecessor of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// A recorder began: the table was empty.
+    /// No segment: a recorder began with an empty table.
     Nothing,
-    /// Something is missing, as the recorder could not write.
+    /// A gap: the recorder could not write.
     #[default]
     Gap,
-    /// The segment that starts then, ns since 1970, without a break.
+    /// The segment with this start, ns since 1970, without a break.
     Segment(i64),
 }
 
 impl Follows {
-    /// The word for it in the metadata.
+    /// Returns the value in the metadata.
     pub(super) fn text(self) -> String {
         match self {
             Self::Nothing => FOLLOWS_NOTHING.to_owned(),
@@ -85,25 +87,25 @@ impl Follows {
 /// The datasets of a journal: each is a directory, and a table for other programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dataset {
-    /// Everything that happened.
+    /// Every change of the table.
     Events,
     /// The whole table, at the beginning of each segment.
     Checkpoints,
     /// Connections that ended.
     Connections,
-    /// Processes, as each was first met in a segment.
+    /// Processes, each described when a segment first met it.
     Processes,
-    /// Network namespaces, as each was first met in a segment.
+    /// Network namespaces, each described when a segment first met it.
     Namespaces,
 }
 
 impl Dataset {
-    /// Every dataset, in the order in which a segment's files come and go: with its events a
-    /// segment is whole.
+    /// Every dataset, in the order in which the files of a segment are written and removed: a
+    /// segment is complete once it has its events.
     pub const ALL: [Self; 5] =
         [Self::Checkpoints, Self::Connections, Self::Processes, Self::Namespaces, Self::Events];
 
-    /// The name of its directory.
+    /// Returns the name of the dataset's directory.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -115,15 +117,15 @@ impl Dataset {
         }
     }
 
-    /// Its columns, in order.
+    /// Returns the columns of the dataset, in order.
     ///
     /// # Errors
-    /// Never: Arrow cannot know that.
+    /// Never returns an error: the signature is that of Arrow's functions.
     pub fn schema(self) -> std::result::Result<Arc<Schema>, ArrowError> {
         Ok(self.empty()?.schema())
     }
 
-    /// A batch without rows.
+    /// Returns a batch without rows.
     pub(super) fn empty(self) -> std::result::Result<RecordBatch, ArrowError> {
         let boot = Arc::from("");
         let names = &mut NoNames;
@@ -137,17 +139,18 @@ impl Dataset {
     }
 }
 
-/// Says what numbers are called on the host that is recorded, for the names beside them.
+/// Names the users, namespaces and cgroups of the recorded host, for the columns beside the
+/// numbers.
 pub(super) trait NumberNames {
-    /// The name of a user.
+    /// Returns the name of a user.
     fn user(&mut self, uid: u32) -> Option<Arc<str>>;
-    /// The name of a network namespace, by its inode number.
+    /// Returns the name of a network namespace, by its inode number.
     fn netns(&mut self, inum: u32) -> Option<Arc<str>>;
-    /// The path of a cgroup.
+    /// Returns the path of a cgroup.
     fn cgroup(&mut self, id: u64) -> Option<Arc<str>>;
 }
 
-/// No number has a name.
+/// Knows no names.
 pub(super) struct NoNames;
 
 impl NumberNames for NoNames {
@@ -164,7 +167,7 @@ impl NumberNames for NoNames {
     }
 }
 
-/// Fails for a file that this version cannot read, by what its metadata says.
+/// Checks the version in the metadata of a file. Fails for a version that this program cannot read.
 pub(super) fn check_version(version: Option<&str>) -> Result<()> {
     match version {
         Some(VERSION) => Ok(()),

@@ -1,4 +1,4 @@
-//! When: wall time in microseconds, and what ties it to the monotonic clock.
+//! The moment of a row: wall time in microseconds, and the offset to the monotonic clock.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use arrow_array::{
 use super::column::{BatchColumns, Numbers, TextReader, column, micros, nanos};
 use crate::{core::event::Anchor, journal::error::Result};
 
-/// Microseconds of which the number of rows is remembered; a power of two. Rows come nearly in
-/// order.
+/// The number of microseconds whose row counts are remembered; a power of two. Rows come nearly in
+/// the order of time.
 const REMEMBERED: usize = 1 << 12;
-/// More than the rows of a microsecond. Rows whose microsecond is not remembered any more have
-/// numbers from here on, and late ones have numbers below 0.
+/// A number above the rows of any microsecond. Rows of a microsecond that is not remembered any
+/// more are numbered from here on. Late rows have numbers below 0.
 const MANY: i32 = 1 << 20;
 
-/// A row is not as late as this, µs, unless the clock was set back.
+/// The greatest delay of a row, µs. With a greater delay the clock was set back.
 const SET_BACK: i64 = 100_000_000;
 
-/// Numbers rows of the same microsecond in the order of their arrival, from batch to batch. Late
-/// ones come before the others, which tell of a later state.
+/// Numbers the rows of one microsecond in the order of arrival, across batches. Late rows come
+/// before the other rows, which show a later state.
 pub(super) struct Ties {
     remembered: Box<[(i64, i32)]>,
-    /// Rows with a number that is not their microsecond's.
+    /// The count of rows that are numbered apart from their microsecond.
     apart: i32,
 }
 
@@ -42,7 +42,7 @@ impl Ties {
         let place = usize::try_from(micros & (REMEMBERED as i64 - 1)).unwrap_or(0);
         let (known, rows) = &mut self.remembered[place];
         if *known > micros && *known - micros < SET_BACK {
-            // It comes so late that its microsecond is forgotten.
+            // The row comes so late that its microsecond is forgotten.
             return self.apart() + MANY;
         }
         if *known != micros {
@@ -66,17 +66,17 @@ pub(super) struct MomentBuilder {
     ties: Option<Ties>,
     offset: Int64Builder,
     boot: Arc<str>,
-    /// Rows that are of an earlier boot.
+    /// The rows of earlier boots.
     other_boots: Vec<(usize, Arc<str>)>,
 }
 
 impl MomentBuilder {
-    /// A dataset whose rows are ordered by time.
+    /// Returns a builder for a dataset whose rows are ordered by time.
     pub(super) fn ordered(boot: &Arc<str>) -> Self {
         Self { is_ordered: true, ties: Some(Ties::new()), ..Self::unordered(boot) }
     }
 
-    /// A dataset whose rows need no order among themselves: it has no `tie`.
+    /// Returns a builder for a dataset whose rows need no order, and which has no `tie`.
     pub(super) fn unordered(boot: &Arc<str>) -> Self {
         Self {
             time: Numbers::default(),
@@ -89,13 +89,13 @@ impl MomentBuilder {
         }
     }
 
-    /// Goes on numbering rows where the builder of the batch before has stopped.
+    /// Continues the numbering of rows of the builder of the batch before.
     pub(super) fn go_on_after(&mut self, before: &mut Self) {
         self.ties = before.ties.take().or_else(|| self.ties.take());
     }
 
-    /// Puts the moment of the next row, its boot where that is an earlier one, and whether a later
-    /// state was known when it was read.
+    /// Puts the moment of the next row, its boot if that is an earlier boot, and whether the row
+    /// was late: a later state was known when the row was read.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -108,7 +108,7 @@ impl MomentBuilder {
         self.time.put(row, Some(time));
         self.offset.append_value(micros(anchor.offset()));
         if self.is_ordered {
-            // A batch that was handed over may still get a gap, which no order matters to.
+            // A batch that was handed over may still get a gap. The order of gaps does not matter.
             self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time, is_late)));
         }
         if let Some(boot) = boot.filter(|boot| **boot != self.boot) {
@@ -116,7 +116,7 @@ impl MomentBuilder {
         }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         self.time.len()
     }
@@ -146,7 +146,7 @@ impl MomentBuilder {
     }
 }
 
-/// Reads the order of rows of any dataset.
+/// Reads the order of rows, in any dataset.
 pub(in crate::journal) struct OrderReader {
     time: TimestampMicrosecondArray,
     tie: Option<Int32Array>,
@@ -165,14 +165,14 @@ impl OrderReader {
         self.time.len()
     }
 
-    /// The microsecond, and the number within it.
+    /// Returns the microsecond of a row, and the number of the row within the microsecond.
     #[inline]
     pub(in crate::journal) fn get(&self, row: usize) -> (i64, i32) {
         (self.time.value(row), self.tie.as_ref().map_or(0, |tie| tie.value(row)))
     }
 }
 
-/// Reads what [`MomentBuilder`] wrote.
+/// Reads the columns that [`MomentBuilder`] wrote.
 pub(super) struct MomentReader {
     order: OrderReader,
     offset: Int64Array,
@@ -192,21 +192,22 @@ impl MomentReader {
         self.order.len()
     }
 
-    /// A row's moment on both clocks.
+    /// Returns the moment of a row on both clocks.
     #[inline]
     pub(super) fn get(&self, row: usize) -> Anchor {
         let wall = self.order.time.value(row);
         Anchor { monotonic: self.monotonic(row, wall), wall: nanos(wall) }
     }
 
-    /// The monotonic time of a wall time of this row, µs since 1970, in ns; it wraps before the
-    /// boot.
+    /// Returns the monotonic time, ns, of the wall time `wall`, µs since 1970, with the offset of a
+    /// row. The result wraps for a moment before the boot.
     #[inline]
     pub(super) fn monotonic(&self, row: usize, wall: i64) -> u64 {
         nanos(wall.wrapping_sub(self.offset.value(row))).cast_unsigned()
     }
 
-    /// The order of a row: its microsecond, and its number within that.
+    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// microsecond.
     #[inline]
     pub(super) fn order(&self, row: usize) -> (i64, i32) {
         self.order.get(row)

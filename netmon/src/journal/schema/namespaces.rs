@@ -1,4 +1,4 @@
-//! The dataset `namespaces`: each network namespace, as it was first met in a segment.
+//! The dataset `namespaces`: each network namespace when a segment first met it.
 
 use arrow_array::{
     RecordBatch,
@@ -8,17 +8,17 @@ use arrow_schema::ArrowError;
 
 use super::column::{BatchColumns, Numbers, Texts, micros};
 
-/// A namespace as it was first met.
+/// A namespace when a segment first met it.
 pub(in crate::journal) struct NamespaceRow<'a> {
-    /// When it was met, ns since 1970, UTC.
+    /// The time of the first row with the namespace, ns since 1970, UTC.
     pub(in crate::journal) time: i64,
-    /// The boot.
+    /// The id of the boot.
     pub(in crate::journal) boot: &'a str,
-    /// Its inode number, which the kernel gives again.
+    /// The inode number, which the kernel may reuse.
     pub(in crate::journal) inum: u32,
-    /// The kernel's cookie of it, which it gives once; unknown where netmon could not ask.
+    /// The kernel's cookie, which is never reused; unknown if netmon could not read the cookie.
     pub(in crate::journal) cookie: Option<u64>,
-    /// Its name, where it has one.
+    /// The name, if the namespace has one.
     pub(in crate::journal) name: Option<&'a str>,
 }
 

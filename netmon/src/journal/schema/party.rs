@@ -33,17 +33,17 @@ pub(super) struct PartyBuilder {
     uid: Numbers<Int64Type>,
     cgroup: Numbers<Int64Type>,
     evidence: WordBuilder,
-    /// The two owners that came last, with the numbers of their names: they often come again, as
+    /// The last two owners, with the numbers of their names. The same owners often come again, as
     /// both ends of a connection of this host.
     last: [Option<(Arc<Owner>, i32)>; 2],
 }
 
-/// A pid as signed numbers have it (`pid_t`, at most 2^22: include/linux/threads.h).
+/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h).
 pub(super) fn pid(pid: u32) -> Option<i32> {
     i32::try_from(pid).ok()
 }
 
-/// The text of a process' name; bytes that are not UTF-8 are replaced.
+/// Returns the text of a process' name. Bytes that are not UTF-8 are replaced.
 pub(super) fn comm_text(comm: &[u8]) -> String {
     String::from_utf8_lossy(comm).into_owned()
 }
@@ -61,12 +61,12 @@ impl PartyBuilder {
         }
     }
 
-    /// Puts who the table's row names.
+    /// Puts the direction, the owner and the evidence of a connection.
     #[inline]
-    pub(super) fn put(&mut self, row: usize, of: &Connection) {
-        self.direction.put(row, of.direction.map(|direction| direction as usize));
-        self.evidence.put(row, of.evidence.map(|evidence| evidence as usize));
-        let Some(owner) = &of.owner else { return };
+    pub(super) fn put(&mut self, row: usize, connection: &Connection) {
+        self.direction.put(row, connection.direction.map(|direction| direction as usize));
+        self.evidence.put(row, connection.evidence.map(|evidence| evidence as usize));
+        let Some(owner) = &connection.owner else { return };
         self.pid.put(row, pid(owner.pid));
         self.uid.put(row, Some(owner.uid.into()));
         self.cgroup.put(row, Some(owner.cgroup.cast_signed()).filter(|cgroup| *cgroup != 0));
@@ -74,11 +74,11 @@ impl PartyBuilder {
         self.comm.put_number(row, name);
     }
 
-    /// The number of a process' name.
+    /// Returns the number of a process' name.
     #[inline]
     fn name(&mut self, owner: &Arc<Owner>) -> i32 {
-        let is_it = |last: &&(Arc<Owner>, i32)| Arc::ptr_eq(&last.0, owner);
-        if let Some((_, number)) = self.last.iter().flatten().find(is_it) {
+        let is_same = |last: &&(Arc<Owner>, i32)| Arc::ptr_eq(&last.0, owner);
+        if let Some((_, number)) = self.last.iter().flatten().find(is_same) {
             return *number;
         }
         let number = self.comm.number(&*owner.comm, comm_text);
@@ -108,10 +108,10 @@ impl PartyBuilder {
     }
 }
 
-/// Numbers of the texts that a row's labels have: boot, namespace, user, cgroup.
+/// The numbers of the texts of a row's labels: boot, namespace, user, cgroup.
 type LabelKeys = [Option<usize>; 4];
 
-/// Reads what [`PartyBuilder`] wrote.
+/// Reads the columns that [`PartyBuilder`] wrote.
 pub(in crate::journal) struct PartyReader {
     direction: WordReader<Direction>,
     pid: Int32Array,
@@ -144,7 +144,7 @@ impl PartyReader {
         })
     }
 
-    /// Completes the connection of a row by who is behind it, and by the names of then.
+    /// Completes the connection of a row by its direction, its owner, and the names at that time.
     pub(super) fn complete(
         &mut self,
         row: usize,

@@ -1,4 +1,5 @@
-//! Which connection, and where it is: the socket, when it opened, its namespace and both ends.
+//! The identity and the place of a connection: its socket, the time when it opened, its namespace
+//! and both ends.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -39,7 +40,8 @@ pub(super) struct PlaceBuilder {
     remote_port: Numbers<Int32Type>,
 }
 
-/// An address as a number, which is hashed sooner; IPv4 as mapped, which nothing else is here.
+/// Returns an address as a number, which is faster to hash. An IPv4 address becomes a mapped
+/// address; no other address here is mapped.
 #[inline]
 fn as_number(address: IpAddr) -> u128 {
     match address {
@@ -66,14 +68,14 @@ impl PlaceBuilder {
         }
     }
 
-    /// Puts the connection of a table's row, at the place where the change saw it.
+    /// Puts a connection, at the place that the change had.
     #[inline]
-    pub(super) fn put(&mut self, row: usize, of: &Connection, tuple: &Tuple) {
+    pub(super) fn put(&mut self, row: usize, connection: &Connection, tuple: &Tuple) {
         let port = |port: u16| Some(i32::from(port)).filter(|port| *port != 0);
         let Tuple { netns, local, remote } = tuple;
-        self.cookie.put(row, Some(of.id.cookie.cast_signed()));
-        self.opened.put(row, Some(micros(of.opened)));
-        self.first_sight.put(row, of.first_sight);
+        self.cookie.put(row, Some(connection.id.cookie.cast_signed()));
+        self.opened.put(row, Some(micros(connection.opened)));
+        self.first_sight.put(row, connection.first_sight);
         self.netns.put(row, Some((*netns).into()));
         self.local_addr.put(row, &as_number(local.ip()), as_text);
         self.local_port.put(row, port(local.port()));
@@ -101,7 +103,7 @@ impl PlaceBuilder {
     }
 }
 
-/// Reads what [`PlaceBuilder`] wrote.
+/// Reads the columns that [`PlaceBuilder`] wrote.
 pub(in crate::journal) struct PlaceReader {
     cookie: Int64Array,
     opened: TimestampMicrosecondArray,
@@ -130,7 +132,7 @@ impl PlaceReader {
         })
     }
 
-    /// The socket that a row is about, if it is about one.
+    /// Returns the socket cookie of a row, if the row is about a socket.
     #[inline]
     pub(in crate::journal) fn cookie(&self, row: usize) -> Option<u64> {
         get(&self.cookie, row).map(i64::cast_unsigned)
@@ -148,8 +150,7 @@ impl PlaceReader {
         })
     }
 
-    /// The connection of a row, of which no more is known than which it is, where, and in which
-    /// state.
+    /// Returns the connection of a row, with no more than its identity, its place and its state.
     pub(super) fn get(
         &self,
         row: usize,

@@ -1,4 +1,4 @@
-//! The dataset `processes`: each process, as it was first met in a segment.
+//! The dataset `processes`: each process when a segment first met it.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use super::{
 };
 use crate::core::event::Owner;
 
-/// A process as it was first met.
+/// A process when a segment first met it.
 pub(in crate::journal) struct ProcessRow<'a> {
-    /// When it was met, ns since 1970, UTC.
+    /// The time of the first row with the process, ns since 1970, UTC.
     pub(in crate::journal) time: i64,
-    /// The boot.
+    /// The id of the boot.
     pub(in crate::journal) boot: &'a str,
     /// The process.
     pub(in crate::journal) owner: &'a Owner,
-    /// When it started, ns since 1970, UTC; unknown of one that was gone already.
+    /// The start time of the process, ns since 1970, UTC; unknown if the process was gone already.
     pub(in crate::journal) started: Option<i64>,
-    /// The name of its user.
+    /// The name of the process' user.
     pub(in crate::journal) user: Option<Arc<str>>,
-    /// The path of its cgroup.
+    /// The path of the process' cgroup.
     pub(in crate::journal) cgroup: Option<Arc<str>>,
 }
 

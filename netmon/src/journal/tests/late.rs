@@ -1,4 +1,5 @@
-//! A recorder that begins amid traffic reads its first dump before the events that lead to it.
+//! A recorder that begins during traffic reads its first dump before the events that lead to that
+//! dump.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +7,10 @@ use super::*;
 use crate::core::tcp::TcpState::{CloseWait, FinWait1};
 
 const MICRO: u64 = 1_000;
-/// A life with times so far apart is over before a dump corrects its row (`SETTLED`,
+/// The greatest distance of times in a life that is over before a dump corrects its row (`SETTLED`,
 /// table/dumps.rs).
 const APART: u64 = 15_000 * MICRO;
-/// With times so far apart dumps correct rows whose events are read later.
+/// The greatest distance of times in a life whose rows dumps correct before its events are read.
 const FAR_APART: u64 = 20 * APART;
 
 /// The states of a socket, each with the moment at which it was entered.
@@ -23,7 +24,7 @@ fn life(far: u64) -> impl Strategy<Value = Life> {
         Just(vec![SynSent, Close]),
         Just(vec![Listen]),
     ];
-    // Several in one microsecond, or far apart.
+    // Several moments in one microsecond, or far apart.
     let apart = prop_oneof![Just(0), 1..3 * MICRO, 1..far];
     (states, prop::collection::vec(apart, 5), SECOND..SECOND + far).prop_map(
         |(states, apart, mut time)| {
@@ -55,7 +56,7 @@ fn state_at(life: &Life, moment: u64) -> Option<TcpState> {
     entered.last().map(|(_, state)| *state).filter(|state| *state != Close)
 }
 
-/// What a dump finds that looks at `moment`, and began some time before.
+/// The events of a dump that began at `began` and looks at `moment`.
 fn dump(lives: &[Life], moment: u64, began: u64) -> Vec<Event> {
     let sockets = (0..).zip(lives).filter_map(|(cookie, life)| {
         let state = state_at(life, moment)?;
@@ -66,7 +67,7 @@ fn dump(lives: &[Life], moment: u64, began: u64) -> Vec<Event> {
     sockets.collect()
 }
 
-/// Writes what a table does, and reads it in the order of time.
+/// Writes the changes of a table, and reads them in the order of time.
 fn recorded(table: &mut ConnectionTable, story: &[Event]) -> Vec<(Anchor, Entry)> {
     let mut events = EventBuilder::new(&Arc::from("boot"));
     for event in story {
@@ -78,7 +79,7 @@ fn recorded(table: &mut ConnectionTable, story: &[Event]) -> Vec<(Anchor, Entry)
     merge_of(vec![sorted(Dataset::Events, &batch).expect("sorted")])
 }
 
-/// The rows of a table, with times as a journal keeps them.
+/// The rows of a table, with times in whole microseconds, as in a journal.
 fn in_micros(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows = rows(table);
     for row in &mut rows {
@@ -94,8 +95,9 @@ fn redo(table: &mut ConnectionTable, entry: &Entry) {
 }
 
 proptest! {
-    /// At every moment a connection is shown in the state that it had, though the dump that found
-    /// it was read before its events; and the table is in the end the one that lived.
+    /// At every moment a connection is shown in the state that it had, although the dump that found
+    /// the connection was read before its events. In the end the replayed table is equal to the
+    /// table that was recorded.
     #[test]
     fn a_connection_is_shown_as_it_was_before_a_dump_found_it(
         lives in prop::collection::vec(life(APART), 1..5),
@@ -119,7 +121,7 @@ proptest! {
         moments.insert(dumped);
         let (mut table, mut entries) = (ConnectionTable::default(), entries.iter().peekable());
         for moment in moments {
-            // A moment is a microsecond, as a journal has them.
+            // A moment of a journal is a microsecond.
             let moment = moment / MICRO;
             while let Some((_, entry)) =
                 entries.next_if(|(at, _)| at.monotonic / MICRO <= moment)
@@ -127,7 +129,7 @@ proptest! {
                 redo(&mut table, entry);
             }
             for (cookie, life) in (0..).zip(&lives) {
-                // What a dump finds it may find at any moment since it began.
+                // A dump may find a socket at any moment since the dump began.
                 if moment >= began / MICRO && moment < dumped / MICRO {
                     continue;
                 }
@@ -140,8 +142,8 @@ proptest! {
         prop_assert_eq!(in_micros(&table), in_micros(&lived));
     }
 
-    /// The table that is made again is the one that lived, whatever was lost, and however late it
-    /// was read.
+    /// The replayed table is equal to the table that was recorded, whichever events were lost, and
+    /// however late the events were read.
     #[test]
     fn a_table_is_made_again_however_late_its_events_were_read(
         lives in prop::collection::vec(life(FAR_APART), 1..5),
@@ -154,7 +156,7 @@ proptest! {
         let mut story = vec![Event::Anchor(ANCHOR)];
         let mut dumped = SECOND;
         for (after, took, behind) in dumps {
-            // What happened before a dump is read before the next one ends.
+            // An event before a dump is read before the next dump ends.
             let read = dumped.max((dumped + after).saturating_sub(behind));
             dumped += after;
             while let Some(event) = unread.pop_front_if(|event| event.time <= read) {
@@ -171,8 +173,8 @@ proptest! {
         for (_, entry) in recorded(&mut lived, &story) {
             redo(&mut table, &entry);
         }
-        // An event that comes after a dump has told the same says only since when, and is not told
-        // again.
+        // An event that comes after a dump has shown the same state adds only the time of that
+        // state, and is not recorded again.
         let undated = |table: &ConnectionTable| {
             let mut rows = in_micros(table);
             rows.iter_mut().for_each(|row| row.since = None);
@@ -181,9 +183,10 @@ proptest! {
         prop_assert_eq!(undated(&table), undated(&lived));
     }
 
-    /// A checkpoint that was written between is later than what is read late after it.
+    /// A checkpoint between the events is later than the events that are read late after the
+    /// checkpoint.
     #[test]
-    fn what_is_read_late_moves_no_checkpoint(
+    fn late_events_do_not_change_a_checkpoint(
         lives in prop::collection::vec(life(APART), 1..5),
         dumped in SECOND..SECOND + 6 * APART,
         behind in 0..6 * APART,

@@ -23,24 +23,24 @@ use crate::journal::{
     status::RecorderStatus,
 };
 
-/// It gives way to everything else: what it does can wait.
+/// The priority of the thread: the lowest, since its work can wait.
 const NICE: i32 = 19;
 /// Conversion to Parquet is postponed while more than this many events are recorded in a second …
 const BUSY: f64 = 50_000.0;
 /// … unless more than this many segments, of some 25 MB each, are waiting.
 const MOST: usize = 8;
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it goes on after the recorder was asked to end.
+/// The time for which the thread goes on after the recorder was asked to end.
 const LAST: Duration = Duration::from_secs(30);
-/// How often files are looked at for their age, and what failed is tried again.
+/// The interval at which the age of files is checked, and a failed conversion is tried again.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// How much of a journal is kept.
+/// The limits of the segments that are kept.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Retention {
-    /// Bytes of this host's part of the journal.
+    /// The maximum number of bytes of this host's part of the journal.
     pub max_size: Option<u64>,
-    /// Since the newest event of a segment.
+    /// The greatest age of a segment, counted from its end: the start of the next segment.
     pub max_age: Option<Duration>,
 }
 
@@ -52,8 +52,8 @@ pub(super) struct Archiver {
     waiting: VecDeque<i64>,
     /// Segments that could not be converted.
     failed: Vec<i64>,
-    /// When it was last looked how much is written, and how much was by then.
-    looked: (Instant, u64),
+    /// The time of the last look at the number of written events, and that number.
+    last_look: (Instant, u64),
 }
 
 impl Archiver {
@@ -63,15 +63,17 @@ impl Archiver {
         retention: Retention,
     ) -> Self {
         let (waiting, failed) = (VecDeque::new(), Vec::new());
-        Self { place, shared, retention, waiting, failed, looked: (Instant::now(), 0) }
+        Self { place, shared, retention, waiting, failed, last_look: (Instant::now(), 0) }
     }
 
     /// Works until no more segments can come.
     pub(super) fn run(mut self, closed: &Receiver<i64>) {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            log::debug!("the thread that writes Parquet does not give way: {error}");
+            log::debug!(
+                "the priority of the thread that writes Parquet cannot be lowered: {error}"
+            );
         }
-        let mut retained = Instant::now();
+        let mut last_retention = Instant::now();
         let mut is_open = true;
         while is_open {
             let message = closed.recv_timeout(LOOK);
@@ -80,38 +82,39 @@ impl Archiver {
             self.waiting.extend(closed.try_iter());
             let may_wait = is_open && self.waiting.len() <= MOST && self.is_busy();
             let has_work = !may_wait && !self.waiting.is_empty();
-            let is_due = retained.elapsed() >= EVERY;
-            // First, so that there is room.
+            let is_due = last_retention.elapsed() >= EVERY;
+            // Before the conversion, so that there is room.
             if (has_work || is_due)
                 && let Err(error) = self.retain()
             {
-                log::warn!("old files of the journal are not removed: {error}");
+                log::warn!("old files of the journal cannot be removed: {error}");
             }
             if has_work {
                 self.close();
             }
             if is_due {
-                retained = Instant::now();
+                last_retention = Instant::now();
                 self.waiting.extend(self.failed.drain(..));
             }
         }
     }
 
-    /// Returns whether so much is recorded that other work had better wait.
+    /// Returns whether so many events are recorded that other work should wait.
     fn is_busy(&mut self) -> bool {
         let written = self.shared.written.load(Ordering::Relaxed);
-        let (since, before) = self.looked;
+        let (since, before) = self.last_look;
         let elapsed = since.elapsed();
         if elapsed >= LOOK {
-            self.looked = (Instant::now(), written);
+            self.last_look = (Instant::now(), written);
         }
-        // Fewer, after the journal was removed: those events are no longer written.
+        // The number is smaller after the journal was removed, because removed events do not count
+        // as written.
         written.saturating_sub(before) as f64 > BUSY * elapsed.as_secs_f64()
     }
 
     fn close(&mut self) {
         while let Some(start) = self.waiting.pop_front() {
-            // What is left over, the next recorder takes over.
+            // The next recorder converts the segments that are left.
             if self.shared.ending.get().is_some_and(|ending| ending.elapsed() > LAST) {
                 return;
             }
@@ -133,9 +136,12 @@ impl Archiver {
                 }
                 Err(error) => {
                     let path = host.path(Dataset::Events, start, FileKind::Stream);
-                    log::warn!("{} stays as it is: {error}", host.dir.path_of(&path).display());
-                    // What another version wrote does not change, and what is gone does not come
-                    // back.
+                    log::warn!(
+                        "{} cannot be converted to Parquet and stays as it is: {error}",
+                        host.dir.path_of(&path).display()
+                    );
+                    // A file of another version does not change, and a file that is gone does not
+                    // come back.
                     let is_final = match &error {
                         Malformed::Version { .. } | Malformed::Foreign => true,
                         Malformed::Io(error) => error.kind() == io::ErrorKind::NotFound,
@@ -149,14 +155,14 @@ impl Archiver {
         }
     }
 
-    /// Drops the oldest segments, but never the one that is written.
+    /// Removes the oldest segments, but never the segment that is being written.
     fn retain(&self) -> io::Result<()> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         let open = self.shared.open.load(Ordering::Relaxed);
         let host = self.place.now();
         let segments = host.segments()?;
-        // Each ends where the next begins.
+        // Each segment ends where the next segment begins.
         let ends = segments.iter().skip(1).map(|next| next.start);
         let mut older = Vec::new();
         let mut all = 0;
@@ -170,7 +176,7 @@ impl Archiver {
             .retention
             .max_age
             .map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
-        // What is of the future was written before the clock was set back.
+        // Segments of the future come first, since they were written before the clock was set back.
         older.sort_by_key(|(segment, ..)| (segment.start <= now, segment.start));
         let older = older.iter().take(segments.len().saturating_sub(1));
         for (segment, end, size) in older {
@@ -185,7 +191,8 @@ impl Archiver {
     }
 }
 
-/// The segment before, as a file names it: its start, and the checksum of its footer.
+/// Returns the previous segment as the metadata of a file names it: its start, and the checksum of
+/// its footer.
 fn previous(host: &HostDir, start: i64) -> Option<String> {
     let before = host.segments().ok()?.into_iter().rev().find(|segment| segment.start < start)?;
     let path = host.path(Dataset::Events, before.start, FileKind::Parquet);
@@ -193,8 +200,8 @@ fn previous(host: &HostDir, start: i64) -> Option<String> {
     Some(format!("{} {}", before.start, sum.unwrap_or_default()))
 }
 
-/// Bytes that the journal may take at most, of those it has and those that are left of the file
-/// system: the journal is not to be the reason why that is full.
+/// Returns the maximum number of bytes of the journal: nine tenths of its own bytes and the free
+/// bytes together, so that the journal does not fill the file system.
 fn room(host: &HostDir, all: u64) -> io::Result<u64> {
     Ok((all.saturating_add(host.dir.available()?) / 10).saturating_mul(9))
 }
@@ -202,7 +209,7 @@ fn room(host: &HostDir, all: u64) -> io::Result<u64> {
 fn size(host: &HostDir, segment: Segment) -> io::Result<u64> {
     let mut size = 0;
     for dataset in Dataset::ALL {
-        // What it takes, not what it says.
+        // The bytes on the disk, not the length of the file.
         size += host.dir.size(&host.file(segment, dataset))?;
     }
     Ok(size)

@@ -1,4 +1,4 @@
-//! A batch of changes on its way from the recorder to the thread that writes: columns already.
+//! A batch of changes on its way from the recorder to the writing thread, already in columns.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::{
     journal::schema::{ConnectionBuilder, EventBuilder},
 };
 
-/// Rows of a batch at most, or few more.
+/// The number of rows at which a batch is full. A batch may have a few rows more.
 const FULL: usize = 32 << 10;
 
 /// Rows of the datasets `events` and `connections`.
 pub(super) struct ChangeBatch {
     pub(super) events: EventBuilder,
     pub(super) connections: ConnectionBuilder,
-    /// The earliest and the latest moment, `CLOCK_MONOTONIC`, ns.
+    /// The earliest and the latest moment of the rows, `CLOCK_MONOTONIC`, ns.
     pub(super) since: u64,
     pub(super) until: u64,
-    /// The gaps among them: should the batch not be written, they have to be reported all the same.
+    /// The gaps among the rows. Gaps have to be reported even if the batch is not written.
     pub(super) gaps: Vec<Gap>,
 }
 
 impl ChangeBatch {
-    /// Begins with no rows, of the boot with that id.
+    /// Returns a batch without rows, for the boot with the id `boot`.
     pub(super) fn new(boot: &Arc<str>) -> Self {
         Self {
             events: EventBuilder::new(boot),
@@ -37,7 +37,7 @@ impl ChangeBatch {
         }
     }
 
-    /// Begins the batch that comes after this one, and returns this one.
+    /// Begins the next batch in the place of this batch, and returns this batch.
     pub(super) fn next(&mut self, boot: &Arc<str>) -> Self {
         let mut next = Self::new(boot);
         next.events.go_on_after(&mut self.events);
@@ -53,7 +53,7 @@ impl ChangeBatch {
         self.len() >= FULL
     }
 
-    /// Adds what is kept of a change. Returns its moment, if anything is kept.
+    /// Adds the rows for a change. Returns the moment of the event, if a row was added.
     pub(super) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
         let time = self.events.push(anchor, change)?;
         (self.since, self.until) = (self.since.min(time), self.until.max(time));
@@ -67,7 +67,8 @@ impl ChangeBatch {
         Some(time)
     }
 
-    /// Events that are lost when the batch is not written; events in its gaps were lost before.
+    /// Returns the number of events that are lost if the batch is not written. Events in its gaps
+    /// were lost before.
     pub(super) fn lost(&self) -> u64 {
         (self.len() - self.gaps.len()) as u64
     }

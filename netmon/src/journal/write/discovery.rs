@@ -1,5 +1,5 @@
-//! Finds the processes and network namespaces that a segment has not met yet, in the batches that
-//! are written.
+//! Finds the processes and network namespaces that are new to a segment, in the batches that are
+//! written.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::{
     },
 };
 
-/// Processes that a segment remembers at most: beyond that, some have a second row.
+/// The maximum number of processes that a segment remembers. Beyond that, some processes get a
+/// second row.
 const REMEMBERED: usize = 256 << 10;
-/// Start times that are looked up for a batch at most: a host that starts more processes has them
-/// unknown.
+/// The maximum number of start times that are looked up for a batch. On a host that starts more
+/// processes, the other start times are unknown.
 const LOOKED_UP: usize = 1_000;
 
 /// Processes and namespaces that a segment has met.
@@ -34,8 +35,8 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// The rows of the processes and namespaces that are new in a batch of events, of the boot with
-    /// that id.
+    /// Returns the rows of the processes and namespaces that are new in a batch of events, for the
+    /// boot with the id `boot`.
     pub(super) fn rows_of(
         &mut self,
         events: &RecordBatch,
@@ -45,11 +46,11 @@ impl Discovery {
         let time: TimestampMicrosecondArray = column(events, "time")?;
         let mut processes = ProcessBuilder::default();
         let mut looked_up = 0;
-        for (met, owner) in self.new_owners(events, &time)? {
+        for (first_time, owner) in self.new_owners(events, &time)? {
             looked_up += 1;
             let is_cheap = looked_up <= LOOKED_UP;
             processes.push(&ProcessRow {
-                time: met.saturating_mul(1_000),
+                time: first_time.saturating_mul(1_000),
                 boot,
                 started: is_cheap.then(|| names.process_started(owner.pid)).flatten(),
                 user: names.user(owner.uid),
@@ -58,9 +59,9 @@ impl Discovery {
             });
         }
         let mut namespaces = NamespaceBuilder::default();
-        for (met, inum) in self.new_namespaces(events, &time)? {
+        for (first_time, inum) in self.new_namespaces(events, &time)? {
             namespaces.push(&NamespaceRow {
-                time: met.saturating_mul(1_000),
+                time: first_time.saturating_mul(1_000),
                 boot,
                 inum,
                 cookie: names.netns_cookie(inum),
@@ -70,8 +71,8 @@ impl Discovery {
         Ok((processes.finish()?, namespaces.finish()?))
     }
 
-    /// Owners that were not met before, each with the least time of its rows, µs since 1970: rows
-    /// come nearly in order, not quite.
+    /// Returns the owners that are new, each with the least time of its rows, µs since 1970. The
+    /// first row is not always the earliest, since rows come only nearly in order.
     fn new_owners(
         &mut self,
         events: &RecordBatch,
@@ -83,16 +84,16 @@ impl Discovery {
         let comm: DictionaryArray<Int32Type> = column(events, "comm")?;
         let texts: &StringArray = comm.values().as_string_opt().ok_or(Malformed::Column("comm"))?;
         let mut seen: FxHashMap<(i32, i32), Option<usize>> = FxHashMap::default();
-        let mut found: Vec<(i64, Owner)> = Vec::new();
+        let mut owners: Vec<(i64, Owner)> = Vec::new();
         for row in 0..events.num_rows() {
             if pid.is_null(row) || comm.keys().is_null(row) || uid.is_null(row) {
                 continue;
             }
-            let now = time.value(row);
+            let row_time = time.value(row);
             let key = (pid.value(row), comm.keys().value(row));
             if let Some(number) = seen.get(&key) {
-                if let Some((met, _)) = number.and_then(|number| found.get_mut(number)) {
-                    *met = now.min(*met);
+                if let Some((first_time, _)) = number.and_then(|number| owners.get_mut(number)) {
+                    *first_time = row_time.min(*first_time);
                 }
                 continue;
             }
@@ -106,33 +107,34 @@ impl Discovery {
                 self.processes.clear();
             }
             let is_new = self.processes.insert(owner.clone());
-            seen.insert(key, is_new.then_some(found.len()));
+            seen.insert(key, is_new.then_some(owners.len()));
             if is_new {
-                found.push((now, owner));
+                owners.push((row_time, owner));
             }
         }
-        Ok(found)
+        Ok(owners)
     }
 
-    /// Namespaces that were not met before, each with the least time of its rows, µs since 1970.
+    /// Returns the namespaces that are new, each with the least time of its rows, µs since 1970.
     fn new_namespaces(
         &mut self,
         events: &RecordBatch,
         time: &TimestampMicrosecondArray,
     ) -> Result<Vec<(i64, u32)>> {
         let netns: Int64Array = column(events, "netns")?;
-        let mut found: FxHashMap<u32, i64> = FxHashMap::default();
+        let mut first_times: FxHashMap<u32, i64> = FxHashMap::default();
         for (row, inum) in netns.iter().enumerate() {
             let Some(inum) = inum.and_then(|inum| u32::try_from(inum).ok()) else { continue };
-            let now = time.value(row);
+            let row_time = time.value(row);
             if self.namespaces.insert(inum) {
-                found.insert(inum, now);
-            } else if let Some(met) = found.get_mut(&inum) {
-                *met = now.min(*met);
+                first_times.insert(inum, row_time);
+            } else if let Some(first_time) = first_times.get_mut(&inum) {
+                *first_time = row_time.min(*first_time);
             }
         }
-        let mut found: Vec<_> = found.into_iter().map(|(inum, met)| (met, inum)).collect();
-        found.sort_unstable();
-        Ok(found)
+        let mut namespaces: Vec<_> =
+            first_times.into_iter().map(|(inum, first_time)| (first_time, inum)).collect();
+        namespaces.sort_unstable();
+        Ok(namespaces)
     }
 }

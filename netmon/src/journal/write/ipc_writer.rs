@@ -1,5 +1,5 @@
-//! Writes a dataset of the segment that is being written: an Arrow IPC stream, and checksums beside
-//! it.
+//! Writes a dataset of the segment that is being written: an Arrow IPC stream, and its checksums in
+//! a second file.
 
 use std::{
     fs::File,
@@ -20,16 +20,16 @@ use crate::journal::{
 
 /// Writes one dataset's stream.
 pub(super) struct IpcWriter {
-    /// Encodes into memory, so that what is written can be summed.
+    /// Encodes into memory, so that the bytes can be summed.
     encoder: StreamWriter<Vec<u8>>,
     stream: File,
     sums: File,
-    /// Bytes of the stream so far.
+    /// The number of bytes of the stream so far.
     end: u64,
 }
 
 impl IpcWriter {
-    /// Begins the stream of a dataset in new files; `keys` is what it says of itself.
+    /// Begins the stream of a dataset in new files, with the metadata `keys`.
     pub(super) fn create(
         host: &HostDir,
         dataset: Dataset,
@@ -39,7 +39,7 @@ impl IpcWriter {
     ) -> Result<Self, ArrowError> {
         let sums = host.dir.create_new(&host.path(dataset, start, FileKind::Sums))?;
         let stream = host.dir.create_new(&host.path(dataset, start, kind))?;
-        // Most columns are empty in most rows: what the disk is spared is more than this takes.
+        // Most columns are empty in most rows: compression saves more than it costs.
         let options =
             IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
         let mut schema = Schema::clone(&*dataset.schema()?);
@@ -51,14 +51,14 @@ impl IpcWriter {
         Ok(writer)
     }
 
-    /// Writes a batch: the kernel has it then, whatever becomes of this process.
+    /// Writes a batch. After that the kernel has the batch, even if this process dies.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.encoder.write(batch)?;
         Ok(self.put()?)
     }
 
-    /// Writes what is encoded, then its checksum: the length of the stream so far, 8 bytes, and the
-    /// CRC-32 of what came since the checksum before, 4 bytes, both little-endian.
+    /// Writes the encoded bytes, then their checksum: the length of the stream so far, 8 bytes, and
+    /// the CRC-32 of the bytes since the last checksum, 4 bytes, both little-endian.
     fn put(&mut self) -> io::Result<()> {
         let bytes = self.encoder.get_mut();
         self.stream.write_all(bytes)?;
@@ -70,7 +70,7 @@ impl IpcWriter {
         self.sums.write_all(&sum)
     }
 
-    /// The same files, for whoever has them on the disk.
+    /// Returns handles of the same files, for the thread that syncs them.
     pub(super) fn files(&self) -> io::Result<[File; 2]> {
         Ok([self.stream.try_clone()?, self.sums.try_clone()?])
     }

@@ -1,9 +1,10 @@
-//! Writing a journal: the recorder is a view; three threads write, sync and turn segments into
-//! Parquet.
+//! The writing of a journal. The recorder is a view; three threads write, sync, and turn segments
+//! into Parquet.
 
 mod archiver;
 mod change_batch;
 mod discovery;
+mod former;
 mod ipc_writer;
 mod names;
 mod parquet;

@@ -1,5 +1,5 @@
-//! Names of numbers, asked for on a thread of their own: a directory service that hangs keeps
-//! nobody from writing.
+//! The names of numbers, looked up on a thread of their own, so that a directory service that hangs
+//! does not stop the writing.
 
 use std::{
     hash::Hash,
@@ -15,37 +15,38 @@ use rustc_hash::FxHashMap;
 
 use crate::journal::schema::NumberNames;
 
-/// How long the thread that writes waits for a name; a name that comes later is there for the next
+/// The time for which the writing thread waits for a name. A later name is there for the next
 /// batch.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// After a name did not come in time, none is waited for so long.
+/// The time for which no name is waited for after a name did not come in time.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long a number without a name is believed to have none, and how often namespaces are listed.
+/// The time for which a number without a name is not looked up again, and the interval at which
+/// namespaces are listed.
 const NAMELESS: Duration = Duration::from_secs(10);
 const LISTED_EVERY: Duration = Duration::from_secs(1);
-/// Names of a kind that are remembered at most.
+/// The maximum number of names of a kind that are remembered.
 const REMEMBERED: usize = 64 << 10;
 
-/// Says what numbers are called on this host, and when processes started.
+/// Names the users, cgroups and namespaces of this host, and knows when processes started.
 pub trait HostNames: Send {
-    /// The name of a user.
+    /// Returns the name of a user.
     fn user(&mut self, uid: u32) -> Option<String>;
-    /// The path of a cgroup v2.
+    /// Returns the path of a cgroup v2.
     fn cgroup(&mut self, id: u64) -> Option<String>;
-    /// Network namespaces of which a name or a cookie is known.
+    /// Returns the network namespaces whose name or cookie is known.
     fn namespaces(&mut self) -> Vec<NamedNamespace>;
-    /// When a process started, ns since 1970, UTC.
+    /// Returns the start time of a process, ns since 1970, UTC.
     fn process_started(&mut self, pid: u32) -> Option<i64>;
 }
 
 /// A network namespace, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedNamespace {
-    /// Its inode number.
+    /// The inode number.
     pub inum: u32,
-    /// The kernel's cookie of it (`net_cookie`, include/net/net_namespace.h).
+    /// The kernel's cookie (`net_cookie`, include/net/net_namespace.h).
     pub cookie: Option<u64>,
-    /// Its name, as `ip netns` has it.
+    /// The name that `ip netns` shows.
     pub name: Option<String>,
 }
 
@@ -54,22 +55,22 @@ type Request = Box<dyn FnOnce(&mut dyn HostNames) + Send>;
 /// Asks for names, and remembers them.
 pub(super) struct NameCache {
     requests: Sender<Request>,
-    /// When waiting is allowed again.
+    /// The time at which waiting is allowed again.
     resume: Instant,
     users: Remembered<u32>,
     cgroups: Remembered<u64>,
     namespaces: FxHashMap<u32, (Option<u64>, Option<Arc<str>>)>,
-    listed: Option<Instant>,
+    listed_at: Option<Instant>,
 }
 
-/// Names by number, and when a number was found to have none.
+/// The names by number, and the time of each lookup.
 type Remembered<K> = FxHashMap<K, (Option<Arc<str>>, Instant)>;
 
 impl NameCache {
     /// Starts the thread that asks `names`.
     pub(super) fn start(mut names: Box<dyn HostNames>) -> std::io::Result<Self> {
         let (requests, to_answer): (Sender<Request>, Receiver<Request>) = channel();
-        // It ends with the last request; nobody waits for it, as it may hang.
+        // The thread ends with the last request. No thread joins it, since it may hang.
         thread::Builder::new().name("netmon:names".to_owned()).spawn(move || {
             for request in to_answer {
                 request(&mut *names);
@@ -81,7 +82,7 @@ impl NameCache {
             users: Remembered::default(),
             cgroups: Remembered::default(),
             namespaces: FxHashMap::default(),
-            listed: None,
+            listed_at: None,
         })
     }
 
@@ -94,43 +95,45 @@ impl NameCache {
         }
         let (answer, answered): (SyncSender<T>, _) = sync_channel(1);
         let request = move |names: &mut dyn HostNames| {
-            // Whoever asked may have stopped waiting.
+            // The thread that asked may have stopped waiting.
             let _ = answer.send(question(names));
         };
         self.requests.send(Box::new(request)).ok()?;
         let answer = answered.recv_timeout(PATIENCE).ok();
         if answer.is_none() {
-            log::warn!("names of users and cgroups do not come in time: rows are recorded without");
+            log::warn!(
+                "rows are recorded without names of users and cgroups: they did not come in time"
+            );
             self.resume = Instant::now() + PAUSE;
         }
         answer
     }
 
     fn list(&mut self) {
-        if self.listed.is_some_and(|listed| listed.elapsed() < LISTED_EVERY) {
+        if self.listed_at.is_some_and(|time| time.elapsed() < LISTED_EVERY) {
             return;
         }
-        self.listed = Some(Instant::now());
-        let Some(listed) = self.ask(|names| names.namespaces()) else { return };
-        self.namespaces = listed
+        self.listed_at = Some(Instant::now());
+        let Some(namespaces) = self.ask(|names| names.namespaces()) else { return };
+        self.namespaces = namespaces
             .into_iter()
             .map(|namespace| (namespace.inum, (namespace.cookie, namespace.name.map(Arc::from))))
             .collect();
     }
 
-    /// The cookie of a network namespace.
+    /// Returns the cookie of a network namespace.
     pub(super) fn netns_cookie(&mut self, inum: u32) -> Option<u64> {
         self.list();
         self.namespaces.get(&inum)?.0
     }
 
-    /// When a process started, ns since 1970, UTC.
+    /// Returns the start time of a process, ns since 1970, UTC.
     pub(super) fn process_started(&mut self, pid: u32) -> Option<i64> {
         self.ask(move |names| names.process_started(pid)).flatten()
     }
 }
 
-/// The name of a number, if it is remembered.
+/// Returns the name of a number, if the lookup is remembered.
 fn remembered<K: Hash + Eq>(known: &Remembered<K>, key: &K) -> Option<Option<Arc<str>>> {
     let (name, since) = known.get(key)?;
     (name.is_some() || since.elapsed() < NAMELESS).then(|| name.clone())

@@ -1,5 +1,5 @@
-//! Segments that are done: Parquet files, sorted so that they are small, each with checksums of all
-//! that is in it.
+//! Segments that are done: Parquet files, sorted so that they are small, with checksums of all
+//! their contents.
 
 use std::{
     fs::File,
@@ -33,32 +33,32 @@ use crate::{
     },
 };
 
-/// Rows of a row group: rows that are sorted together, and read together. No group has rows that
-/// were sorted with another's: a reader puts each in order by itself.
+/// The rows of a row group, which are sorted together and read together. Rows of two groups are
+/// never sorted together: a reader orders each group by itself.
 const ROW_GROUP: usize = 128 << 10;
-/// Digits of a footer's checksum (SHA-256), which are zeros while it is summed.
+/// The digits of a footer's checksum (SHA-256). All digits are zeros while the footer is summed.
 const FOOTER_SUM_DIGITS: usize = 64;
 
 /// A segment that was turned into Parquet.
 pub(super) struct Sealed {
-    /// Events that it has.
+    /// The number of events in the segment.
     pub(super) events: usize,
-    /// Its end was not written in order.
+    /// The streams were not ended in order.
     pub(super) torn: bool,
-    /// A part of its streams was not as it was written.
+    /// A part of the streams was changed after it was written.
     pub(super) damaged: bool,
 }
 
-/// Turns a segment that nobody writes any more into Parquet, and removes its streams; those of
-/// which a part could not be read are kept aside.
+/// Turns a segment that no recorder writes any more into Parquet, and removes its streams. A stream
+/// that could be read only in part is kept under another name.
 pub(super) fn seal_segment(
     host: &HostDir,
     start: i64,
     previous: Option<&str>,
 ) -> Result<Sealed, Malformed> {
     let mut sealed = Sealed { events: 0, torn: false, damaged: false };
-    // The program was ended before it had written the beginning: with its events a segment is
-    // there.
+    // The recorder was killed before it had written the beginning. A segment exists only with its
+    // events.
     match IpcReader::open(host, Dataset::Events, start) {
         Err(error) if error.is_cut_short() => {
             host.remove_streams(start)?;
@@ -81,14 +81,14 @@ pub(super) fn seal_segment(
                 sealed.torn = true;
                 continue;
             }
-            // What cannot be read may be worth something to somebody else.
+            // A stream that cannot be read may still be of use to another program, and stays.
             Err(error) => return Err(error),
         };
         let partial = host.path(dataset, start, FileKind::Partial);
         host.dir.remove(&partial)?;
         let file = host.dir.create_new(&partial)?;
         let mut metadata = vec![
-            // Others do not read the Arrow schema, where it stands as well.
+            // Other programs do not read the Arrow schema, which has the version as well.
             (VERSION_KEY, VERSION.to_owned()),
             ("netmon.host", host.host().to_string()),
             (PREVIOUS_KEY, previous.unwrap_or_default().to_owned()),
@@ -114,7 +114,7 @@ pub(super) fn seal_segment(
     Ok(sealed)
 }
 
-/// Writes the rows of a dataset. Returns how many there are.
+/// Writes the rows of a dataset. Returns the number of rows.
 fn write(
     file: &File,
     dataset: Dataset,
@@ -127,7 +127,7 @@ fn write(
     let (mut group, mut rows, mut all) = (Vec::new(), 0, 0);
     loop {
         let batch = match batches.next() {
-            // What is damaged was reported, and the rest is worth keeping.
+            // The reader has reported the damaged part, and the rest is worth keeping.
             Some(Err(error)) if error.is_of_the_system() => return Err(error),
             Some(Err(_)) => continue,
             Some(Ok(batch)) => Some(batch),
@@ -155,8 +155,8 @@ fn write(
     Ok(all)
 }
 
-/// Ends a file of which all row groups are written: metadata, the checksums of all that is in it,
-/// and its footer.
+/// Ends a file whose row groups are written: adds the metadata, the checksums of all contents, and
+/// the footer.
 pub(in crate::journal) fn finish(
     file: &File,
     mut writer: SerializedFileWriter<&File>,
@@ -174,7 +174,7 @@ pub(in crate::journal) fn finish(
     seal_footer(file, &zeros)
 }
 
-/// Takes so many rows from the front of `batches`, or all there are.
+/// Takes `most` rows from the front of `batches`, or all rows if there are fewer.
 fn take_rows(
     schema: &SchemaRef,
     batches: &mut Vec<RecordBatch>,
@@ -189,8 +189,8 @@ fn take_rows(
     Ok(all.slice(0, rows))
 }
 
-/// The CRC-32 of each column chunk and each Bloom filter, in the order of the file's metadata, in
-/// hexadecimal.
+/// Returns the CRC-32 of each column chunk and each Bloom filter in hexadecimal, in the order of
+/// the file's metadata.
 fn checksums(file: &File, groups: &[RowGroupMetaData]) -> Result<String, Malformed> {
     let mut text = String::new();
     for (start, length) in groups.iter().flat_map(chunk_ranges) {
@@ -201,7 +201,7 @@ fn checksums(file: &File, groups: &[RowGroupMetaData]) -> Result<String, Malform
     Ok(text)
 }
 
-/// Puts the footer's checksum in the place of zeros.
+/// Replaces the zeros in a footer by its checksum.
 fn seal_footer(mut file: &File, zeros: &str) -> Result<(), Malformed> {
     file.flush()?;
     let (start, footer) = footer_of(file)?;
@@ -215,10 +215,11 @@ fn seal_footer(mut file: &File, zeros: &str) -> Result<(), Malformed> {
     Ok(file.write_all_at(sum.as_bytes(), start + at as u64)?)
 }
 
-/// The rows by cookie, and those of one cookie in the order they came: neighbours are alike then.
+/// Returns the rows sorted by cookie, and the rows of one cookie in the order of arrival.
+/// Neighbouring rows are then alike.
 ///
-/// Sockets that connected, or whose own port is the higher one, come apart from the others, as a
-/// host gives its ports in order.
+/// Sockets that connected, or whose own port is the higher one, are sorted apart from the others,
+/// because a host assigns its ports in order.
 pub(in crate::journal) fn sorted(
     dataset: Dataset,
     batch: &RecordBatch,
@@ -237,8 +238,8 @@ pub(in crate::journal) fn sorted(
             let row = number as usize;
             let port = |ports: &Int32Array| ports.is_valid(row).then(|| ports.value(row));
             let cookie = cookies.is_valid(row).then(|| cookies.value(row).cast_unsigned());
-            // One answer for all rows of a socket, which may connect again: else they would not
-            // stay in order.
+            // All rows of a socket get the same answer, although a socket may connect again.
+            // Otherwise the rows would not stay in order.
             let mut is_client = || {
                 *clients.entry(cookie.unwrap_or(0)).or_insert_with(|| match direction.get(row) {
                     Some(direction) => direction == Direction::Outbound,

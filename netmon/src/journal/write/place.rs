@@ -1,4 +1,5 @@
-//! The directory into which a recorder writes: its own user's, locked, and made anew when it is gone.
+//! The directory into which a recorder writes. The directory belongs to the recorder's user, is
+//! locked, and is created again after it was removed.
 
 use std::{
     fs::TryLockError,
@@ -11,40 +12,41 @@ use std::{
 
 use crate::journal::{dir::Dir, layout::HostDir};
 
-/// How often the lock is tried for, and how far apart.
+/// The number of attempts to get the lock, and the time between two attempts.
 const LOCK_TRIES: usize = 10;
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Why a journal cannot be written.
+/// The reason why a journal cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Somebody else does.
+    /// Another recorder writes the journal.
     #[error("another netmon records into {0}: stop it, or choose another --journal")]
     Locked(String),
-    /// Another user could exchange its files under the recorder's hands.
+    /// The directory belongs to another user, who could replace its files while the recorder runs.
     #[error(
-        "{path} belongs to user {owner}: netmon records only into directories of its own user, \
-         {own}: choose another --journal, or give it the directory: chown {own} {path}"
+        "cannot record into {path}: it belongs to user {owner}, and netmon records only into \
+         directories of its own user, {own}; choose another --journal, or run chown {own} {path}"
     )]
     Foreign {
         /// The directory.
         path: String,
-        /// The user who owns it.
+        /// The user who owns the directory.
         owner: u32,
-        /// The user who would have to own it.
+        /// The user of this process, who would have to own the directory.
         own: u32,
     },
     /// The directory cannot be used.
     #[error("{path}: {error}")]
     Io {
-        /// Which file or directory.
+        /// The path of the file or directory.
         path: String,
         /// The error of the system.
         error: io::Error,
     },
 }
 
-/// The directory into which a recorder writes now: when it is gone, another takes its place.
+/// The directory into which a recorder writes at present. If the directory is removed, a new
+/// directory takes its place.
 #[derive(Clone)]
 pub(super) struct JournalPlace(Arc<Mutex<Arc<HostDir>>>);
 
@@ -57,7 +59,7 @@ impl JournalPlace {
         Arc::clone(&self.lock())
     }
 
-    /// Makes the directories and the lock anew where somebody has removed or replaced them.
+    /// Creates the directories and the lock again if they were removed or replaced.
     pub(super) fn renew(&self) -> io::Result<()> {
         let host = self.now();
         if host.dir.is_in_place() && host.dir.has(&host.lock_path()) {
@@ -71,7 +73,7 @@ impl JournalPlace {
     }
 
     fn lock(&self) -> MutexGuard<'_, Arc<HostDir>> {
-        // Nothing panics while it is held.
+        // No code panics while the mutex is locked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,9 +86,10 @@ pub(super) fn open_host(journal: &Path, host: &str) -> Result<HostDir, OpenError
         let path = journal.display().to_string();
         if owner == own { Ok(()) } else { Err(OpenError::Foreign { path, owner, own }) }
     };
-    // Before it is opened, which may be refused; and of what was opened.
-    if let Ok(there) = rustix::fs::stat(journal) {
-        check(there.st_uid)?;
+    // The owner is checked before the directory is opened, since opening may be refused, and again
+    // on the open directory.
+    if let Ok(status) = rustix::fs::stat(journal) {
+        check(status.st_uid)?;
     }
     let dir = Dir::create(journal).map_err(failed)?;
     check(dir.owner().map_err(failed)?)?;
@@ -95,7 +98,7 @@ pub(super) fn open_host(journal: &Path, host: &str) -> Result<HostDir, OpenError
     let path = host.lock_path();
     let lock =
         host.dir.lock_file(&path).map_err(|error| io_error(&host.dir.path_of(&path), error))?;
-    // Readers take it for a moment, to see whether it is taken.
+    // Readers hold the lock for a moment, to test whether a recorder holds it.
     let mut locked = lock.try_lock();
     for _ in 0..LOCK_TRIES {
         if !matches!(locked, Err(TryLockError::WouldBlock)) {

@@ -1,8 +1,8 @@
-//! Records what a session shows it.
+//! Records the changes that a session shows.
 //!
-//! The session's loop must not wait for a disk: changes become columns here, which go through a
-//! bounded queue to a thread that compresses and writes them. What the queue cannot take is dropped
-//! and recorded as lost.
+//! The session's loop must not wait for a disk. Therefore changes become columns here. The columns
+//! go through a bounded queue to a thread that compresses and writes them. Changes that do not fit
+//! into the queue are dropped and recorded as lost.
 
 use std::{
     future::pending,
@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Sender, channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -22,6 +22,7 @@ use tokio::time::sleep_until;
 use super::{
     archiver::{Archiver, Retention},
     change_batch::ChangeBatch,
+    former::of_earlier_boot,
     names::{HostNames, NameCache},
     place::{JournalPlace, OpenError, io_error, open_host},
     segment_writer::{RecorderIdentity, SegmentWriter, WriterMessage},
@@ -42,28 +43,31 @@ use crate::{
     session::View,
 };
 
-/// Changes that may wait for the disk: some two seconds of what this machine's network can do.
+/// The maximum number of changes that may wait for the disk: about two seconds of full load on this
+/// machine's network.
 const QUEUED: usize = 512 << 10;
-/// A segment has no more events than this, so that a moment in it is found within a second.
+/// The maximum number of events of a segment, so that a moment in a segment is found within a
+/// second.
 const SEGMENT: u64 = 1 << 19;
-/// The clocks have to be this far from where they were, ns, to be tied anew: less is inaccuracy.
+/// The deviation of the clocks, ns, from which the clocks are tied anew. A smaller deviation is
+/// inaccuracy.
 const RETIE: u64 = 100_000;
-/// A clock that was set this far, ns, begins a segment.
+/// The step of a clock, ns, from which a new segment begins.
 const STEP: u64 = 1_000_000_000;
 
-/// Changes are handed over after this time, and are on the disk soon after.
+/// The time after which changes are handed over. The changes are on the disk soon after.
 const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
 /// Options of a recorder.
 pub struct RecorderOptions {
-    /// How much is kept.
+    /// The limits of the segments that are kept.
     pub retention: Retention,
-    /// A segment ends when a multiple of this time since 1970 has passed.
+    /// The length of a segment: a segment ends at each multiple of this time since 1970.
     pub segment_time: Duration,
     /// The kernel's boot id.
     pub boot_id: String,
-    /// The network namespace of the recorder itself, which goes without saying in listings.
+    /// The network namespace of the recorder itself, which listings leave out.
     pub netns: u32,
-    /// Says what numbers are called on this host.
+    /// Names the users, cgroups and namespaces of this host.
     pub names: Box<dyn HostNames>,
 }
 
@@ -74,31 +78,32 @@ pub struct Recorder {
     threads: Vec<JoinHandle<()>>,
     boot: Arc<str>,
     path: PathBuf,
-    /// Batches to be handed over, and the one that is being filled.
+    /// The full batches that are to be handed over, and the batch that is being filled.
     full: Vec<ChangeBatch>,
     batch: ChangeBatch,
-    /// When any were handed over last.
-    sent: Instant,
-    /// The moment up to which they were, `CLOCK_MONOTONIC`, ns.
-    handed: u64,
-    /// Changes that the queue could not take since then.
+    /// The time of the last handover.
+    last_sent_at: Instant,
+    /// The moment up to which changes were handed over, `CLOCK_MONOTONIC`, ns.
+    sent_until: u64,
+    /// The changes that the queue could not take since the last handover.
     dropped: Option<Gap>,
     anchor: Option<Anchor>,
     /// The moment of the last change.
     now: u64,
     /// The moment of the last anchor that was written.
-    told: u64,
-    /// Since the segment began.
+    last_anchor_at: u64,
+    /// The number of events since the segment began.
     events: u64,
-    /// Length of a segment, ns, and which multiple of it the segment is of.
+    /// The length of a segment, ns, and the multiple of that length at which the segment began.
     segment_time: i64,
     period: i64,
-    /// The table of the recording before.
+    /// The table at the end of the last recording.
     former: Vec<Connection>,
     has_begun: bool,
-    /// The end of the recording before; the gap after it is reported once a segment begins later.
+    /// The end of the last recording. The gap after that end is reported by the first segment that
+    /// begins later.
     before: Option<i64>,
-    /// The wall time up to which it was recorded before the clock was set last.
+    /// The wall time up to which changes were recorded before the clock was last set.
     reached: i64,
 }
 
@@ -106,8 +111,8 @@ impl Recorder {
     /// Begins to record into the directory `journal`, as `host`.
     ///
     /// # Errors
-    /// When the directory cannot be written to, is another user's, or another recorder writes to
-    /// it.
+    /// Returns an error when the directory cannot be written to, belongs to another user, or has
+    /// another recorder.
     pub fn open(journal: &Path, host: &str, options: RecorderOptions) -> Result<Self, OpenError> {
         let host = open_host(journal, host)?;
         let failed = |error| io_error(journal, error);
@@ -138,7 +143,7 @@ impl Recorder {
             thread.map_err(|error| io_error(journal, error))
         };
         let names = NameCache::start(options.names).map_err(failed)?;
-        let writer = SegmentWriter::new(
+        let mut writer = SegmentWriter::new(
             place.clone(),
             Arc::clone(&shared),
             RecorderIdentity { boot: Arc::clone(&boot), netns: options.netns },
@@ -148,7 +153,7 @@ impl Recorder {
         );
         let archiver = Archiver::new(place, Arc::clone(&shared), options.retention);
         let threads = vec![
-            spawn("netmon:journal", Box::new(move || write(writer, messages)))?,
+            spawn("netmon:journal", Box::new(move || writer.run(&messages)))?,
             spawn("netmon:sync", Box::new(move || syncer::run(&syncing, &to_sync, &errors)))?,
             spawn("netmon:parquet", Box::new(move || archiver.run(&to_close)))?,
         ];
@@ -161,12 +166,12 @@ impl Recorder {
             batch: ChangeBatch::new(&boot),
             boot,
             path: journal.to_owned(),
-            sent: Instant::now(),
-            handed: 0,
+            last_sent_at: Instant::now(),
+            sent_until: 0,
             dropped: None,
             anchor: None,
             now: 0,
-            told: 0,
+            last_anchor_at: 0,
             events: 0,
             segment_time: segment_time.max(1),
             period: 0,
@@ -177,8 +182,9 @@ impl Recorder {
         })
     }
 
-    /// Takes the table with which the recording before ended: who opened what may still be there.
-    /// Its moments are of this boot's monotonic clock once `anchor` has tied it to the wall.
+    /// Takes the table with which the last recording ended, which names the processes that opened
+    /// connections. Such connections may still exist. `anchor` converts the moments of the table to
+    /// this boot's monotonic clock.
     #[must_use]
     pub fn former_rows(&mut self, anchor: Anchor) -> Vec<Connection> {
         let offset = anchor.offset();
@@ -189,19 +195,20 @@ impl Recorder {
         former
     }
 
-    /// The directory into which it records.
+    /// Returns the directory of the journal.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A way to ask it from elsewhere.
+    /// Returns a handle for questions from other threads.
     #[must_use]
     pub fn handle(&self) -> RecorderHandle {
         RecorderHandle(Arc::clone(&self.shared))
     }
 
-    /// Writes what is left, and turns it into what it is to be.
+    /// Writes the remaining changes, and converts the last segment to Parquet. Returns the final
+    /// counts.
     #[must_use]
     pub fn close(mut self) -> Health {
         let health = self.handle();
@@ -217,18 +224,19 @@ impl Recorder {
             let wall = anchor.wall_time(self.now);
             self.keep(&Change::Anchor(Anchor { monotonic: self.now, wall }));
         }
-        // There is no more to come, and what is missing has to be said.
+        // No more changes come, so the limit of the queue does not matter. The last gap has to be
+        // reported.
         self.send(usize::MAX);
         self.queue = None;
         self.shared.ending.get_or_init(Instant::now);
         for thread in self.threads.drain(..) {
-            // It has said why.
+            // The panic of the thread was printed already.
             let _ = thread.join();
         }
     }
 
-    /// Adds what is kept of a change, which the clocks have been compared before; whether anything
-    /// is.
+    /// Adds the rows for a change. The clocks must have been compared before. Returns whether a row
+    /// was added.
     fn keep(&mut self, change: &Change<'_>) -> bool {
         let anchor = self.anchor.unwrap_or_default();
         let Some(time) = self.batch.push(anchor, change) else { return false };
@@ -239,21 +247,23 @@ impl Recorder {
         true
     }
 
-    /// Ties the clocks together, if that says anything new; whether it does.
+    /// Ties the clocks together, if that adds anything new. Returns whether an anchor was recorded.
     fn tie(&mut self, anchor: Anchor) -> bool {
         self.now = self.now.max(anchor.monotonic);
         let is_same =
             |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
-        let is_told = self.told.saturating_add(ALIVE) > anchor.monotonic;
-        if self.anchor.is_some_and(is_same) && is_told {
+        let is_recent = self.last_anchor_at.saturating_add(ALIVE) > anchor.monotonic;
+        if self.anchor.is_some_and(is_same) && is_recent {
             return false;
         }
-        self.told = anchor.monotonic;
+        self.last_anchor_at = anchor.monotonic;
         let known = *self.anchor.get_or_insert(anchor);
-        // The clocks stay tied as they were as long as that is true: times are comparable then.
+        // While the clocks agree with the old anchor, their relation is kept, so that times stay
+        // comparable.
         let wall = known.wall_time(anchor.monotonic);
         let tied = if is_same(known) { Anchor { wall, ..anchor } } else { anchor };
-        // Set, or back from suspend: within a segment times do not run back.
+        // After the clock was set, or the host was suspended, a new segment begins: times in a
+        // segment must not run backwards.
         if wall.abs_diff(anchor.wall) >= STEP {
             self.shared.segment_wanted.store(true, Ordering::Relaxed);
         } else if self.has_begun {
@@ -263,9 +273,9 @@ impl Recorder {
         self.keep(&Change::Anchor(tied))
     }
 
-    /// Hands over what there is, so that `most` changes wait.
+    /// Hands over all batches. At most `most` changes may wait in the queue.
     fn send(&mut self, most: usize) {
-        self.sent = Instant::now();
+        self.last_sent_at = Instant::now();
         for batch in mem::take(&mut self.full) {
             self.hand_over(batch, most);
         }
@@ -275,27 +285,27 @@ impl Recorder {
         }
     }
 
-    /// Hands a batch over, or drops it where too much waits.
+    /// Hands a batch over, or drops the batch if too many changes wait.
     fn hand_over(&mut self, mut batch: ChangeBatch, most: usize) {
         let queued = self.shared.queued.load(Ordering::Relaxed);
         if queued.saturating_add(batch.len()) > most {
             if !self.shared.segment_wanted.swap(true, Ordering::Relaxed) {
-                log::error!("the disk does not keep up: events are lost until it does");
+                log::error!("events are lost until the disk keeps up: it is too slow for them");
             }
             self.shared.unwritten.fetch_add(batch.lost(), Ordering::Relaxed);
-            let (from, loss) = (self.handed, Loss::Unwritten);
+            let (from, loss) = (self.sent_until, Loss::Unwritten);
             let gap = self.dropped.get_or_insert(Gap { from, time: from, count: 0, loss });
             gap.time = gap.time.max(batch.until);
             gap.count += batch.lost() + batch.gaps.iter().map(|gap| gap.count).sum::<u64>();
             return;
         }
-        self.handed = self.handed.max(batch.until);
+        self.sent_until = self.sent_until.max(batch.until);
         if let Some(gap) = self.dropped.take() {
             batch.push(self.anchor.unwrap_or_default(), &Change::Gap(gap));
         }
         self.shared.queued.fetch_add(batch.len(), Ordering::Relaxed);
         if let Some(queue) = &self.queue {
-            // Its thread ends after this.
+            // The receiving thread ends only after the queue is closed.
             let _ = queue.send(WriterMessage::Batch(Box::new(batch)));
         }
     }
@@ -309,7 +319,8 @@ impl Recorder {
             let _ = queue.send(WriterMessage::Checkpoint(moment, rows));
         }
         self.keep(&Change::Anchor(moment));
-        // With a clock that was behind, it may be a while until it is.
+        // With a clock that was behind, it may take a while until the wall time has passed the end
+        // of the last recording.
         if let Some(before) = self.before.take_if(|before| *before < wall)
             && self.reached < before
         {
@@ -327,8 +338,10 @@ impl View for Recorder {
             return Ok(self.tie(*anchor));
         }
         if self.anchor.is_none() {
-            // Every source begins with it.
-            return Err(io::Error::other("an event came before the clocks were compared"));
+            // Every source begins with an anchor.
+            return Err(io::Error::other(
+                "an event cannot be dated: it came before the clocks were compared",
+            ));
         }
         let is_kept = self.keep(change);
         self.events += u64::from(is_kept);
@@ -337,21 +350,23 @@ impl View for Recorder {
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
         if self.threads.iter().any(JoinHandle::is_finished) {
-            return Err(io::Error::other("a thread that writes the journal has died: see above"));
+            return Err(io::Error::other(
+                "recording has stopped: a thread that writes the journal has died, see above",
+            ));
         }
-        // Nothing can be dated before the clocks were compared.
+        // Without an anchor no change has a wall time.
         let Some(anchor) = self.anchor else { return Ok(()) };
         if !self.has_begun {
-            // What is in the table came with what is to be recorded: the journal begins before
-            // that.
+            // The rows of the first table came together with the first changes: the journal begins
+            // before all of them.
             self.has_begun = true;
             let full = self.full.iter().map(|batch| batch.since);
             let first = full.chain([self.batch.since, anchor.monotonic]).min();
             self.begin(&ConnectionTable::default(), anchor, first.unwrap_or(0));
-            // What was there may be more than may wait otherwise, and comes at once.
+            // The first dump may be larger than the limit of the queue, and comes at once.
             self.send(usize::MAX);
         }
-        if !self.full.is_empty() || self.sent.elapsed() >= HANDED_OVER_EVERY {
+        if !self.full.is_empty() || self.last_sent_at.elapsed() >= HANDED_OVER_EVERY {
             self.send(QUEUED);
         }
         let is_due = self.events >= SEGMENT
@@ -369,7 +384,7 @@ impl View for Recorder {
         if self.batch.len() == 0 {
             return pending().await;
         }
-        sleep_until((self.sent + HANDED_OVER_EVERY).into()).await;
+        sleep_until((self.last_sent_at + HANDED_OVER_EVERY).into()).await;
         Ok(())
     }
 }
@@ -378,21 +393,4 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the thread owns both")]
-fn write(mut writer: SegmentWriter, messages: Receiver<WriterMessage>) {
-    writer.run(&messages);
-}
-
-/// A row of the recording before, as a recording of this boot takes it: moments of another boot's
-/// monotonic clock mean nothing here.
-fn of_earlier_boot(mut row: Connection, boot: &Arc<str>) -> Connection {
-    let is_same = row.labels.as_ref().and_then(|labels| labels.boot_id.as_ref()) == Some(boot);
-    if is_same {
-        row.labels = None;
-    } else {
-        row.since = None;
-    }
-    row
 }

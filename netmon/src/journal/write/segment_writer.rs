@@ -1,4 +1,4 @@
-//! The thread that writes the segment of now.
+//! The thread that writes the current segment.
 
 use std::{
     mem,
@@ -31,41 +31,43 @@ use crate::{
     },
 };
 
-/// How long it waits before it tries again after the disk could not be written to.
+/// The time after which writing is tried again when the disk could not be written to.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Rows of a checkpoint that are encoded at once.
+/// The number of rows of a checkpoint that are encoded at once.
 const CHECKPOINT_BATCH: usize = 64 << 10;
 
-/// A message to the thread that writes.
+/// A message to the writing thread.
 pub(super) enum WriterMessage {
     Batch(Box<ChangeBatch>),
-    /// The table at a moment: a segment begins.
+    /// The table at a moment, with which a new segment begins.
     Checkpoint(Anchor, Vec<Connection>),
 }
 
-/// The origin of segments: the kernel's boot id, and the network namespace of the recorder.
+/// The origin of a segment: the kernel's boot id, and the network namespace of the recorder.
 pub(super) struct RecorderIdentity {
     pub(super) boot: Arc<str>,
     pub(super) netns: u32,
 }
 
-/// Writes what the recorder hands over.
+/// Writes the batches that the recorder hands over.
 pub(super) struct SegmentWriter {
     place: JournalPlace,
     shared: Arc<RecorderStatus>,
     identity: RecorderIdentity,
     names: NameCache,
-    /// Where segments go that are done.
+    /// The channel to the archiver, for the starts of segments that are done.
     closed: Sender<i64>,
-    /// Where files go that are to be on the disk, and what became of that.
-    synced: (Sender<OpenFiles>, Receiver<Unsynced>),
+    /// The channels to the syncing thread: the files to sync, and the errors of syncing.
+    syncer: (Sender<OpenFiles>, Receiver<Unsynced>),
     segment: Option<OpenSegment>,
-    /// The segment that was begun last, by its start.
+    /// The start of the last segment that was begun.
     last: Option<i64>,
-    /// Since when events are missing, and how many at least; reported when a segment begins.
+    /// The moment since which events are missing, and the least number of missing events. Both are
+    /// reported when a segment begins.
     missing: Option<(u64, u64)>,
     retry: Instant,
-    /// The moment of the last that was taken, and the moment up to which all was written.
+    /// The latest moment of the changes that were taken, and the moment up to which all changes
+    /// were written.
     now: u64,
     written: u64,
 }
@@ -73,7 +75,8 @@ pub(super) struct SegmentWriter {
 /// The segment that is being written.
 struct OpenSegment {
     start: i64,
-    /// When it began, `CLOCK_MONOTONIC`, ns, and how many events it has.
+    /// The moment at which the segment began, `CLOCK_MONOTONIC`, ns, and the number of events in
+    /// the segment.
     began: u64,
     rows: u64,
     events: IpcWriter,
@@ -84,7 +87,7 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    /// Writes a batch. Returns how many events it had.
+    /// Writes a batch. Returns the number of its events.
     fn write(
         &mut self,
         batch: &mut ChangeBatch,
@@ -92,7 +95,7 @@ impl OpenSegment {
         names: &mut NameCache,
     ) -> Result<u64, Malformed> {
         let (events, connections) = (batch.events.finish(names)?, batch.connections.finish(names)?);
-        // First what is only there once: the rest can be told from events.
+        // Events come first, since only the events cannot be derived from other files.
         self.events.write(&events)?;
         if connections.num_rows() > 0 {
             self.connections.write(&connections)?;
@@ -124,7 +127,7 @@ impl SegmentWriter {
         identity: RecorderIdentity,
         names: NameCache,
         closed: Sender<i64>,
-        synced: (Sender<OpenFiles>, Receiver<Unsynced>),
+        syncer: (Sender<OpenFiles>, Receiver<Unsynced>),
     ) -> Self {
         Self {
             place,
@@ -132,7 +135,7 @@ impl SegmentWriter {
             identity,
             names,
             closed,
-            synced,
+            syncer,
             segment: None,
             last: None,
             missing: None,
@@ -142,7 +145,7 @@ impl SegmentWriter {
         }
     }
 
-    /// Writes until there is nobody left to hand anything over.
+    /// Writes until the recorder has closed the queue.
     pub(super) fn run(&mut self, messages: &Receiver<WriterMessage>) {
         loop {
             match messages.recv_timeout(TRY_AGAIN) {
@@ -154,7 +157,7 @@ impl SegmentWriter {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if let Ok((error, since)) = self.synced.1.try_recv() {
+            if let Ok((error, since)) = self.syncer.1.try_recv() {
                 self.fail(&error.into(), since);
             }
             if self.missing.is_some() && self.retry <= Instant::now() {
@@ -172,7 +175,7 @@ impl SegmentWriter {
         self.now = self.now.max(batch.until);
         let lost = batch.lost();
         let Some(segment) = &mut self.segment else {
-            // What was missing already is missing still.
+            // The gaps that were known before must still be reported.
             for gap in &batch.gaps {
                 self.miss(gap.from, gap.count);
             }
@@ -190,7 +193,7 @@ impl SegmentWriter {
         }
     }
 
-    /// Notes that all that was taken so far is written.
+    /// Notes that all changes that were taken so far are written.
     fn reach(&mut self) {
         self.written = self.now;
         self.shared.reached.store(self.now, Ordering::Relaxed);
@@ -215,7 +218,8 @@ impl SegmentWriter {
                 self.segment = Some(segment);
             }
             Err(error) => {
-                // The disk is full, or worse: what is left over of it may be all that can be had.
+                // The disk may be full: the space of the unfinished segment may be the only space
+                // that can be freed.
                 let _ = host.remove_streams(start);
                 return self.fail(&error, self.written);
             }
@@ -267,7 +271,7 @@ impl SegmentWriter {
             connections: stream(Dataset::Connections)?,
             processes: stream(Dataset::Processes)?,
             namespaces: stream(Dataset::Namespaces)?,
-            // As soon as there are events, the segment is there.
+            // The segment exists as soon as its events file exists: therefore that file comes last.
             events: stream(Dataset::Events)?,
             discovery: Discovery::default(),
         };
@@ -276,8 +280,8 @@ impl SegmentWriter {
         for stream in streams {
             files.extend(stream.files()?);
         }
-        // Its thread outlives this one.
-        let _ = self.synced.0.send(OpenFiles { host: Some(Arc::clone(host)), files });
+        // The syncing thread ends only after this channel is closed.
+        let _ = self.syncer.0.send(OpenFiles { host: Some(Arc::clone(host)), files });
         Ok(segment)
     }
 
@@ -290,7 +294,8 @@ impl SegmentWriter {
         let _ = self.closed.send(start);
     }
 
-    /// The disk cannot be written to: what was written stays, and a new segment is tried.
+    /// Notes that the disk could not be written to. The written part of the segment stays, and a
+    /// new segment is tried later.
     fn fail(&mut self, error: &Malformed, since: u64) {
         if self.missing.is_none() {
             log::error!("the journal cannot be written, events are lost until it can: {error}");
@@ -302,7 +307,7 @@ impl SegmentWriter {
             if host.dir.is_in_place() && host.dir.has(&events) {
                 let _ = self.closed.send(segment.start);
             } else {
-                // What was written of it went with the directory.
+                // The segment was removed together with the directory.
                 self.shared.written.fetch_sub(segment.rows, Ordering::Relaxed);
                 self.lose(segment.began, segment.rows);
             }
@@ -310,10 +315,10 @@ impl SegmentWriter {
         self.retry = Instant::now() + TRY_AGAIN;
     }
 
-    /// Notes that so many events, or more, are missing since a moment.
+    /// Notes that at least `count` events are missing since a moment.
     fn miss(&mut self, since: u64, count: u64) {
         let (from, missing) = self.missing.get_or_insert((since, 0));
-        // Before the clock began, perhaps: then it has wrapped.
+        // The moment may be before the start of the clock, and then has wrapped.
         if since.wrapping_sub(*from).cast_signed() < 0 {
             *from = since;
         }
@@ -326,8 +331,8 @@ impl SegmentWriter {
     }
 }
 
-/// When a segment begins that begins now: the clock may have been set back, and a start has one
-/// segment.
+/// Returns the start of a segment that begins at `now`. The clock may have been set back, so the
+/// start may be taken: the next free start is used.
 fn free_start(host: &HostDir, now: i64) -> i64 {
     let mut start = now.div_euclid(START_STEP) * START_STEP;
     let is_taken = |start| {

@@ -1,7 +1,7 @@
-//! Copies of a journal, moved in time: of one of minutes `cargo xtask bench past` makes one of a
-//! month.
+//! Copies of a journal, shifted in time. From a journal of minutes `cargo xtask bench past` makes a
+//! journal of a month.
 //!
-//! Columns that have a time in them are written anew; of the others the bytes are copied.
+//! Columns that contain a time are written anew. The bytes of all other columns are copied.
 
 use std::{
     io::{self, Read, Write},
@@ -38,18 +38,18 @@ use crate::journal::{
     },
 };
 
-/// A day, ns and µs.
+/// The length of a day, in ns and in µs.
 const DAY: i64 = 86_400_000_000_000;
 const DAY_MICROS: i64 = DAY / 1_000;
-/// Digits of a boot's id that a copy has of its own.
+/// The number of digits of a boot id that differ in each copy.
 const DIGITS: usize = 8;
 
 impl Journal {
-    /// Copies the segments that are done into the directory `to`, once for each of so many days
-    /// before, every copy with a boot id of its own. Returns how many files the copies have.
+    /// Copies the segments that are done into the directory `to`, once for each of `days` days
+    /// before. Every copy has its own boot id. Returns the number of files of the copies.
     ///
     /// # Errors
-    /// When a file cannot be read, is not as it was written, or cannot be written.
+    /// Returns an error when a file cannot be read, was changed, or cannot be written.
     pub fn shift(&self, to: &Path, days: u16) -> Result<u64> {
         let dir = Arc::new(Dir::create(to)?);
         let mut files = 0;
@@ -74,7 +74,7 @@ impl Journal {
     }
 }
 
-/// Writes a file of every copy, on all cores.
+/// Writes a file of each copy, on all cores.
 fn copy_all(copies: &mut [Copy], target: &HostDir, source: &ShiftSource) -> Result<()> {
     let threads = available_parallelism().map_or(1, usize::from);
     let each = copies.len().div_ceil(threads).max(1);
@@ -93,7 +93,7 @@ fn copy_all(copies: &mut [Copy], target: &HostDir, source: &ShiftSource) -> Resu
 /// A file that is copied.
 struct ShiftSource {
     dataset: Dataset,
-    /// When its segment starts, ns since 1970.
+    /// The start of its segment, ns since 1970.
     start: i64,
     bytes: Bytes,
     schema: TypePtr,
@@ -103,11 +103,12 @@ struct ShiftSource {
 
 /// A column chunk.
 enum Column {
-    /// It has no time in it.
+    /// A column without times or boot ids.
     Same(Box<ColumnChunkMetaData>, Option<Sbbf>),
-    /// Moments, or what wall time is ahead of the monotonic clock, µs; and which rows have one.
+    /// Moments, or offsets of wall time to the monotonic clock, µs; and the definition levels,
+    /// which mark the rows that have a value.
     Times(Vec<i64>, Vec<i16>),
-    /// Ids of boots, of which every row has one.
+    /// A boot id for every row.
     Boots(Vec<ByteArray>),
 }
 
@@ -147,13 +148,13 @@ fn read(group: &dyn RowGroupReader, number: usize) -> Result<Column> {
     let rows = usize::try_from(metadata.num_values()).map_err(|_| Malformed::Corrupt)?;
     let is_optional = metadata.column_descr().max_def_level() > 0;
     let mut levels = Vec::new();
-    let mut of_rows = is_optional.then_some(&mut levels);
+    let mut row_levels = is_optional.then_some(&mut levels);
     match group.get_column_reader(number)? {
         ColumnReader::Int64ColumnReader(mut reader) => {
             let (mut values, mut read) = (Vec::new(), 0);
             while read < rows {
                 let left = rows - read;
-                match reader.read_records(left, of_rows.as_deref_mut(), None, &mut values)? {
+                match reader.read_records(left, row_levels.as_deref_mut(), None, &mut values)? {
                     (0, ..) => return Err(Malformed::Corrupt),
                     (more, ..) => read += more,
                 }
@@ -174,10 +175,10 @@ fn read(group: &dyn RowGroupReader, number: usize) -> Result<Column> {
     }
 }
 
-/// A copy of a journal, so many days before it.
+/// A copy of a journal, `days` days before the original.
 struct Copy {
     days: i64,
-    /// The checksum of the footer of the events that were written last.
+    /// The checksum of the footer of the last events file that was written.
     footer_sum: String,
 }
 
@@ -247,7 +248,7 @@ impl Copy {
         Ok(writer.close()?)
     }
 
-    /// The id of the boot that takes the place of another.
+    /// Returns the boot id with which the copy replaces another boot id.
     fn boot(&self, boot: &ByteArray) -> ByteArray {
         let mut bytes = boot.data().to_vec();
         let digits = format!("{:0DIGITS$x}", self.days);
@@ -257,7 +258,7 @@ impl Copy {
         bytes.into()
     }
 
-    /// The value of a key of the copy's metadata.
+    /// Returns the value of a key of the copy's metadata.
     fn value(&self, key: &str, value: Option<&str>) -> String {
         let value = value.unwrap_or_default();
         let moved = |time: &str| time.parse().map(|time| self.moved(time).to_string());

@@ -1,5 +1,5 @@
-//! The thread that has on the disk what was written, and notices when the files are gone: a slow
-//! disk keeps nobody from writing.
+//! The thread that syncs written bytes to the disk, and notices when the files are gone. A slow
+//! disk then does not stop the writing.
 
 use std::{
     fs::File,
@@ -15,11 +15,11 @@ use std::{
 
 use crate::journal::{layout::HostDir, status::RecorderStatus};
 
-/// How long what was written may wait; the sync itself takes its time after that.
+/// The time for which written bytes may wait; the sync itself takes additional time.
 const SYNCED_EVERY: Duration = Duration::from_millis(300);
 
-/// Why nothing that was written since a moment, `CLOCK_MONOTONIC`, ns, may be believed to be on the
-/// disk.
+/// An error of syncing, and the moment since which nothing can be assumed to be on the disk,
+/// `CLOCK_MONOTONIC`, ns.
 pub(super) type Unsynced = (io::Error, u64);
 
 /// The files of a segment, and the directory in which they are.
@@ -30,11 +30,11 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Has on the disk what was written; fails where the files are not found by their names any
-    /// more.
+    /// Syncs the written bytes to the disk. Fails if the names do not lead to the files any more.
     fn sync(&self) -> io::Result<()> {
         if let Some(host) = &self.host {
-            let is_deleted = |file: &File| file.metadata().is_ok_and(|found| found.nlink() == 0);
+            let is_deleted =
+                |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
             if !host.dir.is_in_place() || self.files.iter().any(is_deleted) {
                 return Err(io::Error::other("the journal was removed or replaced"));
             }
@@ -43,8 +43,8 @@ impl OpenFiles {
     }
 }
 
-/// Syncs the files that come last through `files` again and again, until nobody is left to send
-/// any. Failures go to `errors`.
+/// Syncs the files that came last through `files` again and again, until all senders of `files` are
+/// gone. Sends failures to `errors`.
 pub(super) fn run(shared: &RecorderStatus, files: &Receiver<OpenFiles>, errors: &Sender<Unsynced>) {
     let mut open = OpenFiles::default();
     let mut safe = None;
@@ -58,11 +58,12 @@ pub(super) fn run(shared: &RecorderStatus, files: &Receiver<OpenFiles>, errors: 
                 return log::error!("the end of the journal may not be on the disk: {error}");
             }
             (next, Some(error)) => {
-                // What the kernel has dropped it does not report again, so neither does this.
+                // The kernel reports the loss of written bytes only once, so this thread reports
+                // the loss only once.
                 open = next.unwrap_or_default();
                 let _ = errors.send((error, safe.unwrap_or(reached)));
             }
-            // Others than those that were synced may have been reached.
+            // `reached` may be of the new files, which were not synced.
             (Ok(next), None) => {
                 open = next;
                 safe.get_or_insert(reached);

@@ -1,4 +1,4 @@
-//! What this host has of what netmon needs, and what came of attaching to it, as findings.
+//! The findings about this host: the parts that netmon needs, and the result of attaching.
 
 use std::{env, fs, path::Path};
 
@@ -24,25 +24,25 @@ use crate::{
     },
 };
 
-const SUDO: &str = "use sudo; docs/privileges.md says how to do without root";
+const SUDO: &str = "use sudo; docs/privileges.md describes the way without root";
 const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
 const WITH_BTF: &str = "leave out --no-btf";
 const ANOTHER_KERNEL: &str = "Linux 5.12 or newer, with BTF, has the full tier";
-const REPORT: &str = "report it, with what `netmon -v doctor` says";
+const REPORT: &str = "report it, with the output of `netmon -v doctor`";
 const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' sockets take root";
 
-/// What hooks are for, in the order in which they are told.
+/// The purposes of hooks, in the order of the output.
 const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
 
-/// What is there before anything is attached, and what this process holds then.
+/// The findings before anything is attached, and the capabilities held at that time.
 pub struct HostFindings {
     findings: Vec<Finding>,
     held: Vec<(&'static Capability, bool)>,
-    /// Where iterators can be had apart from tracing.
+    /// `Ok` if iterators can be loaded apart from tracing.
     iterators: Result<(), LoadError>,
 }
 
-/// What came of attaching.
+/// The findings about attaching.
 pub struct AttachFindings {
     findings: Vec<Finding>,
     tier: Option<Tier>,
@@ -50,25 +50,25 @@ pub struct AttachFindings {
 }
 
 impl HostFindings {
-    /// Looks around; to be called before privileges are given up.
+    /// Examines the host. Must be called before privileges are given up.
     #[must_use]
     pub fn examine(options: &Options) -> Self {
         let mut findings = vec![kernel(), types(options), trace_file_system()];
         findings.extend(object());
-        let held = CAPABILITIES.iter().filter(|known| known.is_of_use());
-        let held = held.map(|known| (known, known.is_held())).collect();
+        let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
+        let held = held.map(|capability| (capability, capability.is_held())).collect();
         let walks = [BpfIter::Tcp, BpfIter::Files];
         let iterators = load_iterators(Wanted::default(), KernelFilter::ANY, &walks).map(|_| ());
         Self { findings, held, iterators }
     }
 
-    /// Adds what came of attaching: all there is to tell before the self-test, the tier, and
+    /// Adds the findings about attaching. Returns all findings before the self-test, the tier, and
     /// whether listings come from iterators.
     #[must_use]
     pub fn with(self, attached: AttachFindings) -> (Vec<Finding>, Option<&'static str>, bool) {
         let Self { mut findings, held, iterators } = self;
         let is_complete = attached.iterators && !is_before(6, 0);
-        findings.extend(held.iter().map(|(known, held)| capability(known, *held, is_complete)));
+        findings.extend(held.iter().map(|(item, is_held)| capability(item, *is_held, is_complete)));
         findings.extend(attached.findings);
         if attached.tier != Some(Tier::Full) {
             findings.push(match &iterators {
@@ -82,25 +82,27 @@ impl HostFindings {
 }
 
 impl AttachFindings {
-    /// What is attached.
+    /// Returns the findings about attached programs.
     #[must_use]
     pub fn of(live: &Live) -> Self {
-        let about = live.attachment();
-        let tier = Finding::new("tier", FindingState::Ok, about.tier.name());
-        let better = if about.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
-        let mut findings = vec![match &about.fell_back {
+        let attachment = live.attachment();
+        let tier = Finding::new("tier", FindingState::Ok, attachment.tier.name());
+        let better = if attachment.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
+        let mut findings = vec![match &attachment.fell_back {
             None => tier,
             Some(why) => Finding { state: FindingState::Degraded, ..tier }.because(
-                format!("{why}; the classic tracepoints stand in: sockets are told by address, and what happened \
-                         before netmon came is known less well"),
+                format!(
+                    "{why}; the classic tracepoints stand in: they name sockets by address, and \
+                     the state before the start is known less exactly"
+                ),
                 better,
             ),
         }];
         let mut hooks: Vec<_> = live.reports().iter().map(|report| hook(report, better)).collect();
         hooks.sort_by_key(|hook| HOOKS.iter().position(|what| *what == hook.what));
         findings.extend(hooks);
-        if about.tier == Tier::Full {
-            findings.push(match &about.iterators {
+        if attachment.tier == Tier::Full {
+            findings.push(match &attachment.iterators {
                 Ok(()) => Finding::new("iterators", FindingState::Ok, "tcp, task_file: loaded"),
                 Err(why) => {
                     let (costs, advice) = if why == NOT_WANTED {
@@ -114,28 +116,28 @@ impl AttachFindings {
                 }
             });
         }
-        findings.push(ring_buffers(about.options.buffer));
-        Self { findings, tier: Some(about.tier), iterators: about.iterators.is_ok() }
+        findings.push(ring_buffers(attachment.options.buffer));
+        Self { findings, tier: Some(attachment.tier), iterators: attachment.iterators.is_ok() }
     }
 
-    /// Nothing is, because of `error`.
+    /// Returns the findings if `error` prevented attaching.
     #[must_use]
     pub fn not(error: &LoadError) -> Self {
         let mut hooks = Hooks::default();
         for all in [&FULL[..], &EXACT[..]] {
             hooks.pass_over(all, "");
         }
-        let of = |report: &HookReport| {
+        let finding = |report: &HookReport| {
             let detail = format!("not attached: {}", error.short());
-            about(report, Finding::new("hooks", FindingState::Failed, detail))
+            with_hook(report, Finding::new("hooks", FindingState::Failed, detail))
                 .because("`watch`, `record` and `verify` do not run", advice(error))
         };
-        let findings = hooks.reports.iter().map(of).collect();
+        let findings = hooks.reports.iter().map(finding).collect();
         Self { findings, tier: None, iterators: false }
     }
 }
 
-/// What to do about it.
+/// Returns the advice for an error.
 fn advice(error: &LoadError) -> &'static str {
     match error {
         LoadError::Privilege(_) => SUDO,
@@ -177,7 +179,8 @@ fn types(options: &Options) -> Finding {
     }
 }
 
-/// Only the classic tracepoints need it, and they say so if it cannot be had.
+/// Reports tracefs. Its absence is no failure here: only the classic tracepoints need tracefs, and
+/// loading them reports the failure.
 fn trace_file_system() -> Finding {
     let detail = tracefs::mounted().map_or_else(
         || {
@@ -195,10 +198,10 @@ fn object() -> Option<Finding> {
     Some(Finding::new("object", FindingState::Ok, detail))
 }
 
-/// `is_complete`: nothing is read in `/proc` that only root may read.
-fn capability(known: &Capability, is_held: bool, is_complete: bool) -> Finding {
-    let new = |state, detail| Finding::new("capabilities", state, detail).named(known.name);
-    let costs = |duty| known.is_for(&[duty]);
+/// Reports a capability. `is_complete`: netmon reads nothing in `/proc` that only root may read.
+fn capability(capability: &Capability, is_held: bool, is_complete: bool) -> Finding {
+    let new = |state, detail| Finding::new("capabilities", state, detail).named(capability.name);
+    let costs = |duty| capability.is_for(&[duty]);
     let (state, detail) = if is_held {
         (FindingState::Ok, "held")
     } else if costs(Duty::Load) {
@@ -206,19 +209,19 @@ fn capability(known: &Capability, is_held: bool, is_complete: bool) -> Finding {
     } else if costs(Duty::Enter) || costs(Duty::Look) && !is_complete {
         (FindingState::Degraded, "missing")
     } else {
-        // Of the rest, what it costs shows where something cannot be done.
+        // The cost of any other capability appears where an action fails.
         (FindingState::Ok, "not held, nor needed here")
     };
-    let finding = new(state, detail).text("purpose", known.purpose);
-    if state == FindingState::Ok { finding } else { finding.because(known.without, SUDO) }
+    let finding = new(state, detail).text("purpose", capability.purpose);
+    if state == FindingState::Ok { finding } else { finding.because(capability.without, SUDO) }
 }
 
-/// Program and hook, for programs that read this.
-fn about(report: &HookReport, finding: Finding) -> Finding {
+/// Adds the hook and its program, for programs that read the findings.
+fn with_hook(report: &HookReport, finding: Finding) -> Finding {
     finding.named(report.hook.clone()).text("program", report.program).text("tells", report.tells)
 }
 
-/// `better`: what to do where the tier is what it lacks.
+/// Reports a hook. `better`: the advice if only another tier has the hook.
 fn hook(report: &HookReport, better: &'static str) -> Finding {
     let what = match report.program {
         name if name.starts_with("minisocket") => "minisockets",
@@ -235,12 +238,16 @@ fn hook(report: &HookReport, better: &'static str) -> Finding {
             "this kernel has no such function".to_owned(),
             "nothing, or another kernel; netmon does without",
         ),
-        // With a complaint of the verifier's, or without.
-        HookStatus::Refused(said) => (
+        // The answer may contain a complaint of the verifier.
+        HookStatus::Refused(answer) => (
             "refused",
             FindingState::Degraded,
-            format!("the kernel answered {said}"),
-            if said.contains(": ") { REPORT } else { "a kernel that permits it makes this exact" },
+            format!("the kernel answered {answer}"),
+            if answer.contains(": ") {
+                REPORT
+            } else {
+                "a kernel that permits it makes this exact"
+            },
         ),
         HookStatus::Unwanted => {
             ("unwanted", FindingState::Degraded, "not wanted".to_owned(), "leave out --no-fentry")
@@ -249,7 +256,7 @@ fn hook(report: &HookReport, better: &'static str) -> Finding {
             ("passed_over", FindingState::Degraded, format!("not used: {why}"), better)
         }
     };
-    let finding = about(report, Finding::new(what, state, detail)).text("status", status);
+    let finding = with_hook(report, Finding::new(what, state, detail)).text("status", status);
     if state == FindingState::Ok { finding } else { finding.because(report.without, advice) }
 }
 
@@ -282,18 +289,18 @@ mod tests {
 
     #[test]
     fn what_a_missing_capability_means() {
-        let of = |name: &str, is_held, is_complete| {
-            let known = CAPABILITIES.iter().find(|known| known.name == name).expect(name);
-            capability(known, is_held, is_complete).state
+        let state = |name: &str, is_held, is_complete| {
+            let entry = CAPABILITIES.iter().find(|entry| entry.name == name).expect(name);
+            capability(entry, is_held, is_complete).state
         };
-        assert_eq!(of("CAP_BPF", false, true), FindingState::Failed);
-        assert_eq!(of("CAP_BPF", true, true), FindingState::Ok);
-        assert_eq!(of("CAP_PERFMON", false, true), FindingState::Failed);
-        assert_eq!(of("CAP_SYS_ADMIN", false, true), FindingState::Degraded);
-        assert_eq!(of("CAP_SYS_PTRACE", false, true), FindingState::Degraded);
-        // Only where /proc tells who holds what.
-        assert_eq!(of("CAP_DAC_READ_SEARCH", false, false), FindingState::Degraded);
-        assert_eq!(of("CAP_DAC_READ_SEARCH", false, true), FindingState::Ok);
+        assert_eq!(state("CAP_BPF", false, true), FindingState::Failed);
+        assert_eq!(state("CAP_BPF", true, true), FindingState::Ok);
+        assert_eq!(state("CAP_PERFMON", false, true), FindingState::Failed);
+        assert_eq!(state("CAP_SYS_ADMIN", false, true), FindingState::Degraded);
+        assert_eq!(state("CAP_SYS_PTRACE", false, true), FindingState::Degraded);
+        // Needed only if owners come from `/proc`.
+        assert_eq!(state("CAP_DAC_READ_SEARCH", false, false), FindingState::Degraded);
+        assert_eq!(state("CAP_DAC_READ_SEARCH", false, true), FindingState::Ok);
     }
 
     #[test]

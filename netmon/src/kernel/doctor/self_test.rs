@@ -1,4 +1,4 @@
-//! Connections of netmon's own over loopback: whether their transitions come out, and what they
+//! Makes connections over loopback, and tests whether netmon sees their transitions and at what
 //! cost.
 //!
 //! Every wait is bounded: loopback may be down or filtered, and the machine slow.
@@ -20,14 +20,11 @@ use rustix::{
     io::Errno,
 };
 
+use super::expected::{EXPECTED, Ports, missing};
 use crate::{
     core::{
         event::{Event, Loss, Transition},
         finding::{Finding, FindingState},
-        tcp::TcpState::{
-            self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
-            SynSent, TimeWait,
-        },
     },
     kernel::{
         Live, Namespace,
@@ -37,106 +34,39 @@ use crate::{
     session::Source,
 };
 
-/// How long transitions may take to come out, on an emulated machine too.
+/// The time within which transitions must come out, on an emulated machine too.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one step of a connection may take.
+/// The time limit of one step of a connection.
 const STEP: Duration = Duration::from_secs(3);
-/// Connections to measure with, and for how long at most. Each leaves a TIME_WAIT.
+/// The number of connections to measure with. Each leaves a TIME_WAIT bucket.
 const LOAD: usize = 200;
+/// The time limit of these connections.
 const LOAD_TIME: Duration = Duration::from_secs(3);
 
-/// Whose transition it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Listener,
-    Client,
-    Server,
-}
-
-/// What a connection does that is closed by its client first.
-const EXPECTED: [(Side, TcpState, TcpState); 12] = [
-    (Side::Listener, Close, Listen),
-    (Side::Client, Close, SynSent),
-    (Side::Client, SynSent, Established),
-    (Side::Server, Listen, SynRecv),
-    (Side::Server, SynRecv, Established),
-    (Side::Client, Established, FinWait1),
-    (Side::Client, FinWait1, FinWait2),
-    (Side::Server, Established, CloseWait),
-    (Side::Server, CloseWait, LastAck),
-    (Side::Server, LastAck, Close),
-    (Side::Client, FinWait2, TimeWait),
-    (Side::Listener, Listen, Close),
-];
-
-/// Where the connection was.
-struct Ports {
-    netns: Option<u32>,
-    listener: u16,
-    client: u16,
-}
-
-impl Ports {
-    /// Whose transition that is, if it is one of this connection's.
-    fn side(&self, transition: &Transition) -> Option<Side> {
-        let tuple = &transition.tuple;
-        let (local, remote) = (tuple.local.port(), tuple.remote.port());
-        if self.netns.is_some_and(|netns| netns != tuple.netns) {
-            None
-        } else if (local, remote) == (self.client, self.listener) {
-            Some(Side::Client)
-        } else if (local, remote) == (self.listener, self.client) {
-            Some(Side::Server)
-        } else if local == self.listener && [transition.old, transition.new].contains(&Listen) {
-            Some(Side::Listener)
-        } else {
-            None
-        }
-    }
-}
-
-/// Which of the expected transitions are not among the `seen`.
-fn missing(ports: &Ports, seen: &[Transition]) -> Vec<String> {
-    let is_missing = |(side, old, new): &&(Side, TcpState, TcpState)| {
-        !seen.iter().any(|transition| {
-            // Where the kernel has no bucket to spare there is no TIME_WAIT.
-            let is_new = transition.new == *new || (*new == TimeWait && transition.new == Close);
-            ports.side(transition) == Some(*side) && transition.old == *old && is_new
-        })
-    };
-    let of = |(side, old, new): &(Side, TcpState, TcpState)| {
-        let whose = match side {
-            Side::Listener => "listener",
-            Side::Client => "client",
-            Side::Server => "server",
-        };
-        format!("{whose} {old} -> {new}")
-    };
-    EXPECTED.iter().filter(is_missing).map(of).collect()
-}
-
-/// Makes connections over loopback, has their transitions read, and says what came of it. Detaches
-/// the hooks.
+/// Makes connections over loopback, reads their transitions, and returns the findings. Detaches the
+/// hooks.
 ///
 /// # Errors
-/// What reading the kernel's records answered.
+/// The error of reading the kernel's records.
 pub async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     let mut test = Test { events: VecDeque::new(), seen: Vec::new(), lost: Vec::new() };
-    // What was there before comes first.
+    // The sockets that existed before come first.
     test.read(live).await?;
-    let (found, cost) = match test.one(live).await? {
-        Ok(found) => (found, test.cost(live).await?),
-        Err(error) => (unopened(&error), Finding::new("cost", FindingState::Ok, "not measured")),
+    let (finding, cost) = match test.one_connection(live).await? {
+        Ok(finding) => (finding, test.cost(live).await?),
+        Err(error) => {
+            (no_connection(&error), Finding::new("cost", FindingState::Ok, "not measured"))
+        }
     };
     live.finish(&mut test.events).await?;
     test.take();
-    Ok(vec![found, cost, test.losses()])
+    Ok(vec![finding, cost, test.losses()])
 }
 
-fn unopened(error: &io::Error) -> Finding {
+fn no_connection(error: &io::Error) -> Finding {
     let detail = format!("a connection over loopback could not be made: {}", errno_text(error));
     Finding::new("self-test", FindingState::Degraded, detail)
-        .because("whether transitions come out is not known", "ip link set lo up")
+        .because("it is unknown whether transitions come out", "ip link set lo up")
 }
 
 struct Test {
@@ -162,7 +92,7 @@ impl Test {
         }
     }
 
-    /// What `work` answers, done aside while transitions are read.
+    /// Reads transitions while `work` runs on a separate thread. Returns the result of `work`.
     async fn meanwhile<T: Send + 'static>(
         &mut self,
         live: &mut Live,
@@ -178,8 +108,8 @@ impl Test {
         Ok(working.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))))
     }
 
-    /// One connection, and whether all that it does comes out.
-    async fn one(&mut self, live: &mut Live) -> io::Result<io::Result<Finding>> {
+    /// Makes one connection. Returns a finding about its transitions.
+    async fn one_connection(&mut self, live: &mut Live) -> io::Result<io::Result<Finding>> {
         let begin = Instant::now();
         let ports = match self.meanwhile(live, || converse(1, STEP)).await? {
             Ok((listener, client)) => {
@@ -194,36 +124,39 @@ impl Test {
             left = missing(&ports, &self.seen);
         }
         let (expected, took) = (EXPECTED.len(), begin.elapsed());
-        let came = expected - left.len();
-        let told = format!(
-            "{came} of {expected} transitions of a connection over loopback came out within {:.1} ms",
+        let seen = expected - left.len();
+        let summary = format!(
+            "{seen} of {expected} transitions of a connection over loopback came out within \
+             {:.1} ms",
             took.as_secs_f64() * 1e3
         );
-        let found = if left.is_empty() {
-            Finding::new("self-test", FindingState::Ok, told)
+        let finding = if left.is_empty() {
+            Finding::new("self-test", FindingState::Ok, summary)
         } else {
-            let state = if came == 0 { FindingState::Failed } else { FindingState::Degraded };
-            Finding::new("self-test", state, format!("{told}; missing: {}", left.join(", ")))
+            let state = if seen == 0 { FindingState::Failed } else { FindingState::Degraded };
+            Finding::new("self-test", state, format!("{summary}; missing: {}", left.join(", ")))
                 .because(
-                    "transitions are missed: what a dump finds is inferred, some seconds late",
-                    "report it, with what `netmon -v doctor` says",
+                    "transitions are missed: dumps infer them, some seconds late",
+                    "report it, with the output of `netmon -v doctor`",
                 )
         };
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let found = found.number("expected", expected as u64).number("seen", came as u64);
-        Ok(Ok(found.number("took_us", took)))
+        let finding = finding.number("expected", expected as u64).number("seen", seen as u64);
+        Ok(Ok(finding.number("took_us", took)))
     }
 
-    /// What the programs take for each transition.
+    /// Returns the cost of the programs for each transition.
     async fn cost(&mut self, live: &mut Live) -> io::Result<Finding> {
-        let not =
+        let not_measured =
             |why: String| Finding::new("cost", FindingState::Ok, format!("not measured: {why}"));
-        // Given back when it is dropped.
+        // Dropping it turns the statistics off.
         let _stats = match enable_stats(Stats::RunTime) {
             Ok(stats) => stats,
             Err(error) => {
                 let why = errno_text(&error.io_error);
-                return Ok(not(format!("the kernel answered {why}; it takes CAP_SYS_ADMIN")));
+                return Ok(not_measured(format!(
+                    "the kernel answered {why}; it takes CAP_SYS_ADMIN"
+                )));
             }
         };
         let before = runs(live);
@@ -245,7 +178,7 @@ impl Test {
         let transitions = costs.iter().find(is_main).map_or(0, |cost| cost.runs);
         let total: u64 = costs.iter().map(|cost| cost.time).sum();
         let Some(mean) = total.checked_div(transitions) else {
-            return Ok(not("no program has run".to_owned()));
+            return Ok(not_measured("no program has run".to_owned()));
         };
         let each = |cost: &Cost| format!("{} {} ns", cost.program, cost.time / cost.runs);
         let each: Vec<String> = costs.iter().map(each).collect();
@@ -260,22 +193,29 @@ impl Test {
             .text("programs", each.join(", ")))
     }
 
-    /// What was lost meanwhile, of the whole host's.
+    /// Returns the losses of the whole host during the test.
     fn losses(&self) -> Finding {
-        let of = |loss: Loss| {
-            self.lost.iter().filter(|(of, _)| *of == loss).map(|(_, count)| count).sum::<u64>()
+        let count_of = |loss: Loss| {
+            self.lost
+                .iter()
+                .filter(|(reason, _)| *reason == loss)
+                .map(|(_, count)| count)
+                .sum::<u64>()
         };
-        let counts: Vec<_> =
-            Loss::ALL.into_iter().map(|loss| (loss, of(loss))).filter(|(_, n)| *n > 0).collect();
+        let counts: Vec<_> = Loss::ALL
+            .into_iter()
+            .map(|loss| (loss, count_of(loss)))
+            .filter(|(_, n)| *n > 0)
+            .collect();
         let total = counts.iter().map(|(_, count)| count).sum();
         if total == 0 {
             return Finding::new("lost", FindingState::Ok, "0 events").number("count", 0);
         }
         let each: Vec<_> =
             counts.iter().map(|(loss, count)| format!("{} {count}", loss.name())).collect();
-        let advice = if of(Loss::RingFull) > 0 {
+        let advice = if count_of(Loss::RingFull) > 0 {
             "a larger --buffer"
-        } else if of(Loss::Malformed) > 0 {
+        } else if count_of(Loss::Malformed) > 0 {
             "rebuild netmon: the object is of another version"
         } else {
             ""
@@ -290,7 +230,7 @@ impl Test {
     }
 }
 
-/// How often a program has run, and for how long, ns.
+/// The number of runs of a program, and their time, ns.
 struct Cost {
     program: &'static str,
     runs: u64,
@@ -298,18 +238,18 @@ struct Cost {
 }
 
 fn runs(live: &Live) -> Vec<Cost> {
-    let of = |(program, loaded): (&'static str, &Program)| {
+    let cost = |(program, loaded): (&'static str, &Program)| {
         let info = loaded.info().inspect_err(|error| log::debug!("{program}: {error}")).ok();
         let (runs, time) = info.map_or((0, 0), |info| {
             (info.run_count(), u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX))
         });
         Cost { program, runs, time }
     };
-    live.programs().map(of).collect()
+    live.programs().map(cost).collect()
 }
 
-/// Makes and closes `count` connections, one after the other, until `time` is over; the ports of
-/// the last.
+/// Makes and closes `count` connections, one after the other, for `time` at most. Returns the ports
+/// of the last one.
 fn converse(count: usize, time: Duration) -> io::Result<(u16, u16)> {
     let end = Instant::now() + time;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -324,7 +264,7 @@ fn converse(count: usize, time: Duration) -> io::Result<(u16, u16)> {
     Ok((address.port(), port))
 }
 
-/// One connection, which its client closes first; the client's port.
+/// Makes one connection, which the client closes first. Returns the client's port.
 fn connect(listener: &TcpListener, address: SocketAddr) -> io::Result<u16> {
     let mut client = TcpStream::connect_timeout(&address, STEP)?;
     let own = client.local_addr()?;
@@ -334,13 +274,13 @@ fn connect(listener: &TcpListener, address: SocketAddr) -> io::Result<u16> {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(&mut ready, Some(&left)) {
-            // Only a signal came, and the time that is left is known anew.
+            // A signal interrupted the wait: the loop computes the remaining time again.
             Err(Errno::INTR) => continue,
             result if result? == 0 => return Err(io::ErrorKind::TimedOut.into()),
             _ => {}
         }
         let (server, peer) = listener.accept()?;
-        // Anybody may connect to it.
+        // Any process may connect to the listener.
         if peer == own {
             break server;
         }
@@ -349,57 +289,13 @@ fn connect(listener: &TcpListener, address: SocketAddr) -> io::Result<u16> {
         stream.set_read_timeout(Some(STEP))?;
     }
     client.shutdown(Shutdown::Write)?;
-    server.read_exact(&mut [0]).or_else(ended)?;
+    server.read_exact(&mut [0]).or_else(expect_end)?;
     drop(server);
-    client.read_exact(&mut [0]).or_else(ended)?;
+    client.read_exact(&mut [0]).or_else(expect_end)?;
     Ok(own.port())
 }
 
-/// The end is what is read for.
-fn ended(error: io::Error) -> io::Result<()> {
+/// Accepts the end of the stream, which the read waits for.
+fn expect_end(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::UnexpectedEof { Ok(()) } else { Err(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::event::{Opening, Tuple};
-
-    fn transition(local: u16, remote: u16, old: TcpState, new: TcpState) -> Transition {
-        let end = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Transition {
-            time: 0,
-            cookie: 1,
-            tuple: Tuple { netns: 7, local: end(local), remote: end(remote) },
-            old,
-            new,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: false,
-            opening: Opening::None,
-        }
-    }
-
-    #[test]
-    fn what_is_missing_is_told_by_side_and_states() {
-        let ports = Ports { netns: Some(7), listener: 80, client: 5000 };
-        let mut seen: Vec<_> = EXPECTED
-            .iter()
-            .map(|(side, old, new)| match side {
-                Side::Listener => transition(80, 0, *old, *new),
-                Side::Client => transition(5000, 80, *old, *new),
-                Side::Server => transition(80, 5000, *old, *new),
-            })
-            .collect();
-        assert_eq!(missing(&ports, &seen), Vec::<String>::new());
-        // No bucket was left for a TIME_WAIT.
-        seen[10].new = Close;
-        assert_eq!(missing(&ports, &seen), Vec::<String>::new());
-        seen.remove(6);
-        assert_eq!(missing(&ports, &seen), ["client FIN_WAIT1 -> FIN_WAIT2"]);
-        let elsewhere = Ports { netns: Some(8), ..ports };
-        assert_eq!(missing(&elsewhere, &seen).len(), EXPECTED.len());
-    }
 }

@@ -1,4 +1,5 @@
-//! What `--accept-syscalls` costs: a tracepoint on one system call slows every system call of the host.
+//! Measures the cost of `--accept-syscalls`: a tracepoint on one system call slows every system
+//! call of the host.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,12 @@ use crate::{
     },
 };
 
-/// Rounds with and without, in alternation, and system calls in each.
+/// The number of rounds, each without and with the tracepoint.
 const ROUNDS: usize = 7;
+/// The number of system calls in a round.
 const CALLS: u32 = 20_000;
 
-/// Measures it, with the cheapest of system calls.
+/// Measures the cost with the cheapest of system calls.
 #[must_use]
 pub fn accept_syscalls() -> Finding {
     let finding = |detail| Finding::new("accept calls", FindingState::Ok, detail);
@@ -29,20 +31,22 @@ pub fn accept_syscalls() -> Finding {
         Ok((without, with)) => {
             let more = with.saturating_sub(without);
             finding(format!(
-                "--accept-syscalls makes every system call of the host {more} ns slower ({without} ns without)"
+                "--accept-syscalls makes every system call of the host {more} ns slower \
+                 ({without} ns without)"
             ))
             .number("slower_ns", more)
             .number("without_ns", without)
         }
-        Err(error) => finding(format!("what --accept-syscalls costs was not measured: {error}")),
+        Err(error) => finding(format!("the cost of --accept-syscalls was not measured: {error}")),
     }
 }
 
-/// Nanoseconds of a system call without and with it: the least of all rounds, since others only add to it.
+/// Returns the nanoseconds of a system call without and with the tracepoint. The least of all
+/// rounds counts, since other processes can only add time.
 fn measure() -> Result<(u64, u64), LoadError> {
     let (log, filter, without) = (log::LevelFilter::Off, KernelFilter::ANY, Without::default());
     let options = Options { buffer: 4096, log, filter, accept_syscalls: true, without };
-    // It never gets as far as to look into a process: nobody accepts here.
+    // The measured call is not an accept, so the program does not look into a process.
     let accept_ret = tracefs::within(tracefs::accept_format)??;
     let format = Format { accept_ret, ..Format::default() };
     let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &unknown(), &format)?;

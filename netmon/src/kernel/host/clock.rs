@@ -1,21 +1,21 @@
-//! The clocks: the one that events carry, and how it relates to wall time.
+//! The clocks: `CLOCK_MONOTONIC`, which events carry, and its relation to wall time.
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::event::Anchor;
 
-/// `CLOCK_MONOTONIC`, ns: the clock of `bpf_ktime_get_ns`.
+/// Returns `CLOCK_MONOTONIC`, ns: the clock of `bpf_ktime_get_ns`.
 pub(in crate::kernel) fn now() -> u64 {
     nanoseconds(ClockId::Monotonic).cast_unsigned()
 }
 
-/// What this thread has used of a processor, ns.
+/// Returns the CPU time that this thread has used, ns.
 pub(in crate::kernel) fn used() -> u64 {
     nanoseconds(ClockId::ThreadCPUTime).cast_unsigned()
 }
 
-/// The wall time between two looks at the monotonic clock, of the closest of a few tries: a
-/// preemption between them would shift every time that is shown.
+/// Reads wall time between two looks at the monotonic clock. The closest of a few tries counts: a
+/// preemption between the looks would shift every time that netmon shows.
 pub(in crate::kernel) fn anchor() -> Anchor {
     const TRIES: usize = 5;
     let look = || {

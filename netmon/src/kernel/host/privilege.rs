@@ -1,9 +1,10 @@
-//! The privileges of this process: the purpose of each capability, how long it is kept, and how the
-//! others go.
+//! The privileges of this process: the purpose of each capability, the time that netmon keeps it,
+//! and how netmon gives the others up.
 //!
-//! Capabilities and no_new_privs are a thread's, and a thread begins with those of the one that
-//! started it: so a command is confined before it has any threads, and each narrows itself to its
-//! duties. `docs/privileges.md` has the same table, which `tests/privileges.rs` compares.
+//! Capabilities and no_new_privs belong to a thread, and a new thread begins with those of its
+//! parent. So a command is confined before it starts any thread, and each thread then narrows
+//! itself to its duties. `docs/privileges.md` has the same table; `tests/privileges.rs` compares
+//! the two.
 
 use std::{fs, io, panic, thread};
 
@@ -12,31 +13,31 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 
-/// Something that netmon does and that takes a capability.
+/// A task of netmon that takes a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     /// Loading the kernel program and attaching its hooks.
     Load,
-    /// Having as much memory locked as that takes, where the kernel counts it so: before Linux
+    /// Locking the memory that loading takes, where the kernel counts it as locked: before Linux
     /// 5.11.
     Lock,
-    /// Using what is loaded, its maps, iterators and counters, where that takes a capability too:
-    /// before Linux 6.0 (`__sys_bpf`, kernel/bpf/syscall.c; fdinfo, fs/proc/fd.c).
+    /// Using the loaded maps, iterators and counters, where that takes a capability too: before
+    /// Linux 6.0 (`__sys_bpf`, kernel/bpf/syscall.c; fdinfo, fs/proc/fd.c).
     Use,
-    /// Finding network namespaces, and entering them.
+    /// Finding and entering network namespaces.
     Enter,
-    /// Reading in `/proc` who holds which socket.
+    /// Reading in `/proc` which process holds which socket.
     Look,
-    /// Reading the formats of tracepoints, an object, or a journal that only others may read.
+    /// Reading the formats of tracepoints, an object, or a journal that this user may not read.
     Open,
 }
 
 impl Duty {
-    /// All that a command may come to.
+    /// Every duty that a command may have.
     pub const ALL: [Self; 6] =
         [Self::Load, Self::Lock, Self::Use, Self::Enter, Self::Look, Self::Open];
 
-    /// Whether this kernel asks for a capability there.
+    /// Returns whether this kernel asks for a capability for this duty.
     fn applies_here(self) -> bool {
         match self {
             Self::Lock => is_before(5, 11),
@@ -46,24 +47,24 @@ impl Duty {
     }
 }
 
-/// A capability, and what becomes of netmon without it.
+/// A capability, and the consequence of its absence.
 #[derive(Debug)]
 pub struct Capability {
-    /// As in capabilities(7).
+    /// The name, as in capabilities(7).
     pub name: &'static str,
-    /// What netmon does with it.
+    /// The purpose that netmon has for the capability.
     pub purpose: &'static str,
-    /// How long it is kept.
+    /// The time until which netmon keeps the capability.
     pub kept: &'static str,
-    /// What is lost without it.
+    /// The loss without the capability.
     pub without: &'static str,
     duties: &'static [Duty],
     set: CapabilitySet,
-    /// What contains it.
+    /// A capability that includes this one.
     implied_by: CapabilitySet,
 }
 
-/// Every capability that netmon has a use for.
+/// Every capability that netmon uses.
 pub static CAPABILITIES: [Capability; 6] = [
     Capability {
         name: "CAP_BPF",
@@ -87,18 +88,19 @@ pub static CAPABILITIES: [Capability; 6] = [
         name: "CAP_SYS_ADMIN",
         purpose: "entering other network namespaces",
         kept: "throughout",
-        without: "what was there before, and what was lost, is known of netmon's own network namespace only; \
-                  transitions are seen in all of them",
+        without: "what was there before, and what was lost, is known of netmon's own network \
+                  namespace only; transitions are seen in all of them",
         duties: &[Duty::Enter],
         set: CapabilitySet::SYS_ADMIN,
         implied_by: CapabilitySet::SYS_ADMIN,
     },
     Capability {
         name: "CAP_SYS_PTRACE",
-        purpose: "finding the network namespaces of other users' processes; in `/proc`, the sockets that they hold",
+        purpose: "finding the network namespaces of other users' processes; in `/proc`, the \
+                  sockets that they hold",
         kept: "throughout",
-        without: "of other network namespaces, those with a name are known only; where `/proc` is read, sockets of \
-                  other users have no owner",
+        without: "of other network namespaces, those with a name are known only; where `/proc` is \
+                  read, sockets of other users have no owner",
         duties: &[Duty::Enter, Duty::Look],
         set: CapabilitySet::SYS_PTRACE,
         implied_by: CapabilitySet::SYS_PTRACE,
@@ -124,14 +126,14 @@ pub static CAPABILITIES: [Capability; 6] = [
 ];
 
 impl Capability {
-    /// Whether this thread has it, or what contains it.
+    /// Returns whether this thread has the capability, or one that includes it.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        // Whoever cannot ask is not told that something is missing.
+        // A failed query does not prove that a capability is missing.
         effective().is_none_or(|held| held.intersects(self.set | self.implied_by))
     }
 
-    /// Whether this kernel asks for it at all.
+    /// Returns whether this kernel asks for the capability at all.
     #[must_use]
     pub fn is_of_use(&self) -> bool {
         self.is_for(&Duty::ALL)
@@ -142,36 +144,36 @@ impl Capability {
     }
 }
 
-/// The capabilities that `duty` takes and that this thread lacks, by name; empty when all is well.
+/// Returns the names of the capabilities that `duty` takes and this thread lacks.
 #[must_use]
 pub fn missing(duty: Duty) -> Vec<&'static str> {
-    let lacks = |known: &&Capability| known.is_for(&[duty]) && !known.is_held();
-    CAPABILITIES.iter().filter(lacks).map(|known| known.name).collect()
+    let lacks = |capability: &&Capability| capability.is_for(&[duty]) && !capability.is_held();
+    CAPABILITIES.iter().filter(lacks).map(|capability| capability.name).collect()
 }
 
-/// How a sentence ends that says what could not be done: with what `duty` takes, where that is
-/// missing.
+/// Returns the end of an error message: the missing capabilities that `duty` takes, or the advice
+/// to run netmon outside the container.
 #[must_use]
 pub fn advice(duty: Duty) -> String {
     match missing(duty).as_slice() {
-        // In another user namespace than what it is to look into.
+        // netmon has the capabilities, but in another user namespace than the object in question.
         [] => {
-            "; what netmon may do in this container does not count there: run it on the host".into()
+            "; netmon's privileges in this container do not count there: run it on the host".into()
         }
         missing => format!("; that takes {}: use sudo", missing.join(" and ")),
     }
 }
 
-/// Gives up all that netmon has no use for, and the way to get more; to be called before there are
-/// threads.
+/// Gives up every capability that netmon does not use, and the way to get more. Must be called
+/// before there are threads.
 ///
 /// # Errors
-/// What the kernel answered: then nothing should be done with what is left.
+/// The kernel's answer. The caller must then not continue with the remaining privileges.
 pub fn confine() -> io::Result<()> {
     set_no_new_privs(true)?;
     narrow(&Duty::ALL)?;
-    // Threads that have given everything up share their memory with those that have not: nobody may
-    // get in through them who could not through the others (`__ptrace_may_access`,
+    // Threads that have given up everything share memory with threads that have not. So no process
+    // may attach to the former if it may not attach to the latter (`__ptrace_may_access`,
     // kernel/ptrace.c).
     if effective().is_none_or(|held| !held.is_empty()) {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -179,39 +181,39 @@ pub fn confine() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives up what this thread does not need for its `duties`, for good. Threads that it starts have
-/// no more.
+/// Gives up, for good, every capability that this thread does not need for its `duties`. The
+/// thread's later children have no more.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn narrow(duties: &[Duty]) -> io::Result<()> {
     let held = capabilities(None)?.effective;
-    let kept = CAPABILITIES
-        .iter()
-        .filter(|known| known.is_for(duties))
-        .map(|known| if held.contains(known.set) { known.set } else { known.implied_by });
+    let kept =
+        CAPABILITIES.iter().filter(|capability| capability.is_for(duties)).map(|capability| {
+            if held.contains(capability.set) { capability.set } else { capability.implied_by }
+        });
     let kept = held & kept.fold(CapabilitySet::empty(), |all, set| all | set);
     let inheritable = CapabilitySet::empty();
-    // What is not inheritable is not ambient either.
+    // A capability that is not inheritable is not ambient either.
     Ok(set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?)
 }
 
-/// Does `work` on a thread that has no more than its `duties` take; nor have those that it starts.
-/// Returns its answer.
+/// Runs `work` on a thread that has only the capabilities of its `duties`, as have the threads that
+/// `work` starts. Returns the result of `work`.
 ///
 /// # Errors
-/// What the kernel answered when that was to be given up.
+/// The kernel's answer to giving up the other capabilities.
 pub fn narrowed<T: Send>(duties: &[Duty], work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let narrowed = move || narrow(duties).map(|()| work());
     let result = thread::scope(|scope| scope.spawn(narrowed).join());
     result.unwrap_or_else(|cause| panic::resume_unwind(cause))
 }
 
-/// What to do when the kernel does not give memory; nothing where that cannot be the reason.
+/// Returns advice for a lack of memory, or nothing where locked memory cannot be the reason.
 pub(in crate::kernel) fn memory_advice() -> Option<&'static str> {
     (Duty::Lock.applies_here() && getrlimit(Resource::Memlock).current.is_some()).then_some(
-        "before Linux 5.11 what BPF takes counts as locked memory: `ulimit -l unlimited`, or \
-         LimitMEMLOCK=infinity in a unit, or CAP_SYS_RESOURCE",
+        "before Linux 5.11 the memory of BPF counts as locked memory: use `ulimit -l unlimited`, \
+         or LimitMEMLOCK=infinity in a unit, or CAP_SYS_RESOURCE",
     )
 }
 
@@ -224,15 +226,15 @@ pub(in crate::kernel) fn is_before(major: u32, minor: u32) -> bool {
     release(&name.release().to_string_lossy()).is_none_or(|release| release < (major, minor))
 }
 
-/// The first two numbers of a release.
+/// Returns the first two numbers of a release.
 fn release(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Whether this program runs with more than its caller has: setuid, or file capabilities.
+/// Returns whether this program has more privileges than its caller: setuid, or file capabilities.
 ///
-/// That is AT_SECURE of getauxval(3), here from `/proc/self/auxv`; in doubt, it does.
+/// This is AT_SECURE of getauxval(3), read from `/proc/self/auxv`. In doubt the answer is yes.
 pub(in crate::kernel) fn is_secure() -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "23")]
     const AT_SECURE: usize = libc::AT_SECURE as usize;
@@ -267,24 +269,29 @@ mod tests {
     fn a_thread_has_what_its_duties_take_and_others_keep_theirs() {
         let before = capabilities(None).expect("capget").effective;
         for duties in [&[][..], &[Duty::Enter], &[Duty::Use, Duty::Enter, Duty::Look]] {
-            let (held, of_a_child) = narrowed(duties, || {
-                let of = || capabilities(None).expect("capget");
-                (of(), thread::spawn(of).join().expect("a thread"))
+            let (held, child_sets) = narrowed(duties, || {
+                let sets = || capabilities(None).expect("capget");
+                (sets(), thread::spawn(sets).join().expect("a thread"))
             })
             .expect("capset");
-            assert_eq!(held, of_a_child);
+            assert_eq!(held, child_sets);
             assert_eq!(held.effective, held.permitted);
             assert!(held.inheritable.is_empty());
             let (due, other): (Vec<_>, Vec<_>) =
-                CAPABILITIES.iter().partition(|known| known.is_for(duties));
-            for known in &due {
-                let of = |set: CapabilitySet| set.intersects(known.set | known.implied_by);
-                assert_eq!(of(held.effective), of(before), "{} for {duties:?}", known.name);
+                CAPABILITIES.iter().partition(|capability| capability.is_for(duties));
+            for capability in &due {
+                let has =
+                    |set: CapabilitySet| set.intersects(capability.set | capability.implied_by);
+                assert_eq!(has(held.effective), has(before), "{} for {duties:?}", capability.name);
             }
-            // Nothing else, but for what stands in.
-            let stands_in = |set| due.iter().any(|known| known.implied_by == set);
-            for known in other.iter().filter(|known| !stands_in(known.set)) {
-                assert!(!held.effective.contains(known.set), "{} for {duties:?}", known.name);
+            // No other capability is held, except one that includes a needed one.
+            let stands_in = |set| due.iter().any(|capability| capability.implied_by == set);
+            for capability in other.iter().filter(|capability| !stands_in(capability.set)) {
+                assert!(
+                    !held.effective.contains(capability.set),
+                    "{} for {duties:?}",
+                    capability.name
+                );
             }
             assert!(before.contains(held.effective));
         }
@@ -294,9 +301,14 @@ mod tests {
     #[test]
     fn every_duty_has_a_capability_and_every_capability_a_bit_of_its_own() {
         for duty in Duty::ALL {
-            assert!(CAPABILITIES.iter().any(|known| known.duties.contains(&duty)), "{duty:?}");
+            assert!(
+                CAPABILITIES.iter().any(|capability| capability.duties.contains(&duty)),
+                "{duty:?}"
+            );
         }
-        let all = CAPABILITIES.iter().fold(CapabilitySet::empty(), |all, known| all | known.set);
+        let all = CAPABILITIES
+            .iter()
+            .fold(CapabilitySet::empty(), |all, capability| all | capability.set);
         assert_eq!(all.bits().count_ones() as usize, CAPABILITIES.len());
     }
 }

@@ -22,23 +22,23 @@ use crate::kernel::{
     ring::rings::{self, Rings},
 };
 
-/// Why there is none of what the caller does without.
+/// The reason why a part is missing that the caller excluded.
 pub(in crate::kernel) const NOT_WANTED: &str = "not wanted";
 
-/// Why what the full tier has is not used in another.
+/// The reason why the basic tier does not use a hook of the full tier.
 const NO_FULL: &str = "the tier is basic";
 
-/// How well this kernel can be followed.
+/// The quality of the view that this kernel allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// With types and cookies.
     Full,
-    /// By the classic tracepoints; sockets are known by their addresses.
+    /// Through the classic tracepoints, which name sockets by address.
     Basic,
 }
 
 impl Tier {
-    /// The word for it in the output.
+    /// Returns the word for the tier in the output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,14 +48,14 @@ impl Tier {
     }
 }
 
-/// How it came to be attached.
+/// The result of attaching.
 pub(in crate::kernel) struct Attachment {
     pub(in crate::kernel) tier: Tier,
-    /// Whether there are iterators to dump with; or why not.
+    /// `Ok` if dumps can use iterators, otherwise the reason why not.
     pub(in crate::kernel) iterators: Result<(), String>,
-    /// Why it is not the full tier.
+    /// The reason why the tier is not full.
     pub(in crate::kernel) fell_back: Option<String>,
-    /// What was asked for.
+    /// The caller's options.
     pub(in crate::kernel) options: Options,
 }
 
@@ -65,22 +65,22 @@ pub(in crate::kernel) struct Loaded {
     pub(in crate::kernel) rings: Rings,
     pub(in crate::kernel) hooks: Hooks,
     pub(in crate::kernel) tier: Tier,
-    /// Where this kernel keeps what.
+    /// The places of the fields that the program reads in this kernel.
     pub(in crate::kernel) offsets: Offsets,
-    /// Whether there are iterators to dump with; or why not.
+    /// `Ok` if dumps can use iterators, otherwise the reason why not.
     pub(in crate::kernel) iterators: Result<(), String>,
-    /// Why it is not the full tier.
+    /// The reason why the tier is not full.
     pub(in crate::kernel) fell_back: Option<String>,
 }
 
-/// Loads and attaches everything that traces; from here on the rings fill.
+/// Loads and attaches everything that traces. From here on the rings fill.
 pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
     privileges()?;
     match full(options) {
         Err(error) if error.allows_fallback() => {
             log::info!("falling back to the classic tracepoints: {error}");
             basic(options, &error).inspect_err(|second| {
-                // Both reasons count, if the second is one of this kind.
+                // The first reason counts too, if the second is of a kind that permits a fallback.
                 if second.allows_fallback() && second.to_string() != error.to_string() {
                     log::warn!("{error}");
                 }
@@ -92,7 +92,7 @@ pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
 
 fn full(options: Options) -> Result<Loaded, LoadError> {
     let Types { btf, loader, offsets, functions } = Types::read(options.without.btf)?;
-    // What the stream's rows are seeded with.
+    // The stream's seeds need these fields.
     let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
     let mut format = Format::default();
     if options.accept_syscalls {
@@ -105,7 +105,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     let [first @ .., standby] = &hook_catalog::FULL;
     let mut others = programs.split_off(&[standby.program, walks[0].program(), walks[1].program()]);
     let mut hooks = Hooks::default();
-    // The verifier's work on two threads. The rings are waiting, for the most part.
+    // The verifier works on two threads. Making the rings is mostly waiting.
     let runtime = Handle::current();
     let (rings, iterators) = thread::scope(|scope| {
         let rings = scope.spawn(|| {
@@ -133,7 +133,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         }
         Ok::<_, LoadError>((joined(rings)?, joined(others)?))
     })?;
-    // Before the transitions that they explain.
+    // Attached before the transitions that these hooks explain.
     if options.accept_syscalls {
         tracefs::within(|_| hooks.attach_loaded(&mut ebpf))?;
     } else {
@@ -144,7 +144,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }
 
-/// By the classic tracepoints, since `error` keeps netmon from the better ones.
+/// Loads the classic tracepoints, because `error` prevents the full tier.
 fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     let mut format = tracefs::within(tracefs::format)??;
     let offsets = match Types::read(options.without.btf) {
@@ -170,7 +170,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
         hooks.attach(&mut ebpf, &hook_catalog::CLASSIC)
     })??;
     let iterators =
-        Err("they tell sockets by cookies, which the classic tracepoints lack".to_owned());
+        Err("iterators name sockets by cookie, which the classic tracepoints lack".to_owned());
     let error = match error {
         LoadError::NoBtf if options.without.btf => "the kernel's types are not wanted".to_owned(),
         error => error.short(),
@@ -181,7 +181,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
 }
 
-/// Loads what dumps: iterators run when they are read, and only then.
+/// Loads the iterators of a dump. An iterator runs only while it is read.
 pub(in crate::kernel) fn load_iterators(
     wanted: Wanted,
     filter: KernelFilter,
@@ -207,7 +207,7 @@ fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[BpfIter]) -> Resu
     Ok(())
 }
 
-/// What the thread came to.
+/// Returns the thread's result, or continues its panic.
 fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -217,7 +217,7 @@ fn privileges() -> Result<(), LoadError> {
     if missing.is_empty() { Ok(()) } else { Err(LoadError::Privilege(missing)) }
 }
 
-/// What the kernel says of its types.
+/// The kernel's types.
 struct Types {
     btf: Btf,
     loader: EbpfLoader<'static>,
@@ -226,7 +226,8 @@ struct Types {
 }
 
 impl Types {
-    /// Three parsers of the same 5 MB, since aya's loader insists on one of its own: side by side.
+    /// Reads the types with three parsers side by side: aya's loader insists on a parser of its own
+    /// for the same 5 MB.
     fn read(without: bool) -> Result<Self, LoadError> {
         if without || !fs::exists(VMLINUX).unwrap_or(false) {
             return Err(LoadError::NoBtf);

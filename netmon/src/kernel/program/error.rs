@@ -1,4 +1,4 @@
-//! Why tracing cannot start, in words that say what to do.
+//! The reasons why tracing cannot start, with advice.
 
 use std::{error::Error, io, path::PathBuf};
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::kernel::{host::privilege, ring::rings::RingError};
 
-/// Names another object to load, for packagers and tests.
+/// The environment variable that names another object, for packagers and tests.
 pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
 
-/// Why tracing cannot start; each says what to do.
+/// A reason why tracing cannot start. Each message includes advice.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Capabilities are missing.
@@ -23,13 +23,13 @@ pub enum LoadError {
     /// The kernel publishes no types.
     #[error(
         "this kernel has no BTF ({VMLINUX} is missing), which this takes: run a kernel built with \
-         CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are since 2021"
+         CONFIG_DEBUG_INFO_BTF=y, as the large distributions have built theirs since 2021"
     )]
     NoBtf,
     /// The kernel's types are not as expected.
-    #[error("{source}; netmon needs Linux 5.8 or newer, this is {}", release())]
+    #[error("{source}; netmon needs Linux 5.10 or newer, this is {}", release())]
     Layout {
-        /// What is missing.
+        /// The missing part.
         #[from]
         source: LayoutError,
     },
@@ -38,13 +38,14 @@ pub enum LoadError {
     Format(#[from] FormatError),
     /// The ring buffer could not be made.
     #[error(
-        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller --buffer{}",
+        "the kernel cannot make a ring buffer of {size} bytes ({source}): choose a smaller \
+         --buffer{}",
         privilege::memory_advice().map(|advice| format!("; {advice}")).unwrap_or_default()
     )]
     Buffer {
-        /// The size asked for.
+        /// The requested size.
         size: u32,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
     /// The object named by the environment is unusable.
@@ -52,12 +53,13 @@ pub enum LoadError {
     Object {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The environment names an object, and this process must not follow it.
+    /// The environment names an object that this process must not load.
     #[error(
-        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: unset it"
+        "{OBJECT_VARIABLE} is obeyed only for root, in a program without file capabilities: \
+         unset it"
     )]
     ObjectRefused,
     /// The kernel refused the program or a hook.
@@ -68,21 +70,21 @@ pub enum LoadError {
     Refused {
         /// The map, program or hook.
         what: String,
-        /// Its answer, one line.
+        /// The kernel's answer, one line.
         reason: String,
-        /// Its answer as a number, if it was one.
+        /// The kernel's answer as a number, if there is one.
         errno: Option<i32>,
     },
 }
 
 impl LoadError {
-    /// Something that the object should have and has not.
+    /// Returns the error for a part that the object lacks.
     pub(in crate::kernel) fn missing(what: &str, kind: &str) -> Self {
         let reason = format!("the object has no such {kind}");
         Self::Refused { what: what.to_owned(), reason, errno: None }
     }
 
-    /// The same for a list of what works and what does not, which needs no more than the fact.
+    /// Returns the bare fact without advice, for a list of findings.
     pub(in crate::kernel) fn short(&self) -> String {
         match self {
             Self::Refused { what, reason, .. } => format!("the kernel refused {what}: {reason}"),
@@ -92,7 +94,7 @@ impl LoadError {
         }
     }
 
-    /// Whether another way of tracing may do.
+    /// Returns whether another kind of tracing may work.
     pub(super) const fn allows_fallback(&self) -> bool {
         matches!(self, Self::NoBtf | Self::Layout { .. } | Self::Refused { .. })
     }
@@ -107,7 +109,7 @@ impl From<RingError> for LoadError {
     }
 }
 
-/// What the kernel answered, by name and in words: `EPERM (Operation not permitted)`.
+/// Returns the kernel's answer by name and in words: `EPERM (Operation not permitted)`.
 pub(in crate::kernel) fn errno_text(error: &io::Error) -> String {
     error
         .raw_os_error()
@@ -115,39 +117,40 @@ pub(in crate::kernel) fn errno_text(error: &io::Error) -> String {
         .map_or_else(|| error.to_string(), |errno| format!("{errno:?} ({})", errno.desc()))
 }
 
-/// What the verifier says last, which is what it complains of; nothing where it was not asked.
+/// Returns the last message of the verifier, which is the complaint; nothing if the log is empty.
 fn verifier_complaint(log: &str) -> Option<&str> {
-    // It ends with what it did: `processed 5 insns …`, and how long that took.
+    // The log ends with statistics: `processed 5 insns …`, and the verification time.
     const STATISTICS: [&str; 4] =
         ["processed ", "verification time ", "stack depth ", "max_states_per_insn "];
-    let is_it = |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|it| line.starts_with(it));
-    log.lines().rev().map(str::trim).find(is_it)
+    let is_complaint =
+        |line: &&str| !line.is_empty() && !STATISTICS.iter().any(|prefix| line.starts_with(prefix));
+    log.lines().rev().map(str::trim).find(is_complaint)
 }
 
-/// The refusal in one line: causes joined, the verifier's log to the debug log.
+/// Returns the refusal in one line, its causes joined. The verifier's log goes to the debug log.
 pub(in crate::kernel) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
     let mut reasons = Vec::new();
     let mut errno = None;
     let mut advice = None;
-    // Whether what follows has been told already.
-    let mut was_all = false;
+    // Set once the reasons include those of the sources that follow.
+    let mut is_covered = false;
     let mut next = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
         log::debug!("{what}: {text}");
-        let (first, is_all) = match (error.downcast_ref(), error.downcast_ref()) {
+        let (reason, covers_sources) = match (error.downcast_ref(), error.downcast_ref()) {
             (Some(ProgramError::LoadError { io_error, verifier_log }), _) => {
                 let complaint =
-                    verifier_complaint(&verifier_log.to_string()).map(|said| format!(": {said}"));
+                    verifier_complaint(&verifier_log.to_string()).map(|line| format!(": {line}"));
                 (errno_text(io_error) + &complaint.unwrap_or_default(), true)
             }
             (_, Some(error)) => (errno_text(error), false),
             _ => (text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned(), false),
         };
-        if !was_all && reasons.last() != Some(&first) {
-            reasons.push(first);
+        if !is_covered && reasons.last() != Some(&reason) {
+            reasons.push(reason);
         }
-        was_all |= is_all;
+        is_covered |= covers_sources;
         if let Some(error) = error.downcast_ref::<io::Error>() {
             errno = error.raw_os_error().or(errno);
             if error.kind() == io::ErrorKind::PermissionDenied {
@@ -178,13 +181,13 @@ mod tests {
             LoadError::Refused { reason, errno, .. } => (reason, errno),
             other => panic!("{other}"),
         };
-        let (said, errno) = reason(&error(libc::EPERM, ""));
-        assert_eq!((said.as_str(), errno), ("EPERM (Operation not permitted)", Some(libc::EPERM)));
+        let (text, errno) = reason(&error(libc::EPERM, ""));
+        assert_eq!((text.as_str(), errno), ("EPERM (Operation not permitted)", Some(libc::EPERM)));
         let log = "func#0 @0\n0: (85) call bpf_get_socket_cookie#46\nunknown func \
                    bpf_get_socket_cookie#46\nprocessed 1 insns (limit 1000000)\n\n";
-        let (said, errno) = reason(&error(libc::EINVAL, log));
+        let (text, errno) = reason(&error(libc::EINVAL, log));
         assert_eq!(
-            (said.as_str(), errno),
+            (text.as_str(), errno),
             (
                 "EINVAL (Invalid argument): unknown func bpf_get_socket_cookie#46",
                 Some(libc::EINVAL)

@@ -1,7 +1,7 @@
-//! What the kernel program can be hooked to: what each hook is good for, and how it went.
+//! Loads and attaches the hooks of the kernel program, and reports the result of each.
 //!
-//! A hook that the kernel refuses is reported, never passed over: what it would have told is then found out
-//! in another way, or not at all, and both are said.
+//! A refused hook is reported, never silently dropped: its information then comes another way or
+//! not at all, and the report names which.
 
 use std::any::Any;
 
@@ -18,23 +18,24 @@ use super::{
     tracefs,
 };
 
-/// What came of a hook.
+/// The result of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HookStatus {
-    /// It is attached.
+    /// The hook is attached.
     Attached,
-    /// The kernel does not have what it hooks to.
+    /// The kernel does not have the function of the hook.
     Absent,
-    /// The kernel refused it, with this answer.
+    /// The kernel refused the hook, with this answer.
     Refused(String),
-    /// The caller did not want it.
+    /// The caller excluded the hook.
     Unwanted,
-    /// It was not used, or not even tried, since netmon works in another way or not at all: why.
+    /// The hook was not used or not tried, for this reason: netmon works another way, or not at
+    /// all.
     PassedOver(String),
 }
 
 impl HookStatus {
-    /// What a result means.
+    /// Returns the status for the result of loading or attaching.
     fn of(result: Result<(), LoadError>) -> Self {
         match result {
             Ok(()) => Self::Attached,
@@ -44,26 +45,26 @@ impl HookStatus {
     }
 }
 
-/// A hook and what came of it.
+/// A hook and its result.
 #[derive(Clone, Debug)]
 pub struct HookReport {
     /// The kernel program's function.
     pub program: &'static str,
-    /// What it hooks to: `tp_btf/…`, `fentry/…`.
+    /// The target: `tp_btf/…`, `fentry/…`.
     pub hook: String,
-    /// What it tells.
+    /// The information that the hook reports.
     pub tells: &'static str,
-    /// What stands in for it.
+    /// The substitute for the hook.
     pub without: &'static str,
-    /// What came of it.
+    /// The result of loading and attaching.
     pub status: HookStatus,
 }
 
-/// A hook that is in place; dropped, it is taken out.
+/// An attached hook; dropping the link detaches it.
 pub(in crate::kernel) type Link = Box<dyn Any + Send>;
 
 impl Hook {
-    /// The function or tracepoint that this kernel has, if it has one.
+    /// Returns the first target that this kernel has.
     fn target(&self, functions: &Functions) -> Option<&'static str> {
         let fits = |name: &&&'static str| match self.kind {
             HookKind::BtfTracepoint | HookKind::Tracepoint(_) => true,
@@ -73,7 +74,7 @@ impl Hook {
         self.targets.iter().find(fits).copied()
     }
 
-    /// Its targets on any kernel.
+    /// Returns the targets on any kernel.
     pub(super) fn targets(&self) -> &'static [&'static str] {
         self.targets
     }
@@ -87,7 +88,7 @@ impl Hook {
         self.load_for(programs, btf, self.targets[0])
     }
 
-    /// Loads the program: the verifier's turn.
+    /// Loads the program, which the verifier then examines.
     fn load_for(
         &self,
         programs: &mut Programs<'_>,
@@ -107,13 +108,13 @@ impl Hook {
         result.map_err(|error| refused(name, &error))
     }
 
-    /// Hooks the loaded program in.
+    /// Attaches the loaded program.
     pub(in crate::kernel) fn attach(
         &self,
         ebpf: &mut Ebpf,
         target: &str,
     ) -> Result<Link, LoadError> {
-        /// Its link, out of the program's hands.
+        /// Attaches the program, and takes the link out of the program's ownership.
         macro_rules! attached {
             ($program:ty $(, $argument:expr)*) => {{
                 let program: &mut $program = program(ebpf, self.program)?;
@@ -138,12 +139,12 @@ impl Hook {
             HookKind::Entry => format!("fentry/{target}"),
             HookKind::Exit(_) => format!("fexit/{target}"),
         };
-        let Self { program, tells, without, .. } = *self;
-        HookReport { program, hook, tells, without, status }
+        let Self { program, reports, without, .. } = *self;
+        HookReport { program, hook, tells: reports, without, status }
     }
 }
 
-/// Hooks that are in place, and what came of all.
+/// The attached hooks, and the results of all.
 #[derive(Default)]
 pub(in crate::kernel) struct Hooks {
     pub(in crate::kernel) links: Vec<Link>,
@@ -153,7 +154,7 @@ pub(in crate::kernel) struct Hooks {
 }
 
 impl Hooks {
-    /// Hooks in what netmon cannot be without, which is loaded.
+    /// Attaches the loaded hooks that netmon cannot do without.
     pub(in crate::kernel) fn attach(
         &mut self,
         ebpf: &mut Ebpf,
@@ -168,7 +169,8 @@ impl Hooks {
         Ok(())
     }
 
-    /// Loads what can be had of those on functions, to be attached by [`Self::attach_loaded`].
+    /// Loads the hooks on functions as far as the kernel permits; [`Self::attach_loaded`] attaches
+    /// them.
     pub(super) fn load_exact(
         &mut self,
         programs: &mut Programs<'_>,
@@ -178,7 +180,7 @@ impl Hooks {
     ) {
         for hook in &EXACT {
             let target = hook.target(functions);
-            // Of the two variants of one hook, the other is the one.
+            // This kernel has the function of the hook's other variant.
             let has_twin = EXACT.iter().any(|other| {
                 other.program != hook.program
                     && other.targets == hook.targets
@@ -202,7 +204,8 @@ impl Hooks {
         }
     }
 
-    /// Loads the program on the accept system calls, to be attached by [`Self::attach_loaded`], where tracefs is.
+    /// Loads the program on the accept system calls. [`Self::attach_loaded`] attaches it where
+    /// tracefs is mounted.
     pub(super) fn load_accept(&mut self, programs: &mut Programs<'_>) {
         let status = HookStatus::of(ACCEPT[0].load(programs, None));
         for hook in &ACCEPT {
@@ -214,7 +217,7 @@ impl Hooks {
         }
     }
 
-    /// Attaches what was loaded.
+    /// Attaches the loaded hooks.
     pub(super) fn attach_loaded(&mut self, ebpf: &mut Ebpf) {
         for (hook, target) in std::mem::take(&mut self.loaded) {
             let result = hook.attach(ebpf, target).map(|link| {
@@ -225,7 +228,7 @@ impl Hooks {
         }
     }
 
-    /// Hooks in anew what was in place.
+    /// Attaches again the hooks that were attached before.
     pub(in crate::kernel) fn attach_again(&mut self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
         self.links.clear();
         let is_classic = |(hook, _): &(&Hook, _)| matches!(hook.kind, HookKind::Tracepoint(_));
@@ -238,21 +241,21 @@ impl Hooks {
         if self.attached.iter().any(is_classic) { tracefs::within(|_| attach())? } else { attach() }
     }
 
-    /// Says of those that are not used why.
+    /// Reports why the given hooks are not used.
     pub(in crate::kernel) fn pass_over(&mut self, hooks: &[Hook], why: &str) {
         let reports =
             hooks.iter().map(|hook| hook.report(None, HookStatus::PassedOver(why.to_owned())));
         self.reports.extend(reports);
     }
 
-    /// Whether the hook of this program is in place.
+    /// Returns whether the hook of this program is attached.
     pub(in crate::kernel) fn has(&self, program: &str) -> bool {
         self.reports
             .iter()
             .any(|report| report.program == program && report.status == HookStatus::Attached)
     }
 
-    /// Whether all that befalls minisockets is told.
+    /// Returns whether the hooks report every change of a TIME_WAIT bucket.
     pub(in crate::kernel) fn follow_minisockets(&self) -> bool {
         EXACT
             .iter()
@@ -260,7 +263,7 @@ impl Hooks {
             .all(|hook| self.has(hook.program))
     }
 
-    /// Programs that are attached, by name.
+    /// Returns the names of the attached programs.
     pub(in crate::kernel) fn programs(&self) -> impl Iterator<Item = &'static str> {
         let attached = self.reports.iter().filter(|report| report.status == HookStatus::Attached);
         attached.map(|report| report.program)

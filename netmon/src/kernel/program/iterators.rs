@@ -1,6 +1,6 @@
-//! The BPF iterators that the object has: each walks a table of the kernel.
+//! The BPF iterators of the object. Each walks a table of the kernel.
 
-/// A table that can be walked.
+/// A table that an iterator can walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) enum BpfIter {
     /// TCP sockets of a namespace.
@@ -12,7 +12,7 @@ pub(in crate::kernel) enum BpfIter {
 }
 
 impl BpfIter {
-    /// The program of the object.
+    /// Returns the name of the program in the object.
     pub(in crate::kernel) const fn program(self) -> &'static str {
         match self {
             Self::Tcp => "dump_tcp",
@@ -21,7 +21,7 @@ impl BpfIter {
         }
     }
 
-    /// The kernel's name of the iterator.
+    /// Returns the kernel's name of the iterator.
     pub(in crate::kernel) const fn target(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",

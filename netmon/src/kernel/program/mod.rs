@@ -1,4 +1,4 @@
-//! The programs in the kernel: loaded, fitted to its types, attached.
+//! The programs in the kernel: loading them, fitting them to the kernel's types, attaching them.
 
 pub(super) mod attach;
 pub(super) mod error;

@@ -1,4 +1,4 @@
-//! The object: read, its globals set, its maps made, its programs and maps found by name.
+//! The object: reads it, sets its globals, makes its maps, and finds its programs and maps by name.
 
 use std::{borrow::Cow, collections::HashMap, fs, path::PathBuf};
 
@@ -15,22 +15,23 @@ use crate::kernel::{host::privilege, ring::rings};
 /// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
 static PREBUILT: &[u8] =
     aya::include_bytes_aligned!("../../../../netmon-ebpf/prebuilt/netmon.bpf.o");
-/// What the caller may choose.
+
+/// The choices of the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Size of the ring buffers together in bytes: a power of two, at least a page.
+    /// The size of all ring buffers together, bytes: a power of two, at least a page.
     pub buffer: u32,
     /// The most verbose level of the kernel program's own messages.
     pub log: log::LevelFilter,
-    /// What the kernel program may leave out.
+    /// The filter by which the kernel program may leave connections out.
     pub filter: KernelFilter,
-    /// Whether to follow the accept system calls, which slows every system call of the host.
+    /// `true` to follow the accept system calls, which slows every system call of the host.
     pub accept_syscalls: bool,
-    /// What to do without, though the kernel may have it.
+    /// The parts to do without, even if the kernel has them.
     pub without: Without,
 }
 
-/// What netmon is to do without: each has something that stands in for it.
+/// The parts that netmon is to do without. Each part has a substitute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// The kernel's types.
@@ -41,7 +42,7 @@ pub struct Without {
     pub iterators: bool,
 }
 
-/// The object, its globals set and its maps made.
+/// Opens the object, sets its globals and makes its maps.
 pub(in crate::kernel) fn open(
     loader: EbpfLoader<'static>,
     options: Options,
@@ -52,7 +53,7 @@ pub(in crate::kernel) fn open(
     let object = object()?;
     let log = [options.log as u8];
     let rings = rings::count(options.buffer)?;
-    // One that may borrow what is set here.
+    // A loader that may borrow the values below.
     let mut loader: EbpfLoader<'_> = loader;
     loader
         .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
@@ -66,7 +67,7 @@ pub(in crate::kernel) fn open(
         .map_err(|error| refused("the object", &error))
 }
 
-/// The program `name` of the object, which a foreign object may lack.
+/// Returns the program `name` of the object; a foreign object may lack it.
 pub(in crate::kernel) fn program<'a, P>(
     ebpf: &'a mut Ebpf,
     name: &str,
@@ -87,21 +88,21 @@ where
         .map_err(|error| refused(name, &error))
 }
 
-/// Programs of an object, some of which another thread may load.
+/// The programs of an object. Another thread may load some of them.
 pub(in crate::kernel) struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
 
 impl<'a> Programs<'a> {
-    /// All.
+    /// Returns all programs of the object.
     pub(in crate::kernel) fn of(ebpf: &'a mut Ebpf) -> Self {
         Self(ebpf.programs_mut().collect())
     }
 
-    /// Parts with those of these names.
+    /// Splits off the programs with these names.
     pub(super) fn split_off(&mut self, names: &[&str]) -> Self {
         Self(self.0.extract_if(|name, _| names.contains(name)).collect())
     }
 
-    /// The program `name`, which a foreign object may lack.
+    /// Returns the program `name`; a foreign object may lack it.
     pub(in crate::kernel) fn get<P>(&mut self, name: &str) -> Result<&mut P, LoadError>
     where
         for<'b> &'b mut P: TryFrom<&'b mut Program, Error = ProgramError>,
@@ -110,20 +111,20 @@ impl<'a> Programs<'a> {
     }
 }
 
-/// The object to load: the environment's, or the committed one.
+/// Returns the object to load: the one that the environment names, or the committed one.
 fn object() -> Result<Cow<'static, [u8]>, LoadError> {
     let Some(path) = std::env::var_os(OBJECT_VARIABLE).map(PathBuf::from) else {
         return Ok(Cow::Borrowed(PREBUILT));
     };
-    // With file capabilities, or through sudo -E for a lesser user, the caller would choose what
-    // runs in the kernel.
+    // With file capabilities, or through `sudo -E` for another user than root, the caller would
+    // choose the code that runs in the kernel.
     if !rustix::process::getuid().is_root() || privilege::is_secure() {
         return Err(LoadError::ObjectRefused);
     }
     fs::read(&path).map(Cow::Owned).map_err(|source| LoadError::Object { path, source })
 }
 
-/// The map `name` of the object, which a foreign object may lack.
+/// Takes the map `name` of the object; a foreign object may lack it.
 pub(in crate::kernel) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, LoadError> {
     ebpf.take_map(name).ok_or_else(|| LoadError::missing(name, "map"))
 }

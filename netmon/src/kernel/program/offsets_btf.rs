@@ -1,23 +1,23 @@
-//! Where the running kernel keeps the fields that the program reads, from its BTF.
+//! Reads from BTF where the running kernel keeps the fields that the program reads.
 
 use btf_rs::{Backend, Btf, BtfType, Type};
 use netmon_common::{Offsets, UNKNOWN};
 
-/// Where the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
+/// The file in which the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
 pub(in crate::kernel) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
-/// Why the offsets are not known.
+/// The reason why the offsets are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// BTF that cannot be read.
-    #[error("reading {VMLINUX}: {0}")]
+    /// BTF cannot be read.
+    #[error("cannot read {VMLINUX}: {0}")]
     Btf(#[from] btf_rs::Error),
-    /// A kernel that keeps it elsewhere.
+    /// BTF lacks the field in this structure.
     #[error("the kernel's BTF has no field {field} in struct {structure}")]
     NoField {
         /// The structure.
         structure: &'static str,
-        /// The path within it.
+        /// The path of the field within the structure.
         field: &'static str,
     },
 }
@@ -27,20 +27,21 @@ pub enum LayoutError {
 pub(in crate::kernel) struct Functions(Vec<(&'static str, usize)>);
 
 impl Functions {
-    /// How many arguments the function `name` has, if this kernel has it.
+    /// Returns the number of arguments of the function `name`, if this kernel has the function.
     pub(super) fn arguments(&self, name: &str) -> Option<usize> {
-        self.0.iter().find(|(found, _)| *found == name).map(|(_, arguments)| *arguments)
+        self.0.iter().find(|(function, _)| *function == name).map(|(_, arguments)| *arguments)
     }
 }
 
-/// What the running kernel's BTF says: every offset, and which of the functions `names` there are.
+/// Reads every offset from the running kernel's BTF, and the functions of `names` that exist.
 pub(in crate::kernel) fn read(names: &[&'static str]) -> Result<(Offsets, Functions), LayoutError> {
     let btf = types()?;
     let functions = names.iter().filter_map(|name| Some((*name, arguments(&btf, name)?)));
     Ok((offsets(&btf)?, Functions(functions.collect())))
 }
 
-/// How many arguments the function `name` has; none when BTF has no such function, or several.
+/// Returns the number of arguments of the function `name`; none if BTF has no such function, or
+/// several.
 fn arguments(btf: &Btf, name: &str) -> Option<usize> {
     let types = btf.resolve_types_by_name(name).ok()?;
     let mut functions = types.iter().filter_map(|ty| match ty {
@@ -61,7 +62,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let net = Structure::find(btf, "net", "ns.inum")?;
     let task = Structure::find(btf, "task_struct", "group_leader")?;
     let tcp = Structure::find(btf, "tcp_sock", "bytes_received")?;
-    // What only dumps need must not keep `watch` from running.
+    // A field that only dumps need must not prevent `watch`.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
             log::debug!("the kernel's BTF has no {field}: no dumps through iterators");
@@ -79,12 +80,13 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let cgroup = Structure::find(btf, "cgroup", "kn").ok();
     let node = Structure::find(btf, "kernfs_node", "id").ok();
     let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
-    // Both timers moved in Linux 6.19, the first lost its copy of the time before. `sk_timer` is still
-    // there, as another name of the first: so it is asked for last.
+    // Both timers moved in Linux 6.19; the retransmit timer had lost `icsk_timeout`, the copy of
+    // its time, before. `sk_timer` still exists as another name of the retransmit timer, so it
+    // comes last.
     let first = |fields: &[(Option<&Structure<'_>>, &'static str)]| {
         fields
             .iter()
-            .find_map(|(found, field)| found.as_ref()?.offset(field).ok())
+            .find_map(|(structure, field)| structure.as_ref()?.offset(field).ok())
             .unwrap_or(UNKNOWN)
     };
     Ok(Offsets {
@@ -105,7 +107,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         inet_sport: inet.offset("inet_sport")?,
         net_inum: net.offset("ns.inum")?,
         net_cookie: net.offset("net_cookie").unwrap_or(0),
-        // A pointer, or a counter of another name, in kernels before 6.1: then it stays unknown.
+        // Before Linux 6.1 the field is a pointer, or the counter has another name: the offset
+        // stays unknown.
         net_tw_refcount: net.offset("ipv4.tcp_death_row.tw_refcount").unwrap_or(0),
         net_max_tw_buckets: net.offset("ipv4.tcp_death_row.sysctl_max_tw_buckets").unwrap_or(0),
         task_flags: task.offset("flags")?,
@@ -178,7 +181,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     })
 }
 
-/// The kernel's types; mapped where it can be (since Linux 6.16), which saves parsing all of them.
+/// Maps the kernel's types where possible (since Linux 6.16), which saves parsing all of them;
+/// otherwise reads the file.
 fn types() -> Result<Btf, btf_rs::Error> {
     Btf::from_file_with_backend(VMLINUX, Backend::Mmap).or_else(|_| Btf::from_file(VMLINUX))
 }
@@ -191,27 +195,28 @@ struct Structure<'a> {
 }
 
 impl<'a> Structure<'a> {
-    /// Finds the structure `name` that has the field `witness`: BTF may hold several of one name.
+    /// Finds the structure `name` that has the field `witness`. BTF may have several structures of
+    /// one name.
     fn find(btf: &'a Btf, name: &'static str, witness: &'static str) -> Result<Self, LayoutError> {
         for ty in btf.resolve_types_by_name(name)? {
             if let Type::Struct(definition) = ty {
-                let found = Self { btf, name, definition };
-                if found.offset(witness).is_ok() {
-                    return Ok(found);
+                let structure = Self { btf, name, definition };
+                if structure.offset(witness).is_ok() {
+                    return Ok(structure);
                 }
             }
         }
         Err(LayoutError::NoField { structure: name, field: witness })
     }
 
-    /// Byte offset of `path`, names joined by dots; anonymous members are looked through.
+    /// Returns the byte offset of `path`: names joined by dots, anonymous members searched too.
     fn offset(&self, path: &'static str) -> Result<u32, LayoutError> {
         offset_in(self.btf, &self.definition, path, 0)
             .ok_or(LayoutError::NoField { structure: self.name, field: path })
     }
 }
 
-/// Deeper nesting than any kernel has means a BTF that loops.
+/// The greatest depth of nesting. No kernel nests deeper, except a BTF that loops.
 const MAX_DEPTH: u32 = 16;
 
 fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> Option<u32> {
@@ -247,12 +252,12 @@ fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> O
     None
 }
 
-/// The structure or union that `member` is, through typedefs and qualifiers.
+/// Returns the structure or union behind `member`, through typedefs and qualifiers.
 fn structure_of(btf: &Btf, member: &dyn BtfType) -> Option<btf_rs::Struct> {
     let mut ty = btf.resolve_chained_type(member).ok()?;
     for _ in 0..MAX_DEPTH {
         ty = match ty {
-            Type::Struct(found) | Type::Union(found) => return Some(found),
+            Type::Struct(inner) | Type::Union(inner) => return Some(inner),
             Type::Typedef(t) => btf.resolve_chained_type(&t).ok()?,
             Type::Volatile(t) | Type::Const(t) | Type::Restrict(t) => {
                 btf.resolve_chained_type(&t).ok()?
@@ -270,7 +275,7 @@ mod tests {
     #[test]
     fn this_kernel_keeps_them_where_the_abi_says() {
         let (offsets, _) = read(&[]).expect("this kernel has BTF");
-        // struct sock_common begins with these; `ss` and every probe rely on it.
+        // `ss` and every other reader rely on this beginning of struct sock_common.
         assert_eq!((offsets.skc_daddr, offsets.skc_rcv_saddr), (0, 4));
         assert_eq!((offsets.skc_dport, offsets.skc_num, offsets.skc_family), (12, 14, 16));
         assert_eq!(offsets.skc_state, 18);

@@ -1,7 +1,8 @@
-//! Where the classic tracepoints have their fields: `format` files of tracefs.
+//! Reads from the `format` files of tracefs where the classic tracepoints have their fields.
 //!
-//! Never constants: distributions add fields, kernels widen them. tracefs is mounted in a mount namespace of
-//! a thread's own where the host has not mounted it; the host's mounts stay as they are.
+//! The offsets are never constants: distributions add fields, kernels widen them. If the host has
+//! not mounted tracefs, a separate thread mounts it in a mount namespace of its own; the host's
+//! mounts stay as they are.
 
 use std::{
     fs, io,
@@ -15,29 +16,30 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-/// Where it is mounted mostly, and where else.
+/// The usual mount point of tracefs, and the other one.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-/// As much of an event as the kernel program can read at all: no tracepoint is near it.
+/// The limit of an offset in an event, bytes: the kernel program can read no more. No tracepoint
+/// comes near.
 const LARGEST: u32 = 4096;
 
-/// Why the tracepoints cannot be read.
+/// The reason why the tracepoints cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// tracefs is not mounted, and could not be.
+    /// tracefs is not mounted, and mounting it failed.
     #[error(
         "tracefs is not mounted, and mounting it for netmon alone failed ({0}): \
          mount -t tracefs tracefs /sys/kernel/tracing"
     )]
     Mount(io::Error),
-    /// The kernel has no such tracepoint, or does not let it be read.
-    #[error("{}: {source}; it takes a kernel with CONFIG_FTRACE", .path.display())]
+    /// The kernel has no such tracepoint, or refuses the file.
+    #[error("cannot read {}: {source}; use a kernel with CONFIG_FTRACE", .path.display())]
     Read {
         /// The `format` file.
         path: PathBuf,
-        /// What the kernel answered.
+        /// The kernel's answer.
         source: io::Error,
     },
-    /// A field that netmon needs is missing, or is of a size that no kernel had.
+    /// A field that netmon needs is missing, or has a size that no kernel had.
     #[error("the tracepoint {tracepoint} has no field {field} that netmon could read")]
     Field {
         /// `category/name`.
@@ -47,7 +49,8 @@ pub enum FormatError {
     },
 }
 
-/// Runs `work` where tracefs is mounted, which is given: on a thread of its own, if it takes a mount.
+/// Runs `work` with the path of the mounted tracefs. If a mount is needed, `work` runs on a
+/// separate thread.
 pub(in crate::kernel) fn within<T: Send>(
     work: impl FnOnce(&Path) -> T + Send,
 ) -> Result<T, FormatError> {
@@ -69,22 +72,22 @@ pub(in crate::kernel) fn mounted() -> Option<&'static Path> {
     PLACES.map(Path::new).into_iter().find(|place| place.join("events").is_dir())
 }
 
-/// Mounts it for this thread alone, which ends soon.
+/// Mounts tracefs for this thread alone. The mount ends with the thread.
 fn mount_own() -> nix::Result<&'static Path> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS)?;
-    // Else the mount would show up outside.
+    // Otherwise the mount would appear on the host.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     mount(Some("tracefs"), PLACES[0], Some("tracefs"), MsFlags::empty(), NONE)?;
     Ok(Path::new(PLACES[0]))
 }
 
-/// Reads the offsets of all that the kernel program takes from tracepoints.
+/// Reads the offsets of the fields that the kernel program takes from tracepoints.
 pub(in crate::kernel) fn format(tracefs: &Path) -> Result<Format, FormatError> {
-    let of = |tracepoint| Fields::read(tracefs, tracepoint);
-    let sent = of("tcp/tcp_send_reset")?;
-    let received = of("tcp/tcp_receive_reset")?;
-    of("sock/inet_sock_set_state")?.transition().and_then(|transition| {
+    let fields = |tracepoint| Fields::read(tracefs, tracepoint);
+    let sent = fields("tcp/tcp_send_reset")?;
+    let received = fields("tcp/tcp_receive_reset")?;
+    fields("sock/inet_sock_set_state")?.transition().and_then(|transition| {
         Ok(Format {
             reset_sent: sent.offset("skaddr", &[8])?.0,
             reset_received: received.offset("skaddr", &[8])?.0,
@@ -93,7 +96,7 @@ pub(in crate::kernel) fn format(tracefs: &Path) -> Result<Format, FormatError> {
     })
 }
 
-/// Reads where the return of the accept system calls is.
+/// Reads the offset of the return value of the accept system calls.
 pub(in crate::kernel) fn accept_format(tracefs: &Path) -> Result<u32, FormatError> {
     let fields = Fields::read(tracefs, "syscalls/sys_exit_accept4")?;
     fields.offset("ret", &[8]).map(|(offset, _)| offset)
@@ -134,16 +137,17 @@ impl Fields {
         })
     }
 
-    /// Offset and size of `field`, which must have one of `sizes`.
+    /// Returns offset and size of `field`, which must have one of `sizes`.
     fn offset(&self, field: &'static str, sizes: &[u32]) -> Result<(u32, u32), FormatError> {
-        let found = self.text.lines().find_map(|line| parse(line, field));
-        found
+        let place = self.text.lines().find_map(|line| parse(line, field));
+        place
             .filter(|(offset, size)| sizes.contains(size) && *offset < LARGEST)
             .ok_or(FormatError::Field { tracepoint: self.tracepoint, field })
     }
 }
 
-/// Offset and size, if the line is about `field`: `field:__u8 saddr[4]; offset:32; size:4; signed:0;`
+/// Returns offset and size if the line describes `field`: `field:__u8 saddr[4]; offset:32; size:4;
+/// signed:0;`
 fn parse(line: &str, field: &str) -> Option<(u32, u32)> {
     let mut parts = line.trim().split(';').map(str::trim);
     let declaration = parts.next()?.strip_prefix("field:")?;

@@ -1,46 +1,47 @@
-//! Several sources, each in the order in which it was written, read as one, by time.
+//! Merges several sources, each in the order of its writing, into one order of time.
 
-/// What a source answers.
+/// The answer of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
-    /// The next that is in it, with its time.
+    /// The next item of the source, with its time.
     There(u64, T),
-    /// Nothing more was in it, at a moment after it was asked.
+    /// The source was empty at a moment after the request.
     Empty,
-    /// What comes next is not complete yet, and what is behind it cannot be seen.
+    /// The next item is not complete yet, and hides the items behind it.
     Blocked,
 }
 
-/// What is read from.
+/// A source of items.
 pub(super) trait Ring {
-    /// What comes out of it.
+    /// The type of the items.
     type Item;
-    /// Takes the next out.
+    /// Takes the next item out.
     fn next(&mut self) -> Next<Self::Item>;
 }
 
-/// How a reading ended.
+/// The result of a reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::kernel) struct Reading {
-    /// How much was taken.
+    /// The number of items that were taken.
     pub(in crate::kernel) taken: usize,
-    /// Whether there is nothing left of what was there when it began.
+    /// `true` if every item that existed at the start of the reading has been taken.
     pub(in crate::kernel) complete: bool,
 }
 
 struct RingCursor<R: Ring> {
     ring: R,
-    /// The next of it, taken out already, with its time.
+    /// The next item of the ring, already taken out, with its time.
     head: Option<(u64, R::Item)>,
-    /// Whether it was seen empty in this reading: what comes later is of no concern.
+    /// `true` if the ring was seen empty in this reading: later items belong to the next reading.
     empty: bool,
 }
 
-/// All of them.
+/// Several rings, read as one.
 ///
-/// Two items of one writer, a socket, may be in different rings: the first is complete before the second is
-/// given its time. So what is older than the beginning of a reading comes in order, if a ring is known to be
-/// empty, or blocked, after that: where the second is there, the first was.
+/// Two items of one writer (a socket) may be in different rings. The first item is complete before
+/// the second item gets its time. So the items that are older than the start of a reading come out
+/// in order, if each ring was seen empty or blocked after that start: a reading that sees the
+/// second item sees the first one too.
 pub(super) struct RingMerge<R: Ring>(Vec<RingCursor<R>>);
 
 impl<R: Ring> RingMerge<R> {
@@ -53,27 +54,29 @@ impl<R: Ring> RingMerge<R> {
         self.0.iter_mut().map(|source| &mut source.ring)
     }
 
-    /// Whether anything was left that was taken out of a ring, which will not tell of it again.
+    /// Returns whether an item is held here that was already taken out of its ring. The ring does
+    /// not report such an item again.
     pub(super) fn has_more(&self) -> bool {
         self.0.iter().any(|source| source.head.is_some())
     }
 
-    /// Takes what was there at `now`, or `most` of it, by time.
+    /// Takes the items that existed at `now`, at most `limit` of them, in order of time.
     pub(in crate::kernel) fn read(
         &mut self,
         now: u64,
-        most: usize,
+        limit: usize,
         mut each: impl FnMut(R::Item),
     ) -> Reading {
         let mut taken = 0;
         for source in &mut self.0 {
             source.empty = false;
         }
-        while taken < most {
+        while taken < limit {
             if !self.0.iter_mut().all(RingCursor::fill) {
                 return Reading { taken, complete: false };
             }
-            // The one that is first, and when the next one is: up to there it stays first.
+            // Finds the earliest item and the time of the next one: until then, this ring stays
+            // first.
             let (mut first, mut until) = (None, now);
             for (at, source) in self.0.iter().enumerate() {
                 let Some((time, _)) = source.head else { continue };
@@ -90,7 +93,7 @@ impl<R: Ring> RingMerge<R> {
                 return Reading { taken, complete: true };
             };
             let source = &mut self.0[at];
-            while taken < most
+            while taken < limit
                 && let Some((_, item)) = source.head.take_if(|(time, _)| *time <= until)
             {
                 each(item);
@@ -105,7 +108,8 @@ impl<R: Ring> RingMerge<R> {
 }
 
 impl<R: Ring> RingCursor<R> {
-    /// Takes the next out, where that is not done; whether it is known what comes next.
+    /// Takes the next item out of the ring, unless one is held already. Returns `false` if the ring
+    /// is blocked.
     fn fill(&mut self) -> bool {
         if self.head.is_some() || self.empty {
             return true;
@@ -127,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    /// Items are their own times; 0 is one that is not complete, and is so when it was seen.
+    /// A ring of items that are their own times. An item of 0 is incomplete at the first look only.
     #[derive(Debug)]
     struct Script(VecDeque<u64>);
 
@@ -151,9 +155,9 @@ mod tests {
     }
 
     proptest! {
-        /// Everything comes once, by time, and nothing before it is its turn.
+        /// Every item comes once, in order of time, and not before its time.
         #[test]
-        fn all_that_was_there_comes_by_time(rings in vec(ring(), 1..6), most in 1..30usize) {
+        fn all_that_was_there_comes_by_time(rings in vec(ring(), 1..6), limit in 1..30usize) {
             let mut expected: Vec<u64> = rings.iter().flatten().copied().collect();
             expected.sort_unstable();
             let mut merge = RingMerge::new(rings.into_iter().map(Script));
@@ -161,12 +165,12 @@ mod tests {
             for now in (0..=200).step_by(10) {
                 loop {
                     let before = read.len();
-                    let reading = merge.read(now, most, |time| read.push(time));
+                    let reading = merge.read(now, limit, |time| read.push(time));
                     prop_assert_eq!(reading.taken, read.len() - before);
                     if reading.complete {
                         break;
                     }
-                    prop_assert_eq!(reading.taken, most);
+                    prop_assert_eq!(reading.taken, limit);
                 }
                 let there = expected.partition_point(|time| *time <= now);
                 prop_assert_eq!(&read, &expected[..there]);
@@ -174,12 +178,13 @@ mod tests {
             prop_assert!(!merge.has_more());
         }
 
-        /// What is behind something incomplete is waited for, by all.
+        /// All rings wait for an incomplete item, since it may hide an earlier one.
         #[test]
         fn nothing_overtakes_what_cannot_be_seen(
             rings in vec((ring(), any::<prop::sample::Index>(), any::<bool>()), 1..6),
         ) {
-            let mut expected: Vec<u64> = rings.iter().flat_map(|(ring, ..)| ring).copied().collect();
+            let times = rings.iter().flat_map(|(ring, ..)| ring);
+            let mut expected: Vec<u64> = times.copied().collect();
             expected.sort_unstable();
             let scripts = rings.into_iter().map(|(mut ring, at, is_blocked)| {
                 if is_blocked {
@@ -189,7 +194,7 @@ mod tests {
             });
             let mut merge = RingMerge::new(scripts);
             let mut read = Vec::new();
-            // Each blocks a reading once.
+            // Each ring blocks one reading at most.
             for _ in 0..6 {
                 if merge.read(200, usize::MAX, |time| read.push(time)).complete {
                     break;

@@ -1,4 +1,4 @@
-//! Bytes out of the kernel's rings, as records in the order of time.
+//! The way from bytes in the kernel's rings to records in order of time.
 
 pub(super) mod merge;
 pub(super) mod record;

@@ -1,4 +1,4 @@
-//! From the bytes of a ring buffer record to a checked [`Record`].
+//! Decodes the bytes of a ring buffer record into a checked [`Record`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
 
 use crate::core::{event::Tuple, tcp::TcpState};
 
-/// A record of the kernel program: its numbers are known to be states and families.
+/// A record of the kernel program. Its numbers have been checked to be states and families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A transition alone.
@@ -18,14 +18,14 @@ pub enum Record {
     Child(wire::Child),
     /// A transition to CLOSE.
     End(wire::End),
-    /// A RST sent, a minisocket that changed, a port.
+    /// A sent RST, a change of a TIME_WAIT bucket, or a local port.
     Note(wire::Note),
     /// A process that took a connection.
     Accept(wire::Accept),
 }
 
 impl Record {
-    /// When it was made, `CLOCK_MONOTONIC`, ns.
+    /// Returns the time at which the record was made, `CLOCK_MONOTONIC`, ns.
     #[must_use]
     pub const fn time(&self) -> u64 {
         match self {
@@ -38,7 +38,8 @@ impl Record {
         }
     }
 
-    /// What it calls sockets, to be changed: its own, and its listener.
+    /// Returns the ids of the record's sockets, so that the caller can change them: the record's
+    /// own socket, and its listener.
     pub(in crate::kernel) fn ids(&mut self) -> (&mut u64, Option<&mut u64>) {
         match self {
             Self::Transition(transition) => (&mut transition.cookie, None),
@@ -50,7 +51,7 @@ impl Record {
         }
     }
 
-    /// The transition that it tells of.
+    /// Returns the transition that the record contains.
     pub(in crate::kernel) const fn transition(&self) -> Option<&wire::Transition> {
         match self {
             Self::Transition(transition)
@@ -62,20 +63,21 @@ impl Record {
     }
 }
 
-/// A record that this program's kernel side does not write.
+/// A record that the kernel program does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {length} bytes and kind {kind:?} that this netmon does not know")]
 pub struct MalformedRecord {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub length: usize,
-    /// Its first byte.
+    /// The first byte.
     pub kind: Option<u8>,
 }
 
-/// Decodes one record, exactly `bytes` long.
+/// Decodes one record, which must be exactly `bytes`.
 ///
 /// # Errors
-/// [`MalformedRecord`] for a size, kind, state or family that the kernel program cannot have written.
+/// [`MalformedRecord`] for a size, kind, state or family that the kernel program cannot have
+/// written.
 #[inline]
 pub fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
     let kind = bytes.first().copied();
@@ -93,7 +95,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
             Record::Note(note) => {
                 note.kind == kind::PORT || TcpState::from_number(note.state).is_some()
             }
-            record => record.transition().is_none_or(is_known),
+            record => record.transition().is_none_or(is_valid),
         })
         .ok_or(MalformedRecord { length: bytes.len(), kind })
 }
@@ -102,7 +104,8 @@ fn read<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
     bytemuck::try_pod_read_unaligned(bytes).ok()
 }
 
-/// An address of a record; v4-mapped ones are IPv4 on the wire, and are shown as that.
+/// Returns an address of a record. A v4-mapped address becomes the IPv4 address that is on the
+/// wire.
 pub(in crate::kernel) fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
     if family == AF_INET {
         let [a, b, c, d, ..] = bytes;
@@ -111,14 +114,14 @@ pub(in crate::kernel) fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
 
-fn is_known(t: &wire::Transition) -> bool {
+fn is_valid(t: &wire::Transition) -> bool {
     TcpState::from_number(t.old_state).is_some()
         && TcpState::from_number(t.new_state).is_some()
         && t.old_state != t.new_state
         && matches!(t.family, AF_INET | AF_INET6)
 }
 
-/// The record's place.
+/// Returns the connection's place: the namespace and both ends.
 pub(in crate::kernel) fn tuple(record: &wire::Transition) -> Tuple {
     let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
     let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
@@ -174,7 +177,8 @@ mod tests {
             transition in transition(kind::OPEN),
             (cgroup, sock, pid, uid, comm) in any::<(u64, u64, u32, u32, [u8; 16])>(),
         ) {
-            let open = wire::Open { transition, sock, process: wire::Process { cgroup, pid, uid, comm } };
+            let process = wire::Process { cgroup, pid, uid, comm };
+            let open = wire::Open { transition, sock, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
         }
 
@@ -201,7 +205,8 @@ mod tests {
             (time, cookie, cgroup, pid, uid, comm) in any::<(u64, u64, u64, u32, u32, [u8; 16])>(),
         ) {
             let process = wire::Process { cgroup, pid, uid, comm };
-            let accept = wire::Accept { kind: kind::ACCEPT, reserved: [0; 7], time, cookie, process };
+            let (kind, reserved) = (kind::ACCEPT, [0; 7]);
+            let accept = wire::Accept { kind, reserved, time, cookie, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
         }
 
@@ -212,7 +217,8 @@ mod tests {
 
         #[test]
         fn a_record_cut_short_or_too_long_is_refused(
-            t in transition(kind::TRANSITION), length in (0..128usize).prop_filter("not whole", |l| *l != 64),
+            t in transition(kind::TRANSITION),
+            length in (0..128usize).prop_filter("not whole", |l| *l != 64),
         ) {
             let mut bytes = bytemuck::bytes_of(&t).to_vec();
             bytes.resize(length, 0);

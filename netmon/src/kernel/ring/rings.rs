@@ -1,4 +1,4 @@
-//! The ring buffers, one for each CPU where there is room, read as one.
+//! The ring buffers, one for each CPU if there is room, read as one.
 
 use std::{error::Error, future::poll_fn, io, task::Poll};
 
@@ -19,20 +19,20 @@ use super::{
     record::{MalformedRecord, Record, decode},
 };
 
-/// CPUs share a ring rather than have smaller ones than this.
+/// The least size of a ring, bytes. CPUs share rings rather than have smaller ones.
 const LEAST: u32 = 1 << 20;
-/// The map of them; CPUs have them in turn.
+/// The kernel program's map of rings; CPUs use its entries in turn.
 pub(in crate::kernel) const NAME: &str = "EVENTS";
-/// How often a record is looked at again that a program is writing, which takes some 200 ns.
+/// The number of looks at a record that a program is still writing, which takes some 200 ns.
 const LOOKS: usize = 50;
 
-/// Why the rings cannot be made.
+/// The reason why the rings cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::kernel) enum RingError {
-    /// The kernel has no memory for them, or this process may not take so much.
+    /// The kernel has no memory for the rings, or this process may not use so much.
     #[error("no ring buffer of {size} bytes")]
     Memory {
-        /// The size asked for.
+        /// The requested size.
         size: u32,
         /// The kernel's answer.
         source: io::Error,
@@ -42,7 +42,7 @@ pub(in crate::kernel) enum RingError {
     Refused {
         /// The file, or the step.
         what: String,
-        /// The answer.
+        /// The kernel's answer.
         source: Box<dyn Error + Send + Sync>,
     },
 }
@@ -53,29 +53,31 @@ impl RingError {
     }
 }
 
-/// Every ring.
+/// All rings.
 pub(in crate::kernel) struct Rings(RingMerge<Buffer>);
 
 struct Buffer(AsyncFd<RingBuf<MapData>>);
 
-/// How many rings make `size` bytes.
+/// Returns the number of rings that share `size` bytes.
 pub(in crate::kernel) fn count(size: u32) -> Result<u32, RingError> {
     let cpus = online_cpus().map_err(|(path, error)| RingError::refused(path, error))?;
     Ok(u32::try_from(cpus.len()).unwrap_or(u32::MAX).min(size / LEAST).max(1))
 }
 
-/// The size of each of `count` rings that make `size` bytes at most: a power of two.
+/// Returns the size of each of `count` rings that take at most `size` bytes together: a power of
+/// two.
 pub(in crate::kernel) fn each(size: u32, count: u32) -> u32 {
     1 << (size / count.max(1)).ilog2()
 }
 
 impl Rings {
-    /// Makes rings that take `size` bytes at most, and puts them in the kernel program's `map` of
-    /// them.
+    /// Makes rings that take at most `size` bytes together, and stores them in `map`, the kernel
+    /// program's map of rings.
     ///
-    /// The kernel waits at each until no program uses what was there before
+    /// At each entry the kernel waits until no program uses the former value
     /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c). Must be called within a tokio runtime.
-    /// Programs name the map by its descriptor, which is not to be closed before they are loaded.
+    /// Programs refer to the map by its descriptor, which must stay open until the programs are
+    /// loaded.
     pub(in crate::kernel) fn new(map: &mut Map, size: u32) -> Result<Self, RingError> {
         let what = "the ring buffer";
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
@@ -85,7 +87,7 @@ impl Rings {
         for slot in 0..map.len() {
             let ring = ring(each).map_err(|error| match error {
                 MapError::CreateError { io_error: source, .. }
-                // It exists, but this process has no room to see it.
+                // The ring exists, but this process has no room to map it.
                 | MapError::SyscallError(SyscallError { io_error: source, .. }) => {
                     RingError::Memory { size, source }
                 }
@@ -103,34 +105,34 @@ impl Rings {
         Ok(Self(RingMerge::new(rings)))
     }
 
-    /// Waits until there may be something in one of them.
+    /// Waits until a ring may hold a record.
     pub(in crate::kernel) async fn readable(&mut self) -> io::Result<()> {
         poll_fn(|context| {
-            let mut is_any = false;
+            let mut is_ready = false;
             for Buffer(ring) in self.0.rings() {
                 if let Poll::Ready(guard) = ring.poll_read_ready_mut(context) {
                     guard?.clear_ready();
-                    is_any = true;
+                    is_ready = true;
                 }
             }
-            if is_any { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
     }
 
-    /// Whether anything was left that no ring will tell of.
+    /// Returns whether records are left that no ring will report.
     pub(in crate::kernel) fn have_more(&self) -> bool {
         self.0.has_more()
     }
 
-    /// Takes what was there at `now`, or `most` of it, by time.
+    /// Takes the records that existed at `now`, at most `limit` of them, in order of time.
     pub(in crate::kernel) fn read(
         &mut self,
         now: u64,
-        most: usize,
+        limit: usize,
         each: impl FnMut(Result<Record, MalformedRecord>),
     ) -> Reading {
-        self.0.read(now, most, each)
+        self.0.read(now, limit, each)
     }
 }
 
@@ -141,14 +143,15 @@ impl Ring for Buffer {
         for _ in 0..LOOKS {
             if let Some(bytes) = self.0.get_mut().next() {
                 let record = decode(&bytes);
-                // What cannot be understood belongs nowhere.
+                // A malformed record has no time: it comes first.
                 return Next::There(record.as_ref().map_or(0, Record::time), record);
             }
-            // Not empty, and nothing to be had: a record is being written (`ringbuf_map_poll_kern`,
-            // kernel/bpf/ringbuf.c). What a softirq wrote on top of that program is behind it.
+            // The ring is not empty, but yields no record: a program is writing one
+            // (`ringbuf_map_poll_kern`, kernel/bpf/ringbuf.c). Records that a softirq wrote on top
+            // of that program are behind it.
             let mut ring = [PollFd::new(&self.0, PollFlags::IN)];
             let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-            // A signal interrupts even a poll that does not wait: the ring is not empty by that.
+            // A signal interrupts even a poll that does not wait. That does not mean an empty ring.
             if !matches!(retry_on_intr(|| poll(&mut ring, Some(&at_once))), Ok(1)) {
                 return Next::Empty;
             }

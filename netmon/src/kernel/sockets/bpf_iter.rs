@@ -1,4 +1,4 @@
-//! Reads the kernel's tables through BPF iterators: sockets, and who holds them.
+//! Reads the kernel's tables through BPF iterators: the sockets, and the processes that hold them.
 
 use std::{
     fs::File,
@@ -21,6 +21,7 @@ use super::sock_diag_dump::INFINITE;
 use crate::{
     core::{
         event::Tuple,
+        id::HolderKey,
         process::SocketHolders,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
         tcp::TcpState,
@@ -32,10 +33,11 @@ use crate::{
     },
 };
 
-/// Pages that the kernel hands over in one read at most (`bpf_seq_read`, kernel/bpf/bpf_iter.c): in a
-/// smaller buffer it would cut records.
+/// The most pages that the kernel returns in one read (`bpf_seq_read`, kernel/bpf/bpf_iter.c). For
+/// a smaller buffer the kernel would cut records.
 const BLOCK_PAGES: usize = 8;
-/// Blocks read ahead of their decoding: enough to keep both sides busy, little to keep in memory.
+/// Blocks read ahead of their decoding: enough to keep both threads busy, few enough to keep in
+/// memory.
 const READ_AHEAD: usize = 16;
 
 /// A table of the kernel that is being read.
@@ -44,7 +46,7 @@ pub(in crate::kernel) struct IterFile {
     tick: Duration,
 }
 
-/// Begins to read `walk` in the namespace.
+/// Opens the iterator `walk` for the namespace.
 pub(in crate::kernel) fn open(
     ebpf: &mut Ebpf,
     walk: BpfIter,
@@ -53,17 +55,17 @@ pub(in crate::kernel) fn open(
     IterFile::open(link(ebpf, walk)?, namespace)
 }
 
-/// What an iterator is made from, in whatever namespace it is to walk.
+/// Returns the link of an iterator, from which a file is made in the namespace to walk.
 pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
     let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
     program
         .attach()
         .and_then(|link| program.take_link(link))
-        .map_err(|error| io::Error::other(format!("iter/{}: {error}", walk.target())))
+        .map_err(|error| io::Error::other(format!("cannot attach iter/{}: {error}", walk.target())))
 }
 
 impl IterFile {
-    /// Begins to read.
+    /// Makes the iterator's file.
     pub(in crate::kernel) fn open(link: IterLink, namespace: &Namespace) -> io::Result<Self> {
         // The iterator walks the namespace of the thread that makes its file.
         let file = namespace.run(|| link.into_file().map_err(io::Error::other))?;
@@ -72,7 +74,7 @@ impl IterFile {
         Ok(Self { file, tick: Duration::from_nanos(resolution.tv_nsec.unsigned_abs()) })
     }
 
-    /// The next records, as many as the kernel hands over at once; none at the end.
+    /// Returns the next records, as many as the kernel returns at once; none at the end.
     pub(in crate::kernel) fn block(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut block = vec![0; BLOCK_PAGES * rustix::param::page_size()];
         loop {
@@ -82,8 +84,8 @@ impl IterFile {
                     block.truncate(length);
                     return Ok(Some(block));
                 }
-                // EAGAIN: a million objects were passed over without one that is wanted
-                // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c); it goes on from there.
+                // EAGAIN: the kernel passed over a million objects without a wanted one
+                // (`MAX_ITER_OBJECTS`, kernel/bpf/bpf_iter.c). The next read continues from there.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -94,7 +96,7 @@ impl IterFile {
         }
     }
 
-    /// Hands the sockets of `block` to `each`; how many are of a kind that is not known.
+    /// Hands the sockets of `block` to `each`. Returns the number of sockets of an unknown kind.
     pub(in crate::kernel) fn decode(
         &self,
         block: &[u8],
@@ -103,7 +105,7 @@ impl IterFile {
         decode_block(block, self.tick, each)
     }
 
-    /// Every socket of it; how many are of a kind that is not known.
+    /// Hands every socket of the table to `each`. Returns the number of sockets of an unknown kind.
     pub(in crate::kernel) fn sockets(
         self,
         mut each: impl FnMut(Socket) -> io::Result<()>,
@@ -119,31 +121,34 @@ impl IterFile {
         Ok(unknown)
     }
 
-    /// Every process that holds a socket, in every namespace; and in a dump for a stream, the cookies of
-    /// those that failed, with the error.
+    /// Returns every process that holds a socket, in every namespace. In a dump for a stream, also
+    /// returns the cookies of the sockets that failed, with the error.
     pub(in crate::kernel) fn owners(self) -> io::Result<(SocketHolders, Vec<(u64, u8)>)> {
         let mut owners = SocketHolders::default();
-        let mut failed = Vec::new();
+        let mut failures = Vec::new();
         self.read(|blocks| {
             for block in blocks {
                 let mut records = Records(&block?);
                 loop {
                     if records.0.first() == Some(&kind::FAILED) {
-                        let found = records.next_of::<wire::Failed>(kind::FAILED)?;
-                        failed.extend(found.map(|found| (found.cookie, found.errno)));
+                        let record = records.next_of::<wire::Failed>(kind::FAILED)?;
+                        failures.extend(record.map(|record| (record.cookie, record.errno)));
                         continue;
                     }
                     let Some(held) = records.next_of::<wire::Held>(kind::HELD)? else { break };
                     let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
-                    owners.add(held.inode, held.pid, &held.comm[..end]);
+                    if let Some(inode) = NonZeroU64::new(held.inode) {
+                        let key = HolderKey::of_inode(inode);
+                        owners.add(key, held.pid, &held.comm[..end]);
+                    }
                 }
             }
             Ok(())
         })?;
-        Ok((owners, failed))
+        Ok((owners, failures))
     }
 
-    /// Reads on a thread of its own, so that decoding and reading overlap.
+    /// Reads on a separate thread, so that decoding and reading overlap.
     fn read(
         mut self,
         take: impl FnOnce(Receiver<io::Result<Vec<u8>>>) -> io::Result<()>,
@@ -152,9 +157,9 @@ impl IterFile {
         thread::scope(|scope| {
             scope.spawn(move || {
                 while let Some(result) = self.block().transpose() {
-                    let failed = result.is_err();
-                    // The receiver is gone when the listing is.
-                    if to.send(result).is_err() || failed {
+                    let is_error = result.is_err();
+                    // The receiver is dropped when the listing ends early.
+                    if to.send(result).is_err() || is_error {
                         return;
                     }
                 }
@@ -189,7 +194,7 @@ fn decode_block(
     Ok(unknown)
 }
 
-/// The records of a block, which end where it ends.
+/// The records of a block. A record that the end of the block cuts off is malformed.
 struct Records<'a>(&'a [u8]);
 
 impl Records<'_> {
@@ -253,7 +258,7 @@ fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> 
     })
 }
 
-/// As `tcp_get_info` and `tcp_compute_delivery_rate` (net/ipv4/tcp.c) put it.
+/// Computes the figures as `tcp_get_info` and `tcp_compute_delivery_rate` (net/ipv4/tcp.c) do.
 fn decode_info(record: &wire::Info, tick: Duration) -> TcpInfo {
     let delivered = u64::from(record.rate_delivered) * u64::from(record.mss_cache) * 1_000_000;
     TcpInfo {

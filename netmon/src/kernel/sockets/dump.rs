@@ -1,4 +1,4 @@
-//! What sockets there are, from one of two sources: BPF iterators, or `/proc`.
+//! Lists the existing sockets from one of two sources: BPF iterators, or `/proc`.
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
@@ -17,38 +17,39 @@ use crate::{
     },
 };
 
-/// What a dump is to contain.
+/// The contents of a dump.
 #[derive(Clone, Debug)]
 pub struct DumpRequest {
-    /// Which IP sockets.
+    /// The protocols of the IP sockets.
     pub protocols: Vec<Protocol>,
     /// [`Socket::info`].
     pub info: bool,
-    /// [`Socket::cookie`] and [`Socket::cgroup`] where they cost extra.
+    /// [`Socket::cookie`] and [`Socket::cgroup`], where these cost extra.
     pub identity: bool,
-    /// Who holds them.
+    /// The processes that hold the sockets.
     pub owners: bool,
-    /// What the kernel program may leave out; `/proc` has them all.
+    /// The filter by which the kernel program may leave sockets out; `/proc` has all sockets.
     pub filter: KernelFilter,
 }
 
-/// The kernel's tables, to be read as often as wanted.
+/// The kernel's tables, which can be read repeatedly.
 pub struct Dump {
-    want: DumpRequest,
-    /// Without them, `/proc` is read.
+    request: DumpRequest,
+    /// The loaded iterators; without them, `/proc` is read.
     iterators: Option<Ebpf>,
-    /// Whether to turn to iterators where `/proc` does not show all.
+    /// `true` to change to iterators if `/proc` does not show all owners.
     may_switch: bool,
 }
 
-/// Below this, reading `/proc` (some 4 µs for each open file) is done before iterators are loaded (some
-/// 60 ms, most of it for the kernel's types).
+/// The number of files and TIME_WAIT buckets below which reading `/proc` (some 4 µs for each open
+/// file) takes less time than loading iterators (some 60 ms, most of it for the kernel's types).
 const FEW: u64 = 10_000;
 
-/// Whether the host has so few sockets that loading iterators would take longer than it saves.
+/// Returns whether the host has so few sockets that loading iterators would take longer than
+/// iterators save.
 #[must_use]
 pub fn has_few_sockets() -> bool {
-    // Open files, of the whole host: of all but the sockets in TIME_WAIT, which have none.
+    // The open files of the whole host: every socket has one, except in TIME_WAIT.
     let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
     let files = files.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
@@ -57,51 +58,55 @@ pub fn has_few_sockets() -> bool {
 }
 
 impl Dump {
-    /// Reads through BPF iterators; raw and unix sockets, for which nothing is gained, from `/proc`.
+    /// Reads through BPF iterators. Raw and unix sockets come from `/proc`, since iterators would
+    /// gain nothing for them.
     ///
     /// # Errors
-    /// [`LoadError`], which says what to do.
-    pub fn through_iterators(want: DumpRequest) -> Result<Self, LoadError> {
-        let iterators = Some(load(&want)?);
-        Ok(Self { want, iterators, may_switch: false })
+    /// [`LoadError`], with advice.
+    pub fn through_iterators(request: DumpRequest) -> Result<Self, LoadError> {
+        let iterators = Some(load(&request)?);
+        Ok(Self { request, iterators, may_switch: false })
     }
 
-    /// Reads `/proc`, and turns to iterators, if they can be had, where it does not show all owners.
+    /// Reads `/proc`, and changes to iterators, if the kernel permits them, where `/proc` does not
+    /// show all owners.
     #[must_use]
-    pub fn proc_then_iterators(want: DumpRequest) -> Self {
-        Self { want, iterators: None, may_switch: true }
+    pub fn proc_then_iterators(request: DumpRequest) -> Self {
+        Self { request, iterators: None, may_switch: true }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
-    pub fn through_proc(want: DumpRequest) -> Self {
-        Self { want, iterators: None, may_switch: false }
+    pub fn through_proc(request: DumpRequest) -> Self {
+        Self { request, iterators: None, may_switch: false }
     }
 
-    /// Whether owners are to be looked for.
+    /// Returns whether the dump is to contain owners.
     #[must_use]
     pub fn wants_owners(&self) -> bool {
-        self.want.owners
+        self.request.owners
     }
 
-    /// Who holds which socket, and how many processes did not let it be seen.
+    /// Returns the processes that hold each socket, and the number of processes that do not show
+    /// their sockets.
     ///
     /// # Errors
-    /// What reading answered.
+    /// The error of reading.
     pub fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
         match &mut self.iterators {
-            // Iterators tell process ids of the host's, which mean nothing where others are in use.
+            // Iterators report process ids of the initial pid namespace. In another pid namespace
+            // these ids mean nothing.
             Some(iterators) if is_initial_pid_namespace() => {
                 let files = bpf_iter::open(iterators, BpfIter::Files, &Namespace::current()?)?;
                 return Ok((files.owners()?.0, 0));
             }
             _ => {}
         }
-        let found = proc::owners();
-        let whole = found.as_ref().is_ok_and(|(_, refused)| *refused == 0);
-        if !whole && self.may_switch && is_initial_pid_namespace() {
+        let holders = proc::owners();
+        let is_complete = holders.as_ref().is_ok_and(|(_, refused)| *refused == 0);
+        if !is_complete && self.may_switch && is_initial_pid_namespace() {
             self.may_switch = false;
-            match load(&self.want) {
+            match load(&self.request) {
                 Ok(iterators) => {
                     self.iterators = Some(iterators);
                     return self.owners();
@@ -109,20 +114,20 @@ impl Dump {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        found
+        holders
     }
 
-    /// Hands every IP socket of the namespace to `each`; how many could not be understood.
+    /// Hands every IP socket of the namespace to `each`. Returns the number of malformed entries.
     ///
     /// # Errors
-    /// What reading, or `each`, answered.
+    /// The error of reading, or of `each`.
     pub fn sockets(
         &mut self,
         namespace: &Namespace,
         mut each: impl FnMut(Socket) -> io::Result<()>,
     ) -> io::Result<usize> {
         let mut malformed = 0;
-        for protocol in self.want.protocols.clone() {
+        for protocol in self.request.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {
                     let table = bpf_iter::open(iterators, BpfIter::Tcp, namespace)?;
@@ -133,7 +138,7 @@ impl Dump {
                     malformed += table.sockets(&mut each)?;
                 }
                 _ => {
-                    let DumpRequest { info, identity, .. } = self.want;
+                    let DumpRequest { info, identity, .. } = self.request;
                     let mut details = Details::ask(namespace, protocol, info || identity, info);
                     for ipv6 in [false, true] {
                         let table = namespace.run(|| proc::open_inet(protocol, ipv6))?;
@@ -150,10 +155,10 @@ impl Dump {
         Ok(malformed)
     }
 
-    /// Hands every unix socket of the namespace to `each`; how many could not be understood.
+    /// Hands every unix socket of the namespace to `each`. Returns the number of malformed lines.
     ///
     /// # Errors
-    /// What reading, or `each`, answered.
+    /// The error of reading, or of `each`.
     pub fn unix(
         &self,
         namespace: &Namespace,
@@ -163,26 +168,26 @@ impl Dump {
     }
 }
 
-/// Whether this process counts processes as the whole host does.
+/// Returns whether this process is in the initial pid namespace.
 pub(in crate::kernel) fn is_initial_pid_namespace() -> bool {
     /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
     const INITIAL: u64 = 0xeffffffc;
     fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)
 }
 
-fn load(want: &DumpRequest) -> Result<Ebpf, LoadError> {
+fn load(request: &DumpRequest) -> Result<Ebpf, LoadError> {
     let walks: Vec<_> = [
-        (BpfIter::Tcp, want.protocols.contains(&Protocol::Tcp)),
-        (BpfIter::Udp, want.protocols.contains(&Protocol::Udp)),
-        (BpfIter::Files, want.owners),
+        (BpfIter::Tcp, request.protocols.contains(&Protocol::Tcp)),
+        (BpfIter::Udp, request.protocols.contains(&Protocol::Udp)),
+        (BpfIter::Files, request.owners),
     ]
     .into_iter()
     .filter_map(|(walk, wanted)| wanted.then_some(walk))
     .collect();
     let wanted = Wanted {
-        info: u32::from(want.info),
-        cgroup: u32::from(want.identity),
+        info: u32::from(request.info),
+        cgroup: u32::from(request.identity),
         ..Wanted::default()
     };
-    load_iterators(wanted, want.filter, &walks)
+    load_iterators(wanted, request.filter, &walks)
 }

@@ -1,4 +1,4 @@
-//! The sockets that there are, as BPF iterators, sock_diag and /proc list them.
+//! The existing sockets, as BPF iterators, sock_diag and `/proc` list them.
 
 pub(super) mod bpf_iter;
 pub(super) mod dump;

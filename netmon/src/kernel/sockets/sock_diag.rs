@@ -1,4 +1,4 @@
-//! Asks the kernel about single sockets by sock_diag, as `ss` does, many in one message.
+//! Asks the kernel about single sockets through sock_diag, as `ss` does, many in one message.
 
 use std::{
     collections::HashMap,
@@ -20,65 +20,68 @@ use crate::{
     kernel::host::netns::Namespace,
 };
 
-/// Namespaces whose socket is open at once; beyond it all are closed and opened anew as needed.
+/// The most namespaces with an open socket. Beyond this limit netmon closes all, and opens each
+/// again as needed.
 const MAX_NAMESPACES: usize = 64;
-/// An open socket keeps its namespace alive, and a failure need not last: neither is kept for longer.
+/// The time to keep an unused socket, which keeps its namespace alive, or a failure, which need not
+/// last.
 const KEPT: Duration = Duration::from_secs(2);
-/// `INET_DIAG_NOCOOKIE`, twice: whatever is there (include/uapi/linux/inet_diag.h).
+/// `INET_DIAG_NOCOOKIE`, twice: any socket matches (include/uapi/linux/inet_diag.h).
 const NO_COOKIE: [u8; 8] = [0xff; 8];
-/// Requests in one message: each is 72 bytes, and its answer up to 100.
+/// The most requests in one message. A request has 72 bytes, its answer up to 100.
 const BATCH: usize = 64;
 
-/// What the kernel holds of a socket that was asked about.
+/// The state in which the kernel holds a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) enum BucketState {
-    /// A minisocket in TIME_WAIT.
+    /// The socket is a TIME_WAIT bucket in TIME_WAIT.
     TimeWait,
-    /// A minisocket that still waits for the peer's FIN.
+    /// The socket is a TIME_WAIT bucket in FIN_WAIT2, which waits for the peer's FIN.
     Waiting,
-    /// Nothing.
+    /// The kernel has no such socket.
     Gone,
-    /// It could not be asked.
+    /// The kernel did not answer.
     Unknown,
 }
 
-/// Which socket is asked about.
+/// A question about one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct SockQuery {
     pub(in crate::kernel) tuple: Tuple,
     pub(in crate::kernel) cookie: u64,
-    /// The interface that it is bound to: the kernel finds it under that only. 0 for none.
+    /// The interface that the socket is bound to, under which alone the kernel finds it; 0 for
+    /// none.
     pub(in crate::kernel) interface: u16,
 }
 
-/// sock_diag sockets, one for each namespace that was asked about.
+/// The sock_diag sockets, one for each namespace in question.
 #[derive(Default)]
 pub(in crate::kernel) struct Diag {
-    /// With the time of the last use, or of the failure to open one.
+    /// By inode number: the time of the last use, or of the failure to open a socket.
     sockets: HashMap<u32, (Instant, Option<Socket>)>,
 }
 
 impl Diag {
-    /// The state of the socket with each tuple and cookie, in the order asked.
-    pub(in crate::kernel) fn minisockets(&mut self, asked: &[SockQuery]) -> Vec<BucketState> {
-        let mut found = vec![BucketState::Unknown; asked.len()];
-        let mut order: Vec<usize> = (0..asked.len()).collect();
-        order.sort_by_key(|&i| asked[i].tuple.netns);
-        for group in order.chunk_by(|&a, &b| asked[a].tuple.netns == asked[b].tuple.netns) {
-            let netns = asked[group[0]].tuple.netns;
+    /// Returns the state of each socket, in the order of the questions.
+    pub(in crate::kernel) fn minisockets(&mut self, queries: &[SockQuery]) -> Vec<BucketState> {
+        let mut states = vec![BucketState::Unknown; queries.len()];
+        let mut order: Vec<usize> = (0..queries.len()).collect();
+        order.sort_by_key(|&i| queries[i].tuple.netns);
+        for group in order.chunk_by(|&a, &b| queries[a].tuple.netns == queries[b].tuple.netns) {
+            let netns = queries[group[0]].tuple.netns;
             for batch in group.chunks(BATCH) {
                 let Some(socket) = self.socket(netns) else { break };
-                if let Err(error) = ask(socket, asked, batch, &mut found) {
+                if let Err(error) = ask(socket, queries, batch, &mut states) {
                     log::debug!("sock_diag: {error}");
-                    // Late answers would be taken for those to the next questions.
+                    // Late answers would be taken for answers to the next questions.
                     self.sockets.remove(&netns);
                 }
             }
         }
-        found
+        states
     }
 
-    /// Lets go of what was not used lately.
+    /// Closes the sockets that were not used lately.
     pub(in crate::kernel) fn sweep(&mut self) {
         self.sockets.retain(|_, (used, _)| used.elapsed() < KEPT);
     }
@@ -89,11 +92,11 @@ impl Diag {
             self.sockets.clear();
         }
         let (used, socket) = self.sockets.entry(inum).or_insert_with(|| {
-            let opened = Namespace::with_inum(inum).and_then(|netns| netns.run(connect));
-            if let Err(error) = &opened {
+            let connection = Namespace::with_inum(inum).and_then(|netns| netns.run(connect));
+            if let Err(error) = &connection {
                 log::debug!("network namespace {inum}: {error}");
             }
-            (Instant::now(), opened.ok())
+            (Instant::now(), connection.ok())
         });
         if socket.is_some() {
             *used = Instant::now();
@@ -102,30 +105,30 @@ impl Diag {
     }
 }
 
-/// A sock_diag socket of the namespace that the thread is in: it stays with it.
+/// Opens a sock_diag socket in the thread's namespace. The socket stays in that namespace.
 pub(in crate::kernel) fn connect() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&NetlinkAddr::new(0, 0))?;
-    // The kernel answers while it takes the request, so an answer that is not there never comes.
+    // The kernel answers while it takes the request: an answer that is not there never comes.
     socket.set_non_blocking(true)?;
     Ok(socket)
 }
 
 fn ask(
     socket: &Socket,
-    asked: &[SockQuery],
+    queries: &[SockQuery],
     batch: &[usize],
-    found: &mut [BucketState],
+    states: &mut [BucketState],
 ) -> io::Result<()> {
     let mut message = Vec::new();
     for &i in batch {
-        append(&mut message, asked[i], u32::try_from(i).unwrap_or(u32::MAX));
+        append(&mut message, queries[i], u32::try_from(i).unwrap_or(u32::MAX));
     }
     socket.send(&message, 0)?;
-    let mut answered = 0;
+    let mut answers = 0;
     let mut buffer = Vec::with_capacity(16 * 1024);
-    while answered < batch.len() {
+    while answers < batch.len() {
         buffer.clear();
         if socket.recv(&mut buffer, 0)? == 0 {
             break;
@@ -134,9 +137,9 @@ fn ask(
         while !rest.is_empty() {
             let message =
                 NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            if let Some(slot) = found.get_mut(message.header.sequence_number as usize) {
+            if let Some(slot) = states.get_mut(message.header.sequence_number as usize) {
                 *slot = judge(&message.payload);
-                answered += 1;
+                answers += 1;
             }
             let length = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(length.max(16)..).unwrap_or_default();
@@ -145,15 +148,16 @@ fn ask(
     Ok(())
 }
 
-/// The kernel finds the socket by its tuple and compares the cookie (`inet_diag_find_one_icsk`):
-/// ENOENT when there is none, ESTALE when the tuple belongs to another one now.
+/// Returns the state that an answer reports. The kernel finds the socket by its tuple and compares
+/// the cookie (`inet_diag_find_one_icsk`): ENOENT if there is no socket, ESTALE if the tuple
+/// belongs to another socket now.
 fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> BucketState {
     match payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
             match TcpState::from_number(response.header.state) {
                 Some(TcpState::TimeWait) => BucketState::TimeWait,
                 Some(TcpState::FinWait2) => BucketState::Waiting,
-                // Another connection in its place or, where no cookie was compared, a listener.
+                // Another connection has the tuple, or a listener where no cookie was compared.
                 Some(_) => BucketState::Gone,
                 None => BucketState::Unknown,
             }
@@ -167,7 +171,7 @@ fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> BucketState {
     }
 }
 
-/// What is asked about a socket.
+/// Returns the request for a question.
 pub(in crate::kernel) fn request(question: SockQuery, extensions: ExtensionFlags) -> InetRequest {
     let SockQuery { tuple, cookie, interface } = question;
     let family = match tuple.local {

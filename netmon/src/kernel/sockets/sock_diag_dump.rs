@@ -1,5 +1,5 @@
-//! What `/proc/net` does not tell about sockets and sock_diag tells anybody: backlogs, cookies,
-//! cgroups, what TCP measures.
+//! Adds to the sockets of `/proc/net` the details that sock_diag gives to every user: backlogs,
+//! cookies, cgroups, and the measurements of TCP.
 
 use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU64};
 
@@ -22,7 +22,7 @@ use crate::{
     kernel::host::netns::Namespace,
 };
 
-/// The kernel's answers come in messages of up to 32 KiB.
+/// The size of the buffer. The kernel's answers come in messages of up to 32 KiB.
 const ANSWER: usize = 64 * 1024;
 /// `INET_DIAG_CGROUP_ID` (include/uapi/linux/inet_diag.h), which the parser leaves as bytes.
 const CGROUP_ID: u16 = 21;
@@ -32,7 +32,7 @@ pub(super) const INFINITE: u32 = 0x7fff_ffff;
 /// A socket as both sources name it: protocol, both ends, inode.
 type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
 
-/// What sock_diag adds.
+/// The details that sock_diag adds.
 #[derive(Default)]
 pub(super) struct Details(HashMap<Key, Detail>);
 
@@ -44,8 +44,8 @@ struct Detail {
 }
 
 impl Details {
-    /// Asks about the sockets of `protocol` in the namespace: with `all`, about each, else about
-    /// listeners. Where the kernel has no sock_diag, nothing is added.
+    /// Asks about the sockets of `protocol` in the namespace: about every socket if `all`,
+    /// otherwise about listeners. Adds nothing if the kernel has no sock_diag.
     pub(in crate::kernel) fn ask(
         namespace: &Namespace,
         protocol: Protocol,
@@ -56,7 +56,7 @@ impl Details {
         let number = match protocol {
             Protocol::Tcp => IPPROTO_TCP,
             Protocol::Udp if all => IPPROTO_UDP,
-            // Neither has a backlog; of raw sockets sock_diag knows less than /proc.
+            // Neither has a backlog. For raw sockets sock_diag has less than `/proc`.
             Protocol::Udp | Protocol::Raw => return details,
         };
         for family in [AF_INET, AF_INET6] {
@@ -67,17 +67,17 @@ impl Details {
                 states: if all { StateFlags::all() } else { StateFlags::LISTEN },
                 socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
             };
-            let asked = namespace.run(connect).and_then(|socket| {
-                ask(&socket, request, NLM_F_DUMP, |found| details.add(protocol, found))
+            let result = namespace.run(connect).and_then(|socket| {
+                ask(&socket, request, NLM_F_DUMP, |response| details.add(protocol, response))
             });
-            if let Err(error) = asked {
+            if let Err(error) = result {
                 log::debug!("sock_diag: {error}");
             }
         }
         details
     }
 
-    /// Puts what is known into `socket`.
+    /// Adds the details of `socket` to it.
     pub(in crate::kernel) fn complete(&mut self, socket: &mut Socket) {
         let key = (socket.protocol, socket.tuple.local, socket.tuple.remote, socket.inode);
         let Some(detail) = self.0.get_mut(&key) else { return };
@@ -87,25 +87,27 @@ impl Details {
         socket.info = detail.info.take();
     }
 
-    fn add(&mut self, protocol: Protocol, found: &InetResponse) {
-        let id = &found.header.socket_id;
+    fn add(&mut self, protocol: Protocol, response: &InetResponse) {
+        let id = &response.header.socket_id;
         let end = |address: std::net::IpAddr, port| SocketAddr::new(address.to_canonical(), port);
         let key = (
             protocol,
             end(id.source_address, id.source_port),
             end(id.destination_address, id.destination_port),
-            NonZeroU64::new(found.header.inode.into()),
+            NonZeroU64::new(response.header.inode.into()),
         );
         let mut detail = Detail {
             cookie: NonZeroU64::new(u64::from_ne_bytes(id.cookie)),
             cgroup: None,
-            send_q: found.header.send_queue,
+            send_q: response.header.send_queue,
             info: None,
         };
-        for attribute in &found.nlas {
+        for attribute in &response.nlas {
             match attribute {
-                // A listener's are of connections that it never had.
-                nlas::Nla::TcpInfo(info) if found.header.state != netmon_common::state::LISTEN => {
+                // A listener's figures are of connections that it never had.
+                nlas::Nla::TcpInfo(info)
+                    if response.header.state != netmon_common::state::LISTEN =>
+                {
                     detail.info = Some(Box::new(decode(info)));
                 }
                 nlas::Nla::Other(other) if other.kind() == CGROUP_ID => {
@@ -122,23 +124,23 @@ impl Details {
     }
 }
 
-/// What the kernel counts of the TCP socket with that cookie, if it is there: Recv-Q, Send-Q, and what TCP measures,
-/// which listeners do not have.
+/// Returns the kernel's figures of the TCP socket with that cookie, if it exists: Recv-Q, Send-Q,
+/// and the measurements of TCP, which listeners do not have.
 #[must_use]
 pub fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
     let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
     let request = sock_diag::request(question, ExtensionFlags::INFO);
-    let mut found = None;
-    let asked = Namespace::with_inum(tuple.netns)
+    let mut figures = None;
+    let result = Namespace::with_inum(tuple.netns)
         .and_then(|namespace| namespace.run(connect))
-        .and_then(|socket| ask(&socket, request, 0, |answer| found = Some(counted(answer))));
-    if let Err(error) = asked {
+        .and_then(|socket| ask(&socket, request, 0, |answer| figures = Some(figures_of(answer))));
+    if let Err(error) = result {
         log::debug!("sock_diag: {error}");
     }
-    found
+    figures
 }
 
-fn counted(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
+fn figures_of(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
     let is_listener = answer.header.state == netmon_common::state::LISTEN;
     let info = answer.nlas.iter().find_map(|attribute| match attribute {
         nlas::Nla::TcpInfo(info) if !is_listener => Some(decode(info)),
@@ -166,7 +168,8 @@ fn decode(info: &nlas::TcpInfo) -> TcpInfo {
     }
 }
 
-/// Asks one question and takes every answer to it: one, or with `NLM_F_DUMP` in `flags` as many as there are.
+/// Asks one question and hands every answer to `each`: a single one, or with `NLM_F_DUMP` in
+/// `flags` all that the kernel has.
 fn ask(
     socket: &Netlink,
     request: InetRequest,
@@ -183,7 +186,7 @@ fn ask(
     let mut buffer = Vec::with_capacity(ANSWER);
     loop {
         buffer.clear();
-        // The kernel goes on with its answer while it is read, so there is nothing to wait for.
+        // The kernel continues its answer while netmon reads: there is nothing to wait for.
         if socket.recv(&mut buffer, 0)? == 0 {
             return Ok(());
         }
@@ -192,7 +195,9 @@ fn ask(
             let answer =
                 NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
             match &answer.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => each(found),
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    each(response);
+                }
                 NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}

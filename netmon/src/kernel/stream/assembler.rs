@@ -1,7 +1,9 @@
-//! Completes the kernel's records into events: local ports, TIME_WAIT, who reset.
+//! Completes the kernel's records into events: adds local ports, decides about TIME_WAIT, and finds
+//! the side that reset.
 //!
-//! Pure but for the questions it asks through [`KernelQueries`]; `now` is always given. Events of different
-//! connections may leave in another order than they came; those of one connection never do.
+//! Pure except for the questions that go through [`KernelQueries`]; the caller always passes `now`.
+//! Events of different connections may leave in another order than their records came; events of
+//! one connection never do.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,6 +11,7 @@ use netmon_common::{self as wire, flag, kind};
 use rustc_hash::FxHashMap;
 
 use super::{
+    delay_queue::DelayQueue,
     fate::SocketFate,
     minisockets::{Minisockets, ParkedFor},
 };
@@ -25,88 +28,47 @@ use crate::{
 };
 
 const MS: u64 = 1_000_000;
-/// How long a connect may wait for its next event to bring the port, before it is looked up.
+/// The time that a connect waits for its next event to bring the port, before netmon asks.
 const PORT_WAIT: u64 = 10 * MS;
-/// How long a connect is asked about again that has no port yet: its process may be kept from going on, by
-/// others or by a hypervisor, between the two.
+/// The time during which netmon asks again for a missing port. Other processes or a hypervisor may
+/// keep the process from running before it has the port.
 const PORT_PATIENCE: u64 = 1_000 * MS;
-/// How long a CLOSE waits for the reset that may follow it, which takes tens of microseconds unless the
-/// process is kept from going on.
+/// The time that a CLOSE waits for the RST that may follow. The RST takes tens of microseconds,
+/// unless the process is kept from running.
 const RESET_WAIT: u64 = 50 * MS;
-/// How long after a reset the CLOSE comes that it leads to.
+/// The longest time between a RST and the CLOSE that it causes.
 const RESET_BEFORE: u64 = MS;
-/// Resets whose CLOSE has not come: more than this many will never come.
+/// The limit of remembered RSTs. If more wait for a CLOSE, their CLOSE will never come.
 const MAX_RESETS: usize = 4_096;
-/// Processes that opened a connection; beyond it all are forgotten, and met anew.
+/// The limit of remembered processes. Beyond it netmon forgets all, and learns them again.
 const MAX_OWNERS: usize = 4_096;
 
-/// The questions that the kernel answers on request.
+/// Questions that the kernel answers on request.
 pub(super) trait KernelQueries {
-    /// The local port of the connecting socket at address `sock`, if it still is that socket.
+    /// Returns the local port of the connecting socket at address `sock`, if that socket still
+    /// exists.
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
-    /// What the kernel holds at each tuple under that cookie, and when all had been asked about, ns.
-    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64);
+    /// Returns the kernel's state of each socket, and the time after the last answer, ns.
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64);
 }
 
-/// Events that wait until something is known, first in, first due.
-struct DelayQueue<T> {
-    events: CookieMap<(u64, T)>,
-    due: VecDeque<(u64, u64)>,
-    wait: u64,
-}
-
-impl<T> DelayQueue<T> {
-    fn new(wait: u64) -> Self {
-        Self { events: CookieMap::default(), due: VecDeque::new(), wait }
-    }
-
-    /// Holds `event`; answers an older one of the same cookie, which nothing can complete any more.
-    fn hold(&mut self, cookie: u64, time: u64, event: T) -> Option<T> {
-        let due = time.saturating_add(self.wait);
-        self.due.push_back((due, cookie));
-        self.events.insert(cookie, (due, event)).map(|(_, older)| older)
-    }
-
-    fn take(&mut self, cookie: u64) -> Option<T> {
-        if self.events.is_empty() {
-            return None;
-        }
-        self.events.remove(&cookie).map(|(_, event)| event)
-    }
-
-    /// The next one that is due by `now`.
-    fn overdue(&mut self, now: u64) -> Option<T> {
-        while self.due.front().is_some_and(|(due, _)| *due <= now) {
-            let (due, cookie) = self.due.pop_front()?;
-            // Another of the same cookie may be held since, with a time of its own.
-            if self.events.get(&cookie).is_some_and(|(held, _)| *held == due) {
-                return self.take(cookie);
-            }
-        }
-        None
-    }
-
-    fn next_due(&self) -> Option<u64> {
-        self.due.front().map(|(due, _)| *due)
-    }
-}
-
-/// Records in, complete events out.
+/// Turns records into complete events.
 pub(super) struct Assembler {
-    /// -> SYN_SENT, or -> LISTEN without a bind, before it has a port; with the address of its socket.
+    /// Transitions to SYN_SENT, or to LISTEN without a bind, that have no port yet; with the
+    /// address of the socket.
     portless: DelayQueue<(Transition, u64)>,
-    /// -> CLOSE that a reset may follow.
+    /// Transitions to CLOSE that a RST may follow.
     closing: DelayQueue<Transition>,
     minisockets: Minisockets,
     has_totals: bool,
-    /// When sockets sent a RST that have not closed yet: not every RST is an end.
+    /// The time of the RST of each socket that has not closed yet: not every RST is an end.
     resets: CookieMap<u64>,
-    /// By pid: a process that opens many connections is one owner. The kernel says who it is each time, so
-    /// that a pid that is used again misleads nobody.
+    /// By pid: a process that opens many connections is one owner. Each record names the whole
+    /// process, so a reused pid causes no error.
     owners: FxHashMap<u32, Arc<Owner>>,
 }
 
-/// Where complete events go.
+/// The queue of complete events.
 pub(super) type EventQueue = VecDeque<Event>;
 
 fn emit(out: &mut EventQueue, event: Transition) {
@@ -114,14 +76,14 @@ fn emit(out: &mut EventQueue, event: Transition) {
 }
 
 impl Assembler {
-    /// `is_told`: whether the kernel tells of all that befalls minisockets; `has_totals`: whether it is known
-    /// where it keeps what a connection had done.
-    pub(in crate::kernel) fn new(is_told: bool, has_totals: bool) -> Self {
+    /// Makes an empty assembler. `kernel_reports`: the kernel reports every change of a TIME_WAIT
+    /// bucket. `has_totals`: the program knows where the kernel keeps the totals of a connection.
+    pub(in crate::kernel) fn new(kernel_reports: bool, has_totals: bool) -> Self {
         Self {
             has_totals,
             portless: DelayQueue::new(PORT_WAIT),
             closing: DelayQueue::new(RESET_WAIT),
-            minisockets: Minisockets::new(is_told),
+            minisockets: Minisockets::new(kernel_reports),
             resets: CookieMap::default(),
             owners: FxHashMap::default(),
         }
@@ -149,7 +111,7 @@ impl Assembler {
         }
     }
 
-    /// Settles what is due by `now`.
+    /// Settles everything that is due by `now`.
     pub(in crate::kernel) fn advance(
         &mut self,
         now: u64,
@@ -157,10 +119,10 @@ impl Assembler {
         out: &mut EventQueue,
     ) {
         self.release(now, ask, out);
-        self.minisockets.advance(now, |asked| ask.minisockets(asked), |event| emit(out, event));
+        self.minisockets.advance(now, |queries| ask.minisockets(queries), |event| emit(out, event));
     }
 
-    /// Lets go of what was held until `now`.
+    /// Emits the events that were held until `now`.
     fn release(&mut self, now: u64, ask: &mut impl KernelQueries, out: &mut EventQueue) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
             if let Some(port) = ask.local_port(sock, event.cookie) {
@@ -176,7 +138,7 @@ impl Assembler {
         }
     }
 
-    /// Settles everything as far as the kernel can tell now; called once, last.
+    /// Settles everything as far as the kernel can answer now. Must be called once, last.
     pub(in crate::kernel) fn finish(
         &mut self,
         now: u64,
@@ -184,10 +146,10 @@ impl Assembler {
         out: &mut EventQueue,
     ) {
         self.release(u64::MAX, ask, out);
-        self.minisockets.finish(now, |asked| ask.minisockets(asked), |event| emit(out, event));
+        self.minisockets.finish(now, |queries| ask.minisockets(queries), |event| emit(out, event));
     }
 
-    /// When [`Self::advance`] has something to do next, ns.
+    /// Returns the time at which [`Self::advance`] has something to do next, ns.
     pub(super) fn next_due(&self) -> Option<u64> {
         [self.portless.next_due(), self.closing.next_due(), self.minisockets.next_due()]
             .into_iter()
@@ -198,7 +160,7 @@ impl Assembler {
     fn open(&mut self, open: &wire::Open, out: &mut EventQueue) {
         let owner = self.owner(&open.process);
         let cookie = open.transition.cookie;
-        // The socket is in use again: what was held of its last connection is as complete as it gets.
+        // The socket is in use again: its last connection cannot become more complete.
         self.resets.remove(&cookie);
         if let Some(event) = self.closing.take(cookie) {
             emit(out, event);
@@ -213,15 +175,15 @@ impl Assembler {
         }
     }
 
-    /// Whether nothing but a dump will tell of its end.
+    /// Returns whether only a dump can report the end of this socket.
     pub(super) fn ends_unseen(&self, seed: &Seed) -> bool {
         seed.state == TcpState::SynRecv || seed.minisocket && !self.minisockets.kernel_reports()
     }
 
-    /// Takes what a dump had of a socket, the ring having been read since.
+    /// Takes a socket of a dump. The rings must have been read since.
     pub(in crate::kernel) fn seed(&mut self, seed: Seed, out: &mut EventQueue) {
-        // Its beginning is about to be told.
-        if self.portless.events.contains_key(&seed.cookie) {
+        // The held event will report the beginning of this socket.
+        if self.portless.holds(seed.cookie) {
             return;
         }
         if let Some(event) = self.minisockets.on_seed(&seed) {
@@ -230,7 +192,7 @@ impl Assembler {
         out.push_back(Event::Seed(seed));
     }
 
-    /// Takes that a dump had a socket that failed, and whose end nothing has told of.
+    /// Takes a socket that a dump found failed, without a report of its end so far.
     pub(in crate::kernel) fn failed(
         &self,
         time: u64,
@@ -238,31 +200,31 @@ impl Assembler {
         errno: u8,
         out: &mut EventQueue,
     ) {
-        // Its end is about to be told.
-        if !self.closing.events.contains_key(&cookie) {
+        // The held event will report the end of this socket.
+        if !self.closing.holds(cookie) {
             out.push_back(Event::SocketFailed { time, cookie, errno });
         }
     }
 
-    /// A dump has had every socket of a namespace.
+    /// Takes the end of a namespace's dump.
     pub(super) fn dumped(&mut self, netns: u32, began: u64, out: &mut EventQueue) {
         self.minisockets.on_dump(netns, began, |event| emit(out, event));
         out.push_back(Event::NamespaceDumped { netns, began });
     }
 
-    /// Who acted; none where a kernel thread did.
+    /// Returns the process that acted; none for a kernel thread.
     fn owner(&mut self, process: &wire::Process) -> Option<Arc<Owner>> {
         let wire::Process { cgroup, pid, uid, .. } = *process;
         if pid == 0 {
             return None;
         }
         let comm = process.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let known = self
+        let cached = self
             .owners
             .get(&pid)
-            .filter(|known| (known.uid, known.cgroup) == (uid, cgroup) && *known.comm == *comm);
-        if let Some(known) = known {
-            return Some(Arc::clone(known));
+            .filter(|cached| (cached.uid, cached.cgroup) == (uid, cgroup) && *cached.comm == *comm);
+        if let Some(cached) = cached {
+            return Some(Arc::clone(cached));
         }
         let owner = Arc::new(Owner { pid, uid, cgroup, comm: comm.into() });
         if self.owners.len() >= MAX_OWNERS {
@@ -287,7 +249,8 @@ impl Assembler {
         self.transition(&child.transition, None, out);
     }
 
-    /// A connection begins: whatever was at its place has made room.
+    /// Emits the beginning of a connection, after the end of the socket that was parked at its
+    /// place.
     fn begin(&mut self, event: Transition, out: &mut EventQueue) {
         if let Some(other) = self.minisockets.make_room(event.tuple, event.time) {
             emit(out, other);
@@ -322,7 +285,7 @@ impl Assembler {
             event.reset = Some(ResetSide::Sent);
         }
         let fate = SocketFate::of(&event, record);
-        let parked = match fate {
+        let ready = match fate {
             SocketFate::Closed => Some(event),
             SocketFate::FinAcknowledged => {
                 if let Some(other) = self.minisockets.peer_finished(event.tuple, event.time) {
@@ -340,13 +303,13 @@ impl Assembler {
             }
             SocketFate::AwaitsOwnReset => self.closing.hold(event.cookie, event.time, event),
         };
-        // The event itself, or one that it has pushed out.
-        if let Some(event) = parked {
+        // The event itself, or one that had to make room.
+        if let Some(event) = ready {
             emit(out, event);
         }
     }
 
-    /// A connect has its port.
+    /// Takes the port of a connect.
     fn port(&mut self, note: &wire::Note, out: &mut EventQueue) {
         if let Some((mut first, _)) = self.portless.take(note.cookie) {
             first.tuple.local.set_port(note.port);
@@ -354,7 +317,7 @@ impl Assembler {
         }
     }
 
-    /// A minisocket has come to TIME_WAIT, or ended.
+    /// Takes the report that a TIME_WAIT bucket has come to TIME_WAIT, or has ended.
     fn minisocket(&mut self, note: &wire::Note, out: &mut EventQueue) {
         let is_over = note.state == wire::state::CLOSE;
         if let Some(event) = self.minisockets.on_report(note.cookie, is_over, note.time) {
@@ -364,7 +327,8 @@ impl Assembler {
         }
     }
 
-    /// A RST went out: after its CLOSE mostly, before it where the kernel aborts (`tcp_abort`).
+    /// Takes a sent RST. It mostly comes after its CLOSE, but before it if the kernel aborts
+    /// (`tcp_abort`).
     fn reset(&mut self, reset: &wire::Note, out: &mut EventQueue) {
         let minisocket = reset.state == wire::state::TIME_WAIT;
         if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
@@ -383,7 +347,7 @@ impl Assembler {
     }
 }
 
-/// The record as an event; `None` for a state or a family that `decode` would not have let pass.
+/// Returns the record as an event; `None` for an unknown state, which `decode` refuses.
 fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {
     let old = TcpState::from_number(record.old_state)?;
     let new = TcpState::from_number(record.new_state)?;
@@ -393,8 +357,8 @@ fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition>
         tuple: tuple(record),
         old,
         new,
-        // Elsewhere `sk_err` may be left over from an earlier connection of the socket, and a
-        // listener does not fail.
+        // In other transitions `sk_err` may be left over from an earlier connection of the socket.
+        // A listener does not fail.
         errno: (new == TcpState::Close && old != TcpState::Listen && record.errno != 0)
             .then_some(record.errno),
         reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),

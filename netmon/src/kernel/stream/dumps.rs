@@ -1,10 +1,10 @@
-//! Dumps of every TCP socket of every namespace, again and again, for the table to compare itself with.
+//! Dumps every TCP socket of every namespace, repeatedly, so that the table can compare itself.
 //!
-//! Each is read by a thread of its own, a block at a time, so that the ring is never left alone; and on a
-//! budget, so that a host with a million sockets is not slowed down by being looked at.
+//! A separate thread reads each dump, a block at a time, so that the rings are never left alone. A
+//! budget keeps the dumps from slowing down a host with a million sockets.
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Once, mpsc as answer},
     thread,
     time::{Duration, Instant},
@@ -35,49 +35,51 @@ use crate::{
     },
 };
 
-/// Dumps follow each other at this distance at least.
+/// The least time from the start of a dump to the next.
 const EVERY: Duration = Duration::from_secs(2);
-/// And at this one where nothing happens: to walk the kernel's hash table takes milliseconds, also an empty one.
+/// The time between dumps if nothing happens. A walk of the kernel's hash table takes milliseconds,
+/// even if the table is empty.
 const AT_REST: Duration = Duration::from_secs(60);
-/// One dump notices what has changed, the next is sure of it.
+/// The number of dumps after a change: the first notices a difference, the next confirms it.
 const UNTIL_SURE: u8 = 2;
-/// They may take a fiftieth of one core: 2 %.
+/// Dumps may take a fiftieth of one core, 2 %, the table's comparison included.
 const BUDGET: u32 = 50;
-/// Blocks on their way to the table: a few hundred sockets each.
+/// Blocks on the way to the table, a few hundred sockets each.
 const AHEAD: usize = 8;
-/// Sockets that are found through `/proc` travel together in such numbers.
+/// The number of sockets in one message, if they come from `/proc`.
 const TOGETHER: usize = 512;
 
-/// What is said once, however many dumps there are.
-static NAMESPACES: Once = Once::new();
-static OWNERS: Once = Once::new();
+/// The warning about namespaces is logged once, not for every dump.
+static NAMESPACES_WARNING: Once = Once::new();
+/// The warning about owners is logged once too.
+static OWNERS_WARNING: Once = Once::new();
 
-/// What the thread that reads a dump says.
+/// A message of the thread that reads a dump.
 pub(super) enum DumpMessage {
-    /// It needs an iterator, which takes the loaded program to make.
+    /// The thread needs an iterator, which only the loaded program can make.
     Link(BpfIter, answer::Sender<io::Result<IterLink>>),
     /// Some sockets, read after `time`, `CLOCK_MONOTONIC`, ns.
     Seeds { time: u64, seeds: Vec<Seed> },
-    /// Sockets that failed and are still held, by cookie, with the error, read after `time`.
+    /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
     Failed { time: u64, failed: Vec<(u64, u8)> },
-    /// Those were all of a namespace, since `began`.
+    /// The dump has sent every socket of a namespace, read since `began`.
     Dumped { netns: u32, began: u64 },
-    /// All namespaces are done.
+    /// All namespaces are done; `cost` is the CPU time of the thread.
     Done { cost: Duration },
 }
 
-/// The dump under way, if one is, and when the next may be.
+/// The running dump, if there is one, and the time of the next.
 pub(super) struct DumpSchedule {
     messages: Option<Receiver<DumpMessage>>,
-    /// Whether iterators can be had; else `/proc` and sock_diag tell.
+    /// `true` if dumps use iterators; otherwise `/proc` and sock_diag.
     iterators: bool,
     last: Instant,
-    /// What the budget has room for.
+    /// The earliest time that the budget permits.
     allowed: Instant,
     hurry: bool,
-    /// Dumps that are wanted soon, since something happened.
+    /// The number of dumps that are wanted soon, because something happened.
     unsettled: u8,
-    /// Whether one has failed, and that was said.
+    /// `true` after a dump has failed, and a warning was logged.
     failed: bool,
 }
 
@@ -95,18 +97,19 @@ impl DumpSchedule {
         }
     }
 
-    /// Whether dumps are read through iterators.
+    /// Returns whether dumps are read through iterators.
     pub(super) fn has_iterators(&self) -> bool {
         self.iterators
     }
 
-    /// Something was lost: the next dump is wanted as soon as the budget has room for it.
+    /// Asks for the next dump as soon as the budget permits, because events were lost.
     pub(super) fn dump_soon(&mut self) {
         self.hurry = true;
         self.expect_change();
     }
 
-    /// Something happened, or is about to: the next dumps are not to wait for long.
+    /// Keeps the next dumps from waiting for long, because something happened or is about to
+    /// happen.
     pub(super) fn expect_change(&mut self) {
         self.unsettled = UNTIL_SURE;
     }
@@ -115,7 +118,7 @@ impl DumpSchedule {
         self.messages.is_some()
     }
 
-    /// When the next dump begins, unless one is under way.
+    /// Returns the time at which the next dump begins, unless one is running.
     pub(in crate::kernel) fn due(&self) -> Option<Instant> {
         let distance = match self.unsettled {
             _ if self.hurry => Duration::ZERO,
@@ -133,18 +136,18 @@ impl DumpSchedule {
         self.hurry = false;
         self.unsettled = self.unsettled.saturating_sub(1);
         self.last = Instant::now();
-        // Whatever keeps it from ending well, it ends, and with it the channel.
+        // However the dump ends, the thread ends and closes the channel.
         thread::Builder::new().name("netmon:dump".to_owned()).spawn(move || {
             if let Err(error) = dump(&to, iterators) {
                 let level = if failed { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "comparing with the kernel's tables: {error}");
+                log::log!(level, "cannot compare with the kernel's tables: {error}");
             }
         })?;
         self.messages = Some(messages);
         Ok(())
     }
 
-    /// What the dump has to say, once it says something; pends for ever when none is under way.
+    /// Waits for the next message of the dump; waits for ever if no dump is running.
     pub(in crate::kernel) async fn next(&mut self) -> Option<DumpMessage> {
         match &mut self.messages {
             Some(messages) => {
@@ -155,7 +158,7 @@ impl DumpSchedule {
         }
     }
 
-    /// The same without waiting.
+    /// Returns the next message of the dump without waiting.
     pub(super) fn try_next(&mut self) -> Option<DumpMessage> {
         use tokio::sync::mpsc::error::TryRecvError;
         match self.messages.as_mut()?.try_recv() {
@@ -168,7 +171,7 @@ impl DumpSchedule {
     fn note(&mut self, message: Option<DumpMessage>) -> Option<DumpMessage> {
         let cost = match &message {
             Some(DumpMessage::Done { cost }) => *cost,
-            // It failed: the next may do better.
+            // The dump failed; the next one may succeed.
             None => {
                 self.failed = true;
                 Duration::ZERO
@@ -176,25 +179,26 @@ impl DumpSchedule {
             Some(_) => return message,
         };
         self.messages = None;
-        // The table's part in it, comparing, is less than that of the reader.
+        // The table's comparison takes less time than the reader, and counts as half. So the reader
+        // gets 1/75 of a core, about 1.3 %.
         self.allowed = Instant::now() + cost * BUDGET * 3 / 2;
         log::debug!("compared with the kernel's tables, in {cost:?}");
         message
     }
 }
 
-/// Says once how many refused, where that is for want of a capability.
-fn say(once: &Once, refused: usize, duty: Duty, what: &str) {
+/// Logs a count of refusals; warns once, if a capability is missing.
+fn report_refusals(once: &Once, refused: usize, duty: Duty, message: fmt::Arguments<'_>) {
     if refused == 0 {
         return;
     }
-    log::debug!("{refused} {what}");
+    log::debug!("{message}");
     if !privilege::missing(duty).is_empty() {
-        once.call_once(|| log::warn!("{refused} {what}{}", privilege::advice(duty)));
+        once.call_once(|| log::warn!("{message}{}", privilege::advice(duty)));
     }
 }
 
-/// Nobody listens any more: the session is over.
+/// Returns the error after the receiver is gone, because the session is over.
 fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
@@ -212,7 +216,8 @@ fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
 
 fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
     let own = Namespace::current()?;
-    // Iterators tell process ids of the host's, which mean nothing where others are in use.
+    // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
+    // mean nothing.
     let time = now();
     let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
     let owners = if is_initial_pid_namespace() { owners } else { SocketHolders::default() };
@@ -249,11 +254,14 @@ fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
     };
     let mut tables = Dump::through_proc(want);
     let (owners, refused) = tables.owners()?;
-    say(
-        &OWNERS,
+    report_refusals(
+        &OWNERS_WARNING,
         refused,
         Duty::Look,
-        "processes do not show what they hold: connections that were there before have no owner",
+        format_args!(
+            "cannot see the sockets of {refused} processes: connections that existed before have \
+             no owner"
+        ),
     );
     let mut holders = Holders::new(owners);
     each_namespace(to, |namespace| {
@@ -277,12 +285,15 @@ fn each_namespace(
     mut dump: impl FnMut(&Namespace) -> io::Result<()>,
 ) -> io::Result<()> {
     let (namespaces, refused) = Namespace::all()?;
-    say(
-        &NAMESPACES,
+    report_refusals(
+        &NAMESPACES_WARNING,
         refused,
         Duty::Enter,
-        "processes or names do not let netmon into their network namespace: where that is another one, \
-         transitions are seen, but not what was there before, and losses are not repaired",
+        format_args!(
+            "cannot enter the network namespaces of {refused} processes or names: unless netmon \
+             is in the same one, transitions there are shown, but existing connections are not, \
+             and losses are not repaired"
+        ),
     );
     for namespace in &namespaces {
         let began = now();
@@ -291,29 +302,29 @@ fn each_namespace(
                 .blocking_send(DumpMessage::Dumped { netns: namespace.inum, began })
                 .map_err(is_over)?,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
-            // One that ended meanwhile, or cannot be entered, does not keep the others from being seen.
+            // A namespace that has ended, or cannot be entered, must not hide the others.
             Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
         }
     }
     Ok(())
 }
 
-/// Who holds what; a process that holds many sockets is one owner.
+/// The holders of each socket. A process that holds many sockets is one owner.
 struct Holders {
     owners: SocketHolders,
-    known: FxHashMap<(u32, u32, u64), Arc<Owner>>,
+    cache: FxHashMap<(u32, u32, u64), Arc<Owner>>,
 }
 
 impl Holders {
     fn new(owners: SocketHolders) -> Self {
-        Self { owners, known: FxHashMap::default() }
+        Self { owners, cache: FxHashMap::default() }
     }
 
-    fn of(&mut self, socket: &Socket) -> Option<Arc<Owner>> {
-        let process = *self.owners.of(socket.inode).first()?;
+    fn owner_of(&mut self, socket: &Socket) -> Option<Arc<Owner>> {
+        let process = *self.owners.of(socket.holder_key()).first()?;
         let uid = socket.uid.unwrap_or_default();
         let cgroup = socket.cgroup.map_or(0, Into::into);
-        let owner = self.known.entry((process.pid, uid, cgroup)).or_insert_with(|| {
+        let owner = self.cache.entry((process.pid, uid, cgroup)).or_insert_with(|| {
             Arc::new(Owner { pid: process.pid, uid, cgroup, comm: process.comm.clone() })
         });
         Some(Arc::clone(owner))
@@ -328,6 +339,6 @@ fn seed(socket: &Socket, holders: &mut Holders, time: u64) -> Option<Seed> {
         tuple: socket.tuple,
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
-        owner: holders.of(socket),
+        owner: holders.owner_of(socket),
     })
 }

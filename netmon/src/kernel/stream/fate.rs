@@ -1,7 +1,8 @@
 //! The fate of a socket that the tracepoint reports as closed.
 //!
 //! `tcp_time_wait` (net/ipv4/tcp_minisocks.c) puts a TIME_WAIT bucket in the place of a socket, and
-//! the tracepoint reports CLOSE either way. The record's flags say which it was, or which of two.
+//! the tracepoint reports CLOSE either way. The record's flags show the fate, or leave two
+//! possible.
 
 use netmon_common::{self as wire, flag};
 
@@ -11,7 +12,7 @@ use crate::core::{event::Transition, tcp::TcpState};
 #[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
 pub(super) const ECONNRESET: u8 = libc::ECONNRESET as u8;
 
-/// The fate of a socket on its way to CLOSE: each variant is a row of ARCHITECTURE.md's table.
+/// The fate of a socket on its way to CLOSE; the rows are those of ARCHITECTURE.md's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketFate {
     /// Nothing is left of the socket. Row "to CLOSE with an errno".
@@ -19,11 +20,11 @@ pub(super) enum SocketFate {
     /// The peer acknowledged this socket's FIN (LAST_ACK -> CLOSE): nothing is left of the socket,
     /// and the other end, if this host has it, is in TIME_WAIT. Row "… LAST_ACK -> CLOSE".
     FinAcknowledged,
-    /// A bucket in TIME_WAIT took the socket's place. Rows "SOCK_DONE" (the peer's FIN was taken)
-    /// and "a bucket was made".
+    /// A bucket in TIME_WAIT took the socket's place. Row "SOCK_DONE" (the peer's FIN was taken),
+    /// or the record's flag MINISOCKET.
     TimeWait,
-    /// A bucket in FIN_WAIT2 took the socket's place, and the kernel reports its next step. Row
-    /// "a bucket was made that waits".
+    /// A bucket in FIN_WAIT2 took the socket's place, and the kernel reports its next step: the
+    /// flags MINISOCKET and WAITS.
     ReportedBucket,
     /// A bucket in TIME_WAIT took the socket's place, or nothing did: the kernel is asked. Rows "no
     /// bucket to spare" and "SOCK_LINGER".
@@ -32,12 +33,12 @@ pub(super) enum SocketFate {
     /// peer, a RST or an answer of the kernel decides. Row "FIN_WAIT2, SOCK_DEAD, not SOCK_DONE".
     ParkedOrphan,
     /// The socket closed, and a RST that this host sends may follow: the end is held for a moment,
-    /// so that it can name who reset.
+    /// so that the event can name the side that reset.
     AwaitsOwnReset,
 }
 
 impl SocketFate {
-    /// The fate of the socket of `event`, a transition to CLOSE whose record is `record`.
+    /// Returns the fate of the socket of `event`, a transition to CLOSE whose record is `record`.
     pub(super) fn of(event: &Transition, record: &wire::Transition) -> Self {
         let has = |flag: u8| record.flags & flag != 0;
         match (event.old, event.errno) {

@@ -1,7 +1,8 @@
-//! Whether the hooks still hear: now and then a listener of netmon's own begins and ends, and that must come out.
+//! Tests whether the hooks still report: now and then netmon opens and closes a listener of its
+//! own, whose transitions must come out.
 //!
-//! Somebody may take hooks out, or a kernel stop calling them, and silence would look like peace. What is
-//! heard of these listeners reaches nobody.
+//! Another program may remove the hooks, or the kernel may stop calling them, and the silence would
+//! look like a quiet host. Reports of these listeners never become events.
 
 use std::{
     io,
@@ -17,39 +18,41 @@ use crate::{
 };
 
 const SECOND: u64 = 1_000_000_000;
-/// How often, ns.
+/// The time between beats, ns.
 const EVERY: u64 = 60 * SECOND;
-/// How long it takes to be heard at most, ns: as long as a busy machine may keep netmon from its rings.
+/// The longest time until a report, ns: as long as a busy machine may keep netmon from its rings.
 const PATIENCE: u64 = 5 * SECOND;
 
-/// A listener, and what was heard of it.
+/// A listener of the heartbeat.
 struct Beat {
-    /// Dropped once it was heard.
+    /// The open listener; dropped after the first report.
     listener: Option<TcpListener>,
     place: Tuple,
     began: u64,
 }
 
-/// The beats, one at a time.
+/// The beats, of which at most one is open.
 pub(super) struct Heartbeat {
     beat: Option<Beat>,
     next: u64,
-    /// Until when hooks were known to hear.
-    heard: u64,
+    /// The last time at which the hooks were known to report.
+    last_heard: u64,
 }
 
 impl Heartbeat {
-    /// The hooks were attached at `now`; the first beat comes later, for those who stay.
+    /// Begins at `now`, when the hooks were attached. The first beat comes a whole period later, so
+    /// that short runs have none.
     pub(in crate::kernel) const fn new(now: u64) -> Self {
-        Self { beat: None, next: now + EVERY, heard: now }
+        Self { beat: None, next: now + EVERY, last_heard: now }
     }
 
-    /// When something is to be done, ns.
+    /// Returns the time of the next step, ns.
     pub(in crate::kernel) fn due(&self) -> u64 {
         self.beat.as_ref().map_or(self.next, |beat| beat.began + PATIENCE)
     }
 
-    /// Does what is due, the rings having been read up to `now`; since when nothing was heard, if that is so.
+    /// Does the step that is due, after the rings have been read up to `now`. Returns the time
+    /// since which the hooks have been silent, if a beat had no report.
     pub(in crate::kernel) fn advance(&mut self, now: u64) -> Option<u64> {
         if let Some(beat) = &self.beat
             && now >= beat.began + PATIENCE
@@ -57,36 +60,37 @@ impl Heartbeat {
             let was_heard = beat.listener.is_none();
             self.beat = None;
             if !was_heard {
-                // From here on it is known again.
-                return Some(std::mem::replace(&mut self.heard, now));
+                // The caller attaches the hooks again: a later silence begins here.
+                return Some(std::mem::replace(&mut self.last_heard, now));
             }
         }
         if self.beat.is_none() && now >= self.next {
             self.next = now + EVERY;
             match begin(now) {
                 Ok(beat) => self.beat = Some(beat),
-                // Without a loopback, say.
+                // For example, there is no loopback.
                 Err(error) => log::debug!("no listener to hear of: {error}"),
             }
         }
         None
     }
 
-    /// Whether the record is about a listener of this, and nobody else's business.
+    /// Returns whether the record is about a listener of the heartbeat. Such a record is for no
+    /// view.
     pub(in crate::kernel) fn takes(&mut self, record: &Record) -> bool {
         let (Some(beat), Some(transition)) = (&mut self.beat, record.transition()) else {
             return false;
         };
         let is_own = tuple(transition) == beat.place;
         if is_own {
-            self.heard = self.heard.max(transition.time);
-            // What is heard of its end is taken as well.
+            self.last_heard = self.last_heard.max(transition.time);
+            // The end of the listener is still reported and taken.
             beat.listener = None;
         }
         is_own
     }
 
-    /// Whether that is where its listener is, or was a moment ago.
+    /// Returns whether the heartbeat's listener is at this place, or was a moment ago.
     pub(super) fn is_at(&self, place: &Tuple) -> bool {
         self.beat.as_ref().is_some_and(|beat| beat.place == *place)
     }
@@ -106,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    fn heard(beat: &Beat, time: u64) -> Record {
+    fn report(beat: &Beat, time: u64) -> Record {
         let SocketAddr::V4(local) = beat.place.local else { panic!("IPv4") };
         let mut local_addr = [0; 16];
         local_addr[..4].copy_from_slice(&local.ip().octets());
@@ -135,7 +139,7 @@ mod tests {
         assert!(heartbeat.beat.is_none(), "not at once");
         assert_eq!(heartbeat.advance(5 + EVERY), None);
         let beat = heartbeat.beat.as_ref().expect("begun");
-        let (record, place) = (heard(beat, 7 + EVERY), beat.place);
+        let (record, place) = (report(beat, 7 + EVERY), beat.place);
         assert!(heartbeat.is_at(&place));
         assert!(heartbeat.takes(&record) && heartbeat.takes(&record), "beginning and end");
         assert_eq!(heartbeat.advance(heartbeat.due()), None);
@@ -151,7 +155,7 @@ mod tests {
             place: Tuple { netns: 0, ..heartbeat.beat.as_ref().expect("begun").place },
             began: 0,
         };
-        assert!(!heartbeat.takes(&heard(&other, 6 + EVERY)), "of another namespace");
+        assert!(!heartbeat.takes(&report(&other, 6 + EVERY)), "of another namespace");
         assert_eq!(heartbeat.advance(heartbeat.due() - 1), None);
         let now = heartbeat.due();
         assert_eq!(heartbeat.advance(now), Some(5), "since they were attached");

@@ -1,9 +1,11 @@
-//! What a socket is called where the kernel program cannot have its cookie.
+//! Gives ids to sockets where the kernel program cannot read cookies.
 //!
-//! The classic tracepoints tell sockets by their addresses, which are unique until CLOSE and must not leave
-//! this module: they would tell readers of a journal how the kernel's memory is laid out. Dumps tell sockets by
-//! cookies. What both have is the tuple: a socket that a dump had first goes by its cookie, any other by a
-//! number of netmon's own, which no cookie reaches.
+//! The classic tracepoints name sockets by address, which is unique until CLOSE. An address must
+//! not leave netmon: it would show readers of a journal how the kernel's memory is laid out. So
+//! this module replaces every address in a record, except `Open::sock`, which serves to read the
+//! local port and goes into no event. Dumps name sockets by cookie. Both have the tuple. So a
+//! socket that a dump found first keeps its cookie, and any other socket gets a number of netmon's
+//! own, which no cookie reaches.
 
 use std::{
     fs,
@@ -28,13 +30,13 @@ const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 #[derive(Clone, Copy)]
 struct Identity {
     id: u64,
-    /// It has closed: of the address, whatever comes next is another socket's.
+    /// The socket has closed: the next use of the address is another socket.
     closed: bool,
-    /// Dumps since that did not have it.
+    /// The number of dumps since then that did not have the socket.
     missed: u8,
-    /// What a dump called it; 0 before one had it.
+    /// The cookie in a dump; 0 before a dump had the socket.
     cookie: u64,
-    /// Several sockets listen there (SO_REUSEPORT): they are one here.
+    /// Several sockets listen there (SO_REUSEPORT), and share this identity.
     is_shared: bool,
 }
 
@@ -50,76 +52,79 @@ impl Identities {
         Self { by_address: FxHashMap::default(), by_tuple: FxHashMap::default(), last: OWN }
     }
 
-    /// Puts identities in the place of the addresses in `record`.
+    /// Replaces the addresses in `record` by ids.
     pub(in crate::kernel) fn name(&mut self, record: &mut Record) {
         let place = record.transition().copied();
         let opens = matches!(record, Record::Open(_));
         let (own, listener) = record.ids();
         if let (Some(listener), Some(place)) = (listener, place) {
-            let by_address = self.by_address.get(listener).map(|known| known.id);
+            let by_address = self.by_address.get(listener).map(|identity| identity.id);
             *listener = by_address.or_else(|| self.listener(tuple(&place))).unwrap_or(0);
         }
         let Some(place) = place else {
-            // A RST follows a CLOSE; one for a minisocket, which has an address of its own, is nobody's.
-            *own = self.by_address.get(own).map_or(0, |known| known.id);
+            // A RST follows a CLOSE. The RST of a bucket, which has an address of its own, belongs
+            // to no known socket.
+            *own = self.by_address.get(own).map_or(0, |identity| identity.id);
             return;
         };
         let tuple = tuple(&place);
         let is_whole = tuple.local.port() != 0;
-        let there = self.by_tuple.get(&tuple).filter(|known| !known.closed && is_whole);
-        let same = self.by_address.get(own).filter(|known| !known.closed).or(there);
-        let known = same.filter(|_| !opens).copied().unwrap_or_else(|| {
+        let there = self.by_tuple.get(&tuple).filter(|identity| !identity.closed && is_whole);
+        let same = self.by_address.get(own).filter(|identity| !identity.closed).or(there);
+        let identity = same.filter(|_| !opens).copied().unwrap_or_else(|| {
             self.last += 1;
             let is_shared = there.is_some() && place.new_state == state::LISTEN;
             Identity { id: self.last, closed: false, missed: 0, cookie: 0, is_shared }
         });
-        let known = Identity { closed: place.new_state == state::CLOSE, ..known };
-        self.by_address.insert(*own, known);
+        let identity = Identity { closed: place.new_state == state::CLOSE, ..identity };
+        self.by_address.insert(*own, identity);
         if is_whole {
-            self.by_tuple.insert(tuple, known);
+            self.by_tuple.insert(tuple, identity);
         }
-        *own = known.id;
+        *own = identity.id;
         if let Record::Open(open) = record {
             name_process(&mut open.process);
         }
     }
 
-    /// The listener that took the connection: the one at its address, or else at any (`__inet_lookup_listener`,
-    /// net/ipv4/inet_hashtables.c).
+    /// Returns the listener that took the connection: the listener at its address, or else at any
+    /// address (`__inet_lookup_listener`, net/ipv4/inet_hashtables.c).
     fn listener(&self, tuple: Tuple) -> Option<u64> {
         let port = tuple.local.port();
         let at = |ip: IpAddr| {
             let any = if ip.is_ipv4() { ANY } else { ANY_V6 };
             let (local, remote) = (SocketAddr::new(ip, port), SocketAddr::new(any, 0));
-            self.by_tuple.get(&Tuple { local, remote, ..tuple }).filter(|known| !known.closed)
+            self.by_tuple.get(&Tuple { local, remote, ..tuple }).filter(|identity| !identity.closed)
         };
         let any = if tuple.local.is_ipv4() { at(ANY) } else { None };
-        let found = at(tuple.local.ip()).or(any).or_else(|| at(ANY_V6));
-        found.filter(|known| !known.is_shared).map(|known| known.id)
+        let listener = at(tuple.local.ip()).or(any).or_else(|| at(ANY_V6));
+        listener.filter(|identity| !identity.is_shared).map(|identity| identity.id)
     }
 
-    /// Puts the identity in the place of the cookie of what a dump had.
+    /// Replaces the cookie of a dumped socket by its id.
     pub(in crate::kernel) fn seed(&mut self, seed: &mut Seed) {
         let Seed { cookie, tuple, state, .. } = *seed;
         let fresh = Identity { id: cookie, closed: false, missed: 0, cookie, is_shared: false };
-        let known = self.by_tuple.entry(tuple).or_insert(fresh);
-        known.is_shared |= state == TcpState::Listen && known.cookie != 0 && known.cookie != cookie;
-        (known.missed, known.cookie) = (0, cookie);
-        seed.cookie = known.id;
+        let identity = self.by_tuple.entry(tuple).or_insert(fresh);
+        identity.is_shared |=
+            state == TcpState::Listen && identity.cookie != 0 && identity.cookie != cookie;
+        (identity.missed, identity.cookie) = (0, cookie);
+        seed.cookie = identity.id;
     }
 
-    /// A dump has had everything: forgets what has closed and is not there any more.
+    /// Takes the end of a complete dump: forgets sockets that have closed and were in none of the
+    /// last dumps.
     pub(super) fn dumped(&mut self) {
-        self.by_address.retain(|_, known| !known.closed);
-        self.by_tuple.retain(|_, known| {
-            known.missed = known.missed.saturating_add(1);
-            !known.closed || known.missed < 3
+        self.by_address.retain(|_, identity| !identity.closed);
+        self.by_tuple.retain(|_, identity| {
+            identity.missed = identity.missed.saturating_add(1);
+            !identity.closed || identity.missed < 3
         });
     }
 }
 
-/// Where the kernel program could not look for the name of the process, `/proc` has it: the process has only
-/// just acted.
+/// Reads the name of the process from `/proc` if the kernel program could not. The process has only
+/// just acted, so it mostly still exists.
 fn name_process(process: &mut Process) {
     if process.comm[0] != 0 || process.pid == 0 {
         return;
@@ -192,11 +197,11 @@ mod tests {
     fn no_address_leaves_and_one_connection_has_one_name() {
         let mut identities = Identities::new();
         let id = connect(&mut identities, 0xffff_8880_0000_1000);
-        assert!(is_own(id) && id < 1 << 63, "{id:x}");
+        assert!(is_own(id) && id < 2 * OWN, "{id:x}");
         assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::ESTABLISHED, 4000), id);
         assert_eq!(seed(&mut identities, 7, 4000), id, "a dump has its tuple");
         assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::CLOSE, 4000), id);
-        // A RST is sent after it, and what is left is a minisocket.
+        // A RST is sent after the CLOSE; the rest of the connection is a bucket.
         let note = |address| {
             let reserved = [0; 4];
             Record::Note(Note {
@@ -209,7 +214,7 @@ mod tests {
             })
         };
         assert_eq!(named(&mut identities, note(0xffff_8880_0000_1000)), id);
-        assert_eq!(named(&mut identities, note(0xffff_8880_0000_2000)), 0, "nobody's");
+        assert_eq!(named(&mut identities, note(0xffff_8880_0000_2000)), 0, "no known socket");
     }
 
     #[test]
@@ -220,7 +225,7 @@ mod tests {
         let second = connect(&mut identities, 0x1000);
         assert_ne!(first, second);
         assert_eq!(moved(&mut identities, 0x1000, state::ESTABLISHED, 4001), second);
-        // Its end was lost: a connect begins anew all the same.
+        // The end was lost; a connect still begins a new connection.
         assert_ne!(connect(&mut identities, 0x1000), second);
     }
 

@@ -1,4 +1,4 @@
-//! The live kernel as a [`Source`]: reads the ring, watches the loss counters.
+//! The live kernel as a [`Source`]: reads the rings, watches the loss counters.
 
 use std::{collections::VecDeque, io, time::Duration};
 
@@ -11,17 +11,15 @@ use tokio::{
 };
 
 use super::{
-    assembler::{Assembler, KernelQueries},
+    assembler::Assembler,
     dumps::{DumpMessage, DumpSchedule},
     heartbeat::Heartbeat,
     identities::Identities,
     losses::Losses,
+    questions::Questions,
 };
 use crate::{
-    core::{
-        event::{Anchor, Event, Gap, Loss},
-        id::is_own,
-    },
+    core::event::{Anchor, Event, Gap, Loss},
     kernel::{
         host::{
             clock::{anchor, now},
@@ -32,71 +30,68 @@ use crate::{
             error::{LoadError, refused},
             hooks::{HookReport, Hooks},
             object::Options,
-            peek::{PEEK, local_port},
         },
         ring::{merge::Reading, rings::Rings},
-        sockets::{
-            bpf_iter,
-            sock_diag::{BucketState, Diag, SockQuery},
-        },
+        sockets::{bpf_iter, sock_diag::Diag},
     },
     session::Source,
 };
 
-/// While events come, the ring is read this often. Each reading then finds it non-empty, and the
-/// kernel, which wakes a reader that has caught up, is spared a wakeup for each record.
+/// The time between readings while events come. Each reading then finds the rings non-empty. The
+/// kernel wakes only a reader that has caught up, so this saves a wakeup for each record.
 const READ_EVERY: Duration = Duration::from_millis(5);
-/// Records taken in one go, so that a flood cannot keep the loop from anything else.
+/// The most records in one reading, so that a flood cannot block the rest of the loop.
 const RECORDS_AT_ONCE: usize = 65_536;
-/// What a dump says in one go.
-const SAID_AT_ONCE: usize = 16;
-/// What a dump said so long ago, ns, is of little use: much has changed since.
+/// The most messages of a dump that are taken at once.
+const MESSAGES_AT_ONCE: usize = 16;
+/// The age, ns, from which a part of a dump is of little use: too much has changed since.
 const TOO_LATE: u64 = 1_000_000_000;
-/// How often the loss counters are looked at, and how often while nothing comes.
+/// The time between looks at the loss counters.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
+/// The time between looks at the loss counters while nothing comes.
 const COUNT_AT_REST: Duration = Duration::from_secs(2);
 
-/// The kernel program, attached, and its records on their way to events.
+/// The attached kernel program, and its records on their way to events.
 pub struct Live {
     ebpf: Ebpf,
     hooks: Hooks,
     rings: Rings,
     offsets: Offsets,
-    /// Names of sockets, where the kernel program has none.
+    /// The ids of sockets, if the kernel program cannot read cookies.
     identities: Option<Identities>,
     messages: Option<EbpfLogger<&'static dyn log::Log>>,
     losses: Losses,
     assembler: Assembler,
     diag: Diag,
     heartbeat: Heartbeat,
-    /// How long the ring may be left alone under load: a small one fills sooner.
+    /// The time that the rings may be left alone under load: a small ring fills sooner.
     read_interval: Duration,
-    /// When the rings are read next, once that is known.
+    /// The time of the next reading, once it is known.
     read_at: Option<Instant>,
-    /// How the last reading ended.
+    /// The result of the last reading.
     reading: Reading,
     next_count: Instant,
-    /// Whether anything has come since the last count.
+    /// `true` if a record has come since the last count.
     had_events: bool,
     reconciler: DumpSchedule,
-    /// What a dump said, until the ring has been read as far as that.
+    /// The messages of a dump, held until the rings have been read as far.
     dump_messages: VecDeque<DumpMessage>,
-    /// A part of the namespace that is being dumped came too late to be used.
+    /// `true` if a part of the namespace that is being dumped came too late to be used.
     dump_part_stale: bool,
-    /// Whether what was there before has been told.
+    /// `true` once the first dump, of the sockets that existed before, is complete.
     seeded: bool,
-    /// The moment before hooks were attached.
+    /// The moment before the hooks were attached.
     attached: Anchor,
     attachment: Attachment,
 }
 
 impl Live {
-    /// Loads the program and attaches it.
+    /// Loads the program and attaches it. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`LoadError`], which says what to do. Must be called within a tokio runtime.
+    /// [`LoadError`], with advice.
     pub fn start(options: Options) -> Result<Self, LoadError> {
-        // What happens while hooks are attached is after this.
+        // Events that happen during attaching come after this moment.
         let attached = anchor();
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
         let losses = Losses::new(&mut ebpf)?;
@@ -116,7 +111,8 @@ impl Live {
             assembler,
             diag: Diag::default(),
             heartbeat: Heartbeat::new(now()),
-            // At some 32 MB/s, twice what two cores were seen to make, an eighth of it may fill.
+            // At 32 MB/s, twice the rate seen from two cores, an eighth of the buffer fills in this
+            // time.
             read_interval: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
             read_at: None,
             reading: Reading::default(),
@@ -131,13 +127,13 @@ impl Live {
         })
     }
 
-    /// Whether sockets go by their cookies, not by numbers of netmon's own.
+    /// Returns whether sockets have their cookies as ids, not numbers of netmon's own.
     #[must_use]
     pub const fn knows_cookies(&self) -> bool {
         self.identities.is_none()
     }
 
-    /// What came of each hook.
+    /// Returns the result of each hook.
     #[must_use]
     pub fn reports(&self) -> &[HookReport] {
         &self.hooks.reports
@@ -147,19 +143,19 @@ impl Live {
         &self.attachment
     }
 
-    /// The programs that are attached.
+    /// Returns the attached programs.
     pub(in crate::kernel) fn programs(&self) -> impl Iterator<Item = (&'static str, &Program)> {
         self.hooks.programs().filter_map(|name| Some((name, self.ebpf.program(name)?)))
     }
 
-    /// What it does from here on that takes a capability.
+    /// Returns the later tasks that take a capability.
     #[must_use]
     pub fn duties(&self) -> &'static [Duty] {
         let duties = &[Duty::Use, Duty::Enter, Duty::Look];
         if self.reconciler.has_iterators() { &duties[..2] } else { duties }
     }
 
-    /// Takes what the rings held at `now`, or much of it; how much.
+    /// Takes the records that the rings held at `now`, at most [`RECORDS_AT_ONCE`] of them.
     fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
             Ok(mut record) => {
@@ -178,7 +174,8 @@ impl Live {
         })
     }
 
-    /// Settles what was due by `now`, when the ring, since read to its end, had no answer to it.
+    /// Settles everything that was due by `now`. The rings have been read to their end since,
+    /// without an answer.
     fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
         let mut questions =
             Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
@@ -188,14 +185,14 @@ impl Live {
         }
     }
 
-    /// Compares the clocks and says what was lost since the last look.
+    /// Compares the clocks, and reports the losses since the last count.
     fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        let is_stirred = std::mem::take(&mut self.had_events);
-        self.next_count = Instant::now() + if is_stirred { COUNT_EVERY } else { COUNT_AT_REST };
+        let was_busy = std::mem::take(&mut self.had_events);
+        self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
         for gap in self.losses.count(&self.hooks, &self.ebpf)? {
-            // What was not kept of a beginning is missing from a row that is there.
+            // A connection whose beginning was lost still has its row: no dump is needed.
             if gap.loss != Loss::Storage {
                 self.reconciler.dump_soon();
             }
@@ -204,22 +201,22 @@ impl Live {
         Ok(())
     }
 
-    /// The hooks have not heard anything since `from`, though there was something to hear.
+    /// Reports that the hooks have been silent since `from`, and attaches them again.
     fn revive(&mut self, from: u64, events: &mut VecDeque<Event>) {
-        log::error!("the hooks in the kernel were silent, as if somebody had taken them out");
-        events.push_back(Event::Lost(Gap { from, time: now(), count: 1, loss: Loss::Unhooked }));
+        log::error!("the hooks in the kernel were silent: another program may have removed them");
+        events.push_back(Event::Lost(Gap { from, time: now(), count: 0, loss: Loss::Unhooked }));
         self.reconciler.dump_soon();
         match self.hooks.attach_again(&mut self.ebpf) {
-            Ok(()) => log::warn!("they are attached anew; what was missed is looked for"),
-            Err(error) => log::error!("attaching them anew failed, restart netmon: {error}"),
+            Ok(()) => log::warn!("the hooks are attached again; a dump looks for missed changes"),
+            Err(error) => log::error!("cannot attach the hooks again: {error}; restart netmon"),
         }
     }
 
-    /// Takes what a dump says, the ring having been read since it said so.
+    /// Takes a message of a dump. The rings have been read since the message was sent.
     fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
         match message {
             DumpMessage::Link(walk, answer) => {
-                // Nobody waits for it when the dump has failed.
+                // The receiver is gone if the dump has failed.
                 let _ = answer.send(bpf_iter::link(&mut self.ebpf, walk));
             }
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
@@ -267,7 +264,7 @@ impl Live {
                 return Ok(());
             }
             _ => {
-                // Not anew for whoever was interrupted: a view may want to be shown again and
+                // An interruption does not move this time: a view may want to be shown again and
                 // again.
                 let until =
                     *self.read_at.get_or_insert_with(|| Instant::now() + self.read_interval);
@@ -291,8 +288,8 @@ impl Live {
         Ok(())
     }
 
-    /// Reads the sockets that were there before: the hooks are attached, the ring fills meanwhile,
-    /// and its events come after.
+    /// Reads the sockets that existed before. The hooks are attached already: the rings fill
+    /// meanwhile, and their events come after.
     async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         if !self.reconciler.is_running() {
             events.push_back(Event::Anchor(self.attached));
@@ -305,12 +302,12 @@ impl Live {
                 self.take(message, events);
             }
         }
-        let found = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
+        let count = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
         self.seeded = true;
         log::info!(
             "attached: {}; {} sockets were there",
             self.hooks.programs().collect::<Vec<_>>().join(", "),
-            found
+            count
         );
         Ok(())
     }
@@ -325,7 +322,7 @@ impl Source for Live {
             return Ok(true);
         }
         self.wait().await?;
-        // First, so that the first event has a clock to be shown by.
+        // Counted first, so that the first event has an anchor.
         if Instant::now() >= self.next_count {
             self.count(events)?;
         }
@@ -333,7 +330,7 @@ impl Source for Live {
             self.reconciler.begin()?;
             events.push_back(Event::DumpBegan);
         }
-        while self.dump_messages.len() < SAID_AT_ONCE
+        while self.dump_messages.len() < MESSAGES_AT_ONCE
             && let Some(message) = self.reconciler.try_next()
         {
             self.dump_messages.push_back(message);
@@ -344,8 +341,8 @@ impl Source for Live {
             self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
             self.reconciler.expect_change();
         }
-        // The answer to what seems overdue may lie in what was not read yet, and so may what
-        // explains the difference between a dump and the table.
+        // The answer to an overdue event may be in records that were not read yet, as may the
+        // reason for a difference between a dump and the table.
         if self.reading.complete {
             self.settle(before, events);
             if let Some(from) = self.heartbeat.advance(before) {
@@ -365,7 +362,7 @@ impl Source for Live {
     async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         let end = now();
         while self.read(end, events).taken > 0 {}
-        // What was held has its wait still to come.
+        // The held events still have to wait.
         for _ in 0..4 {
             sleep(READ_EVERY).await;
             let before = now();
@@ -375,32 +372,10 @@ impl Source for Live {
         let mut questions =
             Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
         self.assembler.finish(now(), &mut questions, events);
-        // The kernel waits for every task before it lets go of a hook on a function
-        // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which on a busy host takes seconds. It
-        // does so at the end of the process as well, when all is written.
+        // The kernel waits for every task before it releases a hook on a function
+        // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which takes seconds on a busy host. The
+        // end of the process releases the hooks too, after everything is written.
         std::mem::forget(std::mem::take(&mut self.hooks.links));
         self.count(events)
-    }
-}
-
-/// Asks the kernel for what the ring did not bring.
-struct Questions<'a> {
-    ebpf: &'a mut Ebpf,
-    offsets: &'a Offsets,
-    diag: &'a mut Diag,
-}
-
-impl KernelQueries for Questions<'_> {
-    fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
-        let peek = self.ebpf.program_mut(PEEK)?.try_into().ok()?;
-        let answer = local_port(peek, self.offsets, sock, (!is_own(cookie)).then_some(cookie));
-        answer.unwrap_or_else(|error| {
-            log::warn!("asking for a local port: {error}");
-            None
-        })
-    }
-
-    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
-        (self.diag.minisockets(asked), now())
     }
 }

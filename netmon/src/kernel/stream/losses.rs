@@ -1,4 +1,4 @@
-//! What was lost, as the kernel and the decoder count it.
+//! Counts the losses that the kernel and the decoder report.
 
 use std::{
     fs, io,
@@ -25,27 +25,27 @@ use crate::{
     },
 };
 
-/// Counters that only grow, and what of them was told.
+/// Counters that only grow, and the part of them that has been reported.
 pub(super) struct Losses {
     counters: PerCpuArray<MapData, u64>,
-    /// Records that could not be decoded.
+    /// The number of records that could not be decoded.
     pub(in crate::kernel) malformed: u64,
-    told: [u64; 4],
-    /// When they were last looked at, ns.
-    counted: u64,
+    reported: [u64; 4],
+    /// The time of the last count, ns.
+    last_count: u64,
 }
 
 impl Losses {
     pub(in crate::kernel) fn new(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
         let counters = PerCpuArray::try_from(take(ebpf, "COUNTERS")?)
             .map_err(|error| refused("the counters", &error))?;
-        Ok(Self { counters, malformed: 0, told: [0; 4], counted: now() })
+        Ok(Self { counters, malformed: 0, reported: [0; 4], last_count: now() })
     }
 
-    /// What was lost since the last look, by its reason.
+    /// Returns the losses since the last call, by reason.
     pub(in crate::kernel) fn count(&mut self, hooks: &Hooks, ebpf: &Ebpf) -> io::Result<Vec<Gap>> {
-        let (from, time) = (self.counted, now());
-        self.counted = time;
+        let (from, time) = (self.last_count, now());
+        self.last_count = time;
         let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_NOTES)?;
         let totals = [
             (Loss::RingFull, full),
@@ -54,10 +54,10 @@ impl Losses {
             (Loss::Storage, self.counter(counter::LOST_BIRTHS)?),
         ];
         let mut gaps = Vec::new();
-        for ((loss, total), told) in totals.into_iter().zip(&mut self.told) {
-            let count = total.saturating_sub(*told);
+        for ((loss, total), reported) in totals.into_iter().zip(&mut self.reported) {
+            let count = total.saturating_sub(*reported);
             if count > 0 {
-                *told = total;
+                *reported = total;
                 gaps.push(Gap { from, time, count, loss });
             }
         }
@@ -69,7 +69,8 @@ impl Losses {
         Ok(values.iter().sum())
     }
 
-    /// How often the kernel skipped a program that was running on that CPU already, and nothing stood in.
+    /// Returns how often the kernel skipped a program that was already running on that CPU, without
+    /// a substitute.
     fn recursion_misses(&self, hooks: &Hooks, ebpf: &Ebpf) -> io::Result<u64> {
         let (mut transitions, mut others) = (0, 0);
         let mut each = Vec::new();
@@ -93,9 +94,10 @@ impl Losses {
     }
 }
 
-/// What fdinfo says of it (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), without a system call of our own.
+/// Returns the misses in fdinfo (`bpf_prog_show_fdinfo`, kernel/bpf/syscall.c), which needs no
+/// bpf(2).
 fn misses(ebpf: &Ebpf, name: &str) -> io::Result<u64> {
-    // One that is not loaded has missed nothing.
+    // A program that is not loaded has missed nothing.
     let Some(Ok(fd)) = ebpf.program(name).map(Program::fd) else {
         return Ok(0);
     };

@@ -1,9 +1,9 @@
-//! What becomes of a connection whose full socket the kernel has let go: FIN_WAIT2 -> CLOSE.
+//! Follows a connection after the kernel has released its full socket: FIN_WAIT2 -> CLOSE.
 //!
-//! `tcp_time_wait` (net/ipv4/tcp_minisocks.c) leaves a minisocket in FIN_WAIT2 or TIME_WAIT, and
-//! the tracepoint says CLOSE either way. Where functions can be followed, the kernel tells what comes after.
-//! Elsewhere it is told from the socket's flags, from resets, from the other end when that is on this host
-//! too, and else by asking, on a budget.
+//! `tcp_time_wait` (net/ipv4/tcp_minisocks.c) leaves a TIME_WAIT bucket in FIN_WAIT2 or TIME_WAIT,
+//! and the tracepoint reports CLOSE either way. With hooks on functions, the kernel reports the
+//! next step. Elsewhere netmon infers the step from the socket's flags, from resets, and from the
+//! other end if that end is on this host too; otherwise netmon asks, on a budget.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
@@ -20,28 +20,32 @@ use crate::{
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
-/// The first question: later than the reset that may follow within tens of microseconds.
+/// The wait before the first question: longer than the tens of microseconds until a possible RST.
 const FIRST_ASK: u64 = 2 * MS;
-/// Questions come at doubling distances up to this.
+/// The longest time between two questions; each wait doubles up to this.
 const LONGEST_WAIT: u64 = 8 * SECOND;
-/// A dump that comes sooner after a transition says nothing about it.
+/// The time after a transition before which a dump proves nothing about it.
 const SETTLED: u64 = 100 * MS;
-/// A FIN_WAIT2 minisocket lives at most TCP_TIMEWAIT_LEN, 60 s (`tcp_fin_time`); then it is given up.
+/// The age at which a parked socket is given up. A bucket in FIN_WAIT2 lives at most
+/// TCP_TIMEWAIT_LEN, 60 s (`tcp_fin_time`).
 const GIVE_UP: u64 = 70 * SECOND;
-/// Questions a second, some 3 us each, and how many may come at once.
+/// The budget of questions a second, some 3 µs each.
 const ASKS_PER_SECOND: u64 = 2_000;
+/// The most questions at once.
 const ASKS_AT_ONCE: u64 = 500;
-/// Those that are finished are asked about within a second, or what the tracepoint said is believed: with all buckets
-/// taken, each connection that ends is one.
+/// The limit of parked sockets whose peer FIN was taken: netmon can ask about them within a second.
+/// If all buckets are in use, each close adds one. Beyond the limit netmon reports CLOSE without
+/// asking.
 const MAX_DOUBTFUL: usize = 2_000;
-/// As many as the kernel's own default limit of buckets halved; some 200 bytes each.
+/// The limit of all parked sockets: half the kernel's default limit of buckets; some 200 bytes
+/// each.
 const MAX_PARKED: usize = 65_536;
 
-/// What decides the fate of a parked socket.
+/// The evidence that decides the fate of a parked socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParkedFor {
-    /// The peer's FIN was taken already: the bucket is in TIME_WAIT, or there is none, and has been
-    /// so since the socket closed. An answer of the kernel decides.
+    /// The kernel's answer. The peer's FIN was taken already: since the socket closed, the bucket
+    /// is in TIME_WAIT, or there is no bucket.
     Answer,
     /// The peer's FIN, a RST, or the end of the bucket's time.
     PeersFin,
@@ -49,32 +53,32 @@ pub(super) enum ParkedFor {
 
 /// A socket that waits for its fate.
 struct ParkedSocket {
-    /// The event as the tracepoint told it, to CLOSE.
+    /// The event as the tracepoint reported it, to CLOSE.
     event: Transition,
     interface: u16,
     waits_for: ParkedFor,
-    /// Distance to the next question, ns.
+    /// The wait before the next question, ns.
     wait: u64,
-    /// When a dump last had it, ns; 0 for never.
+    /// The time of the last dump that had the socket, ns; 0 for never.
     last_dumped_at: u64,
-    /// The dump after that did not have it.
+    /// `true` if the dump after that did not have the socket.
     absent_once: bool,
 }
 
 impl ParkedSocket {
-    /// Returns whether an answer of the kernel decides about it.
+    /// Returns whether an answer of the kernel decides about the socket.
     fn is_doubtful(&self) -> bool {
         self.waits_for == ParkedFor::Answer
     }
 }
 
-/// Connections that may be minisockets now.
+/// Connections that may be TIME_WAIT buckets now.
 #[derive(Default)]
 pub(super) struct Minisockets {
-    /// The kernel tells of all that befalls them.
+    /// `true` if the kernel reports every change of a bucket.
     kernel_reports: bool,
     parked: CookieMap<ParkedSocket>,
-    /// How many of them wait for an answer only.
+    /// The number of sockets that wait for an answer only.
     doubtful: usize,
     by_tuple: FxHashMap<Tuple, u64>,
     due: BinaryHeap<Reverse<(u64, u64)>>,
@@ -87,13 +91,13 @@ impl Minisockets {
         Self { kernel_reports, ..Self::default() }
     }
 
-    /// Whether the kernel tells of all that befalls them.
+    /// Returns whether the kernel reports every change of a bucket.
     pub(super) fn kernel_reports(&self) -> bool {
         self.kernel_reports
     }
 
-    /// Parks `event`, X -> CLOSE, of which a minisocket was made that waits for the peer's FIN; answers whom it
-    /// pushed out, if any.
+    /// Parks `event`, a transition to CLOSE that left a bucket in FIN_WAIT2. Returns an older event
+    /// that had to make room, if any.
     pub(in crate::kernel) fn follow(
         &mut self,
         event: Transition,
@@ -102,12 +106,12 @@ impl Minisockets {
         if !self.kernel_reports {
             return self.park(event, interface, ParkedFor::PeersFin);
         }
-        // Should the kernel not tell after all.
+        // In case the kernel does not report after all.
         self.due.push(Reverse((event.time.saturating_add(GIVE_UP), event.cookie)));
         self.keep(event, interface, ParkedFor::PeersFin)
     }
 
-    /// The kernel says what became of it: in TIME_WAIT, or over.
+    /// Takes the kernel's report about a bucket: it is in TIME_WAIT, or over.
     pub(in crate::kernel) fn on_report(
         &mut self,
         cookie: u64,
@@ -122,7 +126,8 @@ impl Minisockets {
         Some(event)
     }
 
-    /// Parks `event`, X -> CLOSE, until its fate is known; answers whom it pushed out, if any.
+    /// Parks `event`, a transition to CLOSE, until its fate is known. Returns an event for which
+    /// there was no room, if any: an older one, or `event` itself.
     pub(super) fn park(
         &mut self,
         event: Transition,
@@ -132,7 +137,7 @@ impl Minisockets {
         if waits_for == ParkedFor::Answer && self.doubtful >= MAX_DOUBTFUL {
             return Some(given_up(event));
         }
-        // An answer can be had at once; an orphan first gets the time for a reset.
+        // The answer can be had at once. An orphan first gets time for a RST.
         let wait = if waits_for == ParkedFor::Answer { 0 } else { FIRST_ASK };
         self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
         self.keep(event, interface, waits_for)
@@ -150,8 +155,8 @@ impl Minisockets {
         } else {
             None
         };
-        // Where the peer's FIN was taken, that it was acknowledged says nothing: the full socket did
-        // that before it tried to leave a bucket.
+        // If the peer's FIN was taken, its acknowledgement does not prove a bucket: the full socket
+        // sent the acknowledgement before it tried to leave a bucket.
         match waits_for {
             ParkedFor::Answer => self.doubtful += 1,
             ParkedFor::PeersFin => {
@@ -168,7 +173,8 @@ impl Minisockets {
         pushed_out
     }
 
-    /// Takes what a dump had: the fate of one that is parked, or one to park.
+    /// Takes a socket of a dump: decides the fate of a parked socket, or parks the dumped one.
+    /// Returns the event to emit, if any.
     pub(in crate::kernel) fn on_seed(&mut self, seed: &Seed) -> Option<Transition> {
         match self.parked.get_mut(&seed.cookie) {
             Some(parked) if seed.minisocket && seed.state == TcpState::TimeWait => {
@@ -198,14 +204,16 @@ impl Minisockets {
                     inferred: true,
                     opening: Opening::None,
                 };
-                // Never asked about, since it may be bound to an interface: the next dump tells.
+                // No question goes out, since the socket may be bound to an interface: the next
+                // dumps decide.
                 self.keep(event, 0, ParkedFor::PeersFin)
             }
             None => None,
         }
     }
 
-    /// A dump has had all of a namespace: what two in a row did not have is gone.
+    /// Takes the end of a namespace's dump: a parked socket that two dumps in a row did not have is
+    /// gone.
     pub(super) fn on_dump(&mut self, netns: u32, began: u64, mut emit: impl FnMut(Transition)) {
         let mut gone = Vec::new();
         for (cookie, parked) in &mut self.parked {
@@ -229,8 +237,8 @@ impl Minisockets {
         }
     }
 
-    /// A connection begins at `tuple`: what was parked there can only have gone on to TIME_WAIT, which
-    /// makes room.
+    /// Makes room at `tuple`, where a connection begins: a bucket that was parked there can only
+    /// have gone to TIME_WAIT.
     pub(super) fn make_room(&mut self, tuple: Tuple, time: u64) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take_at(&tuple)?;
         event.new = TcpState::TimeWait;
@@ -238,7 +246,7 @@ impl Minisockets {
         Some(event)
     }
 
-    /// A RST went out for the socket or its minisocket: it ended then.
+    /// Ends a parked socket, because a RST went out for the socket or its bucket.
     pub(in crate::kernel) fn reset(
         &mut self,
         cookie: u64,
@@ -253,7 +261,8 @@ impl Minisockets {
         Some(event)
     }
 
-    /// The peer, on this host, has had its FIN acknowledged: by the minisocket, so it took it.
+    /// Moves the other end to TIME_WAIT: the peer, on this host, got its FIN acknowledged, so the
+    /// bucket took that FIN.
     pub(super) fn peer_finished(&mut self, peer: Tuple, time: u64) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take_at(&peer.reversed())?;
         event.new = TcpState::TimeWait;
@@ -261,27 +270,27 @@ impl Minisockets {
         Some(event)
     }
 
-    /// The peer, on this host, has taken a RST: whatever was parked at the other end is gone, as when there was no
-    /// bucket for it and nobody was left to acknowledge the peer's FIN.
+    /// Ends the other end: the peer, on this host, took a RST. So the parked socket is gone, for
+    /// example because it had no bucket and nothing could acknowledge the peer's FIN.
     pub(super) fn peer_reset(&mut self, peer: Tuple) -> Option<Transition> {
         self.take_at(&peer.reversed()).map(|parked| parked.event)
     }
 
-    /// Asks about those whose time has come and hands what is known now to `emit`.
+    /// Asks about the sockets whose time has come, and hands the decided events to `emit`.
     pub(in crate::kernel) fn advance(
         &mut self,
         now: u64,
         ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
         mut emit: impl FnMut(Transition),
     ) {
-        let asked = self.overdue(now);
-        if asked.is_empty() {
+        let queries = self.overdue(now);
+        if queries.is_empty() {
             return;
         }
-        let (found, answered) = ask(&asked);
-        for (&SockQuery { cookie, .. }, found) in asked.iter().zip(found) {
+        let (buckets, answer_time) = ask(&queries);
+        for (&SockQuery { cookie, .. }, bucket) in queries.iter().zip(buckets) {
             let Some(parked) = self.parked.get_mut(&cookie) else { continue };
-            let state = match found {
+            let state = match bucket {
                 BucketState::TimeWait => TcpState::TimeWait,
                 BucketState::Gone => TcpState::Close,
                 BucketState::Waiting | BucketState::Unknown
@@ -298,31 +307,31 @@ impl Minisockets {
             };
             event.new = state;
             if waits_for == ParkedFor::PeersFin {
-                // It may have come about since `now`.
-                event.time = answered.max(now);
+                // The change may have happened after `now`.
+                event.time = answer_time.max(now);
                 event.inferred = true;
             }
             emit(event);
         }
     }
 
-    /// Those to ask about now, within the budget.
+    /// Returns the questions that are due, within the budget.
     fn overdue(&mut self, now: u64) -> Vec<SockQuery> {
-        // At most a second's worth: the first time, it is all of the uptime.
+        // At most one second counts: at the first call, the difference is the whole uptime.
         let waited = now.saturating_sub(self.refilled).min(SECOND);
         let earned = waited * ASKS_PER_SECOND / SECOND;
         if earned > 0 {
             self.tokens = (self.tokens + earned).min(ASKS_AT_ONCE);
             self.refilled = now;
         }
-        let mut asked = Vec::new();
+        let mut queries = Vec::new();
         while self.tokens > 0
             && let Some(&Reverse((due, cookie))) = self.due.peek()
             && due <= now
         {
             self.due.pop();
             if let Some(parked) = self.parked.get(&cookie) {
-                asked.push(SockQuery {
+                queries.push(SockQuery {
                     tuple: parked.event.tuple,
                     cookie,
                     interface: parked.interface,
@@ -330,11 +339,11 @@ impl Minisockets {
                 self.tokens -= 1;
             }
         }
-        asked
+        queries
     }
 
-    /// Asks once more about everything, whatever it costs: the session ends. What still waits for its
-    /// peer stays unsaid, since it has not ended.
+    /// Asks once more about every parked socket, without a budget, because the session ends. A
+    /// socket that still waits for its peer is not reported, since it has not ended.
     pub(in crate::kernel) fn finish(
         &mut self,
         now: u64,
@@ -347,12 +356,12 @@ impl Minisockets {
         self.advance(now, ask, emit);
     }
 
-    /// When the next question is due, ns.
+    /// Returns the time of the next question, ns.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Takes the orphan that is at `tuple`: mostly there is none at all, and nothing to be hashed.
+    /// Takes the orphan at `tuple`. Mostly there is no orphan at all, and the tuple needs no hash.
     fn take_at(&mut self, tuple: &Tuple) -> Option<ParkedSocket> {
         if self.by_tuple.is_empty() {
             return None;
@@ -371,7 +380,7 @@ impl Minisockets {
     }
 }
 
-/// What the tracepoint said, for one that there was no room to follow.
+/// Returns the event as the tracepoint reported it, for a socket that is not followed.
 fn given_up(event: Transition) -> Transition {
     Transition { inferred: true, ..event }
 }

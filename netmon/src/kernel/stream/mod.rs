@@ -1,6 +1,7 @@
 //! The stream of events: records of the rings, completed and corrected by dumps.
 
 mod assembler;
+mod delay_queue;
 mod dumps;
 mod fate;
 mod heartbeat;
@@ -9,3 +10,4 @@ pub(super) mod live;
 mod losses;
 pub(super) mod minisockets;
 pub(super) mod offline;
+mod questions;

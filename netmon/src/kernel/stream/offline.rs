@@ -1,4 +1,4 @@
-//! Records without the kernel that made them: completed as the live source does, and nothing asked.
+//! Completes records without the kernel that made them, as the live source does, but asks nothing.
 
 use std::collections::VecDeque;
 
@@ -11,8 +11,8 @@ use crate::{
     },
 };
 
-/// Turns the bytes of ring buffer records into events: what the live source does after it has read them, for whoever has
-/// records and no kernel to ask.
+/// Turns the bytes of ring buffer records into events, as the live source does after reading, for a
+/// program that has records but no kernel to ask.
 pub struct OfflineAssembler(Assembler);
 
 impl Default for OfflineAssembler {
@@ -22,10 +22,10 @@ impl Default for OfflineAssembler {
 }
 
 impl OfflineAssembler {
-    /// Takes one record; what is complete by it is appended to `events`.
+    /// Takes one record, and appends the events that it completes to `events`.
     ///
     /// # Errors
-    /// [`MalformedRecord`], as [`decode`] says.
+    /// [`MalformedRecord`], as for [`decode`].
     pub fn record(
         &mut self,
         bytes: &[u8],
@@ -35,13 +35,13 @@ impl OfflineAssembler {
         Ok(())
     }
 
-    /// Settles what was due by `now`, `CLOCK_MONOTONIC`, ns.
+    /// Settles everything that was due by `now`, `CLOCK_MONOTONIC`, ns.
     pub fn advance(&mut self, now: u64, events: &mut VecDeque<Event>) {
         self.0.advance(now, &mut NoAnswers, events);
     }
 }
 
-/// Knows nothing.
+/// A kernel that knows no answer.
 struct NoAnswers;
 
 impl KernelQueries for NoAnswers {
@@ -49,7 +49,7 @@ impl KernelQueries for NoAnswers {
         None
     }
 
-    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
-        (vec![BucketState::Unknown; asked.len()], 0)
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
+        (vec![BucketState::Unknown; queries.len()], 0)
     }
 }

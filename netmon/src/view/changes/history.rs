@@ -1,4 +1,4 @@
-//! Connections that ended, one line or one object each, and those that are still open.
+//! Connections that ended and connections that are still open, one line or one object each.
 
 use std::{
     io::{self, Write},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// How they are written.
+/// The form of the output.
 enum Form {
     Lines(Appearance),
     Json,
@@ -59,17 +59,20 @@ impl<W: Write> HistoryView<W> {
         Self { out: Output::new(to), clock, context, form: Form::Json }
     }
 
-    /// Says of which host the rows are that follow.
+    /// Sets the host of the rows that follow.
     pub fn host(&mut self, host: &Arc<str>) {
         self.context.host = Some(Arc::clone(host));
     }
 
-    /// Takes what ties the clocks of the rows that follow.
+    /// Ties the clocks of the rows that follow.
     fn tie(&mut self, anchor: Anchor) {
         (self.clock.anchor, self.context.clock.anchor) = (anchor, anchor);
     }
 
-    /// Writes one that ended with this step, with the name that other tools have for its flow.
+    /// Writes a connection that ended with `step`.
+    ///
+    /// `community_id` returns the name that other tools have for the flow. Only JSON needs the
+    /// name.
     ///
     /// # Errors
     /// The error of the output.
@@ -97,7 +100,7 @@ impl<W: Write> HistoryView<W> {
         Ok(())
     }
 
-    /// Writes one that was open at the anchor's moment.
+    /// Writes a connection that was open at the moment of `anchor`.
     ///
     /// # Errors
     /// The error of the output.
@@ -135,7 +138,7 @@ impl<W: Write> HistoryView<W> {
         }
     }
 
-    /// Writes everything out.
+    /// Writes the buffered lines or objects out.
     ///
     /// # Errors
     /// The error of the output.

@@ -1,56 +1,80 @@
 //! JSON Lines: one object for each change, for other programs.
 //!
-//! Every object has a `type`; the fields are flat, snake_case and stable. What is unknown is
-//! absent, never 0 or "". No number is larger than 2^53: what may be larger is text.
+//! Every object has a `type`. The fields are flat, snake_case and stable. An unknown value is
+//! absent, never 0 or "". No number is larger than 2^53, and a value that may be larger is text.
+//! `cookie` is the exception: in the basic tier, `cookie` may be a number of netmon's own, from
+//! 2^62 on. Read `cookie` into an integer of 64 bits.
 //!
 //! `transition`:
 //!
 //! | field | |
 //! |---|---|
-//! | `host` | of a journal of several hosts: whose it is |
-//! | `time` | when it happened: RFC 3339, UTC, nanoseconds; from a journal, microseconds |
-//! | `cookie` | the socket: its cookie (`sk:` of `ss -e`, there in hexadecimal) |
-//! | `opened` | when the connection opened; a socket that connects again has another one. Absent of one that was open before netmon looked |
-//! | `netns`, `netns_name` | inode number of the network namespace, and from a journal its name then |
+//! | `host` | the host of the object; only from a journal of several hosts |
+//! | `time` | time of the transition: RFC 3339, UTC, nanoseconds; from a journal, microseconds |
+//! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
+//! | `opened` | time at which the connection opened; absent if it was open before netmon looked |
+//! | `netns` | inode number of the network namespace |
+//! | `netns_name` | from a journal: the name of the namespace at that time |
 //! | `proto`, `family` | `tcp`; `ipv4` or `ipv6`, as on the wire |
-//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener |
-//! | `old_state`, `new_state` | the kernel's names; TIME_WAIT where the kernel holds a minisocket in it |
+//! | `local_addr`, `local_port` | this host's end |
+//! | `remote_addr`, `remote_port` | the other end; a listener has no `remote_port` |
+//! | `old_state`, `new_state` | the kernel's names of the states |
 //! | `in_state_us` | time spent in the old state, µs |
 //! | `direction` | `outbound`, `inbound` or `listen` |
 //! | `pid`, `comm`, `uid`, `cgroup_id` | the process |
-//! | `user`, `cgroup` | from a journal: the names of user and cgroup then |
-//! | `owner_evidence` | how the process is known: it called `connect`, `listen` (on the listener that took the connection) or `accept`, or held the socket when a dump looked, `fd-scan` |
-//! | `errno` | on `CLOSE`: a string: the error's name, or its number where it has none |
-//! | `reset` | on `CLOSE`: `sent` or `received`, where a RST ended it |
-//! | `orphan` | `true`: its process has closed it |
-//! | `inferred` | `true`: nothing saw it happen; it was found done at `time` |
+//! | `user`, `cgroup` | from a journal: the names of user and cgroup at that time |
+//! | `owner_evidence` | the evidence for the process: `connect`, `listen`, `accept` or `fd-scan` |
+//! | `errno` | on `CLOSE`, a string: the error's name, or its number if it has no name |
+//! | `reset` | on `CLOSE`: `sent` or `received`, if a RST ended the connection |
+//! | `orphan` | `true`: the process has closed the connection; absent on the last transition |
+//! | `inferred` | `true`: no hook saw the transition; a later look, at `time`, found it done |
 //!
-//! `closed`, after the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`: `host`,
-//! `time`, `cookie`, `opened`, the namespace, `proto`, `family`, both ends, `direction` and the
-//! process as above, and
+//! A socket that connects again has another `opened`. A state is `TIME_WAIT` where the kernel holds
+//! a TIME_WAIT bucket in that state. The words of `owner_evidence` mean: the process called
+//! `connect`, `listen` or `accept`, or held the socket when a dump looked (`fd-scan`). `listen` was
+//! called on the socket itself or on the listener that took the connection.
+//!
+//! `closed` follows the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`; from
+//! `history`, `closed` comes without the `transition`. Its fields are `host`, `time`, `cookie`,
+//! `opened`, the namespace, `proto`, `family`, both ends, `direction` and the process as above, and
 //!
 //! | field | |
 //! |---|---|
-//! | `verdict` | why it ended: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`, `reset-by-peer`, `reset-locally`, `unreachable`, `aborted` or `vanished`; absent where no rule is known; they stand in `netmon/src/core/verdict.rs` |
+//! | `verdict` | the reason of the end; absent where no rule (`core/verdict.rs`) applies |
 //! | `errno`, `reset` | as above |
-//! | `lifetime_us` | since it opened, µs; absent where that was before netmon looked |
-//! | `bytes_sent`, `bytes_received`, `retransmits`, `rtt_us` | what its socket had counted: data bytes, the retransmitted included; segments; the last smoothed round trip time, µs. Absent where nobody saw it end |
-//! | `community_id` | from `history`: Community ID v1, seed 0, as in the logs of Zeek and Suricata |
+//! | `lifetime_us` | time since the connection opened, µs; absent if `opened` is absent |
+//! | `bytes_sent` | data bytes sent, retransmitted bytes included |
+//! | `bytes_received` | data bytes received |
+//! | `retransmits` | retransmitted segments |
+//! | `rtt_us` | the last smoothed round trip time, µs |
+//! | `community_id` | from `history`: Community ID v1, seed 0, as in logs of Zeek and Suricata |
 //! | `inferred` | as above |
 //!
-//! `connection`, with `--initial`, before all others: what was there when netmon began: `time`,
-//! `cookie`, the namespace, `proto`, `family`, both ends, `state`, the process as above, and
-//! `initial`, which is `true`. Without `--initial` too, one whose beginning was lost, when it is
-//! found: with `resync`, which is `true`.
+//! The fields from `bytes_sent` to `rtt_us` are counts of the connection's socket; all of them are
+//! absent if no hook saw the end of the connection.
 //!
-//! `gap`: transitions may be missing between `from` and `time`. After it, for each reason, `lost`:
+//! The words of `verdict` are: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`,
+//! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted` and `vanished`.
+//!
+//! `connection` is a connection in its present state: `host`, `time`, `cookie`, `opened`, the
+//! namespace, `proto`, `family`, both ends, `state`, `direction` and the process as above. `opened`
+//! is absent as above. A `connection` comes in three cases:
+//!
+//! - With `--initial`, before all other objects: a connection that was there when netmon began,
+//!   with `initial`, which is `true`.
+//! - With and without `--initial`: a connection whose beginning was lost, when netmon finds the
+//!   connection, with `resync`, which is `true`.
+//! - From `history`, after all `closed` objects: a connection that is open at the end of the
+//!   stretch of time, with neither `initial` nor `resync`.
+//!
+//! `gap`: transitions may be missing between `from` and `time`. A `lost` follows for each reason:
 //! `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed`, `storage` or `unhooked`;
 //! from a journal also `unwritten`, `not_recorded` and `missing`, the last two without a count.
 //!
-//! `resync`: at `time`, the table was compared with the kernel's own and corrected: how many
-//! connections were `found`, `moved` to another state, and `ended`. Each has a line before it, with
-//! `resync` or `inferred`. After a gap it comes when the table is whole again, also with nothing
-//! but zeros.
+//! `resync`: at `time`, netmon compared the table with the kernel's own and corrected the table.
+//! `found`, `moved` (to another state) and `ended` are numbers of connections. Each of these
+//! connections has a line before the `resync`, with `resync` or `inferred`. After a gap, a `resync`
+//! comes when the table is whole again, even if its numbers are all 0.
 
 use std::{io, sync::Arc};
 
@@ -81,9 +105,10 @@ pub struct Json<W> {
 /// Settings that all objects share.
 pub(in crate::view) struct JsonContext {
     pub(in crate::view) clock: Clock,
-    /// Writes when connections opened, which is in other seconds.
+    /// The clock of `opened`: it keeps the text of one second, and `opened` is in other seconds
+    /// than `time`.
     opened: Clock,
-    /// The host that objects are of, where there are several.
+    /// The host of the objects, if there are several hosts.
     pub(in crate::view) host: Option<Arc<str>>,
 }
 
@@ -93,7 +118,7 @@ impl JsonContext {
         Self { clock: clock(), opened: clock(), host: None }
     }
 
-    /// Begins an object with its type, and its host where there are several.
+    /// Begins an object with its type, and with its host if there are several hosts.
     #[inline]
     pub(in crate::view) fn begin<'a>(&self, out: &'a mut Vec<u8>, head: &str) -> JsonObject<'a> {
         let mut object = JsonObject::begin(out, head);
@@ -112,7 +137,8 @@ impl<W: Sink> Json<W> {
 }
 
 impl<W: Sink> Json<W> {
-    /// Writes the time that is affected, once for all losses of it, and this loss.
+    /// Writes a loss, and before it the affected stretch of time, once for all losses of the
+    /// stretch.
     fn gap(&mut self, gap: &Gap) -> io::Result<()> {
         let is_new = self.gap != (gap.from, gap.time);
         self.gap = (gap.from, gap.time);
@@ -120,7 +146,7 @@ impl<W: Sink> Json<W> {
     }
 }
 
-/// Writes a loss, and before it, where that is new, the time in which it was.
+/// Writes a loss, and before it the affected stretch of time if the stretch `is_new`.
 pub(in crate::view) fn gap<W: Sink>(
     out: &mut Output<W>,
     context: &mut JsonContext,
@@ -154,8 +180,8 @@ impl<W: Sink> View for Json<W> {
             }
             Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
-                let how = if *initial { ",\"initial\":true" } else { ",\"resync\":true" };
-                row(self.out.line()?, &mut self.context, *time, connection, how);
+                let mark = if *initial { ",\"initial\":true" } else { ",\"resync\":true" };
+                row(self.out.line()?, &mut self.context, *time, connection, mark);
                 Ok(true)
             }
             Change::Gap(gap) => {
@@ -208,19 +234,19 @@ fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
     object.end();
 }
 
-/// A row of the table.
+/// Writes a row of the table as a `connection`; `mark` is the field that ends the object, or "".
 pub(in crate::view) fn row(
     out: &mut Vec<u8>,
     context: &mut JsonContext,
     time: u64,
     row: &Connection,
-    how: &'static str,
+    mark: &'static str,
 ) {
     let mut object = context.begin(out, "{\"type\":\"connection\"");
     put_place(&mut object, context, time, row);
     object.word(",\"state\":\"", row.state.name());
     put_parties(&mut object, row);
-    object.raw(how);
+    object.raw(mark);
     object.end();
 }
 
@@ -254,7 +280,7 @@ pub(in crate::view) fn closed(
     object.end();
 }
 
-/// When, which, and where.
+/// Writes the time, the identity of the connection, and its place.
 #[inline]
 fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: u64, row: &Connection) {
     object.time(",\"time\":\"", &mut context.clock, time);
@@ -278,7 +304,7 @@ fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: u64, 
     object.some(",\"remote_port\":", port(row.tuple.remote.port()));
 }
 
-/// Who began it, and the process.
+/// Writes the direction and the process.
 #[inline]
 fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     if let Some(direction) = row.direction {

@@ -30,21 +30,21 @@ use crate::{
     },
 };
 
-/// How lines look.
+/// The look of lines.
 #[derive(Clone, Debug)]
 pub struct Appearance {
-    /// Names for ports; empty shows numbers.
+    /// Names for ports; a port without a name is shown as a number.
     pub services: Services,
-    /// Colour what failed.
+    /// Failures, gaps and corrections have colours.
     pub colour: bool,
-    /// Times of day are of this zone.
+    /// The zone of times.
     pub zone: TimeZone,
-    /// Times have their date: they are not of today.
+    /// Times have their date, because they are not of today.
     pub dated: bool,
-    /// The namespaces that go without saying; others are named on the line. Where there is none,
-    /// only names are.
+    /// Namespaces whose number is not shown. A line shows the number of any other namespace; with
+    /// an empty list, no line shows a number. A name from a journal is always shown.
     pub netns: Vec<u32>,
-    /// Columns of the host's name, where there are several.
+    /// Columns of the host's name; 0 if there is one host.
     pub host_width: usize,
 }
 
@@ -64,7 +64,7 @@ pub struct Lines<W> {
     out: Output<W>,
     clock: Clock,
     look: Appearance,
-    /// The host that lines are of, where there are several.
+    /// The host of the lines, if there are several hosts.
     host: Option<Arc<str>>,
 }
 
@@ -72,7 +72,7 @@ impl<W: Sink> Lines<W> {
     /// Writes to `to`, beginning with the heading.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     pub fn new(to: W, look: Appearance) -> io::Result<Self> {
         let mut out = Output::new(to);
         let line = out.line()?;
@@ -108,7 +108,7 @@ impl<W: Sink> View for Lines<W> {
                 } else {
                     b"found (its beginning was lost) "
                 });
-                elsewhere(line, &self.look, connection);
+                put_netns(line, &self.look, connection);
                 end_line(line);
                 Ok(true)
             }
@@ -146,7 +146,7 @@ impl<W: Sink> View for Lines<W> {
     }
 }
 
-/// Writes what is missing, and since when.
+/// Writes a gap: the number of lost events, the cause, and the beginning of the gap.
 pub(in crate::view) fn gap(
     line: &mut Vec<u8>,
     clock: &mut Clock,
@@ -175,7 +175,7 @@ pub(in crate::view) fn gap(
     let _ = writeln!(line, "{off}");
 }
 
-/// The host, where there are several.
+/// Writes the host, if there are several hosts.
 fn put_host(line: &mut Vec<u8>, look: &Appearance, host: Option<&str>) {
     if look.host_width > 0 {
         let host = Escaped(host.unwrap_or("-").as_bytes()).to_string();
@@ -183,13 +183,13 @@ fn put_host(line: &mut Vec<u8>, look: &Appearance, host: Option<&str>) {
     }
 }
 
-/// The beginning of the heading, over what [`place`] writes.
+/// Writes the beginning of the heading, over the columns of [`place`].
 ///
-/// The rows that have an offset of their own are longer by it: few have, and the others stay as
-/// narrow as they are.
+/// A row with an offset of its own is longer by the offset. Few rows have an offset, and the other
+/// rows stay narrow.
 pub(super) fn time_heading(line: &mut Vec<u8>, style: &TimeStyle, look: &Appearance) {
     let (time, width) = match style {
-        // Which zone that is does not go without saying.
+        // The heading shows the offset, since a reader may not know the zone.
         TimeStyle::DateTime(_, offset) => {
             let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::fixed(*offset));
             (now.strftime("Time (%:z)").to_string(), 26)
@@ -230,7 +230,7 @@ fn transition(
     end_line(line);
 }
 
-/// When, who and where.
+/// Writes the time, the host, the process, the direction and both ends.
 pub(in crate::view) fn place(
     line: &mut Vec<u8>,
     clock: &mut Clock,
@@ -262,21 +262,22 @@ pub(in crate::view) fn place(
     let _ = write!(line, " {direction:<3} {local:<21} {remote:<21}");
 }
 
-fn elsewhere(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
+/// Writes the namespace, unless it is implied.
+fn put_netns(line: &mut Vec<u8>, look: &Appearance, row: &Connection) {
     let name = row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
-    let goes_without_saying = look.netns.is_empty() || look.netns.contains(&row.tuple.netns);
+    let is_implied = look.netns.is_empty() || look.netns.contains(&row.tuple.netns);
     match name {
         Some(name) => {
             let _ = write!(line, "netns={} ", Escaped(name.as_bytes()));
         }
-        None if goes_without_saying => {}
+        None if is_implied => {}
         None => {
             let _ = write!(line, "netns={} ", row.tuple.netns);
         }
     }
 }
 
-/// What else there is to say: on the last line of a connection, why it ended.
+/// Writes the rest of a line: on the last line of a connection, why the connection ended.
 pub(in crate::view) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
     let t = step.transition;
     let failed = t.errno.is_some() || t.reset.is_some();
@@ -315,10 +316,10 @@ pub(in crate::view) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_
     if t.inferred {
         line.extend_from_slice(b"(inferred) ");
     }
-    elsewhere(line, look, step.connection);
+    put_netns(line, look, step.connection);
 }
 
-/// What the connection had done, as far as there is something to say.
+/// Writes the totals of a connection that are not 0.
 fn put_totals(line: &mut Vec<u8>, totals: &Totals) {
     for (name, bytes) in [("sent", totals.bytes_sent), ("received", totals.bytes_received)] {
         if bytes > 0 {
@@ -348,7 +349,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// An address as netstat shows it: the port by name, `none` where there is no port.
+/// An address and its port: the port by name, `none` in place of port 0.
 struct Endpoint<'a> {
     address: SocketAddr,
     services: &'a Services,

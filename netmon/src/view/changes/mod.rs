@@ -1,4 +1,4 @@
-//! What happens, as lines or JSON: transitions, and connections that ended.
+//! Changes as lines or as JSON: transitions, and connections that ended.
 
 pub mod history;
 pub mod json;

@@ -15,7 +15,7 @@ use crate::{
     view::text::output::put_address,
 };
 
-/// Writes what `put` puts, and spaces up to `width`.
+/// Writes the bytes of `put`, and spaces up to `width` columns.
 #[inline]
 pub(super) fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
@@ -24,7 +24,7 @@ pub(super) fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Ve
     out.resize(out.len() + width.saturating_sub(used), b' ');
 }
 
-/// A space and a number, to the right.
+/// Writes a space and a number, aligned to the right of `width` columns; `-` without a number.
 #[inline]
 pub(super) fn put_right(out: &mut Vec<u8>, width: usize, number: Option<u32>) {
     let mut digits = itoa::Buffer::new();
@@ -45,12 +45,13 @@ pub(super) fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let _ = write!(out, "{}", Escaped(text));
 }
 
-/// How many columns the text takes; names from outside were escaped, and wide scripts are rare in them.
+/// Returns the number of columns of the text. Each character counts as one column: names from
+/// outside were escaped, and wide scripts are rare in names.
 pub(super) fn columns_of(text: &[u8]) -> usize {
     if text.is_ascii() { text.len() } else { String::from_utf8_lossy(text).chars().count() }
 }
 
-/// An address and its port, the address cut where both do not fit `width`.
+/// Writes an address and its port; cuts the address if both do not fit `width`.
 pub(super) fn put_endpoint(
     out: &mut Vec<u8>,
     names: &mut ListingNames,
@@ -103,7 +104,7 @@ pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process]) {
     }
 }
 
-/// As netstat: what for, seconds left, retransmissions, probes.
+/// Writes the timer as netstat does: its name, seconds left, retransmissions, probes.
 pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
     let (name, left) = match socket.timer {
         Some(Timer { kind, left }) => (kind.name(), left.as_secs_f64()),
@@ -112,7 +113,7 @@ pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
     let _ = write!(out, "{name} ({left:.2}/{}/{})", socket.retransmits, socket.probes);
 }
 
-/// As `ss -e`: what identifies it.
+/// Writes cookie, namespace and cgroup as `ss -e` does.
 pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut ListingNames) {
     if let Some(cookie) = socket.cookie {
         let _ = write!(out, " sk:{cookie:x}");
@@ -127,7 +128,7 @@ pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut Listi
     }
 }
 
-/// As `ss -i`: a line of its own.
+/// Writes TCP's measurements as `ss -i` does, on a line of their own.
 pub(super) fn put_info(out: &mut Vec<u8>, info: &TcpInfo) {
     let ms = |us: u32| f64::from(us) / 1_000.0;
     out.push(b'\t');

@@ -1,23 +1,37 @@
 //! The listing as JSON Lines: one object of type `connection` for each socket.
 //!
-//! What is unknown is absent, never 0 or "".
+//! An unknown value is absent, never 0 or "".
 //!
 //! | field | |
 //! |---|---|
-//! | `time` | when the listing began, or the moment of the past: RFC 3339, UTC |
-//! | `host` | of a journal: the host that was recorded |
+//! | `time` | beginning of the listing, or the moment of the past: RFC 3339, UTC |
+//! | `host` | from a journal: the host that was recorded |
 //! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
-//! | `netns`, `netns_name` | inode number of the network namespace; of a journal, its name then |
+//! | `netns` | inode number of the network namespace |
+//! | `netns_name` | from a journal: the name of the namespace at that time |
 //! | `proto` | `tcp`, `udp`, `raw` or `unix` |
 //! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
-//! | `local_addr`, `local_port`, `remote_addr`, `remote_port` | no `remote_port` for a listener; for raw, `local_port` is the number of the IP protocol |
-//! | `state` | the kernel's name of it; `CLOSE` for UDP without a connection |
-//! | `recv_q`, `send_q` | bytes; of a listener, connections waiting and how many may |
-//! | `uid`, `inode`, `cgroup`, `cgroup_id` | not for minisockets; `cgroup` is the path of a cgroup v2 below its mount |
-//! | `timer`, `timer_ms`, `timer_retransmits`, `timer_probes` | the timer that runs (`on`, `keepalive`, `timewait`, `probe`), its time left, and how often it led to sending |
-//! | `rtt_us`, `rttvar_us`, `rto_us`, `mss`, `cwnd`, `ssthresh`, `unacked`, `retrans_out`, `retransmits`, `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received`, `delivery_rate` | with `-i`: what TCP measures; `delivery_rate` in bytes a second |
-//! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds it |
+//! | `local_addr`, `local_port` | the local end; for raw, the port is the IP protocol's number |
+//! | `remote_addr`, `remote_port` | the other end; a listener has no `remote_port` |
+//! | `state` | the kernel's name of the state; `CLOSE` for UDP without a connection |
+//! | `recv_q`, `send_q` | bytes; of a listener, connections that wait, and the most that may wait |
+//! | `uid`, `inode` | absent for TIME_WAIT buckets |
+//! | `cgroup` | path of the cgroup v2 below its mount; absent for TIME_WAIT buckets |
+//! | `cgroup_id` | id of the cgroup v2; absent for TIME_WAIT buckets |
+//! | `timer` | the timer that runs: `on`, `keepalive`, `timewait` or `probe` |
+//! | `timer_ms` | time that the timer has left, ms |
+//! | `timer_retransmits` | how often the segment in flight was sent again by timeout |
+//! | `timer_probes` | probes that were sent without an answer |
+//! | `rtt_us`, `rttvar_us`, `rto_us` | with `-i`: round trip time, variation, timeout, µs |
+//! | `mss` | with `-i`: maximum segment size, bytes |
+//! | `cwnd`, `ssthresh` | with `-i`: congestion window, slow start threshold, segments |
+//! | `unacked`, `retrans_out`, `retransmits` | with `-i`: segments |
+//! | `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received` | with `-i`: data bytes |
+//! | `delivery_rate` | with `-i`: bytes a second |
+//! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds the socket |
 //! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
+//!
+//! A unix socket has `kind` and `state` in the words of netstat.
 
 use std::io::{self, Write};
 
@@ -34,16 +48,16 @@ use crate::{
 pub struct JsonRows<W> {
     out: Output<W>,
     names: ListingNames,
-    /// The same beginning for each: the type and the time.
+    /// The beginning of every object: the type, the time and the host.
     head: String,
     owners: bool,
-    /// Namespaces have the names of then.
+    /// The listing is of the past: objects have `netns_name`.
     is_past: bool,
 }
 
 impl<W: Write> JsonRows<W> {
-    /// Writes to `to`; the listing began at `time`, RFC 3339, and is of the past of `host`, if it
-    /// names one.
+    /// Writes to `to`. The listing began at `time`; with a `host`, the listing shows the past of
+    /// `host` at `time`.
     pub fn new(
         to: W,
         names: ListingNames,
@@ -102,7 +116,7 @@ impl<W: Write> ListingView for JsonRows<W> {
             put_info(&mut object, info);
         }
         if self.owners {
-            put_owners(&mut object, &owners.of(socket.owners_key()));
+            put_owners(&mut object, &owners.of(socket.holder_key()));
         }
         object.end();
         Ok(())
@@ -122,7 +136,7 @@ impl<W: Write> ListingView for JsonRows<W> {
             object.text(",\"path\":", path);
         }
         if self.owners {
-            put_owners(&mut object, &owners.of(socket.inode));
+            put_owners(&mut object, &owners.of(socket.holder_key()));
         }
         object.end();
         Ok(())

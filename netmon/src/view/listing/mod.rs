@@ -1,4 +1,4 @@
-//! What a listing shows, and how every form of it is fed.
+//! Listings of sockets: the interface of every form, and the names that rows show.
 
 use std::{io, net::IpAddr};
 
@@ -14,32 +14,32 @@ pub trait ListingView {
     /// Takes an IP socket.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()>;
 
     /// Takes a unix socket; all of them come after the IP sockets.
     ///
     /// # Errors
-    /// What writing it answered.
+    /// The error of the output.
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()>;
 
-    /// There are no more rows.
+    /// Ends the listing after the last row, and writes the rest out.
     ///
     /// # Errors
-    /// What writing answered.
+    /// The error of the output.
     fn finish(&mut self, owners: &SocketHolders) -> io::Result<()>;
 }
 
-/// Names for what rows have as numbers; what has none is shown as its number.
+/// Names for the numbers of rows. A number without a name is shown as a number.
 #[derive(Default)]
 pub struct ListingNames {
-    /// Of ports.
+    /// Names of ports.
     pub services: Services,
-    /// Of addresses.
+    /// Names of addresses.
     pub hosts: NameCache<IpAddr>,
-    /// Of user ids.
+    /// Names of user ids.
     pub users: NameCache<u32>,
-    /// Of network namespaces, by inode number.
+    /// Names of network namespaces, by inode number.
     pub namespaces: NameCache<u32>,
     /// Paths of cgroups, by id.
     pub cgroups: NameCache<u64>,

@@ -1,4 +1,4 @@
-//! Names for numbers, asked for once each.
+//! Names for numbers, each looked up once.
 
 use std::hash::Hash;
 
@@ -6,22 +6,22 @@ use rustc_hash::FxHashMap;
 
 type NameLookup<K> = Box<dyn FnMut(K) -> Option<String>>;
 
-/// Names that somebody else looks up.
+/// Names that a function of the caller looks up.
 pub struct NameCache<K> {
-    known: FxHashMap<K, Option<Box<str>>>,
-    ask: NameLookup<K>,
+    names: FxHashMap<K, Option<Box<str>>>,
+    lookup: NameLookup<K>,
 }
 
 impl<K: Copy + Eq + Hash> NameCache<K> {
-    /// Looks names up by `ask`.
+    /// Looks names up by `lookup`.
     #[must_use]
-    pub fn new(ask: impl FnMut(K) -> Option<String> + 'static) -> Self {
-        Self { known: FxHashMap::default(), ask: Box::new(ask) }
+    pub fn new(lookup: impl FnMut(K) -> Option<String> + 'static) -> Self {
+        Self { names: FxHashMap::default(), lookup: Box::new(lookup) }
     }
 
-    /// The name of `key`.
+    /// Returns the name of `key`.
     pub fn name(&mut self, key: K) -> Option<&str> {
-        self.known.entry(key).or_insert_with(|| (self.ask)(key).map(Into::into)).as_deref()
+        self.names.entry(key).or_insert_with(|| (self.lookup)(key).map(Into::into)).as_deref()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The listing as netstat prints it.
 //!
-//! Columns are as wide as the first rows need, and are not moved after that: a listing of any length
-//! takes no more memory than its beginning.
+//! Columns are as wide as the first rows need, and keep that width: a listing of any length takes
+//! no more memory than its beginning.
 
 use std::{
     io::{self, Write},
@@ -24,7 +24,7 @@ use crate::{
     view::text::output::Output,
 };
 
-/// What is shown besides netstat's usual columns.
+/// The parts of a listing besides netstat's usual columns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetstatColumns {
     /// The headings.
@@ -35,21 +35,21 @@ pub struct NetstatColumns {
     pub extended: bool,
     /// Timer.
     pub timers: bool,
-    /// What TCP measures, on a line of its own.
+    /// TCP's measurements, on a line of their own.
     pub info: bool,
     /// The network namespace.
     pub netns: bool,
 }
 
-/// Which sockets the headings speak of.
+/// The sockets that the headings name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Listening {
-    /// Those with a connection.
+    /// Sockets with a connection.
     #[default]
     Connected,
-    /// Those that wait for one.
+    /// Sockets that wait for a connection.
     Listening,
-    /// Both.
+    /// Both kinds.
     All,
 }
 
@@ -63,13 +63,13 @@ impl Listening {
     }
 }
 
-/// Rows that are held until the width of the columns is known.
+/// The most rows that are held until the widths of the columns are known.
 const HEAD: usize = 1_000;
-/// As wide as netstat's, at least.
+/// Columns are as wide as netstat's, at least.
 const QUEUE: usize = 6;
 const ADDRESS: usize = 23;
 const PROGRAM: usize = 19;
-/// What an address is not cut below: any of IPv4 with its port.
+/// The least width of a cut address: room for any IPv4 address with its port.
 const LEAST: usize = 21;
 
 /// Writes rows as netstat does.
@@ -78,7 +78,7 @@ pub struct Netstat<W> {
     columns: NetstatColumns,
     scope: Listening,
     names: ListingNames,
-    /// Width of the terminal where rows are to fit it.
+    /// Width of the terminal that rows must fit; none for a file or a pipe.
     terminal: Option<usize>,
     /// Rows that came before the widths were known.
     head: Vec<Socket>,
@@ -96,7 +96,7 @@ struct Widths {
 }
 
 impl<W: Write> Netstat<W> {
-    /// Writes to `to`; `terminal` is the width that rows are to fit, none for a file or a pipe, where
+    /// Writes to `to`. Rows fit the width `terminal`; without a width, as for a file or a pipe,
     /// nothing is cut.
     pub fn new(
         to: W,
@@ -117,7 +117,7 @@ impl<W: Write> Netstat<W> {
         }
     }
 
-    /// Settles the widths and writes what was held for them.
+    /// Settles the widths, then writes the heading and the rows that were held.
     fn begin(&mut self, owners: &SocketHolders) -> io::Result<()> {
         let head = mem::take(&mut self.head);
         let mut widths = Widths {
@@ -146,7 +146,7 @@ impl<W: Write> Netstat<W> {
             }));
             if self.columns.owners {
                 widths.program = widths.program.max(width(&mut |out| {
-                    put_owners(out, &owners.of(socket.owners_key()));
+                    put_owners(out, &owners.of(socket.holder_key()));
                 }));
             }
         }
@@ -207,7 +207,7 @@ impl<W: Write> Netstat<W> {
         put_right(out, widths.send_q, socket.send_q);
         out.push(b' ');
         let Socket { protocol, tuple, .. } = *socket;
-        // Only a terminal has a width that must not be passed.
+        // Only a terminal has a width that rows must not exceed.
         let limit = |width| if self.terminal.is_some() { width } else { usize::MAX };
         put_left(out, widths.local, |out| {
             put_endpoint(out, names, protocol, tuple.local, limit(widths.local));
@@ -218,7 +218,7 @@ impl<W: Write> Netstat<W> {
         });
         out.push(b' ');
         put_left(out, 11, |out| {
-            // Without a connection UDP has no state that a person would call one.
+            // A person would not call CLOSE a state of UDP: the socket has no connection.
             if protocol == Protocol::Tcp || socket.state != TcpState::Close {
                 out.extend_from_slice(socket.state.name().as_bytes());
             }
@@ -239,7 +239,7 @@ impl<W: Write> Netstat<W> {
         if self.columns.owners {
             out.push(b' ');
             put_left(out, widths.program, |out| {
-                put_owners(out, &owners.of(socket.owners_key()));
+                put_owners(out, &owners.of(socket.holder_key()));
             });
         }
         if self.columns.netns {
@@ -303,7 +303,7 @@ impl<W: Write> ListingView for Netstat<W> {
         });
         if self.columns.owners {
             out.push(b' ');
-            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.inode)));
+            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.holder_key())));
         }
         if let Some(path) = &socket.path {
             out.extend_from_slice(b"  ");
@@ -322,7 +322,7 @@ impl<W: Write> ListingView for Netstat<W> {
 }
 
 impl Widths {
-    /// Takes from the addresses what the terminal has no room for, and from both alike.
+    /// Cuts the addresses to the room of the terminal, both alike.
     fn fit(&mut self, terminal: usize, columns: NetstatColumns) {
         let NetstatColumns { owners, extended, timers, netns, .. } = columns;
         let others = [
@@ -332,8 +332,8 @@ impl Widths {
             (netns, 13),
             (timers, 28),
         ];
-        let taken: usize = others.iter().filter_map(|(on, width)| on.then_some(width)).sum();
-        let room = terminal.saturating_sub(taken).max(2 * LEAST);
+        let fixed: usize = others.iter().filter_map(|(on, width)| on.then_some(width)).sum();
+        let room = terminal.saturating_sub(fixed).max(2 * LEAST);
         if self.local + self.remote > room {
             let half = room / 2;
             self.local = self.local.min(half.max(room.saturating_sub(self.remote)));

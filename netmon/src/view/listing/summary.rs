@@ -1,4 +1,18 @@
 //! Counts instead of rows: by protocol and state, and by owner.
+//!
+//! JSON Lines: objects of type `summary`, in the order of the table. Each object has `count`, the
+//! number of its sockets, and the fields of one row.
+//!
+//! | fields | |
+//! |---|---|
+//! | `proto`, `family`, `state` | one object for each protocol, family and state that occurs |
+//! | `proto` | `unix`: all unix sockets; absent if there are none |
+//! | `pid`, `comm` | with `-p`: one object for each process, the most sockets first |
+//! | `owned` | with `-p`: `false`: sockets without a known owner; absent if there are none |
+//!
+//! `proto` is `tcp`, `udp` or `raw`, and `state` is the kernel's name, `CLOSE` for UDP without a
+//! connection. `family` is `ipv4` or `ipv6`, the family of the socket: an `ipv6` socket may carry
+//! IPv4. A socket of several processes counts for each process. No object has a `time` or a `host`.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +30,11 @@ use crate::{
     view::text::output::Output,
 };
 
-/// Counts rows, and writes what it counted at the end.
+/// Counts rows, and writes the counts at the end.
 pub struct SummaryListing<W> {
     out: Output<W>,
     json: bool,
-    /// Whether owners were looked for.
+    /// Sockets are counted by owner too.
     owners: bool,
     states: BTreeMap<(Protocol, bool, TcpState), u64>,
     unix: u64,
@@ -29,7 +43,7 @@ pub struct SummaryListing<W> {
 }
 
 impl<W: Write> SummaryListing<W> {
-    /// Writes to `to`, as JSON Lines or as text.
+    /// Writes to `to`, as JSON Lines or as text; with `owners`, also the counts by owner.
     pub fn new(to: W, json: bool, owners: bool) -> Self {
         Self {
             out: Output::new(to),
@@ -61,7 +75,7 @@ impl<W: Write> ListingView for SummaryListing<W> {
     fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
         *self.states.entry((socket.protocol, socket.ipv6, socket.state)).or_default() += 1;
         if self.owners {
-            self.count_owners(&owners.of(socket.owners_key()));
+            self.count_owners(&owners.of(socket.holder_key()));
         }
         Ok(())
     }
@@ -69,7 +83,7 @@ impl<W: Write> ListingView for SummaryListing<W> {
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
         self.unix += 1;
         if self.owners {
-            self.count_owners(&owners.of(socket.inode));
+            self.count_owners(&owners.of(socket.holder_key()));
         }
         Ok(())
     }

@@ -12,21 +12,21 @@ use crate::core::event::Anchor;
 
 const SECOND: i64 = 1_000_000_000;
 
-/// How a moment is written.
+/// The form of a moment in text.
 #[derive(Clone, Debug)]
 pub(in crate::view) enum TimeStyle {
     /// RFC 3339, UTC, nanoseconds.
     Rfc3339,
     /// Time of day in a zone, microseconds.
     TimeOfDay(TimeZone),
-    /// Date and time of day in a zone, microseconds. The offset goes without saying, as the heading
-    /// has it; a moment at another one has its own, and so has one whose time comes twice, in the
-    /// night when clocks are set back.
+    /// Date and time of day in a zone, microseconds. The heading shows the offset. A moment shows
+    /// its own offset only if the offset differs from the heading's, or if its time of day comes
+    /// twice, in the night when clocks are set back.
     DateTime(TimeZone, Offset),
 }
 
 impl TimeStyle {
-    /// Takes the offset of the zone that is in force now for the one of the heading.
+    /// Returns the style for `zone`. The heading's offset is the present offset of `zone`.
     pub(in crate::view) fn date_time(zone: TimeZone) -> Self {
         let offset = zone.to_offset(Timestamp::now());
         Self::DateTime(zone, offset)
@@ -35,13 +35,13 @@ impl TimeStyle {
 
 /// Writes moments of the monotonic clock as wall time.
 ///
-/// The part down to the second is formatted once a second: events come in order, mostly.
+/// The part down to the second is formatted once a second: most events come in order.
 pub(in crate::view) struct Clock {
     style: TimeStyle,
     pub(in crate::view) anchor: Anchor,
     second: i64,
     prefix: String,
-    /// The offset of that second, where it does not go without saying.
+    /// The offset of `second`, if moments in `second` show their offset.
     suffix: String,
 }
 
@@ -51,7 +51,7 @@ impl Clock {
         Self { style, anchor: Anchor::default(), second: i64::MIN, prefix, suffix }
     }
 
-    /// Bytes of a moment at most: of one with date, time, and an offset that has seconds.
+    /// The most bytes of a moment: date, time, and an offset with seconds.
     pub(in crate::view) const LONGEST: usize = 35;
 
     /// Writes the moment `monotonic`, ns.
@@ -90,7 +90,7 @@ impl Clock {
         }
     }
 
-    /// Formats what is before the fraction of a second, and after it.
+    /// Returns the text before the fraction of a second, and the text after the fraction.
     fn around(&self, second: i64) -> (String, String) {
         let moment = Timestamp::from_second(second).unwrap_or_default();
         match &self.style {
@@ -103,9 +103,9 @@ impl Clock {
             }
             TimeStyle::DateTime(zone, offset) => {
                 let moment = moment.to_zoned(zone.clone());
-                let goes_without_saying = moment.offset() == *offset
+                let is_implied = moment.offset() == *offset
                     && !zone.to_ambiguous_timestamp(moment.datetime()).is_ambiguous();
-                let suffix = if goes_without_saying { "" } else { "%:z" };
+                let suffix = if is_implied { "" } else { "%:z" };
                 let format = |format| moment.strftime(format).to_string();
                 (format("%Y-%m-%d %H:%M:%S."), format(suffix))
             }
@@ -142,7 +142,7 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// Decimals that make three figures of a number with this whole part.
+/// Returns the decimals that give a number with this whole part three figures.
 const fn decimals(whole: u64) -> usize {
     match whole {
         0..10 => 2,
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_at_another_offset_than_the_headings_say_theirs() {
+    fn moments_at_another_offset_than_the_headings_show_it() {
         // Clocks go back at 01:00 UTC, 2026-10-25.
         let change = 1_792_890_000;
         let anchor = Anchor { monotonic: 0, wall: (change - 7_200) * SECOND + 123_456_789 };
@@ -217,7 +217,7 @@ mod tests {
         // UTC has one offset for ever.
         let utc = text(TimeStyle::date_time(TimeZone::UTC), anchor, &hourly[..1]);
         assert_eq!(utc, ["2026-10-24 23:00:00.123456"]);
-        // The longest there is.
+        // The longest moment: its offset has seconds.
         let monrovia = TimeZone::get("Africa/Monrovia").expect("a zone");
         let shown = text(TimeStyle::date_time(monrovia), Anchor::default(), &[0]);
         assert_eq!(shown, ["1969-12-31 23:15:30.000000-00:44:30"]);

@@ -6,14 +6,15 @@ use super::{clock::Clock, output::put_address, stack_text::StackText};
 
 /// An object being written.
 ///
-/// Keys come with their punctuation, quote of the value included: one copy of a constant each.
+/// A key comes with its punctuation and the opening quote of its value, so that one copy of a
+/// constant writes all of them.
 pub(in crate::view) struct JsonObject<'a> {
     out: &'a mut Vec<u8>,
-    /// The last part of it.
+    /// The last part of the object, which `out` does not have yet.
     part: StackText<PART>,
 }
 
-/// Most objects are shorter.
+/// The size of a part, bytes: most objects are shorter.
 const PART: usize = 512;
 
 impl<'a> JsonObject<'a> {
@@ -23,7 +24,7 @@ impl<'a> JsonObject<'a> {
         Self { out, part: StackText::new() }
     }
 
-    /// Makes sure that the part has room for so many bytes.
+    /// Makes room for `bytes` bytes in the part.
     #[inline(always)]
     fn room(&mut self, bytes: usize) {
         if self.part.left() < bytes {
@@ -50,7 +51,7 @@ impl<'a> JsonObject<'a> {
         self.part.number(value);
     }
 
-    /// A number that may be unknown, and is absent then.
+    /// Writes a number, and nothing if the number is unknown.
     #[inline(always)]
     pub(in crate::view) fn some(&mut self, key: &'static str, value: Option<u64>) {
         if let Some(value) = value {
@@ -58,7 +59,7 @@ impl<'a> JsonObject<'a> {
         }
     }
 
-    /// A word of our own, which has nothing to escape.
+    /// Writes a word of netmon's own, which needs no escape.
     #[inline(always)]
     pub(in crate::view) fn word(&mut self, key: &'static str, value: &'static str) {
         self.raw(key);
@@ -80,7 +81,7 @@ impl<'a> JsonObject<'a> {
         self.raw("\"");
     }
 
-    /// Text from outside: escaped, bytes that are not UTF-8 replaced.
+    /// Writes text from outside: escapes the text, and replaces bytes that are not UTF-8.
     pub(in crate::view) fn text(&mut self, key: &'static str, value: &[u8]) {
         self.raw(key);
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
@@ -104,7 +105,7 @@ impl<'a> JsonObject<'a> {
         self.raw("\"");
     }
 
-    /// A wall time, ns since 1970, UTC.
+    /// Writes a wall time, ns since 1970, UTC.
     #[inline(always)]
     pub(in crate::view) fn wall_time(&mut self, key: &'static str, clock: &mut Clock, wall: i64) {
         self.raw(key);

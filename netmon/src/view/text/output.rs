@@ -9,15 +9,17 @@ use bytes::Buf;
 
 use super::stack_text::StackText;
 
-/// Written out early beyond this, so that a flood is not kept in memory.
+/// A buffer with this many bytes is written out early, so that a flood is not kept in memory.
 const FULL: usize = 256 * 1024;
 
-/// Where buffers go that are to be seen: any writer, or whoever takes them whole.
+/// A receiver of buffers: any writer, or a type that takes buffers whole.
 pub trait Sink {
-    /// Takes what is in `buffer`, and leaves it empty. With nothing in it, it may tell that nobody reads any more.
+    /// Takes the contents of `buffer`, and leaves `buffer` empty.
+    ///
+    /// If `buffer` is empty already, the sink may report that no reader is left.
     ///
     /// # Errors
-    /// What writing it, or what was taken before, answered.
+    /// The error of writing this buffer, or an earlier one.
     fn take(&mut self, buffer: &mut Vec<u8>) -> io::Result<()>;
 }
 
@@ -48,7 +50,7 @@ impl<W: Sink> Output<W> {
         Self { to, buffer: Vec::with_capacity(FULL + 4096) }
     }
 
-    /// Room for one more line; ends the buffer's growth by writing it out.
+    /// Returns the buffer, with room for one more line; writes a full buffer out first.
     pub(in crate::view) fn line(&mut self) -> io::Result<&mut Vec<u8>> {
         if self.buffer.len() >= FULL {
             self.flush()?;

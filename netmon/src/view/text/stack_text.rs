@@ -1,7 +1,7 @@
 //! Short pieces of text put together on the stack.
 //!
-//! A line consists of some fifty pieces of a few bytes. To append each to a vector is a call of `memcpy`, which
-//! takes longer than the copy.
+//! A line consists of some fifty pieces of a few bytes. To append a piece to a vector is a call of
+//! `memcpy`, and the call takes longer than the copy.
 
 /// Up to `N` bytes of text.
 pub(in crate::view) struct StackText<const N: usize> {
@@ -25,7 +25,7 @@ impl<const N: usize> StackText<N> {
         self.length = 0;
     }
 
-    /// How many more bytes it takes: for more, each of these methods panics.
+    /// Returns the number of bytes that still fit. A method that puts more bytes panics.
     #[inline(always)]
     pub(in crate::view) const fn left(&self) -> usize {
         N - self.length
@@ -38,12 +38,12 @@ impl<const N: usize> StackText<N> {
         &mut self.bytes[start..start + by]
     }
 
-    /// Bytes as they are.
+    /// Puts bytes as they are.
     #[inline(always)]
     pub(in crate::view) fn put(&mut self, text: &[u8]) {
         let length = text.len();
         let room = self.grow(length);
-        // Two copies of a length that is known, which may overlap.
+        // Two copies of a constant length, which may overlap.
         macro_rules! twice {
             ($size:literal) => {{
                 room[..$size].copy_from_slice(&text[..$size]);
@@ -64,7 +64,7 @@ impl<const N: usize> StackText<N> {
         self.put(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// The number in so many digits, up to 16, with zeros before it.
+    /// Puts the number in `digits` digits, up to 16, with zeros before the number.
     #[inline(always)]
     pub(super) fn padded(&mut self, value: u64, digits: usize) {
         let mut number = itoa::Buffer::new();
@@ -73,7 +73,7 @@ impl<const N: usize> StackText<N> {
         self.put(number);
     }
 
-    /// An IPv4 address: it takes up to 16 bytes meanwhile.
+    /// Puts an IPv4 address, which needs room for 16 bytes meanwhile.
     #[inline(always)]
     pub(super) fn octets(&mut self, octets: [u8; 4]) {
         for octet in octets {
@@ -81,12 +81,12 @@ impl<const N: usize> StackText<N> {
             self.grow(4).copy_from_slice(&text);
             self.length -= 4 - usize::from(length);
         }
-        // The last dot.
+        // Without the last dot.
         self.length -= 1;
     }
 }
 
-/// Every octet with a dot after it, and how long that is.
+/// The text of every octet with a dot after the octet, and the length of the text.
 static OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut octet = 0;
@@ -149,7 +149,7 @@ mod tests {
             let address = Ipv4Addr::new(octet, 255 - octet, 0, octet);
             assert_eq!(put(|short| short.octets(address.octets())), address.to_string());
         }
-        // Four more than the longest address, at once.
+        // The longest address fills all 16 bytes, with the dot that goes at the end.
         let mut short = StackText::<16>::new();
         short.octets([255; 4]);
         assert_eq!(short.text(), b"255.255.255.255");

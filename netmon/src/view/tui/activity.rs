@@ -1,4 +1,4 @@
-//! What a stretch of time has shown, live or in the past: counts, rates, histories, what was lost.
+//! The activity of a stretch of time, live or in the past: counts, rates, histories and losses.
 
 use super::{
     groups::Flows,
@@ -11,24 +11,24 @@ use crate::core::{
     filter::Filter,
 };
 
-/// All that is derived from changes; the table itself is not in it.
+/// Everything that is derived from changes, without the table itself.
 #[derive(Debug, Default)]
 pub struct Activity {
     pub(super) histories: Histories,
     pub(super) rates: Rates,
     pub(super) flows: Flows,
-    /// The clocks.
+    /// The anchor that ties the clocks.
     pub(super) anchor: Anchor,
-    /// Events that were lost.
+    /// The number of lost events.
     pub(super) lost: u64,
-    /// What was lost last.
+    /// The latest gap.
     pub(super) gap: Option<Gap>,
-    /// Rows that comparisons with the kernel corrected.
+    /// The number of rows that comparisons with the kernel corrected.
     pub(super) corrected: u64,
 }
 
 impl Activity {
-    /// Takes a change; details are kept of what `filter` lets pass.
+    /// Takes a change; keeps the details of connections that pass `filter`.
     pub fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         self.rates.add(change);
         self.flows.add(change, filter);
@@ -44,7 +44,8 @@ impl Activity {
         }
     }
 
-    /// It is `now`, `CLOCK_MONOTONIC`, ns; should a second be over, there are so many in each state.
+    /// Advances the time to `now`, `CLOCK_MONOTONIC`, ns. `counts` returns the connections in each
+    /// state; it is called only if a second is over.
     pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) {
         let seconds = self.rates.tick(now, counts);
         if seconds > 0 {

@@ -20,10 +20,11 @@ use super::{
     state::{Mode, ScreenState},
 };
 
-/// What is narrower or lower than this shows nothing that could be understood.
+/// The least columns and lines of a screen: a smaller frame could not be understood.
 const LEAST: (u16, u16) = (40, 10);
 
-/// Styles that are readable on light and on dark; without colours, what they say is said in words as well.
+/// Styles that are readable on light and on dark. Words show the same as the colours, for screens
+/// without colours.
 #[derive(Clone, Copy)]
 struct Theme {
     colour: bool,
@@ -34,12 +35,12 @@ impl Theme {
         if self.colour { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// Something has failed.
+    /// The style of a failure.
     fn bad(self) -> Style {
         self.colour(Color::Red)
     }
 
-    /// Something is to be known.
+    /// The style of a warning.
     fn warning(self) -> Style {
         self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
     }
@@ -53,7 +54,7 @@ const HEADING: Style = Style::new().add_modifier(Modifier::REVERSED);
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 const DIM: Style = Style::new().add_modifier(Modifier::DIM);
 
-/// Draws everything.
+/// Draws the whole frame.
 pub(super) fn draw(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     if area.width < LEAST.0 || area.height < LEAST.1 {
         let (width, height) = LEAST;
@@ -74,7 +75,7 @@ pub(super) fn draw(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     footer(state, theme, areas.footer, buffer);
 }
 
-/// What is being written, what there is to say, or which keys there are.
+/// Draws the filter that is being written, a message, or the keys.
 fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if let Mode::Filter(line, error) = &state.mode {
         let before: String = line.text.chars().take(line.at).collect();
@@ -87,7 +88,7 @@ fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
             after.into(),
         ];
         if let Some(error) = error {
-            // Above the line that it is about, pointing at the character.
+            // The message above the filter, and a pointer at the character below the filter.
             let column = 8 + error.text.get(..error.at).map_or(0, |before| before.chars().count());
             let column =
                 u16::try_from(column).unwrap_or(u16::MAX).min(area.width.saturating_sub(1));

@@ -1,4 +1,4 @@
-//! Connections by what they have in common, and how fast each group gains and loses some.
+//! Connections by a common property, and how fast each group gains and loses connections.
 
 use std::{collections::VecDeque, net::IpAddr};
 
@@ -14,10 +14,10 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// Rates are of the last so many seconds.
+/// Rates are averages of this number of past seconds.
 const RECENT: usize = 5;
 
-/// What a group has in common.
+/// The property that the connections of a group have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GroupBy {
     Process,
@@ -41,13 +41,13 @@ impl GroupBy {
         }
     }
 
-    /// The next one, none after the last.
+    /// Returns the next property; none after the last.
     pub(super) fn after(current: Option<Self>) -> Option<Self> {
         let at = current.and_then(|current| Self::ALL.iter().position(|by| *by == current));
         Self::ALL.get(at.map_or(0, |at| at + 1)).copied()
     }
 
-    /// The group of a connection.
+    /// Returns the group of a connection.
     pub(super) fn key(self, row: &Connection) -> GroupKey {
         match self {
             Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.pid)),
@@ -62,7 +62,7 @@ impl GroupBy {
     }
 }
 
-/// Which group.
+/// A group: the value of the property that its connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum GroupKey {
     Process(Option<u32>),
@@ -73,7 +73,7 @@ pub(super) enum GroupKey {
 }
 
 impl GroupKey {
-    /// What it is called; `owner` is that of one of its connections.
+    /// Returns the name of the group; `owner` is the owner of one of its connections.
     pub(super) fn name(
         self,
         owner: Option<&Owner>,
@@ -100,7 +100,7 @@ impl GroupKey {
     }
 }
 
-/// How many came to a group, and how many left it.
+/// The number of connections that came to a group, and the number that left the group.
 type Flow = [u32; 2];
 
 /// The flows of the last seconds.
@@ -108,7 +108,7 @@ type Flow = [u32; 2];
 pub(super) struct Flows {
     by: Option<GroupBy>,
     now: FxHashMap<GroupKey, Flow>,
-    /// The second under way was counted from its beginning.
+    /// The current second was counted from its beginning.
     is_whole: bool,
     seconds: VecDeque<FxHashMap<GroupKey, Flow>>,
 }
@@ -127,7 +127,7 @@ impl Flows {
             return;
         }
         if by == GroupBy::State {
-            // What begins leaves no state, and what ends comes to none.
+            // A connection that begins leaves no state, and a connection that ends comes to none.
             if step.transition.new != TcpState::Close {
                 self.now.entry(GroupKey::State(step.transition.new)).or_default()[0] += 1;
             }
@@ -144,11 +144,11 @@ impl Flows {
         self.now.entry(by.key(step.connection)).or_default()[flow] += 1;
     }
 
-    /// So many seconds are over.
+    /// Ends the current second, as the last of `seconds` seconds.
     pub(super) fn tick(&mut self, seconds: usize) {
         if self.by.is_some() {
             let second = std::mem::take(&mut self.now);
-            // The first is a part of one.
+            // The first count is of a part of a second.
             if std::mem::replace(&mut self.is_whole, true) {
                 let idle = std::iter::repeat_with(FxHashMap::default);
                 self.seconds.extend(idle.take(seconds.min(RECENT) - 1).chain([second]));
@@ -159,7 +159,8 @@ impl Flows {
         }
     }
 
-    /// What came and what left a second, lately; nothing where that was not counted.
+    /// Returns how many connections came and left each second, on average of the last seconds; none
+    /// if no second was counted.
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     pub(super) fn of(&self, key: GroupKey) -> Option<[f64; 2]> {
         if self.seconds.is_empty() {
@@ -172,13 +173,13 @@ impl Flows {
         }))
     }
 
-    /// Groups that something came to or left lately.
+    /// Returns the groups that connections came to or left in the last seconds.
     pub(super) fn keys(&self) -> impl Iterator<Item = GroupKey> {
         self.seconds.iter().flat_map(|second| second.keys().copied())
     }
 }
 
-/// A process as netstat shows it.
+/// Returns a process as netstat shows it; `-` for none.
 pub(super) fn program(owner: Option<&Owner>) -> String {
     owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, Escaped(&owner.comm)))
 }

@@ -1,5 +1,5 @@
-//! The past of each connection, as far as netmon saw it; and the connections that are gone, for a
-//! few seconds.
+//! The past of each connection, as far as netmon saw the past; and the connections that are gone,
+//! for a few seconds.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -13,16 +13,16 @@ use crate::core::{
     verdict::Verdict,
 };
 
-/// How long a connection that is gone stays on the screen, ns.
-const KEPT: u64 = 5_000_000_000;
-/// And how many of them: on a busy host, the latest of those that match the filter.
+/// The time for which a gone connection stays on the screen, ns.
+const GONE_TIME: u64 = 5_000_000_000;
+/// The most gone connections on the screen: on a busy host, the latest that match the filter.
 const GONE: usize = 2_000;
-/// Transitions in the pane of the latest.
+/// The most transitions in the pane of the latest.
 const LATEST: usize = 64;
-/// Steps that most connections have at most.
-const USUAL: usize = 6;
-/// Steps of a connection that are kept: a socket that listens and closes again and again has no end
-/// of them.
+/// The number of steps that most connections do not exceed.
+const USUAL_STEPS: usize = 6;
+/// The most steps of a connection that are kept: a socket that listens and closes again and again
+/// makes steps without end.
 const STEPS: usize = 32;
 
 /// A step of a connection, in few bytes: there are some for every connection.
@@ -35,7 +35,7 @@ pub(super) struct Mark {
     pub(super) errno: Option<u8>,
     pub(super) reset: Option<ResetSide>,
     pub(super) verdict: Option<Verdict>,
-    /// No hook saw it: a later look found it done.
+    /// No hook saw the step: a later look found the step done.
     pub(super) inferred: bool,
 }
 
@@ -54,11 +54,11 @@ impl Mark {
     }
 }
 
-/// What a connection went through.
+/// The steps of a connection, and its totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ConnectionHistory {
     pub(super) steps: Vec<Mark>,
-    /// Once it has ended.
+    /// The totals, once the connection has ended.
     pub(super) totals: Option<Box<Totals>>,
 }
 
@@ -68,7 +68,7 @@ impl ConnectionHistory {
             self.steps.remove(0);
         }
         if self.steps.is_empty() {
-            self.steps.reserve_exact(USUAL);
+            self.steps.reserve_exact(USUAL_STEPS);
         }
         self.steps.push(step);
         if let Some(totals) = totals {
@@ -76,7 +76,7 @@ impl ConnectionHistory {
         }
     }
 
-    /// The steps, each with the time since the one before it, ns.
+    /// Returns the steps, each with the time since the step before, ns.
     pub(super) fn steps(&self) -> impl Iterator<Item = (&Mark, Option<u64>)> {
         let times = self.steps.iter().map(|step| Some(step.time));
         let before = std::iter::once(None).chain(times);
@@ -92,7 +92,7 @@ impl ConnectionHistory {
 pub(super) struct Gone {
     pub(super) connection: Connection,
     pub(super) history: ConnectionHistory,
-    /// When, `CLOCK_MONOTONIC`, ns.
+    /// The time of the end, `CLOCK_MONOTONIC`, ns.
     pub(super) time: u64,
 }
 
@@ -105,25 +105,26 @@ pub(super) struct Latest {
     pub(super) owner: Option<Arc<Owner>>,
 }
 
-/// What is remembered of all of them.
+/// The histories of all connections.
 #[derive(Debug, Default)]
 pub(super) struct Histories {
     open: FxHashMap<ConnectionId, ConnectionHistory>,
     gone: VecDeque<Gone>,
     latest: VecDeque<Latest>,
-    /// The socket that is looked at closely, and its end, once it came.
-    closely: Option<u64>,
-    ended: Option<Gone>,
+    /// The cookie of the socket in the detail view.
+    focus: Option<u64>,
+    /// The end of the socket in the detail view, once the end came.
+    focus_end: Option<Gone>,
 }
 
 impl Histories {
-    /// Takes a change; of what `filter` lets pass, the latest are kept to be shown.
+    /// Takes a change; keeps the latest transitions and ends that pass `filter`, to show them.
     pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
         let Some(step) = change.step() else { return };
         let (row, mark) = (step.connection, Mark::of(step));
-        // A socket that a dump found has its beginning told later.
+        // The beginning of a socket may be reported after a dump found the socket.
         if matches!(change, Change::Opened(_)) && !row.first_sight {
-            self.open.remove(&ConnectionId { epoch: FOUND, ..row.id });
+            self.open.remove(&ConnectionId { epoch: FIRST_SIGHT_EPOCH, ..row.id });
         }
         let is_shown = filter.matches(step);
         if is_shown {
@@ -141,15 +142,15 @@ impl Histories {
         }
         let mut history = self.open.remove(&key(row)).unwrap_or_default();
         history.add(mark, totals);
-        // Of one that vanished, only the step says so.
+        // Only the step has the verdict of a connection that vanished.
         let verdict = step.verdict.or(row.verdict);
-        let is_closely = self.closely == Some(row.id.cookie);
-        if is_shown || is_closely {
+        let is_focus = self.focus == Some(row.id.cookie);
+        if is_shown || is_focus {
             let mut connection = row.clone();
             connection.verdict = verdict;
             let gone = Gone { connection, history, time: mark.time };
-            if is_closely {
-                self.ended = Some(gone.clone());
+            if is_focus {
+                self.focus_end = Some(gone.clone());
             }
             if is_shown {
                 push(&mut self.gone, gone, GONE);
@@ -157,32 +158,32 @@ impl Histories {
         }
     }
 
-    /// Which socket is looked at closely: its end is kept whatever else ends.
+    /// Sets the socket in the detail view. Its end is kept, whatever else ends.
     pub(super) fn look_at(&mut self, cookie: Option<u64>) {
-        if self.closely != cookie {
-            (self.closely, self.ended) = (cookie, None);
+        if self.focus != cookie {
+            (self.focus, self.focus_end) = (cookie, None);
         }
     }
 
-    /// The end of the socket that is looked at closely.
-    pub(super) fn ended(&self) -> Option<&Gone> {
-        self.ended.as_ref()
+    /// Returns the end of the socket in the detail view.
+    pub(super) fn focus_end(&self) -> Option<&Gone> {
+        self.focus_end.as_ref()
     }
 
-    /// Forgets those that have been gone for long.
+    /// Forgets connections that have been gone for long.
     pub(super) fn sweep(&mut self, now: u64) {
-        // They come by time, nearly.
-        while self.gone.front().is_some_and(|gone| gone.time + KEPT <= now) {
+        // Gone connections are nearly in the order of time.
+        while self.gone.front().is_some_and(|gone| gone.time + GONE_TIME <= now) {
             self.gone.pop_front();
         }
     }
 
-    /// Those that are gone, the latest last.
+    /// Returns the connections that are gone, the latest last.
     pub(super) fn gone(&self) -> impl Iterator<Item = &Gone> {
         self.gone.iter()
     }
 
-    /// The latest transitions, the latest last.
+    /// Returns the latest transitions, the latest last.
     pub(super) fn latest(&self) -> impl DoubleEndedIterator<Item = &Latest> {
         self.latest.iter()
     }
@@ -192,18 +193,19 @@ impl Histories {
         self.latest.clear();
     }
 
-    /// What an open connection went through.
+    /// Returns the history of an open connection.
     pub(super) fn of(&self, row: &Connection) -> Option<&ConnectionHistory> {
         self.open.get(&key(row))
     }
 }
 
-/// Stands for the epoch of a connection whose beginning may still be told.
-const FOUND: u64 = 0;
+/// Stands for the epoch of a connection whose beginning may still be reported.
+const FIRST_SIGHT_EPOCH: u64 = 0;
 
-/// The key of a connection's history: it stays the same while netmon has not seen it open.
+/// Returns the key of a connection's history. The key stays the same while netmon has not seen the
+/// connection open.
 fn key(row: &Connection) -> ConnectionId {
-    if row.first_sight { ConnectionId { epoch: FOUND, ..row.id } } else { row.id }
+    if row.first_sight { ConnectionId { epoch: FIRST_SIGHT_EPOCH, ..row.id } } else { row.id }
 }
 
 fn push<T>(to: &mut VecDeque<T>, item: T, most: usize) {

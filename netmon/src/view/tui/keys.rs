@@ -1,20 +1,20 @@
-//! What a person does at the terminal, and what it means.
+//! The meaning of keys and clicks.
 
 use ratatui::crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
-/// What a person wants.
+/// The meaning of a key or a click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyMeaning {
     Quit,
-    /// Back to where one came from.
+    /// Back to the list.
     Back,
     Help,
     Enter,
-    /// By so many rows.
+    /// Moves the selection by this number of rows.
     Move(isize),
-    /// By so many screens.
+    /// Moves the selection by this number of screens.
     Page(isize),
     Top,
     /// The last row; in the past, back to now.
@@ -25,17 +25,18 @@ pub(super) enum KeyMeaning {
     Reverse,
     Group,
     Numeric,
-    /// Through the past, by so many seconds.
+    /// Moves through the past by this number of seconds.
     Seconds(i64),
+    /// To the next event if true, to the event before if false.
     Event(bool),
     /// A click at a column and a row of the screen.
     Click(u16, u16),
 }
 
-/// The rows that a wheel turns by.
+/// The rows that one turn of the wheel moves by.
 const WHEEL: isize = 3;
 
-/// What a key or a click means, unless text is being written.
+/// Returns the meaning of a key or a click, while no text is being written.
 pub(super) fn meaning(event: &Event) -> Option<KeyMeaning> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => of_key(*key),
@@ -49,7 +50,7 @@ pub(super) fn meaning(event: &Event) -> Option<KeyMeaning> {
     }
 }
 
-/// As in htop and less.
+/// Returns the meaning of a key, as in htop and less.
 fn of_key(key: KeyEvent) -> Option<KeyMeaning> {
     let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
     let is_shift = key.modifiers.contains(KeyModifiers::SHIFT);
@@ -94,15 +95,15 @@ pub(super) struct LineEditor {
     pub(super) at: usize,
 }
 
-/// What came of a key while a line is written.
+/// The effect of a key on a line that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
     More,
     Done,
-    Given,
+    Cancelled,
 }
 
-/// No filter is as long.
+/// The most characters of a line: no filter is as long.
 const LONGEST: usize = 1000;
 
 impl LineEditor {
@@ -119,9 +120,9 @@ impl LineEditor {
         let byte = |at| self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte);
         match key.code {
             KeyCode::Enter => return Written::Done,
-            KeyCode::Esc => return Written::Given,
+            KeyCode::Esc => return Written::Cancelled,
             KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                return Written::Given;
+                return Written::Cancelled;
             }
             KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => {
                 *self = Self::default();

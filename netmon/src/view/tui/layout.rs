@@ -1,4 +1,4 @@
-//! Where everything is on a screen.
+//! The layout of a screen.
 
 use ratatui::layout::Rect;
 
@@ -6,7 +6,8 @@ use super::rows::Column;
 
 /// Lines of the header.
 pub(super) const HEADER: u16 = 6;
-/// Where everything is.
+
+/// The areas of a screen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Areas {
     pub(super) header: Rect,
@@ -17,7 +18,8 @@ pub(super) struct Areas {
 }
 
 impl Areas {
-    /// On a screen of this size: the header, what is left for rows, the latest transitions, the footer.
+    /// Returns the areas of a screen of this size. The rows get the lines that the header, the
+    /// heading, the latest transitions and the footer leave.
     pub(super) fn of(area: Rect) -> Self {
         let line = |y: u16, height: u16| {
             let y = y.min(area.height);
@@ -43,13 +45,13 @@ impl Areas {
         }
     }
 
-    /// Everything between the first line and the last.
+    /// Returns the area between the first line and the last.
     pub(super) fn body(&self) -> Rect {
         let top = self.header.y + 1;
         Rect { y: top, height: self.footer.y.saturating_sub(top), ..self.header }
     }
 
-    /// What one sorts by who clicks there on the heading.
+    /// Returns the column that a click at `x` on the heading sorts by.
     pub(super) fn column_at(&self, x: u16) -> Option<Column> {
         columns(self.heading.width).find_map(|(column, from, to)| {
             (from..to).contains(&x.checked_sub(self.heading.x)?).then_some(column)?
@@ -57,9 +59,9 @@ impl Areas {
     }
 }
 
-/// The columns of a screen of this width: what they are sorted by, where they begin and end.
+/// Returns the columns of a screen of this width: their sort column, beginning and end.
 ///
-/// Those that netstat has come first; a wider screen has room for more.
+/// The columns of netstat come first; a wider screen has room for more columns.
 pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, u16)> {
     let widths = widths(width);
     let mut from = 0;
@@ -70,7 +72,7 @@ pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, 
     })
 }
 
-/// Program, Local, Foreign, State, In state; then direction, age, evidence.
+/// Returns the widths of Program, Local, Foreign, State, In state; then direction, age, evidence.
 fn widths(width: u16) -> Vec<(Option<Column>, u16)> {
     const STATE: u16 = 14;
     const SPAN: u16 = 6;

@@ -1,8 +1,9 @@
 //! The live table, full screen.
 //!
-//! [`ScreenState`] is what is shown and what keys do, `draw` a pure function from it to a frame. [`TopView`] is the view
-//! between the session and them: it decides when there is a frame. It waits for nobody: keys and answers come
-//! through one channel, frames and questions leave through others, and a terminal that is slow gets fewer frames.
+//! [`ScreenState`] is the state of the screen and the effect of keys. `draw` is a pure function
+//! from the state to a frame. [`TopView`] is the view between the session and both: `TopView`
+//! decides when to draw a frame. `TopView` waits for no other thread: keys and answers come through
+//! one channel, frames and questions leave through others, and a slow terminal gets fewer frames.
 
 mod activity;
 mod draw;
@@ -41,27 +42,27 @@ pub use activity::Activity;
 pub use state::{Parse, ScreenOptions, ScreenState};
 pub use time_travel::{Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery};
 
-/// Frames are this far apart on average, at least: ten a second.
-const APART: Duration = Duration::from_millis(100);
-/// While things happen that nobody pressed a key for.
-const REFRESHED: Duration = Duration::from_millis(250);
-/// While nothing does: the time goes on.
-const AT_REST: Duration = Duration::from_secs(1);
-/// Frames that nobody asked for may take a twentieth of the loop's time.
+/// The least time between frames, on average: ten frames a second.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
+/// The time between frames while connections change and no key is pressed.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(250);
+/// The time between frames while nothing changes but the time.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// Frames for which no key was pressed may take a twentieth of the loop's time.
 const SHARE: u32 = 20;
-/// How long to wait for a terminal that has not taken the last frame.
-const BUSY: Duration = Duration::from_millis(20);
+/// The least wait for a terminal that has not taken the last frame.
+const BUSY_RETRY: Duration = Duration::from_millis(20);
 
-/// What comes to the screen from outside the session.
+/// An input of the screen from outside the session.
 #[derive(Debug)]
 pub enum ScreenInput {
-    /// From the terminal.
+    /// An event of the terminal.
     Event(TerminalEvent),
-    /// To a question.
+    /// An answer to a question.
     Answer(ScreenAnswer),
 }
 
-/// The screen's frame, as the terminal is to show it.
+/// Returns the frame of the screen, for the terminal to show.
 #[must_use]
 pub fn frame(state: &ScreenState, size: Size) -> Buffer {
     let area = Rect::new(0, 0, size.width, size.height);
@@ -70,7 +71,7 @@ pub fn frame(state: &ScreenState, size: Size) -> Buffer {
     buffer
 }
 
-/// A frame as text, without what is at the ends of lines.
+/// Returns a frame as text, without the spaces at the ends of lines.
 #[must_use]
 pub fn text(frame: &Buffer) -> String {
     let lines = (0..frame.area.height).map(|y| {
@@ -80,15 +81,15 @@ pub fn text(frame: &Buffer) -> String {
     lines.collect()
 }
 
-/// Where it leads to and comes from.
+/// The channels of the view.
 pub struct Channels {
-    /// What comes from outside.
+    /// Inputs from outside the session.
     pub inputs: Receiver<ScreenInput>,
-    /// Where questions go.
+    /// Questions, to the thread that answers.
     pub asks: Sender<ScreenQuery>,
-    /// Where frames go: of a capacity of one.
+    /// Frames, to the terminal: the channel has a capacity of one.
     pub frames: SyncSender<Buffer>,
-    /// What ends the session.
+    /// The signal that ends the session.
     pub stop: Arc<Notify>,
 }
 
@@ -96,17 +97,19 @@ pub struct Channels {
 pub struct TopView {
     state: ScreenState,
     channels: Channels,
-    /// Somebody did something that is not seen yet.
-    touched: bool,
-    /// Something happened that is not seen yet.
-    changed: bool,
-    drawn: Instant,
-    /// How long that took.
-    took: Duration,
-    /// When frames would have been used up that were [`APART`]: one may come that much before.
-    theoretical: Instant,
-    /// The terminal has not taken the last frame: not before this.
-    busy: Instant,
+    /// An input came that no frame shows yet.
+    has_input: bool,
+    /// A change came that no frame shows yet.
+    has_change: bool,
+    /// The time at which the last frame was drawn.
+    drawn_at: Instant,
+    /// The time that drawing the last frame took.
+    draw_time: Duration,
+    /// The end of the time that past frames use up, [`FRAME_INTERVAL`] each. The next frame may
+    /// come [`FRAME_INTERVAL`] before this time.
+    quota_end: Instant,
+    /// No frame comes before this time: the terminal has not taken the last frame.
+    busy_until: Instant,
 }
 
 impl TopView {
@@ -117,50 +120,50 @@ impl TopView {
         Self {
             state,
             channels,
-            touched: true,
-            changed: false,
-            drawn: now,
-            took: Duration::ZERO,
-            theoretical: now,
-            busy: now,
+            has_input: true,
+            has_change: false,
+            drawn_at: now,
+            draw_time: Duration::ZERO,
+            quota_end: now,
+            busy_until: now,
         }
     }
 
     fn take(&mut self, input: ScreenInput) {
-        self.touched = true;
+        self.has_input = true;
         match input {
             ScreenInput::Event(event) => self.state.event(&event),
             ScreenInput::Answer(answer) => self.state.answer(answer),
         }
     }
 
-    /// When there is a frame.
+    /// Returns the time of the next frame.
     fn due(&self) -> Instant {
-        let due = match (self.touched, self.changed) {
-            (true, _) => self.theoretical.checked_sub(APART).unwrap_or(self.drawn),
-            (false, true) => self.drawn + REFRESHED.max(self.took * SHARE),
-            (false, false) => self.drawn + AT_REST,
+        let due = match (self.has_input, self.has_change) {
+            (true, _) => self.quota_end.checked_sub(FRAME_INTERVAL).unwrap_or(self.drawn_at),
+            (false, true) => self.drawn_at + REFRESH_INTERVAL.max(self.draw_time * SHARE),
+            (false, false) => self.drawn_at + IDLE_INTERVAL,
         };
-        due.max(self.busy)
+        due.max(self.busy_until)
     }
 
     fn draw(&mut self, table: &ConnectionTable) -> io::Result<()> {
-        let began = Instant::now();
+        let start = Instant::now();
         self.state.settle(table, now());
-        for ask in self.state.asks() {
-            // Whoever answers may have ended: then there are no answers.
-            let _ = self.channels.asks.send(ask);
+        for question in self.state.asks() {
+            // The thread that answers may have ended: then no answer comes.
+            let _ = self.channels.asks.send(question);
         }
         let frame = frame(&self.state, self.state.size());
-        self.took = began.elapsed();
+        self.draw_time = start.elapsed();
         match self.channels.frames.try_send(frame) {
             Ok(()) => {
-                (self.touched, self.changed, self.drawn) = (false, false, began);
-                self.theoretical = self.theoretical.max(began) + APART;
+                (self.has_input, self.has_change, self.drawn_at) = (false, false, start);
+                self.quota_end = self.quota_end.max(start) + FRAME_INTERVAL;
                 Ok(())
             }
             Err(TrySendError::Full(_)) => {
-                self.busy = Instant::now() + BUSY.max(self.took * SHARE);
+                self.busy_until = Instant::now() + BUSY_RETRY.max(self.draw_time * SHARE);
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -171,7 +174,7 @@ impl TopView {
 impl View for TopView {
     fn change(&mut self, change: &Change<'_>) -> io::Result<bool> {
         self.state.change(change);
-        self.changed |= !matches!(change, Change::Anchor(_) | Change::Reconciled { .. });
+        self.has_change |= !matches!(change, Change::Anchor(_) | Change::Reconciled { .. });
         Ok(true)
     }
 
@@ -198,7 +201,7 @@ impl View for TopView {
     }
 }
 
-/// `CLOCK_MONOTONIC`, ns.
+/// Returns `CLOCK_MONOTONIC`, ns.
 #[must_use]
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);

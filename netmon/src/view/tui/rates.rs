@@ -1,4 +1,4 @@
-//! What happened each second, and how many connections there were in each state: the minutes in sight.
+//! The events of each second, and the connections in each state, for the last minutes.
 
 use std::collections::VecDeque;
 
@@ -8,21 +8,21 @@ use crate::core::{
     verdict::Verdict,
 };
 
-/// How long ago the oldest second is: five minutes.
+/// The most seconds that are kept: five minutes.
 pub(super) const SECONDS: usize = 300;
-/// Rates are of the last so many seconds, so that they can be read.
+/// Rates are averages of this number of past seconds, so that a person can read the rates.
 const RECENT: usize = 5;
 const SECOND: u64 = 1_000_000_000;
 
-/// How many connections there are in each state, by the kernel's number less one.
+/// The number of connections in each state, by the kernel's number of the state less one.
 pub(super) type Counts = [u32; TcpState::ALL.len()];
 
-/// What is counted as it happens.
+/// Counts of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Happened {
     pub(super) opened: u32,
     pub(super) closed: u32,
-    /// Those that ended as nobody wanted.
+    /// Closed connections whose process did not want such an end.
     pub(super) failed: u32,
     pub(super) transitions: u32,
 }
@@ -34,7 +34,7 @@ impl Happened {
         let is_listener =
             step.transition.old == TcpState::Listen || step.transition.new == TcpState::Listen;
         match change {
-            // What a listener took begins at LISTEN as well.
+            // A connection that a listener took begins at LISTEN as well.
             Change::Opened(step) => {
                 self.opened += u32::from(step.transition.new != TcpState::Listen);
             }
@@ -47,7 +47,7 @@ impl Happened {
     }
 }
 
-/// Whether a connection ended as its process did not want it to.
+/// Returns whether a connection ended in a way that its process did not want.
 fn is_failure(step: &Step<'_>) -> bool {
     use Verdict::{Aborted, Refused, ResetByPeer, TimedOut, Unreachable};
     matches!(step.verdict, Some(Aborted | Refused | ResetByPeer | TimedOut | Unreachable))
@@ -65,7 +65,7 @@ struct Sample {
 pub(super) struct Rates {
     samples: VecDeque<Sample>,
     now: Happened,
-    /// When the second under way began, `CLOCK_MONOTONIC`, ns.
+    /// The beginning of the current second, `CLOCK_MONOTONIC`, ns.
     since: Option<u64>,
 }
 
@@ -74,12 +74,13 @@ impl Rates {
         self.now.add(change);
     }
 
-    /// When the second under way is over.
+    /// Returns the end of the current second, `CLOCK_MONOTONIC`, ns.
     pub(super) fn due(&self) -> Option<u64> {
         self.since.map(|since| since + SECOND)
     }
 
-    /// Ends the second under way at `now`, if it is over; there are `counts` then. How many are over.
+    /// Ends the current second if the second is over at `now`; `counts` returns the connections at
+    /// `now`. Returns the number of seconds that are over, at most [`SECONDS`] + 1.
     pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) -> usize {
         let since = *self.since.get_or_insert(now);
         let seconds = now.saturating_sub(since) / SECOND;
@@ -87,19 +88,19 @@ impl Rates {
             return 0;
         }
         let sample = Sample { counts: counts(), happened: std::mem::take(&mut self.now) };
-        // Seconds in which nobody looked had as many connections, as far as is known; what happened is spread over
-        // none of them.
-        let missed = usize::try_from(seconds - 1).unwrap_or(SECONDS).min(SECONDS);
+        // Seconds without a look get the same counts, as far as netmon knows. The events of all
+        // these seconds count for the last second.
+        let idle_seconds = usize::try_from(seconds - 1).unwrap_or(SECONDS).min(SECONDS);
         let idle = Sample { happened: Happened::default(), ..sample };
-        self.samples.extend(std::iter::repeat_n(idle, missed).chain([sample]));
+        self.samples.extend(std::iter::repeat_n(idle, idle_seconds).chain([sample]));
         while self.samples.len() > SECONDS {
             self.samples.pop_front();
         }
         self.since = Some(since + seconds * SECOND);
-        missed + 1
+        idle_seconds + 1
     }
 
-    /// How much of `what` there was in a second, lately; nothing before the first is over.
+    /// Returns the average of `what` in the last seconds; none before the first second is over.
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     pub(super) fn rate(&self, what: fn(&Happened) -> u32) -> Option<f64> {
         let recent = self.samples.iter().rev().take(RECENT);
@@ -108,19 +109,22 @@ impl Rates {
         (count > 0).then(|| f64::from(sum) / count as f64)
     }
 
-    /// The last minutes of a state as heights from 0 to 8, the latest last, in `width` columns.
+    /// Returns the last minutes of a state as heights from 0 to 8, the latest last, in at most
+    /// `width` columns.
     pub(super) fn of_state(&self, state: TcpState, width: usize) -> Vec<u8> {
         heights(self.samples.iter().map(|sample| sample.counts[state as usize - 1]), width)
     }
 
-    /// The last minutes of what happened.
+    /// Returns the last minutes of a kind of event, as [`Self::of_state`] does for a state.
     pub(super) fn of(&self, what: fn(&Happened) -> u32, width: usize) -> Vec<u8> {
         heights(self.samples.iter().map(|sample| what(&sample.happened)), width)
     }
 }
 
-/// Columns for `values`, `width` at most: of a second each, or of as many as it takes, twice as many each time, and
-/// then the greatest of them. What is not nothing has a height of 1 at least.
+/// Returns the heights of the columns for `values`, one value a second, in `width` columns at most.
+///
+/// A column has one second, or 2, 4, 8 … seconds, the least number that fits. The column shows the
+/// greatest of its values. A value above 0 has a height of 1 at least.
 fn heights(values: impl ExactSizeIterator<Item = u32>, width: usize) -> Vec<u8> {
     let count = values.len();
     let mut each = 1;

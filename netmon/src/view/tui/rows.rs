@@ -1,4 +1,4 @@
-//! Which rows are on the screen: those that match, in order, grouped; only what is in sight is sorted.
+//! The rows on the screen: matching, in order, grouped. Only visible rows are sorted.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,14 +17,14 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// What rows are sorted by.
+/// The column that rows are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Program,
     Local,
     Remote,
     State,
-    /// How long it has been in its state; the shortest first.
+    /// The time in the current state; the shortest first.
     InState,
 }
 
@@ -37,7 +37,7 @@ impl Column {
         Self::ALL[(at + 1) % Self::ALL.len()]
     }
 
-    /// What comes first has the least. What is unknown comes last.
+    /// Returns the key that rows are sorted by. The least key comes first, an unknown value last.
     fn key(self, row: &Connection) -> (u128, u64) {
         let address = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(u32::from(address)),
@@ -58,27 +58,27 @@ impl Column {
     }
 }
 
-/// What is asked for.
+/// The request for rows.
 pub(super) struct Query<'a> {
     pub(super) filter: &'a Filter,
     pub(super) sort: Column,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
     pub(super) expanded: &'a FxHashSet<GroupKey>,
-    /// The row that is to be in sight, wherever it is.
+    /// The connection whose row must be visible, wherever the row is.
     pub(super) follow: Option<ConnectionId>,
 }
 
-/// A row in sight.
+/// A visible row.
 #[derive(Clone, Debug)]
 pub(super) enum Row {
     Group {
         key: GroupKey,
         count: usize,
-        /// Came and left, a second.
+        /// Connections that came and connections that left, a second.
         flow: Option<[f64; 2]>,
         is_expanded: bool,
-        /// One of its owners.
+        /// The owner of one of the connections.
         owner: Option<Arc<Owner>>,
         name: String,
     },
@@ -88,27 +88,27 @@ pub(super) enum Row {
     },
 }
 
-/// The rows in sight, and where they are.
+/// The visible rows, and their place among all rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct List {
     pub(super) rows: Vec<Row>,
-    /// Which one the first of them is.
+    /// The number of the first visible row.
     pub(super) top: usize,
-    /// Rows in all, those of groups included.
+    /// The number of all rows, rows of groups included.
     pub(super) length: usize,
-    /// Which one is selected.
+    /// The number of the selected row.
     pub(super) selected: usize,
-    /// Connections that match, those that are gone left out.
+    /// The number of connections that match, without the gone ones.
     pub(super) matching: usize,
-    /// Connections that there are.
-    pub(super) known: usize,
-    /// Of each state.
+    /// The number of connections in the table.
+    pub(super) total: usize,
+    /// The number of connections in each state.
     pub(super) counts: Counts,
-    /// The one that was followed is not there any more, or does not match.
+    /// The connection to follow has no row: it is not there any more, or does not match.
     pub(super) is_follow_lost: bool,
 }
 
-/// A row that may come into sight.
+/// A row that may become visible.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
     key: (u128, u64),
@@ -116,7 +116,7 @@ struct Candidate<'a> {
     is_gone: bool,
 }
 
-/// By what is sorted by; else by socket.
+/// The order of rows: by sort key, then by socket.
 type Order = ((u128, u64), u64, u64);
 
 impl Candidate<'_> {
@@ -125,7 +125,8 @@ impl Candidate<'_> {
     }
 }
 
-/// How many connections there are in each state; half-open ones are SYN_RECV, whatever the kernel calls them.
+/// Returns the number of connections in each state. Half-open connections count as SYN_RECV,
+/// whatever the kernel's name for their state.
 pub(super) fn counts(table: &ConnectionTable) -> Counts {
     let mut counts = Counts::default();
     table.rows().for_each(|row| counts[place(row.state)] += 1);
@@ -137,7 +138,7 @@ fn place(state: TcpState) -> usize {
     state as usize - 1
 }
 
-/// What is found, as far as it may come into sight.
+/// The matching rows, as far as rows may become visible.
 enum Matches<'a> {
     Plain(Least<'a>),
     Grouped(FxHashMap<GroupKey, Group<'a>>, GroupBy),
@@ -147,59 +148,61 @@ enum Matches<'a> {
 struct Group<'a> {
     count: usize,
     owner: Option<&'a Arc<Owner>>,
-    /// Of one that is unfolded.
+    /// The rows of the group, if the group is unfolded.
     members: Vec<Candidate<'a>>,
 }
 
 impl<'a> Matches<'a> {
-    fn add(&mut self, one: Candidate<'a>, expanded: &FxHashSet<GroupKey>) {
+    fn add(&mut self, candidate: Candidate<'a>, expanded: &FxHashSet<GroupKey>) {
         match self {
-            Self::Plain(least) => least.add(one),
+            Self::Plain(least) => least.add(candidate),
             Self::Grouped(groups, by) => {
-                let key = by.key(one.row);
+                let key = by.key(candidate.row);
                 let group = groups.entry(key).or_default();
-                group.count += usize::from(!one.is_gone);
-                group.owner = group.owner.or(one.row.owner.as_ref());
+                group.count += usize::from(!candidate.is_gone);
+                group.owner = group.owner.or(candidate.row.owner.as_ref());
                 if expanded.contains(&key) {
-                    group.members.push(one);
+                    group.members.push(candidate);
                 }
             }
         }
     }
 }
 
-/// The first of many, in no order: to keep all of a few hundred thousand takes longer than to look at them.
+/// The first rows of many, in no order: to keep all of a few hundred thousand rows takes longer
+/// than to look at the rows.
 struct Least<'a> {
-    /// How many are wanted.
+    /// The number of rows that are wanted.
     most: usize,
-    kept: Vec<Candidate<'a>>,
-    /// Those behind this are not among them.
+    candidates: Vec<Candidate<'a>>,
+    /// Rows behind this place are not among the first rows.
     limit: Option<Order>,
-    /// All that were added.
+    /// The number of rows that were added.
     count: usize,
 }
 
 impl<'a> Least<'a> {
     fn new(most: usize) -> Self {
-        Self { most, kept: Vec::new(), limit: None, count: 0 }
+        Self { most, candidates: Vec::new(), limit: None, count: 0 }
     }
 
-    fn add(&mut self, one: Candidate<'a>) {
+    fn add(&mut self, candidate: Candidate<'a>) {
         self.count += 1;
-        if self.limit.is_some_and(|limit| one.order() > limit) {
+        if self.limit.is_some_and(|limit| candidate.order() > limit) {
             return;
         }
-        self.kept.push(one);
-        if self.kept.len() >= self.most.saturating_mul(2) {
+        self.candidates.push(candidate);
+        if self.candidates.len() >= self.most.saturating_mul(2) {
             let (_, last, _) =
-                self.kept.select_nth_unstable_by_key(self.most - 1, Candidate::order);
+                self.candidates.select_nth_unstable_by_key(self.most - 1, Candidate::order);
             self.limit = Some(last.order());
-            self.kept.truncate(self.most);
+            self.candidates.truncate(self.most);
         }
     }
 }
 
-/// Finds what is in sight in a window of `height` rows that has been at `top`, where `selected` is to be seen.
+/// Returns the visible rows of a window of `height` rows. The window was at `top`, and must show
+/// the row `selected`.
 pub(super) fn list(
     table: &ConnectionTable,
     histories: &Histories,
@@ -207,15 +210,15 @@ pub(super) fn list(
     query: &Query<'_>,
     (top, selected, height): (usize, usize, usize),
 ) -> List {
-    let mut list = List { known: table.len(), ..List::default() };
+    let mut list = List { total: table.len(), ..List::default() };
     let candidate = |row, is_gone| {
         let (first, second) = query.sort.key(row);
         let key = if query.reversed { (!first, !second) } else { (first, second) };
         Candidate { key, row, is_gone }
     };
-    let mut found = match query.group {
+    let mut matches = match query.group {
         Some(by) => Matches::Grouped(FxHashMap::default(), by),
-        // Where the one that is followed is, is known only when all are.
+        // The place of the followed row is known only when all rows are known.
         None if query.follow.is_some() => Matches::Plain(Least::new(usize::MAX)),
         None => Matches::Plain(Least::new((top.max(selected) + height).max(1))),
     };
@@ -223,16 +226,16 @@ pub(super) fn list(
         list.counts[place(row.state)] += 1;
         if query.filter.matches(row) {
             list.matching += 1;
-            found.add(candidate(row, false), query.expanded);
+            matches.add(candidate(row, false), query.expanded);
         }
     }
     for gone in histories.gone().filter(|gone| query.filter.matches(&gone.connection)) {
-        found.add(candidate(&gone.connection, true), query.expanded);
+        matches.add(candidate(&gone.connection, true), query.expanded);
     }
-    match found {
+    match matches {
         Matches::Plain(least) => list.plain(least, query.follow, (top, selected, height)),
         Matches::Grouped(mut groups, _) => {
-            // What came and left between two looks is seen by its rate.
+            // The rate shows connections that came and left between two looks.
             flows.keys().for_each(|key| _ = groups.entry(key).or_default());
             list.grouped(groups, flows, query.expanded, (top, selected, height));
         }
@@ -241,7 +244,7 @@ pub(super) fn list(
 }
 
 impl List {
-    /// Scrolls as far as it takes to see the selected row; the rows in sight.
+    /// Scrolls until the selected row is visible. Returns the range of visible rows.
     fn scroll(
         &mut self,
         length: usize,
@@ -261,16 +264,17 @@ impl List {
         follow: Option<ConnectionId>,
         (top, mut selected, height): (usize, usize, usize),
     ) {
-        let found = &mut least.kept;
-        // Its beginning may have been told since.
-        let followed =
-            follow.and_then(|id| found.iter().find(|one| one.row.id.cookie == id.cookie));
-        self.is_follow_lost = follow.is_some() && followed.is_none();
-        if let Some(order) = followed.map(Candidate::order) {
-            selected = found.iter().filter(|one| one.order() < order).count();
+        let candidates = &mut least.candidates;
+        // The epoch may be another: the beginning may have been reported since.
+        let follow_row = follow.and_then(|id| {
+            candidates.iter().find(|candidate| candidate.row.id.cookie == id.cookie)
+        });
+        self.is_follow_lost = follow.is_some() && follow_row.is_none();
+        if let Some(order) = follow_row.map(Candidate::order) {
+            selected = candidates.iter().filter(|candidate| candidate.order() < order).count();
         }
         let (from, to) = self.scroll(least.count, (top, selected, height));
-        self.rows = window(found, from, to).iter().map(Row::from).collect();
+        self.rows = window(candidates, from, to).iter().map(Row::from).collect();
     }
 
     fn grouped(
@@ -306,7 +310,7 @@ impl List {
     }
 }
 
-/// Those that would be `from..to`, were all of them sorted.
+/// Returns the candidates that would be `from..to` if all candidates were sorted.
 fn window<'a, 'b>(all: &'a mut [Candidate<'b>], from: usize, to: usize) -> &'a [Candidate<'b>] {
     let to = to.min(all.len());
     if from >= to {
@@ -324,8 +328,8 @@ fn window<'a, 'b>(all: &'a mut [Candidate<'b>], from: usize, to: usize) -> &'a [
 }
 
 impl From<&Candidate<'_>> for Row {
-    fn from(one: &Candidate<'_>) -> Self {
-        Self::Connection { row: one.row.clone(), is_gone: one.is_gone }
+    fn from(candidate: &Candidate<'_>) -> Self {
+        Self::Connection { row: candidate.row.clone(), is_gone: candidate.is_gone }
     }
 }
 
@@ -349,7 +353,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is in sight is what would be, were all sorted.
+        /// The visible rows are the same as if all rows were sorted.
         #[test]
         fn a_window_is_a_part_of_the_whole(
             ports in proptest::collection::vec(1..50_u16, 0..300),
@@ -373,16 +377,18 @@ mod tests {
             });
             prop_assert_eq!(list.length, ports.len());
             let end = (list.top + height).min(all.len());
-            let seen: Vec<_> = list.rows.iter().map(|row| match row {
+            let cookies: Vec<_> = list.rows.iter().map(|row| match row {
                 Row::Connection { row, .. } => row.id.cookie,
                 Row::Group { .. } => 0,
             }).collect();
-            let expected: Vec<_> = all[list.top.min(end)..end].iter().map(|(_, cookie)| *cookie).collect();
-            prop_assert_eq!(seen, expected);
+            let visible = &all[list.top.min(end)..end];
+            let expected: Vec<_> = visible.iter().map(|(_, cookie)| *cookie).collect();
+            prop_assert_eq!(cookies, expected);
             if height > 0 && !all.is_empty() {
                 prop_assert!((list.top..end).contains(&list.selected));
             }
-            if let Some(place) = follow.and_then(|id| all.iter().position(|(_, cookie)| *cookie == id)) {
+            let place_of = |id: u64| all.iter().position(|(_, cookie)| *cookie == id);
+            if let Some(place) = follow.and_then(place_of) {
                 prop_assert_eq!(list.selected, place);
             }
         }

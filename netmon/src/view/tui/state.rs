@@ -1,20 +1,18 @@
-//! The state of the screen, and the effect of keys on it. It has no clock, does not wait, and draws
-//! nothing.
+//! The state of the screen, and the effect of keys on the state. The state has no clock, does not
+//! wait, and draws nothing.
 
 mod inspect;
+mod mouse;
+mod names;
 
 use jiff::tz::TimeZone;
-use ratatui::{
-    crossterm::event::Event,
-    layout::{Rect, Size},
-};
+use ratatui::{crossterm::event::Event, layout::Size};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     activity::Activity,
     groups::{self, GroupBy},
     keys::{KeyMeaning, LineEditor, Written, meaning},
-    layout::Areas,
     rows::{Column, List, Query, Row, counts, list},
     time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery},
 };
@@ -27,24 +25,24 @@ use crate::core::{
 };
 pub(super) use inspect::Detail;
 
-/// Reads a filter.
+/// A function that reads a filter.
 pub type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
 
-/// What the screen begins with.
+/// The options that the screen begins with.
 pub struct ScreenOptions {
-    /// Of whom this is.
+    /// The name of the host.
     pub host: String,
-    /// Which connections, as it was written.
+    /// The filter, as it was written.
     pub filter: String,
-    /// Reads it, and others.
+    /// The function that reads this filter, and others.
     pub parse: Parse,
     /// Names of ports.
     pub services: Services,
     /// Ports are shown as numbers.
     pub numeric: bool,
-    /// Times are of this zone.
+    /// The zone of times.
     pub zone: TimeZone,
-    /// Colours may be used; nothing is told by colour alone.
+    /// Colours may be used; nothing is shown by colour alone.
     pub colour: bool,
     /// There is a journal to go back in.
     pub past: bool,
@@ -52,7 +50,7 @@ pub struct ScreenOptions {
     pub at: Option<i64>,
 }
 
-/// What the screen is about.
+/// The mode of the screen.
 #[derive(Debug)]
 pub(super) enum Mode {
     List,
@@ -62,7 +60,7 @@ pub(super) enum Mode {
     Help,
 }
 
-/// What the screen shows.
+/// The state of the screen.
 pub struct ScreenState {
     pub(super) options: ScreenOptions,
     pub(super) size: Size,
@@ -76,26 +74,26 @@ pub struct ScreenState {
     follow: Option<ConnectionId>,
     live: Activity,
     pub(super) past: Option<Box<PastFrame>>,
-    asks: Vec<ScreenQuery>,
-    /// What things are called; of what was asked for, nothing until the answer comes.
+    questions: Vec<ScreenQuery>,
+    /// Names of users and cgroups; none from the question until the answer comes.
     names: FxHashMap<NameQuery, Option<String>>,
     /// An answer about the past is on its way.
     is_waiting: bool,
-    /// When the connection that is looked at closely was asked about.
-    inspected: Option<u64>,
+    /// The time of the last question about the connection in the detail view, ns.
+    inspected_at: Option<u64>,
     pub(super) message: Option<String>,
     is_over: bool,
-    /// What is in sight, as of `now`.
+    /// The visible rows at the time `now`.
     pub(super) list: List,
     pub(super) detail: Option<Detail>,
     pub(super) now: u64,
 }
 
 impl ScreenState {
-    /// Begins with nothing known, on a screen of `size`.
+    /// Begins without a connection, on a screen of `size`.
     ///
     /// # Errors
-    /// When the filter is none.
+    /// The error of the filter.
     pub fn new(options: ScreenOptions, size: Size) -> Result<Self, FilterError> {
         let filter = (options.parse)(&options.filter)?;
         let first =
@@ -114,9 +112,9 @@ impl ScreenState {
             live: Activity::default(),
             past: None,
             is_waiting: first.is_some(),
-            asks: first.into_iter().collect(),
+            questions: first.into_iter().collect(),
             names: FxHashMap::default(),
-            inspected: None,
+            inspected_at: None,
             message: None,
             is_over: false,
             list: List::default(),
@@ -125,46 +123,46 @@ impl ScreenState {
         })
     }
 
-    /// Whether there is a journal to go back in.
+    /// Returns whether there is a journal to go back in.
     #[must_use]
     pub fn has_past(&self) -> bool {
         self.options.past
     }
 
-    /// Columns and lines of the screen.
+    /// Returns the columns and lines of the screen.
     #[must_use]
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Whether a person has had enough.
+    /// Returns whether a person has quit.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// What is to be found out, asked once.
+    /// Returns the questions that were not returned before.
     pub fn asks(&mut self) -> Vec<ScreenQuery> {
-        std::mem::take(&mut self.asks)
+        std::mem::take(&mut self.questions)
     }
 
-    /// When something is due though nothing happens, `CLOCK_MONOTONIC`, ns.
+    /// Returns the time at which the screen changes even without an event, `CLOCK_MONOTONIC`, ns.
     #[must_use]
     pub fn due(&self) -> Option<u64> {
         self.live.rates.due()
     }
 
-    /// What is shown: of now, or of the past.
-    pub(super) fn seen(&self) -> &Activity {
-        self.past.as_ref().map_or(&self.live, |past| &past.seen)
+    /// Returns the activity that is shown: live, or of the past.
+    pub(super) fn activity(&self) -> &Activity {
+        self.past.as_ref().map_or(&self.live, |past| &past.activity)
     }
 
-    /// Whether the selected connection stays selected wherever it goes.
+    /// Returns whether the selected connection stays selected, wherever its row goes.
     pub(super) fn is_following(&self) -> bool {
         self.follow.is_some()
     }
 
-    /// What is missing at the moment of the past that is shown.
+    /// Returns the gap at the moment of the past that is shown.
     pub(super) fn gap(&self) -> Option<&Gap> {
         self.past.as_ref()?.gaps.first()
     }
@@ -174,15 +172,15 @@ impl ScreenState {
         self.live.add(change, &self.filter);
     }
 
-    /// Tells what to say for a while.
-    pub fn say(&mut self, message: impl Into<String>) {
+    /// Shows a message until the next key.
+    pub fn show_message(&mut self, message: impl Into<String>) {
         self.message = Some(message.into());
     }
 
     /// Takes an answer.
     pub fn answer(&mut self, answer: ScreenAnswer) {
         match answer {
-            // Whoever has gone back to now does not want it any more.
+            // After a return to now, nothing waits for the answer any more.
             ScreenAnswer::Past(_) | ScreenAnswer::Nowhere(_) if !self.is_waiting => {}
             ScreenAnswer::Past(moment) => {
                 self.is_waiting = false;
@@ -191,14 +189,14 @@ impl ScreenState {
             }
             ScreenAnswer::Nowhere(why) => {
                 self.is_waiting = false;
-                self.say(why);
+                self.show_message(why);
             }
             ScreenAnswer::Name(of, name) => {
                 self.names.insert(of, name);
             }
             ScreenAnswer::Inspected(cookie, inspected) => {
                 let is_it = |detail: &&mut Detail| detail.row.id.cookie == cookie;
-                // What was known last stays.
+                // Without an answer, the last values stay.
                 if let (Some(detail), Some(inspected)) =
                     (self.detail.as_mut().filter(is_it), inspected)
                 {
@@ -208,34 +206,7 @@ impl ScreenState {
         }
     }
 
-    /// What something is called, as far as that is known yet.
-    fn name(&mut self, of: NameQuery) -> Option<&str> {
-        let asks = &mut self.asks;
-        let name = self.names.entry(of).or_insert_with(|| {
-            asks.push(ScreenQuery::Name(of));
-            None
-        });
-        name.as_deref()
-    }
-
-    fn name_groups(&mut self) {
-        let mut rows = std::mem::take(&mut self.list.rows);
-        for row in &mut rows {
-            if let Row::Group { key, owner, name, .. } = row {
-                let cgroup = match key {
-                    groups::GroupKey::Cgroup(Some(id)) => {
-                        self.name(NameQuery::Cgroup(*id)).map(ToOwned::to_owned)
-                    }
-                    _ => None,
-                };
-                let services = (!self.options.numeric).then_some(&self.options.services);
-                *name = key.name(owner.as_deref(), services, cgroup.as_deref());
-            }
-        }
-        self.list.rows = rows;
-    }
-
-    /// Takes what a person did.
+    /// Takes an event of the terminal.
     pub fn event(&mut self, event: &Event) {
         if let Event::Resize(width, height) = event {
             self.size = Size::new(*width, *height);
@@ -244,17 +215,17 @@ impl ScreenState {
         if let Mode::Filter(line, error) = &mut self.mode {
             match line.take(event) {
                 Written::More => *error = None,
-                Written::Given => self.mode = Mode::List,
+                Written::Cancelled => self.mode = Mode::List,
                 Written::Done => match (self.options.parse)(&line.text) {
                     Ok(filter) => {
                         (self.filter, self.filter_text) = (filter, std::mem::take(&mut line.text));
                         self.mode = Mode::List;
-                        // What was kept of the latest was kept for the filter before.
+                        // The latest transitions were kept for the filter before.
                         self.live.histories.forget_latest();
                         self.live.flows.group(self.group);
                         (self.list.selected, self.list.top) = (0, 0);
                         if self.past.is_some() {
-                            self.leap(Jump::Seconds(0));
+                            self.jump(Jump::Seconds(0));
                         }
                     }
                     Err(wrong) => *error = Some(wrong),
@@ -280,10 +251,10 @@ impl ScreenState {
             KeyMeaning::Quit => self.is_over = true,
             KeyMeaning::Back => self.mode = Mode::List,
             KeyMeaning::Help => self.mode = Mode::Help,
-            KeyMeaning::Seconds(seconds) => self.leap(Jump::Seconds(seconds)),
-            KeyMeaning::Event(true) => self.leap(Jump::Next),
-            KeyMeaning::Event(false) => self.leap(Jump::Previous),
-            KeyMeaning::End if self.options.at.is_some() => self.leap(Jump::Last),
+            KeyMeaning::Seconds(seconds) => self.jump(Jump::Seconds(seconds)),
+            KeyMeaning::Event(true) => self.jump(Jump::Next),
+            KeyMeaning::Event(false) => self.jump(Jump::Previous),
+            KeyMeaning::End if self.options.at.is_some() => self.jump(Jump::Last),
             KeyMeaning::End if self.past.is_some() || self.is_waiting => {
                 (self.past, self.is_waiting) = (None, false);
             }
@@ -320,7 +291,7 @@ impl ScreenState {
         match self.selected() {
             Some(Row::Connection { row, .. }) => {
                 self.mode = Mode::Detail(row.id);
-                (self.detail, self.inspected) = (None, None);
+                (self.detail, self.inspected_at) = (None, None);
             }
             Some(Row::Group { key, .. }) => {
                 let key = *key;
@@ -335,7 +306,7 @@ impl ScreenState {
     fn follow(&mut self) {
         let id = match self.selected() {
             Some(Row::Connection { row, .. }) if self.group.is_none() => row.id,
-            _ => return self.say("F follows a connection, where they are not grouped"),
+            _ => return self.show_message("F follows a connection, where they are not grouped"),
         };
         self.follow = if self.follow == Some(id) { None } else { Some(id) };
     }
@@ -347,9 +318,9 @@ impl ScreenState {
         self.live.flows.group(by);
     }
 
-    fn leap(&mut self, leap: Jump) {
+    fn jump(&mut self, jump: Jump) {
         if !self.options.past {
-            return self.say(
+            return self.show_message(
                 "there is no past without a journal: `netmon record` keeps one, --journal names it",
             );
         }
@@ -358,47 +329,15 @@ impl ScreenState {
         }
         let from = match &self.past {
             Some(past) => past.at.wall,
-            // From now there is only a way back.
-            None if !matches!(leap, Jump::Previous | Jump::Seconds(..0)) => return,
+            // From the present, the only way is back.
+            None if !matches!(jump, Jump::Previous | Jump::Seconds(..0)) => return,
             None => self.live.anchor.wall_time(self.now),
         };
         self.is_waiting = true;
-        self.asks.push(ScreenQuery::Past(from, leap, Box::new(self.filter.clone())));
+        self.questions.push(ScreenQuery::Past(from, jump, Box::new(self.filter.clone())));
     }
 
-    fn areas(&self) -> Areas {
-        Areas::of(Rect::new(0, 0, self.size.width, self.size.height))
-    }
-
-    fn height(&self) -> usize {
-        self.areas().rows.height.into()
-    }
-
-    fn click(&mut self, column: u16, row: u16) {
-        let areas = self.areas();
-        if row == areas.heading.y {
-            if let Some(sort) = areas.column_at(column) {
-                self.reversed = sort == self.sort && !self.reversed;
-                self.sort = sort;
-            }
-            return;
-        }
-        let Some(line) = row.checked_sub(areas.rows.y).filter(|line| *line < areas.rows.height)
-        else {
-            return;
-        };
-        let at = self.list.top + usize::from(line);
-        if at >= self.list.length {
-            return;
-        }
-        let is_again = at == self.list.selected;
-        self.select(at);
-        if is_again {
-            self.enter();
-        }
-    }
-
-    /// Finds what is to be seen at `now`, `CLOCK_MONOTONIC`, ns, with the table as it is.
+    /// Finds the visible rows at `now`, `CLOCK_MONOTONIC`, ns, in the present table.
     pub fn settle(&mut self, table: &ConnectionTable, now: u64) {
         self.live.histories.sweep(now);
         self.live.histories.look_at(match self.mode {
@@ -406,8 +345,8 @@ impl ScreenState {
             _ => None,
         });
         let live = table;
-        let (table, seen) = match &self.past {
-            Some(past) => (&past.tables.current, &past.seen),
+        let (table, activity) = match &self.past {
+            Some(past) => (&past.tables.current, &past.activity),
             None => (table, &self.live),
         };
         let query = Query {
@@ -419,22 +358,22 @@ impl ScreenState {
             follow: self.follow,
         };
         let place = (self.list.top, self.list.selected, self.height());
-        self.list = list(table, &seen.histories, &seen.flows, &query, place);
-        let found = match self.mode {
-            Mode::Detail(id) => inspect::find(table, &seen.histories, id),
+        self.list = list(table, &activity.histories, &activity.flows, &query, place);
+        let inspected = match self.mode {
+            Mode::Detail(id) => inspect::find(table, &activity.histories, id),
             _ => None,
         };
         if self.list.is_follow_lost {
             self.follow = None;
         }
-        // Counted already, unless the table of another time was.
-        let shown = self.list.counts;
+        // The list has counted the live table already, unless the list is of the past.
+        let list_counts = self.list.counts;
         let is_live = self.past.is_none();
-        self.live.tick(now, || if is_live { shown } else { counts(live) });
+        self.live.tick(now, || if is_live { list_counts } else { counts(live) });
         self.now = self.past.as_ref().map_or(now, |past| past.at.monotonic);
         self.name_groups();
         if matches!(self.mode, Mode::Detail(_)) {
-            self.look(found, now);
+            self.look(inspected, now);
         } else {
             self.detail = None;
         }

@@ -28,40 +28,42 @@ use tokio::sync::mpsc::Sender;
 
 use super::{Buffer, ScreenInput};
 
-/// The thread that a panic does not end the program on: it reads files that may be corrupt, catches what that leads
-/// to, and nothing depends on it.
+/// The name of the thread on which a panic does not end the program. The thread reads files that
+/// may be corrupt and catches the panics that such files lead to. Nothing depends on the thread.
 pub const PANIC_EXEMPT_THREAD: &str = "netmon:answers";
-/// What a program ends with that has panicked, as Rust has it.
-const PANICKED: i32 = 101;
+/// The exit status that Rust gives a program that has panicked.
+const PANIC_STATUS: i32 = 101;
 
-/// A terminal that is taken over as long as this lives.
+/// A terminal that is taken over until the guard is dropped.
 #[derive(Debug)]
 pub struct TerminalGuard(());
 
 impl TerminalGuard {
-    /// Takes the terminal over. From here on a panic, on any thread but [`PANIC_EXEMPT_THREAD`], gives it back and ends the program: what a
-    /// panic says would be lost on a screen that is drawn over.
+    /// Takes the terminal over.
+    ///
+    /// From here on, a panic on any thread but [`PANIC_EXEMPT_THREAD`] gives the terminal back and
+    /// ends the program: the message of a panic would be lost on a screen that is drawn over.
     ///
     /// # Errors
-    /// When there is no terminal.
+    /// An error if there is no terminal.
     pub fn new() -> io::Result<Self> {
-        static HOOKED: Once = Once::new();
-        HOOKED.call_once(|| {
-            let before = panic::take_hook();
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let previous = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
                 if thread::current().name() == Some(PANIC_EXEMPT_THREAD) {
-                    return before(info);
+                    return previous(info);
                 }
                 give_back();
-                before(info);
-                process::exit(PANICKED);
+                previous(info);
+                process::exit(PANIC_STATUS);
             }));
         });
         IS_BACK.store(false, Ordering::Relaxed);
         enable_raw_mode()?;
-        let taken = Self(());
+        let guard = Self(());
         execute!(stdout(), EnterAlternateScreen, EnableMouseCapture)?;
-        Ok(taken)
+        Ok(guard)
     }
 }
 
@@ -74,10 +76,10 @@ impl Drop for TerminalGuard {
 /// The terminal was given back: nothing is drawn on it any more.
 static IS_BACK: AtomicBool = AtomicBool::new(false);
 
-/// Gives the terminal back; no harm where it is not taken.
+/// Gives the terminal back; does no harm if the terminal is not taken over.
 pub fn give_back() {
     IS_BACK.store(true, Ordering::Relaxed);
-    // There is nobody to tell.
+    // No reader is left for an error.
     let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
@@ -85,10 +87,10 @@ pub fn give_back() {
 /// Shows frames as they come, until there are no more or the terminal is gone.
 ///
 /// # Errors
-/// What the terminal answered.
+/// The error of the terminal.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "whoever sends frames learns from its end that there is no terminal"
+    reason = "the sender of frames learns from the drop that there is no terminal"
 )]
 pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     let mut terminal: Terminal<CrosstermBackend<Stdout>> =
@@ -98,7 +100,7 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
             break;
         }
         terminal.draw(|target| {
-            // One of another size is of before the terminal was resized: the next one is not.
+            // A frame of another size was drawn before the terminal was resized; the next is not.
             if target.area() == frame.area {
                 *target.buffer_mut() = frame;
             }
@@ -107,13 +109,14 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands over what a person does, first how large the terminal is, until there is nobody to take it or the terminal is gone.
+/// Sends the size of the terminal, then each of its events, until the receiver or the terminal is
+/// gone.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "whoever takes them learns from its end that there is no terminal"
+    reason = "the receiver of events learns from the drop that there is no terminal"
 )]
 pub fn listen(to: Sender<ScreenInput>) {
-    // From here on it is told when the size changes; until now it was not.
+    // From here on crossterm reports changes of the size; until now it did not.
     let _ = poll(Duration::ZERO);
     if let Ok((width, height)) = size()
         && width > 0
@@ -122,7 +125,7 @@ pub fn listen(to: Sender<ScreenInput>) {
         return;
     }
     while let Ok(event) = read() {
-        // A mouse that moves is no news, and there is much of it.
+        // A mouse that moves has no meaning here, and its events are many.
         let is_idle = |kind| {
             matches!(kind, MouseEventKind::Moved | MouseEventKind::Drag(_) | MouseEventKind::Up(_))
         };

@@ -1,4 +1,4 @@
-//! The past in the same screen: what is asked of a journal, and what it answers.
+//! The past in the same screen: questions to a journal, and its answers.
 
 use std::convert::Infallible;
 
@@ -12,15 +12,15 @@ use crate::{
     session::{TableInput, Tables},
 };
 
-/// The minutes in sight, ns.
+/// The visible minutes, ns.
 const MINUTES: u64 = 300_000_000_000;
-/// Rows that may be counted for the curves of the past: a tenth of a second or so.
-const COUNTED: usize = 10_000_000;
+/// The most rows that are counted for the curves of the past: about a tenth of a second.
+const COUNT_BUDGET: usize = 10_000_000;
 
-/// How far to go.
+/// A jump in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
-    /// So many seconds, back where negative.
+    /// By this number of seconds, back if negative.
     Seconds(i64),
     /// To the next event.
     Next,
@@ -30,32 +30,32 @@ pub enum Jump {
     Last,
 }
 
-/// What the screen wants to know that takes longer than a frame may.
+/// A question of the screen whose answer takes longer than a frame may.
 #[derive(Clone, Debug)]
 pub enum ScreenQuery {
-    /// The table so far from a moment (ns since 1970, UTC); connections that this filter lets pass
-    /// are looked at closely.
+    /// The table at a jump from a moment (ns since 1970, UTC), with details of the connections that
+    /// pass the filter.
     Past(i64, Jump, Box<Filter>),
-    /// What the kernel counts of the socket with this cookie.
+    /// The kernel's counts of the socket with this cookie.
     Inspect(Tuple, u64),
-    /// What something is called.
+    /// The name of a user or a cgroup.
     Name(NameQuery),
 }
 
-/// What came of it.
+/// The answer to a [`ScreenQuery`].
 #[derive(Debug)]
 pub enum ScreenAnswer {
-    /// What there was.
+    /// The past as it was.
     Past(Box<PastFrame>),
-    /// There is nothing there, or nothing that can be read.
+    /// The reason why there is no past to show: nothing is there, or nothing can be read.
     Nowhere(String),
-    /// What the kernel counts of the socket with this cookie, if it is there.
+    /// The kernel's counts of the socket with this cookie, if the socket is there.
     Inspected(u64, Option<Box<Inspected>>),
-    /// What it is called, if it is called anything.
+    /// The name of a user or a cgroup, if there is a name.
     Name(NameQuery, Option<String>),
 }
 
-/// Something that has a name, which may take long to find out.
+/// A number with a name that may take long to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameQuery {
     /// A user, by id.
@@ -64,74 +64,74 @@ pub enum NameQuery {
     Cgroup(u64),
 }
 
-/// What the kernel says of a socket.
+/// The kernel's counts of a socket.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// Bytes that nobody has read; of a listener, connections that nobody has accepted.
+    /// Bytes that no process has read; of a listener, connections that no process has accepted.
     pub recv_q: u32,
     /// Bytes that are not acknowledged; of a listener, its backlog.
     pub send_q: u32,
-    /// What TCP measures; listeners have none.
+    /// TCP's measurements; listeners have none.
     pub info: Option<TcpInfo>,
 }
 
 /// A moment of the past.
 #[derive(Debug, Default)]
 pub struct PastFrame {
-    /// The table then.
+    /// The tables at that moment.
     pub tables: Tables,
-    /// What the time before it had shown.
-    pub seen: Activity,
-    /// That moment on both clocks.
+    /// The activity up to that moment.
+    pub activity: Activity,
+    /// The moment on both clocks.
     pub at: Anchor,
-    /// What is missing just there.
+    /// The gaps at that moment.
     pub gaps: Vec<Gap>,
     /// Rows that may still be counted.
     budget: usize,
 }
 
 impl PastFrame {
-    /// Begins on the way to the wall time `at`, ns since 1970, UTC.
+    /// Returns an empty frame on its way to the wall time `at`, ns since 1970, UTC.
     #[must_use]
     pub fn new(at: i64) -> Self {
         let at = Anchor { monotonic: 0, wall: at };
-        Self { at, budget: COUNTED, ..Self::default() }
+        Self { at, budget: COUNT_BUDGET, ..Self::default() }
     }
 
-    /// Ties the clocks, if they are tied otherwise from here on.
+    /// Ties the clocks, if `moment` ties the clocks differently from here on.
     pub fn seen_at(&mut self, moment: Anchor) {
-        if self.seen.anchor.wall_time(moment.monotonic) != moment.wall {
-            self.seen.anchor = moment;
+        if self.activity.anchor.wall_time(moment.monotonic) != moment.wall {
+            self.activity.anchor = moment;
         }
     }
 
-    /// Takes what led there; details are kept of what `filter` lets pass.
+    /// Takes an item on the way to the moment; keeps details of connections that pass `filter`.
     pub fn take(&mut self, input: &impl TableInput, filter: &Filter) {
         if let Some(time) = input.transition_time() {
             self.tick(time);
         }
-        let seen = &mut self.seen;
+        let activity = &mut self.activity;
         let Ok(()) = input.apply(&mut self.tables, |change| {
-            seen.add(&change, filter);
+            activity.add(&change, filter);
             Ok::<_, Infallible>(())
         });
     }
 
-    /// Has arrived.
+    /// Ends the way at the moment: sets its monotonic time, and counts up to the moment.
     pub fn arrive(&mut self) {
-        let anchor = self.seen.anchor;
-        let moved = self.at.wall.wrapping_sub(anchor.wall);
-        self.at.monotonic = anchor.monotonic.wrapping_add(moved.cast_unsigned());
+        let anchor = self.activity.anchor;
+        let elapsed = self.at.wall.wrapping_sub(anchor.wall);
+        self.at.monotonic = anchor.monotonic.wrapping_add(elapsed.cast_unsigned());
         self.tick(self.at.monotonic);
     }
 
     fn tick(&mut self, now: u64) {
         let table = &self.tables.current;
         let is_in_sight =
-            self.seen.anchor.wall_time(now).saturating_add_unsigned(MINUTES) >= self.at.wall;
+            self.activity.anchor.wall_time(now).saturating_add_unsigned(MINUTES) >= self.at.wall;
         let is_affordable = table.len() <= self.budget && is_in_sight;
         let budget = &mut self.budget;
-        self.seen.tick(now, || {
+        self.activity.tick(now, || {
             if !is_affordable {
                 return Default::default();
             }

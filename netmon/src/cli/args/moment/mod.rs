@@ -14,14 +14,14 @@ use crate::core::escape::Escaped;
 use place::Zone;
 use words::{Day, MomentText};
 
-/// The longest text that is read: none of the forms takes half of it.
+/// The longest text that is read: no form takes half of this length.
 const LONGEST: usize = 200;
-/// Characters of a text that an error repeats.
+/// The most characters of a text that an error repeats.
 const REPEATED: usize = 40;
-/// Years back from now in which every day of a calendar was once, 29 February too.
+/// The past years among which every day of a calendar occurs, 29 February too.
 const YEARS: i16 = 8;
 
-/// The forms of a moment, and what each means. docs/time.md says the same at more length.
+/// The forms of a moment, and their meanings. docs/time.md has the details.
 const FORMS: [(&str, &str); 10] = [
     ("now, 5m ago, 5m, 1h 30m, 2d", "so long ago; a day is 24 hours, a week (w) seven of them"),
     ("03:12, 03:12:07.5", "the last one: today's, or yesterday's if that is yet to come"),
@@ -35,7 +35,7 @@ const FORMS: [(&str, &str); 10] = [
     ("20261123T031207.123456Z", "as in the names of a journal's files"),
 ];
 
-/// The help of an option that takes a moment: what the option does, and all forms.
+/// Returns the help of an option that takes a moment: the effect of the option, and all forms.
 pub(in crate::cli) fn help(option: &str) -> String {
     let mut help = format!("{option}\n\nTIME is one of:\n");
     for (forms, meaning) in FORMS {
@@ -45,17 +45,17 @@ pub(in crate::cli) fn help(option: &str) -> String {
         "\nAn offset or a zone may follow each date and each time of day: 03:12Z, '03:12 UTC',\n\
          'yesterday 14:00 Europe/Berlin'. Where clocks are set back, a time that comes twice is\n\
          the first one; where they are set forward, a time that does not come is as much later.\n\
-         netmon says so. docs/time.md tells more.",
+         netmon reports the choice. docs/time.md has the details.",
     );
     help
 }
 
-/// A moment that was read.
+/// A moment, read from text.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct MomentArg {
     /// Nanoseconds since 1970, UTC.
     pub(in crate::cli) time: i64,
-    /// A sentence for whoever wrote it, where a change of the clock leaves more than one reading.
+    /// A sentence for the user, where a change of the clock leaves more than one reading.
     pub(in crate::cli) note: Option<String>,
 }
 
@@ -129,13 +129,13 @@ fn epoch(text: &str) -> Result<Timestamp, String> {
 
 /// Finds the length of time in `5m ago` and in `5m`; nothing in text of any other form.
 fn ago(text: &str) -> Option<&str> {
-    // A space before it: there is a zone America/Santiago.
+    // `ago` has a space before it: there is a zone America/Santiago.
     let (rest, last) = text.rsplit_once(' ').unwrap_or(("", text));
     if last.eq_ignore_ascii_case("ago") {
         return Some(rest.trim_end());
     }
-    // Of what else begins with a digit, a time of day has a colon, and after a date in digits comes
-    // a hyphen, a T, or a space and a zone.
+    // Other forms begin with a digit too. A time of day has a colon. After a date in digits comes a
+    // hyphen, a T, or a space and a zone.
     let (number, rest) = words::digits(text);
     let unit =
         rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | ' '));
@@ -151,11 +151,11 @@ fn file_name(text: &str) -> &str {
     stem.and_then(|stem| stem.rsplit(['/', '-']).next()).unwrap_or(text)
 }
 
-/// Finds the moment that the words mean, and what is to be said of it.
+/// Finds the moment that the words mean, with a sentence for the user where there is a choice.
 fn resolve(words: &MomentText<'_>, now: &Zoned) -> Result<(Timestamp, Option<String>), String> {
-    let place = Zone::of(words, now)?;
-    // Which day it is depends on where.
-    let now = now.with_time_zone(place.days());
+    let zone = Zone::of(words, now)?;
+    // The day depends on the zone.
+    let now = now.with_time_zone(zone.days());
     let yesterday = || now.date().yesterday().map_err(|error| error.to_string());
     let (days, is_past) = match words.day {
         Some(Day::Date(date)) => (vec![date], false),
@@ -168,20 +168,20 @@ fn resolve(words: &MomentText<'_>, now: &Zoned) -> Result<(Timestamp, Option<Str
         }
         None => (vec![now.date(), yesterday()?], true),
     };
-    // Of those that fit, the last one that is not yet to come, where no day is named.
-    let mut refused = None;
+    // Without a year or a day: the last of the days that fit whose moment is not yet to come.
+    let mut error = None;
     for day in days {
         if let Some(weekday) = words.weekday.filter(|weekday| *weekday != day.weekday()) {
-            refused.get_or_insert(format!("{day} is no {weekday:?}"));
+            error.get_or_insert(format!("{day} is no {weekday:?}"));
             continue;
         }
-        match place.at(DateTime::from_parts(day, words.time.unwrap_or_default())) {
+        match zone.at(DateTime::from_parts(day, words.time.unwrap_or_default())) {
             Ok((time, _)) if is_past && time > now.timestamp() => {}
             Ok(found) => return Ok(found),
             Err(why) => {
-                refused.get_or_insert(why);
+                error.get_or_insert(why);
             }
         }
     }
-    Err(refused.unwrap_or_else(|| "no year has that day".into()))
+    Err(error.unwrap_or_else(|| "no year has that day".into()))
 }

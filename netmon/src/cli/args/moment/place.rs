@@ -1,4 +1,4 @@
-//! The place by whose clock a moment was written.
+//! The time zone by whose clock a moment was written.
 
 use jiff::{
     Timestamp, Zoned,
@@ -8,17 +8,17 @@ use jiff::{
 
 use super::words::{MomentText, UtcOffset};
 
-/// A zone, and what else was said of its clock.
+/// A time zone, with the offset and the abbreviation that were written.
 #[derive(Debug)]
 pub(super) struct Zone<'a> {
     zone: TimeZone,
     shift: Option<UtcOffset>,
-    /// The name that the zone has to have for its time then: `CET`.
+    /// The name that the zone has to have for its time at that moment: `CET`.
     abbreviation: Option<&'a str>,
 }
 
 impl<'a> Zone<'a> {
-    /// Takes the zone from the words, or that of `now` where they name none.
+    /// Takes the zone from the words, or the zone of `now` where the words name none.
     pub(super) fn of(words: &MomentText<'a>, now: &Zoned) -> Result<Self, String> {
         let mut place =
             Self { zone: now.time_zone().clone(), shift: words.shift, abbreviation: None };
@@ -43,70 +43,71 @@ impl<'a> Zone<'a> {
         Ok(place)
     }
 
-    /// The zone by which days are counted.
+    /// Returns the zone by which days are counted.
     pub(super) fn days(&self) -> TimeZone {
         if self.shift == Some(UtcOffset::Utc) { TimeZone::UTC } else { self.zone.clone() }
     }
 
-    /// Finds the moment when the clock shows this here; with a sentence, where that is not one.
-    pub(super) fn at(&self, shown: DateTime) -> Result<(Timestamp, Option<String>), String> {
+    /// Finds the moment when the clock of the zone shows `civil`, with a sentence for the user
+    /// where there is not exactly one.
+    pub(super) fn at(&self, civil: DateTime) -> Result<(Timestamp, Option<String>), String> {
         match self.shift {
-            Some(UtcOffset::Utc) => self.fitting(shown, &[Offset::UTC]),
-            Some(UtcOffset::By(offset)) => self.fitting(shown, &[offset]),
+            Some(UtcOffset::Utc) => self.fitting(civil, &[Offset::UTC]),
+            Some(UtcOffset::By(offset)) => self.fitting(civil, &[offset]),
             None if self.abbreviation.is_some() => {
-                match self.zone.to_ambiguous_timestamp(shown).offset() {
-                    AmbiguousOffset::Unambiguous { offset } => self.fitting(shown, &[offset]),
-                    // Their name tells the two apart. In a gap, neither fits.
+                match self.zone.to_ambiguous_timestamp(civil).offset() {
+                    AmbiguousOffset::Unambiguous { offset } => self.fitting(civil, &[offset]),
+                    // The abbreviation decides between the two. In a gap, neither fits.
                     AmbiguousOffset::Fold { before, after }
                     | AmbiguousOffset::Gap { before, after } => {
-                        self.fitting(shown, &[before, after])
+                        self.fitting(civil, &[before, after])
                     }
                 }
             }
-            None => self.by_clock(shown),
+            None => self.by_clock(civil),
         }
     }
 
-    /// Takes the first of these offsets that the zone has then, under the name that was written.
+    /// Takes the first of `offsets` that the zone has at that moment, under the written name.
     fn fitting(
         &self,
-        shown: DateTime,
+        civil: DateTime,
         offsets: &[Offset],
     ) -> Result<(Timestamp, Option<String>), String> {
-        let mut has = String::new();
+        let mut actual = String::new();
         for offset in offsets {
-            let time = offset.to_timestamp(shown).map_err(|_| OUT_OF_RANGE)?;
+            let time = offset.to_timestamp(civil).map_err(|_| OUT_OF_RANGE)?;
             let info = self.zone.to_offset_info(time);
             // UTC is the same moment everywhere, and contradicts no zone.
-            let is_its = info.offset() == *offset || self.shift == Some(UtcOffset::Utc);
-            let is_called = self
-                .abbreviation
-                .is_none_or(|called| called.eq_ignore_ascii_case(info.abbreviation()));
-            if is_its && is_called {
+            let is_of_zone = info.offset() == *offset || self.shift == Some(UtcOffset::Utc);
+            let has_abbreviation =
+                self.abbreviation.is_none_or(|name| name.eq_ignore_ascii_case(info.abbreviation()));
+            if is_of_zone && has_abbreviation {
                 return Ok((time, None));
             }
-            has = format!("{} ({})", info.offset(), info.abbreviation());
+            actual = format!("{} ({})", info.offset(), info.abbreviation());
         }
         Err(match self.abbreviation {
-            Some(called) => format!(
-                "'{called}' is not what {} is called then, which has {has}: write the offset, or \
-                 the zone as Europe/Berlin",
+            Some(abbreviation) => format!(
+                "'{abbreviation}' is not what {} is called then, which has {actual}: write the \
+                 offset, or the zone as Europe/Berlin",
                 self.name()
             ),
-            None => format!("its offset contradicts its zone: {} has {has} then", self.name()),
+            None => format!("its offset contradicts its zone: {} has {actual} then", self.name()),
         })
     }
 
     /// Finds the moment by the clock alone: the first of two, and past a gap.
-    fn by_clock(&self, shown: DateTime) -> Result<(Timestamp, Option<String>), String> {
-        let of = |offset: Offset| offset.to_timestamp(shown).map_err(|_| OUT_OF_RANGE.to_owned());
-        match self.zone.to_ambiguous_timestamp(shown).offset() {
-            AmbiguousOffset::Unambiguous { offset } => Ok((of(offset)?, None)),
+    fn by_clock(&self, civil: DateTime) -> Result<(Timestamp, Option<String>), String> {
+        let timestamp =
+            |offset: Offset| offset.to_timestamp(civil).map_err(|_| OUT_OF_RANGE.to_owned());
+        match self.zone.to_ambiguous_timestamp(civil).offset() {
+            AmbiguousOffset::Unambiguous { offset } => Ok((timestamp(offset)?, None)),
             AmbiguousOffset::Fold { before, after } => {
-                let (first, second) = (of(before)?, of(after)?);
+                let (first, second) = (timestamp(before)?, timestamp(after)?);
                 let note = format!(
                     "{} comes twice in {}: the first is taken, '{}'; the second is '{}'",
-                    clock(shown),
+                    clock(civil),
                     self.name(),
                     self.show(first),
                     self.show(second)
@@ -114,14 +115,14 @@ impl<'a> Zone<'a> {
                 Ok((first, Some(note)))
             }
             AmbiguousOffset::Gap { before, .. } => {
-                let taken = of(before)?;
+                let time = timestamp(before)?;
                 let note = format!(
                     "{} does not come in {}, where the clock was set forward then: '{}' is taken",
-                    clock(shown),
+                    clock(civil),
                     self.name(),
-                    self.show(taken)
+                    self.show(time)
                 );
-                Ok((taken, Some(note)))
+                Ok((time, Some(note)))
             }
         }
     }
@@ -139,8 +140,8 @@ impl<'a> Zone<'a> {
 
 const OUT_OF_RANGE: &str = "years go from 1678 to 2261";
 
-fn clock(shown: DateTime) -> String {
-    shown.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
+fn clock(civil: DateTime) -> String {
+    civil.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
 }
 
 /// Reads the zone in brackets: a name, or an offset.
@@ -159,7 +160,7 @@ fn known(name: &str) -> Result<TimeZone, String> {
     if name.eq_ignore_ascii_case("UTC") {
         return Ok(TimeZone::UTC);
     }
-    // That one stands for a zone that is not known, and would be UTC.
+    // `Etc/Unknown` stands for a zone that is not known, and would be UTC.
     TimeZone::get(name)
         .ok()
         .filter(|zone| !zone.is_unknown())

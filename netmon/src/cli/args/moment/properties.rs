@@ -1,4 +1,4 @@
-//! Whatever is written, it is read or refused; and netmon reads what it prints.
+//! Every text is read or refused, and netmon reads each moment that it prints.
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use proptest::prelude::*;
@@ -26,9 +26,10 @@ fn zone() -> impl Strategy<Value = TimeZone> {
     prop::sample::select(&ZONES[..]).prop_map(|name| TimeZone::get(name).expect("a zone"))
 }
 
-/// A moment of the years of which a clock can tell, many of them of the hours around a change.
+/// A moment from 1970 to the last that 64 bits hold, often in the hours around a change of the
+/// clock.
 fn time() -> impl Strategy<Value = i64> {
-    // Berlin's, New York's and Lord Howe's of the autumn of 2026.
+    // The changes of Berlin, New York and Lord Howe in the autumn of 2026.
     let changes = [1_792_890_000, 1_793_512_800, 1_775_314_800].map(|second| second * SECOND);
     let near = (prop::sample::select(changes.to_vec()), -2 * 3600 * SECOND..2 * 3600 * SECOND)
         .prop_map(|(change, by)| change + by);
@@ -39,7 +40,8 @@ fn zoned(time: i64, zone: &TimeZone) -> Zoned {
     Timestamp::from_nanosecond(time.into()).expect("a moment").to_zoned(zone.clone())
 }
 
-/// Prints RFC 9557, which rounds the offsets that have seconds, and so contradicts their zones.
+/// Prints RFC 9557, or UTC where the offset has seconds: RFC 9557 rounds such an offset, which then
+/// contradicts its zone.
 fn rfc9557(shown: &Zoned) -> String {
     if shown.offset().seconds() % 60 == 0 {
         shown.to_string()
@@ -52,7 +54,7 @@ fn cut(time: i64, to: i64) -> i64 {
     time - time.rem_euclid(to)
 }
 
-/// Pieces of moments, put together any which way.
+/// Pieces of moments, put together in any order.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[0-9]{1,9}",
@@ -122,15 +124,15 @@ proptest! {
         let second = cut(time, SECOND);
         let micro = cut(time, 1_000);
         for (text, expected) in [
-            // What `show` and the JSON print, and the rows whose offset is not the heading's.
+            // The forms of `show` and of JSON, and of rows whose offset is not the heading's.
             (shown.strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string(), time),
             (shown.strftime("%Y-%m-%d %H:%M:%S%.6f%:z").to_string(), micro),
             (shown.timestamp().to_string(), time),
             (shown.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(), time),
-            // Files.
+            // The names of files.
             (shown.timestamp().strftime("%Y%m%dT%H%M%S%.9fZ").to_string(), time),
             (shown.timestamp().strftime("%Y%m%dT%H%M%S%.6fZ.parquet").to_string(), micro),
-            // Other programs.
+            // The forms of other programs.
             (rfc9557(&shown), time),
             (shown.strftime("%Y-%m-%dT%H:%M:%S%z").to_string(), second),
             (shown.strftime("@%s.%9f").to_string(), time),
@@ -150,11 +152,11 @@ proptest! {
             let text = shown.strftime(format).to_string();
             let read = moment(&text, &now).expect("a moment");
             let expected = cut(time, precision);
-            // The second of two is not told from the first, and whoever wrote it hears of that.
+            // The second of two is read as the first, and the note reports that choice.
             prop_assert!(read.time == expected || read.note.is_some(), "{}: {:?}", text, read);
             prop_assert!(read.time <= expected, "{}: {:?}", text, read);
         }
-        // As journalctl prints it, every moment is told from every other.
+        // In the form of journalctl, no two moments are the same.
         let text = shown.strftime("%a %Y-%m-%d %H:%M:%S%.6f %Z").to_string();
         let expected = MomentArg { time: cut(time, 1_000), note: None };
         prop_assert_eq!(moment(&text, &now), Ok(expected), "{}", text);

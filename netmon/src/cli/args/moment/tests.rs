@@ -67,7 +67,7 @@ fn lengths_of_time_are_before_now() {
     check("1.5h", "2026-11-23T07:00:00Z");
     check("0s ago", "2026-11-23T08:30:00Z");
     check("250ms", "2026-11-23T08:29:59.75Z");
-    // Days are 24 hours, a change of the clock or not.
+    // Days are 24 hours, also across a change of the clock.
     check("30d", "2026-10-24T08:30:00Z");
     check("10000000s", "2026-07-30T14:43:20Z");
     check("2w ago", "2026-11-09T08:30:00Z");
@@ -158,7 +158,7 @@ fn moments_of_logs_are_the_last_ones() {
     check("Mon 2026-11-23 03:12:07.123456 CET", "2026-11-23T02:12:07.123456Z");
     check("Wed 2026-07-01 12:00:00 CEST", "2026-07-01T10:00:00Z");
     check("Mon, 2026-11-23 03:12:07 UTC", "2026-11-23T03:12:07Z");
-    // What zones without letters are called is an offset.
+    // A zone without letters has an offset as its abbreviation.
     check_at(
         "2026-11-23T09:30[Europe/Istanbul]",
         "Mon 2026-11-23 03:12:07 +03",
@@ -201,7 +201,7 @@ fn moments_that_netmon_prints_are_read() {
 }
 
 #[test]
-fn the_first_of_two_is_taken_and_said() {
+fn the_first_of_two_is_taken_and_reported() {
     let now = "2026-10-25T12:00[Europe/Berlin]";
     let (shown, note) = read_at(now, "2026-10-25 02:30").expect("a moment");
     assert_eq!(shown, "2026-10-25T00:30:00Z");
@@ -215,7 +215,7 @@ fn the_first_of_two_is_taken_and_said() {
     let (shown, note) = read_at(now, "02:30").expect("a moment");
     assert_eq!(shown, "2026-10-25T00:30:00Z");
     assert!(note.is_some_and(|note| note.contains("comes twice")));
-    // Whoever says which is asked for is told nothing.
+    // A text with an offset or a name has only one reading, and no note.
     check_at(now, "2026-10-25 02:30:00+02:00", "2026-10-25T00:30:00Z");
     check_at(now, "2026-10-25 02:30:00+01:00", "2026-10-25T01:30:00Z");
     check_at(now, "2026-10-25T02:30:00+01:00[Europe/Berlin]", "2026-10-25T01:30:00Z");
@@ -231,7 +231,7 @@ fn the_first_of_two_is_taken_and_said() {
 }
 
 #[test]
-fn a_time_that_does_not_come_is_later_and_said() {
+fn a_time_that_does_not_come_is_later_and_reported() {
     let now = "2026-03-29T12:00[Europe/Berlin]";
     for text in ["2026-03-29 02:30", "02:30", "2026-03-29T02:30[Europe/Berlin]"] {
         let (shown, note) = read_at(now, text).expect("a moment");
@@ -249,7 +249,7 @@ fn a_time_that_does_not_come_is_later_and_said() {
 }
 
 #[test]
-fn anything_else_is_said() {
+fn anything_else_is_refused() {
     refused("", "it is empty");
     refused(" \t ", "it is empty");
     refused(&"9".repeat(10_000), "it is too long");

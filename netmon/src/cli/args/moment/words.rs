@@ -1,4 +1,4 @@
-//! The words of a moment that has a date or a time of day, and nothing of what they mean yet.
+//! The words of a moment that has a date or a time of day, not yet their meaning.
 
 use jiff::{
     civil::{Date, Time, Weekday},
@@ -18,7 +18,7 @@ pub(super) enum Day {
 /// An offset from UTC as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UtcOffset {
-    /// `Z`, and `-00:00`, which RFC 9557 takes for the same: UTC, wherever that was.
+    /// `Z`, and `-00:00`, which RFC 9557 takes for the same: UTC, at any place.
     Utc,
     By(Offset),
 }
@@ -50,7 +50,7 @@ const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 impl<'a> MomentText<'a> {
-    /// Reads text that is ASCII, from its beginning to its end; the error says what is wrong.
+    /// Reads text that is ASCII, from its beginning to its end; the error has the reason.
     pub(super) fn read(text: &'a str) -> Result<Self, String> {
         let (weekday, rest) = weekday(text);
         let (day, rest) = day(rest)?;
@@ -72,7 +72,7 @@ impl<'a> MomentText<'a> {
         Ok(words)
     }
 
-    /// Reads what says where that was: an offset, a zone, annotations.
+    /// Reads the place of a moment: an offset, a zone, annotations.
     fn read_place(&mut self, text: &'a str) -> Result<(), String> {
         let mut rest = text.trim_start();
         while let Some(first) = rest.chars().next() {
@@ -100,10 +100,10 @@ impl<'a> MomentText<'a> {
         Ok(())
     }
 
-    /// Reads an annotation of RFC 9557 after its bracket; what follows it.
+    /// Reads an annotation of RFC 9557 after its bracket. Returns the rest of the text.
     fn read_annotation(&mut self, text: &'a str) -> Result<&'a str, String> {
         let (inside, after) = text.split_once(']').ok_or("a bracket is not closed")?;
-        // A zone that is critical is heeded, as each is.
+        // A critical zone is heeded, as every zone is.
         let (critical, inside) = match inside.strip_prefix('!') {
             Some(inside) => (true, inside),
             None => (false, inside),
@@ -117,10 +117,10 @@ impl<'a> MomentText<'a> {
     }
 }
 
-fn once<T>(place: &mut Option<T>, value: T, what: &str) -> Result<(), String> {
-    match place.replace(value) {
+fn once<T>(slot: &mut Option<T>, value: T, part: &str) -> Result<(), String> {
+    match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(format!("it has more than one {what}")),
+        Some(_) => Err(format!("it has more than one {part}")),
     }
 }
 
@@ -133,7 +133,7 @@ fn weekday(text: &str) -> (Option<Weekday>, &str) {
     found.map_or((None, text), |(weekday, rest)| (Some(weekday), rest.trim_start()))
 }
 
-/// Takes a word off the beginning, in whatever case; what follows it.
+/// Takes a word off the beginning, in any case. Returns the rest of the text.
 fn word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     let (first, rest) = text.split_at_checked(word.len())?;
     let ends = !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -169,9 +169,9 @@ fn day(text: &str) -> Result<(Option<Day>, &str), String> {
     let date = (month.len() == 2 && day.len() == 2)
         .then(|| date(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?))
         .flatten();
-    let written = || &text[..text.len() - rest.len()];
+    let source = || &text[..text.len() - rest.len()];
     date.map(|date| (Some(Day::Date(date)), rest))
-        .ok_or_else(|| format!("there is no day {}, and a date is as 2026-11-23 is", written()))
+        .ok_or_else(|| format!("there is no day {}, and a date is as 2026-11-23 is", source()))
 }
 
 pub(super) fn date(year: i16, month: i8, day: i8) -> Option<Date> {
@@ -203,7 +203,7 @@ fn time(text: &str, may_be_compact: bool) -> Result<(Option<Time>, &str), String
         }
         None => return Err(format!("'{first}' is no time of day as 03:12 is")),
     };
-    // A fraction is one of seconds.
+    // Only seconds have a fraction.
     let (nanosecond, rest) = if second.is_some() { fraction(rest)? } else { (0, rest) };
     let second = second.unwrap_or("00");
     let time = (hour.len() <= 2 && minute.len() == 2 && second.len() == 2)
@@ -212,8 +212,8 @@ fn time(text: &str, may_be_compact: bool) -> Result<(Option<Time>, &str), String
             Time::new(hour, minute, second.parse().ok()?, nanosecond).ok()
         })
         .flatten();
-    let written = || &text[..text.len() - rest.len()];
-    let time = time.ok_or_else(|| format!("there is no time of day {}", written()))?;
+    let source = || &text[..text.len() - rest.len()];
+    let time = time.ok_or_else(|| format!("there is no time of day {}", source()))?;
     Ok((Some(time), rest))
 }
 
@@ -236,9 +236,9 @@ pub(super) fn shift(text: &str) -> Result<(UtcOffset, &str), String> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let end =
         text[1..].find(|c: char| !c.is_ascii_digit() && c != ':').map_or(text.len(), |at| at + 1);
-    let (written, rest) = text.split_at(end);
-    let wrong = || format!("'{written}' is no offset as +01:00, +0100 and +01 are");
-    let digits = &written[1..];
+    let (source, rest) = text.split_at(end);
+    let wrong = || format!("'{source}' is no offset as +01:00, +0100 and +01 are");
+    let digits = &source[1..];
     let parts: Vec<&str> = if digits.contains(':') {
         digits.split(':').collect()
     } else {

@@ -1,4 +1,4 @@
-//! What is said of text that is not a filter, and the bounds of the language.
+//! Tests the errors for text that is not a filter, and the bounds of the language.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn error(text: &str) -> FilterError {
     Filter::parse(text, &Host).expect_err(text)
 }
 
-/// The text of each has a `^` before the character that is to blame.
+/// A `^` in each text marks the place of the error.
 #[test]
 fn errors_say_what_and_where() {
     for (marked, message) in [
@@ -47,7 +47,7 @@ fn errors_say_what_and_where() {
         ("dst ^10.0.0.0/8:80000", "unknown port '80000'"),
         ("pid ^nginx", "unknown pid 'nginx': write a number"),
         ("pid ^4294967296", "unknown pid '4294967296'"),
-        ("uid ^nobody", "unknown user 'nobody': write a number or the name of a user"),
+        ("uid ^mallory", "unknown user 'mallory': write a number or the name of a user"),
         ("netns = ^red", "unknown namespace 'red'"),
         ("cgroup = ^/none", "unknown cgroup '/none'"),
         ("pid ^< 5", "'<' does not apply to pid: write = or !="),
@@ -67,7 +67,7 @@ fn errors_say_what_and_where() {
 #[test]
 fn an_error_points_at_a_column() {
     assert_eq!(error("pid x").to_string(), "unknown pid 'x': write a number\n  pid x\n      ^");
-    // Columns are those of what is shown, not bytes of the text.
+    // The columns count the shown characters, not the bytes of the text.
     assert_eq!(
         error("comm é\t pid x").to_string(),
         "unknown pid 'x': write a number\n  comm é\\t pid x\n               ^"
@@ -88,7 +88,7 @@ fn depth_and_length_are_bounded() {
     assert!(matches!(&long.0, Node::Any(parts) if parts.len() == 1500));
 
     assert_eq!(filter(&" ".repeat(16 << 10)), Filter::default());
-    // Each of these is shown as six characters.
+    // Each character is shown as six.
     let too_long = error(&"\u{1b}".repeat((16 << 10) + 1));
     assert_eq!((too_long.at, too_long.text.len()), (16 << 10, 16 << 10));
     assert!(

@@ -1,4 +1,4 @@
-//! What holds of every filter, every connection and every text.
+//! Properties of every filter, every connection and every text.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,7 +25,7 @@ fn some_side() -> impl Strategy<Value = Side> {
     select(vec![Side::Local, Side::Remote])
 }
 
-/// A term that the kernel program decides, whichever way round.
+/// A term that the kernel program decides, negated or not.
 fn decidable() -> impl Strategy<Value = Node> {
     let ranges = some_port()
         .prop_flat_map(|port| select(vec![[port, port], [0, port], [port, u16::MAX], [1, 0]]));
@@ -110,7 +110,7 @@ fn admits(filter: &KernelFilter, connection: &Connection, family: u8) -> bool {
     filter.admits(connection.state as u8, family, connection.netns, local, remote)
 }
 
-/// Where parsing fails, it says so at a place in the text and on three lines.
+/// Checks that `text` parses, or that the error has a place in the text and three lines.
 fn check_parse(text: &str) -> Result<(), TestCaseError> {
     match Filter::parse(text, &Host) {
         Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string(), &Host), Ok(filter)),
@@ -197,8 +197,8 @@ proptest! {
         }
     }
 
-    /// Five terms of at most two clauses each make less than what is kept, 64, on the way; only the
-    /// result may be too long, and then it is one clause or none.
+    /// Five terms of at most two clauses each stay below the limit of 64 during compilation. Only
+    /// the result may have too many clauses, and then becomes one clause or none.
     #[test]
     fn the_kernel_decides_all_of_what_it_can(
         node in tree(decidable(), 5),
@@ -212,7 +212,8 @@ proptest! {
         if !clauses::gives_up(&filter.0) {
             for connection in connections {
                 let admitted = admits(&clauses, &connection, 2);
-                prop_assert_eq!(admitted, filter.matches(&connection), "{}: {:?}", filter, connection);
+                let matched = filter.matches(&connection);
+                prop_assert_eq!(admitted, matched, "{}: {:?}", filter, connection);
             }
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 
-/// A `format` file: its fields in order, laid out as the kernel does, each at its natural alignment.
+/// Returns a `format` file. The fields come in order, each at its natural alignment, as in the
+/// kernel.
 fn file(common: &[(&str, u32, u32)], own: &[(&str, u32, u32)]) -> Fields {
     let mut text = "name: inet_sock_set_state\nID: 1403\nformat:\n".to_owned();
     let mut at = 0;
@@ -74,7 +75,7 @@ fn before_5_6_a_protocol_was_one_byte() {
 
 #[test]
 fn rhel_9_3_has_another_common_field() {
-    // common_preempt_lazy_count, a byte after pid: everything behind it moves by a word.
+    // common_preempt_lazy_count, a byte after pid: every later field moves by a word.
     let mut common = COMMON.to_vec();
     common.push(("unsigned char common_preempt_lazy_count", 1, 1));
     assert_eq!(

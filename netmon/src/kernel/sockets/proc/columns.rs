@@ -1,4 +1,4 @@
-//! The columns of a line, and the numbers in them, as printf writes them in the kernel.
+//! Parses the columns of a line, and the numbers in them, as the kernel's printf writes them.
 
 use crate::core::escape::Escaped;
 
@@ -6,14 +6,15 @@ use crate::core::escape::Escaped;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} in '{line}'")]
 pub struct MalformedLine {
-    /// What its first wrong column should have been.
+    /// The expected content of the first wrong column.
     pub expected: &'static str,
-    /// The line, shortened, and escaped for showing.
+    /// The line, shortened, and escaped so that it can be shown.
     pub line: Box<str>,
 }
 
 impl MalformedLine {
-    /// Enough to tell the column; a line of IPv6 reaches its inode within.
+    /// The number of shown bytes: enough to find the column. An IPv6 line reaches its inode within
+    /// this.
     const SHOWN: usize = 200;
 
     pub(super) fn new(line: &[u8], expected: &'static str) -> Self {
@@ -36,7 +37,7 @@ impl<'a> LineColumns<'a> {
         Self { line, rest: line }
     }
 
-    /// What `parse` makes of the next column; `expected` says what that should be.
+    /// Returns the next column as `parse` reads it; `expected` describes the column for an error.
     #[inline]
     pub(super) fn next<T>(
         &mut self,
@@ -51,27 +52,27 @@ impl<'a> LineColumns<'a> {
         parse(column).ok_or_else(|| MalformedLine::new(self.line, expected))
     }
 
-    /// All that follows, from the space behind the last column on.
+    /// Returns the rest of the line, from the space behind the last column.
     pub(super) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 }
 
-/// Both sides of the first colon.
+/// Returns both sides of the first colon.
 pub(super) fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = text.iter().position(|b| *b == b':')?;
     Some((&text[..colon], &text[colon + 1..]))
 }
 
-/// A number of `%X`, padded or not.
+/// Parses a number of `%X`, padded or not.
 #[inline]
 pub(super) fn hex<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
-    // So many digits cannot overflow.
+    // 16 digits cannot overflow.
     if !(1..=16).contains(&text.len()) {
         return None;
     }
     let mut value = 0u64;
-    // Digits are looked up and checked together, which halves the time that a whole line takes.
+    // The digits are looked up first and checked together, which halves the time for a whole line.
     let mut seen = 0;
     for &byte in text {
         let digit = DIGITS[usize::from(byte)];
@@ -81,7 +82,7 @@ pub(super) fn hex<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     if seen == NO_DIGIT { None } else { value.try_into().ok() }
 }
 
-/// A number of `%u`.
+/// Parses a number of `%u`.
 #[inline]
 pub(super) fn decimal<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
     if text.is_empty() {
@@ -100,7 +101,7 @@ pub(super) fn decimal<T: TryFrom<u64>>(text: &[u8]) -> Option<T> {
 
 const NO_DIGIT: u8 = 0xff;
 
-/// What each byte stands for as a hexadecimal digit.
+/// The value of each byte as a hexadecimal digit.
 const DIGITS: [u8; 256] = {
     let mut digits = [NO_DIGIT; 256];
     let mut digit = 0;

@@ -1,8 +1,8 @@
 //! The kernel's listings in `/proc`: open to every user, on every kernel, without BPF.
 //!
-//! Owns the text formats of `/proc/net` and the walk over `/proc/PID/fd`, and knows nothing that
-//! they do not say. A table is read line by line, so that a large one costs no memory. A line that
-//! cannot be understood is skipped and counted: it must never end a listing.
+//! Owns the text formats of `/proc/net` and the walk over `/proc/PID/fd`, and knows only their
+//! contents. A table is read line by line, so that a large table costs no memory. A malformed line
+//! is skipped and counted: it must never end a listing.
 
 mod columns;
 mod net;
@@ -24,35 +24,36 @@ use crate::core::socket::{Protocol, Socket, UnixSocket};
 
 /// The tables of the calling thread's network namespace; `/proc/self/net` has the main thread's.
 const TABLES: &str = "/proc/thread-self/net";
-/// The longest line that is looked at; the kernel's have some 200 bytes.
+/// The longest line that is parsed; the kernel's lines have some 200 bytes.
 const LONGEST: usize = 64 * 1024;
-/// The kernel hands over a page at most in one read (`seq_read_iter`, fs/seq_file.c): 64 KiB on
-/// some.
+/// The size of a read, bytes. The kernel returns at most a page (`seq_read_iter`, fs/seq_file.c),
+/// which some machines make this large.
 const BLOCK: usize = 64 * 1024;
 
-/// A table to be read, of the namespace that the opening thread was in.
+/// An open table of the network namespace that the opening thread was in.
 pub type ProcTable = Box<dyn BufRead + Send>;
 
-/// Opens `/proc/net/tcp` and the like; empty where the kernel does without, as it may without IPv6.
+/// Opens `/proc/net/tcp` and the like. The table is empty if the kernel lacks it, for example
+/// without IPv6.
 ///
 /// # Errors
-/// Where `/proc` is not mounted, or what opening answered.
+/// Fails if `/proc` is not mounted, or if opening fails.
 pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable> {
     open(&format!("{}{}", protocol.name(), if ipv6 { "6" } else { "" }))
 }
 
-/// Opens `/proc/net/unix`; empty where the kernel does without.
+/// Opens `/proc/net/unix`. The table is empty if the kernel lacks it.
 ///
 /// # Errors
-/// Where `/proc` is not mounted, or what opening answered.
+/// Fails if `/proc` is not mounted, or if opening fails.
 pub fn open_unix() -> io::Result<ProcTable> {
     open("unix")
 }
 
-/// Hands every socket of `file` to `each`; answers how many lines could not be understood.
+/// Hands every socket of `file` to `each`. Returns the number of malformed lines.
 ///
 /// # Errors
-/// What reading or `each` answered.
+/// The error of reading, or of `each`.
 pub fn read_inet(
     file: impl BufRead,
     protocol: Protocol,
@@ -63,14 +64,14 @@ pub fn read_inet(
     read(file, |line| parse_inet(line, protocol, ipv6, netns), each)
 }
 
-/// Hands every socket of `file` to `each`; answers how many lines could not be understood.
+/// Hands every socket of `file` to `each`. Returns the number of malformed lines.
 ///
-/// The kernel prints a socket's path as it is. A process that puts a line break into it makes a
-/// line of its own, mostly one that cannot be understood, but at will one that looks like another
-/// socket.
+/// The kernel prints a socket's path unescaped. A process that puts a line break into the path
+/// makes an extra line. The extra line is mostly malformed, but the process can also make it look
+/// like another socket.
 ///
 /// # Errors
-/// What reading or `each` answered.
+/// The error of reading, or of `each`.
 pub fn read_unix(
     file: impl BufRead,
     netns: u32,
@@ -82,7 +83,7 @@ pub fn read_unix(
 fn open(name: &str) -> io::Result<ProcTable> {
     match File::open(Path::new(TABLES).join(name)) {
         Ok(file) => Ok(Box::new(BufReader::with_capacity(BLOCK, file))),
-        // Without `/proc` nothing is known, which is not the same as that there is nothing.
+        // Without `/proc` nothing is known, which differs from an empty table.
         Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new(TABLES).is_dir() => {
             Ok(Box::new(io::empty()))
         }
@@ -90,7 +91,8 @@ fn open(name: &str) -> io::Result<ProcTable> {
     }
 }
 
-/// Hands what `parse` makes of every line but the first, a header, to `each`.
+/// Parses every line except the first, which is a header, and hands the results to `each`. Returns
+/// the number of malformed lines.
 fn read<T>(
     mut file: impl BufRead,
     parse: impl Fn(&[u8]) -> Result<T, MalformedLine>,
@@ -103,13 +105,13 @@ fn read<T>(
         if std::mem::take(&mut header) {
             continue;
         }
-        // Only a last line, or one of which a part was read, has no end.
+        // A line without an end is the last one, or was read only in part.
         let parsed = match line.strip_suffix(b"\n") {
             Some(line) => parse(line),
             None => Err(MalformedLine::new(&line, "an end of the line")),
         };
         match parsed {
-            Ok(found) => each(found)?,
+            Ok(item) => each(item)?,
             Err(error) => {
                 log::debug!("/proc: {error}");
                 malformed += 1;
@@ -119,7 +121,7 @@ fn read<T>(
     Ok(malformed)
 }
 
-/// Reads one line, as far as `LONGEST` reaches; false at the end of the file.
+/// Reads one line, at most `LONGEST` bytes of it. Returns `false` at the end of the file.
 fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     file.take(LONGEST as u64 + 1).read_until(b'\n', line)?;

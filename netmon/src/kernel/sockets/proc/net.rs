@@ -1,9 +1,10 @@
-//! A line of `/proc/net/tcp`, `tcp6`, `udp`, `udp6`, `raw` or `raw6`.
+//! Parses a line of `/proc/net/tcp`, `tcp6`, `udp`, `udp6`, `raw` or `raw6`.
 //!
-//! `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`, as
-//! `get_tcp4_sock`, `get_openreq4` and `get_timewait4_sock` (net/ipv4/tcp_ipv4.c), `udp4_format_sock`
-//! (net/ipv4/udp.c), `raw_sock_seq_show` (net/ipv4/raw.c) and their likes in net/ipv6 print it. What
-//! follows the inode differs between them, and says nothing that is shown.
+//! The line is `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout
+//! inode …`, as printed by `get_tcp4_sock`, `get_openreq4` and `get_timewait4_sock`
+//! (net/ipv4/tcp_ipv4.c), `udp4_format_sock` (net/ipv4/udp.c), `raw_sock_seq_show` (net/ipv4/raw.c)
+//! and their counterparts in net/ipv6. The columns after the inode differ between these functions;
+//! netmon shows none of them.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -18,7 +19,7 @@ use crate::core::{
     tcp::TcpState,
 };
 
-/// Milliseconds in a clock tick as user space counts them, USER_HZ: 100 a second on every machine.
+/// Milliseconds in a clock tick of user space, USER_HZ: 100 ticks a second on every machine.
 const TICK: u64 = 10;
 
 /// Parses one line, without its end, of the table of that protocol and family.
@@ -26,7 +27,7 @@ const TICK: u64 = 10;
 /// The kernel maps user ids into the user namespace of the process that opened the table.
 ///
 /// # Errors
-/// For a line that the kernel does not write.
+/// Fails for a line that the kernel does not write.
 pub fn parse_inet(
     line: &[u8],
     protocol: Protocol,
@@ -42,10 +43,10 @@ pub fn parse_inet(
     let timer = columns.next("a timer", timer)?;
     let retransmits = columns.next("retrnsmt", hex)?;
     let uid = columns.next("a user id", decimal)?;
-    // The column is named after what it was once; icsk_probes_out is what it shows.
+    // The column has an old name, but shows icsk_probes_out.
     let probes = columns.next("timeout", decimal)?;
     let inode = columns.next("an inode", decimal)?;
-    // The most that may wait is not told here.
+    // This table does not have a listener's maximum.
     let is_listener = protocol == Protocol::Tcp && state == TcpState::Listen;
     let is_minisocket = timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Ok(Socket {
@@ -66,7 +67,7 @@ pub fn parse_inet(
     })
 }
 
-/// `sl` as `%4d:`; it grows with the table.
+/// Parses `sl`, printed as `%4d:`; the number grows with the table.
 fn label(text: &[u8]) -> Option<u64> {
     decimal(text.strip_suffix(b":")?)
 }
@@ -77,7 +78,7 @@ fn end(text: &[u8], ipv6: bool) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, hex(port.strip_prefix(b":")?)?))
 }
 
-/// v4-mapped ones are the IPv4 addresses that they are.
+/// Returns an IPv6 address; a v4-mapped one becomes the IPv4 address.
 fn ipv6_address(text: &[u8]) -> Option<IpAddr> {
     let mut bytes = [0; 16];
     for (bytes, text) in bytes.chunks_exact_mut(4).zip(text.chunks_exact(8)) {
@@ -86,12 +87,14 @@ fn ipv6_address(text: &[u8]) -> Option<IpAddr> {
     Some(Ipv6Addr::from(bytes).to_canonical())
 }
 
-/// Four bytes of an address: the kernel prints them as the number that this machine reads in them.
+/// Returns four bytes of an address. The kernel prints them as a number in this machine's byte
+/// order.
 fn word(text: &[u8]) -> Option<[u8; 4]> {
     hex(text).map(u32::to_ne_bytes)
 }
 
-/// A half-open connection is in SYN_RECV, though its request socket calls that NEW_SYN_RECV.
+/// Returns the state. A half-open connection is in SYN_RECV, though its request socket has
+/// NEW_SYN_RECV.
 fn state(text: &[u8]) -> Option<TcpState> {
     let state = TcpState::from_number(hex(text)?)?;
     Some(if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state })

@@ -1,14 +1,15 @@
-//! Which process holds which socket, from the links in `/proc/PID/fd`.
+//! Finds the process that holds each socket, from the links in `/proc/PID/fd`.
 //!
-//! A link is read into a fixed buffer, relative to its directory: a host may have millions of them,
-//! and a whole path for each takes half as long again. The directory of a process stays that
-//! process', so a pid that is given again cannot mix two up.
+//! A link is read into a fixed buffer, relative to its directory: a host may have millions of
+//! links, and a whole path for each takes half as long again. An open directory stays that of its
+//! process, so netmon cannot mix up two processes that had the same pid.
 //!
-//! Processes that a mount option (`hidepid`) hides are not seen and not counted. Threads share the
-//! descriptors of their process, and are looked into where the first of them has ended and left it
-//! none; one that has its own beside its process' (`unshare`, CLONE_FILES) is not.
+//! Processes that the mount option `hidepid` hides are neither seen nor counted. Threads share the
+//! descriptors of their process. If the first thread has ended and left no descriptors, the other
+//! threads are searched. A thread that has descriptors of its own (`unshare`, CLONE_FILES) is not
+//! searched while the process has some.
 
-use std::{fs, io, mem::MaybeUninit, time::Duration};
+use std::{fs, io, mem::MaybeUninit, num::NonZeroU64, time::Duration};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -19,19 +20,21 @@ use rustix::{
 };
 
 use super::columns::decimal;
-use crate::core::process::SocketHolders;
+use crate::core::{id::HolderKey, process::SocketHolders};
 
-/// Directory entries read at once, in bytes: some thousand.
+/// The size of one read of a directory, bytes: some thousand entries.
 const ENTRIES: usize = 32 * 1024;
-/// `socket:[18446744073709551615]` is the longest link that is of interest.
+/// The longest link of interest: `socket:[18446744073709551615]`.
 const LINK: usize = 32;
-/// More than a name has: 15 bytes, 63 of a kernel thread (`proc_task_name`, fs/proc/array.c).
+/// More than the length of a name: 15 bytes, or 63 for a kernel thread (`proc_task_name`,
+/// fs/proc/array.c).
 const COMM: usize = 64;
 
-/// Every process of `/proc` that holds a socket; and how many did not show what they hold.
+/// Returns every process of `/proc` that holds a socket, and the number of processes that do not
+/// show their descriptors.
 ///
 /// # Errors
-/// Where `/proc` cannot be read, or this process has no descriptor left.
+/// Fails if `/proc` cannot be read, or if this process has no descriptor left.
 pub fn owners() -> io::Result<(SocketHolders, usize)> {
     let mut owners = SocketHolders::default();
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
@@ -40,7 +43,7 @@ pub fn owners() -> io::Result<(SocketHolders, usize)> {
         match scan(pid, &mut entries, &mut owners) {
             Ok(()) => {}
             Err(Errno::ACCESS | Errno::PERM) => refused += 1,
-            // It has ended.
+            // The process has ended.
             Err(Errno::NOENT | Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
@@ -65,7 +68,7 @@ fn scan(
 ) -> rustix::io::Result<()> {
     let process = directory(CWD, format!("/proc/{pid}"))?;
     if !descriptors(pid, process.as_fd(), process.as_fd(), entries, owners)? {
-        // The first thread may have ended: the others hold on to what it had.
+        // The first thread may have ended; the other threads keep its descriptors.
         for thread in threads(process.as_fd()) {
             let thread = directory(process.as_fd(), format!("task/{thread}"))?;
             if descriptors(pid, process.as_fd(), thread.as_fd(), entries, owners)? {
@@ -76,7 +79,8 @@ fn scan(
     Ok(())
 }
 
-/// The threads of a process but the first, which is looked into already; none where it has ended.
+/// Returns the threads of a process except the first, which has been searched; none if the process
+/// has ended.
 fn threads(process: BorrowedFd<'_>) -> Vec<u32> {
     let Ok(tasks) = directory(process, "task").and_then(|tasks| Dir::read_from(&tasks)) else {
         return Vec::new();
@@ -85,7 +89,8 @@ fn threads(process: BorrowedFd<'_>) -> Vec<u32> {
     ids.skip(1).collect()
 }
 
-/// Notes the sockets among the descriptors of `thread`; whether it has any descriptor.
+/// Notes the sockets among the descriptors of `thread`. Returns whether the thread has any
+/// descriptor.
 fn descriptors(
     pid: u32,
     process: BorrowedFd<'_>,
@@ -95,41 +100,42 @@ fn descriptors(
 ) -> rustix::io::Result<bool> {
     let fds = directory(thread, "fd")?;
     let mut name = None;
-    let mut any = false;
+    let mut has_any = false;
     let mut links = RawDir::new(&fds, entries);
     while let Some(entry) = links.next() {
         let mut buffer = [0; LINK];
         let length = match readlinkat_raw(&fds, entry?.file_name(), &mut buffer) {
             Ok(length) => length,
             Err(error @ (Errno::ACCESS | Errno::PERM | Errno::SRCH)) => return Err(error),
-            // It is closed by now; or a link to no file, as the directory itself and its parent
-            // are; or to a file whose path is longer than the kernel prints (ENAMETOOLONG). No
-            // socket's is.
+            // The descriptor is closed by now, or the entry is the directory or its parent, or the
+            // path of the file is longer than the kernel prints (ENAMETOOLONG). No socket has such
+            // a path.
             Err(_) => continue,
         };
-        any = true;
-        let Some(inode) = socket(&buffer[..length]) else { continue };
-        // Most processes hold none, and need no name.
+        has_any = true;
+        let inode = socket(&buffer[..length]).and_then(NonZeroU64::new);
+        let Some(inode) = inode else { continue };
+        // Most processes hold no socket, and need no name.
         let name = match &name {
             Some(name) => name,
             None => name.insert(comm(process)?),
         };
-        owners.add(inode, pid, name);
+        owners.add(HolderKey::of_inode(inode), pid, name);
     }
-    Ok(any)
+    Ok(has_any)
 }
 
 fn directory(at: BorrowedFd<'_>, path: impl Arg) -> rustix::io::Result<OwnedFd> {
     openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The inode of a link `socket:[INODE]` (`sockfs_dname`, net/socket.c).
+/// Returns the inode of a link `socket:[INODE]` (`sockfs_dname`, net/socket.c).
 fn socket(link: &[u8]) -> Option<u64> {
     decimal(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?)
 }
 
-/// The name of the process' first thread: `comm_show` (fs/proc/base.c) ends it by a line break, and
-/// it may contain others.
+/// Returns the name of the process' first thread. `comm_show` (fs/proc/base.c) ends the name with a
+/// line break; the name itself may contain more.
 fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     let file = openat(process, "comm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut name = vec![0; COMM + 1];
@@ -139,16 +145,16 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     Ok(name)
 }
 
-/// When a process started, ns since 1970, UTC, rounded to the kernel's ticks; nothing of one that
-/// is gone.
+/// Returns the time at which a process started, ns since 1970, UTC, rounded to the kernel's ticks;
+/// nothing if the process is gone.
 ///
 /// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
 #[must_use]
 pub fn process_started(pid: u32) -> Option<i64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything, parentheses too.
+    // The name in front may contain anything, parentheses too.
     let (_, fields) = stat.rsplit_once(')')?;
-    // Field 22, of which the first after the name is the third.
+    // The start time is field 22; the first field after the name is the third.
     let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
     let per_second = rustix::param::clock_ticks_per_second();
     let nanos = |clock| -> Option<i64> {
@@ -180,7 +186,7 @@ mod tests {
         {
             assert_eq!(socket(wrong.as_bytes()), None, "{wrong}");
         }
-        // Cut off by the buffer, a path cannot pass for one.
+        // A path that the buffer cuts off cannot pass for a socket.
         assert_eq!(socket(&b"/tmp/a/very/long/path/to/socket:[1]"[..LINK]), None);
     }
 
@@ -198,26 +204,26 @@ mod tests {
         let mut link = [0; LINK];
         let path = format!("/proc/self/fd/{}", deep.as_raw_fd());
         assert_eq!(readlinkat_raw(CWD, path, &mut link).err(), Some(Errno::NAMETOOLONG));
-        let found = owners();
+        let result = owners();
         drop(deep);
         fs::remove_dir_all(&top).expect("removed");
-        assert!(found.is_ok(), "{found:?}");
+        assert!(result.is_ok(), "{result:?}");
     }
 
     #[test]
     fn this_process_holds_what_it_opened() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        // The same socket by two descriptors is held once.
+        // A process that holds a socket by two descriptors is counted once.
         let again = listener.try_clone().expect("a descriptor");
         let link = format!("/proc/self/fd/{}", again.as_raw_fd());
         let inode = fs::metadata(link).expect("a link").st_ino();
         let (owners, _) = owners().expect("/proc");
-        let holders = owners.of(NonZeroU64::new(inode));
+        let holders = owners.of(NonZeroU64::new(inode).map(HolderKey::of_inode));
         let [holder] = holders[..] else { panic!("{holders:?}") };
         assert_eq!(holder.pid, process::id());
         let comm = fs::read("/proc/self/comm").expect("a name");
         assert_eq!(Some(&*holder.comm), comm.strip_suffix(b"\n"));
-        assert!(owners.of(NonZeroU64::new(u64::MAX)).is_empty());
+        assert!(owners.of(NonZeroU64::new(u64::MAX).map(HolderKey::of_inode)).is_empty());
     }
 
     #[test]

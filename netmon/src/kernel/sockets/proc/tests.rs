@@ -17,7 +17,7 @@ use crate::core::{socket::TimerKind, tcp::TcpState};
 const HEADER: &[u8] = b"  sl  local_address rem_address   st\n";
 const LINE: &[u8] = b"   0: 00000000:07E8 00000000:0000 0A 0:0 00:0 0 0 0 1678 1 0\n";
 
-/// How many sockets, and how many lines that are none.
+/// Returns the number of sockets, and the number of malformed lines.
 fn count(file: impl BufRead) -> (usize, usize) {
     let mut sockets = 0;
     let malformed = read_inet(file, Protocol::Tcp, false, 1, |_| {
@@ -43,7 +43,7 @@ fn a_malformed_line_ends_nothing() {
 
 #[test]
 fn a_last_line_without_an_end_is_not_believed() {
-    // Its inode would be 167.
+    // The inode would read as 167.
     let cut = LINE.len() - "8 1 0\n".len();
     assert_eq!(count(&[HEADER, LINE, &LINE[..cut]].concat()[..]), (1, 1));
     assert_eq!(count(&HEADER[..4]), (0, 0));
@@ -51,7 +51,7 @@ fn a_last_line_without_an_end_is_not_believed() {
 
 #[test]
 fn a_line_of_any_length_takes_no_memory() {
-    // 256 MiB without an end, from a reader that has it only in pieces.
+    // 256 MiB without an end of the line, from a reader that returns pieces.
     let huge = BufReader::new(io::repeat(b'0').take(1 << 28));
     let text = HEADER.chain(LINE).chain(huge).chain(&b"\n"[..]).chain(LINE);
     assert_eq!(count(text), (2, 1));
@@ -90,7 +90,7 @@ fn a_table_that_the_kernel_lacks_is_empty() {
     assert!(table.fill_buf().expect("no error").is_empty());
 }
 
-/// This namespace's sockets of one table.
+/// Returns this namespace's sockets of one table.
 fn listing(protocol: Protocol, ipv6: bool) -> Vec<Socket> {
     let mut sockets = Vec::new();
     let table = open_inet(protocol, ipv6).expect("a table");
@@ -112,24 +112,24 @@ fn a_listener_of_this_process_is_found() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("an address");
     let sockets = listing(Protocol::Tcp, false);
-    let found: Vec<_> = sockets
+    let entries: Vec<_> = sockets
         .iter()
         .filter(|socket| socket.tuple.local == address && socket.state == TcpState::Listen)
         .collect();
-    let [found] = found[..] else { panic!("{found:?}") };
-    assert_eq!(found.inode.map(u64::from), Some(inode_of(&listener)));
-    assert!(found.is_listening());
+    let [entry] = entries[..] else { panic!("{entries:?}") };
+    assert_eq!(entry.inode.map(u64::from), Some(inode_of(&listener)));
+    assert!(entry.is_listening());
     let (owners, _) = owners().expect("/proc");
-    let pids: Vec<_> = owners.of(found.inode).iter().map(|process| process.pid).collect();
+    let pids: Vec<_> = owners.of(entry.holder_key()).iter().map(|process| process.pid).collect();
     assert_eq!(pids, [process::id()]);
 }
 
-/// The TCP socket for which `test` holds, now or soon: segments may wait for a softirq.
+/// Waits for the TCP socket for which `test` holds: segments may wait for a softirq.
 fn wait_for(test: impl Fn(&Socket) -> bool) -> Socket {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        if let Some(found) = listing(Protocol::Tcp, false).into_iter().find(&test) {
-            return found;
+        if let Some(entry) = listing(Protocol::Tcp, false).into_iter().find(&test) {
+            return entry;
         }
         assert!(Instant::now() < deadline, "no such socket");
         thread::sleep(Duration::from_millis(5));
@@ -144,29 +144,29 @@ fn queues_and_the_minisocket_of_a_connection() {
     let inode = inode_of(&server);
     let address = client.local_addr().expect("an address");
     client.write_all(b"hello").expect("sent");
-    let found = wait_for(|socket| socket.tuple.remote == address && socket.recv_q == Some(5));
-    assert_eq!((found.inode.map(u64::from), found.send_q), (Some(inode), Some(0)));
+    let entry = wait_for(|socket| socket.tuple.remote == address && socket.recv_q == Some(5));
+    assert_eq!((entry.inode.map(u64::from), entry.send_q), (Some(inode), Some(0)));
     server.read_exact(&mut [0; 5]).expect("received");
     drop(client);
     drop(server);
-    let found =
+    let entry =
         wait_for(|socket| socket.tuple.local == address && socket.state == TcpState::TimeWait);
-    assert_eq!(found.timer.map(|timer| timer.kind), Some(TimerKind::TimeWait));
-    assert_eq!((found.uid, found.inode), (None, None));
+    assert_eq!(entry.timer.map(|timer| timer.kind), Some(TimerKind::TimeWait));
+    assert_eq!((entry.uid, entry.inode), (None, None));
 }
 
 #[test]
 fn udp_is_found_in_its_table() {
     let ipv4 = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let mut sockets = vec![(ipv4, false)];
-    // A machine may do without IPv6.
+    // A machine may lack IPv6.
     sockets.extend(UdpSocket::bind("[::1]:0").ok().map(|socket| (socket, true)));
     for (socket, ipv6) in sockets {
         let address = socket.local_addr().expect("an address");
         let inode = inode_of(&socket);
         let listed = listing(Protocol::Udp, ipv6);
-        let found = listed.iter().find(|socket| socket.inode.map(u64::from) == Some(inode));
-        assert_eq!(found.expect("listed").tuple.local, address);
+        let entry = listed.iter().find(|socket| socket.inode.map(u64::from) == Some(inode));
+        assert_eq!(entry.expect("listed").tuple.local, address);
     }
 }
 
@@ -175,23 +175,23 @@ fn an_abstract_unix_socket_is_found() {
     let name = format!("netmon proc test {}", process::id());
     let address = UnixAddr::from_abstract_name(&name).expect("a name");
     let listener = UnixListener::bind_addr(&address).expect("a socket");
-    let mut found = None;
+    let mut entry = None;
     read_unix(open_unix().expect("a table"), 1, |socket| {
         if socket.inode.map(u64::from) == Some(inode_of(&listener)) {
-            found = Some(socket);
+            entry = Some(socket);
         }
         Ok(())
     })
     .expect("no error");
-    let found = found.expect("listed");
-    assert_eq!(found.path.as_deref(), Some(format!("@{name}").as_bytes()));
-    assert!(found.listening);
-    assert_eq!(found.kind, 1);
+    let entry = entry.expect("listed");
+    assert_eq!(entry.path.as_deref(), Some(format!("@{name}").as_bytes()));
+    assert!(entry.listening);
+    assert_eq!(entry.kind, 1);
 }
 
 #[test]
 fn tables_of_a_thread_are_of_its_namespace() {
-    // `/proc/thread-self` of a thread that is not the first still leads there.
-    let found = thread::spawn(|| open_inet(Protocol::Tcp, false).map(|_| ())).join();
-    assert!(matches!(found, Ok(Ok(()))));
+    // `/proc/thread-self` also works on a thread that is not the first.
+    let result = thread::spawn(|| open_inet(Protocol::Tcp, false).map(|_| ())).join();
+    assert!(matches!(result, Ok(Ok(()))));
 }

@@ -1,4 +1,4 @@
-//! A line of `/proc/net/unix`: `Num RefCount Protocol Flags Type St Inode [Path]`, as
+//! Parses a line of `/proc/net/unix`: `Num RefCount Protocol Flags Type St Inode [Path]`, as
 //! `unix_seq_show` (net/unix/af_unix.c) prints it.
 
 use std::num::NonZeroU64;
@@ -11,14 +11,14 @@ const ACCEPTS: u32 = 0x1_0000;
 
 /// Parses one line, without its end.
 ///
-/// The path is all that follows the space behind the inode. The kernel prints NUL as `@`, so that an
-/// abstract name cannot be told from a path that begins with one.
+/// The path is everything after the space behind the inode. The kernel prints NUL as `@`, so an
+/// abstract name looks like a path that begins with `@`.
 ///
 /// # Errors
-/// For a line that the kernel does not write.
+/// Fails for a line that the kernel does not write.
 pub fn parse_unix(line: &[u8], netns: u32) -> Result<UnixSocket, MalformedLine> {
     let mut columns = LineColumns::of(line);
-    // A hashed address of the kernel, which need not be a number.
+    // The kernel prints a hashed address, which need not be a number.
     columns.next("an address and a colon", |text| {
         text.strip_suffix(b":").filter(|address| !address.is_empty())
     })?;
@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// The path of a fixture with `text` behind the inode.
+    /// Returns the path of a fixture with `text` behind the inode.
     fn path(text: &str) -> Option<Vec<u8>> {
         let line = format!("ffff88810a5e1000: 00000002 00000000 00010000 0001 01 25141{text}")
             .into_bytes();
@@ -117,7 +117,8 @@ mod tests {
             let (netns, references, listening, kind, state, inode) = numbers;
             let flags = if listening { ACCEPTS } else { 0 };
             let mut line = format!(
-                "{:016x}: {references:08X} {:08X} {flags:08X} {kind:04X} {state:02X} {inode:5}", 0, 0
+                "{:016x}: {references:08X} {:08X} {flags:08X} {kind:04X} {state:02X} {inode:5}",
+                0, 0
             ).into_bytes();
             if let Some(path) = &path {
                 line.push(b' ');

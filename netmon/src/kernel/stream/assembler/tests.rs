@@ -1,4 +1,4 @@
-//! Records in, events out, with a kernel that answers from a script.
+//! Tests the assembler with a kernel that answers from a script.
 
 use super::*;
 use crate::core::tcp::TcpState::{
@@ -8,25 +8,25 @@ use crate::kernel::stream::fate::ECONNRESET;
 
 mod minisockets;
 
-/// Answers what it was told to, and remembers what it was asked.
+/// A kernel that gives the scripted answers, and counts the questions.
 #[derive(Default)]
 struct Script {
     port: Option<u16>,
-    found: Option<BucketState>,
-    /// When an answer comes.
-    answered: u64,
-    asked: usize,
+    state: Option<BucketState>,
+    /// The time of an answer.
+    answer_time: u64,
+    questions: usize,
 }
 
 impl KernelQueries for Script {
     fn local_port(&mut self, _sock: u64, _cookie: u64) -> Option<u16> {
-        self.asked += 1;
+        self.questions += 1;
         self.port
     }
 
-    fn minisockets(&mut self, asked: &[SockQuery]) -> (Vec<BucketState>, u64) {
-        self.asked += asked.len();
-        (vec![self.found.unwrap_or(BucketState::Unknown); asked.len()], self.answered)
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
+        self.questions += queries.len();
+        (vec![self.state.unwrap_or(BucketState::Unknown); queries.len()], self.answer_time)
     }
 }
 
@@ -53,7 +53,7 @@ impl Bench {
         self.assembler.advance(now, &mut self.script, &mut self.out);
     }
 
-    /// What came out since the last look.
+    /// Returns the events since the last call.
     fn events(&mut self) -> Vec<Transition> {
         let transition = |event| match event {
             Event::Transition(transition) => transition,
@@ -114,7 +114,7 @@ fn a_connect_gets_its_port_from_the_next_event() {
     let mut bench = Bench::new();
     bench.take(connect(100));
     bench.advance(100 + PORT_WAIT - 1);
-    assert!(bench.events().is_empty(), "nobody may see port 0");
+    assert!(bench.events().is_empty(), "no view may see port 0");
     bench.take(moved(SynSent, Established, 200));
     let events = bench.events();
     assert_eq!(events[0].time, 100, "its own time");
@@ -124,7 +124,7 @@ fn a_connect_gets_its_port_from_the_next_event() {
     assert_eq!((events[1].old, events[1].new), (SynSent, Established));
     bench.advance(PORT_WAIT * 2);
     assert!(bench.events().is_empty(), "not twice");
-    assert_eq!(bench.script.asked, 0);
+    assert_eq!(bench.script.questions, 0);
 }
 
 #[test]
@@ -144,12 +144,12 @@ fn a_connect_that_is_kept_from_its_port_is_asked_about_again() {
     let mut bench = Bench::new();
     bench.take(connect(100));
     bench.advance(100 + PORT_WAIT);
-    assert!(bench.events().is_empty(), "nobody may see port 0");
+    assert!(bench.events().is_empty(), "no view may see port 0");
     bench.script.port = Some(50_000);
     bench.advance(100 + PORT_WAIT * 2);
     assert_eq!(bench.events()[0].tuple.local.port(), 50_000);
     assert_eq!(bench.assembler.next_due(), None);
-    // But not for ever, and not beyond the end.
+    // The questions end after a while, and with the session.
     bench.script.port = None;
     bench.take(connect(100));
     bench.advance(100 + PORT_PATIENCE);
@@ -172,7 +172,7 @@ fn a_close_waits_for_the_reset_that_follows_it() {
 }
 
 #[test]
-fn a_dump_does_not_tell_an_end_that_is_held() {
+fn a_dump_does_not_report_an_end_that_is_held() {
     let mut bench = Bench::new();
     bench.take(closed(Established, 0, 0, 100));
     bench.assembler.failed(200, COOKIE, 104, &mut bench.out);
@@ -219,7 +219,7 @@ fn a_socket_that_connects_again_lets_its_last_end_out_first() {
 }
 
 #[test]
-fn an_accepted_connection_is_told_from_its_listener_on() {
+fn an_accepted_connection_begins_at_its_listener() {
     let mut bench = Bench::new();
     let transition =
         wire::Transition { kind: wire::kind::CHILD, ..wire(SynRecv, Established, 100) };
@@ -251,8 +251,8 @@ fn mapped_addresses_are_ipv4() {
     assert_eq!(tuple.remote.to_string(), "[::1]:80");
 }
 
-/// A kernel that tells of minisockets.
-fn told() -> Bench {
+/// Returns a bench whose kernel reports TIME_WAIT buckets.
+fn reporting() -> Bench {
     Bench { assembler: Assembler::new(true, true), ..Bench::new() }
 }
 
@@ -264,8 +264,8 @@ fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
 const WAITS: u8 = flag::DEAD | flag::MINISOCKET | flag::WAITS;
 
 #[test]
-fn a_connect_has_its_port_as_soon_as_it_is_told() {
-    let mut bench = told();
+fn a_connect_has_its_port_as_soon_as_it_is_reported() {
+    let mut bench = reporting();
     bench.take(connect(100));
     bench.take(note(kind::PORT, Close, 4_321, 101));
     let [event] = &bench.events()[..] else { panic!("one event") };
@@ -275,8 +275,8 @@ fn a_connect_has_its_port_as_soon_as_it_is_told() {
 }
 
 #[test]
-fn who_accepts_is_told_unless_it_is_the_kernel() {
-    let mut bench = told();
+fn an_accept_is_reported_unless_by_the_kernel() {
+    let mut bench = reporting();
     let mut process =
         wire::Process { cgroup: 1, pid: 42, uid: 0, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
     let accept = |process| {
@@ -294,7 +294,7 @@ fn who_accepts_is_told_unless_it_is_the_kernel() {
 }
 
 #[test]
-fn totals_that_the_kernel_keeps_nobody_knows_where_are_absent() {
+fn totals_at_unknown_offsets_are_absent() {
     let transition = wire::Transition { kind: kind::END, ..wire(LastAck, Close, 100) };
     let end =
         wire::End { transition, bytes_sent: 0, bytes_received: 0, retransmits: 0, srtt_us: 0 };

@@ -1,4 +1,4 @@
-//! Texts of a width: what is longer is cut where that hurts least.
+//! Texts of a width: a longer text is cut where the cut hurts least.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use ratatui::buffer::CellWidth;
 
 use crate::core::{escape::Escaped, services::Services, socket::Protocol};
 
-/// The text in `width` columns, its end cut where it has more.
+/// Returns the text in `width` columns; cuts the end of a wider text.
 pub(super) fn fit(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
@@ -27,12 +27,12 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// How many columns it takes.
+/// Returns the number of columns that the text takes.
 pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|c| usize::from(c.encode_utf8(&mut [0; 4]).cell_width())).sum()
 }
 
-/// An address and its port, the address cut where both do not fit.
+/// Returns an address and its port; cuts the address if both do not fit `width`.
 pub(super) fn endpoint(
     end: SocketAddr,
     services: Option<&Services>,

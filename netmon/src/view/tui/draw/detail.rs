@@ -1,4 +1,4 @@
-//! One connection, looked at closely: all that is known of it.
+//! One connection in detail: everything that netmon knows of the connection.
 
 use ratatui::{
     buffer::Buffer,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// Columns before a value.
+/// Columns of the name before a value.
 const NAME: usize = 9;
 
 pub(super) fn draw(
@@ -37,7 +37,7 @@ pub(super) fn draw(
     buffer: &mut Buffer,
 ) {
     let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
-    clock.anchor = state.seen().anchor;
+    clock.anchor = state.activity().anchor;
     let mut time = |moment| {
         let mut text = Vec::new();
         clock.write(&mut text, moment);
@@ -76,18 +76,18 @@ fn facts<'a>(
     let ago = |moment: u64| Elapsed(state.now.saturating_sub(moment));
     let local = endpoint(row.tuple.local, services, "?", 60);
     let remote = endpoint(row.tuple.remote, services, "*", 60);
-    let (sign, who) = match row.direction {
+    let (sign, direction) = match row.direction {
         Some(Direction::Outbound) => ("→", "outbound"),
         Some(Direction::Inbound) => ("←", "inbound"),
         Some(Direction::Listen) => ("←", "listens"),
-        None => ("–", "who began it is not known"),
+        None => ("–", "direction not known"),
     };
-    let place = format!("{local} {sign} {remote}   {who}");
+    let place = format!("{local} {sign} {remote}   {direction}");
     let since = row
         .since
         .map_or("from before netmon looked".to_owned(), |since| format!("for {}", ago(since)));
     let epoch = row.id.epoch;
-    let begun = if row.first_sight {
+    let beginning = if row.first_sight {
         "began before netmon looked".to_owned()
     } else {
         format!("began {}, {} ago", time(epoch), ago(epoch))
@@ -110,7 +110,7 @@ fn facts<'a>(
     });
     let mut lines = vec![
         fact("TCP", place),
-        fact("State", format!("{} {since}   {begun}{is_gone}", row.state)),
+        fact("State", format!("{} {since}   {beginning}{is_gone}", row.state)),
         fact("Process", owner),
     ];
     if let Some(owner) = row.owner.as_deref().filter(|owner| owner.cgroup != 0) {
@@ -125,7 +125,7 @@ fn facts<'a>(
             line
         }
         None if row.state == TcpState::Listen => fact("Verdict", "none, it listens".to_owned()),
-        None if detail.is_gone => fact("Verdict", "none, nobody knows".to_owned()),
+        None if detail.is_gone => fact("Verdict", "not known".to_owned()),
         None => fact("Verdict", "none yet".to_owned()),
     });
     lines.push(fact("Traffic", traffic(detail)));
@@ -145,7 +145,8 @@ const fn evidence(evidence: Evidence) -> &'static str {
     }
 }
 
-/// What went over it: in the end by its totals, before by what the kernel says now.
+/// Returns the traffic of the connection: its totals after its end, before its end the kernel's
+/// present counts.
 fn traffic(detail: &Detail) -> String {
     let rtt = |rtt: Option<u32>| {
         rtt.map_or(String::new(), |us| format!("   rtt {}", Elapsed(u64::from(us) * 1_000)))
@@ -172,7 +173,7 @@ fn traffic(detail: &Detail) -> String {
     })
 }
 
-/// Its steps, the latest last; where there is no room for all, the first ones are left out.
+/// Draws the steps, the latest last; leaves the first steps out if there is no room for all.
 fn history(
     detail: &Detail,
     theme: Theme,

@@ -1,4 +1,4 @@
-//! The header: where and when this is, how many connections there are in each state, what happens each second.
+//! The header: the host and the time, the connections in each state, and the events of a second.
 
 use jiff::Timestamp;
 use ratatui::{
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// How the states are laid out, from a connection's beginning to its end.
+/// The layout of the states, from a connection's beginning to its end.
 const STATES: [[TcpState; 5]; 2] = [
     [
         TcpState::Listen,
@@ -36,16 +36,16 @@ const STATES: [[TcpState; 5]; 2] = [
     ],
 ];
 
-type What = fn(&Happened) -> u32;
+type Measure = fn(&Happened) -> u32;
 
-const RATES: [(&str, What); 4] = [
+const RATES: [(&str, Measure); 4] = [
     ("opened/s", |happened| happened.opened),
     ("closed/s", |happened| happened.closed),
     ("failed/s", |happened| happened.failed),
     ("changes/s", |happened| happened.transitions),
 ];
 
-/// Everything below the title.
+/// Draws everything below the title.
 pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if area.height < HEADER {
         return;
@@ -57,7 +57,7 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut B
         width: width - 1,
         height: 1,
     };
-    let rates = &state.seen().rates;
+    let rates = &state.activity().rates;
     for (column, states) in (0..).zip(STATES) {
         for (line, of) in (0..).zip(states) {
             let area = cell(column, line);
@@ -69,13 +69,13 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut B
     for (line, (name, what)) in (0..).zip(RATES) {
         let area = cell(2, line);
         let rate = rates.rate(what);
-        let shown = rate.map_or("-".to_owned(), number);
+        let text = rate.map_or("-".to_owned(), number);
         let curve = rates.of(what, room(area));
         let is_some = rate.is_some_and(|rate| rate > 0.0);
-        put(&format!("{name:<11} {shown:>7}"), &curve, is_some, theme, area, buffer);
+        put(&format!("{name:<11} {text:>7}"), &curve, is_some, theme, area, buffer);
     }
-    let known = format!("{:<11} {:>7}", "sockets", state.list.known);
-    Line::styled(known, STRONG).render(cell(2, 4), buffer);
+    let total = format!("{:<11} {:>7}", "sockets", state.list.total);
+    Line::styled(total, STRONG).render(cell(2, 4), buffer);
 }
 
 /// Columns of a cell before its curve.
@@ -89,7 +89,7 @@ fn put(text: &str, curve: &[u8], is_some: bool, theme: Theme, area: Rect, buffer
     const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let style = if is_some { STRONG } else { super::DIM };
     Line::styled(text, style).render(area, buffer);
-    // The latest at the right, where it stays.
+    // The latest value stays at the right.
     let width = u16::try_from(curve.len()).unwrap_or(0);
     let left = area.right().saturating_sub(width).max(area.x + TEXT);
     let curve: String = curve.iter().map(|height| HEIGHTS[usize::from(*height)]).collect();
@@ -97,7 +97,7 @@ fn put(text: &str, curve: &[u8], is_some: bool, theme: Theme, area: Rect, buffer
     Line::styled(curve, theme.curve()).render(area, buffer);
 }
 
-/// A number with three digits or so.
+/// Returns a number with about three digits.
 pub(super) fn number(number: f64) -> String {
     match number {
         small if small < 10.0 => format!("{small:.1}"),
@@ -106,12 +106,12 @@ pub(super) fn number(number: f64) -> String {
     }
 }
 
-/// Of whom and of when this is, and what is missing.
+/// Draws the title: the host, the time, losses, corrections and gaps.
 pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
-    let seen = state.seen();
+    let activity = state.activity();
     let wall = match &state.past {
         Some(past) => past.at.wall,
-        None => seen.anchor.wall_time(state.now),
+        None => activity.anchor.wall_time(state.now),
     };
     let moment = Timestamp::from_nanosecond(wall.into()).unwrap_or_default();
     let moment = moment.to_zoned(state.options.zone.clone());
@@ -121,15 +121,15 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
     } else {
         spans.push(format!("{} live  ", moment.strftime("%H:%M:%S")).into());
     }
-    let lost = match seen.gap {
+    let lost = match activity.gap {
         Some(gap) if state.past.is_none() => {
             let ago = state.now.saturating_sub(gap.time);
-            format!("lost {} ({}, {} ago)", seen.lost, gap.loss.name(), Elapsed(ago))
+            format!("lost {} ({}, {} ago)", activity.lost, gap.loss.name(), Elapsed(ago))
         }
-        _ => format!("lost {}", seen.lost),
+        _ => format!("lost {}", activity.lost),
     };
-    let style = if seen.lost > 0 { theme.warning() } else { Style::new() };
-    spans.extend([Span::styled(lost, style), format!("  corrected {}", seen.corrected).into()]);
+    let style = if activity.lost > 0 { theme.warning() } else { Style::new() };
+    spans.extend([Span::styled(lost, style), format!("  corrected {}", activity.corrected).into()]);
     if let Some(gap) = state.gap() {
         let what = match (gap.loss, gap.count) {
             (Loss::NotRecorded, _) => "nothing was recorded".to_owned(),

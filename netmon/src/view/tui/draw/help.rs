@@ -1,4 +1,4 @@
-//! Which keys there are.
+//! The keys of the screen.
 
 use ratatui::{
     buffer::Buffer,
@@ -25,7 +25,7 @@ const KEYS: [(&str, &str); 17] = [
     (", .", "to the event before, to the next"),
     ("q Ctrl-C", "quit"),
     ("", ""),
-    ("dimmed rows", "are gone, and say why in small letters; for five seconds"),
+    ("dimmed rows", "are gone; small letters show why; for five seconds"),
     ("lost, corrected", "events that did not come; rows set right by the kernel's"),
 ];
 

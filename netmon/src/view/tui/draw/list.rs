@@ -48,7 +48,7 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, areas: &Areas, buffer: &mu
                 connection(state, theme, row, *is_gone, line, buffer)
             }
         };
-        // A sign as well, since a terminal may show neither.
+        // Reversed, so that the row stands out without colours.
         if at == list.selected {
             buffer.set_style(line, style.patch(HEADING));
         }
@@ -56,7 +56,7 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, areas: &Areas, buffer: &mu
     }
     if list.length == 0 {
         let nothing =
-            if list.known == 0 { "no connections" } else { "no connection matches the filter" };
+            if list.total == 0 { "no connections" } else { "no connection matches the filter" };
         Line::styled(format!(" {nothing}"), DIM).render(Rect { height: 1, ..areas.rows }, buffer);
     }
 }
@@ -86,7 +86,7 @@ fn heading(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     buffer.set_style(area, Style::new().add_modifier(ratatui::style::Modifier::UNDERLINED));
 }
 
-/// Draws a group: its name at the left, what it is made of at the right.
+/// Draws a group: its name at the left, its numbers at the right.
 fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
     let Row::Group { count, flow, is_expanded, name, .. } = row else { return };
     let sign = if *is_expanded { '-' } else { '+' };
@@ -97,7 +97,7 @@ fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
     Line::styled(format!("{name:<room$}{numbers}"), STRONG).render(area, buffer);
 }
 
-/// Draws a connection; the style of its line.
+/// Draws a connection. Returns the style of its line.
 fn connection(
     state: &ScreenState,
     theme: Theme,
@@ -118,7 +118,7 @@ fn connection(
             1 => (endpoint(row.tuple.local, services, "?", width), style),
             2 => (endpoint(row.tuple.remote, services, "*", width), style),
             3 => match row.verdict.filter(|_| is_gone) {
-                // Small letters: it has ended.
+                // Small letters show that the connection has ended.
                 Some(verdict) if is_bad(verdict) => (verdict.to_string(), style.patch(theme.bad())),
                 Some(verdict) => (verdict.to_string(), style),
                 None if is_gone => ("gone".to_owned(), style),
@@ -151,13 +151,13 @@ pub(super) const fn is_bad(verdict: Verdict) -> bool {
     !matches!(verdict, Verdict::ClosedLocally | Verdict::ClosedByPeer)
 }
 
-/// The latest transitions, the newest at the bottom, as they come.
+/// Draws the latest transitions as they come, the newest at the bottom.
 pub(super) fn latest(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
     if area.height < 2 {
         return;
     }
     let list = &state.list;
-    let mut title = format!(" {} of {} ", list.matching, list.known);
+    let mut title = format!(" {} of {} ", list.matching, list.total);
     if !state.filter_text.is_empty() {
         title += &format!("· filter: {} ", state.filter_text);
     }
@@ -168,19 +168,25 @@ pub(super) fn latest(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut
     let title = fit(&title, width.saturating_sub(2));
     Line::from(format!("{title:─^width$}")).render(Rect { height: 1, ..area }, buffer);
     let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
-    clock.anchor = state.seen().anchor;
+    clock.anchor = state.activity().anchor;
     let lines = usize::from(area.height - 1);
-    let latest: Vec<&Latest> = state.seen().histories.latest().rev().take(lines).collect();
+    let latest: Vec<&Latest> = state.activity().histories.latest().rev().take(lines).collect();
     for (y, latest) in (area.y + 1..).zip(latest.into_iter().rev()) {
-        let text = fit(&told(latest, &mut clock, services(state), width), width);
+        let text = latest_line(latest, &mut clock, services(state), width);
+        let text = fit(&text, width);
         let is_failed = latest.mark.verdict.is_some_and(is_bad);
         let style = if is_failed { theme.bad() } else { Style::new() };
         Line::styled(text, style).render(Rect { y, height: 1, ..area }, buffer);
     }
 }
 
-/// A transition in a line: where there is little room, without the state that it came from.
-fn told(latest: &Latest, clock: &mut Clock, services: Option<&Services>, width: usize) -> String {
+/// Returns a transition as a line, without the old state if there is little room.
+fn latest_line(
+    latest: &Latest,
+    clock: &mut Clock,
+    services: Option<&Services>,
+    width: usize,
+) -> String {
     const SECONDS: usize = 8;
     let mut time = Vec::new();
     clock.write(&mut time, latest.mark.time);
@@ -189,20 +195,20 @@ fn told(latest: &Latest, clock: &mut Clock, services: Option<&Services>, width: 
     let mut states = format!("{new} {}", why(&latest.mark));
     let room = if width < 120 {
         time.truncate(SECONDS);
-        // The longest that is usual: TIME_WAIT closed-locally.
+        // The longest usual text: TIME_WAIT closed-locally.
         width.saturating_sub(SECONDS + 4 + 24)
     } else {
         states = format!("{old:>11} → {new:<11} {}", why(&latest.mark));
         width.saturating_sub(15 + 4 + 26 + 32)
     };
-    let (who, end) = (room / 4, room * 3 / 8);
-    let program = fit(&program(latest.owner.as_deref()), who);
+    let (program_width, end) = (room / 4, room * 3 / 8);
+    let program = fit(&program(latest.owner.as_deref()), program_width);
     let local = endpoint(latest.local, services, "?", end);
     let remote = endpoint(latest.remote, services, "*", end);
-    format!("{time} {program:<who$} {local:<end$} {remote:<end$} {states}")
+    format!("{time} {program:<program_width$} {local:<end$} {remote:<end$} {states}")
 }
 
-/// What else there is to say of a step.
+/// Returns the rest of a step: verdict, error, RST, and a mark if the step is inferred.
 pub(super) fn why(mark: &Mark) -> String {
     let mut words = Vec::new();
     if let Some(verdict) = mark.verdict {

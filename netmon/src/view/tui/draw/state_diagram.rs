@@ -5,7 +5,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::W
 use super::{DIM, HEADING, STRONG};
 use crate::{core::tcp::TcpState, view::tui::history::Mark};
 
-/// Where the states are, by column and line; lines between them lead from the upper to the lower.
+/// The picture of the states. Lines between states lead from the upper state to the lower one.
 const PICTURE: [&str; 15] = [
     "                 CLOSE",
     "         ┌─────────┴────────┐",
@@ -24,10 +24,10 @@ const PICTURE: [&str; 15] = [
     "                 CLOSE",
 ];
 
-/// Columns and lines that it takes.
+/// Columns and lines of the picture.
 pub(super) const SIZE: (u16, u16) = (37, 15);
 
-/// Draws it; each state that the connection came to has the number of the step.
+/// Draws the picture. Each state that the connection came to has the number of the step.
 pub(super) fn draw(steps: &[Mark], now: TcpState, area: Rect, buffer: &mut Buffer) {
     for (y, line) in (area.y..area.bottom()).zip(PICTURE) {
         Line::styled(line, DIM).render(Rect { y, height: 1, ..area }, buffer);
@@ -35,7 +35,7 @@ pub(super) fn draw(steps: &[Mark], now: TcpState, area: Rect, buffer: &mut Buffe
     let Some(first) = steps.first() else {
         return mark(now, None, true, area, buffer);
     };
-    // The first CLOSE is where it began, the second where it ends.
+    // A connection begins at the first CLOSE, and ends at the second.
     mark(first.old, Some(0), false, area, buffer);
     for (number, step) in (1..).zip(steps) {
         let is_now = step.new == now && number == steps.len();
@@ -43,7 +43,7 @@ pub(super) fn draw(steps: &[Mark], now: TcpState, area: Rect, buffer: &mut Buffe
     }
 }
 
-/// Marks a state: bold with the number of its step, and reversed where the connection is.
+/// Marks a state: bold with the number of its step, and reversed if the connection is there now.
 fn mark(state: TcpState, number: Option<usize>, is_now: bool, area: Rect, buffer: &mut Buffer) {
     let state = if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state };
     let Some((x, y)) = place(state, number) else { return };
@@ -59,10 +59,11 @@ fn mark(state: TcpState, number: Option<usize>, is_now: bool, area: Rect, buffer
     }
 }
 
+/// Returns the column and the line of a state.
 fn place(state: TcpState, number: Option<usize>) -> Option<(u16, u16)> {
     let lines = (0u16..).zip(PICTURE);
-    let mut found = lines.filter_map(|(y, line)| {
-        // By whole words: CLOSE is a part of others.
+    let mut places = lines.filter_map(|(y, line)| {
+        // Whole words are compared: CLOSE is a part of other names.
         let mut x = 0;
         line.split(' ').find_map(|word| {
             let at = x;
@@ -70,9 +71,9 @@ fn place(state: TcpState, number: Option<usize>) -> Option<(u16, u16)> {
             (word == state.name()).then_some((at, y))
         })
     });
-    let first = found.next();
+    let first = places.next();
     let is_end = state == TcpState::Close && number != Some(0);
-    if is_end { found.next() } else { first }
+    if is_end { places.next() } else { first }
 }
 
 #[cfg(test)]

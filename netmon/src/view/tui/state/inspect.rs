@@ -1,4 +1,4 @@
-//! A connection that is looked at closely.
+//! The connection in the detail view.
 
 use super::{Mode, ScreenState};
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     },
 };
 
-/// A socket that is looked at closely is asked about so often, ns.
-const INSPECTED_EVERY: u64 = 1_000_000_000;
+/// The time between two questions about the socket in the detail view, ns.
+const INSPECT_INTERVAL: u64 = 1_000_000_000;
 
-/// What is known of it.
+/// Everything that is known of the connection in the detail view.
 #[derive(Clone, Debug)]
 pub(in crate::view::tui) struct Detail {
     pub(in crate::view::tui) row: Connection,
@@ -24,9 +24,10 @@ pub(in crate::view::tui) struct Detail {
 }
 
 impl ScreenState {
-    /// Looks closely at what was found; what is not there any more stays as it was.
-    pub(super) fn look(&mut self, found: Option<InspectedRow>, now: u64) {
-        let Some(InspectedRow { row, history, is_gone }) = found else {
+    /// Shows `inspected` in the detail view. A connection that is not there any more stays as it
+    /// was.
+    pub(super) fn look(&mut self, inspected: Option<InspectedRow>, now: u64) {
+        let Some(InspectedRow { row, history, is_gone }) = inspected else {
             match &mut self.detail {
                 Some(detail) => detail.is_gone = true,
                 None => self.mode = Mode::List,
@@ -37,17 +38,20 @@ impl ScreenState {
         let user = owner.and_then(|owner| Some(self.name(NameQuery::User(owner.uid))?.to_owned()));
         let cgroup =
             owner.and_then(|owner| Some(self.name(NameQuery::Cgroup(owner.cgroup))?.to_owned()));
-        let known = self.detail.take().filter(|known| known.row.id.cookie == row.id.cookie);
-        let is_due = self.inspected.is_none_or(|asked| asked + INSPECTED_EVERY <= now);
+        let previous =
+            self.detail.take().filter(|previous| previous.row.id.cookie == row.id.cookie);
+        let is_due = self.inspected_at.is_none_or(|last| last + INSPECT_INTERVAL <= now);
         let is_there = !is_gone && self.past.is_none() && row.state != TcpState::TimeWait;
         if is_there && is_due {
-            self.inspected = Some(now);
-            self.asks.push(ScreenQuery::Inspect(row.tuple, row.id.cookie));
+            self.inspected_at = Some(now);
+            self.questions.push(ScreenQuery::Inspect(row.tuple, row.id.cookie));
         }
-        // Its beginning may have been told later.
+        // The id may be another: the beginning may have been reported since.
         self.mode = Mode::Detail(row.id);
         self.detail = Some(Detail {
-            inspected: known.and_then(|known| known.inspected).filter(|_| self.past.is_none()),
+            inspected: previous
+                .and_then(|previous| previous.inspected)
+                .filter(|_| self.past.is_none()),
             history,
             row,
             is_gone,
@@ -57,20 +61,21 @@ impl ScreenState {
     }
 }
 
-/// Where it was found.
+/// The row and the history of the connection in the detail view.
 pub(super) struct InspectedRow {
     row: Connection,
     history: ConnectionHistory,
     is_gone: bool,
 }
 
-/// The connection, though its beginning was told since, or it is gone.
+/// Returns the connection `id`, also if its beginning was reported since, or if the connection is
+/// gone.
 pub(super) fn find(
     table: &ConnectionTable,
     histories: &Histories,
     id: ConnectionId,
 ) -> Option<InspectedRow> {
-    // A connection that a dump found has an earlier epoch once its beginning was told.
+    // A connection that a dump found has an earlier epoch once its beginning was reported.
     let has_begun_earlier =
         |row: &Connection| row.id.cookie == id.cookie && row.id.epoch < id.epoch;
     let is_it = |row: &Connection| row.id == id;
@@ -80,7 +85,7 @@ pub(super) fn find(
         let history = histories.of(row).cloned().unwrap_or_default();
         return Some(InspectedRow { row: row.clone(), history, is_gone: false });
     }
-    let mut gone = histories.gone().chain(histories.ended());
+    let mut gone = histories.gone().chain(histories.focus_end());
     let gone = gone.find(|gone| is_it(&gone.connection))?;
     Some(InspectedRow {
         row: gone.connection.clone(),

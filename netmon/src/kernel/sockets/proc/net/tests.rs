@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Fixtures are of a little endian machine.
+/// The fixtures come from a little-endian machine.
 #[cfg(target_endian = "little")]
 mod fixtures {
     use super::*;
@@ -49,9 +49,9 @@ mod fixtures {
     }
 
     #[test]
-    fn a_listener_does_not_tell_its_limit() {
-        let line = "   0: 00000000:07E8 00000000:0000 0A 00000000:00000005 00:00000000 00000000     \
-            0        0 1678 1 000000008594db0d 100 0 0 10 0";
+    fn a_listener_does_not_show_its_limit() {
+        let line = "   0: 00000000:07E8 00000000:0000 0A 00000000:00000005 00:00000000 00000000\
+            \x20    0        0 1678 1 000000008594db0d 100 0 0 10 0";
         let socket = parsed(line, Protocol::Tcp, false);
         assert_eq!(ends(&socket), both("0.0.0.0:2024", "0.0.0.0:0"));
         assert_eq!((socket.state, socket.recv_q, socket.send_q), (TcpState::Listen, Some(5), None));
@@ -59,11 +59,11 @@ mod fixtures {
     }
 
     #[test]
-    fn minisockets_belong_to_nobody() {
+    fn minisockets_belong_to_no_user() {
         for (code, state) in [("06", TcpState::TimeWait), ("05", TcpState::FinWait2)] {
             let line = format!(
-                "123456: 0100007F:1F90 0100007F:D431 {code} 00000000:00000000 03:00001758 00000000     \
-                 0        0 0 3 0000000012345678"
+                "123456: 0100007F:1F90 0100007F:D431 {code} 00000000:00000000 03:00001758 00000000\
+                 \x20    0        0 0 3 0000000012345678"
             );
             let socket = parsed(&line, Protocol::Tcp, false);
             assert_eq!((socket.state, socket.uid, socket.inode), (state, None, None));
@@ -76,8 +76,8 @@ mod fixtures {
     fn a_half_open_connection() {
         for code in ["03", "0C"] {
             let line = format!(
-                "   1: 0100007F:0050 0200007F:D431 {code} 00000000:00000000 01:00000063 00000001    33 \
-                 0 0 0 0000000012345678"
+                "   1: 0100007F:0050 0200007F:D431 {code} 00000000:00000000 01:00000063 00000001\
+                 \x20   33 0 0 0 0000000012345678"
             );
             let socket = parsed(&line, Protocol::Tcp, false);
             assert_eq!(socket.state, TcpState::SynRecv);
@@ -87,8 +87,8 @@ mod fixtures {
 
     #[test]
     fn ipv6_keepalive_and_mapped_ipv4() {
-        let line = "   2: B80D0120000000000000000001000000:01BB 0000000000000000FFFF00000A00000A:A1B2 \
-            01 00000000:00000000 02:000AFC8A 00000000   999        0 31415 2 0000000012345678";
+        let line = "   2: B80D0120000000000000000001000000:01BB 0000000000000000FFFF00000A00000A:\
+            A1B2 01 00000000:00000000 02:000AFC8A 00000000   999        0 31415 2 0000000012345678";
         let socket = parsed(line, Protocol::Tcp, true);
         assert_eq!(ends(&socket), both("[2001:db8::1]:443", "10.0.0.10:41394"));
         assert!(socket.ipv6);
@@ -98,13 +98,14 @@ mod fixtures {
 
     #[test]
     fn udp_and_raw() {
-        let line = " 1024: 00000000:0044 00000000:0000 07 00000000:00000300 00:00000000 00000000     \
-            0        0 18834 2 0000000012345678 17";
+        let line = " 1024: 00000000:0044 00000000:0000 07 00000000:00000300 00:00000000 00000000\
+            \x20    0        0 18834 2 0000000012345678 17";
         let socket = parsed(line, Protocol::Udp, false);
         assert_eq!((socket.recv_q, socket.send_q), (Some(768), Some(0)));
         assert!(socket.is_listening());
-        let line = "  58: 00000000000000000000000000000000:003A 00000000000000000000000000000000:0000 \
-            07 00000000:00000000 00:00000000 00000000     0        0 20917 2 0000000012345678 0";
+        let line = "  58: 00000000000000000000000000000000:003A 00000000000000000000000000000000:\
+            0000 07 00000000:00000000 00:00000000 00000000     0        0 20917 2 \
+            0000000012345678 0";
         let socket = parsed(line, Protocol::Raw, true);
         assert_eq!(ends(&socket), both("[::]:58", "[::]:0"));
     }
@@ -134,7 +135,7 @@ fn lines_that_the_kernel_does_not_write() {
             let error =
                 parse_inet(line.as_bytes(), Protocol::Tcp, false, 1).expect_err("a wrong column");
             assert_eq!(error.expected, expected, "{line}");
-            // And cut off before it.
+            // The line cut off before the column.
             let line = columns[..column].join(" ");
             let error =
                 parse_inet(line.as_bytes(), Protocol::Tcp, false, 1).expect_err("too short");
@@ -144,7 +145,7 @@ fn lines_that_the_kernel_does_not_write() {
     assert!(parse_inet(right.as_bytes(), Protocol::Tcp, true, 1).is_err(), "IPv4 among IPv6");
 }
 
-/// An address as the kernel prints its memory.
+/// Prints an address as the kernel prints its memory.
 fn print_end(end: SocketAddr, ipv6: bool) -> String {
     let print = |bytes: &[u8]| {
         let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().expect("four")));
@@ -158,7 +159,7 @@ fn print_end(end: SocketAddr, ipv6: bool) -> String {
     format!("{address}:{:04X}", end.port())
 }
 
-/// A line as `get_tcp4_sock` and its likes print it.
+/// Prints a line as `get_tcp4_sock` and its counterparts do.
 fn print(socket: &Socket, number: u32) -> String {
     let (code, ticks) = socket.timer.map_or((0, 0), |timer| {
         let code = match timer.kind {
@@ -170,7 +171,8 @@ fn print(socket: &Socket, number: u32) -> String {
         (code, timer.left.as_millis() / 10)
     });
     format!(
-        "{number:4}: {} {} {:02X} {:08X}:{:08X} {code:02X}:{ticks:08X} {:08X} {:5} {:8} {} 2 {:016x}   ",
+        "{number:4}: {} {} {:02X} {:08X}:{:08X} {code:02X}:{ticks:08X} {:08X} {:5} {:8} {} 2 \
+         {:016x}   ",
         print_end(socket.tuple.local, socket.ipv6),
         print_end(socket.tuple.remote, socket.ipv6),
         socket.state as u8,

@@ -1,4 +1,4 @@
-//! What follows FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE.
+//! Tests the states after FIN_WAIT2 -> CLOSE and CLOSING -> CLOSE.
 
 use super::*;
 
@@ -16,9 +16,9 @@ fn a_doubtful_time_wait_is_asked_about() {
         (FinWait2, flag::DONE | flag::BUCKETS_FULL),
         (TcpState::Closing, flag::DONE | flag::LINGER),
     ] {
-        for (found, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
+        for (bucket, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
             let mut bench = Bench::new();
-            bench.script.found = Some(found);
+            bench.script.state = Some(bucket);
             bench.take(closed(old, flags, 0, 100 * MS));
             assert!(bench.events().is_empty());
             bench.advance(100 * MS);
@@ -31,17 +31,17 @@ fn a_doubtful_time_wait_is_asked_about() {
 
 #[test]
 fn an_orphan_ends_as_it_is_found() {
-    for (found, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
+    for (bucket, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {
         let mut bench = Bench::new();
         bench.take(closed(FinWait2, flag::DEAD, 0, 100 * MS));
-        bench.script.found = Some(BucketState::Waiting);
+        bench.script.state = Some(BucketState::Waiting);
         for ms in 101..150 {
             bench.advance(ms * MS);
         }
         assert!(bench.events().is_empty(), "it still waits");
-        assert!(bench.script.asked < 8, "asked ever less often: {}", bench.script.asked);
-        // It may have come about while the kernel was asked.
-        (bench.script.found, bench.script.answered) = (Some(found), 1_007 * MS);
+        assert!(bench.script.questions < 8, "asked ever less often: {}", bench.script.questions);
+        // The change may have happened during the question.
+        (bench.script.state, bench.script.answer_time) = (Some(bucket), 1_007 * MS);
         bench.advance(1_000 * MS);
         let events = bench.events();
         assert_eq!((events[0].old, events[0].new), (FinWait2, state));
@@ -50,7 +50,7 @@ fn an_orphan_ends_as_it_is_found() {
 }
 
 #[test]
-fn an_orphan_that_nobody_can_see_is_given_up() {
+fn an_orphan_that_cannot_be_seen_is_given_up() {
     let mut bench = Bench::new();
     bench.take(closed(FinWait2, flag::DEAD, 0, 1));
     for second in 1..80 {
@@ -60,7 +60,7 @@ fn an_orphan_that_nobody_can_see_is_given_up() {
     assert_eq!(bench.assembler.next_due(), None);
 }
 
-/// The end of the other end, on this host.
+/// Returns the end of the other end, on this host.
 fn peer(flags: u8, errno: u8, time: u64) -> Record {
     let mut peer = wire::Transition { flags, errno, ..wire(LastAck, Close, time) };
     std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
@@ -79,7 +79,7 @@ fn an_orphan_is_gone_when_its_peer_on_this_host_is_reset() {
     assert!(!events[0].inferred);
     assert_eq!((events[1].cookie, events[1].reset), (COOKIE + 1, Some(ResetSide::Received)));
     bench.advance(1_000 * MS);
-    assert_eq!((events.len(), bench.script.asked), (2, 0));
+    assert_eq!((events.len(), bench.script.questions), (2, 0));
 }
 
 #[test]
@@ -91,17 +91,17 @@ fn an_orphan_with_its_peer_on_this_host_needs_no_question() {
     assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, 150));
     assert!(!events[0].inferred);
     assert_eq!((events[1].cookie, events[1].new), (COOKIE + 1, Close));
-    assert_eq!(bench.script.asked, 0);
+    assert_eq!(bench.script.questions, 0);
 }
 
 #[test]
 fn a_reset_ends_an_orphan_at_its_time() {
-    // On the socket, within microseconds of the event: it was never a minisocket.
+    // A RST on the socket, within microseconds of the event: there never was a bucket.
     let mut bench = Bench::new();
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
     bench.take(reset(Close, 120));
     assert_eq!(bench.events()[0].time, 100);
-    // On the minisocket, whenever: that was its end.
+    // A RST on the bucket, at any time, is the end of the bucket.
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
     bench.take(reset(TimeWait, 9_000));
     let events = bench.events();
@@ -112,7 +112,7 @@ fn a_reset_ends_an_orphan_at_its_time() {
 #[test]
 fn questions_stay_within_their_budget() {
     let mut bench = Bench::new();
-    bench.script.found = Some(BucketState::Waiting);
+    bench.script.state = Some(BucketState::Waiting);
     for cookie in 1..=20_000 {
         let orphan =
             wire::Transition { cookie, flags: flag::DEAD, ..wire(FinWait2, Close, 1_000 * MS) };
@@ -121,13 +121,13 @@ fn questions_stay_within_their_budget() {
     for ms in 1_001..=2_000 {
         bench.advance(ms * MS);
     }
-    assert!((2_000..=2_600).contains(&bench.script.asked), "{}", bench.script.asked);
+    assert!((2_000..=2_600).contains(&bench.script.questions), "{}", bench.script.questions);
 }
 
 #[test]
 fn what_is_doubtful_is_known_within_a_second() {
     let mut bench = Bench::new();
-    bench.script.found = Some(BucketState::Gone);
+    bench.script.state = Some(BucketState::Gone);
     let flags = flag::DONE | flag::BUCKETS_FULL;
     for cookie in 1..=5_000 {
         let end = wire::Transition { cookie, flags, ..wire(FinWait2, Close, 1_000 * MS) };
@@ -139,9 +139,9 @@ fn what_is_doubtful_is_known_within_a_second() {
     for ms in 1_000..=2_000 {
         bench.advance(ms * MS);
     }
-    let told = bench.events();
-    assert_eq!(told.len(), 2_000);
-    assert!(told.iter().all(|event| !event.inferred && event.new == Close));
+    let answers = bench.events();
+    assert_eq!(answers.len(), 2_000);
+    assert!(answers.iter().all(|event| !event.inferred && event.new == Close));
 }
 
 #[test]
@@ -159,30 +159,30 @@ fn what_is_parked_is_bounded() {
 #[test]
 fn an_orphan_is_followed_without_questions() {
     for (state, expected) in [(TimeWait, TimeWait), (Close, Close)] {
-        let mut bench = told();
+        let mut bench = reporting();
         bench.take(closed(FinWait2, WAITS, 0, 100));
         bench.advance(100 + 60_000 * MS);
         assert!(bench.events().is_empty());
         bench.take(note(kind::MINISOCKET, state, 0, 200));
         let [event] = &bench.events()[..] else { panic!("one event") };
         assert_eq!((event.new, event.time, event.inferred), (expected, 200, false));
-        assert_eq!(bench.script.asked, 0);
+        assert_eq!(bench.script.questions, 0);
     }
 }
 
 #[test]
-fn what_the_kernel_does_not_tell_after_all_is_asked_about() {
-    let mut bench = told();
-    bench.script.found = Some(BucketState::Gone);
+fn an_unreported_end_is_asked_about() {
+    let mut bench = reporting();
+    bench.script.state = Some(BucketState::Gone);
     bench.take(closed(FinWait2, WAITS, 0, 100));
     bench.advance(71_000 * MS);
-    assert_eq!((bench.states(), bench.script.asked), (vec![(FinWait2, Close)], 1));
+    assert_eq!((bench.states(), bench.script.questions), (vec![(FinWait2, Close)], 1));
 }
 
 #[test]
 fn a_time_wait_is_one_when_it_was_made() {
-    let mut bench = told();
-    // Whatever the buckets and the linger say.
+    let mut bench = reporting();
+    // The bucket exists, so BUCKETS_FULL and LINGER do not matter.
     let flags = flag::DONE | flag::LINGER | flag::BUCKETS_FULL | flag::MINISOCKET;
     bench.take(closed(FinWait2, flags, 0, 100));
     assert_eq!(bench.states(), [(FinWait2, TimeWait)]);

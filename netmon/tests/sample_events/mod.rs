@@ -1,4 +1,4 @@
-//! One scene, for whoever shows it or keeps it.
+//! Sample events for the tests of views, of `netmon top` and of journals.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -42,8 +42,8 @@ pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
     Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 33, cgroup: 5, comm })))
 }
 
-/// Everything that looks different from anything else.
-pub(crate) fn scene() -> Vec<Event> {
+/// One event of each kind that looks different from every other kind.
+pub(crate) fn sample_events() -> Vec<Event> {
     use TcpState::*;
     let web = ("10.0.0.1:43210", "93.184.216.34:443");
     let refused = ("[::1]:50000", "[::1]:81");
@@ -92,7 +92,7 @@ pub(crate) fn scene() -> Vec<Event> {
     );
     let lost = |count, loss| Event::Lost(Gap { from: 85 * MS, time: 95 * MS, count, loss });
     events.extend([lost(17, Loss::RingFull), lost(1, Loss::Recursion)]);
-    // One whose beginning was lost, the end of one of those above, and the end of a TIME_WAIT.
+    // A connection whose beginning was lost, the end of a connection above, the end of a TIME_WAIT.
     let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
     let (state, owner) = (Established, None);
     let seed = Seed { time: 500 * MS, cookie: 7, tuple, state, minisocket: false, owner };

@@ -1,4 +1,4 @@
-//! A scene that keeps still: a socket in every state that can be held.
+//! Sockets that keep still: at least one in every state that can be held.
 
 use std::{
     io::Write,
@@ -18,17 +18,17 @@ use crate::{
     peer::{ACK, Connection, FIN, Wire},
 };
 
-/// Sockets, kept until this is dropped.
-pub(crate) struct Scene {
+/// Sockets that are kept until drop.
+pub(crate) struct HeldSockets {
     _wire: Wire,
     _held: Vec<OwnedFd>,
-    /// Shares the established connection's socket with this process.
+    /// A process that shares an established connection's socket with this process.
     pub(crate) heir: Child,
 }
 
-/// Port of the connection that is shared.
+/// The peer's port of the connection that is shared.
 pub(crate) const SHARED: u16 = 7001;
-/// What every scene has at least one of.
+/// The states of the sockets, each with at least one socket.
 pub(crate) const STATES: [&str; 11] = [
     "ESTABLISHED",
     "SYN_SENT",
@@ -43,9 +43,9 @@ pub(crate) const STATES: [&str; 11] = [
     "CLOSING",
 ];
 
-impl Scene {
-    /// Plays it in the namespace that the calling thread is in.
-    pub(crate) fn play() -> Self {
+impl HeldSockets {
+    /// Opens the sockets in the namespace of the calling thread.
+    pub(crate) fn open() -> Self {
         let mut held = Vec::new();
         let mut wire = Wire::new();
         let heir = established(&mut wire, &mut held);
@@ -57,18 +57,19 @@ impl Scene {
     }
 }
 
-impl Drop for Scene {
+impl Drop for HeldSockets {
     fn drop(&mut self) {
         let _ = self.heir.kill();
         let _ = self.heir.wait();
     }
 }
 
-/// Connections to the peer, with bytes in both queues, and one that two processes hold.
+/// Opens a connection to the peer with bytes in both queues, and one that two processes hold.
+/// Returns the second process.
 fn established(wire: &mut Wire, held: &mut Vec<OwnedFd>) -> Child {
     let mut connection = Connection::new(wire, 7000);
     connection.send(ACK, b"unread");
-    // The peer takes it and does not say so.
+    // The peer takes the bytes and does not acknowledge them.
     (&connection.socket).write_all(b"unacknowledged").expect("sent");
     held.push(connection.into_socket().into());
     let shared = Connection::new(wire, SHARED).into_socket();
@@ -128,7 +129,8 @@ fn closing(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     drop(connection.into_socket());
 }
 
-/// On loopback: listeners, one with a connection that waits, TIME_WAIT, IPv4 on an IPv6 socket.
+/// Opens sockets on loopback: listeners, one with a connection that waits, TIME_WAIT, IPv4 on an
+/// IPv6 socket.
 fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     let busy = TcpListener::bind("127.0.0.1:8001").expect("bound");
     held.push(TcpStream::connect("127.0.0.1:8001").expect("connected").into());
@@ -138,8 +140,8 @@ fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     let (server, _) = listener.accept().expect("accepted");
     close_in_turn(client, server);
     drop(listener);
-    // MPTCP: what it leaves are TCP's minisockets and requests, of a protocol structure of its own. Debian's 5.10 has
-    // none.
+    // MPTCP leaves minisockets and requests of TCP, with a protocol structure of its own. Debian's
+    // 5.10 has no MPTCP.
     let protocol = if kernel() < (5, 15) { Protocol::TCP } else { Protocol::MPTCP };
     let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).expect("MPTCP");
     mptcp.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8004)).into()).expect("bound");
@@ -162,7 +164,7 @@ fn loopback(wire: &mut Wire, held: &mut Vec<OwnedFd>) {
     held.push(dual.into());
 }
 
-/// UDP, raw and unix sockets.
+/// Opens UDP, raw and unix sockets.
 fn others(held: &mut Vec<OwnedFd>) {
     let bound = UdpSocket::bind("127.0.0.1:9000").expect("bound");
     let connected = UdpSocket::bind("127.0.0.1:9001").expect("bound");

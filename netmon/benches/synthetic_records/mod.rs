@@ -1,4 +1,5 @@
-//! What the kernel's records tell, made up: connections on loopback that close normally, as in `xtask load`.
+//! Synthetic records of the kernel program: connections on loopback that close normally, as in
+//! `xtask load`.
 
 use std::collections::VecDeque;
 
@@ -15,35 +16,36 @@ use netmon::{
 };
 use netmon_common::{AF_INET, Child, End, Open, Process, Transition, flag, kind};
 
-/// Connections that are open beside those that come and go: the table is no empty one.
+/// The number of connections that stay open, so that the table is not empty.
 pub(crate) const HELD: u64 = 10_000;
-/// Connections at a time, each a step after the other's.
+/// The number of connections that come and go at a time, a step of each after a step of the other.
 const AT_ONCE: usize = 4;
-/// What a connection's two ends go through: transitions of the table, of which the first two of a child are one record.
+/// The number of transitions of a connection's two ends in the table. The first two transitions of
+/// a child are one record.
 pub(crate) const TRANSITIONS: u64 = 10;
-/// Between two records, ns.
+/// The time between two records, ns.
 const APART: u64 = 2_000;
 const LISTENER: u64 = 1;
 const PROCESS: Process =
     Process { cgroup: 77, pid: 4_242, uid: 1_000, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
 
 /// Records, each as its bytes.
-pub(crate) struct Story {
-    /// Of what is there all the time.
-    pub(crate) before: Vec<Vec<u8>>,
-    /// Of what comes and goes.
-    pub(crate) records: Vec<Vec<u8>>,
+pub(crate) struct SyntheticRecords {
+    /// Records of the listener, and of the connections that stay open.
+    pub(crate) held: Vec<Vec<u8>>,
+    /// Records of the connections that come and go.
+    pub(crate) passing: Vec<Vec<u8>>,
 }
 
-impl Story {
-    /// One of `connections` that come and go.
+impl SyntheticRecords {
+    /// Makes the records, with `connections` connections that come and go.
     pub(crate) fn new(connections: u64) -> Self {
-        let mut before = vec![open(0, LISTENER, Listen, (80, 0))];
+        let mut held = vec![open(0, LISTENER, Listen, (80, 0))];
         for number in 0..HELD {
             let ends = ends(number, HELD * 2);
-            before.extend([born(0, &ends), answered(0, &ends), taken(0, &ends)]);
+            held.extend([born(0, &ends), answered(0, &ends), taken(0, &ends)]);
         }
-        let mut records = Vec::new();
+        let mut passing = Vec::new();
         let mut lives: VecDeque<_> = VecDeque::new();
         let mut next = 0..connections;
         loop {
@@ -53,7 +55,7 @@ impl Story {
                 lives.push_back((ends(number, 2 * HELD + 2), 0));
             }
             let Some((ends, step)) = lives.pop_front() else { break };
-            let time = (records.len() as u64 + 1) * APART;
+            let time = (passing.len() as u64 + 1) * APART;
             let record = match step {
                 0 => born(time, &ends),
                 1 => taken(time, &ends),
@@ -62,28 +64,28 @@ impl Story {
                 4 => server(time, &ends, Established, CloseWait),
                 5 => client(time, &ends, FinWait1, FinWait2),
                 6 => server(time, &ends, CloseWait, LastAck),
-                7 => end(client_of(time, &ends, FinWait2, Close), flag::DEAD | flag::DONE),
-                _ => end(server_of(time, &ends, LastAck, Close), flag::DEAD | flag::DONE),
+                7 => end(client_transition(time, &ends, FinWait2, Close), flag::DEAD | flag::DONE),
+                _ => end(server_transition(time, &ends, LastAck, Close), flag::DEAD | flag::DONE),
             };
-            records.push(record);
+            passing.push(record);
             if step < 8 {
                 lives.push_back((ends, step + 1));
             }
         }
-        Self { before, records }
+        Self { held, passing }
     }
 
-    /// The table with what is there all the time.
+    /// The table with the listener and the connections that stay open.
     pub(crate) fn table(&self) -> ConnectionTable {
         let mut table = ConnectionTable::default();
-        for event in events(&self.before) {
+        for event in events(&self.held) {
             let _ = table.apply(&event, |_| Ok::<_, ()>(()));
         }
         table
     }
 }
 
-/// What the records are, completed.
+/// The complete events of records.
 pub(crate) fn events(records: &[Vec<u8>]) -> VecDeque<Event> {
     let (mut offline, mut events) = (OfflineAssembler::default(), VecDeque::new());
     for record in records {
@@ -92,7 +94,7 @@ pub(crate) fn events(records: &[Vec<u8>]) -> VecDeque<Event> {
     events
 }
 
-/// Wall time for the story.
+/// The wall time of the records.
 pub(crate) fn anchor() -> Event {
     Event::Anchor(Anchor { monotonic: 0, wall: 1_700_000_000_000_000_000 })
 }
@@ -131,33 +133,33 @@ fn transition(time: u64, cookie: u64, states: (TcpState, TcpState), ends: &Ends)
     }
 }
 
-fn client_of(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Transition {
+fn client_transition(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Transition {
     transition(time, ends.cookies.0, (old, new), ends)
 }
 
-fn server_of(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Transition {
+fn server_transition(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Transition {
     let client = transition(time, ends.cookies.1, (old, new), ends);
     Transition { local_port: client.remote_port, remote_port: client.local_port, ..client }
 }
 
 fn client(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Vec<u8> {
-    bytemuck::bytes_of(&client_of(time, ends, old, new)).to_vec()
+    bytemuck::bytes_of(&client_transition(time, ends, old, new)).to_vec()
 }
 
 fn server(time: u64, ends: &Ends, old: TcpState, new: TcpState) -> Vec<u8> {
-    bytemuck::bytes_of(&server_of(time, ends, old, new)).to_vec()
+    bytemuck::bytes_of(&server_transition(time, ends, old, new)).to_vec()
 }
 
 fn open(time: u64, cookie: u64, new: TcpState, (local_port, remote_port): (u16, u16)) -> Vec<u8> {
     let ends = Ends { cookies: (cookie, 0), port: local_port, host: [127, 0, 0, 1] };
-    let transition = client_of(time, &ends, Close, new);
+    let transition = client_transition(time, &ends, Close, new);
     let transition = Transition { kind: kind::OPEN, remote_port, ..transition };
     bytemuck::bytes_of(&Open { transition, sock: 0, process: PROCESS }).to_vec()
 }
 
-/// The client connects; its port is not known yet.
+/// The record of a client that connects. The port of the client is not known yet.
 fn born(time: u64, ends: &Ends) -> Vec<u8> {
-    let transition = client_of(time, ends, Close, SynSent);
+    let transition = client_transition(time, ends, Close, SynSent);
     let transition = Transition { kind: kind::OPEN, local_port: 0, ..transition };
     bytemuck::bytes_of(&Open { transition, sock: 0, process: PROCESS }).to_vec()
 }
@@ -166,9 +168,9 @@ fn answered(time: u64, ends: &Ends) -> Vec<u8> {
     client(time, ends, SynSent, Established)
 }
 
-/// The listener takes it.
+/// The record of a listener that takes the connection.
 fn taken(time: u64, ends: &Ends) -> Vec<u8> {
-    let transition = server_of(time, ends, SynRecv, Established);
+    let transition = server_transition(time, ends, SynRecv, Established);
     let transition = Transition { kind: kind::CHILD, ..transition };
     let child = Child { transition, listener: LISTENER, syn_recv_time: time };
     bytemuck::bytes_of(&child).to_vec()

@@ -1,0 +1,63 @@
+//! The sockets that the flags of a listing select.
+
+use super::Snapshot;
+use crate::{
+    core::{filter::Filter, socket::Protocol, tcp::TcpState},
+    kernel::Namespace,
+    view::listing::netstat::Listening,
+};
+
+impl Snapshot {
+    pub(super) fn scope(&self) -> Listening {
+        if self.all || self.is_bare() {
+            Listening::All
+        } else if self.listening {
+            Listening::Listening
+        } else {
+            Listening::Connected
+        }
+    }
+
+    pub(super) fn protocols(&self) -> Vec<Protocol> {
+        let none = !(self.tcp || self.udp || self.raw || self.unix);
+        [
+            (Protocol::Tcp, self.tcp || none),
+            (Protocol::Udp, self.udp || none),
+            (Protocol::Raw, self.raw),
+        ]
+        .into_iter()
+        .filter_map(|(protocol, chosen)| chosen.then_some(protocol))
+        .collect()
+    }
+
+    /// Returns the states of the scope as the kernel program takes them: bit n is the kernel's
+    /// number n.
+    ///
+    /// A UDP socket without a connection is in CLOSE. No TCP socket of a dump is in that state.
+    pub(super) fn states(&self) -> u16 {
+        const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
+        match self.scope() {
+            Listening::All => u16::MAX,
+            Listening::Listening => LISTENING,
+            Listening::Connected => !LISTENING,
+        }
+    }
+
+    pub(super) fn families(&self) -> u16 {
+        match (self.ipv4, self.ipv6) {
+            (true, false) => 1,
+            (false, true) => 2,
+            _ => 3,
+        }
+    }
+
+    pub(super) fn namespaces(&self, filter: &Filter) -> anyhow::Result<(Vec<Namespace>, usize)> {
+        Ok(match self.netns.as_deref() {
+            // A filter that names a namespace means to see its sockets.
+            None if filter.names_namespaces() => Namespace::all()?,
+            None => (vec![Namespace::current()?], 0),
+            Some("all") => Namespace::all()?,
+            Some(name) => (vec![Namespace::named(name)?], 0),
+        })
+    }
+}

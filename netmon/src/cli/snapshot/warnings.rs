@@ -1,0 +1,23 @@
+//! Warnings of a listing, each shown once.
+
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
+
+/// The warnings that were printed, which `-c` does not repeat with each listing.
+#[derive(Default)]
+pub(super) struct Warnings(HashSet<&'static str>);
+
+impl Warnings {
+    pub(super) fn once(&mut self, about: &'static str, text: &str) {
+        if self.0.insert(about) {
+            warn(text);
+        }
+    }
+}
+
+pub(super) fn warn(text: &str) {
+    // Standard error may have no reader left.
+    let _ = writeln!(io::stderr(), "netmon: {text}");
+}

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::core::filter::{Filter, FilterNames};
+use netmon::testing::{Filter, FilterNames};
 
 /// A host that knows no name, so that a filter's text depends on nothing else.
 struct Nameless;

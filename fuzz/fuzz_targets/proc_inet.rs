@@ -4,10 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::{
-    core::socket::Protocol,
-    kernel::sockets::proc::{parse_inet, read_inet},
-};
+use netmon::testing::{Protocol, parse_inet, read_inet};
 
 fuzz_target!(|data: &[u8]| {
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Raw] {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::kernel::sockets::proc::parse_unix;
+use netmon::testing::parse_unix;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(socket) = parse_unix(data, 1) {

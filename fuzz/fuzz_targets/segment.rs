@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netmon::journal::entries_of;
+use netmon::testing::entries_of;
 
 fuzz_target!(|data: &[u8]| {
     let _ = entries_of(&data.to_vec().into());

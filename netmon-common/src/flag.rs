@@ -1,4 +1,4 @@
-//! Bits of [`Transition::flags`], taken from the socket's flags (`enum sock_flags`).
+//! Bits of [`crate::Transition::flags`], taken from the socket's flags (`enum sock_flags`).
 
 /// SOCK_DEAD: the process has closed the socket.
 pub const DEAD: u8 = 1 << 0;

@@ -4,20 +4,9 @@
 use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use netmon::{
-    core::{
-        connection::Change,
-        event::Event,
-        filter::{Filter, FilterNames},
-        services::Services,
-        table::ConnectionTable,
-    },
-    kernel::OfflineAssembler,
-    session::View,
-    view::changes::{
-        json::Json,
-        lines::{Appearance, Lines},
-    },
+use netmon::testing::{
+    Appearance, Change, ConnectionTable, Event, Filter, FilterNames, Json, Lines, OfflineAssembler,
+    Services, View,
 };
 
 mod synthetic_records;

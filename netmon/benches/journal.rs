@@ -10,11 +10,9 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use netmon::{
-    core::{event::Event, table::ConnectionTable, time::TimeSpan},
-    journal::{HostNames, Journal, NamedNamespace, Recorder, RecorderOptions, Retention},
-    kernel::OfflineAssembler,
-    session::{Source, TableInput, Tables, View},
+use netmon::testing::{
+    ConnectionTable, Event, HostNames, Journal, NamedNamespace, OfflineAssembler, Recorder,
+    RecorderOptions, Retention, Source, TableInput, Tables, TimeSpan, View,
 };
 use rustix::time::{ClockId, clock_gettime};
 

@@ -7,11 +7,16 @@
 //! - `session`: the loop between a source and a view.
 //! - `cli`: the command line.
 //!
-//! ARCHITECTURE.md shows which modules may depend on which.
+//! netmon is a program, and its library no API: `testing` has the items that tests, benches and
+//! fuzz targets take. ARCHITECTURE.md shows which modules may depend on which.
 
-pub mod cli;
-pub mod core;
-pub mod journal;
-pub mod kernel;
-pub mod session;
-pub mod view;
+mod cli;
+mod core;
+mod journal;
+mod kernel;
+mod session;
+#[doc(hidden)]
+pub mod testing;
+mod view;
+
+pub use cli::main;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    netmon::cli::main()
+    netmon::main()
 }

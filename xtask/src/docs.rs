@@ -47,7 +47,7 @@ impl Docs {
     /// Records a journal and runs every query against it.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         // The debug build, which the tests have made: speed does not matter here.
-        run(cargo().args(["build", "--quiet", "--package", "netmon"]))?;
+        run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
         let xtask = env::current_exe().context("the path of this program")?;
         let netmon = xtask.with_file_name("netmon");
         let spark = self.spark.then_some(SPARK);

@@ -1,10 +1,10 @@
 //! `run` and `test`: build as the user, run as root.
 
-use std::{env, ffi::OsString, fs, path::Path, process};
+use std::{env, ffi::OsString, path::Path, process};
 
 use anyhow::Context;
 
-use crate::shell::{as_root, build_release, cargo, is_root, release_binary, root, run as shell};
+use crate::shell::{as_root, build_release, cargo, is_root, release_binary, run as shell};
 
 /// Builds and runs netmon, and ends with its exit code.
 pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
@@ -14,38 +14,21 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
     process::exit(status.code().unwrap_or(1));
 }
 
-/// The test program that runs as root.
-const KERNEL: &str = "kernel";
-
-/// Returns the names of netmon's test programs: each is a file, or a directory with `main.rs`.
-fn test_programs() -> anyhow::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(root().join("netmon/tests"))? {
-        let path = entry?.path();
-        let is_program = path.extension().is_some_and(|extension| extension == "rs")
-            || path.join("main.rs").is_file();
-        if let Some(name) = path.file_stem().filter(|_| is_program) {
-            names.push(name.to_string_lossy().into_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
+/// The names of the tests for root begin with this.
+pub(crate) const KERNEL: &str = "kernel::";
+/// The program of the integration tests. Every command compiles the whole workspace, so that each
+/// crate is compiled once, with one set of features.
+const PROGRAM: [&str; 4] = ["test", "--workspace", "--test", "it"];
 
 /// Runs the tests, or only the kernel tests. The kernel tests run as root, with `object` if given.
 pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {
     if !only_kernel {
         shell(cargo().args(["test", "--workspace", "--lib", "--bins"]))?;
+        shell(cargo().args(PROGRAM).args(["--", "--skip", KERNEL]))?;
         shell(cargo().args(["test", "--workspace", "--doc"]))?;
-        let mut tests = cargo();
-        tests.args(["test", "--package", "netmon"]);
-        for name in test_programs()?.iter().filter(|name| *name != KERNEL) {
-            tests.arg("--test").arg(name);
-        }
-        shell(&mut tests)?;
     }
     let mut tests = cargo();
-    tests.args(["test", "--package", "netmon", "--test", KERNEL]);
+    tests.args(PROGRAM).args(["--", KERNEL]);
     if let Some(object) = object {
         let object = object.canonicalize().with_context(|| format!("{}", object.display()))?;
         eprintln!("kernel tests with {}", object.display());
@@ -69,21 +52,4 @@ fn host() -> anyhow::Result<String> {
         .find_map(|line| line.strip_prefix("host: "))
         .map(str::to_owned)
         .context("rustc -vV names no host")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_test_program_is_run() {
-        let names = test_programs().expect("netmon's tests");
-        for name in [KERNEL, "past", "scenarios"] {
-            assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
-        }
-        assert!(
-            !names.iter().any(|name| name == "sample_events"),
-            "a module without tests: {names:?}"
-        );
-    }
 }

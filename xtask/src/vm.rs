@@ -26,7 +26,10 @@ use self::{
     machine::{Accelerator, Cpus, boot},
     tally::{Tally, heading, row},
 };
-use crate::shell::{cargo, output};
+use crate::{
+    run::KERNEL,
+    shell::{cargo, output},
+};
 
 /// The profile that makes programs for emulated machines.
 const PROFILE: &str = "vm";
@@ -165,8 +168,13 @@ impl Vm {
         for skip in &self.skip {
             command += &format!(" --skip '{skip}'");
         }
+        if self.only.is_empty() {
+            command += &format!(" '{KERNEL}'");
+        }
         for only in &self.only {
-            command += &format!(" '{only}'");
+            // A module is one of the kernel tests; a part of a test's name stands for itself.
+            let is_module = only.contains("::") && !only.starts_with(KERNEL);
+            command += &format!(" '{}{only}'", if is_module { KERNEL } else { "" });
         }
         command
     }
@@ -206,7 +214,7 @@ impl Programs {
     /// machines save in emulation.
     fn build(profile: &str) -> anyhow::Result<Self> {
         let mut build = cargo();
-        build.args(["test", "--no-run", "--package", "netmon", "--test", "kernel"]);
+        build.args(["test", "--no-run", "--workspace", "--test", "it"]);
         build.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
         let stdout = output(build.stderr(Stdio::inherit()))?;
         let messages: Vec<serde_json::Value> =
@@ -219,6 +227,6 @@ impl Programs {
                 .find_map(|message| message["executable"].as_str().map(PathBuf::from))
                 .with_context(|| format!("cargo names no program of {target}"))
         };
-        Ok(Self { netmon: executable("netmon", "bin")?, tests: executable("kernel", "test")? })
+        Ok(Self { netmon: executable("netmon", "bin")?, tests: executable("it", "test")? })
     }
 }

@@ -3,16 +3,11 @@
 
 use std::collections::VecDeque;
 
-use netmon::{
-    core::{
-        event::{Anchor, Event},
-        table::ConnectionTable,
-        tcp::TcpState::{
-            self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv,
-            SynSent,
-        },
+use netmon::testing::{
+    Anchor, ConnectionTable, Event, OfflineAssembler,
+    TcpState::{
+        self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
     },
-    kernel::OfflineAssembler,
 };
 use netmon_common::{AF_INET, Child, End, Open, Process, Transition, flag, kind};
 

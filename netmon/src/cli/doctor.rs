@@ -41,7 +41,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// with 0 when everything works in full, 1 when something works through a substitute, and 2 when
 /// nothing can be traced.
 #[derive(Debug, Args)]
-pub(super) struct Doctor {
+pub(super) struct DoctorCommand {
     /// Write JSON Lines: an object for each finding, and a summary
     #[arg(long)]
     json: bool,
@@ -49,7 +49,7 @@ pub(super) struct Doctor {
     tracing: TracingArgs,
 }
 
-impl Doctor {
+impl DoctorCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
         let options = self.tracing.options(log, KernelFilter::ANY);
         let result =

@@ -13,13 +13,13 @@ use crate::journal;
 
 /// Write a stretch of a journal to standard output, for other programs
 #[derive(Debug, Args)]
-pub(super) struct Export {
+pub(super) struct ExportCommand {
     /// Format of the output
     #[arg(long, value_enum)]
-    format: Format,
+    format: FormatArg,
     /// Part of the journal to write
     #[arg(long, value_enum, default_value = "events")]
-    dataset: Dataset,
+    dataset: DatasetArg,
     #[command(flatten)]
     stretch: SpanArgs,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(super) struct Export {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum FormatArg {
     /// Comma-separated values, with a heading
     Csv,
     /// JSON Lines
@@ -37,7 +37,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Dataset {
+enum DatasetArg {
     /// Everything that happened
     Events,
     /// Connections that ended
@@ -50,21 +50,21 @@ enum Dataset {
     Namespaces,
 }
 
-impl Export {
+impl ExportCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let format = match self.format {
-            Format::Csv => journal::ExportFormat::Csv,
-            Format::Jsonl => journal::ExportFormat::Jsonl,
-            Format::Parquet => journal::ExportFormat::Parquet,
+            FormatArg::Csv => journal::ExportFormat::Csv,
+            FormatArg::Jsonl => journal::ExportFormat::Jsonl,
+            FormatArg::Parquet => journal::ExportFormat::Parquet,
         };
         let dataset = match self.dataset {
-            Dataset::Events => journal::Dataset::Events,
-            Dataset::Connections => journal::Dataset::Connections,
-            Dataset::Checkpoints => journal::Dataset::Checkpoints,
-            Dataset::Processes => journal::Dataset::Processes,
-            Dataset::Namespaces => journal::Dataset::Namespaces,
+            DatasetArg::Events => journal::Dataset::Events,
+            DatasetArg::Connections => journal::Dataset::Connections,
+            DatasetArg::Checkpoints => journal::Dataset::Checkpoints,
+            DatasetArg::Processes => journal::Dataset::Processes,
+            DatasetArg::Namespaces => journal::Dataset::Namespaces,
         };
-        if self.format == Format::Parquet && io::stdout().is_terminal() {
+        if self.format == FormatArg::Parquet && io::stdout().is_terminal() {
             bail!("Parquet is nothing for a terminal: write it to a file, > out.parquet");
         }
         let journal = self.past.open()?;

@@ -17,7 +17,7 @@ use crate::{
 /// List connections of a journal: ended in a stretch of time, or open at the end of that time
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
-pub(super) struct History {
+pub(super) struct HistoryCommand {
     #[command(flatten)]
     stretch: SpanArgs,
     /// Write JSON Lines
@@ -33,7 +33,7 @@ pub(super) struct History {
     filter: Vec<String>,
 }
 
-impl History {
+impl HistoryCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let filter = Arc::new(self.past.filter(&self.filter));
         let journal = self.past.open()?;

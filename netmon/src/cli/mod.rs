@@ -48,16 +48,16 @@ Quote the filter against the shell: netmon snapshot 'state established and ( dpo
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Watch(watch::Watch),
-    Snapshot(snapshot::Snapshot),
-    Doctor(doctor::Doctor),
-    Export(export::Export),
-    History(history::History),
+    Watch(watch::WatchCommand),
+    Snapshot(snapshot::SnapshotCommand),
+    Doctor(doctor::DoctorCommand),
+    Export(export::ExportCommand),
+    History(history::HistoryCommand),
     Journal(journal::JournalCommand),
-    Record(record::Record),
+    Record(record::RecordCommand),
     Top(top::TopCommand),
-    Verify(verify::Verify),
-    Services(services::Services),
+    Verify(verify::VerifyCommand),
+    Services(services::ServicesCommand),
 }
 
 impl Command {

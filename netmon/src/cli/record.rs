@@ -51,7 +51,7 @@ const NOT_WRITABLE: &str =
 
 /// Record every connection into a journal, for `snapshot --at`, `watch --from` and `history`
 #[derive(Debug, Args)]
-pub(super) struct Record {
+pub(super) struct RecordCommand {
     #[command(flatten)]
     journal: JournalDir,
     /// Delete the oldest files once this host's journal exceeds SIZE (64K at least), or nine tenths
@@ -72,7 +72,7 @@ pub(super) struct Record {
     tracing: TracingArgs,
 }
 
-impl Record {
+impl RecordCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         runtime()?.block_on(self.record(log))
     }

@@ -10,13 +10,13 @@ use crate::core::{escape::Escaped, services::Services as Database};
 
 /// List the known ports, from the services database (/etc/services)
 #[derive(Debug, Args)]
-pub(super) struct Services {
+pub(super) struct ServicesCommand {
     /// Port, or name, or the beginning of a name
     #[arg(value_name = "WORD|PORT")]
     word: Option<String>,
 }
 
-impl Services {
+impl ServicesCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let database = Database::load();
         let found = database.search(self.word.as_deref());

@@ -55,7 +55,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
-pub(super) struct Snapshot {
+pub(super) struct SnapshotCommand {
     /// List TCP sockets
     #[arg(short = 't', long)]
     tcp: bool,
@@ -135,7 +135,7 @@ pub(super) struct Snapshot {
     filter: Vec<String>,
 }
 
-impl Snapshot {
+impl SnapshotCommand {
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         // Nothing more is given up for the wait between two listings: the next listing may need it.
         confine().context(CONFINING)?;

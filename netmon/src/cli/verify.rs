@@ -45,7 +45,7 @@ const SHOWN: usize = 20;
 ///
 /// Exits with 0 when both agree, and 1 when they do not, or for any other error.
 #[derive(Debug, Args)]
-pub(super) struct Verify {
+pub(super) struct VerifyCommand {
     /// Follow the connections for TIME: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
@@ -66,7 +66,7 @@ impl View for NullView {
     }
 }
 
-impl Verify {
+impl VerifyCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         runtime()?.block_on(self.verify(log))
     }

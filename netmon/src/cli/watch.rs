@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Show TCP connections changing state, live, one line each
 #[derive(Debug, Args)]
 #[command(after_help = super::FILTER_HELP)]
-pub(super) struct Watch {
+pub(super) struct WatchCommand {
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
@@ -61,7 +61,7 @@ pub(super) struct Watch {
     filter: Vec<String>,
 }
 
-impl Watch {
+impl WatchCommand {
     /// Watches until a limit, a signal or a closed output.
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         runtime()?.block_on(self.watch(log))

@@ -4,7 +4,7 @@
 ///
 /// Source: `icmp_err_convert` (net/ipv4/icmp.c), `tcp_reset`, `tcp_write_err`, `tcp_abort`.
 #[must_use]
-pub const fn name(errno: u8) -> Option<&'static str> {
+pub(crate) const fn name(errno: u8) -> Option<&'static str> {
     Some(match errno as i32 {
         libc::EPERM => "EPERM",
         libc::EINTR => "EINTR",

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 /// Shows the bytes as text. Bytes that are not UTF-8 become `\xNN`; control characters and
 /// invisible formatting characters are escaped as in Rust.
 #[derive(Clone, Copy, Debug)]
-pub struct Escaped<'a>(pub &'a [u8]);
+pub(crate) struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

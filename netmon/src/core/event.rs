@@ -157,6 +157,25 @@ pub struct Transition {
 }
 
 impl Transition {
+    /// Makes a transition of which only the place and the states are known: the time and the cookie
+    /// are 0.
+    #[must_use]
+    pub const fn bare(tuple: Tuple, old: TcpState, new: TcpState) -> Self {
+        Self {
+            time: 0,
+            cookie: 0,
+            tuple,
+            old,
+            new,
+            errno: None,
+            reset: None,
+            totals: None,
+            orphan: false,
+            inferred: false,
+            opening: Opening::None,
+        }
+    }
+
     /// Returns whether the connection is over: closed, or left to a TIME_WAIT.
     #[must_use]
     pub const fn is_last(&self) -> bool {

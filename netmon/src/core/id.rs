@@ -14,7 +14,7 @@ use rustc_hash::FxHasher;
 use super::event::Tuple;
 
 /// The first number that netmon gives to a socket whose cookie it cannot have.
-pub const OWN: u64 = 1 << 62;
+pub(crate) const OWN: u64 = 1 << 62;
 /// Marks the key of a former TIME_WAIT.
 const FORMER: u64 = 1 << 63;
 /// Marks the key of a socket without an inode number.
@@ -22,33 +22,33 @@ const NO_INODE: u64 = 1 << 63;
 
 /// Returns whether `id` is a number that netmon gave, not a cookie.
 #[must_use]
-pub const fn is_own(id: u64) -> bool {
+pub(crate) const fn is_own(id: u64) -> bool {
     id & OWN != 0
 }
 
 /// The key of a row of the table: a socket, or the TIME_WAIT that a socket left when it connected
 /// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TableKey(u64);
+pub(crate) struct TableKey(u64);
 
 impl TableKey {
     /// The key of the row of a socket.
     #[must_use]
-    pub const fn of_socket(cookie: u64) -> Self {
+    pub(crate) const fn of_socket(cookie: u64) -> Self {
         Self(cookie)
     }
 
     /// The key of the TIME_WAIT at `tuple` of a socket that has connected again.
     #[must_use]
-    pub fn of_former(cookie: u64, tuple: &Tuple) -> Self {
+    pub(crate) fn of_former(cookie: u64, tuple: &Tuple) -> Self {
         let mut hasher = FxHasher::default();
         (cookie, tuple).hash(&mut hasher);
         Self(hasher.finish() | FORMER)
     }
 
     /// Returns whether it is the key of a former TIME_WAIT.
-    #[must_use]
-    pub const fn is_former(self) -> bool {
+    #[cfg(test)]
+    pub(crate) const fn is_former(self) -> bool {
         self.0 & FORMER != 0
     }
 }

@@ -4,19 +4,19 @@
 //! of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`, and must never
 //! ask the time.
 
-pub mod connection;
-pub mod entry;
-pub mod errno;
-pub mod escape;
-pub mod event;
-pub mod filter;
-pub mod finding;
-pub mod id;
-pub mod process;
-pub mod services;
-pub mod socket;
-pub mod table;
-pub mod table_diff;
-pub mod tcp;
-pub mod time;
-pub mod verdict;
+pub(crate) mod connection;
+pub(crate) mod entry;
+pub(crate) mod errno;
+pub(crate) mod escape;
+pub(crate) mod event;
+pub(crate) mod filter;
+pub(crate) mod finding;
+pub(crate) mod id;
+pub(crate) mod process;
+pub(crate) mod services;
+pub(crate) mod socket;
+pub(crate) mod table;
+pub(crate) mod table_diff;
+pub(crate) mod tcp;
+pub(crate) mod time;
+pub(crate) mod verdict;

@@ -12,7 +12,7 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-pub use super::connection::{Change, Connection, Direction, Resync, Step};
+pub(crate) use super::connection::{Change, Connection, Direction, Step};
 use super::{
     connection::NEVER,
     event::{Anchor, Event, Evidence, Opening, Owner, Transition, Tuple},
@@ -23,7 +23,7 @@ use super::{
 use cookie_map::CookieMap;
 use recently_closed::RecentlyClosed;
 
-pub mod cookie_map;
+pub(crate) mod cookie_map;
 mod dumps;
 mod endings;
 mod openings;
@@ -115,6 +115,26 @@ impl ConnectionTable {
     ///
     /// # Errors
     /// The first error of `view`; the table has taken the event all the same.
+    ///
+    /// ```
+    /// use netmon::testing::{Change, ConnectionTable, Event, TcpState, Transition, Tuple};
+    ///
+    /// let end = |port| ([127, 0, 0, 1], port).into();
+    /// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
+    /// let closed = Transition::bare(tuple, TcpState::Established, TcpState::Close);
+    /// let event = Event::Transition(Transition { cookie: 7, errno: Some(110), ..closed });
+    /// let mut verdict = None;
+    /// let mut table = ConnectionTable::default();
+    /// table.apply(&event, |change| {
+    ///     if let Change::Closed(step) = change {
+    ///         verdict = step.verdict;
+    ///     }
+    ///     Ok::<_, std::convert::Infallible>(())
+    /// })?;
+    /// assert_eq!(verdict.map(|verdict| verdict.name()), Some("timed-out"));
+    /// assert!(table.is_empty());
+    /// # Ok::<_, std::convert::Infallible>(())
+    /// ```
     pub fn apply<E>(
         &mut self,
         event: &Event,

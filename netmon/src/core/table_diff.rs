@@ -8,7 +8,7 @@ use super::{connection::Connection, event::Tuple, tcp::TcpState};
 
 /// The kernel's own table: every TCP socket of some namespaces.
 #[derive(Clone, Debug, Default)]
-pub struct KernelTable {
+pub(crate) struct KernelTable {
     sockets: FxHashMap<(u64, Tuple), TcpState>,
     namespaces: FxHashSet<u32>,
     /// Sockets are known by their places: the table has names of its own for them.
@@ -18,7 +18,7 @@ pub struct KernelTable {
 impl KernelTable {
     /// One to be compared with a table that does not know all cookies.
     #[must_use]
-    pub fn by_place() -> Self {
+    pub(crate) fn by_place() -> Self {
         Self { by_place: true, ..Self::default() }
     }
 
@@ -27,41 +27,35 @@ impl KernelTable {
     }
 
     /// It has such a socket.
-    pub fn add(&mut self, cookie: u64, tuple: Tuple, state: TcpState) {
+    pub(crate) fn add(&mut self, cookie: u64, tuple: Tuple, state: TcpState) {
         self.sockets.insert(self.key(cookie, tuple), state);
     }
 
     /// Notes that all sockets of namespace `netns` were added.
-    pub fn add_namespace(&mut self, netns: u32) {
+    pub(crate) fn add_namespace(&mut self, netns: u32) {
         self.namespaces.insert(netns);
     }
 
     /// How many sockets it has.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.sockets.len()
-    }
-
-    /// Returns whether there is no socket.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
     }
 
     /// How many namespaces were looked into.
     #[must_use]
-    pub fn namespaces(&self) -> usize {
+    pub(crate) fn namespaces(&self) -> usize {
         self.namespaces.len()
     }
 
     /// Returns whether namespace `netns` was read.
     #[must_use]
-    pub fn has_namespace(&self, netns: u32) -> bool {
+    pub(crate) fn has_namespace(&self, netns: u32) -> bool {
         self.namespaces.contains(&netns)
     }
 
     /// Where the table says otherwise, in the namespaces that were looked into.
-    pub fn differences<'a>(
+    pub(crate) fn differences<'a>(
         &self,
         table: impl Iterator<Item = &'a Connection>,
     ) -> FxHashSet<Difference> {
@@ -88,7 +82,7 @@ impl KernelTable {
 
 /// One socket on which table and kernel disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Its cookie; 0 where that was not compared.
     pub cookie: u64,
     /// Its place.

@@ -131,6 +131,16 @@ impl FirstFin {
 
 /// Returns the verdict on a connection whose last transition is `t`; none for a listener, for a
 /// transition that is not the last, and for an errno without a rule.
+///
+/// ```
+/// use netmon::testing::{TcpState, Transition, Tuple, Verdict, judge};
+///
+/// let end = |port| ([127, 0, 0, 1], port).into();
+/// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
+/// let failed = Transition::bare(tuple, TcpState::SynSent, TcpState::Close);
+/// let refused = Transition { errno: Some(111), ..failed };
+/// assert_eq!(judge(&refused, None), Some(Verdict::Refused));
+/// ```
 #[must_use]
 pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
     if !t.is_last() || matches!(t.old, TcpState::Listen | TcpState::TimeWait) {

@@ -13,14 +13,15 @@ mod schema;
 mod status;
 mod write;
 
-pub use error::Malformed;
-pub use read::{
-    Checked, Ended, ExportFormat, HostJournal, Journal, JournalGap, Problem, ReadCounter,
-    ReadError, Replay, ReplayItem, community_id, entries_of,
+pub(crate) use read::{
+    Ended, ExportFormat, HostJournal, JournalGap, ReadCounter, ReadError, ReplayItem, community_id,
 };
+pub use read::{Journal, entries_of};
 pub use schema::Dataset;
-pub use status::{Health, RecorderHandle};
-pub use write::{HostNames, NamedNamespace, OpenError, Recorder, RecorderOptions, Retention};
+pub(crate) use status::Health;
+pub use status::RecorderHandle;
+pub(crate) use write::OpenError;
+pub use write::{HostNames, NamedNamespace, Recorder, RecorderOptions, Retention};
 
 #[cfg(test)]
 mod tests;

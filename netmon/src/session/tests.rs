@@ -23,18 +23,12 @@ struct Slow {
 impl Slow {
     fn new(due: Option<Duration>, seeds: bool) -> Self {
         let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let tuple = Tuple { netns: 1, local: end(1000), remote: end(80) };
         let transition = Transition {
             time: 2,
             cookie: 1,
-            tuple: Tuple { netns: 1, local: end(1000), remote: end(80) },
-            old: TcpState::Close,
-            new: TcpState::SynSent,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: false,
             opening: Opening::ByProcess(None),
+            ..Transition::bare(tuple, TcpState::Close, TcpState::SynSent)
         };
         let events = [
             Event::Anchor(Anchor { wall: 1, monotonic: 1 }),

@@ -5,10 +5,10 @@
 //! `doctor` takes a diagnosis. None of these modules knows the source of its input, and none may
 //! import `kernel`.
 
-pub mod changes;
-pub mod doctor;
-pub mod listing;
+pub(crate) mod changes;
+pub(crate) mod doctor;
+pub(crate) mod listing;
 mod text;
-pub mod tui;
+pub(crate) mod tui;
 
-pub use text::output::Sink;
+pub(crate) use text::output::Sink;

@@ -21,7 +21,7 @@ use crate::{
 const FLOORS: [Floors; 2] = [
     Floors {
         level: "",
-        floors: &[&["core"], &["session"], &["journal", "kernel", "view"], &["cli"]],
+        floors: &[&["core"], &["session"], &["journal", "kernel", "view"], &["cli", "testing"]],
     },
     Floors {
         level: "kernel",

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use anyhow::ensure;
 
+use crate::run::KERNEL;
+
 /// The line that a machine prints when every test has passed. Nothing else counts as success.
 pub(super) const SUCCESS: &str = "netmon-vm: all tests passed";
 
@@ -38,6 +40,7 @@ impl Tally {
         self.running.retain(|running| running != name);
         // "ok <1.234s>"
         let (outcome, seconds) = outcome.split_once(" <").unwrap_or((outcome, ""));
+        let name = name.strip_prefix(KERNEL).unwrap_or(name);
         let module = name.split("::").next().unwrap_or(name);
         let seconds = seconds.trim_end_matches("s>").parse().unwrap_or(0.0);
         *self.modules.entry(module.to_owned()).or_default() += seconds;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{
-    Snapshot,
+    SnapshotCommand,
     sort::{Sort, order},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     view::listing::{ListingNames, name_cache::NameCache},
 };
 
-impl Snapshot {
+impl SnapshotCommand {
     /// Lists the sockets that the journal has at a moment, of every namespace unless one is chosen.
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter);

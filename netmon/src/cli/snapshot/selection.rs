@@ -1,13 +1,13 @@
 //! The sockets that the flags of a listing select.
 
-use super::Snapshot;
+use super::SnapshotCommand;
 use crate::{
     core::{filter::Filter, socket::Protocol, tcp::TcpState},
     kernel::Namespace,
     view::listing::netstat::Listening,
 };
 
-impl Snapshot {
+impl SnapshotCommand {
     pub(super) fn scope(&self) -> Listening {
         if self.all || self.is_bare() {
             Listening::All

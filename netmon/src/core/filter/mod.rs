@@ -20,7 +20,7 @@ use netmon_common::KernelFilter;
 use self::{address::Net, states::States};
 use super::{connection::Labels, tcp::TcpState, verdict::Verdict};
 
-pub use self::{
+pub(crate) use self::{
     block::{Extent, Question},
     parse::FilterError,
 };
@@ -100,6 +100,32 @@ impl Filter {
     ///
     /// # Errors
     /// Fails if `text` does not belong to the language, or has a name that `names` does not know.
+    ///
+    /// ```
+    /// use netmon::testing::{Filter, FilterNames};
+    ///
+    /// struct NoNames;
+    ///
+    /// impl FilterNames for NoNames {
+    ///     fn service(&self, name: &str) -> Option<u16> {
+    ///         (name == "https").then_some(443)
+    ///     }
+    ///     fn user(&self, _: &str) -> Option<u32> {
+    ///         None
+    ///     }
+    ///     fn netns(&self, _: &str) -> Option<u32> {
+    ///         None
+    ///     }
+    ///     fn cgroup(&self, _: &str) -> Option<u64> {
+    ///         None
+    ///     }
+    /// }
+    ///
+    /// let filter = Filter::parse("state established dport = https", &NoNames).expect("a filter");
+    /// assert_eq!(filter.to_string(), "state established and dport = :443");
+    /// let error = Filter::parse("dport = htps", &NoNames).expect_err("no such service");
+    /// assert!(error.to_string().contains("unknown port 'htps'"), "{error}");
+    /// ```
     pub fn parse(text: &str, names: &dyn FilterNames) -> Result<Self, FilterError> {
         parse::parse(text, names).map(Self)
     }

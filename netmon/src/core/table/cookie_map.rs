@@ -10,7 +10,7 @@ use std::{
 };
 
 /// A map from cookies, or from keys of rows.
-pub type CookieMap<T, K = u64> = HashMap<K, T, BuildHasherDefault<CookieHasher>>;
+pub(crate) type CookieMap<T, K = u64> = HashMap<K, T, BuildHasherDefault<CookieHasher>>;
 
 /// Bits of a cookie that tell neighbours apart: hashbrown looks at a group of 16 in one step.
 const TOGETHER: u32 = 4;
@@ -21,7 +21,7 @@ const TAG: u32 = 7;
 
 /// Hashes one cookie.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CookieHasher(u64);
+pub(crate) struct CookieHasher(u64);
 
 impl Hasher for CookieHasher {
     #[inline]

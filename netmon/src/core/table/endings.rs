@@ -1,11 +1,7 @@
 //! Ends without an event of their own: of a TIME_WAIT, and of a connection whose end was lost.
 
 use super::{Change, Connection, ConnectionTable, Step, Verdict, hash, step};
-use crate::core::{
-    event::{Opening, Transition},
-    id::TableKey,
-    tcp::TcpState,
-};
+use crate::core::{event::Transition, id::TableKey, tcp::TcpState};
 
 impl ConnectionTable {
     /// Ends the TIME_WAIT of a socket, as the kernel reported.
@@ -88,17 +84,6 @@ pub(super) fn end_unseen<E>(
 
 /// Makes a transition of `row` to `new` that no hook reported.
 pub(super) fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
-    Transition {
-        time,
-        cookie: row.id.cookie,
-        tuple: row.tuple,
-        old: row.state,
-        new,
-        errno: None,
-        reset: None,
-        totals: None,
-        orphan: false,
-        inferred: true,
-        opening: Opening::None,
-    }
+    let cookie = row.id.cookie;
+    Transition { time, cookie, inferred: true, ..Transition::bare(row.tuple, row.state, new) }
 }

@@ -23,15 +23,8 @@ fn event(cookie: u64, old: TcpState, new: TcpState, time: u64, opening: Opening)
     Event::Transition(Transition {
         time,
         cookie,
-        tuple: tuple(place),
-        old,
-        new,
-        errno: None,
-        reset: None,
-        totals: None,
-        orphan: false,
-        inferred: false,
         opening,
+        ..Transition::bare(tuple(place), old, new)
     })
 }
 

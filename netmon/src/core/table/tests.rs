@@ -63,19 +63,7 @@ fn waiting(time: u64, port: u16) -> Seed {
 
 /// A transition of the socket's second connection.
 fn transition(time: u64, old: TcpState, new: TcpState, opening: Opening) -> Transition {
-    Transition {
-        time,
-        cookie: 7,
-        tuple: tuple_from(2),
-        old,
-        new,
-        errno: None,
-        reset: None,
-        totals: None,
-        orphan: false,
-        inferred: false,
-        opening,
-    }
+    Transition { time, cookie: 7, opening, ..Transition::bare(tuple_from(2), old, new) }
 }
 
 /// The number of changes that an event makes.

@@ -33,7 +33,7 @@ pub(super) fn ids(batch: &RecordBatch) -> Result<StringArray> {
 
 /// Returns the ID of a flow.
 #[must_use]
-pub fn community_id(tuple: &Tuple) -> Option<String> {
+pub(crate) fn community_id(tuple: &Tuple) -> Option<String> {
     id_of(tuple.local, tuple.remote)
 }
 

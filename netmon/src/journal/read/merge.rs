@@ -216,7 +216,7 @@ mod tests {
     use crate::{
         core::{
             connection::{Change, Connection, Step},
-            event::{Anchor, ConnectionId, Opening, Transition, Tuple},
+            event::{Anchor, ConnectionId, Transition, Tuple},
             tcp::TcpState,
         },
         journal::{
@@ -234,19 +234,8 @@ mod tests {
             let tuple = Tuple { netns: 1, local: end(1), remote: end(*number) };
             let time = micros * 1_000;
             let (old, new) = (TcpState::SynSent, TcpState::Established);
-            let transition = Transition {
-                time,
-                cookie: *cookie,
-                tuple,
-                old,
-                new,
-                errno: None,
-                reset: None,
-                totals: None,
-                orphan: false,
-                inferred: false,
-                opening: Opening::None,
-            };
+            let transition =
+                Transition { time, cookie: *cookie, ..Transition::bare(tuple, old, new) };
             let row = Connection::new(ConnectionId { cookie: *cookie, epoch: 0 }, tuple, new);
             let (in_state, verdict, corrected) = (None, None, false);
             let (transition, connection) = (&transition, &row);

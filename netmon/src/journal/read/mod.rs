@@ -19,14 +19,14 @@ mod seek;
 mod select;
 mod source;
 
-pub use check::{Checked, Problem};
-pub use community::community_id;
-pub use export::ExportFormat;
-pub use gaps::JournalGap;
-pub use history::Ended;
-pub use journal::{HostJournal, Journal, ReadCounter, ReadError};
+pub(crate) use community::community_id;
+pub(crate) use export::ExportFormat;
+pub(crate) use gaps::JournalGap;
+pub(crate) use history::Ended;
+pub use journal::Journal;
+pub(crate) use journal::{HostJournal, ReadCounter, ReadError};
 pub use replay::entries_of;
-pub use source::{Replay, ReplayItem};
+pub(crate) use source::ReplayItem;
 
 #[cfg(test)]
 pub(super) use replay::merge_of;

@@ -1,7 +1,7 @@
 //! The schema of a journal. Each group of columns has a builder and a reader, and each dataset
 //! consists of such groups.
 //!
-//! docs/journal.md describes every column; `tests/journal_docs.rs` compares that page with this
+//! docs/journal.md describes every column; `tests/it/journal_docs.rs` compares that page with this
 //! schema.
 
 mod checkpoints;

@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::names::NameCache;
+use super::names::RecorderNames;
 use crate::{
     core::event::Owner,
     journal::{
@@ -41,7 +41,7 @@ impl Discovery {
         &mut self,
         events: &RecordBatch,
         boot: &Arc<str>,
-        names: &mut NameCache,
+        names: &mut RecorderNames,
     ) -> Result<(RecordBatch, RecordBatch)> {
         let time: TimestampMicrosecondArray = column(events, "time")?;
         let mut processes = ProcessBuilder::default();

@@ -16,7 +16,7 @@ mod syncer;
 
 pub use archiver::Retention;
 pub use names::{HostNames, NamedNamespace};
-pub use place::OpenError;
+pub(crate) use place::OpenError;
 pub use recorder::{Recorder, RecorderOptions};
 
 #[cfg(test)]

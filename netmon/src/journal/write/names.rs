@@ -53,7 +53,7 @@ pub struct NamedNamespace {
 type Request = Box<dyn FnOnce(&mut dyn HostNames) + Send>;
 
 /// Asks for names, and remembers them.
-pub(super) struct NameCache {
+pub(super) struct RecorderNames {
     requests: Sender<Request>,
     /// The time at which waiting is allowed again.
     resume: Instant,
@@ -66,7 +66,7 @@ pub(super) struct NameCache {
 /// The names by number, and the time of each lookup.
 type Remembered<K> = FxHashMap<K, (Option<Arc<str>>, Instant)>;
 
-impl NameCache {
+impl RecorderNames {
     /// Starts the thread that asks `names`.
     pub(super) fn start(mut names: Box<dyn HostNames>) -> std::io::Result<Self> {
         let (requests, to_answer): (Sender<Request>, Receiver<Request>) = channel();
@@ -146,7 +146,7 @@ fn remember<K: Hash + Eq>(known: &mut Remembered<K>, key: K, name: Option<Arc<st
     known.insert(key, (name, Instant::now()));
 }
 
-impl NumberNames for NameCache {
+impl NumberNames for RecorderNames {
     fn user(&mut self, uid: u32) -> Option<Arc<str>> {
         if let Some(name) = remembered(&self.users, &uid) {
             return name;

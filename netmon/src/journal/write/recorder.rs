@@ -23,7 +23,7 @@ use super::{
     archiver::{Archiver, Retention},
     change_batch::ChangeBatch,
     former::of_earlier_boot,
-    names::{HostNames, NameCache},
+    names::{HostNames, RecorderNames},
     place::{JournalPlace, OpenError, io_error, open_host},
     segment_writer::{RecorderIdentity, SegmentWriter, WriterMessage},
     syncer,
@@ -142,7 +142,7 @@ impl Recorder {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             thread.map_err(|error| io_error(journal, error))
         };
-        let names = NameCache::start(options.names).map_err(failed)?;
+        let names = RecorderNames::start(options.names).map_err(failed)?;
         let mut writer = SegmentWriter::new(
             place.clone(),
             Arc::clone(&shared),

@@ -14,7 +14,7 @@ use super::{
     change_batch::ChangeBatch,
     discovery::Discovery,
     ipc_writer::IpcWriter,
-    names::NameCache,
+    names::RecorderNames,
     place::JournalPlace,
     syncer::{OpenFiles, Unsynced},
 };
@@ -54,7 +54,7 @@ pub(super) struct SegmentWriter {
     place: JournalPlace,
     shared: Arc<RecorderStatus>,
     identity: RecorderIdentity,
-    names: NameCache,
+    names: RecorderNames,
     /// The channel to the archiver, for the starts of segments that are done.
     closed: Sender<i64>,
     /// The channels to the syncing thread: the files to sync, and the errors of syncing.
@@ -92,7 +92,7 @@ impl OpenSegment {
         &mut self,
         batch: &mut ChangeBatch,
         boot: &Arc<str>,
-        names: &mut NameCache,
+        names: &mut RecorderNames,
     ) -> Result<u64, Malformed> {
         let (events, connections) = (batch.events.finish(names)?, batch.connections.finish(names)?);
         // Events come first, since only the events cannot be derived from other files.
@@ -125,7 +125,7 @@ impl SegmentWriter {
         place: JournalPlace,
         shared: Arc<RecorderStatus>,
         identity: RecorderIdentity,
-        names: NameCache,
+        names: RecorderNames,
         closed: Sender<i64>,
         syncer: (Sender<OpenFiles>, Receiver<Unsynced>),
     ) -> Self {

@@ -97,12 +97,12 @@ struct ShiftSource {
     start: i64,
     bytes: Bytes,
     schema: TypePtr,
-    groups: Vec<Vec<Column>>,
+    groups: Vec<Vec<ShiftColumn>>,
     keys: Vec<KeyValue>,
 }
 
 /// A column chunk.
-enum Column {
+enum ShiftColumn {
     /// A column without times or boot ids.
     Same(Box<ColumnChunkMetaData>, Option<Sbbf>),
     /// Moments, or offsets of wall time to the monotonic clock, µs; and the definition levels,
@@ -134,13 +134,13 @@ impl ShiftSource {
     }
 }
 
-fn read(group: &dyn RowGroupReader, number: usize) -> Result<Column> {
+fn read(group: &dyn RowGroupReader, number: usize) -> Result<ShiftColumn> {
     let metadata = group.metadata().column(number);
     let name = metadata.column_path().string();
     let is_time =
         matches!(metadata.column_descr().logical_type_ref(), Some(LogicalType::Timestamp(_)));
     if !is_time && name != "clock_offset" && name != "boot_id" {
-        return Ok(Column::Same(
+        return Ok(ShiftColumn::Same(
             Box::new(metadata.clone()),
             group.get_column_bloom_filter(number).cloned(),
         ));
@@ -159,7 +159,7 @@ fn read(group: &dyn RowGroupReader, number: usize) -> Result<Column> {
                     (more, ..) => read += more,
                 }
             }
-            Ok(Column::Times(values, levels))
+            Ok(ShiftColumn::Times(values, levels))
         }
         ColumnReader::ByteArrayColumnReader(mut reader) if !is_optional => {
             let mut values = Vec::new();
@@ -169,7 +169,7 @@ fn read(group: &dyn RowGroupReader, number: usize) -> Result<Column> {
                     return Err(Malformed::Corrupt);
                 }
             }
-            Ok(Column::Boots(values))
+            Ok(ShiftColumn::Boots(values))
         }
         _ => Err(Malformed::Column("time")),
     }
@@ -217,10 +217,10 @@ impl Copy {
     fn put<W: Write + Send>(
         &self,
         group: &mut SerializedRowGroupWriter<'_, W>,
-        column: &Column,
+        column: &ShiftColumn,
         bytes: &Bytes,
     ) -> Result<()> {
-        if let Column::Same(metadata, bloom_filter) = column {
+        if let ShiftColumn::Same(metadata, bloom_filter) = column {
             let close = ColumnCloseResult {
                 bytes_written: metadata.compressed_size().cast_unsigned(),
                 rows_written: metadata.num_values().cast_unsigned(),
@@ -233,14 +233,14 @@ impl Copy {
         }
         let mut writer = group.next_column()?.ok_or(Malformed::Corrupt)?;
         match column {
-            Column::Same(..) => {}
-            Column::Times(times, levels) => {
+            ShiftColumn::Same(..) => {}
+            ShiftColumn::Times(times, levels) => {
                 let times: Vec<_> =
                     times.iter().map(|time| time - self.days * DAY_MICROS).collect();
                 let levels = Some(&**levels).filter(|levels| !levels.is_empty());
                 writer.typed::<Int64Type>().write_batch(&times, levels, None)?;
             }
-            Column::Boots(boots) => {
+            ShiftColumn::Boots(boots) => {
                 let boots: Vec<_> = boots.iter().map(|boot| self.boot(boot)).collect();
                 writer.typed::<ByteArrayType>().write_batch(&boots, None, None)?;
             }

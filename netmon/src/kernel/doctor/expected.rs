@@ -10,26 +10,26 @@ use crate::core::{
 
 /// The side that a transition belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum ConnectionSide {
     Listener,
     Client,
     Server,
 }
 
 /// The transitions of a connection that its client closes first.
-pub(super) const EXPECTED: [(Side, TcpState, TcpState); 12] = [
-    (Side::Listener, Close, Listen),
-    (Side::Client, Close, SynSent),
-    (Side::Client, SynSent, Established),
-    (Side::Server, Listen, SynRecv),
-    (Side::Server, SynRecv, Established),
-    (Side::Client, Established, FinWait1),
-    (Side::Client, FinWait1, FinWait2),
-    (Side::Server, Established, CloseWait),
-    (Side::Server, CloseWait, LastAck),
-    (Side::Server, LastAck, Close),
-    (Side::Client, FinWait2, TimeWait),
-    (Side::Listener, Listen, Close),
+pub(super) const EXPECTED: [(ConnectionSide, TcpState, TcpState); 12] = [
+    (ConnectionSide::Listener, Close, Listen),
+    (ConnectionSide::Client, Close, SynSent),
+    (ConnectionSide::Client, SynSent, Established),
+    (ConnectionSide::Server, Listen, SynRecv),
+    (ConnectionSide::Server, SynRecv, Established),
+    (ConnectionSide::Client, Established, FinWait1),
+    (ConnectionSide::Client, FinWait1, FinWait2),
+    (ConnectionSide::Server, Established, CloseWait),
+    (ConnectionSide::Server, CloseWait, LastAck),
+    (ConnectionSide::Server, LastAck, Close),
+    (ConnectionSide::Client, FinWait2, TimeWait),
+    (ConnectionSide::Listener, Listen, Close),
 ];
 
 /// The place of the test's connection.
@@ -41,17 +41,17 @@ pub(super) struct Ports {
 
 impl Ports {
     /// Returns the side that made the transition, if the transition is of this connection.
-    fn side(&self, transition: &Transition) -> Option<Side> {
+    fn side(&self, transition: &Transition) -> Option<ConnectionSide> {
         let tuple = &transition.tuple;
         let (local, remote) = (tuple.local.port(), tuple.remote.port());
         if self.netns.is_some_and(|netns| netns != tuple.netns) {
             None
         } else if (local, remote) == (self.client, self.listener) {
-            Some(Side::Client)
+            Some(ConnectionSide::Client)
         } else if (local, remote) == (self.listener, self.client) {
-            Some(Side::Server)
+            Some(ConnectionSide::Server)
         } else if local == self.listener && [transition.old, transition.new].contains(&Listen) {
-            Some(Side::Listener)
+            Some(ConnectionSide::Listener)
         } else {
             None
         }
@@ -60,18 +60,18 @@ impl Ports {
 
 /// Returns the expected transitions that are not among the `seen`.
 pub(super) fn missing(ports: &Ports, seen: &[Transition]) -> Vec<String> {
-    let is_missing = |(side, old, new): &&(Side, TcpState, TcpState)| {
+    let is_missing = |(side, old, new): &&(ConnectionSide, TcpState, TcpState)| {
         !seen.iter().any(|transition| {
             // Without a bucket to spare, the kernel goes to CLOSE instead of TIME_WAIT.
             let is_new = transition.new == *new || (*new == TimeWait && transition.new == Close);
             ports.side(transition) == Some(*side) && transition.old == *old && is_new
         })
     };
-    let name = |(side, old, new): &(Side, TcpState, TcpState)| {
+    let name = |(side, old, new): &(ConnectionSide, TcpState, TcpState)| {
         let whose = match side {
-            Side::Listener => "listener",
-            Side::Client => "client",
-            Side::Server => "server",
+            ConnectionSide::Listener => "listener",
+            ConnectionSide::Client => "client",
+            ConnectionSide::Server => "server",
         };
         format!("{whose} {old} -> {new}")
     };
@@ -83,23 +83,12 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::core::event::{Opening, Tuple};
+    use crate::core::event::Tuple;
 
     fn transition(local: u16, remote: u16, old: TcpState, new: TcpState) -> Transition {
         let end = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Transition {
-            time: 0,
-            cookie: 1,
-            tuple: Tuple { netns: 7, local: end(local), remote: end(remote) },
-            old,
-            new,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: false,
-            opening: Opening::None,
-        }
+        let tuple = Tuple { netns: 7, local: end(local), remote: end(remote) };
+        Transition { cookie: 1, ..Transition::bare(tuple, old, new) }
     }
 
     #[test]
@@ -108,9 +97,9 @@ mod tests {
         let mut seen: Vec<_> = EXPECTED
             .iter()
             .map(|(side, old, new)| match side {
-                Side::Listener => transition(80, 0, *old, *new),
-                Side::Client => transition(5000, 80, *old, *new),
-                Side::Server => transition(80, 5000, *old, *new),
+                ConnectionSide::Listener => transition(80, 0, *old, *new),
+                ConnectionSide::Client => transition(5000, 80, *old, *new),
+                ConnectionSide::Server => transition(80, 5000, *old, *new),
             })
             .collect();
         assert_eq!(missing(&ports, &seen), Vec::<String>::new());

@@ -35,7 +35,7 @@ const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' socke
 const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
 
 /// The findings before anything is attached, and the capabilities held at that time.
-pub struct HostFindings {
+pub(crate) struct HostFindings {
     findings: Vec<Finding>,
     held: Vec<(&'static Capability, bool)>,
     /// `Ok` if iterators can be loaded apart from tracing.
@@ -43,7 +43,7 @@ pub struct HostFindings {
 }
 
 /// The findings about attaching.
-pub struct AttachFindings {
+pub(crate) struct AttachFindings {
     findings: Vec<Finding>,
     tier: Option<Tier>,
     iterators: bool,
@@ -52,7 +52,7 @@ pub struct AttachFindings {
 impl HostFindings {
     /// Examines the host. Must be called before privileges are given up.
     #[must_use]
-    pub fn examine(options: &Options) -> Self {
+    pub(crate) fn examine(options: &Options) -> Self {
         let mut findings = vec![kernel(), types(options), trace_file_system()];
         findings.extend(object());
         let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
@@ -65,7 +65,10 @@ impl HostFindings {
     /// Adds the findings about attaching. Returns all findings before the self-test, the tier, and
     /// whether listings come from iterators.
     #[must_use]
-    pub fn with(self, attached: AttachFindings) -> (Vec<Finding>, Option<&'static str>, bool) {
+    pub(crate) fn with(
+        self,
+        attached: AttachFindings,
+    ) -> (Vec<Finding>, Option<&'static str>, bool) {
         let Self { mut findings, held, iterators } = self;
         let is_complete = attached.iterators && !is_before(6, 0);
         findings.extend(held.iter().map(|(item, is_held)| capability(item, *is_held, is_complete)));
@@ -84,7 +87,7 @@ impl HostFindings {
 impl AttachFindings {
     /// Returns the findings about attached programs.
     #[must_use]
-    pub fn of(live: &Live) -> Self {
+    pub(crate) fn of(live: &Live) -> Self {
         let attachment = live.attachment();
         let tier = Finding::new("tier", FindingState::Ok, attachment.tier.name());
         let better = if attachment.options.without.btf { WITH_BTF } else { ANOTHER_KERNEL };
@@ -122,7 +125,7 @@ impl AttachFindings {
 
     /// Returns the findings if `error` prevented attaching.
     #[must_use]
-    pub fn not(error: &LoadError) -> Self {
+    pub(crate) fn not(error: &LoadError) -> Self {
         let mut hooks = Hooks::default();
         for all in [&FULL[..], &EXACT[..]] {
             hooks.pass_over(all, "");

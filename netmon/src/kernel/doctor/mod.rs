@@ -1,6 +1,6 @@
 //! The examination of a host before anything is recorded on it.
 
 mod expected;
-pub mod findings;
-pub mod self_test;
-pub mod syscall_cost;
+pub(crate) mod findings;
+pub(crate) mod self_test;
+pub(crate) mod syscall_cost;

@@ -48,7 +48,7 @@ const LOAD_TIME: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// The error of reading the kernel's records.
-pub async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
+pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     let mut test = Test { events: VecDeque::new(), seen: Vec::new(), lost: Vec::new() };
     // The sockets that existed before come first.
     test.read(live).await?;

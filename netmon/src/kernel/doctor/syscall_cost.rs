@@ -25,7 +25,7 @@ const CALLS: u32 = 20_000;
 
 /// Measures the cost with the cheapest of system calls.
 #[must_use]
-pub fn accept_syscalls() -> Finding {
+pub(crate) fn accept_syscalls() -> Finding {
     let finding = |detail| Finding::new("accept calls", FindingState::Ok, detail);
     match measure() {
         Ok((without, with)) => {

@@ -2,4 +2,4 @@
 
 pub(super) mod clock;
 pub(super) mod netns;
-pub mod privilege;
+pub(crate) mod privilege;

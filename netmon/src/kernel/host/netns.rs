@@ -21,7 +21,7 @@ const OWN: &str = "/proc/self/ns/net";
 
 /// A network namespace that can be entered.
 #[derive(Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// The inode number, as in `/proc/PID/ns/net`.
     pub inum: u32,
     /// The path to the namespace; none for the namespace of this process. A handle would keep the
@@ -34,7 +34,7 @@ impl Namespace {
     ///
     /// # Errors
     /// Fails if `/proc` is not mounted.
-    pub fn current() -> io::Result<Self> {
+    pub(crate) fn current() -> io::Result<Self> {
         Ok(Self { inum: inum_of(&fs::metadata(OWN)?), path: None })
     }
 
@@ -44,7 +44,7 @@ impl Namespace {
     /// # Errors
     /// `NotFound`, with a text that names the missing namespace or process, or the error of opening
     /// the file.
-    pub fn named(name: &str) -> io::Result<Self> {
+    pub(crate) fn named(name: &str) -> io::Result<Self> {
         let is_pid = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         // A name is not a path, and must not lead to another directory.
         if name.contains('/') || matches!(name, "" | "." | "..") {
@@ -81,7 +81,7 @@ impl Namespace {
     ///
     /// # Errors
     /// `NotFound` if neither a process nor a name leads to the namespace.
-    pub fn with_inum(inum: u32) -> io::Result<Self> {
+    pub(crate) fn with_inum(inum: u32) -> io::Result<Self> {
         let own = Self::current()?;
         if own.inum == inum {
             return Ok(own);
@@ -98,7 +98,7 @@ impl Namespace {
     ///
     /// # Errors
     /// Fails if `/proc` cannot be read.
-    pub fn all() -> io::Result<(Vec<Self>, usize)> {
+    pub(crate) fn all() -> io::Result<(Vec<Self>, usize)> {
         let own = Self::current()?;
         let mut seen = HashSet::from([own.inum]);
         let mut all = vec![own];
@@ -129,7 +129,10 @@ impl Namespace {
     /// # Errors
     /// `NotFound` if the namespace has ended, `PermissionDenied` if this process may not enter it,
     /// otherwise the error of setns or of `work`.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub(crate) fn run<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
         let Some(path) = &self.path else { return work() };
         let handle = File::open(path).map_err(|error| self.explain(&error))?;
         // The process may have ended meanwhile, and another process may have its pid.
@@ -168,7 +171,7 @@ impl Namespace {
 
 /// Returns the name that `ip netns` gave to the namespace with inode number `inum`.
 #[must_use]
-pub fn name_of(inum: u32) -> Option<String> {
+pub(crate) fn name_of(inum: u32) -> Option<String> {
     fs::read_dir(NAMED).ok()?.flatten().find_map(|entry| {
         let metadata = fs::metadata(entry.path()).ok()?;
         (inum_of(&metadata) == inum).then(|| entry.file_name().to_string_lossy().into_owned())
@@ -177,7 +180,7 @@ pub fn name_of(inum: u32) -> Option<String> {
 
 /// Returns the network namespaces that `ip netns` knows, with their inode numbers.
 #[must_use]
-pub fn named_namespaces() -> Vec<(u32, String)> {
+pub(crate) fn named_namespaces() -> Vec<(u32, String)> {
     let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
     let namespaces = entries.filter_map(|entry| {
         let metadata = fs::metadata(entry.path()).ok()?;
@@ -188,7 +191,7 @@ pub fn named_namespaces() -> Vec<(u32, String)> {
 
 /// Returns the kernel's cookie of this thread's network namespace (`SO_NETNS_COOKIE`, Linux 5.14).
 #[must_use]
-pub fn own_netns_cookie() -> Option<u64> {
+pub(crate) fn own_netns_cookie() -> Option<u64> {
     // A socket of any family has the cookie; the systemd unit permits this family.
     let family = rustix::net::AddressFamily::UNIX;
     let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).ok()?;

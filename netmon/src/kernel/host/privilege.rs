@@ -3,7 +3,7 @@
 //!
 //! Capabilities and no_new_privs belong to a thread, and a new thread begins with those of its
 //! parent. So a command is confined before it starts any thread, and each thread then narrows
-//! itself to its duties. `docs/privileges.md` has the same table; `tests/privileges.rs` compares
+//! itself to its duties. `docs/privileges.md` has the same table; `tests/it/privileges.rs` compares
 //! the two.
 
 use std::{fs, io, panic, thread};
@@ -15,7 +15,7 @@ use rustix::{
 
 /// A task of netmon that takes a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
+pub(crate) enum Duty {
     /// Loading the kernel program and attaching its hooks.
     Load,
     /// Locking the memory that loading takes, where the kernel counts it as locked: before Linux
@@ -34,7 +34,7 @@ pub enum Duty {
 
 impl Duty {
     /// Every duty that a command may have.
-    pub const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Load, Self::Lock, Self::Use, Self::Enter, Self::Look, Self::Open];
 
     /// Returns whether this kernel asks for a capability for this duty.
@@ -146,7 +146,7 @@ impl Capability {
 
 /// Returns the names of the capabilities that `duty` takes and this thread lacks.
 #[must_use]
-pub fn missing(duty: Duty) -> Vec<&'static str> {
+pub(crate) fn missing(duty: Duty) -> Vec<&'static str> {
     let lacks = |capability: &&Capability| capability.is_for(&[duty]) && !capability.is_held();
     CAPABILITIES.iter().filter(lacks).map(|capability| capability.name).collect()
 }
@@ -154,7 +154,7 @@ pub fn missing(duty: Duty) -> Vec<&'static str> {
 /// Returns the end of an error message: the missing capabilities that `duty` takes, or the advice
 /// to run netmon outside the container.
 #[must_use]
-pub fn advice(duty: Duty) -> String {
+pub(crate) fn advice(duty: Duty) -> String {
     match missing(duty).as_slice() {
         // netmon has the capabilities, but in another user namespace than the object in question.
         [] => {
@@ -169,7 +169,7 @@ pub fn advice(duty: Duty) -> String {
 ///
 /// # Errors
 /// The kernel's answer. The caller must then not continue with the remaining privileges.
-pub fn confine() -> io::Result<()> {
+pub(crate) fn confine() -> io::Result<()> {
     set_no_new_privs(true)?;
     narrow(&Duty::ALL)?;
     // Threads that have given up everything share memory with threads that have not. So no process
@@ -186,7 +186,7 @@ pub fn confine() -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's answer.
-pub fn narrow(duties: &[Duty]) -> io::Result<()> {
+pub(crate) fn narrow(duties: &[Duty]) -> io::Result<()> {
     let held = capabilities(None)?.effective;
     let kept =
         CAPABILITIES.iter().filter(|capability| capability.is_for(duties)).map(|capability| {
@@ -203,7 +203,7 @@ pub fn narrow(duties: &[Duty]) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's answer to giving up the other capabilities.
-pub fn narrowed<T: Send>(duties: &[Duty], work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn narrowed<T: Send>(duties: &[Duty], work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let narrowed = move || narrow(duties).map(|()| work());
     let result = thread::scope(|scope| scope.spawn(narrowed).join());
     result.unwrap_or_else(|cause| panic::resume_unwind(cause))

@@ -30,7 +30,7 @@ const NO_FULL: &str = "the tier is basic";
 
 /// The quality of the view that this kernel allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
+pub(crate) enum Tier {
     /// With types and cookies.
     Full,
     /// Through the classic tracepoints, which name sockets by address.
@@ -40,7 +40,7 @@ pub enum Tier {
 impl Tier {
     /// Returns the word for the tier in the output.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Basic => "basic",

@@ -16,7 +16,7 @@ pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
 
 /// A reason why tracing cannot start. Each message includes advice.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// Capabilities are missing.
     #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
     Privilege(Vec<&'static str>),

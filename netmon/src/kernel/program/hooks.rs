@@ -20,7 +20,7 @@ use super::{
 
 /// The result of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HookStatus {
+pub(crate) enum HookStatus {
     /// The hook is attached.
     Attached,
     /// The kernel does not have the function of the hook.
@@ -47,7 +47,7 @@ impl HookStatus {
 
 /// A hook and its result.
 #[derive(Clone, Debug)]
-pub struct HookReport {
+pub(crate) struct HookReport {
     /// The kernel program's function.
     pub program: &'static str,
     /// The target: `tp_btf/…`, `fentry/…`.

@@ -18,7 +18,7 @@ static PREBUILT: &[u8] =
 
 /// The choices of the caller.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// The size of all ring buffers together, bytes: a power of two, at least a page.
     pub buffer: u32,
     /// The most verbose level of the kernel program's own messages.
@@ -33,7 +33,7 @@ pub struct Options {
 
 /// The parts that netmon is to do without. Each part has a substitute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Without {
+pub(crate) struct Without {
     /// The kernel's types.
     pub btf: bool,
     /// Hooks on functions.

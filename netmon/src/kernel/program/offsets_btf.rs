@@ -8,7 +8,7 @@ pub(in crate::kernel) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// The reason why the offsets are not known.
 #[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
+pub(crate) enum LayoutError {
     /// BTF cannot be read.
     #[error("cannot read {VMLINUX}: {0}")]
     Btf(#[from] btf_rs::Error),

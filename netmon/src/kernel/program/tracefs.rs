@@ -24,7 +24,7 @@ const LARGEST: u32 = 4096;
 
 /// The reason why the tracepoints cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum FormatError {
+pub(crate) enum FormatError {
     /// tracefs is not mounted, and mounting it failed.
     #[error(
         "tracefs is not mounted, and mounting it for netmon alone failed ({0}): \

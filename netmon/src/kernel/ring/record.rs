@@ -9,7 +9,7 @@ use crate::core::{event::Tuple, tcp::TcpState};
 
 /// A record of the kernel program. Its numbers have been checked to be states and families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record {
+pub(crate) enum Record {
     /// A transition alone.
     Transition(wire::Transition),
     /// A connect or a listen.
@@ -27,7 +27,7 @@ pub enum Record {
 impl Record {
     /// Returns the time at which the record was made, `CLOCK_MONOTONIC`, ns.
     #[must_use]
-    pub const fn time(&self) -> u64 {
+    pub(crate) const fn time(&self) -> u64 {
         match self {
             Self::Transition(transition) => transition.time,
             Self::Open(open) => open.transition.time,
@@ -79,7 +79,7 @@ pub struct MalformedRecord {
 /// [`MalformedRecord`] for a size, kind, state or family that the kernel program cannot have
 /// written.
 #[inline]
-pub fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
     let kind = bytes.first().copied();
     let record = match kind {
         Some(kind::TRANSITION) => read(bytes).map(Record::Transition),

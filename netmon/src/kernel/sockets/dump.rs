@@ -19,7 +19,7 @@ use crate::{
 
 /// The contents of a dump.
 #[derive(Clone, Debug)]
-pub struct DumpRequest {
+pub(crate) struct DumpRequest {
     /// The protocols of the IP sockets.
     pub protocols: Vec<Protocol>,
     /// [`Socket::info`].
@@ -33,7 +33,7 @@ pub struct DumpRequest {
 }
 
 /// The kernel's tables, which can be read repeatedly.
-pub struct Dump {
+pub(crate) struct Dump {
     request: DumpRequest,
     /// The loaded iterators; without them, `/proc` is read.
     iterators: Option<Ebpf>,
@@ -48,7 +48,7 @@ const FEW: u64 = 10_000;
 /// Returns whether the host has so few sockets that loading iterators would take longer than
 /// iterators save.
 #[must_use]
-pub fn has_few_sockets() -> bool {
+pub(crate) fn has_few_sockets() -> bool {
     // The open files of the whole host: every socket has one, except in TIME_WAIT.
     let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
     let files = files.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
@@ -63,7 +63,7 @@ impl Dump {
     ///
     /// # Errors
     /// [`LoadError`], with advice.
-    pub fn through_iterators(request: DumpRequest) -> Result<Self, LoadError> {
+    pub(crate) fn through_iterators(request: DumpRequest) -> Result<Self, LoadError> {
         let iterators = Some(load(&request)?);
         Ok(Self { request, iterators, may_switch: false })
     }
@@ -71,19 +71,19 @@ impl Dump {
     /// Reads `/proc`, and changes to iterators, if the kernel permits them, where `/proc` does not
     /// show all owners.
     #[must_use]
-    pub fn proc_then_iterators(request: DumpRequest) -> Self {
+    pub(crate) fn proc_then_iterators(request: DumpRequest) -> Self {
         Self { request, iterators: None, may_switch: true }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
-    pub fn through_proc(request: DumpRequest) -> Self {
+    pub(crate) fn through_proc(request: DumpRequest) -> Self {
         Self { request, iterators: None, may_switch: false }
     }
 
     /// Returns whether the dump is to contain owners.
     #[must_use]
-    pub fn wants_owners(&self) -> bool {
+    pub(crate) fn wants_owners(&self) -> bool {
         self.request.owners
     }
 
@@ -92,7 +92,7 @@ impl Dump {
     ///
     /// # Errors
     /// The error of reading.
-    pub fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
+    pub(crate) fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
         match &mut self.iterators {
             // Iterators report process ids of the initial pid namespace. In another pid namespace
             // these ids mean nothing.
@@ -121,7 +121,7 @@ impl Dump {
     ///
     /// # Errors
     /// The error of reading, or of `each`.
-    pub fn sockets(
+    pub(crate) fn sockets(
         &mut self,
         namespace: &Namespace,
         mut each: impl FnMut(Socket) -> io::Result<()>,
@@ -159,7 +159,7 @@ impl Dump {
     ///
     /// # Errors
     /// The error of reading, or of `each`.
-    pub fn unix(
+    pub(crate) fn unix(
         &self,
         namespace: &Namespace,
         each: impl FnMut(UnixSocket) -> io::Result<()>,

@@ -2,6 +2,6 @@
 
 pub(super) mod bpf_iter;
 pub(super) mod dump;
-pub mod proc;
+pub(crate) mod proc;
 pub(super) mod sock_diag;
 pub(super) mod sock_diag_dump;

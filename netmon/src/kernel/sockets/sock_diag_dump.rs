@@ -34,9 +34,9 @@ type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
 
 /// The details that sock_diag adds.
 #[derive(Default)]
-pub(super) struct Details(HashMap<Key, Detail>);
+pub(super) struct Details(HashMap<Key, SocketDetail>);
 
-struct Detail {
+struct SocketDetail {
     cookie: Option<NonZeroU64>,
     cgroup: Option<NonZeroU64>,
     send_q: u32,
@@ -96,7 +96,7 @@ impl Details {
             end(id.destination_address, id.destination_port),
             NonZeroU64::new(response.header.inode.into()),
         );
-        let mut detail = Detail {
+        let mut detail = SocketDetail {
             cookie: NonZeroU64::new(u64::from_ne_bytes(id.cookie)),
             cgroup: None,
             send_q: response.header.send_queue,
@@ -127,7 +127,7 @@ impl Details {
 /// Returns the kernel's figures of the TCP socket with that cookie, if it exists: Recv-Q, Send-Q,
 /// and the measurements of TCP, which listeners do not have.
 #[must_use]
-pub fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
+pub(crate) fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
     let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
     let request = sock_diag::request(question, ExtensionFlags::INFO);
     let mut figures = None;

@@ -222,7 +222,7 @@ fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
     let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
     let owners = if is_initial_pid_namespace() { owners } else { SocketHolders::default() };
     to.blocking_send(DumpMessage::Failed { time, failed }).map_err(is_over)?;
-    let mut holders = Holders::new(owners);
+    let mut holders = HolderCache::new(owners);
     each_namespace(to, |namespace| {
         let mut table = IterFile::open(link(to, BpfIter::Tcp)?, namespace)?;
         loop {
@@ -263,7 +263,7 @@ fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
              no owner"
         ),
     );
-    let mut holders = Holders::new(owners);
+    let mut holders = HolderCache::new(owners);
     each_namespace(to, |namespace| {
         let time = now();
         let mut seeds = Vec::new();
@@ -310,12 +310,12 @@ fn each_namespace(
 }
 
 /// The holders of each socket. A process that holds many sockets is one owner.
-struct Holders {
+struct HolderCache {
     owners: SocketHolders,
     cache: FxHashMap<(u32, u32, u64), Arc<Owner>>,
 }
 
-impl Holders {
+impl HolderCache {
     fn new(owners: SocketHolders) -> Self {
         Self { owners, cache: FxHashMap::default() }
     }
@@ -331,7 +331,7 @@ impl Holders {
     }
 }
 
-fn seed(socket: &Socket, holders: &mut Holders, time: u64) -> Option<Seed> {
+fn seed(socket: &Socket, holders: &mut HolderCache, time: u64) -> Option<Seed> {
     let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Some(Seed {
         time,

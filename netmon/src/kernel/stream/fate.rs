@@ -72,24 +72,12 @@ mod tests {
     use bytemuck::Zeroable;
 
     use super::*;
-    use crate::core::event::{Opening, ResetSide, Tuple};
+    use crate::core::event::{ResetSide, Tuple};
 
     fn fate(old: TcpState, flags: u8, change: impl FnOnce(&mut Transition)) -> SocketFate {
         let record = wire::Transition { flags, ..wire::Transition::zeroed() };
         let end = ([127, 0, 0, 1], 1).into();
-        let mut event = Transition {
-            time: 1,
-            cookie: 1,
-            tuple: Tuple { netns: 1, local: end, remote: end },
-            old,
-            new: Close,
-            errno: None,
-            reset: None,
-            totals: None,
-            orphan: false,
-            inferred: false,
-            opening: Opening::None,
-        };
+        let mut event = Transition::bare(Tuple { netns: 1, local: end, remote: end }, old, Close);
         change(&mut event);
         SocketFate::of(&event, &record)
     }

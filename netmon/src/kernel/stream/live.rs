@@ -52,7 +52,7 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 const COUNT_AT_REST: Duration = Duration::from_secs(2);
 
 /// The attached kernel program, and its records on their way to events.
-pub struct Live {
+pub(crate) struct Live {
     ebpf: Ebpf,
     hooks: Hooks,
     rings: Rings,
@@ -90,7 +90,7 @@ impl Live {
     ///
     /// # Errors
     /// [`LoadError`], with advice.
-    pub fn start(options: Options) -> Result<Self, LoadError> {
+    pub(crate) fn start(options: Options) -> Result<Self, LoadError> {
         // Events that happen during attaching come after this moment.
         let attached = anchor();
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
@@ -129,13 +129,13 @@ impl Live {
 
     /// Returns whether sockets have their cookies as ids, not numbers of netmon's own.
     #[must_use]
-    pub const fn knows_cookies(&self) -> bool {
+    pub(crate) const fn knows_cookies(&self) -> bool {
         self.identities.is_none()
     }
 
     /// Returns the result of each hook.
     #[must_use]
-    pub fn reports(&self) -> &[HookReport] {
+    pub(crate) fn reports(&self) -> &[HookReport] {
         &self.hooks.reports
     }
 
@@ -150,7 +150,7 @@ impl Live {
 
     /// Returns the later tasks that take a capability.
     #[must_use]
-    pub fn duties(&self) -> &'static [Duty] {
+    pub(crate) fn duties(&self) -> &'static [Duty] {
         let duties = &[Duty::Use, Duty::Enter, Duty::Look];
         if self.reconciler.has_iterators() { &duties[..2] } else { duties }
     }

@@ -25,7 +25,7 @@ impl OfflineAssembler {
     /// Takes one record, and appends the events that it completes to `events`.
     ///
     /// # Errors
-    /// [`MalformedRecord`], as for [`decode`].
+    /// `MalformedRecord`, as for `decode`.
     pub fn record(
         &mut self,
         bytes: &[u8],

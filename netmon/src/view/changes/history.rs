@@ -30,7 +30,7 @@ enum Form {
 }
 
 /// Writes connections.
-pub struct HistoryView<W> {
+pub(crate) struct HistoryView<W> {
     out: Output<W>,
     clock: Clock,
     context: JsonContext,
@@ -42,7 +42,7 @@ impl<W: Write> HistoryView<W> {
     ///
     /// # Errors
     /// The error of the output.
-    pub fn lines(to: W, look: Appearance) -> io::Result<Self> {
+    pub(crate) fn lines(to: W, look: Appearance) -> io::Result<Self> {
         let mut out = Output::new(to);
         let style = look.style();
         let line = out.line()?;
@@ -54,13 +54,13 @@ impl<W: Write> HistoryView<W> {
     }
 
     /// Writes JSON Lines to `to`.
-    pub fn json(to: W) -> Self {
+    pub(crate) fn json(to: W) -> Self {
         let (clock, context) = (Clock::new(TimeStyle::Rfc3339), JsonContext::new());
         Self { out: Output::new(to), clock, context, form: Form::Json }
     }
 
     /// Sets the host of the rows that follow.
-    pub fn host(&mut self, host: &Arc<str>) {
+    pub(crate) fn host(&mut self, host: &Arc<str>) {
         self.context.host = Some(Arc::clone(host));
     }
 
@@ -76,7 +76,7 @@ impl<W: Write> HistoryView<W> {
     ///
     /// # Errors
     /// The error of the output.
-    pub fn closed(
+    pub(crate) fn closed(
         &mut self,
         anchor: Anchor,
         step: &Step<'_>,
@@ -104,7 +104,7 @@ impl<W: Write> HistoryView<W> {
     ///
     /// # Errors
     /// The error of the output.
-    pub fn open(&mut self, anchor: Anchor, row: &Connection) -> io::Result<()> {
+    pub(crate) fn open(&mut self, anchor: Anchor, row: &Connection) -> io::Result<()> {
         self.tie(anchor);
         let line = self.out.line()?;
         let look = match &self.form {
@@ -126,7 +126,7 @@ impl<W: Write> HistoryView<W> {
     ///
     /// # Errors
     /// The error of the output.
-    pub fn gap(&mut self, anchor: Anchor, gap: &Gap) -> io::Result<()> {
+    pub(crate) fn gap(&mut self, anchor: Anchor, gap: &Gap) -> io::Result<()> {
         self.tie(anchor);
         match &self.form {
             Form::Lines(look) => {
@@ -142,7 +142,7 @@ impl<W: Write> HistoryView<W> {
     ///
     /// # Errors
     /// The error of the output.
-    pub fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }

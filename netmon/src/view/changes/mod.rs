@@ -1,5 +1,5 @@
 //! Changes as lines or as JSON: transitions, and connections that ended.
 
-pub mod history;
-pub mod json;
-pub mod lines;
+pub(crate) mod history;
+pub(crate) mod json;
+pub(crate) mod lines;

@@ -45,7 +45,7 @@ pub struct ListingNames {
     pub cgroups: NameCache<u64>,
 }
 pub(super) mod cells;
-pub mod json;
-pub mod name_cache;
-pub mod netstat;
-pub mod summary;
+pub(crate) mod json;
+pub(crate) mod name_cache;
+pub(crate) mod netstat;
+pub(crate) mod summary;

@@ -2,7 +2,7 @@
 
 use ratatui::layout::Rect;
 
-use super::rows::Column;
+use super::rows::SortColumn;
 
 /// Lines of the header.
 pub(super) const HEADER: u16 = 6;
@@ -52,7 +52,7 @@ impl Areas {
     }
 
     /// Returns the column that a click at `x` on the heading sorts by.
-    pub(super) fn column_at(&self, x: u16) -> Option<Column> {
+    pub(super) fn column_at(&self, x: u16) -> Option<SortColumn> {
         columns(self.heading.width).find_map(|(column, from, to)| {
             (from..to).contains(&x.checked_sub(self.heading.x)?).then_some(column)?
         })
@@ -62,7 +62,7 @@ impl Areas {
 /// Returns the columns of a screen of this width: their sort column, beginning and end.
 ///
 /// The columns of netstat come first; a wider screen has room for more columns.
-pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, u16)> {
+pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<SortColumn>, u16, u16)> {
     let widths = widths(width);
     let mut from = 0;
     widths.into_iter().map(move |(column, width)| {
@@ -73,7 +73,7 @@ pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<Column>, u16, 
 }
 
 /// Returns the widths of Program, Local, Foreign, State, In state; then direction, age, evidence.
-fn widths(width: u16) -> Vec<(Option<Column>, u16)> {
+fn widths(width: u16) -> Vec<(Option<SortColumn>, u16)> {
     const STATE: u16 = 14;
     const SPAN: u16 = 6;
     let more: &[u16] = match width {
@@ -87,11 +87,11 @@ fn widths(width: u16) -> Vec<(Option<Column>, u16)> {
     let address = (rest * 3 / 8).min(47);
     let program = rest.saturating_sub(address * 2).min(24);
     let mut widths = vec![
-        (Some(Column::Program), program),
-        (Some(Column::Local), address),
-        (Some(Column::Remote), address),
-        (Some(Column::State), STATE),
-        (Some(Column::InState), SPAN),
+        (Some(SortColumn::Program), program),
+        (Some(SortColumn::Local), address),
+        (Some(SortColumn::Remote), address),
+        (Some(SortColumn::State), STATE),
+        (Some(SortColumn::InState), SPAN),
     ];
     widths.extend(more.iter().map(|width| (None, *width)));
     widths

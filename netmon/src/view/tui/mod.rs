@@ -14,7 +14,7 @@ mod layout;
 mod rates;
 mod rows;
 mod state;
-pub mod terminal;
+pub(crate) mod terminal;
 mod time_travel;
 
 use std::{
@@ -26,8 +26,9 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-pub use ratatui::{buffer::Buffer, crossterm::event::Event as TerminalEvent, layout::Size};
+pub use ratatui::{crossterm::event::Event as TerminalEvent, layout::Size};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::{Notify, mpsc::Receiver},
@@ -38,8 +39,7 @@ use crate::{
     core::{connection::Change, table::ConnectionTable},
     session::View,
 };
-pub use activity::Activity;
-pub use state::{Parse, ScreenOptions, ScreenState};
+pub use state::{ScreenOptions, ScreenState};
 pub use time_travel::{Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery};
 
 /// The least time between frames, on average: ten frames a second.
@@ -55,7 +55,7 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 
 /// An input of the screen from outside the session.
 #[derive(Debug)]
-pub enum ScreenInput {
+pub(crate) enum ScreenInput {
     /// An event of the terminal.
     Event(TerminalEvent),
     /// An answer to a question.
@@ -73,7 +73,7 @@ pub fn frame(state: &ScreenState, size: Size) -> Buffer {
 
 /// Returns a frame as text, without the spaces at the ends of lines.
 #[must_use]
-pub fn text(frame: &Buffer) -> String {
+pub(crate) fn text(frame: &Buffer) -> String {
     let lines = (0..frame.area.height).map(|y| {
         let cells = (0..frame.area.width).map(|x| frame[(x, y)].symbol());
         cells.collect::<String>().trim_end().to_owned() + "\n"
@@ -82,7 +82,7 @@ pub fn text(frame: &Buffer) -> String {
 }
 
 /// The channels of the view.
-pub struct Channels {
+pub(crate) struct Channels {
     /// Inputs from outside the session.
     pub inputs: Receiver<ScreenInput>,
     /// Questions, to the thread that answers.
@@ -94,7 +94,7 @@ pub struct Channels {
 }
 
 /// The view that fills a screen.
-pub struct TopView {
+pub(crate) struct TopView {
     state: ScreenState,
     channels: Channels,
     /// An input came that no frame shows yet.
@@ -115,7 +115,7 @@ pub struct TopView {
 impl TopView {
     /// Shows `state` through `channels`.
     #[must_use]
-    pub fn new(state: ScreenState, channels: Channels) -> Self {
+    pub(crate) fn new(state: ScreenState, channels: Channels) -> Self {
         let now = Instant::now();
         Self {
             state,
@@ -203,7 +203,7 @@ impl View for TopView {
 
 /// Returns `CLOCK_MONOTONIC`, ns.
 #[must_use]
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)

@@ -19,7 +19,7 @@ use crate::core::{
 
 /// The column that rows are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(super) enum SortColumn {
     Program,
     Local,
     Remote,
@@ -28,7 +28,7 @@ pub(super) enum Column {
     InState,
 }
 
-impl Column {
+impl SortColumn {
     pub(super) const ALL: [Self; 5] =
         [Self::Program, Self::Local, Self::Remote, Self::State, Self::InState];
 
@@ -61,7 +61,7 @@ impl Column {
 /// The request for rows.
 pub(super) struct Query<'a> {
     pub(super) filter: &'a Filter,
-    pub(super) sort: Column,
+    pub(super) sort: SortColumn,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
     pub(super) expanded: &'a FxHashSet<GroupKey>,
@@ -363,7 +363,7 @@ mod tests {
             let table = table(&ports);
             let query = Query {
                 filter: &Filter::default(),
-                sort: Column::Local,
+                sort: SortColumn::Local,
                 reversed,
                 group: None,
                 expanded: &FxHashSet::default(),

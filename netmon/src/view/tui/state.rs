@@ -13,7 +13,7 @@ use super::{
     activity::Activity,
     groups::{self, GroupBy},
     keys::{KeyMeaning, LineEditor, Written, meaning},
-    rows::{Column, List, Query, Row, counts, list},
+    rows::{List, Query, Row, SortColumn, counts, list},
     time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery},
 };
 use crate::core::{
@@ -26,7 +26,7 @@ use crate::core::{
 pub(super) use inspect::Detail;
 
 /// A function that reads a filter.
-pub type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
+pub(crate) type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
 
 /// The options that the screen begins with.
 pub struct ScreenOptions {
@@ -67,7 +67,7 @@ pub struct ScreenState {
     pub(super) mode: Mode,
     pub(super) filter: Filter,
     pub(super) filter_text: String,
-    pub(super) sort: Column,
+    pub(super) sort: SortColumn,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
     expanded: FxHashSet<groups::GroupKey>,
@@ -104,7 +104,7 @@ impl ScreenState {
             size,
             mode: Mode::List,
             filter,
-            sort: Column::InState,
+            sort: SortColumn::InState,
             reversed: false,
             group: None,
             expanded: FxHashSet::default(),

@@ -30,7 +30,7 @@ use super::{Buffer, ScreenInput};
 
 /// The name of the thread on which a panic does not end the program. The thread reads files that
 /// may be corrupt and catches the panics that such files lead to. Nothing depends on the thread.
-pub const PANIC_EXEMPT_THREAD: &str = "netmon:answers";
+pub(crate) const PANIC_EXEMPT_THREAD: &str = "netmon:answers";
 /// The exit status that Rust gives a program that has panicked.
 const PANIC_STATUS: i32 = 101;
 
@@ -41,7 +41,7 @@ pub struct TerminalGuard(());
 impl TerminalGuard {
     /// Takes the terminal over.
     ///
-    /// From here on, a panic on any thread but [`PANIC_EXEMPT_THREAD`] gives the terminal back and
+    /// From here on, a panic on any thread but `PANIC_EXEMPT_THREAD` gives the terminal back and
     /// ends the program: the message of a panic would be lost on a screen that is drawn over.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Drop for TerminalGuard {
 static IS_BACK: AtomicBool = AtomicBool::new(false);
 
 /// Gives the terminal back; does no harm if the terminal is not taken over.
-pub fn give_back() {
+pub(crate) fn give_back() {
     IS_BACK.store(true, Ordering::Relaxed);
     // No reader is left for an error.
     let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, Show);
@@ -92,7 +92,7 @@ pub fn give_back() {
     clippy::needless_pass_by_value,
     reason = "the sender of frames learns from the drop that there is no terminal"
 )]
-pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
+pub(crate) fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     let mut terminal: Terminal<CrosstermBackend<Stdout>> =
         Terminal::new(CrosstermBackend::new(stdout()))?;
     for frame in &frames {
@@ -115,7 +115,7 @@ pub fn show(frames: Receiver<Buffer>) -> io::Result<()> {
     clippy::needless_pass_by_value,
     reason = "the receiver of events learns from the drop that there is no terminal"
 )]
-pub fn listen(to: Sender<ScreenInput>) {
+pub(crate) fn listen(to: Sender<ScreenInput>) {
     // From here on crossterm reports changes of the size; until now it did not.
     let _ = poll(Duration::ZERO);
     if let Ok((width, height)) = size()

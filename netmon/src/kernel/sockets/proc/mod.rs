@@ -15,9 +15,9 @@ use std::{
     path::Path,
 };
 
-pub use columns::MalformedLine;
+pub(crate) use columns::MalformedLine;
 pub use net::parse_inet;
-pub use processes::{owners, process_started};
+pub(crate) use processes::{owners, process_started};
 pub use unix::parse_unix;
 
 use crate::core::socket::{Protocol, Socket, UnixSocket};
@@ -31,14 +31,14 @@ const LONGEST: usize = 64 * 1024;
 const BLOCK: usize = 64 * 1024;
 
 /// An open table of the network namespace that the opening thread was in.
-pub type ProcTable = Box<dyn BufRead + Send>;
+pub(crate) type ProcTable = Box<dyn BufRead + Send>;
 
 /// Opens `/proc/net/tcp` and the like. The table is empty if the kernel lacks it, for example
 /// without IPv6.
 ///
 /// # Errors
 /// Fails if `/proc` is not mounted, or if opening fails.
-pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable> {
+pub(crate) fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable> {
     open(&format!("{}{}", protocol.name(), if ipv6 { "6" } else { "" }))
 }
 
@@ -46,7 +46,7 @@ pub fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable> {
 ///
 /// # Errors
 /// Fails if `/proc` is not mounted, or if opening fails.
-pub fn open_unix() -> io::Result<ProcTable> {
+pub(crate) fn open_unix() -> io::Result<ProcTable> {
     open("unix")
 }
 
@@ -72,7 +72,7 @@ pub fn read_inet(
 ///
 /// # Errors
 /// The error of reading, or of `each`.
-pub fn read_unix(
+pub(crate) fn read_unix(
     file: impl BufRead,
     netns: u32,
     each: impl FnMut(UnixSocket) -> io::Result<()>,

@@ -35,7 +35,7 @@ const COMM: usize = 64;
 ///
 /// # Errors
 /// Fails if `/proc` cannot be read, or if this process has no descriptor left.
-pub fn owners() -> io::Result<(SocketHolders, usize)> {
+pub(crate) fn owners() -> io::Result<(SocketHolders, usize)> {
     let mut owners = SocketHolders::default();
     let mut entries = vec![MaybeUninit::uninit(); ENTRIES];
     let mut refused = 0;
@@ -150,7 +150,7 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
 ///
 /// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
 #[must_use]
-pub fn process_started(pid: u32) -> Option<i64> {
+pub(crate) fn process_started(pid: u32) -> Option<i64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in front may contain anything, parentheses too.
     let (_, fields) = stat.rsplit_once(')')?;

@@ -1,0 +1,50 @@
+//! The items that tests, benches and fuzz targets take. netmon is a program: this library is no
+//! API, and may change with every commit.
+
+pub use crate::{
+    core::{
+        connection::{Change, Connection, Direction, Resync, Step},
+        event::{
+            Anchor, ConnectionId, Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed,
+            Totals, Transition, Tuple,
+        },
+        filter::{Filter, FilterNames},
+        finding::{Diagnosis, Finding, FindingState},
+        id::HolderKey,
+        process::SocketHolders,
+        services::Services,
+        socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
+        table::ConnectionTable,
+        tcp::TcpState,
+        time::TimeSpan,
+        verdict::{FirstFin, Verdict, judge},
+    },
+    journal::{
+        Dataset, HostNames, Journal, NamedNamespace, Recorder, RecorderHandle, RecorderOptions,
+        Retention, entries_of,
+    },
+    kernel::{
+        OfflineAssembler,
+        host::privilege::CAPABILITIES,
+        sockets::proc::{parse_inet, parse_unix, read_inet},
+    },
+    session::{Limits, Session, SessionScope, Source, TableInput, Tables, View, run},
+    view::{
+        changes::{
+            json::Json,
+            lines::{Appearance, Lines},
+        },
+        doctor::{json as doctor_json, text as doctor_text},
+        listing::{
+            ListingNames, ListingView,
+            json::JsonRows,
+            name_cache::NameCache,
+            netstat::{Listening, Netstat, NetstatColumns},
+            summary::SummaryListing,
+        },
+        tui::{
+            Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenOptions, ScreenQuery,
+            ScreenState, Size, TerminalEvent, frame, terminal::TerminalGuard,
+        },
+    },
+};

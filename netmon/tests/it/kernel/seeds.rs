@@ -1,0 +1,89 @@
+//! Sockets that are older than netmon: found, with the processes that hold them, and followed.
+
+use std::{
+    collections::BTreeSet,
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use crate::kernel::{
+    every_state::HeldSockets,
+    harness::{Watch, cookie},
+    netns::Netns,
+    tier::{is_listeners, sources},
+};
+
+#[test]
+fn a_listener_older_than_netmon_owns_its_connections() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut watch = Watch::start(&[]);
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (server, _) = listener.accept().expect("accepted");
+        let events = watch.expect(cookie(&server), "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED");
+        for event in &events {
+            assert_eq!(event["pid"], std::process::id(), "{event}");
+            assert!(is_listeners(&event["owner_evidence"]), "{event}");
+            assert_eq!(event["direction"], "inbound");
+        }
+        drop(client);
+    });
+}
+
+#[test]
+fn initial_shows_the_sockets_of_a_listing() {
+    let netns = Netns::new();
+    netns.run(|| {
+        let _sockets = HeldSockets::open();
+        let mut watch = Watch::start(&["--initial"]);
+        // A listener that comes after all older sockets.
+        let last = TcpListener::bind("127.0.0.1:9999").expect("bound");
+        watch.expect(cookie(&last), "CLOSE>LISTEN");
+        watch.stop();
+        let seeds: Vec<&Value> = watch
+            .events
+            .iter()
+            .filter(|event| event["type"] == "connection" && event["netns"] == netns.inum)
+            .collect();
+        assert!(seeds.iter().all(|seed| seed["initial"] == true));
+        let listing = Command::new(env!("CARGO_BIN_EXE_netmon"))
+            .args(["snapshot", "-tap", "--json", "--source", sources()[0]])
+            .output()
+            .expect("netmon");
+        let listing = String::from_utf8(listing.stdout).expect("UTF-8");
+        let key = |row: &Value| (row["cookie"].as_u64(), row["state"].to_string());
+        let listed: BTreeSet<_> = listing
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .filter(|row| row["local_port"] != 9999)
+            .map(|row| key(&row))
+            .collect();
+        assert!(listed.len() > 15, "{listed:?}");
+        assert_eq!(seeds.iter().map(|seed| key(seed)).collect::<BTreeSet<_>>(), listed);
+        let owned = seeds.iter().filter(|seed| seed["pid"] == std::process::id());
+        assert!(owned.count() > 10, "{seeds:#?}");
+        // Older sockets come before all other events.
+        let first = watch.events.iter().position(|event| event["type"] == "transition");
+        let last = watch.events.iter().rposition(|event| event["type"] == "connection");
+        assert!(last < first, "{last:?} {first:?}");
+    });
+}
+
+#[test]
+fn a_filter_holds_for_older_sockets_too() {
+    let netns = Netns::new();
+    netns.run(|| {
+        let _sockets = HeldSockets::open();
+        let mut watch = Watch::start(&["--initial", "dport = 7001 or sport = 9998"]);
+        let last = TcpListener::bind("127.0.0.1:9998").expect("bound");
+        watch.expect(cookie(&last), "CLOSE>LISTEN");
+        watch.stop();
+        // Other tests hold the same sockets.
+        let ours = |event: &&Value| event["type"] == "connection" && event["netns"] == netns.inum;
+        let seeds: Vec<_> = watch.events.iter().filter(ours).collect();
+        let [seed] = seeds.as_slice() else { panic!("{seeds:#?}") };
+        assert_eq!((&seed["remote_port"], &seed["state"]), (&7001.into(), &"ESTABLISHED".into()));
+    });
+}

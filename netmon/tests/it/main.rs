@@ -1,0 +1,15 @@
+//! The tests of netmon as a program: one test program, which is linked once.
+//!
+//! `kernel` is for root (`cargo xtask test` sees to that); the others need no privileges.
+
+mod doctor;
+mod journal_docs;
+mod kernel;
+mod listing;
+mod past;
+mod privileges;
+mod sample_events;
+mod scenarios;
+mod services;
+mod top;
+mod views;

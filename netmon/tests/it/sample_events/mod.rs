@@ -1,0 +1,95 @@
+//! Sample events for the tests of views, of `netmon top` and of journals.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use netmon::testing::{
+    Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, TcpState, Totals, Transition, Tuple,
+};
+
+pub(crate) const MS: u64 = 1_000_000;
+
+pub(crate) fn transition(
+    ms: u64,
+    cookie: u64,
+    ends: (&str, &str),
+    old: TcpState,
+    new: TcpState,
+) -> Transition {
+    let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let tuple = Tuple { netns: 4_026_531_840, local: end(ends.0), remote: end(ends.1) };
+    Transition { time: ms * MS, cookie, ..Transition::bare(tuple, old, new) }
+}
+
+fn elsewhere(mut event: Transition) -> Transition {
+    event.tuple.netns = 4_026_532_200;
+    event
+}
+
+pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
+    let comm = comm.into();
+    Opening::ByProcess(Some(Arc::new(Owner { pid, uid: 33, cgroup: 5, comm })))
+}
+
+/// One event of each kind that looks different from every other kind.
+pub(crate) fn sample_events() -> Vec<Event> {
+    use TcpState::*;
+    let web = ("10.0.0.1:43210", "93.184.216.34:443");
+    let refused = ("[::1]:50000", "[::1]:81");
+    let old = ("10.0.0.1:22", "10.0.0.9:60000");
+    let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall: 1_766_000_000_123_456_000 })];
+    events.extend(
+        [
+            Transition {
+                opening: owner(1, b"sshd"),
+                ..transition(1, 1, ("0.0.0.0:22", "0.0.0.0:0"), Close, Listen)
+            },
+            Transition { opening: owner(812, b"curl"), ..transition(2, 2, web, Close, SynSent) },
+            transition(18, 2, web, SynSent, Established),
+            Transition {
+                opening: Opening::FromListener(Some(1)),
+                ..transition(19, 3, old, Listen, SynRecv)
+            },
+            transition(20, 2, web, Established, FinWait1),
+            Transition { orphan: true, ..transition(40, 2, web, FinWait1, FinWait2) },
+            Transition {
+                inferred: true,
+                totals: Some(Totals {
+                    bytes_sent: 517,
+                    bytes_received: 4_321_987,
+                    retransmits: 2,
+                    rtt_us: Some(15_400),
+                }),
+                ..transition(62, 2, web, FinWait2, TimeWait)
+            },
+            Transition {
+                opening: owner(900, b"\x1b[2J\"\xff"),
+                ..transition(70, 4, refused, Close, SynSent)
+            },
+            Transition {
+                errno: Some(111),
+                reset: Some(ResetSide::Received),
+                ..transition(71, 4, refused, SynSent, Close)
+            },
+            Transition { errno: Some(133), ..transition(80, 5, old, Established, Close) },
+            Transition {
+                opening: Opening::ByProcess(None),
+                ..elsewhere(transition(90, 6, ("10.0.0.1:0", "10.0.0.2:80"), Close, SynSent))
+            },
+        ]
+        .map(Event::Transition),
+    );
+    let lost = |count, loss| Event::Lost(Gap { from: 85 * MS, time: 95 * MS, count, loss });
+    events.extend([lost(17, Loss::RingFull), lost(1, Loss::Recursion)]);
+    // A connection whose beginning was lost, the end of a connection above, the end of a TIME_WAIT.
+    let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
+    let (state, owner) = (Established, None);
+    let seed = Seed { time: 500 * MS, cookie: 7, tuple, state, minisocket: false, owner };
+    events.extend([Event::DumpEnded { time: 200 * MS }, Event::Seed(seed)]);
+    for ms in [600, 700] {
+        let reconciled = Event::DumpEnded { time: (ms + 1) * MS };
+        events
+            .extend([Event::NamespaceDumped { netns: 4_026_532_200, began: ms * MS }, reconciled]);
+    }
+    events.push(Event::Transition(transition(60_062, 2, web, TimeWait, Close)));
+    events
+}

@@ -1,0 +1,269 @@
+//! The screen: sample events are played, keys are pressed, frames are compared. Each scenario is a
+//! file that can be read from top to bottom.
+//!
+//! | line | |
+//! |---|---|
+//! | `size WIDTH HEIGHT` | the size of the screen: the first line, or when the screen is resized |
+//! | `filter TEXT` | the filter at the beginning, before the first key |
+//! | `until MS` | plays the sample events up to that time, and looks then |
+//! | `press KEY …` | presses keys |
+//! | `type TEXT` | types a text, character by character |
+//! | `click COLUMN LINE` | clicks the left button; column and line count from 0 |
+//! | `kernel` | answers the questions of the screen: about a socket, and for names |
+//! | `journal` | the same, for questions to a journal, which has the sample events |
+//! | `show` | the frame |
+//!
+//! A key is a single character, `Enter`, `Esc`, `Up`, `Down`, `Left`, `Right`, `PgUp`, `PgDn`,
+//! `Home`, `End`, `Space` or `Backspace`. The prefix `S-` holds Shift, and `C-` holds Control:
+//! `S-Left`, `C-u`. An empty line and a line that begins with `#` have no effect.
+//!
+//! The lines of a frame begin with two spaces. This test makes these lines again and compares. With
+//! `SCENARIOS=write` it writes them.
+
+use std::{collections::VecDeque, env, fmt::Write, fs, path::Path};
+
+use crate::sample_events::{MS, sample_events};
+use jiff::tz::TimeZone;
+use netmon::testing::{
+    ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, NameQuery, PastFrame,
+    ScreenAnswer, ScreenOptions, ScreenQuery, ScreenState, Services, Size, TcpInfo, TerminalEvent,
+    frame,
+};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
+};
+
+const WALL: i64 = 1_766_000_000_123_456_789;
+
+struct NoNames;
+
+impl FilterNames for NoNames {
+    fn service(&self, name: &str) -> Option<u16> {
+        (name == "https").then_some(443)
+    }
+    fn user(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn netns(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn cgroup(&self, _: &str) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn every_scenario_goes_as_written() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/top");
+    let mut played = 0;
+    for file in fs::read_dir(directory).expect("scenarios") {
+        let path = file.expect("a file").path();
+        let written = fs::read_to_string(&path).expect("text");
+        let made = Player::default().play(&written);
+        if env::var_os("SCENARIOS").is_some_and(|value| value == "write") {
+            fs::write(&path, &made).expect("written");
+        } else {
+            assert!(made == written, "{}: this is what it makes:\n{made}", path.display());
+        }
+        played += 1;
+    }
+    assert!(played >= 6, "{played}");
+}
+
+#[derive(Default)]
+struct Player {
+    state: Option<ScreenState>,
+    size: (u16, u16),
+    filter: String,
+    table: ConnectionTable,
+    events: VecDeque<Event>,
+    now: u64,
+}
+
+impl Player {
+    fn play(mut self, written: &str) -> String {
+        self.events = sample_events().into();
+        let mut made = String::new();
+        for line in written.lines().filter(|line| !line.starts_with("  ")) {
+            let _ = writeln!(made, "{line}");
+            if !line.is_empty() && !line.starts_with('#') {
+                self.line(line, &mut made);
+            }
+        }
+        made
+    }
+
+    fn state(&mut self) -> &mut ScreenState {
+        let filter = self.filter.clone();
+        let size = Size::new(self.size.0, self.size.1);
+        self.state.get_or_insert_with(|| ScreenState::new(options(filter), size).expect("a filter"))
+    }
+
+    fn line(&mut self, line: &str, made: &mut String) {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let number = |at: usize| words[at].parse::<u16>().expect("a number");
+        match command {
+            "size" => {
+                self.size = (number(0), number(1));
+                if self.state.is_some() {
+                    self.event(&TerminalEvent::Resize(number(0), number(1)));
+                }
+            }
+            "filter" => rest.clone_into(&mut self.filter),
+            "until" => self.until(rest.parse().expect("a time")),
+            "press" => words.iter().for_each(|word| self.event(&key(word))),
+            "type" => rest.chars().for_each(|c| self.event(&key(&c.to_string()))),
+            "click" => self.event(&TerminalEvent::Mouse(MouseEvent {
+                kind: MouseEventKind::Down(MouseButton::Left),
+                column: number(0),
+                row: number(1),
+                modifiers: KeyModifiers::NONE,
+            })),
+            "kernel" | "journal" => self.answer(),
+            "show" => self.show(made),
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn event(&mut self, event: &TerminalEvent) {
+        self.state().event(event);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let table = std::mem::take(&mut self.table);
+        let now = self.now;
+        self.state().settle(&table, now);
+        self.table = table;
+    }
+
+    fn until(&mut self, ms: u64) {
+        while self.events.front().is_some_and(|event| time(event) <= ms * MS) {
+            let event = self.events.pop_front().expect("an event");
+            let mut table = std::mem::take(&mut self.table);
+            let state = self.state();
+            let applied = table.apply(&event, |change| {
+                state.change(&change);
+                Ok::<_, ()>(())
+            });
+            assert_eq!(applied, Ok(()));
+            self.table = table;
+        }
+        self.now = ms * MS;
+        self.settle();
+    }
+
+    fn answer(&mut self) {
+        let asks = self.state().asks();
+        assert!(!asks.is_empty(), "nothing was asked");
+        for ask in asks {
+            let answer = match ask {
+                ScreenQuery::Name(query) => ScreenAnswer::Name(query, name(query)),
+                ScreenQuery::Inspect(_, cookie) => {
+                    ScreenAnswer::Inspected(cookie, Some(Box::new(inspected())))
+                }
+                ScreenQuery::Past(from, leap, filter) => {
+                    let Jump::Seconds(seconds) = leap else { panic!("{leap:?}") };
+                    let at = from + seconds * 1_000_000_000;
+                    let since = u64::try_from(at - WALL).unwrap_or(0);
+                    let events = sample_events().into_iter().filter(|event| time(event) <= since);
+                    let mut moment = PastFrame::new(at);
+                    events.for_each(|event| moment.take(&event, &filter));
+                    moment.arrive();
+                    ScreenAnswer::Past(Box::new(moment))
+                }
+            };
+            self.state().answer(answer);
+        }
+        self.settle();
+    }
+
+    fn show(&mut self, made: &mut String) {
+        self.settle();
+        let mut terminal =
+            Terminal::new(TestBackend::new(self.size.0, self.size.1)).expect("a terminal");
+        let state = self.state();
+        let frame = frame(state, state.size());
+        terminal.draw(|target| *target.buffer_mut() = frame).expect("drawn");
+        for line in terminal.backend().to_string().lines() {
+            let _ = writeln!(made, "  {line}");
+        }
+    }
+}
+
+fn options(filter: String) -> ScreenOptions {
+    ScreenOptions {
+        host: "web1".to_owned(),
+        filter,
+        parse: Box::new(|text| Filter::parse(text, &NoNames)),
+        services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
+        numeric: false,
+        zone: TimeZone::UTC,
+        colour: true,
+        past: true,
+        at: None,
+    }
+}
+
+fn name(query: NameQuery) -> Option<String> {
+    match query {
+        NameQuery::User(33) => Some("www-data".to_owned()),
+        NameQuery::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
+        _ => None,
+    }
+}
+
+fn inspected() -> Inspected {
+    let info = TcpInfo {
+        rtt_us: Some(15_400),
+        cwnd: 10,
+        bytes_sent: 517,
+        bytes_received: 4_321_987,
+        retransmits: 2,
+        ..TcpInfo::default()
+    };
+    Inspected { recv_q: 0, send_q: 12, info: Some(info) }
+}
+
+fn time(event: &Event) -> u64 {
+    match event {
+        Event::Transition(t) => t.time,
+        Event::Lost(gap) => gap.time,
+        Event::Seed(seed) => seed.time,
+        Event::DumpEnded { time } => *time,
+        Event::NamespaceDumped { began, .. } => *began,
+        Event::Anchor(anchor) => anchor.monotonic,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key(word: &str) -> TerminalEvent {
+    let (modifiers, name) = match word.split_once('-') {
+        Some(("S", name)) => (KeyModifiers::SHIFT, name),
+        Some(("C", name)) => (KeyModifiers::CONTROL, name),
+        _ => (KeyModifiers::NONE, word),
+    };
+    let mut characters = name.chars();
+    let code = match (characters.next(), characters.next()) {
+        (Some(c), None) => KeyCode::Char(c),
+        _ => match name {
+            "Enter" => KeyCode::Enter,
+            "Esc" => KeyCode::Esc,
+            "Up" => KeyCode::Up,
+            "Down" => KeyCode::Down,
+            "Left" => KeyCode::Left,
+            "Right" => KeyCode::Right,
+            "PgUp" => KeyCode::PageUp,
+            "PgDn" => KeyCode::PageDown,
+            "Home" => KeyCode::Home,
+            "End" => KeyCode::End,
+            "Space" => KeyCode::Char(' '),
+            "Backspace" => KeyCode::Backspace,
+            _ => panic!("{word} is no key"),
+        },
+    };
+    TerminalEvent::Key(KeyEvent::new(code, modifiers))
+}

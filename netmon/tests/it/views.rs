@@ -1,0 +1,107 @@
+//! The output of a session, to the byte: the sample events through the table and both views.
+
+use crate::sample_events::{MS, sample_events};
+use jiff::tz::TimeZone;
+use netmon::testing::{
+    Anchor, Appearance, Change, ConnectionTable, Json, Lines, Resync, Services, View,
+};
+
+fn show(view: &mut impl View) -> u32 {
+    let mut table = ConnectionTable::default();
+    let mut shown = 0;
+    for event in sample_events() {
+        table
+            .apply(&event, |change| {
+                shown += u32::from(view.change(&change)?);
+                std::io::Result::Ok(())
+            })
+            .expect("written");
+    }
+    let resync = Resync { time: 702 * MS, found: 1, moved: 0, ended: 1 };
+    view.change(&Change::Resync(resync)).expect("written");
+    view.flush(&table).expect("written");
+    shown
+}
+
+fn lines(colour: bool) -> String {
+    let services = Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n");
+    let look = Appearance {
+        services,
+        colour,
+        zone: TimeZone::UTC,
+        netns: vec![4_026_531_840],
+        host_width: 0,
+        dated: false,
+    };
+    let mut out = Vec::new();
+    let mut view = Lines::new(&mut out, look).expect("written");
+    assert_eq!(show(&mut view), 14);
+    drop(view);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn text() {
+    insta::assert_snapshot!("text", lines(false));
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    let coloured = lines(true);
+    assert!(
+        coloured.contains("\u{1b}[31mrefused ECONNREFUSED RST received \u{1b}[0m"),
+        "{coloured}"
+    );
+    let plain = ["\u{1b}[31m", "\u{1b}[33m", "\u{1b}[0m"]
+        .iter()
+        .fold(coloured, |text, colour| text.replace(colour, ""));
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed.join("\n"), lines(false).trim_end());
+}
+
+#[test]
+fn rows_before_a_change_of_the_clock_show_their_offset() {
+    let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+    let now = jiff::Timestamp::now().to_zoned(zone.clone()).strftime("%:z").to_string();
+    let look = Appearance {
+        services: Services::default(),
+        colour: false,
+        zone,
+        netns: Vec::new(),
+        host_width: 0,
+        dated: true,
+    };
+    let mut out = Vec::new();
+    let mut view = Lines::new(&mut out, look).expect("written");
+    // The clock goes back at 2026-10-25T01:00:00Z. One anchor is five days before, one five after.
+    for (second, monotonic) in [(1_792_458_727, 1), (1_793_322_727, 2)] {
+        let anchor = Anchor { monotonic, wall: second * 1_000_000_000 + 123_456_000 };
+        view.change(&Change::Anchor(anchor)).expect("written");
+        let resync = Resync { time: monotonic, found: 1, moved: 0, ended: 0 };
+        view.change(&Change::Resync(resync)).expect("written");
+    }
+    view.flush(&ConnectionTable::default()).expect("written");
+    drop(view);
+    let text = String::from_utf8(out).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    // The day of the test run decides which of the two offsets is in the heading.
+    assert!(lines[0].starts_with(&format!("{:<26}     PID", format!("Time ({now})"))), "{text}");
+    let suffix = |offset: &str| if offset == now { "" } else { offset }.to_owned();
+    let before = format!("2026-10-20 03:12:07.123456{} compared", suffix("+02:00"));
+    let after = format!("2026-10-30 02:12:07.123456{} compared", suffix("+01:00"));
+    assert!(lines[1].starts_with(&before), "{text}");
+    assert!(lines[2].starts_with(&after), "{text}");
+}
+
+#[test]
+fn json() {
+    let mut out = Vec::new();
+    let mut view = Json::new(&mut out);
+    assert_eq!(show(&mut view), 14);
+    drop(view);
+    let text = String::from_utf8(out).expect("UTF-8");
+    for line in text.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    }
+    insta::assert_snapshot!("json", text);
+}

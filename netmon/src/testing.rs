@@ -24,7 +24,7 @@ pub use crate::{
         Retention, entries_of,
     },
     kernel::{
-        OfflineAssembler,
+        MalformedCapture, OfflineAssembler, events_of_capture,
         host::privilege::CAPABILITIES,
         sockets::proc::{parse_inet, parse_unix, read_inet},
     },

@@ -1,6 +1,6 @@
 //! `netmon record`: the flight recorder.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -68,6 +68,9 @@ pub(super) struct RecordCommand {
     /// End after TIME: 30s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
+    /// Write the kernel's records and answers to FILE too, for tests of the assembler
+    #[arg(long, value_name = "FILE", hide = true)]
+    raw: Option<PathBuf>,
     #[command(flatten)]
     tracing: TracingArgs,
 }
@@ -106,6 +109,9 @@ impl RecordCommand {
         report(&format!("recording into {}", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = attach(options)?;
+        if let Some(path) = &self.raw {
+            live.capture(path).with_context(|| format!("{}: cannot be made", path.display()))?;
+        }
         notify(&[NotifyState::Ready]);
         let handle = recorder.handle();
         tokio::spawn(async move {

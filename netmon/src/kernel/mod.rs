@@ -22,4 +22,4 @@ pub(crate) use sockets::{
     sock_diag_dump::inspect,
 };
 pub(crate) use stream::live::Live;
-pub use stream::offline::OfflineAssembler;
+pub use stream::offline::{MalformedCapture, OfflineAssembler, events_of_capture};

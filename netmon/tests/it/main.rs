@@ -8,6 +8,7 @@ mod kernel;
 mod listing;
 mod past;
 mod privileges;
+mod rings;
 mod sample_events;
 mod scenarios;
 mod services;

@@ -1,17 +1,20 @@
-//! The live kernel as a [`Source`]: reads the rings, watches the loss counters.
+//! The live kernel as a `Source`: reads the rings, watches the loss counters.
 
-use std::{collections::VecDeque, io, time::Duration};
+mod source;
+
+use std::{collections::VecDeque, io, path::Path, time::Duration};
 
 use aya::{Ebpf, programs::Program};
 use aya_log::EbpfLogger;
 use netmon_common::{Offsets, UNKNOWN};
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
     assembler::Assembler,
+    capture::Capture,
     dumps::{DumpMessage, DumpSchedule},
     heartbeat::Heartbeat,
     identities::Identities,
@@ -34,7 +37,6 @@ use crate::{
         ring::{merge::Reading, rings::Rings},
         sockets::{bpf_iter, sock_diag::Diag},
     },
-    session::Source,
 };
 
 /// The time between readings while events come. Each reading then finds the rings non-empty. The
@@ -63,6 +65,8 @@ pub(crate) struct Live {
     losses: Losses,
     assembler: Assembler,
     diag: Diag,
+    /// A file for records and answers (`record --raw`).
+    capture: Option<Capture>,
     heartbeat: Heartbeat,
     /// The time that the rings may be left alone under load: a small ring fills sooner.
     read_interval: Duration,
@@ -110,6 +114,7 @@ impl Live {
             losses,
             assembler,
             diag: Diag::default(),
+            capture: None,
             heartbeat: Heartbeat::new(now()),
             // At 32 MB/s, twice the rate seen from two cores, an eighth of the buffer fills in this
             // time.
@@ -125,6 +130,17 @@ impl Live {
             attached,
             attachment: Attachment { tier, iterators, fell_back, options },
         })
+    }
+
+    /// Captures records and answers in a new file, from the next record on.
+    ///
+    /// # Errors
+    /// Fails if the file exists, or cannot be made.
+    pub(crate) fn capture(&mut self, path: &Path) -> io::Result<()> {
+        let has_totals = self.offsets.bytes_sent != UNKNOWN;
+        let kernel_reports = self.hooks.follow_minisockets();
+        self.capture = Some(Capture::create(path, kernel_reports, has_totals)?);
+        Ok(())
     }
 
     /// Returns whether sockets have their cookies as ids, not numbers of netmon's own.
@@ -164,6 +180,9 @@ impl Live {
                 }
                 if !self.heartbeat.takes(&record) {
                     self.had_events = true;
+                    if let Some(capture) = &mut self.capture {
+                        capture.record(&record);
+                    }
                     self.assembler.record(&record, events);
                 }
             }
@@ -177,9 +196,19 @@ impl Live {
     /// Settles everything that was due by `now`. The rings have been read to their end since,
     /// without an answer.
     fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
-        let mut questions =
-            Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
+        let known = events.len();
+        let mut questions = Questions {
+            ebpf: &mut self.ebpf,
+            offsets: &self.offsets,
+            diag: &mut self.diag,
+            capture: self.capture.as_mut(),
+            is_asked: false,
+        };
         self.assembler.advance(now, &mut questions, events);
+        let is_asked = questions.is_asked;
+        if let Some(capture) = self.capture.as_mut().filter(|_| is_asked || events.len() > known) {
+            capture.advance(now);
+        }
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -310,72 +339,5 @@ impl Live {
             count
         );
         Ok(())
-    }
-}
-
-impl Source for Live {
-    type Item = Event;
-
-    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
-        if !self.seeded {
-            self.begin(events).await?;
-            return Ok(true);
-        }
-        self.wait().await?;
-        // Counted first, so that the first event has an anchor.
-        if Instant::now() >= self.next_count {
-            self.count(events)?;
-        }
-        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
-            self.reconciler.begin()?;
-            events.push_back(Event::DumpBegan);
-        }
-        while self.dump_messages.len() < MESSAGES_AT_ONCE
-            && let Some(message) = self.reconciler.try_next()
-        {
-            self.dump_messages.push_back(message);
-        }
-        let before = now();
-        self.reading = self.read(before, events);
-        if self.had_events {
-            self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
-            self.reconciler.expect_change();
-        }
-        // The answer to an overdue event may be in records that were not read yet, as may the
-        // reason for a difference between a dump and the table.
-        if self.reading.complete {
-            self.settle(before, events);
-            if let Some(from) = self.heartbeat.advance(before) {
-                self.revive(from, events);
-            }
-            while let Some(message) = self.dump_messages.pop_front() {
-                self.take(message, events);
-            }
-        }
-        Ok(true)
-    }
-
-    fn begins_with_seeds(&self) -> bool {
-        true
-    }
-
-    async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        let end = now();
-        while self.read(end, events).taken > 0 {}
-        // The held events still have to wait.
-        for _ in 0..4 {
-            sleep(READ_EVERY).await;
-            let before = now();
-            while self.read(before, events).taken > 0 {}
-            self.settle(before, events);
-        }
-        let mut questions =
-            Questions { ebpf: &mut self.ebpf, offsets: &self.offsets, diag: &mut self.diag };
-        self.assembler.finish(now(), &mut questions, events);
-        // The kernel waits for every task before it releases a hook on a function
-        // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which takes seconds on a busy host. The
-        // end of the process releases the hooks too, after everything is written.
-        std::mem::forget(std::mem::take(&mut self.hooks.links));
-        self.count(events)
     }
 }

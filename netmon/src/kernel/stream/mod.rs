@@ -1,6 +1,7 @@
 //! The stream of events: records of the rings, completed and corrected by dumps.
 
 mod assembler;
+mod capture;
 mod delay_queue;
 mod dumps;
 mod fate;

@@ -1,8 +1,11 @@
-//! Completes records without the kernel that made them, as the live source does, but asks nothing.
+//! Completes records without the kernel that made them.
 
 use std::collections::VecDeque;
 
-use super::assembler::{Assembler, KernelQueries};
+use super::{
+    assembler::{Assembler, KernelQueries},
+    capture::{STATES, entry},
+};
 use crate::{
     core::event::Event,
     kernel::{
@@ -11,8 +14,7 @@ use crate::{
     },
 };
 
-/// Turns the bytes of ring buffer records into events, as the live source does after reading, for a
-/// program that has records but no kernel to ask.
+/// Turns records into events as the live source does, without a kernel to ask.
 pub struct OfflineAssembler(Assembler);
 
 impl Default for OfflineAssembler {
@@ -22,7 +24,7 @@ impl Default for OfflineAssembler {
 }
 
 impl OfflineAssembler {
-    /// Takes one record, and appends the events that it completes to `events`.
+    /// Takes one record, and appends the events that are complete with it to `events`.
     ///
     /// # Errors
     /// `MalformedRecord`, as for `decode`.
@@ -37,19 +39,104 @@ impl OfflineAssembler {
 
     /// Settles everything that was due by `now`, `CLOCK_MONOTONIC`, ns.
     pub fn advance(&mut self, now: u64, events: &mut VecDeque<Event>) {
-        self.0.advance(now, &mut NoAnswers, events);
+        self.0.advance(now, &mut RecordedAnswers::default(), events);
     }
 }
 
-/// A kernel that knows no answer.
-struct NoAnswers;
+/// A capture that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no capture of netmon, or cut short, at byte {at}")]
+pub struct MalformedCapture {
+    /// The place of the first entry that cannot be read.
+    pub at: usize,
+}
 
-impl KernelQueries for NoAnswers {
-    fn local_port(&mut self, _: u64, _: u64) -> Option<u16> {
-        None
+/// Returns the events of a capture (`netmon record --raw`): the assembler takes its records, and
+/// gets the answers that the kernel gave then.
+///
+/// # Errors
+/// Fails at the first entry that cannot be read.
+pub fn events_of_capture(capture: &[u8]) -> Result<VecDeque<Event>, MalformedCapture> {
+    let mut events = VecDeque::new();
+    let mut answers = RecordedAnswers::default();
+    let mut assembler: Option<Assembler> = None;
+    let mut rest = capture;
+    while !rest.is_empty() {
+        let malformed = MalformedCapture { at: capture.len() - rest.len() };
+        let Some((kind, payload, after)) = split(rest) else { return Err(malformed) };
+        rest = after;
+        let is_read = match (&mut assembler, kind, payload) {
+            (None, entry::HEADER, [kernel_reports, has_totals]) => {
+                assembler = Some(Assembler::new(*kernel_reports != 0, *has_totals != 0));
+                Some(())
+            }
+            (Some(assembler), entry::RECORD, bytes) => {
+                decode(bytes).ok().map(|record| assembler.record(&record, &mut events))
+            }
+            (Some(_), entry::BUCKETS, payload) => answers.add_buckets(payload),
+            (Some(_), entry::PORT, payload) => answers.add_port(payload),
+            (Some(assembler), entry::ADVANCE, payload) => {
+                number(payload).map(|now| assembler.advance(now, &mut answers, &mut events))
+            }
+            (Some(assembler), entry::FINISH, payload) => {
+                number(payload).map(|now| assembler.finish(now, &mut answers, &mut events))
+            }
+            _ => None,
+        };
+        is_read.ok_or(malformed)?;
+    }
+    Ok(events)
+}
+
+/// Splits the first entry from the others: its kind and its payload.
+fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let ([kind, low, high], rest) = bytes.split_first_chunk()?;
+    let (payload, rest) = rest.split_at_checked(u16::from_le_bytes([*low, *high]).into())?;
+    Some((*kind, payload, rest))
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// The answers of a capture; without answers, nothing is known.
+#[derive(Default)]
+struct RecordedAnswers {
+    buckets: VecDeque<(Vec<(u64, BucketState)>, u64)>,
+    ports: VecDeque<(u64, Option<u16>)>,
+}
+
+impl RecordedAnswers {
+    fn add_buckets(&mut self, payload: &[u8]) -> Option<()> {
+        let (time, sockets) = payload.split_at_checked(8)?;
+        let (sockets, []) = sockets.as_chunks::<9>() else { return None };
+        let answer =
+            |socket: &[u8; 9]| Some((number(&socket[..8])?, *STATES.get(usize::from(socket[8]))?));
+        let answers: Option<Vec<_>> = sockets.iter().map(answer).collect();
+        self.buckets.push_back((answers?, number(time)?));
+        Some(())
+    }
+
+    fn add_port(&mut self, payload: &[u8]) -> Option<()> {
+        let (cookie, port) = payload.split_at_checked(8)?;
+        let port = u16::from_le_bytes(port.try_into().ok()?);
+        self.ports.push_back((number(cookie)?, (port != 0).then_some(port)));
+        Some(())
+    }
+}
+
+impl KernelQueries for RecordedAnswers {
+    fn local_port(&mut self, _: u64, cookie: u64) -> Option<u16> {
+        let place = self.ports.iter().position(|(known, _)| *known == cookie)?;
+        self.ports.remove(place)?.1
     }
 
     fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
-        (vec![BucketState::Unknown; queries.len()], 0)
+        let (answers, time) = self.buckets.pop_front().unwrap_or_default();
+        let state = |query: &SockQuery| {
+            let answer = answers.iter().find(|(cookie, _)| *cookie == query.cookie);
+            answer.map_or(BucketState::Unknown, |(_, state)| *state)
+        };
+        (queries.iter().map(state).collect(), time)
     }
 }

@@ -3,7 +3,7 @@
 use aya::Ebpf;
 use netmon_common::Offsets;
 
-use super::assembler::KernelQueries;
+use super::{assembler::KernelQueries, capture::Capture};
 use crate::{
     core::id::is_own,
     kernel::{
@@ -18,19 +18,34 @@ pub(super) struct Questions<'a> {
     pub(super) ebpf: &'a mut Ebpf,
     pub(super) offsets: &'a Offsets,
     pub(super) diag: &'a mut Diag,
+    /// A file for the answers.
+    pub(super) capture: Option<&'a mut Capture>,
+    /// There was a question.
+    pub(super) is_asked: bool,
 }
 
 impl KernelQueries for Questions<'_> {
     fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
+        self.is_asked = true;
         let peek = self.ebpf.program_mut(PEEK)?.try_into().ok()?;
         let answer = local_port(peek, self.offsets, sock, (!is_own(cookie)).then_some(cookie));
-        answer.unwrap_or_else(|error| {
+        let port = answer.unwrap_or_else(|error| {
             log::warn!("cannot ask for a local port: {error}");
             None
-        })
+        });
+        if let Some(capture) = &mut self.capture {
+            capture.port(cookie, port);
+        }
+        port
     }
 
     fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
-        (self.diag.minisockets(queries), now())
+        self.is_asked = true;
+        let (states, time) = (self.diag.minisockets(queries), now());
+        if let Some(capture) = &mut self.capture {
+            let cookies = queries.iter().map(|query| query.cookie);
+            capture.buckets(cookies.zip(states.iter().copied()), time);
+        }
+        (states, time)
     }
 }

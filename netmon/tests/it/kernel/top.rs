@@ -198,7 +198,7 @@ fn a_panic_gives_the_terminal_back() {
         panic!("on purpose");
     }
     let own = std::env::current_exe().expect("this program");
-    let name = "top::a_panic_gives_the_terminal_back";
+    let name = "kernel::top::a_panic_gives_the_terminal_back";
     let command = format!("{PANICS}=1 {} --exact {name} --nocapture", own.display());
     let terminal = Terminal::run("panic", &command);
     let screen = terminal.assert_given_back();

@@ -1,0 +1,88 @@
+//! The live kernel as a source of events.
+
+use std::{collections::VecDeque, io};
+
+use tokio::time::{Instant, sleep};
+
+use super::{COUNT_EVERY, Live, MESSAGES_AT_ONCE, READ_EVERY};
+use crate::{
+    core::event::Event,
+    kernel::{host::clock::now, stream::questions::Questions},
+    session::Source,
+};
+
+impl Source for Live {
+    type Item = Event;
+
+    async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
+        if !self.seeded {
+            self.begin(events).await?;
+            return Ok(true);
+        }
+        self.wait().await?;
+        // Counted first, so that the first event has an anchor.
+        if Instant::now() >= self.next_count {
+            self.count(events)?;
+        }
+        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
+            self.reconciler.begin()?;
+            events.push_back(Event::DumpBegan);
+        }
+        while self.dump_messages.len() < MESSAGES_AT_ONCE
+            && let Some(message) = self.reconciler.try_next()
+        {
+            self.dump_messages.push_back(message);
+        }
+        let before = now();
+        self.reading = self.read(before, events);
+        if self.had_events {
+            self.next_count = self.next_count.min(Instant::now() + COUNT_EVERY);
+            self.reconciler.expect_change();
+        }
+        // The answer to an overdue event may be in records that were not read yet, as may the
+        // reason for a difference between a dump and the table.
+        if self.reading.complete {
+            self.settle(before, events);
+            if let Some(from) = self.heartbeat.advance(before) {
+                self.revive(from, events);
+            }
+            while let Some(message) = self.dump_messages.pop_front() {
+                self.take(message, events);
+            }
+        }
+        Ok(true)
+    }
+
+    fn begins_with_seeds(&self) -> bool {
+        true
+    }
+
+    async fn finish(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        let end = now();
+        while self.read(end, events).taken > 0 {}
+        // The held events still have to wait.
+        for _ in 0..4 {
+            sleep(READ_EVERY).await;
+            let before = now();
+            while self.read(before, events).taken > 0 {}
+            self.settle(before, events);
+        }
+        let end = now();
+        let mut questions = Questions {
+            ebpf: &mut self.ebpf,
+            offsets: &self.offsets,
+            diag: &mut self.diag,
+            capture: self.capture.as_mut(),
+            is_asked: false,
+        };
+        self.assembler.finish(end, &mut questions, events);
+        if let Some(capture) = self.capture.take() {
+            capture.finish(end)?;
+        }
+        // The kernel waits for every task before it releases a hook on a function
+        // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which takes seconds on a busy host. The
+        // end of the process releases the hooks too, after everything is written.
+        std::mem::forget(std::mem::take(&mut self.hooks.links));
+        self.count(events)
+    }
+}

@@ -46,8 +46,9 @@ pub(crate) struct Docs {
 impl Docs {
     /// Records a journal and runs every query against it.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
-        // The debug build, which the tests have made: speed does not matter here.
-        run(cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+        // The debug build, which the tests have made: speed does not matter here. The build leaves
+        // the file of this program alone, which the scene runs.
+        run(cargo().args(["build", "--quiet", "--workspace", "--bin", "netmon"]))?;
         let xtask = env::current_exe().context("the path of this program")?;
         let netmon = xtask.with_file_name("netmon");
         let spark = self.spark.then_some(SPARK);
@@ -87,7 +88,8 @@ fn record(netmon: &Path, xtask: &Path, journal: &Path) -> anyhow::Result<()> {
         .args(["load", "--ending", "close"])
         .args(CHURN)
         .stdout(Stdio::null())
-        .spawn()?;
+        .spawn()
+        .context("cannot start the load")?;
     let second = recorder("web2", netmon, journal)?;
     let first = recorder("web1", netmon, journal)?;
     scene.next()?;

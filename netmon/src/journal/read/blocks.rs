@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, BooleanArray, RecordBatch};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
 
 use super::{
@@ -49,10 +50,13 @@ impl Block {
         }
     }
 
-    /// Reads the rows of the block, with the columns `names` at least.
-    pub(super) fn load_columns(&self, names: &[&str]) -> Result<RecordBatch> {
+    /// Reads at least the rows of the block that have a value in the column `tested`, with the
+    /// columns `names` at least.
+    pub(super) fn load_rows_with(&self, tested: &str, names: &[&str]) -> Result<RecordBatch> {
         match &self.source {
-            BlockSource::Group(file, group) => file.group_columns(*group, Some(names)),
+            BlockSource::Group(file, group) => {
+                file.select(*group, Some(names), &[tested], |batch| Ok(has_value(batch.column(0))))
+            }
             BlockSource::Batch(batch) => Ok(batch.clone()),
         }
     }
@@ -222,6 +226,14 @@ pub(in crate::journal) fn file(
 ) -> Result<ParquetFile> {
     let file = ParquetFile::open(host, &host.path(dataset, start, FileKind::Parquet))?;
     if parquet_file::is_of(&file, dataset) { Ok(file) } else { Err(Malformed::Foreign) }
+}
+
+/// Returns which rows of a column have a value.
+fn has_value(column: &dyn Array) -> BooleanArray {
+    let values = column
+        .logical_nulls()
+        .map_or_else(|| BooleanBuffer::new_set(column.len()), NullBuffer::into_inner);
+    BooleanArray::new(values, None)
 }
 
 /// Returns the first and the last time of a row group, µs since 1970.

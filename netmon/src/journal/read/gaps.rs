@@ -10,6 +10,7 @@ use crate::{
         time::TimeSpan,
     },
     journal::{
+        error::Result,
         intervals::{LATE, SILENT},
         layout::{HostDir, Segment},
         schema::{Dataset, GapReader},
@@ -121,12 +122,11 @@ fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, 
     let late = TimeSpan { to: span.to.saturating_add(LATE), ..span };
     let mut reported = Vec::new();
     for block in blocks {
-        if !block.may_be_in(late) || !block.may_have("gap_from") {
+        if !block.may_be_in(late) {
             continue;
         }
         let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
-        let read = block.load_columns(&GapReader::COLUMNS);
-        let gaps = match read.and_then(|batch| Ok(GapReader::new(&batch)?.gaps())) {
+        let gaps = match gaps_of(block) {
             Ok(gaps) => gaps,
             Err(error) => {
                 host.leave_out(&block.path, &error);
@@ -143,6 +143,15 @@ fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, 
         }
     }
     reported
+}
+
+/// Returns the gaps that the rows of a block report.
+pub(super) fn gaps_of(block: &Block) -> Result<Vec<(Anchor, Gap)>> {
+    if !block.may_have(GapReader::TESTED) {
+        return Ok(Vec::new());
+    }
+    let rows = block.load_rows_with(GapReader::TESTED, &GapReader::COLUMNS)?;
+    Ok(GapReader::new(&rows)?.gaps())
 }
 
 struct GapFinder<'a> {

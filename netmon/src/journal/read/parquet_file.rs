@@ -7,12 +7,16 @@ use std::{
     sync::{Arc, OnceLock, PoisonError},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchReader};
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+        arrow_reader::{
+            ArrowPredicateFn, ArrowReaderMetadata, ArrowReaderOptions,
+            ParquetRecordBatchReaderBuilder, RowFilter,
+        },
     },
     file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
 };
@@ -35,6 +39,9 @@ const MAX_GROUP_ROWS: i64 = 1 << 20;
 const MAX_GROUPS: usize = 4096;
 /// The maximum number of bytes of a column chunk, in the file, and decompressed.
 const MAX_CHUNK: u64 = 64 << 20;
+
+/// The number of rows that are tested together.
+const SELECTED_BATCH: usize = 64 << 10;
 
 /// A file whose footer is as it was written.
 pub(in crate::journal) struct ParquetFile {
@@ -150,24 +157,40 @@ impl ParquetFile {
 
     /// Returns all rows of a row group as one batch.
     pub(super) fn group(&self, group: usize) -> Result<RecordBatch> {
-        self.group_columns(group, None)
-    }
-
-    /// Returns all rows of a row group as one batch, with the columns `names` if there are any.
-    pub(super) fn group_columns(
-        &self,
-        group: usize,
-        names: Option<&[&str]>,
-    ) -> Result<RecordBatch> {
         let rows = self.groups().get(group).map_or(0, RowGroupMetaData::num_rows);
         let rows = usize::try_from(rows).unwrap_or(0).max(1);
         self.read(|builder| {
-            let mask = names.map_or_else(ProjectionMask::all, |names| {
-                ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
-            });
-            let builder = builder.with_projection(mask);
             let mut batches = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
             batches.next().transpose()?.ok_or(Malformed::Corrupt)
+        })
+    }
+
+    /// Returns the rows of a row group that `test` accepts, as one batch, with the columns `names`,
+    /// or with all columns. `test` gets the columns `tested`. The other columns are decoded only
+    /// for accepted rows.
+    pub(super) fn select(
+        &self,
+        group: usize,
+        names: Option<&[&str]>,
+        tested: &[&str],
+        test: impl Fn(&RecordBatch) -> Result<BooleanArray> + Send + 'static,
+    ) -> Result<RecordBatch> {
+        self.read(|builder| {
+            let columns = builder.parquet_schema();
+            let mask = |names: &[&str]| ProjectionMask::columns(columns, names.iter().copied());
+            let predicate = ArrowPredicateFn::new(mask(tested), move |batch| {
+                test(&batch).map_err(|error| ArrowError::ExternalError(error.into()))
+            });
+            let projection = names.map_or_else(ProjectionMask::all, mask);
+            let reader = builder
+                .with_projection(projection)
+                .with_row_groups(vec![group])
+                .with_row_filter(RowFilter::new(vec![Box::new(predicate)]))
+                .with_batch_size(SELECTED_BATCH)
+                .build()?;
+            let schema = reader.schema();
+            let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+            Ok(arrow_select::concat::concat_batches(&schema, &batches)?)
         })
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     blocks::{self, Beginning, Block, Blocks, Joint, read_blocks},
+    gaps::gaps_of,
     ipc_reader::IpcReader,
     merge::BlockMerge,
     parquet_file::ParquetFile,
@@ -22,7 +23,7 @@ use crate::{
         error::{Malformed, Result},
         intervals::SILENT,
         layout::{HostDir, Segment},
-        schema::{CheckpointReader, Dataset, EventReader, Follows, GapReader},
+        schema::{CheckpointReader, Dataset, EventReader, Follows},
     },
 };
 
@@ -250,11 +251,7 @@ impl HostReplay {
 
 /// Returns whether a row of a segment's first block reports a gap before the segment.
 fn explains(blocks: &[Block]) -> bool {
-    let Some(first) = blocks.first().filter(|block| block.may_have("gap_from")) else {
-        return false;
-    };
-    let reader = first.load_columns(&GapReader::COLUMNS).and_then(|batch| GapReader::new(&batch));
-    reader.is_ok_and(|reader| !reader.gaps().is_empty())
+    blocks.first().is_some_and(|first| gaps_of(first).is_ok_and(|gaps| !gaps.is_empty()))
 }
 
 /// Returns the rows of a segment's checkpoint, and the beginning of the segment.

@@ -10,12 +10,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Int8Type, Int32Type},
 };
-use arrow_schema::ArrowError;
 use parquet::{
-    arrow::{
-        ProjectionMask,
-        arrow_reader::{ArrowPredicateFn, RowFilter},
-    },
     bloom_filter::Sbbf,
     data_type::AsBytes,
     file::{metadata::ColumnChunkMetaData, statistics::Statistics},
@@ -34,9 +29,6 @@ use crate::{
     },
 };
 
-/// The number of rows that are decoded together.
-const BATCH: usize = 64 << 10;
-
 /// Returns whether a block may have rows in a stretch of time that a filter lets pass.
 pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
     block.may_be_in(span)
@@ -54,21 +46,8 @@ pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<Rec
     let Some((file, group)) = block.group().filter(|_| !is_all) else { return block.load() };
     let mut names = vec!["time"];
     filter.questions(&mut |question| names.push(column_of(question)));
-    file.read(|builder| {
-        let schema = builder.parquet_schema();
-        let mask = ProjectionMask::columns(schema, names.iter().copied());
-        let filter = filter.clone();
-        let predicate = ArrowPredicateFn::new(mask, move |batch| {
-            selected(&batch, span, &filter).map_err(|error| ArrowError::ExternalError(error.into()))
-        });
-        let builder = builder
-            .with_row_groups(vec![group])
-            .with_row_filter(RowFilter::new(vec![Box::new(predicate)]))
-            .with_batch_size(BATCH);
-        let schema = std::sync::Arc::clone(builder.schema());
-        let batches: std::result::Result<Vec<_>, ArrowError> = builder.build()?.collect();
-        Ok(arrow_select::concat::concat_batches(&schema, &batches?)?)
-    })
+    let filter = filter.clone();
+    file.select(group, None, &names, move |batch| selected(batch, span, &filter))
 }
 
 /// Returns the column that answers a question.

@@ -24,6 +24,9 @@ impl GapReader {
     pub(in crate::journal) const COLUMNS: [&str; 7] =
         ["time", "tie", "clock_offset", "boot_id", "reason", "gap_from", "lost"];
 
+    /// The column that has a value in the rows of gaps alone.
+    pub(in crate::journal) const TESTED: &str = "gap_from";
+
     pub(in crate::journal) fn new(batch: &RecordBatch) -> Result<Self> {
         Ok(Self {
             moments: MomentReader::new(batch)?,

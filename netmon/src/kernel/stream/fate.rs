@@ -12,7 +12,7 @@ use crate::core::{event::Transition, tcp::TcpState};
 #[expect(clippy::cast_possible_truncation, reason = "104; no errno is above 133")]
 pub(super) const ECONNRESET: u8 = libc::ECONNRESET as u8;
 
-/// The fate of a socket on its way to CLOSE; the rows are those of ARCHITECTURE.md's table.
+/// The fate of a socket on its way to CLOSE; the rows are those of the table in docs/time-wait.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketFate {
     /// Nothing is left of the socket. Row "to CLOSE with an errno".

@@ -1,7 +1,6 @@
 //! `netmon doctor`: the state of this host, hook by hook, with advice.
 
 use std::{
-    io::{self, Write},
     process::{self, ExitCode},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -15,7 +14,7 @@ use netmon_common::KernelFilter;
 
 use super::{
     args::tracing::{TracingArgs, attach, is_coloured, runtime},
-    io::stdout::Stdout,
+    io::{stderr::report, stdout::Stdout},
 };
 use crate::{
     core::finding::{Diagnosis, Finding, FindingState},
@@ -57,8 +56,7 @@ impl DoctorCommand {
         let diagnosis = match result {
             Ok(diagnosis) => diagnosis,
             Err(error) => {
-                // Standard error may have no reader left.
-                let _ = writeln!(io::stderr(), "netmon: {error:#}");
+                report(format_args!("{error:#}"));
                 return Ok(ExitCode::from(UNUSABLE));
             }
         };
@@ -79,8 +77,7 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
             log::warn!("a thread has more privileges than it needs: {error}");
         }
         if watchdog.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            // Standard error may have no reader left.
-            let _ = writeln!(io::stderr(), "netmon: not done after {} s", limit.as_secs());
+            report(format_args!("not done after {} s", limit.as_secs()));
             process::exit(UNUSABLE.into());
         }
     })?;

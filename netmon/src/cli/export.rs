@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::{
-    args::journal::{JournalArgs, SpanArgs, report},
-    io::{progress::Progress, stdout::Stdout},
+    args::journal::{JournalArgs, SpanArgs},
+    io::{progress::Progress, stderr::report, stdout::Stdout},
 };
 use crate::journal;
 
@@ -76,7 +76,7 @@ impl ExportCommand {
         let gaps = result.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
         drop(progress);
         if gaps > 0 {
-            report(&format!("{gaps} gap{} in the journal", if gaps == 1 { "" } else { "s" }));
+            report(format_args!("{gaps} gap{} in the journal", if gaps == 1 { "" } else { "s" }));
         }
         Ok(())
     }

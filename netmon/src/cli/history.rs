@@ -5,8 +5,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{
-    args::journal::{JournalArgs, SpanArgs, now, report},
-    io::{progress::Progress, stdout::Stdout},
+    args::journal::{JournalArgs, SpanArgs, now},
+    io::{progress::Progress, stderr::report, stdout::Stdout},
 };
 use crate::{
     core::{connection::Step, event::Gap, tcp::TcpState},
@@ -110,7 +110,9 @@ impl Sums {
         if self.gaps > 0 {
             let Self { gaps, lost } = self;
             let plural = if *gaps == 1 { "" } else { "s" };
-            report(&format!("{gaps} gap{plural} in the journal, {lost} events known to be lost"));
+            report(format_args!(
+                "{gaps} gap{plural} in the journal, {lost} events known to be lost"
+            ));
         }
     }
 }

@@ -15,13 +15,14 @@ mod verify;
 mod watch;
 
 use std::{
-    io::{Error, ErrorKind, Write, stderr},
+    io::{Error, ErrorKind},
     process::{self, ExitCode},
 };
 
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
 
+use self::io::stderr::report;
 use crate::core::filter::{Filter, FilterNames};
 
 /// netstat that remembers: follows every TCP connection of this host through every state
@@ -102,8 +103,7 @@ pub fn main() -> ExitCode {
         // The reader of the output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error may have no reader left.
-            let _ = writeln!(stderr(), "netmon: {error:#}");
+            report(format_args!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -118,8 +118,7 @@ fn filter(words: &[String]) -> Filter {
 /// Returns the filter as [`filter`] does, with the names that `known` has.
 fn filter_with(words: &[String], known: &dyn FilterNames) -> Filter {
     Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
-        // Standard error may have no reader left.
-        let _ = writeln!(stderr(), "netmon: {error}");
+        report(error);
         process::exit(2)
     })
 }

@@ -15,11 +15,12 @@ use tokio::{
 
 use super::{
     args::{
-        journal::{JournalDir, now, report},
+        journal::{JournalDir, now},
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::{duration, is_bare, length, size},
     },
     gaps_text,
+    io::stderr::report,
     names::RecorderNames,
 };
 use crate::{
@@ -106,7 +107,7 @@ impl RecordCommand {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut recorder = self.open()?;
-        report(&format!("recording into {}", recorder.path().display()));
+        report(format_args!("recording into {}", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = attach(options)?;
         if let Some(path) = &self.raw {
@@ -133,7 +134,7 @@ impl RecordCommand {
         let summary = session.finish(&mut live, &mut recorder).await?;
         notify(&[NotifyState::Stopping]);
         let health = recorder.close();
-        report(&format!(
+        report(format_args!(
             "{} transitions seen, {} events recorded, {} events lost{}, {} connections corrected",
             summary.seen,
             health.written,

@@ -17,7 +17,7 @@ use clap::Args;
 
 use self::{
     sort::{Sort, order},
-    warnings::{Warnings, warn},
+    warnings::Warnings,
 };
 use super::{
     args::{
@@ -25,7 +25,7 @@ use super::{
         moment,
         tracing::{CONFINING, DumpSource},
     },
-    io::stdout::Stdout,
+    io::{stderr::report, stdout::Stdout},
     names::{self, hosts},
 };
 use crate::{
@@ -197,7 +197,7 @@ impl SnapshotCommand {
                 // Expected without root; any other error should be known.
                 Err(kernel::LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
                 Err(error) => {
-                    warn(&format!("{error}; reading /proc instead"));
+                    report(format_args!("{error}; reading /proc instead"));
                     Ok(Dump::through_proc(want))
                 }
             },
@@ -264,7 +264,7 @@ impl SnapshotCommand {
         }
         rows.finish(&owners)?;
         if malformed > 0 {
-            warn(&format!(
+            report(format_args!(
                 "{malformed} sockets were not understood and are not shown here: -v shows them"
             ));
         }

@@ -27,7 +27,7 @@ use super::{
         moment,
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
-    io::{log_writer::HeldLog, stdout::Stdout},
+    io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
     names::{LocalNames, cgroups, user},
 };
 use crate::{
@@ -185,9 +185,8 @@ impl TopCommand {
         drop(guard);
         let summary = result?;
         if self.at.is_none() {
-            // Standard error may have no reader left.
             let SessionSummary { seen, lost, .. } = summary;
-            let _ = writeln!(io::stderr(), "netmon: {seen} transitions seen, {lost} events lost");
+            report(format_args!("{seen} transitions seen, {lost} events lost"));
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! `netmon watch`: transitions, live or of a journal, one line each.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -17,7 +14,7 @@ use super::{
         units::duration,
     },
     gaps_text,
-    io::{progress::Progress, queued_stdout::QueuedStdout},
+    io::{progress::Progress, queued_stdout::QueuedStdout, stderr::report},
 };
 use crate::{
     kernel::host::privilege::narrowed,
@@ -85,7 +82,7 @@ impl WatchCommand {
             let appearance = self.past.appearance(self.numeric);
             self.show(attach(options)?, appearance, &scope, &stop).await?
         };
-        report(&summary);
+        report_summary(&summary);
         Ok(())
     }
 
@@ -114,11 +111,9 @@ impl WatchCommand {
     }
 }
 
-fn report(summary: &SessionSummary) {
-    // Standard error may have no reader left.
-    let _ = writeln!(
-        io::stderr(),
-        "netmon: {} transitions seen, {} shown, {} events lost{}{}",
+fn report_summary(summary: &SessionSummary) {
+    report(format_args!(
+        "{} transitions seen, {} shown, {} events lost{}{}",
         summary.seen,
         summary.shown,
         summary.lost,
@@ -127,5 +122,5 @@ fn report(summary: &SessionSummary) {
             0 => String::new(),
             corrected => format!(", {corrected} connections corrected"),
         }
-    );
+    ));
 }

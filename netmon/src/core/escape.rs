@@ -9,16 +9,30 @@ pub(crate) struct Escaped<'a>(pub &'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if is_safe(c) { f.write_char(c)? } else { write!(f, "{}", c.escape_default())? }
-            }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
-        }
-        Ok(())
+        escape(self.0, f, is_safe)
     }
+}
+
+/// Shows a message of several lines as [`Escaped`] does, with its line ends and tabs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EscapedLines<'a>(pub &'a [u8]);
+
+impl fmt::Display for EscapedLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, f, |c| is_safe(c) || matches!(c, '\n' | '\t'))
+    }
+}
+
+fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>, is_kept: fn(char) -> bool) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if is_kept(c) { f.write_char(c)? } else { write!(f, "{}", c.escape_default())? }
+        }
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether `c` may reach a terminal: it neither moves the cursor nor turns the writing
@@ -33,7 +47,7 @@ fn is_safe(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Escaped;
+    use super::{Escaped, EscapedLines};
     use proptest::prelude::*;
 
     #[test]
@@ -42,6 +56,12 @@ mod tests {
         assert_eq!(Escaped(b"\x1b[31mred\n").to_string(), "\\u{1b}[31mred\\n");
         assert_eq!(Escaped(b"a\xffb").to_string(), "a\\xffb");
         assert_eq!(Escaped("caf\u{e9}\u{202e}".as_bytes()).to_string(), "caf\u{e9}\\u{202e}");
+    }
+
+    #[test]
+    fn a_message_keeps_its_lines() {
+        let message = b"a\tb\n\x1b[2Jc\r\n";
+        assert_eq!(EscapedLines(message).to_string(), "a\tb\n\\u{1b}[2Jc\\r\n");
     }
 
     proptest! {

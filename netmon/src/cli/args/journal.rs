@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{self, Write},
     num::NonZeroU64,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -20,7 +19,10 @@ use super::{
     tracing::{CONFINING, is_coloured},
 };
 use crate::{
-    cli::names::{LocalNames, RecordedNames},
+    cli::{
+        io::stderr::report,
+        names::{LocalNames, RecordedNames},
+    },
     core::{
         connection::Connection,
         event::Loss,
@@ -204,7 +206,7 @@ impl JournalArgs {
             bail!(self.not_covered(coverage, journal.is_live()));
         }
         if args.is_chosen() {
-            report(&format!("from {} to {}", self.show(from), self.show(to)));
+            report(format_args!("from {} to {}", self.show(from), self.show(to)));
         }
         for host in journal.hosts() {
             self.report_part(journal, host, TimeSpan { from, to });
@@ -225,11 +227,11 @@ impl JournalArgs {
             _ => format!("the journal of {}", host.name()),
         };
         if coverage.from > span.to || coverage.to < span.from {
-            report(&format!("{subject} covers nothing of it"));
+            report(format_args!("{subject} covers nothing of it"));
         } else {
             let from = self.show(coverage.from.max(span.from));
             let to = self.show(coverage.to.min(span.to));
-            report(&format!("{subject} covers of it only {from} to {to}"));
+            report(format_args!("{subject} covers of it only {from} to {to}"));
         }
     }
 
@@ -264,11 +266,11 @@ impl JournalArgs {
         if !coverage.contains(moment) {
             bail!("{}: {}", self.show(moment), self.not_covered(coverage, journal.is_live()));
         }
-        report(&format!("at {}", self.show(moment)));
+        report(format_args!("at {}", self.show(moment)));
         let mut tables = Vec::new();
         for host in journal.hosts() {
             if !host.span(now()).contains(moment) {
-                report(&format!("the journal of {} does not cover that", host.name()));
+                report(format_args!("the journal of {} does not cover that", host.name()));
                 continue;
             }
             let (table, _, gaps) = host.table_at(moment);
@@ -278,11 +280,6 @@ impl JournalArgs {
         }
         Ok(tables)
     }
-}
-
-/// Prints a message on stderr, which may have no reader left.
-pub(in crate::cli) fn report(text: &str) {
-    let _ = writeln!(io::stderr(), "netmon: {text}");
 }
 
 /// Reports the loss at a moment.
@@ -300,7 +297,7 @@ fn report_gap(gap: &JournalGap) {
             format!("{count} around then were lost, so that rows may be wrong")
         }
     };
-    report(&format!("{}: {loss}", gap.host));
+    report(format_args!("{}: {loss}", gap.host));
 }
 
 /// The table of a host at a moment, as a listing takes it.

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     process,
     sync::{Arc, mpsc::channel},
     thread,
@@ -21,7 +21,10 @@ use tokio::{
 };
 
 use super::units::size;
-use crate::kernel::{Live, Options, Without, host::privilege};
+use crate::{
+    cli::io::stderr::report,
+    kernel::{Live, Options, Without, host::privilege},
+};
 
 /// The longest time for the last steps.
 const TIDY: Duration = Duration::from_millis(500);
@@ -124,7 +127,7 @@ pub(in crate::cli) fn stop_on_signals(grace: Duration, tidy: fn()) -> anyhow::Re
         let (done, is_done) = channel();
         thread::spawn(move || {
             tidy();
-            let _ = writeln!(io::stderr(), "netmon: ended before its last lines were written");
+            report("ended before its last lines were written");
             let _ = done.send(());
         });
         let _ = is_done.recv_timeout(TIDY);

@@ -5,6 +5,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use super::stderr;
+
 /// The most bytes that are held back: the first messages are the most useful ones.
 const MAX_HELD: usize = 64 << 10;
 
@@ -30,7 +32,7 @@ impl HeldLog {
 impl Drop for HeldLog {
     fn drop(&mut self) {
         // Standard error may have no reader left.
-        let _ = io::stderr().write_all(&held().take().unwrap_or_default());
+        let _ = stderr::write(&held().take().unwrap_or_default());
     }
 }
 
@@ -42,7 +44,7 @@ impl Write for LogWriter {
         match &mut *held() {
             Some(buffer) if buffer.len() + text.len() <= MAX_HELD => buffer.write(text),
             Some(_) => Ok(text.len()),
-            None => io::stderr().write(text),
+            None => stderr::write(text).map(|()| text.len()),
         }
     }
 

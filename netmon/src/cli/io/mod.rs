@@ -3,4 +3,5 @@
 pub(super) mod log_writer;
 pub(super) mod progress;
 pub(super) mod queued_stdout;
+pub(super) mod stderr;
 pub(super) mod stdout;

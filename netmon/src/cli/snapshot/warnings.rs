@@ -1,9 +1,8 @@
 //! Warnings of a listing, each shown once.
 
-use std::{
-    collections::HashSet,
-    io::{self, Write},
-};
+use std::collections::HashSet;
+
+use crate::cli::io::stderr::report;
 
 /// The warnings that were printed, which `-c` does not repeat with each listing.
 #[derive(Default)]
@@ -12,12 +11,7 @@ pub(super) struct Warnings(HashSet<&'static str>);
 impl Warnings {
     pub(super) fn once(&mut self, about: &'static str, text: &str) {
         if self.0.insert(about) {
-            warn(text);
+            report(text);
         }
     }
-}
-
-pub(super) fn warn(text: &str) {
-    // Standard error may have no reader left.
-    let _ = writeln!(io::stderr(), "netmon: {text}");
 }

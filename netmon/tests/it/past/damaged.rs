@@ -65,6 +65,32 @@ fn torn_and_foreign_files_are_named() {
     }
 }
 
+/// The name of a directory may be anybody's choice: no message with the name directs a terminal.
+#[test]
+fn names_in_messages_are_escaped() {
+    let directory = Directory::new("\u{1b}[2J\r");
+    let _ = record(&directory.0, "ended", sample_events()).close();
+    let shows = |arguments: &[&str], is_named: bool| {
+        let output = netmon(arguments, &directory.0);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+        let is_raw = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        assert!(!text.contains(is_raw), "{arguments:?}: {text:?}");
+        assert_eq!(text.contains(r"\u{1b}[2J\r"), is_named, "{arguments:?}: {text}");
+    };
+    shows(&["history", "-n", "--host", "none"], true);
+    shows(&["history", "-n"], false);
+    fs::write(&directory.files("events")[0], b"no journal at all").expect("written");
+    for arguments in [
+        &["history", "-n"][..],
+        &["watch", "-n"],
+        &["snapshot", "--at", "2025-12-17T19:33:20.2Z"],
+        &["export", "--format", "jsonl"],
+        &["journal", "check"],
+    ] {
+        shows(arguments, true);
+    }
+}
+
 /// Breaks each segment in turn, the last one too. Every command that shows the past must name as
 /// many gaps.
 #[test]

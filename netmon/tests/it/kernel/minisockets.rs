@@ -239,29 +239,35 @@ fn without_a_bucket_there_is_no_time_wait() {
     });
 }
 
-/// No socket is left to acknowledge the peer's FIN: the RST that the peer gets instead shows it.
+/// No socket is left to acknowledge the peer's FIN: the RST that the peer gets instead shows it. A
+/// busy machine may let netmon ask the kernel before the peer closes, so there are some tries.
 #[test]
 fn without_a_bucket_an_orphan_is_gone_when_its_peer_closes() {
+    const TRIES: usize = 20;
     Netns::new().run(|| {
         sh("ip link set lo up; echo 0 > /proc/sys/net/ipv4/tcp_max_tw_buckets");
         let mut watch = Watch::start(&[]);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let client = TcpStream::connect(listener.local_addr().expect("its address"));
-        let client = client.expect("a connection");
-        let (mut server, _) = listener.accept().expect("accepted");
-        let (id, peer) = (cookie(&client), cookie(&server));
-        drop(client);
-        assert_eq!(server.read(&mut [0]).expect("the end"), 0);
-        // At once: the client's FIN would be acknowledged with the server's FIN otherwise.
-        socket2::SockRef::from(&server).set_tcp_quickack(true).expect("TCP_QUICKACK");
-        drop(server);
-        let path = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1";
-        let path = format!("{path} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE");
-        let events = watch.expect(id, &path);
-        assert!(events[4].get("inferred").is_none(), "its peer was reset: {events:#?}");
-        let path = "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED ESTABLISHED>CLOSE_WAIT";
-        let events = watch.expect(peer, &format!("{path} CLOSE_WAIT>LAST_ACK LAST_ACK>CLOSE"));
-        assert_eq!(events[4]["reset"], "received", "{events:#?}");
+        let is_exact = (0..TRIES).any(|_| {
+            let client = TcpStream::connect(listener.local_addr().expect("its address"));
+            let client = client.expect("a connection");
+            let (mut server, _) = listener.accept().expect("accepted");
+            let (id, peer) = (cookie(&client), cookie(&server));
+            drop(client);
+            assert_eq!(server.read(&mut [0]).expect("the end"), 0);
+            // At once: the client's FIN would be acknowledged with the server's FIN otherwise.
+            socket2::SockRef::from(&server).set_tcp_quickack(true).expect("TCP_QUICKACK");
+            drop(server);
+            let path = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ESTABLISHED>FIN_WAIT1";
+            let path = format!("{path} FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>CLOSE");
+            let events = watch.expect(id, &path);
+            let path = "LISTEN>SYN_RECV SYN_RECV>ESTABLISHED ESTABLISHED>CLOSE_WAIT";
+            let path = format!("{path} CLOSE_WAIT>LAST_ACK LAST_ACK>CLOSE");
+            let peer_events = watch.expect(peer, &path);
+            assert_eq!(peer_events[4]["reset"], "received", "{peer_events:#?}");
+            events[4].get("inferred").is_none()
+        });
+        assert!(is_exact, "the peer's RST never answered in {TRIES} tries");
     });
 }
 

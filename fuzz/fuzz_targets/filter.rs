@@ -9,23 +9,7 @@ use netmon::testing::{Filter, FilterNames};
 /// A host that knows no name, so that a filter's text depends on nothing else.
 struct Nameless;
 
-impl FilterNames for Nameless {
-    fn service(&self, _name: &str) -> Option<u16> {
-        None
-    }
-
-    fn user(&self, _name: &str) -> Option<u32> {
-        None
-    }
-
-    fn netns(&self, _name: &str) -> Option<u32> {
-        None
-    }
-
-    fn cgroup(&self, _name: &str) -> Option<u64> {
-        None
-    }
-}
+impl FilterNames for Nameless {}
 
 fuzz_target!(|text: &str| {
     if let Ok(filter) = Filter::parse(text, &Nameless) {

@@ -19,20 +19,7 @@ const TOGETHER: usize = 1_000;
 
 struct NoNames;
 
-impl FilterNames for NoNames {
-    fn service(&self, _: &str) -> Option<u16> {
-        None
-    }
-    fn user(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn netns(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn cgroup(&self, _: &str) -> Option<u64> {
-        None
-    }
-}
+impl FilterNames for NoNames {}
 
 fn appearance() -> Appearance {
     let (services, zone) = (Services::load(), jiff::tz::TimeZone::UTC);

@@ -107,18 +107,6 @@ impl filter::FilterNames for RecordedNames {
         self.0.service(name)
     }
 
-    fn user(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn netns(&self, _: &str) -> Option<u32> {
-        None
-    }
-
-    fn cgroup(&self, _: &str) -> Option<u64> {
-        None
-    }
-
     fn are_recorded(&self) -> bool {
         true
     }

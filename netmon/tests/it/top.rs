@@ -37,20 +37,11 @@ use ratatui::{
 
 const WALL: i64 = 1_766_000_000_123_456_789;
 
-struct NoNames;
+struct OneService;
 
-impl FilterNames for NoNames {
+impl FilterNames for OneService {
     fn service(&self, name: &str) -> Option<u16> {
         (name == "https").then_some(443)
-    }
-    fn user(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn netns(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn cgroup(&self, _: &str) -> Option<u64> {
-        None
     }
 }
 
@@ -198,7 +189,7 @@ fn options(filter: String) -> ScreenOptions {
     ScreenOptions {
         host: "web1".to_owned(),
         filter,
-        parse: Box::new(|text| Filter::parse(text, &NoNames)),
+        parse: Box::new(|text| Filter::parse(text, &OneService)),
         services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
         numeric: false,
         zone: TimeZone::UTC,

@@ -25,16 +25,25 @@ pub(crate) use self::{
     parse::FilterError,
 };
 
-/// The meaning of the names in a filter.
+/// The meaning of the names in a filter. Without a method of its own for a kind of name, a host has
+/// no name of that kind.
 pub trait FilterNames {
     /// Returns the port of the TCP service `name`.
-    fn service(&self, name: &str) -> Option<u16>;
+    fn service(&self, _name: &str) -> Option<u16> {
+        None
+    }
     /// Returns the id of the user `name`.
-    fn user(&self, name: &str) -> Option<u32>;
+    fn user(&self, _name: &str) -> Option<u32> {
+        None
+    }
     /// Returns the inode number of the network namespace `name`.
-    fn netns(&self, name: &str) -> Option<u32>;
+    fn netns(&self, _name: &str) -> Option<u32> {
+        None
+    }
     /// Returns the id of the cgroup at `path`.
-    fn cgroup(&self, path: &str) -> Option<u64>;
+    fn cgroup(&self, _path: &str) -> Option<u64> {
+        None
+    }
     /// Returns whether users, namespaces and cgroups have the names that a journal recorded with
     /// them, instead of this host's current names.
     fn are_recorded(&self) -> bool {
@@ -104,26 +113,18 @@ impl Filter {
     /// ```
     /// use netmon::testing::{Filter, FilterNames};
     ///
-    /// struct NoNames;
+    /// struct OneService;
     ///
-    /// impl FilterNames for NoNames {
+    /// impl FilterNames for OneService {
     ///     fn service(&self, name: &str) -> Option<u16> {
     ///         (name == "https").then_some(443)
     ///     }
-    ///     fn user(&self, _: &str) -> Option<u32> {
-    ///         None
-    ///     }
-    ///     fn netns(&self, _: &str) -> Option<u32> {
-    ///         None
-    ///     }
-    ///     fn cgroup(&self, _: &str) -> Option<u64> {
-    ///         None
-    ///     }
     /// }
     ///
-    /// let filter = Filter::parse("state established dport = https", &NoNames).expect("a filter");
+    /// let text = "state established dport = https";
+    /// let filter = Filter::parse(text, &OneService).expect("a filter");
     /// assert_eq!(filter.to_string(), "state established and dport = :443");
-    /// let error = Filter::parse("dport = htps", &NoNames).expect_err("no such service");
+    /// let error = Filter::parse("dport = htps", &OneService).expect_err("no such service");
     /// assert!(error.to_string().contains("unknown port 'htps'"), "{error}");
     /// ```
     pub fn parse(text: &str, names: &dyn FilterNames) -> Result<Self, FilterError> {

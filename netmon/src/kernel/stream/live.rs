@@ -197,6 +197,18 @@ impl Live {
     /// without an answer.
     fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
         let known = events.len();
+        let is_asked =
+            self.with_questions(|assembler, kernel| assembler.advance(now, kernel, events));
+        if let Some(capture) = self.capture.as_mut().filter(|_| is_asked || events.len() > known) {
+            capture.advance(now);
+        }
+        if let Some(messages) = &mut self.messages {
+            messages.flush();
+        }
+    }
+
+    /// Lets the assembler ask the kernel, and returns whether there was a question.
+    fn with_questions(&mut self, work: impl FnOnce(&mut Assembler, &mut Questions<'_>)) -> bool {
         let mut questions = Questions {
             ebpf: &mut self.ebpf,
             offsets: &self.offsets,
@@ -204,14 +216,8 @@ impl Live {
             capture: self.capture.as_mut(),
             is_asked: false,
         };
-        self.assembler.advance(now, &mut questions, events);
-        let is_asked = questions.is_asked;
-        if let Some(capture) = self.capture.as_mut().filter(|_| is_asked || events.len() > known) {
-            capture.advance(now);
-        }
-        if let Some(messages) = &mut self.messages {
-            messages.flush();
-        }
+        work(&mut self.assembler, &mut questions);
+        questions.is_asked
     }
 
     /// Compares the clocks, and reports the losses since the last count.

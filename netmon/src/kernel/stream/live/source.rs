@@ -5,11 +5,7 @@ use std::{collections::VecDeque, io};
 use tokio::time::{Instant, sleep};
 
 use super::{COUNT_EVERY, Live, MESSAGES_AT_ONCE, READ_EVERY};
-use crate::{
-    core::event::Event,
-    kernel::{host::clock::now, stream::questions::Questions},
-    session::Source,
-};
+use crate::{core::event::Event, kernel::host::clock::now, session::Source};
 
 impl Source for Live {
     type Item = Event;
@@ -68,14 +64,7 @@ impl Source for Live {
             self.settle(before, events);
         }
         let end = now();
-        let mut questions = Questions {
-            ebpf: &mut self.ebpf,
-            offsets: &self.offsets,
-            diag: &mut self.diag,
-            capture: self.capture.as_mut(),
-            is_asked: false,
-        };
-        self.assembler.finish(end, &mut questions, events);
+        self.with_questions(|assembler, kernel| assembler.finish(end, kernel, events));
         if let Some(capture) = self.capture.take() {
             capture.finish(end)?;
         }

@@ -12,7 +12,7 @@ use parquet::file::{metadata::RowGroupMetaData, statistics::Statistics};
 
 use super::{
     ipc_reader::IpcReader,
-    parquet_file::{self, ParquetFile},
+    parquet_file::{self, ParquetFile, may_have_values},
 };
 use crate::{
     core::time::TimeSpan,
@@ -90,12 +90,7 @@ impl Block {
     pub(super) fn may_have(&self, name: &str) -> bool {
         let Some((file, group)) = self.group() else { return true };
         let Some(group) = file.groups().get(group) else { return true };
-        let mut columns = group.columns().iter();
-        let column = columns.find(|column| column.column_path().string() == name);
-        column.is_none_or(|column| {
-            let nulls = column.statistics().and_then(Statistics::null_count_opt);
-            nulls.map(u64::cast_signed) != Some(column.num_values())
-        })
+        parquet_file::column(group, name).is_none_or(|(_, column)| may_have_values(column))
     }
 }
 
@@ -238,8 +233,7 @@ fn has_value(column: &dyn Array) -> BooleanArray {
 
 /// Returns the first and the last time of a row group, µs since 1970.
 fn times(group: &RowGroupMetaData) -> Option<(i64, i64)> {
-    let mut columns = group.columns().iter();
-    match columns.find(|column| column.column_path().string() == "time")?.statistics()? {
+    match parquet_file::column(group, "time")?.1.statistics()? {
         Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
         _ => None,
     }

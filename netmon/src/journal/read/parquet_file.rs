@@ -18,7 +18,12 @@ use parquet::{
             ParquetRecordBatchReaderBuilder, RowFilter,
         },
     },
-    file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData},
+    file::{
+        metadata::{
+            ColumnChunkMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+        },
+        statistics::Statistics,
+    },
 };
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
@@ -87,6 +92,21 @@ pub(in crate::journal) fn chunk_ranges(group: &RowGroupMetaData) -> Vec<(u64, us
         Some((start, usize::try_from(column.bloom_filter_length()?).ok()?))
     });
     chunks.chain(filters).collect()
+}
+
+/// Returns the column `name` of a row group, with its number.
+pub(super) fn column<'a>(
+    group: &'a RowGroupMetaData,
+    name: &str,
+) -> Option<(usize, &'a ColumnChunkMetaData)> {
+    let mut columns = group.columns().iter().enumerate();
+    columns.find(|(_, column)| column.column_path().string() == name)
+}
+
+/// Returns whether any row may have a value in a column.
+pub(super) fn may_have_values(column: &ColumnChunkMetaData) -> bool {
+    let nulls = column.statistics().and_then(Statistics::null_count_opt);
+    nulls.map(u64::cast_signed) != Some(column.num_values())
 }
 
 impl ParquetFile {

@@ -16,7 +16,10 @@ use parquet::{
     file::{metadata::ColumnChunkMetaData, statistics::Statistics},
 };
 
-use super::{blocks::Block, parquet_file::ParquetFile};
+use super::{
+    blocks::Block,
+    parquet_file::{self, ParquetFile, may_have_values},
+};
 use crate::{
     core::{
         filter::{Extent, Filter, Label, Question, Side},
@@ -156,9 +159,7 @@ struct SelectedGroup<'a> {
 
 impl SelectedGroup<'_> {
     fn column(&self, name: &str) -> Option<(usize, &ColumnChunkMetaData)> {
-        let group = self.file.groups().get(self.group)?;
-        let mut columns = group.columns().iter().enumerate();
-        columns.find(|(_, column)| column.column_path().string() == name)
+        parquet_file::column(self.file.groups().get(self.group)?, name)
     }
 
     /// Returns whether a number from `low` to `high` may be in a column. A row without a number
@@ -180,7 +181,7 @@ impl SelectedGroup<'_> {
         };
         match range {
             Some((least, most)) => least <= high && most >= low,
-            None => nulls.map(u64::cast_signed) != Some(column.num_values()),
+            None => may_have_values(column),
         }
     }
 
@@ -204,10 +205,7 @@ impl SelectedGroup<'_> {
             (Some(least), Some(most)) => {
                 least.as_bytes() <= wanted.as_bytes() && most.as_bytes() >= wanted.as_bytes()
             }
-            _ => {
-                let nulls = known.null_count_opt();
-                nulls.map(u64::cast_signed) != Some(column.num_values())
-            }
+            _ => may_have_values(column),
         }
     }
 }

@@ -45,6 +45,22 @@ fn linger(connection: &Connection<'_>, time: Duration) {
     connection.socket.set_linger(Some(time)).expect("SO_LINGER");
 }
 
+/// Shuts the kernel's end down while the peer sends its own FIN: both FINs are on the way.
+fn close_with_the_peer(watch: &mut Watch, connection: &mut Connection<'_>, id: u64) {
+    connection.socket.shutdown(Shutdown::Write).expect("shutdown");
+    connection.see_fin();
+    connection.send(FIN, b"");
+    watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
+}
+
+/// Acknowledges the FIN of a socket in CLOSING, which becomes TIME_WAIT.
+fn acknowledge_in_closing(watch: &mut Watch, connection: &mut Connection<'_>, id: u64) {
+    connection.advance(1);
+    connection.take_fin();
+    connection.send(ACK, b"");
+    watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>TIME_WAIT"));
+}
+
 #[test]
 fn shutdown_then_the_peers_fin_is_time_wait() {
     play(|watch, connection, id| {
@@ -99,14 +115,8 @@ fn ack_and_fin_in_one_segment_is_time_wait() {
 #[test]
 fn simultaneous_close_is_time_wait() {
     play(|watch, connection, id| {
-        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
-        connection.see_fin();
-        connection.send(FIN, b"");
-        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
-        connection.advance(1);
-        connection.take_fin();
-        connection.send(ACK, b"");
-        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>TIME_WAIT"));
+        close_with_the_peer(watch, connection, id);
+        acknowledge_in_closing(watch, connection, id);
     });
 }
 
@@ -114,24 +124,15 @@ fn simultaneous_close_is_time_wait() {
 fn simultaneous_close_of_a_lingering_socket_is_time_wait() {
     play(|watch, connection, id| {
         linger(connection, Duration::from_secs(3));
-        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
-        connection.see_fin();
-        connection.send(FIN, b"");
-        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
-        connection.advance(1);
-        connection.take_fin();
-        connection.send(ACK, b"");
-        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>TIME_WAIT"));
+        close_with_the_peer(watch, connection, id);
+        acknowledge_in_closing(watch, connection, id);
     });
 }
 
 #[test]
 fn linger_zero_in_closing_leaves_nothing() {
     play(|watch, connection, id| {
-        connection.socket.shutdown(Shutdown::Write).expect("shutdown");
-        connection.see_fin();
-        connection.send(FIN, b"");
-        watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING"));
+        close_with_the_peer(watch, connection, id);
         linger(connection, Duration::ZERO);
         close(connection);
         watch.expect(id, &format!("{CONNECTED} FIN_WAIT1>CLOSING CLOSING>CLOSE"));

@@ -41,7 +41,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for broken in &broken {
         eprintln!("{broken}");
     }
-    ensure!(broken.is_empty(), "{} places break a rule of the house", broken.len());
+    ensure!(broken.is_empty(), "places that break a rule of the house: {}", broken.len());
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::core::escape::Escaped;
 
-/// Look after journals
+/// Check a journal for missing, torn and changed files
 #[derive(Debug, Args)]
 pub(super) struct JournalCommand {
     #[command(subcommand)]

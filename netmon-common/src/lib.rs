@@ -18,7 +18,7 @@ pub mod state;
 use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
-pub use offsets::{Format, Offsets, UNKNOWN};
+pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
 
 /// `AF_INET`, as in [`Transition::family`].
 pub const AF_INET: u8 = 2;
@@ -315,7 +315,7 @@ pub struct Held {
 
 /// A TCP socket that failed, held by a process that has not read the error yet; 16 bytes.
 ///
-/// Only in a dump for a stream ([`Wanted::seed`]), after the [`Held`] of the socket.
+/// Only in a dump for a stream ([`DumpOptions::seed`]), after the [`Held`] of the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -335,7 +335,7 @@ pub struct Failed {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Wanted {
+pub struct DumpOptions {
     /// Not 0: an [`Info`] follows each full TCP socket except listeners.
     pub info: u32,
     /// Not 0: dumps fill [`Socket::cgroup`].

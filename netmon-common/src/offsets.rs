@@ -108,7 +108,7 @@ pub struct Offsets {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[expect(missing_docs, reason = "each field is named after the tracepoint's own")]
-pub struct Format {
+pub struct TracepointFormat {
     /// The address of the socket; 0 where the classic tracepoint is not in use and records have
     /// cookies.
     pub skaddr: u32,

@@ -5,7 +5,7 @@
 //! connect takes storage in the kernel: user space asks about the few connects that neither are
 //! answered nor fail within milliseconds.
 
-use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::fentry, programs::FEntryContext};
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use netmon_common::kind;
 
 use crate::{offsets::offset, ring::note, sock::Sock};
@@ -14,8 +14,6 @@ use crate::{offsets::offset, ring::note, sock::Sock};
 #[fentry]
 pub fn connecting(ctx: FEntryContext) -> i32 {
     let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
-    // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() };
-    note(kind::PORT, 0, sk.load(offset!(skc_num)), time, sk.cookie());
+    note(kind::PORT, 0, sk.load(offset!(skc_num)), sk.cookie());
     0
 }

@@ -12,7 +12,8 @@ use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_sock_from_file},
 };
 use netmon_common::{
-    AF_INET6, Failed, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, Wanted, has, kind, state, timer,
+    AF_INET6, DumpOptions, Failed, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, has, kind, state,
+    timer,
 };
 
 use crate::{
@@ -23,19 +24,19 @@ use crate::{
 
 /// The optional contents of dumps, written by user space before load.
 #[unsafe(no_mangle)]
-static WANTED: Global<Wanted> = Global::new(Wanted { info: 0, cgroup: 0, seed: 0 });
+static DUMP_OPTIONS: Global<DumpOptions> = Global::new(DumpOptions { info: 0, cgroup: 0, seed: 0 });
 
-/// One entry of [`WANTED`], a constant to the verifier.
-macro_rules! wanted {
+/// One entry of [`DUMP_OPTIONS`], a constant to the verifier.
+macro_rules! dump_option {
     ($field:ident) => {
-        is_wanted(::core::mem::offset_of!(Wanted, $field))
+        has_option(::core::mem::offset_of!(DumpOptions, $field))
     };
 }
 
 #[inline(always)]
-fn is_wanted(at: usize) -> bool {
+fn has_option(at: usize) -> bool {
     // SAFETY: `at` is an `offset_of!` the table; volatile, as for `offset!`.
-    unsafe { load::<u32>(addr_of!(WANTED).cast(), at) != 0 }
+    unsafe { load::<u32>(addr_of!(DUMP_OPTIONS).cast(), at) != 0 }
 }
 
 /// The context that the kernel hands to an iterator: `struct bpf_iter__tcp` and its like.
@@ -136,7 +137,7 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         }
     };
     ctx.write(&out);
-    if wanted!(seed) {
+    if dump_option!(seed) {
         failed(ctx, socket);
     }
     0
@@ -167,7 +168,7 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
     out.netns = netns::inum::<Sock>(sock.net());
     out.local_port = sock.load(offset!(skc_num));
     out.remote_port = u16::from_be(remote_port);
-    let is_seed = wanted!(seed) && state == state::LISTEN;
+    let is_seed = dump_option!(seed) && state == state::LISTEN;
     if !is_seed && !filter::admits(state, out.family, out.netns, out.local_port, out.remote_port) {
         return None;
     }
@@ -227,7 +228,7 @@ fn full(ctx: Context, sock: Sock, state: u8) {
     out.has = has::UID;
     out.uid = ctx.member(16);
     queues(tcp, state, &mut out);
-    if wanted!(info) && state != state::LISTEN {
+    if dump_option!(info) && state != state::LISTEN {
         out.has |= has::INFO;
         ctx.write(&out);
         ctx.write(&info(tcp));
@@ -288,7 +289,7 @@ fn held_by(sock: Sock, out: &mut Socket) {
             let inode: *const u8 = load(file, offset!(file_inode));
             out.inode = load(inode, offset!(inode_ino));
         }
-        if wanted!(cgroup) && offset!(sk_cgroup) != 0 {
+        if dump_option!(cgroup) && offset!(sk_cgroup) != 0 {
             let cgroup: *const u8 = sock.load(offset!(sk_cgroup));
             let node: *const u8 = load(cgroup, offset!(cgroup_kn));
             out.cgroup = load(node, offset!(kn_id));

@@ -5,7 +5,7 @@
 //! timer.
 
 use aya_ebpf::{
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel},
+    helpers::bpf_probe_read_kernel,
     macros::{fentry, map},
     maps::PerCpuArray,
     programs::FEntryContext,
@@ -67,7 +67,7 @@ pub fn was_made(cookie: u64) -> u8 {
 pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
     let (tw, rearm): (*const u8, u64) = (ctx.arg(0), ctx.arg(2));
     if rearm as u8 != 0 && substate(tw) == state::TIME_WAIT {
-        tell(tw, state::TIME_WAIT);
+        report(tw, state::TIME_WAIT);
     }
     0
 }
@@ -75,7 +75,7 @@ pub fn minisocket_moved(ctx: FEntryContext) -> i32 {
 /// `fentry/inet_twsk_deschedule_put(tw)`: a RST, or a new connection in the place of the bucket.
 #[fentry]
 pub fn minisocket_ended(ctx: FEntryContext) -> i32 {
-    tell(ctx.arg(0), state::CLOSE);
+    report(ctx.arg(0), state::CLOSE);
     0
 }
 
@@ -83,20 +83,18 @@ pub fn minisocket_ended(ctx: FEntryContext) -> i32 {
 #[fentry]
 pub fn minisocket_expired(ctx: FEntryContext) -> i32 {
     let timer: *const u8 = ctx.arg(0);
-    tell(timer.wrapping_sub(offset!(tw_timer)), state::CLOSE);
+    report(timer.wrapping_sub(offset!(tw_timer)), state::CLOSE);
     0
 }
 
 #[inline(always)]
-fn tell(tw: *const u8, state: u8) {
-    // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() };
+fn report(tw: *const u8, state: u8) {
     let cookie_at = tw.wrapping_add(offset!(skc_cookie)).cast::<u64>();
     // SAFETY: a probe read takes any address.
     let cookie = unsafe { bpf_probe_read_kernel(cookie_at) }.unwrap_or(0);
     // The bucket of a socket that netmon has reported has a cookie.
     if cookie != 0 {
-        note(kind::MINISOCKET, state, 0, time, cookie);
+        note(kind::MINISOCKET, state, 0, cookie);
     }
 }
 

@@ -14,7 +14,9 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use netmon_common::{AF_INET, AF_INET6, Format, IPPROTO_TCP, Process, UNKNOWN, kind, state};
+use netmon_common::{
+    AF_INET, AF_INET6, IPPROTO_TCP, Process, TracepointFormat, UNKNOWN, kind, state,
+};
 
 use crate::{
     accept::accept,
@@ -28,7 +30,7 @@ use crate::{
 
 /// The tracepoints' fields, written by user space before load.
 #[unsafe(no_mangle)]
-static FORMAT: Global<Format> = Global::new(
+static TRACEPOINT_FORMAT: Global<TracepointFormat> = Global::new(
     // SAFETY: plain integers.
     unsafe { core::mem::zeroed() },
 );
@@ -36,14 +38,14 @@ static FORMAT: Global<Format> = Global::new(
 /// Returns one offset, a constant to the verifier.
 macro_rules! field {
     ($field:ident) => {
-        format_at(::core::mem::offset_of!(Format, $field))
+        format_at(::core::mem::offset_of!(TracepointFormat, $field))
     };
 }
 
 #[inline(always)]
 fn format_at(at: usize) -> usize {
     // SAFETY: `at` is an `offset_of!` the table; volatile, as for `offset!`.
-    unsafe { load::<u32>(addr_of!(FORMAT).cast(), at) as usize }
+    unsafe { load::<u32>(addr_of!(TRACEPOINT_FORMAT).cast(), at) as usize }
 }
 
 /// Returns the field at `offset` of a tracepoint's event, or zero.
@@ -206,8 +208,7 @@ pub fn classic_send_reset(ctx: TracePointContext) -> u32 {
     let address: u64 = event(&ctx, field!(reset_sent));
     let state: u8 = read(address, offset!(skc_state));
     if address != 0 && state != state::LISTEN {
-        // SAFETY: a helper without arguments.
-        note(kind::RESET, state, 0, unsafe { bpf_ktime_get_ns() }, address);
+        note(kind::RESET, state, 0, address);
     }
     0
 }

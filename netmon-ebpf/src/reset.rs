@@ -2,7 +2,6 @@
 //! buckets that a RST ends.
 
 use aya_ebpf::{
-    helpers::bpf_ktime_get_ns,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
@@ -63,9 +62,6 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     if state == state::LISTEN {
         return 0;
     }
-    // Before there is a record: an event that interrupts this program must not seem older.
-    // SAFETY: a helper without arguments.
-    let time = unsafe { bpf_ktime_get_ns() };
-    note(kind::RESET, state, 0, time, sk.cookie());
+    note(kind::RESET, state, 0, sk.cookie());
     0
 }

@@ -6,7 +6,7 @@ use core::ptr::{addr_of, addr_of_mut};
 use aya_ebpf::{
     Global,
     btf_maps::{ArrayOfMaps, RingBuf},
-    helpers::bpf_get_smp_processor_id,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_map, map},
     maps::{PerCpuArray, ring_buf::RingBufEntry},
 };
@@ -58,9 +58,12 @@ pub fn reserve<T: 'static>(lost: u32) -> Option<RingBufEntry<T>> {
     entry
 }
 
-/// Reports an event of a socket to user space.
+/// Reports an event of a socket to user space. The event gets its time before it gets a record: an
+/// event that interrupts this function must not seem older.
 #[inline(always)]
-pub fn note(kind: u8, state: u8, port: u16, time: u64, id: u64) {
+pub fn note(kind: u8, state: u8, port: u16, id: u64) {
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
     let Some(mut entry) = reserve::<Note>(counter::LOST_NOTES) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Note`; every byte is written.

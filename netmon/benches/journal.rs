@@ -12,7 +12,7 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netmon::testing::{
     ConnectionTable, Event, HostNames, Journal, NamedNamespace, OfflineAssembler, Recorder,
-    RecorderOptions, Retention, Source, TableInput, Tables, TimeSpan, View,
+    RecorderOptions, Retention, Source, TableInput, Tables, TimeSpan, View, Wall,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -91,7 +91,7 @@ impl HostNames for NoNames {
         Vec::new()
     }
 
-    fn process_started(&mut self, _: u32) -> Option<i64> {
+    fn process_started(&mut self, _: u32) -> Option<Wall> {
         None
     }
 }
@@ -151,7 +151,7 @@ fn journal(criterion: &mut Criterion) {
     run("write", |(_, there)| there);
     record(&records, &path);
     let journal = Journal::open(&path, None, |_| true).expect("a journal");
-    let span = TimeSpan { from: i64::MIN, to: i64::MAX };
+    let span = TimeSpan { from: Wall::MIN, to: Wall::MAX };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let count = runtime.block_on(replay(&journal, span)).expect("read");
     assert!(count >= events, "{count} of {events} were read");

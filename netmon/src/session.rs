@@ -12,11 +12,13 @@ use tokio::{
 };
 
 use crate::core::{
-    connection::{Change, Connection, Resync},
+    change::{Change, Resync},
+    connection::Connection,
     event::Event,
     filter::Filter,
     table::ConnectionTable,
     tcp::TcpState,
+    time::Mono,
 };
 
 #[cfg(test)]
@@ -60,9 +62,9 @@ pub trait TableInput {
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E>;
 
-    /// Returns the time of the transition that the item is, `CLOCK_MONOTONIC`, ns. None for an item
+    /// Returns the time of the transition that the item is. None for an item
     /// that must be reported even when enough transitions were shown.
-    fn transition_time(&self) -> Option<u64>;
+    fn transition_time(&self) -> Option<Mono>;
 }
 
 impl TableInput for Event {
@@ -74,7 +76,7 @@ impl TableInput for Event {
         tables.current.apply(self, view)
     }
 
-    fn transition_time(&self) -> Option<u64> {
+    fn transition_time(&self) -> Option<Mono> {
         match self {
             Self::Transition(transition) => Some(transition.time),
             _ => None,

@@ -3,20 +3,19 @@
 
 pub use crate::{
     core::{
-        connection::{Change, Connection, Direction, Resync, Step},
-        event::{
-            Anchor, ConnectionId, Event, Evidence, Gap, Loss, Opening, Owner, ResetSide, Seed,
-            Totals, Transition, Tuple,
-        },
+        change::{Change, Resync, Step},
+        connection::{Connection, Direction},
+        event::{Event, Opening, ResetSide, Seed, Totals, Transition},
         filter::{Filter, FilterNames},
         finding::{Diagnosis, Finding, FindingState},
-        id::HolderKey,
-        process::SocketHolders,
+        id::{ConnectionId, HolderKey, SocketId, Tuple},
+        loss::{Gap, Loss},
+        process::{Evidence, Owner, SocketHolders},
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
         table::ConnectionTable,
         tcp::TcpState,
-        time::TimeSpan,
+        time::{Anchor, Mono, TimeSpan, Wall},
         verdict::{FirstFin, Verdict, judge},
     },
     journal::{

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 
 use netmon::testing::{
-    Anchor, ConnectionTable, Event, OfflineAssembler,
+    Anchor, ConnectionTable, Event, Mono, OfflineAssembler,
     TcpState::{
         self, Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent,
     },
+    Wall,
 };
 use netmon_common::{AF_INET, Child, End, Open, Process, Transition, flag, kind};
 
@@ -91,7 +92,10 @@ pub(crate) fn events(records: &[Vec<u8>]) -> VecDeque<Event> {
 
 /// The wall time of the records.
 pub(crate) fn anchor() -> Event {
-    Event::Anchor(Anchor { monotonic: 0, wall: 1_700_000_000_000_000_000 })
+    Event::Anchor(Anchor {
+        monotonic: Mono::BOOT,
+        wall: Wall::from_nanos(1_700_000_000_000_000_000),
+    })
 }
 
 /// Both ends of a connection.

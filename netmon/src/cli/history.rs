@@ -9,7 +9,7 @@ use super::{
     io::{progress::Progress, stderr::report, stdout::Stdout},
 };
 use crate::{
-    core::{connection::Step, event::Gap, tcp::TcpState},
+    core::{change::Step, loss::Gap, tcp::TcpState},
     journal::{Ended, community_id},
     view::changes::history,
 };

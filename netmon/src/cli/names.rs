@@ -10,7 +10,7 @@ use std::{
 use nix::unistd::{Uid, User};
 
 use crate::{
-    core::{filter, services::Services},
+    core::{filter, services::Services, time::Wall},
     journal::{HostNames, NamedNamespace},
     kernel::{self, Namespace},
 };
@@ -149,7 +149,7 @@ impl HostNames for RecorderNames {
         all
     }
 
-    fn process_started(&mut self, pid: u32) -> Option<i64> {
+    fn process_started(&mut self, pid: u32) -> Option<Wall> {
         kernel::process_started(pid)
     }
 }

@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use clap::Args;
 use log::LevelFilter;
 use netmon_common::KernelFilter;
-use rustix::time::{ClockId, clock_gettime};
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -15,7 +14,7 @@ use tokio::{
 
 use super::{
     args::{
-        journal::{JournalDir, now},
+        journal::JournalDir,
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
         units::{duration, is_bare, length, size},
     },
@@ -24,9 +23,12 @@ use super::{
     names::RecorderNames,
 };
 use crate::{
-    core::{event::Anchor, filter::Filter},
+    core::filter::Filter,
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
-    kernel::{Namespace, host::privilege::narrowed},
+    kernel::{
+        Namespace,
+        host::{clock::anchor, privilege::narrowed},
+    },
     session::{Limits, Session, SessionScope},
 };
 
@@ -129,7 +131,7 @@ impl RecordCommand {
         let scope = SessionScope { filter: Filter::default(), initial: true, include_dumped: true };
         let limits = Limits { duration: self.duration, count: None };
         let mut session = Session::new(&scope);
-        session.remember(recorder.former_rows(clocks()?));
+        session.remember(recorder.former_rows(anchor()));
         session.follow(&mut live, &mut recorder, limits, &stop).await?;
         let summary = session.finish(&mut live, &mut recorder).await?;
         notify(&[NotifyState::Stopping]);
@@ -151,14 +153,6 @@ impl RecordCommand {
         }
         Ok(())
     }
-}
-
-/// Returns the current time on both clocks.
-fn clocks() -> anyhow::Result<Anchor> {
-    let monotonic = clock_gettime(ClockId::Monotonic);
-    let monotonic =
-        Duration::try_from(monotonic).context("the monotonic clock is before its start")?;
-    Ok(Anchor { monotonic: u64::try_from(monotonic.as_nanos())?, wall: now() })
 }
 
 /// Reads `--max-size`. Refuses a bare 10, which hardly means ten bytes.

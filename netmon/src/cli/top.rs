@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     core::{
-        connection::Change, escape::Escaped, event::Event, filter::Filter, services::Services,
-        table::ConnectionTable,
+        change::Change, escape::Escaped, event::Event, filter::Filter, services::Services,
+        table::ConnectionTable, time::Wall,
     },
     journal::ReplayItem,
     kernel::{
@@ -310,7 +310,7 @@ fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &Jo
 /// Returns the moment of the past that a jump from another moment leads to.
 fn past_frame(
     past: &JournalArgs,
-    from: i64,
+    from: Wall,
     jump: Jump,
     filter: &Filter,
 ) -> anyhow::Result<PastFrame> {
@@ -318,7 +318,10 @@ fn past_frame(
     let journal = past.open_one()?;
     let coverage = journal.span(super::args::journal::now());
     let at = match jump {
-        Jump::Seconds(seconds) => from.saturating_add(seconds.saturating_mul(1_000_000_000)),
+        Jump::Seconds(seconds) => {
+            let time = Duration::from_secs(seconds.unsigned_abs());
+            if seconds < 0 { from - time } else { from + time }
+        }
         Jump::Last => coverage.to,
         Jump::Next => journal
             .next_change_after(from)

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Change, Connection},
+        change::Change,
+        connection::Connection,
         socket::Protocol,
         table::ConnectionTable,
         table_diff::{Difference, KernelTable},
@@ -196,7 +197,7 @@ fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTabl
     for namespace in &namespaces {
         let result = dump.sockets(namespace, |socket| {
             if let Some(cookie) = socket.cookie {
-                kernel.add(cookie.get(), socket.tuple, socket.state);
+                kernel.add(cookie, socket.tuple, socket.state);
             }
             Ok(())
         });

@@ -6,8 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    connection::{Connection, Resync},
-    event::{Anchor, Evidence, Gap, Owner, Transition, Tuple},
+    change::Resync,
+    connection::Connection,
+    event::Transition,
+    id::{SocketId, Tuple},
+    loss::Gap,
+    process::{Evidence, Owner},
+    time::{Anchor, Mono},
     verdict::Verdict,
 };
 
@@ -16,8 +21,8 @@ use super::{
 pub enum Entry {
     /// The whole table at a moment: what follows changes this.
     Checkpoint {
-        /// `CLOCK_MONOTONIC`, ns.
-        time: u64,
+        /// When that was.
+        time: Mono,
         /// Every row.
         rows: Vec<Connection>,
         /// Rows that the table has and the checkpoint lacks have ended unseen: entries are missing
@@ -28,8 +33,8 @@ pub enum Entry {
     Step(Box<StepEntry>),
     /// A dump had a socket that the table did not have.
     Found {
-        /// `CLOCK_MONOTONIC`, ns.
-        time: u64,
+        /// When that was.
+        time: Mono,
         /// The new row.
         connection: Box<Connection>,
         /// The socket was there when netmon began to look.
@@ -37,10 +42,10 @@ pub enum Entry {
     },
     /// A dump or an accept named the process that holds a connection.
     Owner {
-        /// `CLOCK_MONOTONIC`, ns.
-        time: u64,
-        /// The socket's cookie.
-        cookie: u64,
+        /// When that was.
+        time: Mono,
+        /// The socket.
+        cookie: SocketId,
         /// The place of the connection.
         tuple: Tuple,
         /// The process.
@@ -85,7 +90,7 @@ pub struct EndedConnection {
 impl Entry {
     /// The socket that the entry is about, if it is about one.
     #[must_use]
-    pub fn cookie(&self) -> Option<u64> {
+    pub fn cookie(&self) -> Option<SocketId> {
         match self {
             Self::Step(step) => Some(step.transition.cookie),
             Self::Found { connection, .. } => Some(connection.id.cookie),

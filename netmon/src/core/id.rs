@@ -1,29 +1,98 @@
-//! Identities of sockets and rows: numbers of 64 bits, some of which the kernel never gives.
+//! Identities of sockets, connections and rows.
 //!
 //! The kernel counts socket cookies from 1 (`__sock_gen_cookie`, net/core/sock_diag.c), and inode
-//! numbers of sockets too: none reaches the two highest bits. This file alone knows the
-//! meaning of these bits.
+//! numbers of sockets too: none reaches the two highest bits. This file alone knows the meaning of
+//! these bits.
 
 use std::{
     hash::{Hash, Hasher},
+    net::SocketAddr,
     num::NonZeroU64,
 };
 
 use rustc_hash::FxHasher;
 
-use super::event::Tuple;
+use super::time::Mono;
 
-/// The first number that netmon gives to a socket whose cookie it cannot have.
-pub(crate) const OWN: u64 = 1 << 62;
+/// Marks a number that netmon gave to a socket whose cookie it cannot have.
+const OWN: u64 = 1 << 62;
 /// Marks the key of a former TIME_WAIT.
 const FORMER: u64 = 1 << 63;
 /// Marks the key of a socket without an inode number.
 const NO_INODE: u64 = 1 << 63;
 
-/// Returns whether `id` is a number that netmon gave, not a cookie.
-#[must_use]
-pub(crate) const fn is_own(id: u64) -> bool {
-    id & OWN != 0
+/// The id of a socket: its cookie, as `ss -e` shows it after `sk:`, or a number that netmon gave
+/// where the kernel tells no cookie.
+///
+/// The kernel gives no cookie twice while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(NonZeroU64);
+
+impl SocketId {
+    /// Returns the id of a number; none for 0, which stands for an unknown socket.
+    #[must_use]
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// Returns the id that netmon gives to the socket with the number `count`.
+    #[must_use]
+    pub(crate) const fn own(count: u64) -> Self {
+        match NonZeroU64::new(OWN | count & (OWN - 1)) {
+            Some(number) => Self(number),
+            None => unreachable!(),
+        }
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns the cookie; none if netmon gave the id.
+    #[must_use]
+    pub(crate) const fn cookie(self) -> Option<u64> {
+        if self.get() & OWN == 0 { Some(self.get()) } else { None }
+    }
+}
+
+/// The place of a connection: its namespace and both ends.
+///
+/// v4-mapped IPv6 addresses are kept as the IPv4 addresses that they are. Port 0 means unknown for
+/// the local end, none for the remote end of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Inode number of the network namespace, as in `/proc/PID/ns/net`.
+    pub netns: u32,
+    /// This host's end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+impl Tuple {
+    /// The same connection as its other end sees it, were that in the same namespace.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self { netns: self.netns, local: self.remote, remote: self.local }
+    }
+}
+
+/// One connection of one socket.
+///
+/// A socket can connect again, so the moment at which the connection opened tells its connections
+/// apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// The socket.
+    pub cookie: SocketId,
+    /// The moment of the opening transition. Of a connection that was open before netmon looked,
+    /// the moment at which netmon first saw it (`Connection::first_sight`).
+    pub epoch: Mono,
 }
 
 /// The key of a row of the table: a socket, or the TIME_WAIT that a socket left when it connected
@@ -34,13 +103,13 @@ pub(crate) struct TableKey(u64);
 impl TableKey {
     /// The key of the row of a socket.
     #[must_use]
-    pub(crate) const fn of_socket(cookie: u64) -> Self {
-        Self(cookie)
+    pub(crate) const fn of_socket(cookie: SocketId) -> Self {
+        Self(cookie.get())
     }
 
     /// The key of the TIME_WAIT at `tuple` of a socket that has connected again.
     #[must_use]
-    pub(crate) fn of_former(cookie: u64, tuple: &Tuple) -> Self {
+    pub(crate) fn of_former(cookie: SocketId, tuple: &Tuple) -> Self {
         let mut hasher = FxHasher::default();
         (cookie, tuple).hash(&mut hasher);
         Self(hasher.finish() | FORMER)
@@ -67,9 +136,15 @@ impl HolderKey {
 
     /// The key of a socket of a journal.
     #[must_use]
-    pub fn of_socket(cookie: NonZeroU64) -> Self {
-        Self(cookie | NO_INODE)
+    pub fn of_socket(cookie: SocketId) -> Self {
+        Self(cookie.0 | NO_INODE)
     }
+}
+
+/// The socket with a number that is not 0.
+#[cfg(test)]
+pub(crate) const fn socket(number: u64) -> SocketId {
+    SocketId::new(number).expect("not 0")
 }
 
 #[cfg(test)]
@@ -80,15 +155,20 @@ mod tests {
     fn cookies_own_numbers_and_former_time_waits_are_apart() {
         let end = ([127, 0, 0, 1], 80).into();
         let tuple = Tuple { netns: 1, local: end, remote: end };
-        for cookie in [1, u64::from(u32::MAX), OWN - 1] {
-            assert!(!is_own(cookie) && is_own(OWN | cookie));
+        assert_eq!(SocketId::new(0), None);
+        for number in [1, u64::from(u32::MAX), OWN - 1] {
+            let cookie = socket(number);
+            assert_eq!(cookie.cookie(), Some(number));
             assert!(!TableKey::of_socket(cookie).is_former());
-            assert!(!TableKey::of_socket(OWN | cookie).is_former());
             assert!(TableKey::of_former(cookie, &tuple).is_former());
         }
-        let keys = [1, 2].map(|cookie| TableKey::of_former(cookie, &tuple));
-        assert_ne!(keys[0], keys[1]);
-        let seven = NonZeroU64::new(7).expect("not 0");
-        assert_ne!(HolderKey::of_inode(seven), HolderKey::of_socket(seven));
+        for count in [0, 1, OWN - 1, u64::MAX] {
+            let own = SocketId::own(count);
+            assert_eq!(own.cookie(), None);
+            assert!(!TableKey::of_socket(own).is_former());
+        }
+        let [one, two] = [1, 2].map(socket);
+        assert_ne!(TableKey::of_former(one, &tuple), TableKey::of_former(two, &tuple));
+        assert_ne!(HolderKey::of_inode(NonZeroU64::MIN), HolderKey::of_socket(one));
     }
 }

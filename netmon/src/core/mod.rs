@@ -4,6 +4,7 @@
 //! of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`, and must never
 //! ask the time.
 
+pub(crate) mod change;
 pub(crate) mod connection;
 pub(crate) mod entry;
 pub(crate) mod errno;
@@ -12,6 +13,7 @@ pub(crate) mod event;
 pub(crate) mod filter;
 pub(crate) mod finding;
 pub(crate) mod id;
+pub(crate) mod loss;
 pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod socket;

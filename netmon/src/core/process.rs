@@ -1,8 +1,51 @@
-//! The processes that hold each socket.
+//! Processes behind sockets: the owner of a connection with its evidence, and the holders of each
+//! socket.
 
 use rustc_hash::FxHashMap;
 
 use super::id::HolderKey;
+
+/// How netmon knows the owner of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// It called connect.
+    Connect,
+    /// It called listen, on this socket or on the listener that took this connection.
+    Listen,
+    /// It called accept, and got this connection.
+    Accept,
+    /// It held the socket when a dump looked.
+    FdScan,
+}
+
+impl Evidence {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Listen, Self::Accept, Self::FdScan];
+
+    /// The word for it in the output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Listen => "listen",
+            Self::Accept => "accept",
+            Self::FdScan => "fd-scan",
+        }
+    }
+}
+
+/// A process behind a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// User id in the initial user namespace.
+    pub uid: u32,
+    /// cgroup v2 id: the inode number of its directory; 0 where it is unknown.
+    pub cgroup: u64,
+    /// Name of the process, up to 15 bytes of anything: escape it before showing.
+    pub comm: Box<[u8]>,
+}
 
 /// A process, with the facts that a listing shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,7 +2,11 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use super::{event::Tuple, id::HolderKey, tcp::TcpState};
+use super::{
+    connection::Connection,
+    id::{HolderKey, SocketId, Tuple},
+    tcp::TcpState,
+};
 
 /// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,8 +113,8 @@ pub struct Socket {
     /// The state. UDP and raw sockets are in ESTABLISHED if connected, otherwise in CLOSE. A
     /// half-open connection is in SYN_RECV.
     pub state: TcpState,
-    /// The kernel's own id of the socket.
-    pub cookie: Option<NonZeroU64>,
+    /// The socket's id, where the source has it.
+    pub cookie: Option<SocketId>,
     /// Bytes that the process has not read; of a listener, connections that are not accepted.
     pub recv_q: Option<u32>,
     /// Bytes that the peer has not acknowledged; of a listener, the limit of connections that wait
@@ -130,6 +134,30 @@ pub struct Socket {
     pub probes: u32,
     /// TCP's measurements, if requested.
     pub info: Option<Box<TcpInfo>>,
+}
+
+/// The row that a listing has for a connection of the table: a table knows neither queues nor
+/// timers, and no inode number.
+impl From<&Connection> for Socket {
+    fn from(row: &Connection) -> Self {
+        let owner = row.owner.as_ref();
+        Self {
+            protocol: Protocol::Tcp,
+            ipv6: row.tuple.local.is_ipv6(),
+            tuple: row.tuple,
+            state: row.state,
+            cookie: Some(row.id.cookie),
+            recv_q: None,
+            send_q: None,
+            uid: owner.map(|owner| owner.uid),
+            inode: None,
+            cgroup: owner.and_then(|owner| NonZeroU64::new(owner.cgroup)),
+            timer: None,
+            retransmits: 0,
+            probes: 0,
+            info: None,
+        }
+    }
 }
 
 impl Socket {

@@ -8,16 +8,22 @@
 use std::{
     hash::{Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-pub(crate) use super::connection::{Change, Connection, Direction, Step};
+pub(crate) use super::{
+    change::{Change, Step},
+    connection::{Connection, Direction},
+};
 use super::{
     connection::NEVER,
-    event::{Anchor, Event, Evidence, Opening, Owner, Transition, Tuple},
-    id::TableKey,
+    event::{Event, Opening, Transition},
+    id::{SocketId, TableKey, Tuple},
+    process::{Evidence, Owner},
     tcp::TcpState,
+    time::{Anchor, Mono},
     verdict::{FirstFin, Verdict, judge},
 };
 use cookie_map::CookieMap;
@@ -30,10 +36,10 @@ mod openings;
 mod recently_closed;
 mod redo;
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 /// The most time between two reports of one transition, which come when the program on standby took
 /// the transition as well.
-const REPEATED: u64 = SECOND / 10;
+const REPEATED: Duration = Duration::from_millis(100);
 
 /// Every connection that exists as far as netmon knows: open, or in its TIME_WAIT.
 ///
@@ -46,15 +52,15 @@ pub struct ConnectionTable {
     /// connection takes the tuple. Of two TIME_WAITs with the same hash, one waits for a dump.
     waiting: FxHashMap<u64, TableKey>,
     closed: RecentlyClosed,
-    /// Namespaces that the current dump has read, each with the moment at which it began, ns.
-    dumped: FxHashMap<u32, u64>,
+    /// Namespaces that the current dump has read, each with the moment at which it began.
+    dumped: FxHashMap<u32, Mono>,
     /// The number of reconciliations.
     reconciled: u32,
     /// The newest comparison of the clocks: it dates the opening of each connection.
     anchor: Anchor,
     /// Rows of an earlier recording, until the first reconciliation. A connection that still exists
     /// takes over its opening and its owner; the others have ended since.
-    remembered: FxHashMap<(u64, Tuple), Connection>,
+    remembered: FxHashMap<(SocketId, Tuple), Connection>,
 }
 
 impl ConnectionTable {
@@ -117,12 +123,15 @@ impl ConnectionTable {
     /// The first error of `view`; the table has taken the event all the same.
     ///
     /// ```
-    /// use netmon::testing::{Change, ConnectionTable, Event, TcpState, Transition, Tuple};
+    /// use netmon::testing::{
+    ///     Change, ConnectionTable, Event, SocketId, TcpState, Transition, Tuple,
+    /// };
     ///
     /// let end = |port| ([127, 0, 0, 1], port).into();
     /// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
-    /// let closed = Transition::bare(tuple, TcpState::Established, TcpState::Close);
-    /// let event = Event::Transition(Transition { cookie: 7, errno: Some(110), ..closed });
+    /// let cookie = SocketId::new(7).expect("not 0");
+    /// let closed = Transition::bare(cookie, tuple, TcpState::Established, TcpState::Close);
+    /// let event = Event::Transition(Transition { errno: Some(110), ..closed });
     /// let mut verdict = None;
     /// let mut table = ConnectionTable::default();
     /// table.apply(&event, |change| {
@@ -173,13 +182,13 @@ impl ConnectionTable {
         }
         let Some(row) = self.rows.get_mut(&TableKey::of_socket(t.cookie)) else {
             // The end of a connection that has ended was reported twice.
-            let is_repeated = |closed| t.time.saturating_sub(REPEATED) < closed;
+            let is_repeated = |closed| t.time - REPEATED < closed;
             if t.is_last() && self.closed.last(t.cookie).is_some_and(is_repeated) {
                 return Ok(());
             }
             return self.open(t, view);
         };
-        let in_state = row.since.map(|since| t.time.saturating_sub(since));
+        let in_state = row.since.map(|since| t.time.since(since));
         if row.state == t.new && row.since.is_some() {
             // Reported twice, or found by a dump already: the report has the exact time.
             row.since = row.since.map(|since| since.min(t.time));
@@ -213,7 +222,7 @@ impl ConnectionTable {
         &mut self,
         key: TableKey,
         t: &Transition,
-        in_state: Option<u64>,
+        in_state: Option<Duration>,
         corrected: bool,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -248,8 +257,8 @@ impl ConnectionTable {
     /// Notes the process that accepted a connection, which may not be the one that listens.
     fn accepted<E>(
         &mut self,
-        time: u64,
-        cookie: u64,
+        time: Mono,
+        cookie: SocketId,
         owner: &Arc<Owner>,
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -263,14 +272,14 @@ impl ConnectionTable {
     }
 
     /// Gives a TIME_WAIT a key of its own, since its socket has connected again.
-    fn retire(&mut self, cookie: u64) {
+    fn retire(&mut self, cookie: SocketId) {
         let Some(row) = self.rows.remove(&TableKey::of_socket(cookie)) else { return };
         self.put(TableKey::of_former(cookie, &row.tuple), row);
     }
 
     /// The key under which a socket that was found is put: of two connections of one socket, one is
     /// in its TIME_WAIT.
-    fn key_beside(&mut self, cookie: u64, tuple: &Tuple, state: TcpState) -> TableKey {
+    fn key_beside(&mut self, cookie: SocketId, tuple: &Tuple, state: TcpState) -> TableKey {
         let is_waiting = state == TcpState::TimeWait;
         let key = TableKey::of_socket(cookie);
         match self.rows.get(&key) {
@@ -296,7 +305,7 @@ impl ConnectionTable {
         self.rows.insert(key, row);
     }
 
-    fn remove(&mut self, key: TableKey, time: u64) -> Option<Box<Connection>> {
+    fn remove(&mut self, key: TableKey, time: Mono) -> Option<Box<Connection>> {
         let row = self.rows.remove(&key)?;
         if row.state == TcpState::TimeWait {
             let hash = hash(&row.tuple);
@@ -313,7 +322,7 @@ impl ConnectionTable {
 fn step<'a>(
     transition: &'a Transition,
     connection: &'a Connection,
-    in_state: Option<u64>,
+    in_state: Option<Duration>,
     verdict: Option<Verdict>,
 ) -> Step<'a> {
     Step { transition, connection, in_state, verdict, corrected: false }

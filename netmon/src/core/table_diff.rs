@@ -4,12 +4,16 @@ use std::fmt;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{connection::Connection, event::Tuple, tcp::TcpState};
+use super::{
+    connection::Connection,
+    id::{SocketId, Tuple},
+    tcp::TcpState,
+};
 
 /// The kernel's own table: every TCP socket of some namespaces.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KernelTable {
-    sockets: FxHashMap<(u64, Tuple), TcpState>,
+    sockets: FxHashMap<(Option<SocketId>, Tuple), TcpState>,
     namespaces: FxHashSet<u32>,
     /// Sockets are known by their places: the table has names of its own for them.
     by_place: bool,
@@ -22,12 +26,12 @@ impl KernelTable {
         Self { by_place: true, ..Self::default() }
     }
 
-    fn key(&self, cookie: u64, tuple: Tuple) -> (u64, Tuple) {
-        (if self.by_place { 0 } else { cookie }, tuple)
+    fn key(&self, cookie: SocketId, tuple: Tuple) -> (Option<SocketId>, Tuple) {
+        (Some(cookie).filter(|_| !self.by_place), tuple)
     }
 
     /// It has such a socket.
-    pub(crate) fn add(&mut self, cookie: u64, tuple: Tuple, state: TcpState) {
+    pub(crate) fn add(&mut self, cookie: SocketId, tuple: Tuple, state: TcpState) {
         self.sockets.insert(self.key(cookie, tuple), state);
     }
 
@@ -60,7 +64,7 @@ impl KernelTable {
         table: impl Iterator<Item = &'a Connection>,
     ) -> FxHashSet<Difference> {
         let mut differences = FxHashSet::default();
-        let mut unseen: FxHashSet<&(u64, Tuple)> = self.sockets.keys().collect();
+        let mut unseen: FxHashSet<&(Option<SocketId>, Tuple)> = self.sockets.keys().collect();
         for row in table.filter(|row| self.namespaces.contains(&row.tuple.netns)) {
             let key = self.key(row.id.cookie, row.tuple);
             unseen.remove(&key);
@@ -83,8 +87,8 @@ impl KernelTable {
 /// One socket on which table and kernel disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Difference {
-    /// Its cookie; 0 where that was not compared.
-    pub cookie: u64,
+    /// The socket; none where sockets are known by their places.
+    pub cookie: Option<SocketId>,
     /// Its place.
     pub tuple: Tuple,
     /// Its state in the table; none where that does not have it.
@@ -98,8 +102,8 @@ impl fmt::Display for Difference {
         let state = |state: Option<TcpState>| state.map_or("nothing", TcpState::name);
         let Self { cookie, tuple, table, kernel } = *self;
         match cookie {
-            0 => f.write_str("a socket")?,
-            cookie => write!(f, "socket {cookie}")?,
+            None => f.write_str("a socket")?,
+            Some(cookie) => write!(f, "socket {}", cookie.get())?,
         }
         write!(
             f,
@@ -120,7 +124,9 @@ mod tests {
     use super::*;
     use crate::core::{
         event::{Event, Seed},
+        id::socket,
         table::ConnectionTable,
+        time::at,
     };
 
     fn tuple(netns: u32, port: u16) -> Tuple {
@@ -136,16 +142,16 @@ mod tests {
             [(1, 1, Established), (2, 1, FinWait2), (3, 1, Established), (4, 2, Established)]
         {
             let (tuple, owner) = (tuple(netns, 1000 + cookie), None);
-            let cookie = u64::from(cookie);
-            let seed = Seed { time: 1, cookie, tuple, state, minisocket: false, owner };
+            let cookie = socket(cookie.into());
+            let seed = Seed { time: at(1), cookie, tuple, state, minisocket: false, owner };
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");
         }
         let mut kernel = KernelTable::default();
         kernel.add_namespace(1);
-        kernel.add(1, tuple(1, 1001), Established);
-        kernel.add(2, tuple(1, 1002), TimeWait);
-        kernel.add(5, tuple(1, 1005), Established);
+        kernel.add(socket(1), tuple(1, 1001), Established);
+        kernel.add(socket(2), tuple(1, 1002), TimeWait);
+        kernel.add(socket(5), tuple(1, 1005), Established);
         let mut reported: Vec<String> =
             kernel.differences(table.rows()).iter().map(ToString::to_string).collect();
         reported.sort();
@@ -164,7 +170,7 @@ mod tests {
         places.add_namespace(1);
         for cookie in [1, 2, 3] {
             let state = if cookie == 2 { TimeWait } else { Established };
-            places.add(u64::from(cookie) + 10, tuple(1, 1000 + cookie), state);
+            places.add(socket(u64::from(cookie) + 10), tuple(1, 1000 + cookie), state);
         }
         let reported: Vec<String> =
             places.differences(table.rows()).iter().map(ToString::to_string).collect();

@@ -133,11 +133,12 @@ impl FirstFin {
 /// transition that is not the last, and for an errno without a rule.
 ///
 /// ```
-/// use netmon::testing::{TcpState, Transition, Tuple, Verdict, judge};
+/// use netmon::testing::{SocketId, TcpState, Transition, Tuple, Verdict, judge};
 ///
 /// let end = |port| ([127, 0, 0, 1], port).into();
 /// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
-/// let failed = Transition::bare(tuple, TcpState::SynSent, TcpState::Close);
+/// let cookie = SocketId::new(7).expect("not 0");
+/// let failed = Transition::bare(cookie, tuple, TcpState::SynSent, TcpState::Close);
 /// let refused = Transition { errno: Some(111), ..failed };
 /// assert_eq!(judge(&refused, None), Some(Verdict::Refused));
 /// ```
@@ -207,14 +208,18 @@ impl Transition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::{Opening, Tuple};
+    use crate::core::{
+        event::Opening,
+        id::{Tuple, socket},
+        time::Mono,
+    };
     use TcpState::*;
 
     fn last(old: TcpState, new: TcpState, errno: i32, reset: Option<ResetSide>) -> Transition {
         let address = "127.0.0.1:80".parse().expect("an address");
         Transition {
-            time: 1,
-            cookie: 1,
+            time: Mono::from_nanos(1),
+            cookie: socket(1),
             tuple: Tuple { netns: 1, local: address, remote: address },
             old,
             new,

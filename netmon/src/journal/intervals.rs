@@ -1,15 +1,17 @@
 //! The intervals at which a recorder writes, and the delay with which a row may come.
 
-/// The longest time between two anchors, ns. Up to the newest anchor the journal knows that nothing
+use std::time::Duration;
+
+/// The longest time between two anchors. Up to the newest anchor the journal knows that nothing
 /// else happened.
-pub(super) const ALIVE: u64 = 10_000_000_000;
-/// The longest time between two writes of a running recorder, ns, including the delay of a busy
+pub(super) const ALIVE: Duration = Duration::from_secs(10);
+/// The longest time between two writes of a running recorder, including the delay of a busy
 /// disk.
-pub(super) const SILENT: i64 = ALIVE.cast_signed() + 5_000_000_000;
-/// The time after the start of a segment within which older rows may come to the segment, ns.
+pub(super) const SILENT: Duration = Duration::from_secs(15);
+/// The time after the start of a segment within which older rows may come to the segment.
 /// Connects are held until they have a port. A minisocket whose end nothing can show is given up
 /// after 70 s (`kernel/stream/minisockets.rs`).
 ///
 /// A reader looks for such rows only in segments that begin within this time. The segments
 /// themselves show whether there are such rows.
-pub(super) const LATE: i64 = 80_000_000_000;
+pub(super) const LATE: Duration = Duration::from_secs(80);

@@ -16,17 +16,19 @@ use std::{
     fs::File,
     io,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
 };
 
-use jiff::{Timestamp, fmt::strtime, tz::TimeZone};
+use jiff::{fmt::strtime, tz::TimeZone};
 
 use super::{dir::Dir, error::Malformed, schema::Dataset};
+use crate::core::time::Wall;
 
 const LIVE: &str = "_live";
 /// The format of a start in a name. Such names sort by time.
 const START: &str = "%Y%m%dT%H%M%S%.6fZ";
-/// The distance between two starts that have different names, ns.
-pub(super) const START_STEP: i64 = 1_000;
+/// The distance between two starts that have different names.
+pub(super) const START_STEP: Duration = Duration::from_micros(1);
 
 /// The kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,8 @@ impl FileKind {
 /// A segment in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// The start, ns since 1970, UTC; whole microseconds.
-    pub(super) start: i64,
+    /// The start, in whole microseconds.
+    pub(super) start: Wall,
     /// The segment is done, and its files are Parquet.
     pub(super) closed: bool,
 }
@@ -132,11 +134,11 @@ impl HostDir {
     }
 
     /// Returns the directory of a dataset for the day on which a segment starts.
-    pub(super) fn partition(&self, dataset: Dataset, start: i64) -> String {
+    pub(super) fn partition(&self, dataset: Dataset, start: Wall) -> String {
         format!("{}/{}/host={}", dataset.name(), at(start, "date=%Y-%m-%d"), self.host)
     }
 
-    pub(super) fn path(&self, dataset: Dataset, start: i64, kind: FileKind) -> String {
+    pub(super) fn path(&self, dataset: Dataset, start: Wall, kind: FileKind) -> String {
         let (start_name, suffix) = (at(start, START), kind.suffix());
         match kind {
             FileKind::Parquet => {
@@ -184,13 +186,13 @@ impl HostDir {
     }
 
     /// Returns the dataset, the start and the kind of each file in `_live`.
-    pub(super) fn live_files(&self) -> io::Result<Vec<(Dataset, i64, FileKind)>> {
+    pub(super) fn live_files(&self) -> io::Result<Vec<(Dataset, Wall, FileKind)>> {
         let names = self.dir.names(&self.live())?;
         Ok(names.iter().filter_map(|name| parts(name)).collect())
     }
 
     /// Removes the streams of a segment, the events last: the segment exists as long as its events.
-    pub(super) fn remove_streams(&self, start: i64) -> io::Result<()> {
+    pub(super) fn remove_streams(&self, start: Wall) -> io::Result<()> {
         for dataset in Dataset::ALL {
             for kind in [FileKind::Partial, FileKind::Sums, FileKind::Stream] {
                 self.dir.remove(&self.path(dataset, start, kind))?;
@@ -200,7 +202,7 @@ impl HostDir {
     }
 
     /// Removes all files of a segment, and the directories that become empty.
-    pub(super) fn remove(&self, start: i64) -> io::Result<()> {
+    pub(super) fn remove(&self, start: Wall) -> io::Result<()> {
         self.remove_streams(start)?;
         for dataset in Dataset::ALL {
             self.dir.remove(&self.path(dataset, start, FileKind::Parquet))?;
@@ -231,7 +233,7 @@ impl HostDir {
 
 /// Parses the name of a file in `_live`: the dataset, the start of the segment and the kind of the
 /// file.
-fn parts(name: &str) -> Option<(Dataset, i64, FileKind)> {
+fn parts(name: &str) -> Option<(Dataset, Wall, FileKind)> {
     let (dataset, rest) = name.split_once('-')?;
     let (start, suffix) = rest.rsplit_once('.')?;
     let dataset = Dataset::ALL.into_iter().find(|known| known.name() == dataset)?;
@@ -239,16 +241,15 @@ fn parts(name: &str) -> Option<(Dataset, i64, FileKind)> {
     Some((dataset, start_of(start)?, kind))
 }
 
-/// Parses the start in a name, ns since 1970.
-fn start_of(name: &str) -> Option<i64> {
+/// Parses the start in a name.
+fn start_of(name: &str) -> Option<Wall> {
     let parsed = strtime::parse(START, name).ok()?.to_datetime().ok()?;
     let moment = parsed.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    i64::try_from(moment.as_nanosecond()).ok()
+    Wall::from_timestamp(moment)
 }
 
-fn at(nanoseconds: i64, format: &str) -> String {
-    let moment = Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default();
-    moment.strftime(format).to_string()
+fn at(moment: Wall, format: &str) -> String {
+    moment.timestamp().strftime(format).to_string()
 }
 
 #[cfg(test)]
@@ -281,7 +282,7 @@ mod tests {
             host.dir.make_dirs(path.rsplit_once('/').expect("a parent").0).expect("a directory");
             host.dir.create_new(path).expect("a file");
         };
-        let (first, second, third) = (START_STEP, 2 * START_STEP, 3 * START_STEP);
+        let [first, second, third, unbegun] = [1, 2, 3, 4].map(Wall::from_micros);
         for dataset in Dataset::ALL {
             for (start, kind) in [
                 (first, FileKind::Stream),
@@ -293,7 +294,6 @@ mod tests {
             }
         }
         // A segment without events never began.
-        let unbegun = 4 * START_STEP;
         touch(&host.path(Dataset::Checkpoints, unbegun, FileKind::Stream));
         touch(&host.path(Dataset::Events, unbegun, FileKind::Damaged));
         touch(&host.lock_path());

@@ -1,5 +1,6 @@
 //! The state of a recorder, shared by its threads, and the handle with which other threads read it.
 
+use crate::core::time::{Mono, Wall};
 use std::{
     sync::{
         Arc, OnceLock,
@@ -16,9 +17,9 @@ pub(super) struct RecorderStatus {
     /// The number of changes in the queue.
     pub(super) queued: AtomicUsize,
     /// The start of the segment that is being written.
-    pub(super) open: AtomicI64,
-    /// The moment up to which the segment is written, `CLOCK_MONOTONIC`, ns.
-    pub(super) reached: AtomicU64,
+    open: AtomicI64,
+    /// The moment up to which the segment is written.
+    reached: AtomicI64,
     /// The number of events that were written.
     pub(super) written: AtomicU64,
     /// The number of events that were not written.
@@ -29,6 +30,28 @@ pub(super) struct RecorderStatus {
     pub(super) closed: AtomicU64,
     /// The moment at which the recorder was asked to end.
     pub(super) ending: OnceLock<Instant>,
+}
+
+impl RecorderStatus {
+    /// Notes the start of the segment that is being written.
+    pub(super) fn set_open(&self, start: Wall) {
+        self.open.store(start.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns the start of the segment that is being written.
+    pub(super) fn open(&self) -> Wall {
+        Wall::from_nanos(self.open.load(Ordering::Relaxed))
+    }
+
+    /// Notes the moment up to which the segment is written.
+    pub(super) fn set_reached(&self, moment: Mono) {
+        self.reached.store(moment.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns the moment up to which the segment is written.
+    pub(super) fn reached(&self) -> Mono {
+        Mono::from_nanos(self.reached.load(Ordering::Relaxed))
+    }
 }
 
 /// The counts of a recorder so far.

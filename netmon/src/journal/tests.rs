@@ -1,6 +1,6 @@
 //! Properties of a journal: a reader gets everything that was written.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
@@ -10,20 +10,26 @@ use super::{
     write::sorted,
 };
 use crate::core::{
-    connection::{Change, Connection, Step},
+    change::{Change, Step},
+    connection::Connection,
     entry::Entry,
-    event::{Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Totals, Transition, Tuple},
+    event::{Event, Opening, ResetSide, Seed, Totals, Transition},
+    id::{SocketId, Tuple, socket},
+    loss::{Gap, Loss},
+    process::Owner,
     table::ConnectionTable,
     tcp::TcpState::{
         self, Close, Established, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
     },
+    time::{Anchor, Wall, at},
 };
 
 mod late;
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND: i64 = 1_000_000_000;
 /// A moment in whole microseconds, which is the precision of a journal.
-const ANCHOR: Anchor = Anchor { monotonic: 17_000, wall: 1_795_413_012_000_007_000 };
+const ANCHOR: Anchor =
+    Anchor { monotonic: at(17_000), wall: Wall::from_nanos(1_795_413_012_000_007_000) };
 
 /// The first two sockets have a local port below the remote port, as servers have; the ports of the
 /// later sockets are equal or higher, as those of clients are.
@@ -33,7 +39,12 @@ fn tuple(cookie: u64) -> Tuple {
     Tuple { netns: 1, local: end(20 + port), remote: end(80) }
 }
 
-fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transition {
+/// The id of the socket with a number, which may be 0.
+fn id(number: u64) -> SocketId {
+    socket(number + 1)
+}
+
+fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transition {
     let opening = match (old, new) {
         (Close, SynSent | Listen) => {
             let pid = u32::try_from(cookie + 1).expect("a small number");
@@ -46,14 +57,14 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
             };
             Opening::ByProcess((cookie.is_multiple_of(2)).then(|| Arc::new(owner)))
         }
-        (Listen, SynRecv) => Opening::FromListener(Some(1)),
+        (Listen, SynRecv) => Opening::FromListener(Some(id(1))),
         _ => Opening::None,
     };
     let is_over = new == Close;
     let number = u32::try_from(time / SECOND).expect("a small number");
     Transition {
-        time,
-        cookie,
+        time: at(time),
+        cookie: id(cookie),
         tuple: tuple(cookie),
         old,
         new,
@@ -61,7 +72,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: u64) -> Transitio
         reset: (is_over && number.is_multiple_of(2)).then_some(ResetSide::Sent),
         totals: is_over.then_some(Totals {
             bytes_sent: i64::MAX.cast_unsigned(),
-            bytes_received: time,
+            bytes_received: time.unsigned_abs(),
             retransmits: number,
             rtt_us: (number.is_multiple_of(2)).then_some(number),
         }),
@@ -84,6 +95,8 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
             let holder = Owner { pid: 99, uid: 0, cgroup: 0, comm: b"sshd".as_slice().into() };
             let owner = (old == Established).then(|| Arc::new(holder));
             let tuple = tuple(cookie);
+            let next = transition(cookie, old, new, time);
+            let (time, cookie) = (at(time), id(cookie));
             events.extend(match kind {
                 0 | 1 => {
                     vec![Event::Seed(Seed { time, cookie, tuple, state, minisocket: false, owner })]
@@ -96,7 +109,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 3 => vec![Event::SocketFailed { time, cookie, errno: 110 }],
                 4 => {
                     vec![Event::Lost(Gap {
-                        from: time - 1_000,
+                        from: time - Duration::from_micros(1),
                         time,
                         count: 7,
                         loss: Loss::RingFull,
@@ -104,7 +117,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 }
                 // No hook reports the end of a TIME_WAIT.
                 _ if old == TimeWait => vec![],
-                _ => vec![Event::Transition(transition(cookie, old, new, time))],
+                _ => vec![Event::Transition(next)],
             });
         }
         events
@@ -130,7 +143,7 @@ fn rows(table: &ConnectionTable) -> Vec<Connection> {
 fn visible_parts(change: &Change<'_>) -> String {
     let row = |row: &Connection| {
         let Connection { id, opened, first_sight, tuple, direction, owner, evidence, .. } = row;
-        format!("{id:?} {opened} {first_sight} {tuple:?} {direction:?} {owner:?} {evidence:?}")
+        format!("{id:?} {opened:?} {first_sight} {tuple:?} {direction:?} {owner:?} {evidence:?}")
     };
     match change {
         Change::Opened(step)
@@ -143,9 +156,9 @@ fn visible_parts(change: &Change<'_>) -> String {
             format!("{kind} {transition:?} {row} {in_state:?} {verdict:?} {corrected}")
         }
         Change::Found { time, connection, initial } => {
-            format!("found {time} {} {:?} {initial}", row(connection), connection.state)
+            format!("found {time:?} {} {:?} {initial}", row(connection), connection.state)
         }
-        Change::Owned { time, connection } => format!("owned {time} {}", row(connection)),
+        Change::Owned { time, connection } => format!("owned {time:?} {}", row(connection)),
         other => format!("{other:?}"),
     }
 }
@@ -156,7 +169,7 @@ proptest! {
     #[test]
     fn a_replay_repeats_the_recorded_changes(
         story in story(),
-        at in 0..80usize,
+        cut_at in 0..80usize,
         cuts in prop::collection::vec(1..12usize, 1..40),
     ) {
         let mut table = ConnectionTable::default();
@@ -170,8 +183,8 @@ proptest! {
         for (number, event) in story.iter().enumerate() {
             // A checkpoint does not show that a TIME_WAIT is of a socket's former connection,
             // unless the checkpoint has the current connection as well.
-            prop_assume!(number != at || !table.has_former());
-            if number == at {
+            prop_assume!(number != cut_at || !table.has_former());
+            if number == cut_at {
                 // Later events change the table of a checkpoint.
                 for row in table.rows() {
                     checkpoints.push(ANCHOR, row);
@@ -201,10 +214,10 @@ proptest! {
         for blocks in [blocks, done] {
             let mut again = ConnectionTable::default();
             let after_gap = false;
-            let checkpoint = Entry::Checkpoint { time: 0, rows: before.clone(), after_gap };
+            let checkpoint = Entry::Checkpoint { time: at(0), rows: before.clone(), after_gap };
             let Ok(()) = again.redo(&checkpoint, |_| Ok::<_, Infallible>(()));
             let mut seen_again = Vec::new();
-            let mut last = i64::MIN;
+            let mut last = Wall::MIN;
             for (moment, entry) in merge_of(blocks) {
                 prop_assert!(last <= moment.wall, "rows are in the order of time");
                 last = moment.wall;

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::core::event::{Anchor, Opening, Transition, Tuple};
+use crate::core::{
+    event::{Opening, Transition},
+    id::{Tuple, socket},
+    time::{Anchor, Wall, at},
+};
 
 /// The duration of a session.
 const LOOK: Duration = Duration::from_millis(300);
@@ -25,14 +29,13 @@ impl Slow {
         let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let tuple = Tuple { netns: 1, local: end(1000), remote: end(80) };
         let transition = Transition {
-            time: 2,
-            cookie: 1,
+            time: at(2),
             opening: Opening::ByProcess(None),
-            ..Transition::bare(tuple, TcpState::Close, TcpState::SynSent)
+            ..Transition::bare(socket(1), tuple, TcpState::Close, TcpState::SynSent)
         };
         let events = [
-            Event::Anchor(Anchor { wall: 1, monotonic: 1 }),
-            Event::DumpEnded { time: 1 },
+            Event::Anchor(Anchor { wall: Wall::from_nanos(1), monotonic: at(1) }),
+            Event::DumpEnded { time: at(1) },
             Event::Transition(transition),
         ];
         Self { events: events.into(), due: due.map(|due| Instant::now() + due), seeds }

@@ -11,8 +11,8 @@ use std::{
 
 use netmon::testing::{
     HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Netstat, NetstatColumns,
-    Protocol, Services, Socket, SocketHolders, SummaryListing, TcpInfo, TcpState, Timer, TimerKind,
-    Tuple, UnixSocket,
+    Protocol, Services, Socket, SocketHolders, SocketId, SummaryListing, TcpInfo, TcpState, Timer,
+    TimerKind, Tuple, UnixSocket,
 };
 
 const HERE: u32 = 4_026_531_840;
@@ -25,7 +25,7 @@ fn socket(protocol: Protocol, state: TcpState, local: &str, remote: &str, inode:
         ipv6: local.starts_with('['),
         tuple: Tuple { netns: HERE, local: end(local), remote: end(remote) },
         state,
-        cookie: NonZeroU64::new(0x1000 + inode),
+        cookie: SocketId::new(0x1000 + inode),
         recv_q: Some(0),
         send_q: Some(0),
         uid: (inode != 0).then_some(33),

@@ -31,11 +31,15 @@
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use netmon::testing::{
-    Change, Connection, ConnectionTable, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, Step,
-    TcpState, Totals, Transition, Tuple,
+    Change, Connection, ConnectionTable, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed,
+    SocketId, Step, TcpState, Totals, Transition, Tuple,
 };
 
-const MS: u64 = 1_000_000;
+const MS: i64 = 1_000_000;
+
+fn socket(number: u64) -> Option<SocketId> {
+    SocketId::new(number)
+}
 const LISTENER_PORT: u16 = 80;
 
 #[test]
@@ -67,7 +71,8 @@ fn play(written: &str) -> Result<String, String> {
             let mut rows: Vec<_> = table.rows().collect();
             rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
             for row in rows {
-                let since = row.since.map_or("?".to_owned(), |since| (since / MS).to_string());
+                let since =
+                    row.since.map_or("?".to_owned(), |since| (since.as_nanos() / MS).to_string());
                 let _ = writeln!(made, "  {} {} since {since}", describe(row), row.state);
             }
         } else if !line.is_empty() && !line.starts_with('#') {
@@ -87,7 +92,7 @@ fn parse(line: &str) -> Option<Event> {
     let option = |name: &str| -> Option<u64> {
         words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
     };
-    let time = words.first()?.parse::<u64>().ok()? * MS;
+    let time = Mono::from_nanos(words.first()?.parse::<i64>().ok()? * MS);
     match words.get(1..)? {
         ["dumped", rest @ ..] => {
             let netns = rest.first().map_or(Some(1), |inum| inum.parse().ok())?;
@@ -97,22 +102,25 @@ fn parse(line: &str) -> Option<Event> {
         ["reconciled"] => Some(Event::DumpEnded { time }),
         ["lost", count] => {
             let count = count.parse().ok()?;
-            Some(Event::Lost(Gap { from: 0, time, count, loss: Loss::RingFull }))
+            Some(Event::Lost(Gap { from: Mono::BOOT, time, count, loss: Loss::RingFull }))
         }
         [cookie, "failed", errno] => {
-            let (cookie, errno) = (cookie.parse().ok()?, errno.parse().ok()?);
+            let (cookie, errno) = (socket(cookie.parse().ok()?)?, errno.parse().ok()?);
             Some(Event::SocketFailed { time, cookie, errno })
         }
         [cookie, "accepted", pid] => {
-            let (cookie, owner) = (cookie.parse().ok()?, owner(pid.parse().ok()?));
+            let (cookie, owner) = (socket(cookie.parse().ok()?)?, owner(pid.parse().ok()?));
             Some(Event::Accepted { time, cookie, owner })
         }
-        [cookie, "ended"] => Some(Event::TimeWaitEnded { time, cookie: cookie.parse().ok()? }),
+        [cookie, "ended"] => {
+            Some(Event::TimeWaitEnded { time, cookie: socket(cookie.parse().ok()?)? })
+        }
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, parse_state(state)?);
             let owner = option("by").map(owner);
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
+            let cookie = socket(cookie)?;
             Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
         }
         [cookie, step, ..] => {
@@ -121,14 +129,14 @@ fn parse(line: &str) -> Option<Event> {
             let opening = match (option("connect"), option("listen"), option("from")) {
                 (Some(pid), ..) => Opening::ByProcess(Some(owner(pid))),
                 (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid))),
-                (.., Some(listener)) => Opening::FromListener(Some(listener)),
+                (.., Some(listener)) => Opening::FromListener(socket(listener)),
                 _ => Opening::None,
             };
             let is_listener = TcpState::Listen == old || TcpState::Listen == new;
             let is_listener = is_listener && option("from").is_none();
             Some(Event::Transition(Transition {
                 time,
-                cookie,
+                cookie: socket(cookie)?,
                 tuple: tuple(cookie, option("at"), is_listener),
                 old,
                 new,
@@ -164,9 +172,9 @@ fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {
 }
 
 fn describe(row: &Connection) -> String {
-    let mut text = format!("#{}", row.id.cookie);
+    let mut text = format!("#{}", row.id.cookie.get());
     if !row.first_sight {
-        let _ = write!(text, "/{}", row.id.epoch / MS);
+        let _ = write!(text, "/{}", row.id.epoch.as_nanos() / MS);
     }
     let _ = write!(text, " :{}", row.tuple.local.port());
     if let Some(direction) = row.direction {
@@ -200,7 +208,7 @@ fn step_text(word: &str, step: &Step<'_>) -> String {
     let Step { transition: t, connection, in_state, verdict, corrected } = step;
     let mut text = format!("{word} {} {}>{}", describe(connection), t.old, t.new);
     if let Some(in_state) = in_state {
-        let _ = write!(text, " after {}", in_state / MS);
+        let _ = write!(text, " after {}", in_state.as_millis());
     }
     if let Some(verdict) = verdict {
         let _ = write!(text, ", {verdict}");

@@ -20,14 +20,14 @@
 //! The lines of a frame begin with two spaces. This test makes these lines again and compares. With
 //! `SCENARIOS=write` it writes them.
 
-use std::{collections::VecDeque, env, fmt::Write, fs, path::Path};
+use std::{collections::VecDeque, env, fmt::Write, fs, path::Path, time::Duration};
 
-use crate::sample_events::{MS, sample_events};
+use crate::sample_events::{at_ms, sample_events};
 use jiff::tz::TimeZone;
 use netmon::testing::{
-    ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, NameQuery, PastFrame,
+    ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, Mono, NameQuery, PastFrame,
     ScreenAnswer, ScreenOptions, ScreenQuery, ScreenState, Services, Size, TcpInfo, TerminalEvent,
-    frame,
+    Wall, frame,
 };
 use ratatui::{
     Terminal,
@@ -35,7 +35,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind},
 };
 
-const WALL: i64 = 1_766_000_000_123_456_789;
+const WALL: Wall = Wall::from_nanos(1_766_000_000_123_456_789);
 
 struct OneService;
 
@@ -70,7 +70,7 @@ struct Player {
     filter: String,
     table: ConnectionTable,
     events: VecDeque<Event>,
-    now: u64,
+    now: Mono,
 }
 
 impl Player {
@@ -131,8 +131,8 @@ impl Player {
         self.table = table;
     }
 
-    fn until(&mut self, ms: u64) {
-        while self.events.front().is_some_and(|event| time(event) <= ms * MS) {
+    fn until(&mut self, ms: i64) {
+        while self.events.front().is_some_and(|event| time(event) <= at_ms(ms)) {
             let event = self.events.pop_front().expect("an event");
             let mut table = std::mem::take(&mut self.table);
             let state = self.state();
@@ -143,7 +143,7 @@ impl Player {
             assert_eq!(applied, Ok(()));
             self.table = table;
         }
-        self.now = ms * MS;
+        self.now = at_ms(ms);
         self.settle();
     }
 
@@ -158,9 +158,10 @@ impl Player {
                 }
                 ScreenQuery::Past(from, leap, filter) => {
                     let Jump::Seconds(seconds) = leap else { panic!("{leap:?}") };
-                    let at = from + seconds * 1_000_000_000;
-                    let since = u64::try_from(at - WALL).unwrap_or(0);
-                    let events = sample_events().into_iter().filter(|event| time(event) <= since);
+                    let length = Duration::from_secs(seconds.unsigned_abs());
+                    let at = if seconds < 0 { from - length } else { from + length };
+                    let until = Mono::BOOT + at.since(WALL);
+                    let events = sample_events().into_iter().filter(|event| time(event) <= until);
                     let mut moment = PastFrame::new(at);
                     events.for_each(|event| moment.take(&event, &filter));
                     moment.arrive();
@@ -219,7 +220,7 @@ fn inspected() -> Inspected {
     Inspected { recv_q: 0, send_q: 12, info: Some(info) }
 }
 
-fn time(event: &Event) -> u64 {
+fn time(event: &Event) -> Mono {
     match event {
         Event::Transition(t) => t.time,
         Event::Lost(gap) => gap.time,

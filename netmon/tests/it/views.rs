@@ -1,9 +1,9 @@
 //! The output of a session, to the byte: the sample events through the table and both views.
 
-use crate::sample_events::{MS, sample_events};
+use crate::sample_events::{at_ms, sample_events};
 use jiff::tz::TimeZone;
 use netmon::testing::{
-    Anchor, Appearance, Change, ConnectionTable, Json, Lines, Resync, Services, View,
+    Anchor, Appearance, Change, ConnectionTable, Json, Lines, Mono, Resync, Services, View, Wall,
 };
 
 fn show(view: &mut impl View) -> u32 {
@@ -17,7 +17,7 @@ fn show(view: &mut impl View) -> u32 {
             })
             .expect("written");
     }
-    let resync = Resync { time: 702 * MS, found: 1, moved: 0, ended: 1 };
+    let resync = Resync { time: at_ms(702), found: 1, moved: 0, ended: 1 };
     view.change(&Change::Resync(resync)).expect("written");
     view.flush(&table).expect("written");
     shown
@@ -75,7 +75,9 @@ fn rows_before_a_change_of_the_clock_show_their_offset() {
     let mut view = Lines::new(&mut out, look).expect("written");
     // The clock goes back at 2026-10-25T01:00:00Z. One anchor is five days before, one five after.
     for (second, monotonic) in [(1_792_458_727, 1), (1_793_322_727, 2)] {
-        let anchor = Anchor { monotonic, wall: second * 1_000_000_000 + 123_456_000 };
+        let monotonic = Mono::from_nanos(monotonic);
+        let wall = Wall::from_nanos(second * 1_000_000_000 + 123_456_000);
+        let anchor = Anchor { monotonic, wall };
         view.change(&Change::Anchor(anchor)).expect("written");
         let resync = Resync { time: monotonic, found: 1, moved: 0, ended: 0 };
         view.change(&Change::Resync(resync)).expect("written");

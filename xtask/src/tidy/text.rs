@@ -85,6 +85,38 @@ pub(crate) fn unnamed<'a>(document: &str, names: impl Iterator<Item = &'a str>) 
     unnamed.map(|name| Broken { line: 0, rule: format!("it does not name `{name}`") }).collect()
 }
 
+/// Source files that a document names and that are not there, and names that it gives after a file
+/// in parentheses and that the file does not have. `read` returns the text of a file.
+pub(crate) fn sources(document: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    // Odd parts are in backticks.
+    let parts: Vec<&str> = document.split('`').collect();
+    let mut line = 1;
+    let mut source: Option<(&str, String)> = None;
+    for (number, part) in parts.iter().enumerate() {
+        let is_quoted = number % 2 == 1;
+        let after = parts.get(number + 1).copied().unwrap_or_default();
+        if is_quoted && part.ends_with(".rs") && part.contains('/') {
+            let text = read(part);
+            if text.is_none() {
+                broken.push(Broken { line, rule: format!("there is no file `{part}`") });
+            }
+            let has_names = after.trim() == "(";
+            source = text.filter(|_| has_names).map(|text| (*part, text));
+        } else if is_quoted && let Some((path, text)) = &source {
+            let name = part.rsplit("::").next().unwrap_or_default();
+            if !has_word(text, name.trim_end_matches("()")) {
+                let rule = format!("`{path}` has no `{part}`");
+                broken.push(Broken { line, rule });
+            }
+        } else if part.contains(')') {
+            source = None;
+        }
+        line += part.matches('\n').count();
+    }
+    broken
+}
+
 fn broken(text: &str, mut rule: impl FnMut(&str) -> Option<String>) -> Vec<Broken> {
     let lines = (1..).zip(text.lines());
     lines.filter_map(|(line, text)| Some(Broken { line, rule: rule(text)? })).collect()
@@ -139,6 +171,13 @@ mod tests {
     #[test]
     fn a_private_bit_is_found() {
         assert_eq!(lines(&masks("a << 6;\nb << 63;\n// c << 62\n")), [2]);
+    }
+
+    #[test]
+    fn a_file_and_a_name_that_are_not_there_are_found() {
+        let read = |path: &str| (path == "a/b.rs").then(|| "struct Here;".to_owned());
+        let document = "`a/b.rs` (`Here`, `a::Here`)\n`a/c.rs`\n`a/b.rs`\n(`There`) and `There`\n";
+        assert_eq!(lines(&sources(document, read)), [2, 4]);
     }
 
     #[test]

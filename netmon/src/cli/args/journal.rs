@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fs,
-    num::NonZeroU64,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,12 +24,12 @@ use crate::{
     },
     core::{
         connection::Connection,
-        event::Loss,
         filter::Filter,
+        loss::Loss,
         process::SocketHolders,
         services::Services,
-        socket::{Protocol, Socket},
-        time::TimeSpan,
+        socket::Socket,
+        time::{TimeSpan, Wall},
     },
     journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
@@ -169,8 +168,8 @@ impl JournalArgs {
         if self.utc { TimeZone::UTC } else { TimeZone::system() }
     }
 
-    /// Reads a moment, ns since 1970, UTC. Prints a note where the text has more than one reading.
-    pub(in crate::cli) fn moment(&self, text: &str) -> anyhow::Result<i64> {
+    /// Reads a moment. Prints a note where the text has more than one reading.
+    pub(in crate::cli) fn moment(&self, text: &str) -> anyhow::Result<Wall> {
         let now = Zoned::now().with_time_zone(self.zone());
         let moment = moment::moment(text, &now).map_err(|error| anyhow!(error))?;
         if let Some(note) = moment.note {
@@ -180,9 +179,8 @@ impl JournalArgs {
     }
 
     /// Returns the text of a moment, with its zone.
-    pub(in crate::cli) fn show(&self, moment: i64) -> String {
-        let moment = Timestamp::from_nanosecond(moment.into()).unwrap_or_default();
-        moment.to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
+    pub(in crate::cli) fn show(&self, moment: Wall) -> String {
+        moment.timestamp().to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
     }
 
     /// Returns the stretch of time that is asked for, by default all of the journal.
@@ -246,7 +244,11 @@ impl JournalArgs {
     }
 
     /// Fails for a moment that the journal of a host does not cover.
-    pub(in crate::cli) fn check_host(&self, host: &HostJournal, moment: i64) -> anyhow::Result<()> {
+    pub(in crate::cli) fn check_host(
+        &self,
+        host: &HostJournal,
+        moment: Wall,
+    ) -> anyhow::Result<()> {
         let coverage = host.span(now());
         if coverage.contains(moment) {
             return Ok(());
@@ -259,7 +261,7 @@ impl JournalArgs {
     pub(in crate::cli) fn tables(
         &self,
         journal: &Journal,
-        moment: i64,
+        moment: Wall,
         filter: &Filter,
     ) -> anyhow::Result<Vec<PastTable>> {
         let coverage = journal.span(now());
@@ -315,7 +317,12 @@ pub(in crate::cli) struct PastTable {
 impl PastTable {
     fn new(host: Arc<str>, rows: &[&Connection]) -> Self {
         let mut owners = SocketHolders::default();
-        let sockets = rows.iter().map(|row| socket(row, &mut owners)).collect();
+        let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
+        for (row, socket) in rows.iter().zip(&sockets) {
+            if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
+                owners.add(key, owner.pid, &owner.comm);
+            }
+        }
         let (mut users, mut namespaces, mut cgroups) =
             (HashMap::new(), HashMap::new(), HashMap::new());
         for row in rows {
@@ -335,31 +342,7 @@ impl PastTable {
     }
 }
 
-/// Returns the current time, ns since 1970, UTC.
-pub(in crate::cli) fn now() -> i64 {
-    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
-}
-
-/// Returns a row of the table as a listing has it, and adds its owner to `owners`.
-fn socket(row: &Connection, owners: &mut SocketHolders) -> Socket {
-    let socket = Socket {
-        protocol: Protocol::Tcp,
-        ipv6: row.tuple.local.is_ipv6(),
-        tuple: row.tuple,
-        state: row.state,
-        cookie: NonZeroU64::new(row.id.cookie),
-        recv_q: None,
-        send_q: None,
-        uid: row.owner.as_ref().map(|owner| owner.uid),
-        inode: None,
-        cgroup: row.owner.as_ref().and_then(|owner| NonZeroU64::new(owner.cgroup)),
-        timer: None,
-        retransmits: 0,
-        probes: 0,
-        info: None,
-    };
-    if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-        owners.add(key, owner.pid, &owner.comm);
-    }
-    socket
+/// Returns the current time.
+pub(in crate::cli) fn now() -> Wall {
+    Wall::from_timestamp(Timestamp::now()).unwrap_or(Wall::MAX)
 }

@@ -17,7 +17,7 @@ impl SnapshotCommand {
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter);
         let (journal, at) = (self.past.open()?, self.past.moment(at)?);
-        let time = jiff::Timestamp::from_nanosecond(at.into())?;
+        let time = at.timestamp();
         for table in self.past.tables(&journal, at, &filter)? {
             let PastTable { host, mut sockets, owners, users, namespaces, cgroups } = table;
             let netns = self.netns.as_deref().filter(|name| *name != "all");

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::FilterFacts;
 use crate::core::{
-    connection::{Connection, Labels, Step},
+    change::Step,
+    connection::{Connection, Labels},
     process::SocketHolders,
     socket::{Socket, UnixSocket},
     tcp::TcpState,

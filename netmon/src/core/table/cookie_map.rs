@@ -9,8 +9,10 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// A map from cookies, or from keys of rows.
-pub(crate) type CookieMap<T, K = u64> = HashMap<K, T, BuildHasherDefault<CookieHasher>>;
+use crate::core::id::SocketId;
+
+/// A map from ids of sockets, or from keys of rows.
+pub(crate) type CookieMap<T, K = SocketId> = HashMap<K, T, BuildHasherDefault<CookieHasher>>;
 
 /// Bits of a cookie that tell neighbours apart: hashbrown looks at a group of 16 in one step.
 const TOGETHER: u32 = 4;

@@ -1,27 +1,28 @@
 //! Corrections by dumps: rows that no event explains are added, moved and ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Change, Connection, ConnectionTable, Direction, SECOND, endings::unseen, hash};
+use super::{Change, Connection, ConnectionTable, Direction, endings::unseen, hash};
 use crate::core::{
     connection::NEVER,
-    event::{ConnectionId, Evidence, Owner, Seed, Transition},
-    id::TableKey,
+    event::{Seed, Transition},
+    id::{ConnectionId, SocketId, TableKey},
+    process::{Evidence, Owner},
     tcp::TcpState,
+    time::Mono,
 };
 
 /// The kernel reports a transition before it makes the transition (`inet_sk_set_state`,
 /// net/ipv4/af_inet.c), and may be interrupted between the two. A dump that comes so soon after a
-/// transition proves nothing, ns.
-const SETTLED: u64 = SECOND / 10;
+/// transition proves nothing.
+const SETTLED: Duration = Duration::from_millis(100);
 /// TCP_TIMEWAIT_LEN (include/net/tcp.h), less what rounding to ticks may take.
-const TIME_WAIT: u64 = 59 * SECOND;
+const TIME_WAIT: Duration = Duration::from_secs(59);
 /// When a TIME_WAIT in a namespace that cannot be looked into is over: its timer's slack included.
-const UNSEEN_TIME_WAIT: u64 = 70 * SECOND;
+const UNSEEN_TIME_WAIT: Duration = Duration::from_secs(70);
 
-/// The epochs of TIME_WAITs that a dump finds at one moment are so far apart, ns, as a journal has
-/// microseconds; and so many there are, up to some four milliseconds before that moment.
-const FORMER_EPOCH: u64 = 1_000;
+/// The epochs of TIME_WAITs that a dump finds at one moment lie in so many microseconds before that
+/// moment: a journal has microseconds.
 const FORMER_EPOCHS: u64 = 4_093;
 
 impl ConnectionTable {
@@ -34,7 +35,7 @@ impl ConnectionTable {
         let pass = self.reconciled;
         let key = self.key_beside(seed.cookie, &seed.tuple, seed.state);
         let Some(row) = self.rows.get_mut(&key) else {
-            let is_late = |closed: u64| seed.time <= closed.saturating_add(SETTLED);
+            let is_late = |closed: Mono| seed.time <= closed + SETTLED;
             let keys =
                 [TableKey::of_socket(seed.cookie), TableKey::of_former(seed.cookie, &seed.tuple)];
             if keys.into_iter().filter_map(|key| self.closed.during(key)).any(is_late) {
@@ -67,7 +68,7 @@ impl ConnectionTable {
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };
         let as_of = row.as_of();
-        let settled = as_of.saturating_add(SETTLED) < seed.time;
+        let settled = as_of + SETTLED < seed.time;
         // Else the event that says in which state it is now is still to come.
         if settled || row.state == seed.state {
             row.last_dumped_at = row.last_dumped_at.max(seed.time);
@@ -82,31 +83,31 @@ impl ConnectionTable {
             return result;
         }
         let t = Transition { tuple: seed.tuple, ..unseen(row, seed.time, seed.state) };
-        let in_state = row.since.map(|since| seed.time.saturating_sub(since));
+        let in_state = row.since.map(|since| seed.time.since(since));
         result.and(self.advance(key, &t, in_state, true, view))
     }
 
     /// Ends the row of a socket that has failed without an event.
     pub(super) fn fail<E>(
         &mut self,
-        time: u64,
-        cookie: u64,
+        time: Mono,
+        cookie: SocketId,
         errno: u8,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get(&TableKey::of_socket(cookie)) else { return Ok(()) };
-        if !is_open(&row.state) || row.as_of().saturating_add(SETTLED) >= time {
+        if !is_open(&row.state) || row.as_of() + SETTLED >= time {
             return Ok(());
         }
         let t = Transition { errno: Some(errno), ..unseen(row, time, TcpState::Close) };
-        let in_state = row.since.map(|since| time.saturating_sub(since));
+        let in_state = row.since.map(|since| time.since(since));
         self.advance(TableKey::of_socket(cookie), &t, in_state, true, view)
     }
 
     /// Ends the rows that two dumps in a row did not have.
     pub(super) fn reconcile<E>(
         &mut self,
-        time: u64,
+        time: Mono,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let pass = self.reconciled;
@@ -115,16 +116,14 @@ impl ConnectionTable {
             let is_waiting = row.state == TcpState::TimeWait;
             let as_of = row.as_of();
             match self.dumped.get(&row.tuple.netns) {
-                Some(began)
-                    if row.last_dump_pass != pass && as_of.saturating_add(SETTLED) < *began =>
-                {
+                Some(began) if row.last_dump_pass != pass && as_of + SETTLED < *began => {
                     let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= *began);
                     if row.absent_once || is_waiting && is_over {
                         gone.push((*key, *began));
                     }
                     row.absent_once = true;
                 }
-                None if is_waiting && as_of.saturating_add(UNSEEN_TIME_WAIT) < time => {
+                None if is_waiting && as_of + UNSEEN_TIME_WAIT < time => {
                     gone.push((*key, time));
                 }
                 _ => {}
@@ -151,10 +150,10 @@ impl ConnectionTable {
         // A TIME_WAIT may be one of several connections that a socket has had: each has an epoch of
         // its own.
         let earlier = match seed.state {
-            TcpState::TimeWait => FORMER_EPOCH * (1 + hash(&seed.tuple) % FORMER_EPOCHS),
+            TcpState::TimeWait => 1 + hash(&seed.tuple) % FORMER_EPOCHS,
             _ => 0,
         };
-        let epoch = seed.time.saturating_sub(earlier);
+        let epoch = seed.time - Duration::from_micros(earlier);
         let id = ConnectionId { cookie: seed.cookie, epoch };
         Connection {
             opened: self.anchor.wall_time(epoch),

@@ -1,14 +1,19 @@
 //! Ends without an event of their own: of a TIME_WAIT, and of a connection whose end was lost.
 
 use super::{Change, Connection, ConnectionTable, Step, Verdict, hash, step};
-use crate::core::{event::Transition, id::TableKey, tcp::TcpState};
+use crate::core::{
+    event::Transition,
+    id::{SocketId, TableKey},
+    tcp::TcpState,
+    time::Mono,
+};
 
 impl ConnectionTable {
     /// Ends the TIME_WAIT of a socket, as the kernel reported.
     pub(super) fn ended<E>(
         &mut self,
-        time: u64,
-        cookie: u64,
+        time: Mono,
+        cookie: SocketId,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get(&TableKey::of_socket(cookie)) else { return Ok(()) };
@@ -16,7 +21,7 @@ impl ConnectionTable {
             return Ok(());
         }
         let t = Transition { inferred: false, ..unseen(row, time, TcpState::Close) };
-        let in_state = row.since.map(|since| time.saturating_sub(since));
+        let in_state = row.since.map(|since| time.since(since));
         self.advance(TableKey::of_socket(cookie), &t, in_state, false, view)
     }
 
@@ -24,7 +29,7 @@ impl ConnectionTable {
     pub(super) fn vanish<E>(
         &mut self,
         key: TableKey,
-        time: u64,
+        time: Mono,
         view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(mut row) = self.remove(key, time) else { return Ok(()) };
@@ -35,7 +40,7 @@ impl ConnectionTable {
     /// Ends the rows of an earlier recording that the first dump does not have.
     pub(super) fn forget<E>(
         &mut self,
-        time: u64,
+        time: Mono,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut gone: Vec<_> = std::mem::take(&mut self.remembered).into_values().collect();
@@ -66,11 +71,11 @@ impl ConnectionTable {
 /// Ends `row`, whose end no event reported: a connection vanished, or a TIME_WAIT expired.
 pub(super) fn end_unseen<E>(
     row: &mut Connection,
-    time: u64,
+    time: Mono,
     mut view: impl FnMut(Change<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let t = unseen(row, time, TcpState::Close);
-    let in_state = row.since.map(|since| time.saturating_sub(since));
+    let in_state = row.since.map(|since| time.since(since));
     row.state = TcpState::Close;
     // A half-open connection that only dumps have shown has no end of its own.
     let was_half_open = t.old == TcpState::SynRecv && row.first_sight;
@@ -83,7 +88,7 @@ pub(super) fn end_unseen<E>(
 }
 
 /// Makes a transition of `row` to `new` that no hook reported.
-pub(super) fn unseen(row: &Connection, time: u64, new: TcpState) -> Transition {
-    let cookie = row.id.cookie;
-    Transition { time, cookie, inferred: true, ..Transition::bare(row.tuple, row.state, new) }
+pub(super) fn unseen(row: &Connection, time: Mono, new: TcpState) -> Transition {
+    let bare = Transition::bare(row.id.cookie, row.tuple, row.state, new);
+    Transition { time, inferred: true, ..bare }
 }

@@ -2,9 +2,11 @@
 
 use super::{Change, Connection, ConnectionTable, Direction, REPEATED, SECOND, hash, step};
 use crate::core::{
-    event::{ConnectionId, Evidence, Opening, Transition},
-    id::TableKey,
+    event::{Opening, Transition},
+    id::{ConnectionId, TableKey},
+    process::Evidence,
     tcp::TcpState,
+    time::Mono,
     verdict::{FirstFin, judge},
 };
 
@@ -24,8 +26,8 @@ impl ConnectionTable {
             // Its beginning may be read after what came later. A dump says no more than when it
             // began to look, and a child is born once.
             let latest = match t.opening {
-                Opening::FromListener(_) => u64::MAX,
-                _ if known.last_dumped_at > 0 => known.id.epoch.saturating_add(SECOND),
+                Opening::FromListener(_) => Mono::MAX,
+                _ if known.last_dumped_at > Mono::MIN => known.id.epoch + SECOND,
                 _ => known.id.epoch,
             };
             let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
@@ -50,7 +52,7 @@ impl ConnectionTable {
                 }
                 return view(Change::Opened(step(t, known, None, None)));
             }
-            let is_repeated = t.time.saturating_sub(known.id.epoch) < REPEATED;
+            let is_repeated = t.time.since(known.id.epoch) < REPEATED;
             if !known.first_sight && known.state == t.new && is_repeated {
                 return Ok(());
             }

@@ -14,9 +14,10 @@ use super::{
 };
 use crate::core::{
     entry::{Entry, StepEntry},
-    event::{Opening, Tuple},
-    id::TableKey,
+    event::Opening,
+    id::{SocketId, TableKey, Tuple},
     tcp::TcpState,
+    time::Mono,
     verdict::FirstFin,
 };
 
@@ -60,7 +61,7 @@ impl ConnectionTable {
     /// are found.
     fn redo_checkpoint<E>(
         &mut self,
-        time: u64,
+        time: Mono,
         rows: &[Connection],
         after_gap: bool,
         mut view: impl FnMut(Change<'_>) -> Result<(), E>,
@@ -172,7 +173,7 @@ impl ConnectionTable {
         let step = Step {
             transition: t,
             connection: &row,
-            in_state: in_state.map(|since| t.time.saturating_sub(since)),
+            in_state: in_state.map(|since| t.time.since(since)),
             verdict: *verdict,
             corrected: *corrected,
         };
@@ -196,7 +197,7 @@ impl ConnectionTable {
 
     /// The key of the row that is this connection's: the socket's own, or that of its former
     /// TIME_WAIT.
-    fn key_of(&self, cookie: u64, tuple: &Tuple, is_waiting: bool) -> TableKey {
+    fn key_of(&self, cookie: SocketId, tuple: &Tuple, is_waiting: bool) -> TableKey {
         let is_it = |row: &Connection| {
             row.tuple == *tuple && (!is_waiting || row.state == TcpState::TimeWait)
         };

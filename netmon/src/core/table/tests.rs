@@ -3,7 +3,9 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use super::*;
-use crate::core::event::Seed;
+use crate::core::{event::Seed, id::socket, time::at};
+
+const SECOND: i64 = 1_000_000_000;
 
 #[test]
 fn a_row_takes_at_most_three_hundred_bytes() {
@@ -21,11 +23,18 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
     let mut table = ConnectionTable::default();
     for cookie in 1..=3 {
         let state = TcpState::Established;
-        let seed = Seed { time: 1, cookie, tuple, state, minisocket: false, owner: None };
+        let seed = Seed {
+            time: at(1),
+            cookie: socket(cookie),
+            tuple,
+            state,
+            minisocket: false,
+            owner: None,
+        };
         assert_eq!(table.apply(&Event::Seed(seed), |_| Err("full")), Err("full"));
     }
     assert_eq!(table.len(), 3);
-    for time in [SECOND, 2 * SECOND, 3 * SECOND] {
+    for time in [SECOND, 2 * SECOND, 3 * SECOND].map(at) {
         let dumped = Event::NamespaceDumped { netns: 1, began: time };
         let result: Result<(), Infallible> = table.apply(&dumped, |_| Ok(()));
         result.expect("infallible");
@@ -40,7 +49,7 @@ fn connected_twice() -> ConnectionTable {
     let mut table = ConnectionTable::default();
     let first = Event::Seed(waiting(1, 1));
     changes_of(&mut table, &first);
-    changes_of(&mut table, &Event::DumpEnded { time: 1 });
+    changes_of(&mut table, &Event::DumpEnded { time: at(1) });
     let (old, new) = (TcpState::Close, TcpState::SynSent);
     let opens = Opening::ByProcess(None);
     changes_of(&mut table, &Event::Transition(transition(SECOND, old, new, opens)));
@@ -56,14 +65,15 @@ fn tuple_from(port: u16) -> Tuple {
 }
 
 /// The socket's TIME_WAIT as a dump has it.
-fn waiting(time: u64, port: u16) -> Seed {
-    let (cookie, tuple, state) = (7, tuple_from(port), TcpState::TimeWait);
-    Seed { time, cookie, tuple, state, minisocket: true, owner: None }
+fn waiting(time: i64, port: u16) -> Seed {
+    let (cookie, tuple, state) = (socket(7), tuple_from(port), TcpState::TimeWait);
+    Seed { time: at(time), cookie, tuple, state, minisocket: true, owner: None }
 }
 
 /// A transition of the socket's second connection.
-fn transition(time: u64, old: TcpState, new: TcpState, opening: Opening) -> Transition {
-    Transition { time, cookie: 7, opening, ..Transition::bare(tuple_from(2), old, new) }
+fn transition(time: i64, old: TcpState, new: TcpState, opening: Opening) -> Transition {
+    let bare = Transition::bare(socket(7), tuple_from(2), old, new);
+    Transition { time: at(time), opening, ..bare }
 }
 
 /// The number of changes that an event makes.
@@ -80,7 +90,10 @@ fn changes_of(table: &mut ConnectionTable, event: &Event) -> usize {
 #[test]
 fn a_time_wait_is_there_once_when_the_later_of_its_socket_has_ended_before_it() {
     let mut table = connected_twice();
-    assert_eq!(changes_of(&mut table, &Event::TimeWaitEnded { time: 3 * SECOND, cookie: 7 }), 1);
+    assert_eq!(
+        changes_of(&mut table, &Event::TimeWaitEnded { time: at(3 * SECOND), cookie: socket(7) }),
+        1
+    );
     assert_eq!(changes_of(&mut table, &Event::Seed(waiting(4 * SECOND, 1))), 0);
     assert_eq!(table.len(), 1);
 }
@@ -91,7 +104,7 @@ fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
     changes_of(&mut table, &Event::DumpBegan);
     // Another socket takes its place, after the dump has had it.
     let takes = Transition {
-        cookie: 8,
+        cookie: socket(8),
         tuple: tuple_from(1),
         ..transition(4 * SECOND, TcpState::Close, TcpState::SynSent, Opening::ByProcess(None))
     };
@@ -101,10 +114,11 @@ fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
 }
 
 /// Socket 7 of namespace 1, connected from `port`, as a dump at a moment has it.
-fn seed(time: u64, port: u16, state: TcpState) -> Event {
+fn seed(time: i64, port: u16, state: TcpState) -> Event {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let tuple = Tuple { netns: 1, local: end(port), remote: end(80) };
-    Event::Seed(Seed { time, cookie: 7, tuple, state, minisocket: false, owner: None })
+    let (time, cookie) = (at(time), socket(7));
+    Event::Seed(Seed { time, cookie, tuple, state, minisocket: false, owner: None })
 }
 
 fn apply(table: &mut ConnectionTable, events: impl IntoIterator<Item = Event>) -> usize {
@@ -128,7 +142,7 @@ fn connections_of_one_socket_that_a_dump_finds_have_epochs_of_their_own() {
         let mut table = ConnectionTable::default();
         let seeds = order.map(|index: usize| seed(SECOND, ports[index].0, ports[index].1));
         assert_eq!(apply(&mut table, seeds), 3);
-        let mut epochs: Vec<_> = table.rows().map(|row| row.id.epoch / 1_000).collect();
+        let mut epochs: Vec<_> = table.rows().map(|row| row.id.epoch.as_nanos() / 1_000).collect();
         epochs.sort_unstable();
         epochs.dedup();
         assert_eq!(epochs.len(), 3, "{epochs:?}");

@@ -4,6 +4,7 @@
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use arrow_array::{Array, BooleanArray, RecordBatch};
@@ -15,7 +16,7 @@ use super::{
     parquet_file::{self, ParquetFile, may_have_values},
 };
 use crate::{
-    core::time::TimeSpan,
+    core::time::{Anchor, Mono, TimeSpan, Wall},
     journal::{
         error::{Malformed, Result},
         layout::{FileKind, HostDir, Segment},
@@ -30,9 +31,9 @@ use crate::{
 pub(super) struct Block {
     /// The file that contains the block.
     pub(super) path: Arc<str>,
-    /// The least and the greatest time of the rows, µs since 1970.
-    pub(super) least: i64,
-    pub(super) most: i64,
+    /// The least and the greatest time of the rows.
+    pub(super) least: Wall,
+    pub(super) most: Wall,
     source: BlockSource,
 }
 
@@ -74,7 +75,7 @@ impl Block {
         let order = OrderReader::new(&batch)?;
         let times = (0..order.len()).map(|row| order.get(row).0);
         let (least, most) = times
-            .fold((i64::MAX, i64::MIN), |(least, most), time| (least.min(time), most.max(time)));
+            .fold((Wall::MAX, Wall::MIN), |(least, most), time| (least.min(time), most.max(time)));
         let is_empty = batch.num_rows() == 0;
         let (path, source) = (Arc::clone(path), BlockSource::Batch(batch));
         Ok((!is_empty).then_some(Self { path, least, most, source }))
@@ -82,8 +83,7 @@ impl Block {
 
     /// Returns whether any row may be in a stretch of time. Times are rounded down to microseconds.
     pub(super) fn may_be_in(&self, span: TimeSpan) -> bool {
-        self.least.saturating_mul(1_000) <= span.to
-            && self.most.saturating_mul(1_000) >= span.from.saturating_sub(999)
+        self.least <= span.to && self.most >= span.from - Duration::from_nanos(999)
     }
 
     /// Returns whether any row may have a value in a column.
@@ -110,8 +110,8 @@ pub(super) struct Blocks {
 pub(super) struct Beginning {
     /// The predecessor of the segment.
     pub(super) follows: Follows,
-    /// Wall time minus the monotonic clock, ns.
-    pub(super) clock_offset: Option<i64>,
+    /// A moment on both clocks.
+    pub(super) clock: Option<Anchor>,
     /// Inode number of the recorder's own network namespace.
     pub(super) netns: Option<u32>,
 }
@@ -120,12 +120,16 @@ impl Beginning {
     fn of<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Self {
         let follows = match value(FOLLOWS_KEY) {
             Some(FOLLOWS_NOTHING) => Follows::Nothing,
-            Some(start) => start.parse().map_or(Follows::Gap, Follows::Segment),
+            Some(start) => start
+                .parse()
+                .map_or(Follows::Gap, |start| Follows::Segment(Wall::from_nanos(start))),
             None => Follows::Gap,
         };
-        let clock_offset = value(CLOCK_OFFSET_KEY).and_then(|offset| offset.parse().ok());
+        let offset = value(CLOCK_OFFSET_KEY).and_then(|offset| offset.parse().ok());
+        let clock =
+            offset.map(|offset| Anchor { monotonic: Mono::BOOT, wall: Wall::from_nanos(offset) });
         let netns = value(NETNS_KEY).and_then(|inum| inum.parse().ok());
-        Self { follows, clock_offset, netns }
+        Self { follows, clock, netns }
     }
 
     /// Returns how the segment meets the segment that starts at `before`. `is_damaged` means that a
@@ -133,7 +137,7 @@ impl Beginning {
     /// `is_unexplained` returns whether no row reports the time between.
     pub(super) fn joint(
         &self,
-        before: i64,
+        before: Wall,
         is_damaged: bool,
         is_unexplained: impl FnOnce() -> bool,
     ) -> Joint {
@@ -195,12 +199,12 @@ pub(super) fn read_blocks(host: &HostDir, segment: Segment, dataset: Dataset) ->
     Ok(result)
 }
 
-fn closed(host: &HostDir, start: i64, dataset: Dataset) -> Result<Blocks> {
+fn closed(host: &HostDir, start: Wall, dataset: Dataset) -> Result<Blocks> {
     let file = Arc::new(file(host, start, dataset)?);
     let path = path_of(host, Segment { start, closed: true }, dataset);
     let blocks = (0..file.groups().len()).filter_map(|number| {
         let group = &file.groups()[number];
-        let (least, most) = times(group).unwrap_or((i64::MIN, i64::MAX));
+        let (least, most) = times(group).unwrap_or((Wall::MIN, Wall::MAX));
         let source = BlockSource::Group(Arc::clone(&file), number);
         (group.num_rows() > 0).then(|| Block { path: Arc::clone(&path), least, most, source })
     });
@@ -216,7 +220,7 @@ pub(super) fn path_of(host: &HostDir, segment: Segment, dataset: Dataset) -> Arc
 /// Opens the file of a dataset of a segment that is done.
 pub(in crate::journal) fn file(
     host: &HostDir,
-    start: i64,
+    start: Wall,
     dataset: Dataset,
 ) -> Result<ParquetFile> {
     let file = ParquetFile::open(host, &host.path(dataset, start, FileKind::Parquet))?;
@@ -231,10 +235,12 @@ fn has_value(column: &dyn Array) -> BooleanArray {
     BooleanArray::new(values, None)
 }
 
-/// Returns the first and the last time of a row group, µs since 1970.
-fn times(group: &RowGroupMetaData) -> Option<(i64, i64)> {
+/// Returns the first and the last time of a row group.
+fn times(group: &RowGroupMetaData) -> Option<(Wall, Wall)> {
     match parquet_file::column(group, "time")?.1.statistics()? {
-        Statistics::Int64(times) => Some((*times.min_opt()?, *times.max_opt()?)),
+        Statistics::Int64(times) => {
+            Some((Wall::from_micros(*times.min_opt()?), Wall::from_micros(*times.max_opt()?)))
+        }
         _ => None,
     }
 }

@@ -103,7 +103,7 @@ impl HostCheck<'_> {
         // The oldest segments are removed first: the oldest segment that exists may name a removed
         // segment.
         let Some(before) = before else { return };
-        if start.parse() != Ok(before.segment.start) {
+        if start.parse() != Ok(before.segment.start.as_nanos()) {
             let text = format!("the segment before it, of {}, is missing", name_of(start));
             return self.problem(segment, Dataset::Events, text);
         }

@@ -6,7 +6,7 @@ use arrow_array::{Array, Int32Array, RecordBatch, StringArray};
 use community_id::calculate_community_id;
 
 use crate::{
-    core::event::Tuple,
+    core::id::Tuple,
     journal::{
         error::Result,
         schema::column::{TextReader, column},

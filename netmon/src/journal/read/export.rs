@@ -22,7 +22,10 @@ use super::{
     merge::{BlockMerge, BlockRows},
 };
 use crate::{
-    core::{event::Loss, time::TimeSpan},
+    core::{
+        loss::Loss,
+        time::{TimeSpan, Wall},
+    },
     journal::{
         error::{Malformed, Result},
         schema::{Dataset, OrderReader, writer_properties},
@@ -122,8 +125,8 @@ fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
 struct RowPlace {
     batch: Arc<RecordBatch>,
     row: usize,
-    /// The time of the row, ns since 1970.
-    wall: i64,
+    /// The time of the row.
+    wall: Wall,
 }
 
 /// Rows as they are in the file.
@@ -143,12 +146,12 @@ impl BlockRows for PlainRows {
         self.order.len()
     }
 
-    fn order(&self, row: usize) -> (i64, i32) {
+    fn order(&self, row: usize) -> (Wall, i32) {
         self.order.get(row)
     }
 
     fn row(&mut self, row: usize) -> Result<RowPlace> {
-        let wall = self.order.get(row).0.saturating_mul(1_000);
+        let wall = self.order.get(row).0;
         Ok(RowPlace { batch: Arc::clone(&self.batch), row, wall })
     }
 }
@@ -245,8 +248,8 @@ impl HostJournal {
 
 /// Returns a row that reports a gap.
 fn gap_row(schema: &SchemaRef, gap: &JournalGap) -> Result<RecordBatch> {
-    let time = |nanos: i64| {
-        TimestampMicrosecondArray::from(vec![nanos.div_euclid(1_000)]).with_timezone("+00:00")
+    let time = |wall: Wall| {
+        TimestampMicrosecondArray::from(vec![wall.as_micros()]).with_timezone("+00:00")
     };
     let text = |text: &str, like: &DataType| -> Result<ArrayRef> {
         let array: ArrayRef = match like {

@@ -6,8 +6,8 @@ use std::{num::NonZeroUsize, sync::Arc, thread};
 use super::blocks::{Beginning, Block, Blocks, read_blocks};
 use crate::{
     core::{
-        event::{Anchor, Gap, Loss},
-        time::TimeSpan,
+        loss::{Gap, Loss},
+        time::{Anchor, Mono, TimeSpan, Wall},
     },
     journal::{
         error::Result,
@@ -46,7 +46,7 @@ pub(super) fn gaps_and_breaks(
     span: TimeSpan,
 ) -> (Vec<JournalGap>, Vec<Break>) {
     let mut finder = GapFinder { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
-    let mut before: Option<(Segment, i64)> = None;
+    let mut before: Option<(Segment, Wall)> = None;
     let mut was_unreadable = false;
     for (segment, facts) in segments.iter().zip(facts_of(host, segments, span)) {
         let Some(SegmentFacts { beginning, reported, end, is_damaged }) = facts else {
@@ -54,13 +54,13 @@ pub(super) fn gaps_and_breaks(
             before.get_or_insert((*segment, segment.start));
             continue;
         };
-        let offset = beginning.clock_offset.unwrap_or(0);
+        let clock = beginning.clock.unwrap_or_default();
         if let Some((last, end)) = before {
-            let is_silent = segment.start.saturating_sub(end) > SILENT;
+            let is_silent = segment.start.since(end) > SILENT;
             let is_unexplained = || is_silent && reported.is_empty();
             let joint = beginning.joint(last.start, was_unreadable, is_unexplained);
             if joint.is_hole {
-                finder.hole(end, segment.start, offset);
+                finder.hole(TimeSpan { from: end, to: segment.start }, clock);
             }
             if joint.is_break {
                 finder.breaks.push(Break { before: last, after: *segment });
@@ -71,7 +71,7 @@ pub(super) fn gaps_and_breaks(
         before = Some((*segment, end));
     }
     if let Some((_, end)) = before.filter(|_| was_unreadable) {
-        finder.hole(end, span.to.max(end), 0);
+        finder.hole(TimeSpan { from: end, to: span.to.max(end) }, Anchor::default());
     }
     let GapFinder { mut gaps, breaks, .. } = finder;
     gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));
@@ -98,7 +98,7 @@ fn facts_of(host: &HostDir, segments: &[Segment], span: TimeSpan) -> Vec<Option<
 fn facts(host: &HostDir, segment: Segment, span: TimeSpan) -> Option<SegmentFacts> {
     let Blocks { blocks, beginning, errors } = read_blocks(host, segment, Dataset::Events).ok()?;
     let most = blocks.iter().map(|block| block.most).max();
-    let end = most.map_or(segment.start, |most| most.saturating_mul(1_000));
+    let end = most.unwrap_or(segment.start);
     let reported = reported(host, &blocks, span);
     let (end, is_damaged) = (end.max(segment.start), !errors.is_empty());
     Some(SegmentFacts { beginning, reported, end, is_damaged })
@@ -111,34 +111,34 @@ const LEAST_SHARE: usize = 64;
 struct SegmentFacts {
     beginning: Beginning,
     reported: Vec<(TimeSpan, Anchor, Gap)>,
-    /// The last moment of the segment, ns since 1970.
-    end: i64,
+    /// The last moment of the segment.
+    end: Wall,
     /// A part of the segment could not be read.
     is_damaged: bool,
 }
 
 /// Returns the gaps that a segment's rows report, and a gap for each block that cannot be read.
 fn reported(host: &HostDir, blocks: &[Block], span: TimeSpan) -> Vec<(TimeSpan, Anchor, Gap)> {
-    let late = TimeSpan { to: span.to.saturating_add(LATE), ..span };
+    let late = TimeSpan { to: span.to + LATE, ..span };
     let mut reported = Vec::new();
     for block in blocks {
         if !block.may_be_in(late) {
             continue;
         }
-        let (least, most) = (block.least.saturating_mul(1_000), block.most.saturating_mul(1_000));
         let gaps = match gaps_of(block) {
             Ok(gaps) => gaps,
             Err(error) => {
                 host.leave_out(&block.path, &error);
-                let gap = Gap { from: 0, time: 0, count: 0, loss: Loss::Missing };
-                let moment = Anchor { monotonic: 0, wall: most };
+                let gap = Gap { from: Mono::BOOT, time: Mono::BOOT, count: 0, loss: Loss::Missing };
+                let moment = Anchor { monotonic: Mono::BOOT, wall: block.most };
                 vec![(moment, gap)]
             }
         };
         for (moment, gap) in gaps {
-            let length = gap.time.wrapping_sub(gap.from).cast_signed();
-            let from =
-                if gap.loss == Loss::Missing { least } else { moment.wall.wrapping_sub(length) };
+            let from = match gap.loss {
+                Loss::Missing => block.least,
+                _ => moment.wall_time(gap.from),
+            };
             reported.push((TimeSpan { from, to: moment.wall }, moment, gap));
         }
     }
@@ -162,10 +162,12 @@ struct GapFinder<'a> {
 }
 
 impl GapFinder<'_> {
-    fn hole(&mut self, from: i64, to: i64, offset: i64) {
-        let clock = |wall: i64| wall.wrapping_sub(offset).cast_unsigned();
+    /// Adds a gap for the rows that are missing in a stretch of time. `clock` ties the clocks.
+    fn hole(&mut self, span: TimeSpan, clock: Anchor) {
+        let TimeSpan { from, to } = span;
+        let clock = |wall| clock.monotonic_time(wall);
         let gap = Gap { from: clock(from), time: clock(to), count: 0, loss: Loss::Missing };
-        self.push(TimeSpan { from, to }, Anchor { monotonic: clock(to), wall: to }, gap);
+        self.push(span, Anchor { monotonic: clock(to), wall: to }, gap);
     }
 
     fn push(&mut self, span: TimeSpan, moment: Anchor, gap: Gap) {

@@ -13,8 +13,12 @@ use super::{
 };
 use crate::{
     core::{
-        connection::Change, entry::EndedConnection, filter::Filter, table::ConnectionTable,
-        tcp::TcpState, time::TimeSpan,
+        change::Change,
+        entry::EndedConnection,
+        filter::Filter,
+        table::ConnectionTable,
+        tcp::TcpState,
+        time::{TimeSpan, Wall},
     },
     journal::{
         layout::{HostDir, Segment},
@@ -32,7 +36,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    fn time(&self) -> i64 {
+    fn time(&self) -> Wall {
         match self {
             Self::Connection(ended) => ended.moment.wall,
             Self::Gap(gap) => gap.span.to,

@@ -13,10 +13,13 @@ use arrow_ipc::{convert::try_fb_to_schema, reader::StreamDecoder, root_as_messag
 use arrow_schema::ArrowError;
 
 use super::panic_guard::catch_reader_panic;
-use crate::journal::{
-    error::{Malformed, Result},
-    layout::{FileKind, HostDir},
-    schema::{self, Dataset, VERSION_KEY},
+use crate::{
+    core::time::Wall,
+    journal::{
+        error::{Malformed, Result},
+        layout::{FileKind, HostDir},
+        schema::{self, Dataset, VERSION_KEY},
+    },
 };
 
 /// The marker before the length of a message (Arrow's encapsulated message format).
@@ -55,7 +58,7 @@ pub(in crate::journal) struct IpcReader<R> {
 
 impl IpcReader<BufReader<File>> {
     /// Opens the stream of a dataset of the segment that starts at `start`.
-    pub(in crate::journal) fn open(host: &HostDir, dataset: Dataset, start: i64) -> Result<Self> {
+    pub(in crate::journal) fn open(host: &HostDir, dataset: Dataset, start: Wall) -> Result<Self> {
         let file = host.dir.read(&host.path(dataset, start, FileKind::Stream))?;
         let sums = match host.dir.read(&host.path(dataset, start, FileKind::Sums)) {
             Ok(file) => sums(file)?,
@@ -239,7 +242,7 @@ fn decompressed_size(metadata: &[u8], body: &[u8]) -> std::result::Result<usize,
 }
 
 /// Returns whether the events of a segment end with the end marker.
-pub(in crate::journal) fn is_ended(host: &HostDir, start: i64) -> bool {
+pub(in crate::journal) fn is_ended(host: &HostDir, start: Wall) -> bool {
     /// The continuation marker and a length of 0 (Arrow's IPC streaming format).
     const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     let read = || {

@@ -4,7 +4,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use super::{
@@ -14,7 +14,11 @@ use super::{
     source::Replay,
 };
 use crate::{
-    core::{connection::Connection, event::Anchor, table::ConnectionTable, time::TimeSpan},
+    core::{
+        connection::Connection,
+        table::ConnectionTable,
+        time::{Anchor, TimeSpan, Wall},
+    },
     journal::{
         dir::Dir,
         intervals::{LATE, SILENT},
@@ -113,7 +117,7 @@ impl Journal {
 
     /// Returns the time that the journal covers up to `now`, gaps included.
     #[must_use]
-    pub fn span(&self, now: i64) -> TimeSpan {
+    pub fn span(&self, now: Wall) -> TimeSpan {
         let mut all: Option<TimeSpan> = None;
         for host in &self.hosts {
             let span = host.span(now);
@@ -165,10 +169,10 @@ impl HostJournal {
     /// running, the time extends past the newest row, up to the longest silence of a healthy
     /// recorder.
     #[must_use]
-    pub fn span(&self, now: i64) -> TimeSpan {
-        let from = self.segments.first().map_or(0, |segment| segment.start);
+    pub fn span(&self, now: Wall) -> TimeSpan {
+        let from = self.segments.first().map_or(Wall::EPOCH, |segment| segment.start);
         let last = last_moment(&self.host, &self.segments).unwrap_or(from);
-        let silent = now.min(last.saturating_add(SILENT));
+        let silent = now.min(last + SILENT);
         let to = if self.is_live() { last.max(silent) } else { last };
         TimeSpan { from, to }
     }
@@ -186,9 +190,8 @@ impl HostJournal {
     fn is_fresh(&self, segment: Segment) -> bool {
         let file = self.host.dir.read(&self.host.file(segment, Dataset::Events));
         let written = file.and_then(|file| Ok(file.metadata()?.modified()?));
-        let silent = Duration::from_nanos(SILENT.unsigned_abs());
         written.is_ok_and(|written| {
-            SystemTime::now().duration_since(written).is_ok_and(|age| age <= silent)
+            SystemTime::now().duration_since(written).is_ok_and(|age| age <= SILENT)
         })
     }
 
@@ -196,7 +199,7 @@ impl HostJournal {
     pub(super) fn segments_of(&self, span: TimeSpan) -> impl Iterator<Item = Segment> {
         let first = self.segments.partition_point(|segment| segment.start <= span.from);
         let segments = self.segments[first.saturating_sub(1)..].iter().copied();
-        segments.take_while(move |segment| segment.start <= span.to.saturating_add(LATE))
+        segments.take_while(move |segment| segment.start <= span.to + LATE)
     }
 
     /// Returns the gaps of a stretch of time, in the order in which they were noticed.
@@ -221,7 +224,7 @@ impl HostJournal {
     ///
     /// Files that cannot be read are logged and left out.
     #[must_use]
-    pub fn table_at(&self, moment: i64) -> (ConnectionTable, Anchor, Vec<JournalGap>) {
+    pub fn table_at(&self, moment: Wall) -> (ConnectionTable, Anchor, Vec<JournalGap>) {
         let mut replay = self.replay(TimeSpan { from: moment, to: moment });
         let (table, anchor) = replay.skip();
         (table, anchor, self.gaps_at(moment))
@@ -229,24 +232,24 @@ impl HostJournal {
 
     /// Returns the gaps in which a moment lies.
     #[must_use]
-    pub fn gaps_at(&self, moment: i64) -> Vec<JournalGap> {
+    pub fn gaps_at(&self, moment: Wall) -> Vec<JournalGap> {
         // A gap is reported later, at the latest when the next segment begins.
         let next = self.segments.iter().find(|segment| segment.start > moment);
-        let to = next.map_or(moment, |next| next.start).saturating_add(LATE);
+        let to = next.map_or(moment, |next| next.start) + LATE;
         let mut gaps = self.gaps(TimeSpan { from: moment, to });
         gaps.retain(|gap| gap.span.contains(moment));
         gaps
     }
 }
 
-/// Returns the wall time of the newest row, ns; nothing without rows.
-fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<i64> {
+/// Returns the wall time of the newest row; nothing without rows.
+fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<Wall> {
     for segment in segments.iter().rev() {
         match blocks::blocks(host, *segment, Dataset::Events) {
             Ok(events) => {
                 let last = events.blocks.iter().map(|block: &Block| block.most).max();
                 if let Some(last) = last {
-                    return Some(last.saturating_mul(1_000));
+                    return Some(last);
                 }
             }
             Err(error) => host.leave_out(&blocks::path_of(host, *segment, Dataset::Events), &error),
@@ -255,9 +258,11 @@ fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<i64> {
     None
 }
 
-/// Returns the moment at which the last recording ended, ns since 1970, and the table at that
+/// Returns the moment at which the last recording ended, and the table at that
 /// moment.
-pub(in crate::journal) fn last_table(host: &HostDir) -> io::Result<(Option<i64>, Vec<Connection>)> {
+pub(in crate::journal) fn last_table(
+    host: &HostDir,
+) -> io::Result<(Option<Wall>, Vec<Connection>)> {
     let segments = host.segments()?;
     let Some(last) = last_moment(host, &segments) else { return Ok((None, Vec::new())) };
     let host = Arc::new(HostDir::new(Arc::clone(&host.dir), host.host()));

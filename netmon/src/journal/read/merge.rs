@@ -16,7 +16,7 @@ use super::blocks::Block;
 use crate::{
     core::{
         entry::{EndedConnection, Entry},
-        event::Anchor,
+        time::{Anchor, Wall},
     },
     journal::{
         error::{Malformed, Result},
@@ -32,9 +32,9 @@ pub(super) trait BlockRows: Sized {
 
     fn new(batch: &RecordBatch) -> Result<Self>;
     fn len(&self) -> usize;
-    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// Returns the order of a row: its time in whole microseconds, and its number within the
     /// microsecond.
-    fn order(&self, row: usize) -> (i64, i32);
+    fn order(&self, row: usize) -> (Wall, i32);
     /// Returns the row, decoded.
     fn row(&mut self, row: usize) -> Result<Self::Row>;
 }
@@ -50,7 +50,7 @@ impl BlockRows for EventReader {
         self.len()
     }
 
-    fn order(&self, row: usize) -> (i64, i32) {
+    fn order(&self, row: usize) -> (Wall, i32) {
         self.order(row)
     }
 
@@ -70,7 +70,7 @@ impl BlockRows for ConnectionReader {
         self.len()
     }
 
-    fn order(&self, row: usize) -> (i64, i32) {
+    fn order(&self, row: usize) -> (Wall, i32) {
         self.order(row)
     }
 
@@ -83,7 +83,7 @@ impl BlockRows for ConnectionReader {
 struct Run<R> {
     path: Arc<str>,
     rows: R,
-    order: Vec<(i64, i32, u32)>,
+    order: Vec<(Wall, i32, u32)>,
     next: usize,
 }
 
@@ -108,9 +108,9 @@ pub(super) struct BlockError {
     pub(super) path: Arc<str>,
     /// The reason.
     pub(super) error: Malformed,
-    /// The least and the greatest time of the rows that are missing, µs since 1970.
-    pub(super) least: i64,
-    pub(super) most: i64,
+    /// The least and the greatest time of the rows that are missing.
+    pub(super) least: Wall,
+    pub(super) most: Wall,
 }
 
 /// Loads the rows of a block.
@@ -121,11 +121,11 @@ pub(super) struct BlockMerge<R> {
     load: LoadBlock,
     /// The blocks that are not loaded, in the order in which their rows came.
     blocks: VecDeque<Block>,
-    /// The least time in the blocks that are not loaded, µs since 1970.
-    unloaded: Option<i64>,
+    /// The least time in the blocks that are not loaded.
+    unloaded: Option<Wall>,
     runs: Vec<Option<Run<R>>>,
     /// The next row of each run: its time, its number within that time, and the number of the run.
-    heads: BinaryHeap<Reverse<(i64, i32, usize)>>,
+    heads: BinaryHeap<Reverse<(Wall, i32, usize)>>,
 }
 
 impl<R: BlockRows> BlockMerge<R> {
@@ -146,17 +146,17 @@ impl<R: BlockRows> BlockMerge<R> {
         self.unloaded = self.blocks.iter().map(|block| block.least).min();
     }
 
-    /// Returns the time of the next row as far as it is known, µs since 1970. No row that was not
+    /// Returns the time of the next row as far as it is known. No row that was not
     /// returned yet is earlier.
-    fn least(&self) -> Option<i64> {
+    fn least(&self) -> Option<Wall> {
         let loaded = self.heads.peek().map(|Reverse((time, ..))| *time);
         loaded.into_iter().chain(self.unloaded).min()
     }
 
-    /// Returns whether a segment that starts at `start`, ns since 1970, may have rows before the
+    /// Returns whether a segment that starts at `start` may have rows before the
     /// next row.
-    pub(super) fn needs_segment(&self, start: i64) -> bool {
-        self.least().is_none_or(|least| start <= least.saturating_mul(1_000).saturating_add(LATE))
+    pub(super) fn needs_segment(&self, start: Wall) -> bool {
+        self.least().is_none_or(|least| start <= least + LATE)
     }
 
     /// Returns the next row; nothing at the end.
@@ -215,9 +215,12 @@ mod tests {
     use super::*;
     use crate::{
         core::{
-            connection::{Change, Connection, Step},
-            event::{Anchor, ConnectionId, Transition, Tuple},
+            change::{Change, Step},
+            connection::Connection,
+            event::Transition,
+            id::{ConnectionId, Tuple, socket},
             tcp::TcpState,
+            time::{Anchor, Mono, at},
         },
         journal::{
             read::merge_of,
@@ -227,16 +230,15 @@ mod tests {
     };
 
     /// A batch of rows: the socket, the time in µs, and a number, which is kept as the remote port.
-    fn batch(events: &mut EventBuilder, rows: &[(u64, u64, u16)]) -> RecordBatch {
-        let anchor = Anchor { monotonic: 0, wall: 0 };
+    fn batch(events: &mut EventBuilder, rows: &[(u64, i64, u16)]) -> RecordBatch {
+        let anchor = Anchor::default();
         for (cookie, micros, number) in rows {
             let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
             let tuple = Tuple { netns: 1, local: end(1), remote: end(*number) };
-            let time = micros * 1_000;
+            let (time, cookie) = (at(micros * 1_000), socket(*cookie));
             let (old, new) = (TcpState::SynSent, TcpState::Established);
-            let transition =
-                Transition { time, cookie: *cookie, ..Transition::bare(tuple, old, new) };
-            let row = Connection::new(ConnectionId { cookie: *cookie, epoch: 0 }, tuple, new);
+            let transition = Transition { time, ..Transition::bare(cookie, tuple, old, new) };
+            let row = Connection::new(ConnectionId { cookie, epoch: Mono::BOOT }, tuple, new);
             let (in_state, verdict, corrected) = (None, None, false);
             let (transition, connection) = (&transition, &row);
             let step = Step { transition, connection, in_state, verdict, corrected };
@@ -251,15 +253,15 @@ mod tests {
         /// rows that come late.
         #[test]
         fn any_cut_and_any_overlap_is_merged(
-            rows in prop::collection::vec((0..6u64, 0..40u64, any::<bool>()), 1..200),
+            rows in prop::collection::vec((1..7u64, 0..40i64, any::<bool>()), 1..200),
             cuts in prop::collection::vec(1..30usize, 1..20),
         ) {
             // Time goes on by one µs every three rows. Some rows are up to 39 µs late, and many
             // share a microsecond.
-            let rows: Vec<(u64, u64, u16)> = (1u16..)
+            let rows: Vec<(u64, i64, u16)> = (1u16..)
                 .zip(rows)
                 .map(|(number, (cookie, late, is_late))| {
-                    let now = 100 + u64::from(number) / 3;
+                    let now = 100 + i64::from(number) / 3;
                     (cookie, if is_late { now - late } else { now }, number)
                 })
                 .collect();
@@ -270,7 +272,7 @@ mod tests {
                 blocks.push(sorted(Dataset::Events, &batch(&mut events, block)).expect("sorted"));
                 rest = after;
             }
-            let mut expected: Vec<_> = rows.iter().map(|row| (row.1 * 1_000, row.2)).collect();
+            let mut expected: Vec<_> = rows.iter().map(|row| (at(row.1 * 1_000), row.2)).collect();
             expected.sort_unstable();
             let merged = merge_of(blocks).into_iter().map(|(moment, entry)| {
                 let Entry::Step(step) = entry else { panic!("{entry:?}") };

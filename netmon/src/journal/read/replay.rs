@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Change, Connection},
+        change::Change,
+        connection::Connection,
         entry::Entry,
-        event::{Anchor, Gap, Loss},
+        loss::{Gap, Loss},
         table::ConnectionTable,
-        time::TimeSpan,
+        time::{Anchor, Mono, TimeSpan, Wall},
     },
     journal::{
         error::{Malformed, Result},
@@ -40,9 +41,9 @@ pub(super) struct HostReplay {
     /// The segment that begins when everything before it was handed over.
     next: Option<NextSegment>,
     /// The start of the last segment that was opened, and the greatest time in the segments that
-    /// were opened, ns since 1970.
-    last_start: Option<i64>,
-    most: i64,
+    /// were opened.
+    last_start: Option<Wall>,
+    most: Wall,
     /// Rows are missing since the previous segment.
     has_gap: bool,
     pending: VecDeque<Timed>,
@@ -59,7 +60,7 @@ struct NextSegment {
     blocks: Vec<Block>,
     beginning: Beginning,
     /// The start of the previous segment, and whether a part of that segment is damaged.
-    before: Option<i64>,
+    before: Option<Wall>,
     is_after_damage: bool,
 }
 
@@ -72,7 +73,7 @@ impl HostReplay {
             span,
             next: None,
             last_start: None,
-            most: i64::MIN,
+            most: Wall::MIN,
             has_gap: false,
             pending: VecDeque::new(),
             last: Anchor::default(),
@@ -107,7 +108,7 @@ impl HostReplay {
                     // The rows at the end are missing.
                     None if std::mem::take(&mut self.has_gap) => {
                         let from = self.last.wall;
-                        self.report(from / 1_000, from.max(self.span.to) / 1_000);
+                        self.report(from, from.max(self.span.to));
                     }
                     None => return None,
                 },
@@ -138,7 +139,7 @@ impl HostReplay {
         let is_in_order = segment.start >= self.most;
         let most = blocks.iter().map(|block| block.most).max();
         if let Some(most) = most {
-            self.most = most.saturating_mul(1_000);
+            self.most = most;
         }
         if follows_last && is_in_order && !is_after_damage {
             // The segment continues without a break: the table needs no checkpoint.
@@ -157,8 +158,7 @@ impl HostReplay {
         let NextSegment { segment, blocks, mut beginning, before, is_after_damage } = next;
         let rows = match checkpoint(&self.host, segment) {
             Ok((rows, checkpoint_beginning)) => {
-                beginning.clock_offset =
-                    beginning.clock_offset.or(checkpoint_beginning.clock_offset);
+                beginning.clock = beginning.clock.or(checkpoint_beginning.clock);
                 rows
             }
             Err(error) => {
@@ -168,10 +168,10 @@ impl HostReplay {
             }
         };
         let last = self.last;
-        let offset = beginning.clock_offset.unwrap_or(last.offset());
-        let time = segment.start.wrapping_sub(offset).cast_unsigned();
+        let clock = beginning.clock.unwrap_or(last);
+        let time = clock.monotonic_time(segment.start);
         let moment = Anchor { monotonic: time, wall: segment.start };
-        let is_silent = segment.start.saturating_sub(last.wall) > SILENT;
+        let is_silent = segment.start.since(last.wall) > SILENT;
         let is_unexplained = || is_silent && !explains(&blocks);
         // There is no gap before the first segment.
         let joint =
@@ -179,7 +179,7 @@ impl HostReplay {
                 beginning.joint(before, is_after_damage, is_unexplained)
             });
         if joint.is_hole {
-            let from = last.wall.wrapping_sub(offset).cast_unsigned();
+            let from = clock.monotonic_time(last.wall);
             let gap = Gap { from, time, count: 0, loss: Loss::Missing };
             self.pending.push_back((moment, Entry::Anchor(moment)));
             self.pending.push_back((moment, Entry::Gap(gap)));
@@ -190,13 +190,9 @@ impl HostReplay {
         self.merge.extend(blocks);
     }
 
-    /// Reports that rows from `least` to `most`, µs since 1970, cannot be read.
-    fn report(&mut self, least: i64, most: i64) {
-        let Anchor { monotonic, wall } = self.last;
-        let clock = |micros: i64| {
-            let moved = micros.saturating_mul(1_000).wrapping_sub(wall);
-            monotonic.wrapping_add(moved.cast_unsigned())
-        };
+    /// Reports that rows from `least` to `most` cannot be read.
+    fn report(&mut self, least: Wall, most: Wall) {
+        let clock = |wall| self.last.monotonic_time(wall);
         let gap = Gap { from: clock(least), time: clock(most), count: 0, loss: Loss::Missing };
         self.pending.push_back((self.last, Entry::Gap(gap)));
     }
@@ -220,7 +216,10 @@ impl HostReplay {
             let Ok(()) = applied;
         }
         let wall = self.span.from;
-        let monotonic = wall.wrapping_sub(self.offset.unwrap_or(wall)).cast_unsigned();
+        let monotonic = match self.offset {
+            Some(offset) => Mono::from_nanos(wall.as_nanos().saturating_sub(offset)),
+            None => Mono::BOOT,
+        };
         (table, Anchor { monotonic, wall })
     }
 

@@ -2,12 +2,15 @@
 
 use super::journal::HostJournal;
 use super::replay::HostReplay;
-use crate::core::{entry::Entry, event::Anchor, time::TimeSpan};
+use crate::core::{
+    entry::Entry,
+    time::{Anchor, TimeSpan, Wall},
+};
 
 impl HostJournal {
     /// Calls `take` with the entries up to a moment, from the beginning of the segment: the table
     /// at that beginning, and the changes after that.
-    pub fn replay_up_to(&self, moment: i64, mut take: impl FnMut(Anchor, Entry)) {
+    pub fn replay_up_to(&self, moment: Wall, mut take: impl FnMut(Anchor, Entry)) {
         let segment = self.segments.iter().rev().find(|segment| segment.start <= moment);
         let from = segment.map_or(moment, |segment| segment.start);
         let mut replay = self.replay(TimeSpan { from, to: moment });
@@ -18,15 +21,15 @@ impl HostJournal {
 
     /// Returns the time of the first change of any connection after a moment.
     #[must_use]
-    pub fn next_change_after(&self, moment: i64) -> Option<i64> {
-        let mut replay = self.replay(TimeSpan { from: moment, to: i64::MAX });
+    pub fn next_change_after(&self, moment: Wall) -> Option<Wall> {
+        let mut replay = self.replay(TimeSpan { from: moment, to: Wall::MAX });
         replay.skip();
         changes(&mut replay).find(|time| *time > moment)
     }
 
     /// Returns the time of the last change of any connection before a moment.
     #[must_use]
-    pub fn last_change_before(&self, moment: i64) -> Option<i64> {
+    pub fn last_change_before(&self, moment: Wall) -> Option<Wall> {
         let segments = self.segments.iter().rev().filter(|segment| segment.start < moment);
         let mut to = moment;
         for segment in segments {
@@ -43,7 +46,7 @@ impl HostJournal {
 }
 
 /// Returns the times at which connections changed.
-fn changes(replay: &mut HostReplay) -> impl Iterator<Item = i64> {
+fn changes(replay: &mut HostReplay) -> impl Iterator<Item = Wall> {
     std::iter::from_fn(|| replay.next())
         .filter_map(|(moment, entry)| entry.cookie().map(|_| moment.wall))
 }

@@ -24,7 +24,7 @@ use crate::{
     core::{
         filter::{Extent, Filter, Label, Question, Side},
         tcp::TcpState,
-        time::TimeSpan,
+        time::{TimeSpan, Wall},
     },
     journal::{
         error::{Malformed, Result},
@@ -43,9 +43,7 @@ pub(super) fn may_have(block: &Block, span: TimeSpan, filter: &Filter) -> bool {
 /// Reads the rows of a block that are in a stretch of time and that a filter may let pass. Of a
 /// block in memory, all rows are returned.
 pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<RecordBatch> {
-    let is_all = *filter == Filter::default()
-        && span.from <= block.least.saturating_mul(1_000)
-        && span.to >= block.most.saturating_mul(1_000);
+    let is_all = *filter == Filter::default() && span.from <= block.least && span.to >= block.most;
     let Some((file, group)) = block.group().filter(|_| !is_all) else { return block.load() };
     let mut names = vec!["time"];
     filter.questions(&mut |question| names.push(column_of(question)));
@@ -78,7 +76,7 @@ fn selected(batch: &RecordBatch, span: TimeSpan, filter: &Filter) -> Result<Bool
     let time: TimestampMicrosecondArray = column(batch, "time")?;
     let rows = filter.select(batch.num_rows(), &mut |question| answers(batch, question))?;
     let times = time.values().iter();
-    let is_in = times.map(|time| span.contains(time.saturating_mul(1_000)));
+    let is_in = times.map(|time| span.contains(Wall::from_micros(*time)));
     Ok(rows.into_iter().zip(is_in).map(|(row, is_in)| Some(row && is_in)).collect())
 }
 

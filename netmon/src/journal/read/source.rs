@@ -4,7 +4,11 @@ use std::{collections::VecDeque, io, sync::Arc};
 
 use super::replay::{HostReplay, Timed};
 use crate::{
-    core::{connection::Change, entry::Entry, time::TimeSpan},
+    core::{
+        change::Change,
+        entry::Entry,
+        time::{Mono, TimeSpan},
+    },
     session::{Source, TableInput, Tables},
 };
 
@@ -35,7 +39,7 @@ impl TableInput for ReplayItem {
         }
     }
 
-    fn transition_time(&self) -> Option<u64> {
+    fn transition_time(&self) -> Option<Mono> {
         match self {
             Self::Entry(Entry::Step(step)) => Some(step.transition.time),
             _ => None,

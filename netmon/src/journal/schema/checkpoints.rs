@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 
 use super::{
     NumberNames,
-    column::{BatchColumns, Numbers, WordBuilder, WordReader, column, get, micros},
+    column::{BatchColumns, Numbers, WordBuilder, WordReader, column, get},
     events::boot_of,
     moment::{MomentBuilder, MomentReader},
     party::{PartyBuilder, PartyReader},
@@ -16,8 +16,8 @@ use super::{
 use crate::{
     core::{
         connection::Connection,
-        event::Anchor,
         tcp::TcpState,
+        time::{Anchor, Wall},
         verdict::{FirstFin, Verdict},
     },
     journal::error::{Malformed, Result},
@@ -54,7 +54,7 @@ impl CheckpointBuilder {
         self.moments.push(anchor, anchor.monotonic, boot_of(connection), false);
         self.places.put(row, connection, &connection.tuple);
         self.state.put(row, Some(connection.state as usize - 1));
-        self.since.put(row, connection.since.map(|since| micros(anchor.wall_time(since))));
+        self.since.put(row, connection.since.map(|since| anchor.wall_time(since).as_micros()));
         self.parties.put(row, connection);
         self.first_fin.put(row, connection.first_fin.map(|first| first as usize));
         self.verdict.put(row, connection.verdict.map(|verdict| verdict as usize));
@@ -114,7 +114,8 @@ impl CheckpointReader {
         let state = self.state.get(row).ok_or(Malformed::Column("state"))?;
         let mut connection = self.places.get(row, &self.moments, state)?;
         self.parties.complete(row, &self.moments, &self.places, &mut connection);
-        connection.since = get(&self.since, row).map(|since| self.moments.monotonic(row, since));
+        connection.since = get(&self.since, row)
+            .map(|since| self.moments.monotonic(row, Wall::from_micros(since)));
         connection.first_fin = self.first_fin.get(row);
         connection.verdict = self.verdict.get(row);
         Ok(connection)

@@ -17,19 +17,6 @@ use crate::journal::error::{Malformed, Result};
 
 /// The offset of UTC, so that readers need no time zone database.
 const UTC: &str = "+00:00";
-/// The nanoseconds of a microsecond. Moments are kept in microseconds, which every engine reads.
-const MICROSECOND: i64 = 1_000;
-
-/// Returns the microsecond that contains a moment. The microsecond and the moment count from 1970.
-pub(super) fn micros(nanos: i64) -> i64 {
-    nanos.div_euclid(MICROSECOND)
-}
-
-/// Returns the first nanosecond of a microsecond.
-pub(super) fn nanos(micros: i64) -> i64 {
-    micros.saturating_mul(MICROSECOND)
-}
-
 /// Returns a count as a signed number, since other programs expect signed numbers.
 pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     core::{
-        connection::Step,
+        change::Step,
         entry::EndedConnection,
-        event::{Anchor, Opening, Transition},
+        event::{Opening, Transition},
         tcp::TcpState,
+        time::{Anchor, Wall},
     },
     journal::error::{Malformed, Result},
 };
@@ -107,9 +108,9 @@ impl ConnectionReader {
         self.moments.len()
     }
 
-    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// Returns the order of a row: its time in whole microseconds, and its number within the
     /// microsecond.
-    pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
+    pub(in crate::journal) fn order(&self, row: usize) -> (Wall, i32) {
         self.moments.order(row)
     }
 

@@ -7,7 +7,7 @@ use super::column::{
 };
 use crate::{
     core::{
-        connection::Step,
+        change::Step,
         errno,
         event::{ResetSide, Totals},
         verdict::Verdict,

@@ -10,7 +10,7 @@ use arrow_schema::ArrowError;
 
 use super::{
     NumberNames,
-    column::{BatchColumns, Flags, Numbers, WordBuilder, WordReader, column, get, micros, signed},
+    column::{BatchColumns, Flags, Numbers, WordBuilder, WordReader, column, get, signed},
     ending::{EndingBuilder, EndingReader},
     moment::{MomentBuilder, MomentReader},
     party::{PartyBuilder, PartyReader},
@@ -18,10 +18,15 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Change, Connection, Direction, Resync, Step},
+        change::{Change, Resync, Step},
+        connection::{Connection, Direction},
         entry::{Entry, StepEntry},
-        event::{Anchor, Evidence, Gap, Loss, Opening, Transition},
+        event::{Opening, Transition},
+        id::SocketId,
+        loss::{Gap, Loss},
+        process::Evidence,
         tcp::TcpState,
+        time::{Anchor, Mono, Wall},
     },
     journal::error::{Malformed, Result},
 };
@@ -134,7 +139,7 @@ impl EventBuilder {
 
     /// Adds a row for a change. Returns the moment of the row, `CLOCK_MONOTONIC`, ns; nothing if
     /// the change has no row: a finished comparison with the kernel, or the name of a host.
-    pub(in crate::journal) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
+    pub(in crate::journal) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<Mono> {
         let row = self.len();
         let (mut boot, mut is_late) = (None, false);
         let (kind, time) = match change {
@@ -166,7 +171,7 @@ impl EventBuilder {
             Change::Anchor(anchor) => (EventKind::Anchor, anchor.monotonic),
             Change::Gap(gap) => {
                 self.reason.put(row, Some(gap.loss as usize));
-                self.gap_from.put(row, Some(micros(anchor.wall_time(gap.from))));
+                self.gap_from.put(row, Some(anchor.wall_time(gap.from).as_micros()));
                 self.lost.put(row, Some(signed(gap.count)).filter(|count| *count > 0));
                 (EventKind::Lost, gap.time)
             }
@@ -192,7 +197,7 @@ impl EventBuilder {
         self.parties.put(row, connection);
         self.opens.put(row, t.opening != Opening::None);
         if let Opening::FromListener(listener) = t.opening {
-            self.listener.put(row, listener.map(u64::cast_signed));
+            self.listener.put(row, listener.map(|id| id.get().cast_signed()));
         }
         self.endings.put(row, step);
         self.orphan.put(row, t.orphan);
@@ -292,9 +297,9 @@ impl EventReader {
         self.moments.len()
     }
 
-    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// Returns the order of a row: its time in whole microseconds, and its number within the
     /// microsecond.
-    pub(in crate::journal) fn order(&self, row: usize) -> (i64, i32) {
+    pub(in crate::journal) fn order(&self, row: usize) -> (Wall, i32) {
         self.moments.order(row)
     }
 
@@ -328,7 +333,7 @@ impl EventReader {
             EventKind::Anchor => Entry::Anchor(moment),
             EventKind::Lost => Entry::Gap(Gap {
                 from: get(&self.gap_from, row)
-                    .map_or(time, |from| self.moments.monotonic(row, from)),
+                    .map_or(time, |from| self.moments.monotonic(row, Wall::from_micros(from))),
                 time,
                 count: count(&self.lost),
                 loss: self.reason.get(row).ok_or(Malformed::Column("reason"))?,
@@ -349,13 +354,14 @@ impl EventReader {
         Ok(connection)
     }
 
-    fn step(&mut self, row: usize, time: u64) -> Result<StepEntry> {
+    fn step(&mut self, row: usize, time: Mono) -> Result<StepEntry> {
         let new = self.new_state.get(row).ok_or(Malformed::Column("new_state"))?;
         let after = self.connection(row, new)?;
         let opening = match (self.opens.value(row), after.direction) {
             (false, _) => Opening::None,
             (true, Some(Direction::Inbound)) => {
-                Opening::FromListener(get(&self.listener, row).map(i64::cast_unsigned))
+                let listener = get(&self.listener, row).map(i64::cast_unsigned);
+                Opening::FromListener(listener.and_then(SocketId::new))
             }
             (true, _) => {
                 let is_opener = after.evidence.is_some_and(|evidence| evidence != Evidence::FdScan);

@@ -7,7 +7,10 @@ use super::{
     moment::MomentReader,
 };
 use crate::{
-    core::event::{Anchor, Gap, Loss},
+    core::{
+        loss::{Gap, Loss},
+        time::{Anchor, Wall},
+    },
     journal::error::Result,
 };
 
@@ -40,7 +43,7 @@ impl GapReader {
     pub(in crate::journal) fn gaps(&self) -> Vec<(Anchor, Gap)> {
         let rows = 0..self.moments.len();
         rows.filter_map(|row| {
-            let from = get(&self.gap_from, row)?;
+            let from = Wall::from_micros(get(&self.gap_from, row)?);
             let moment = self.moments.get(row);
             let count = get(&self.lost, row).map_or(0, |count| u64::try_from(count).unwrap_or(0));
             let (from, time) = (self.moments.monotonic(row, from), moment.monotonic);

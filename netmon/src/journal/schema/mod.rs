@@ -23,6 +23,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema};
 
 use super::error::{Malformed, Result};
+use crate::core::time::Wall;
 
 pub(super) use self::{
     checkpoints::{CheckpointBuilder, CheckpointReader},
@@ -69,8 +70,8 @@ pub(super) enum Follows {
     /// A gap: the recorder could not write.
     #[default]
     Gap,
-    /// The segment with this start, ns since 1970, without a break.
-    Segment(i64),
+    /// The segment with this start, without a break.
+    Segment(Wall),
 }
 
 impl Follows {
@@ -79,7 +80,7 @@ impl Follows {
         match self {
             Self::Nothing => FOLLOWS_NOTHING.to_owned(),
             Self::Gap => FOLLOWS_GAP.to_owned(),
-            Self::Segment(start) => start.to_string(),
+            Self::Segment(start) => start.as_nanos().to_string(),
         }
     }
 }

@@ -8,8 +8,11 @@ use arrow_array::{
     types::{Int8Type, TimestampMicrosecondType},
 };
 
-use super::column::{BatchColumns, Numbers, TextReader, column, micros, nanos};
-use crate::{core::event::Anchor, journal::error::Result};
+use super::column::{BatchColumns, Numbers, TextReader, column};
+use crate::{
+    core::time::{Anchor, Mono, Wall},
+    journal::error::Result,
+};
 
 /// The number of microseconds whose row counts are remembered; a power of two. Rows come nearly in
 /// the order of time.
@@ -100,13 +103,13 @@ impl MomentBuilder {
     pub(super) fn push(
         &mut self,
         anchor: Anchor,
-        monotonic: u64,
+        monotonic: Mono,
         boot: Option<&Arc<str>>,
         is_late: bool,
     ) {
-        let (row, time) = (self.len(), micros(anchor.wall_time(monotonic)));
+        let (row, time) = (self.len(), anchor.wall_time(monotonic).as_micros());
         self.time.put(row, Some(time));
-        self.offset.append_value(micros(anchor.offset()));
+        self.offset.append_value(anchor.offset().div_euclid(1_000));
         if self.is_ordered {
             // A batch that was handed over may still get a gap. The order of gaps does not matter.
             self.tie.append_value(self.ties.as_mut().map_or(0, |ties| ties.next(time, is_late)));
@@ -165,10 +168,17 @@ impl OrderReader {
         self.time.len()
     }
 
-    /// Returns the microsecond of a row, and the number of the row within the microsecond.
+    /// Returns the time of a row.
     #[inline]
-    pub(in crate::journal) fn get(&self, row: usize) -> (i64, i32) {
-        (self.time.value(row), self.tie.as_ref().map_or(0, |tie| tie.value(row)))
+    fn time(&self, row: usize) -> Wall {
+        Wall::from_micros(self.time.value(row))
+    }
+
+    /// Returns the time of a row in whole microseconds, and the number of the row within the
+    /// microsecond.
+    #[inline]
+    pub(in crate::journal) fn get(&self, row: usize) -> (Wall, i32) {
+        (self.time(row), self.tie.as_ref().map_or(0, |tie| tie.value(row)))
     }
 }
 
@@ -195,21 +205,21 @@ impl MomentReader {
     /// Returns the moment of a row on both clocks.
     #[inline]
     pub(super) fn get(&self, row: usize) -> Anchor {
-        let wall = self.order.time.value(row);
-        Anchor { monotonic: self.monotonic(row, wall), wall: nanos(wall) }
+        let wall = self.order.time(row);
+        Anchor { monotonic: self.monotonic(row, wall), wall }
     }
 
-    /// Returns the monotonic time, ns, of the wall time `wall`, µs since 1970, with the offset of a
-    /// row. The result wraps for a moment before the boot.
+    /// Returns the monotonic time of the wall time `wall`, with the offset of a row.
     #[inline]
-    pub(super) fn monotonic(&self, row: usize, wall: i64) -> u64 {
-        nanos(wall.wrapping_sub(self.offset.value(row))).cast_unsigned()
+    pub(super) fn monotonic(&self, row: usize, wall: Wall) -> Mono {
+        let offset = self.offset.value(row).saturating_mul(1_000);
+        Mono::from_nanos(wall.as_nanos().saturating_sub(offset))
     }
 
-    /// Returns the order of a row: the microsecond, and the number of the row within the
+    /// Returns the order of a row: its time in whole microseconds, and its number within the
     /// microsecond.
     #[inline]
-    pub(super) fn order(&self, row: usize) -> (i64, i32) {
+    pub(super) fn order(&self, row: usize) -> (Wall, i32) {
         self.order.get(row)
     }
 }

@@ -6,12 +6,13 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 
-use super::column::{BatchColumns, Numbers, Texts, micros};
+use super::column::{BatchColumns, Numbers, Texts};
+use crate::core::time::Wall;
 
 /// A namespace when a segment first met it.
 pub(in crate::journal) struct NamespaceRow<'a> {
-    /// The time of the first row with the namespace, ns since 1970, UTC.
-    pub(in crate::journal) time: i64,
+    /// The time of the first row with the namespace.
+    pub(in crate::journal) time: Wall,
     /// The id of the boot.
     pub(in crate::journal) boot: &'a str,
     /// The inode number, which the kernel may reuse.
@@ -37,7 +38,7 @@ impl NamespaceBuilder {
     pub(in crate::journal) fn push(&mut self, namespace: &NamespaceRow<'_>) {
         let row = self.rows;
         self.rows += 1;
-        self.time.put(row, Some(micros(namespace.time)));
+        self.time.put(row, Some(namespace.time.as_micros()));
         self.boot.put(row, namespace.boot, str::to_owned);
         self.inum.put(row, Some(namespace.inum.into()));
         self.cookie.put(row, namespace.cookie.map(u64::cast_signed));

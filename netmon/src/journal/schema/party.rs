@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{
         connection::{Connection, Direction, Labels},
-        event::{Evidence, Owner},
+        process::{Evidence, Owner},
     },
     journal::error::Result,
 };

@@ -13,16 +13,15 @@ use arrow_array::{
 
 use super::{
     NumberNames,
-    column::{
-        BatchColumns, Flags, Numbers, TextReader, Texts, column, get, micros, names_of, nanos,
-    },
+    column::{BatchColumns, Flags, Numbers, TextReader, Texts, column, get, names_of},
     moment::MomentReader,
 };
 use crate::{
     core::{
         connection::Connection,
-        event::{ConnectionId, Tuple},
+        id::{ConnectionId, SocketId, Tuple},
         tcp::TcpState,
+        time::Wall,
     },
     journal::error::{Malformed, Result},
 };
@@ -73,8 +72,8 @@ impl PlaceBuilder {
     pub(super) fn put(&mut self, row: usize, connection: &Connection, tuple: &Tuple) {
         let port = |port: u16| Some(i32::from(port)).filter(|port| *port != 0);
         let Tuple { netns, local, remote } = tuple;
-        self.cookie.put(row, Some(connection.id.cookie.cast_signed()));
-        self.opened.put(row, Some(micros(connection.opened)));
+        self.cookie.put(row, Some(connection.id.cookie.get().cast_signed()));
+        self.opened.put(row, Some(connection.opened.as_micros()));
         self.first_sight.put(row, connection.first_sight);
         self.netns.put(row, Some((*netns).into()));
         self.local_addr.put(row, &as_number(local.ip()), as_text);
@@ -132,10 +131,10 @@ impl PlaceReader {
         })
     }
 
-    /// Returns the socket cookie of a row, if the row is about a socket.
+    /// Returns the socket of a row, if the row is about a socket.
     #[inline]
-    pub(in crate::journal) fn cookie(&self, row: usize) -> Option<u64> {
-        get(&self.cookie, row).map(i64::cast_unsigned)
+    pub(in crate::journal) fn cookie(&self, row: usize) -> Option<SocketId> {
+        SocketId::new(get(&self.cookie, row)?.cast_unsigned())
     }
 
     fn tuple(&self, row: usize) -> Option<Tuple> {
@@ -160,9 +159,10 @@ impl PlaceReader {
         let cookie = self.cookie(row).ok_or(Malformed::Column("cookie"))?;
         let tuple = self.tuple(row).ok_or(Malformed::Column("local_addr"))?;
         let opened = get(&self.opened, row).ok_or(Malformed::Column("opened"))?;
+        let opened = Wall::from_micros(opened);
         let id = ConnectionId { cookie, epoch: moments.monotonic(row, opened) };
         let mut connection = Connection::new(id, tuple, state);
-        connection.opened = nanos(opened);
+        connection.opened = opened;
         connection.first_sight = self.first_sight.value(row);
         Ok(connection)
     }

@@ -9,21 +9,21 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
-    column::{BatchColumns, Numbers, Texts, micros},
+    column::{BatchColumns, Numbers, Texts},
     party::{comm_text, pid},
 };
-use crate::core::event::Owner;
+use crate::core::{process::Owner, time::Wall};
 
 /// A process when a segment first met it.
 pub(in crate::journal) struct ProcessRow<'a> {
-    /// The time of the first row with the process, ns since 1970, UTC.
-    pub(in crate::journal) time: i64,
+    /// The time of the first row with the process.
+    pub(in crate::journal) time: Wall,
     /// The id of the boot.
     pub(in crate::journal) boot: &'a str,
     /// The process.
     pub(in crate::journal) owner: &'a Owner,
-    /// The start time of the process, ns since 1970, UTC; unknown if the process was gone already.
-    pub(in crate::journal) started: Option<i64>,
+    /// The start time of the process; unknown if the process was gone already.
+    pub(in crate::journal) started: Option<Wall>,
     /// The name of the process' user.
     pub(in crate::journal) user: Option<Arc<str>>,
     /// The path of the process' cgroup.
@@ -50,10 +50,10 @@ impl ProcessBuilder {
         let row = self.rows;
         self.rows += 1;
         let ProcessRow { time, boot, owner, started, user, cgroup } = process;
-        self.time.put(row, Some(micros(*time)));
+        self.time.put(row, Some(time.as_micros()));
         self.boot.put(row, *boot, str::to_owned);
         self.pid.put(row, pid(owner.pid));
-        self.started.put(row, started.map(micros));
+        self.started.put(row, started.map(Wall::as_micros));
         self.comm.put(row, &*owner.comm, comm_text);
         self.uid.put(row, Some(owner.uid.into()));
         if let Some(user) = user {

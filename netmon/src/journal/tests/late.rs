@@ -4,19 +4,22 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::core::tcp::TcpState::{CloseWait, FinWait1};
+use crate::core::{
+    tcp::TcpState::{CloseWait, FinWait1},
+    time::Mono,
+};
 
-const MICRO: u64 = 1_000;
+const MICRO: i64 = 1_000;
 /// The greatest distance of times in a life that is over before a dump corrects its row (`SETTLED`,
 /// table/dumps.rs).
-const APART: u64 = 15_000 * MICRO;
+const APART: i64 = 15_000 * MICRO;
 /// The greatest distance of times in a life whose rows dumps correct before its events are read.
-const FAR_APART: u64 = 20 * APART;
+const FAR_APART: i64 = 20 * APART;
 
 /// The states of a socket, each with the moment at which it was entered.
-type Life = Vec<(u64, TcpState)>;
+type Life = Vec<(i64, TcpState)>;
 
-fn life(far: u64) -> impl Strategy<Value = Life> {
+fn life(far: i64) -> impl Strategy<Value = Life> {
     let states = prop_oneof![
         Just(vec![SynSent, Established, FinWait1, FinWait2, TimeWait]),
         Just(vec![SynSent, Established, CloseWait, LastAck, Close]),
@@ -51,18 +54,18 @@ fn events(lives: &[Life]) -> Vec<Transition> {
     events
 }
 
-fn state_at(life: &Life, moment: u64) -> Option<TcpState> {
+fn state_at(life: &Life, moment: i64) -> Option<TcpState> {
     let entered = life.iter().take_while(|(time, _)| *time <= moment);
     entered.last().map(|(_, state)| *state).filter(|state| *state != Close)
 }
 
 /// The events of a dump that began at `began` and looks at `moment`.
-fn dump(lives: &[Life], moment: u64, began: u64) -> Vec<Event> {
+fn dump(lives: &[Life], moment: i64, began: i64) -> Vec<Event> {
     let sockets = (0..).zip(lives).filter_map(|(cookie, life)| {
         let state = state_at(life, moment)?;
         let (minisocket, owner) = (state == TimeWait, None);
-        let tuple = tuple(cookie);
-        Some(Event::Seed(Seed { time: began, cookie, tuple, state, minisocket, owner }))
+        let (time, cookie, tuple) = (at(began), id(cookie), tuple(cookie));
+        Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
     });
     sockets.collect()
 }
@@ -79,13 +82,17 @@ fn recorded(table: &mut ConnectionTable, story: &[Event]) -> Vec<(Anchor, Entry)
     merge_of(vec![sorted(Dataset::Events, &batch).expect("sorted")])
 }
 
+fn in_micros(moment: Mono) -> Mono {
+    at(moment.as_nanos() / MICRO * MICRO)
+}
+
 /// The rows of a table, with times in whole microseconds, as in a journal.
-fn in_micros(table: &ConnectionTable) -> Vec<Connection> {
+fn rows_in_micros(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows = rows(table);
     for row in &mut rows {
-        row.id.epoch -= row.id.epoch % MICRO;
-        row.opened -= row.opened % MICRO.cast_signed();
-        row.since = row.since.map(|since| since - since % MICRO);
+        row.id.epoch = in_micros(row.id.epoch);
+        row.opened = Wall::from_micros(row.opened.as_micros());
+        row.since = row.since.map(in_micros);
     }
     rows
 }
@@ -108,23 +115,23 @@ proptest! {
         let began = dumped - took;
         let mut story = vec![Event::Anchor(ANCHOR), Event::DumpBegan];
         let (read, unread): (Vec<_>, Vec<_>) =
-            events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
+            events(&lives).into_iter().partition(|event| event.time.as_nanos() + behind <= dumped);
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, began));
-        story.push(Event::NamespaceDumped { netns: 1, began });
-        story.push(Event::DumpEnded { time: dumped });
+        story.push(Event::NamespaceDumped { netns: 1, began: at(began) });
+        story.push(Event::DumpEnded { time: at(dumped) });
         story.extend(unread.into_iter().map(Event::Transition));
         let mut lived = ConnectionTable::default();
         let entries = recorded(&mut lived, &story);
 
-        let mut moments: BTreeSet<u64> = lives.iter().flatten().map(|(time, _)| *time).collect();
+        let mut moments: BTreeSet<i64> = lives.iter().flatten().map(|(time, _)| *time).collect();
         moments.insert(dumped);
         let (mut table, mut entries) = (ConnectionTable::default(), entries.iter().peekable());
         for moment in moments {
             // A moment of a journal is a microsecond.
             let moment = moment / MICRO;
             while let Some((_, entry)) =
-                entries.next_if(|(at, _)| at.monotonic / MICRO <= moment)
+                entries.next_if(|(moved, _)| moved.monotonic.as_nanos() / MICRO <= moment)
             {
                 redo(&mut table, entry);
             }
@@ -133,13 +140,13 @@ proptest! {
                 if moment >= began / MICRO && moment < dumped / MICRO {
                     continue;
                 }
-                let shown = table.rows().find(|row| row.id.cookie == cookie);
+                let shown = table.rows().find(|row| row.id.cookie == id(cookie));
                 let was = state_at(life, moment * MICRO + MICRO - 1);
                 prop_assert_eq!(shown.map(|row| row.state), was, "socket {} at {}", cookie, moment);
             }
         }
         prop_assert!(entries.next().is_none());
-        prop_assert_eq!(in_micros(&table), in_micros(&lived));
+        prop_assert_eq!(rows_in_micros(&table), rows_in_micros(&lived));
     }
 
     /// The replayed table is equal to the table that was recorded, whichever events were lost, and
@@ -157,16 +164,16 @@ proptest! {
         let mut dumped = SECOND;
         for (after, took, behind) in dumps {
             // An event before a dump is read before the next dump ends.
-            let read = dumped.max((dumped + after).saturating_sub(behind));
+            let read = dumped.max(dumped + after - behind);
             dumped += after;
-            while let Some(event) = unread.pop_front_if(|event| event.time <= read) {
+            while let Some(event) = unread.pop_front_if(|event| event.time.as_nanos() <= read) {
                 story.push(Event::Transition(event));
             }
-            let began = dumped.saturating_sub(took).max(SECOND);
+            let began = (dumped - took).max(SECOND);
             story.push(Event::DumpBegan);
             story.extend(dump(&lives, dumped, began));
-            story.push(Event::NamespaceDumped { netns: 1, began });
-            story.push(Event::DumpEnded { time: dumped });
+            story.push(Event::NamespaceDumped { netns: 1, began: at(began) });
+            story.push(Event::DumpEnded { time: at(dumped) });
         }
         story.extend(unread.into_iter().map(Event::Transition));
         let (mut lived, mut table) = (ConnectionTable::default(), ConnectionTable::default());
@@ -176,7 +183,7 @@ proptest! {
         // An event that comes after a dump has shown the same state adds only the time of that
         // state, and is not recorded again.
         let undated = |table: &ConnectionTable| {
-            let mut rows = in_micros(table);
+            let mut rows = rows_in_micros(table);
             rows.iter_mut().for_each(|row| row.since = None);
             rows
         };
@@ -192,17 +199,17 @@ proptest! {
         behind in 0..6 * APART,
     ) {
         let (read, unread): (Vec<_>, Vec<_>) =
-            events(&lives).into_iter().partition(|event| event.time + behind <= dumped);
+            events(&lives).into_iter().partition(|event| event.time.as_nanos() + behind <= dumped);
         let mut story = vec![Event::Anchor(ANCHOR), Event::DumpBegan];
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, dumped));
-        story.push(Event::NamespaceDumped { netns: 1, began: dumped });
-        story.push(Event::DumpEnded { time: dumped });
+        story.push(Event::NamespaceDumped { netns: 1, began: at(dumped) });
+        story.push(Event::DumpEnded { time: at(dumped) });
         let mut lived = ConnectionTable::default();
         recorded(&mut lived, &story);
         let checkpoint = Entry::Checkpoint {
-            time: dumped,
-            rows: in_micros(&lived),
+            time: at(dumped),
+            rows: rows_in_micros(&lived),
             after_gap: false,
         };
         let rest: Vec<_> = unread.into_iter().map(Event::Transition).collect();
@@ -211,6 +218,6 @@ proptest! {
         for (_, entry) in recorded(&mut lived, &rest) {
             redo(&mut table, &entry);
         }
-        prop_assert_eq!(in_micros(&table), in_micros(&lived));
+        prop_assert_eq!(rows_in_micros(&table), rows_in_micros(&lived));
     }
 }

@@ -15,12 +15,15 @@ use super::{
     parquet::{self, Sealed},
     place::JournalPlace,
 };
-use crate::journal::{
-    error::Malformed,
-    layout::{FileKind, HostDir, Segment},
-    read::footer_sum_of,
-    schema::Dataset,
-    status::RecorderStatus,
+use crate::{
+    core::time::Wall,
+    journal::{
+        error::Malformed,
+        layout::{FileKind, HostDir, Segment},
+        read::footer_sum_of,
+        schema::Dataset,
+        status::RecorderStatus,
+    },
 };
 
 /// The priority of the thread: the lowest, since its work can wait.
@@ -49,9 +52,9 @@ pub(super) struct Archiver {
     shared: Arc<RecorderStatus>,
     retention: Retention,
     /// Segments that are to become Parquet, the oldest first.
-    waiting: VecDeque<i64>,
+    waiting: VecDeque<Wall>,
     /// Segments that could not be converted.
-    failed: Vec<i64>,
+    failed: Vec<Wall>,
     /// The time of the last look at the number of written events, and that number.
     last_look: (Instant, u64),
 }
@@ -67,7 +70,7 @@ impl Archiver {
     }
 
     /// Works until no more segments can come.
-    pub(super) fn run(mut self, closed: &Receiver<i64>) {
+    pub(super) fn run(mut self, closed: &Receiver<Wall>) {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             log::debug!(
                 "the priority of the thread that writes Parquet cannot be lowered: {error}"
@@ -158,8 +161,8 @@ impl Archiver {
     /// Removes the oldest segments, but never the segment that is being written.
     fn retain(&self) -> io::Result<()> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
-        let open = self.shared.open.load(Ordering::Relaxed);
+        let now = Wall::EPOCH + now;
+        let open = self.shared.open();
         let host = self.place.now();
         let segments = host.segments()?;
         // Each segment ends where the next segment begins.
@@ -172,10 +175,7 @@ impl Archiver {
             older.push((segment, end, size));
         }
         let most = self.retention.max_size.unwrap_or(u64::MAX).min(room(&host, all)?);
-        let oldest = self
-            .retention
-            .max_age
-            .map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
+        let oldest = self.retention.max_age.map(|age| now - age);
         // Segments of the future come first, since they were written before the clock was set back.
         older.sort_by_key(|(segment, ..)| (segment.start <= now, segment.start));
         let older = older.iter().take(segments.len().saturating_sub(1));
@@ -193,11 +193,11 @@ impl Archiver {
 
 /// Returns the previous segment as the metadata of a file names it: its start, and the checksum of
 /// its footer.
-fn previous(host: &HostDir, start: i64) -> Option<String> {
+fn previous(host: &HostDir, start: Wall) -> Option<String> {
     let before = host.segments().ok()?.into_iter().rev().find(|segment| segment.start < start)?;
     let path = host.path(Dataset::Events, before.start, FileKind::Parquet);
     let sum = host.dir.read(&path).ok().and_then(|file| footer_sum_of(&file).ok());
-    Some(format!("{} {}", before.start, sum.unwrap_or_default()))
+    Some(format!("{} {}", before.start.as_nanos(), sum.unwrap_or_default()))
 }
 
 /// Returns the maximum number of bytes of the journal: nine tenths of its own bytes and the free

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     core::{
-        connection::Change,
-        event::{Anchor, Gap},
+        change::Change,
+        loss::Gap,
         tcp::TcpState,
+        time::{Anchor, Mono},
     },
     journal::schema::{ConnectionBuilder, EventBuilder},
 };
@@ -18,9 +19,9 @@ const FULL: usize = 32 << 10;
 pub(super) struct ChangeBatch {
     pub(super) events: EventBuilder,
     pub(super) connections: ConnectionBuilder,
-    /// The earliest and the latest moment of the rows, `CLOCK_MONOTONIC`, ns.
-    pub(super) since: u64,
-    pub(super) until: u64,
+    /// The earliest and the latest moment of the rows.
+    pub(super) since: Mono,
+    pub(super) until: Mono,
     /// The gaps among the rows. Gaps have to be reported even if the batch is not written.
     pub(super) gaps: Vec<Gap>,
 }
@@ -31,8 +32,8 @@ impl ChangeBatch {
         Self {
             events: EventBuilder::new(boot),
             connections: ConnectionBuilder::new(boot),
-            since: u64::MAX,
-            until: 0,
+            since: Mono::MAX,
+            until: Mono::MIN,
             gaps: Vec::new(),
         }
     }
@@ -54,7 +55,7 @@ impl ChangeBatch {
     }
 
     /// Adds the rows for a change. Returns the moment of the event, if a row was added.
-    pub(super) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<u64> {
+    pub(super) fn push(&mut self, anchor: Anchor, change: &Change<'_>) -> Option<Mono> {
         let time = self.events.push(anchor, change)?;
         (self.since, self.until) = (self.since.min(time), self.until.max(time));
         match change {

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::RecorderNames;
 use crate::{
-    core::event::Owner,
+    core::{process::Owner, time::Wall},
     journal::{
         error::{Malformed, Result},
         schema::{
@@ -50,7 +50,7 @@ impl Discovery {
             looked_up += 1;
             let is_cheap = looked_up <= LOOKED_UP;
             processes.push(&ProcessRow {
-                time: first_time.saturating_mul(1_000),
+                time: first_time,
                 boot,
                 started: is_cheap.then(|| names.process_started(owner.pid)).flatten(),
                 user: names.user(owner.uid),
@@ -61,7 +61,7 @@ impl Discovery {
         let mut namespaces = NamespaceBuilder::default();
         for (first_time, inum) in self.new_namespaces(events, &time)? {
             namespaces.push(&NamespaceRow {
-                time: first_time.saturating_mul(1_000),
+                time: first_time,
                 boot,
                 inum,
                 cookie: names.netns_cookie(inum),
@@ -71,25 +71,25 @@ impl Discovery {
         Ok((processes.finish()?, namespaces.finish()?))
     }
 
-    /// Returns the owners that are new, each with the least time of its rows, µs since 1970. The
+    /// Returns the owners that are new, each with the least time of its rows. The
     /// first row is not always the earliest, since rows come only nearly in order.
     fn new_owners(
         &mut self,
         events: &RecordBatch,
         time: &TimestampMicrosecondArray,
-    ) -> Result<Vec<(i64, Owner)>> {
+    ) -> Result<Vec<(Wall, Owner)>> {
         let pid: Int32Array = column(events, "pid")?;
         let uid: Int64Array = column(events, "uid")?;
         let cgroup: Int64Array = column(events, "cgroup_id")?;
         let comm: DictionaryArray<Int32Type> = column(events, "comm")?;
         let texts: &StringArray = comm.values().as_string_opt().ok_or(Malformed::Column("comm"))?;
         let mut seen: FxHashMap<(i32, i32), Option<usize>> = FxHashMap::default();
-        let mut owners: Vec<(i64, Owner)> = Vec::new();
+        let mut owners: Vec<(Wall, Owner)> = Vec::new();
         for row in 0..events.num_rows() {
             if pid.is_null(row) || comm.keys().is_null(row) || uid.is_null(row) {
                 continue;
             }
-            let row_time = time.value(row);
+            let row_time = Wall::from_micros(time.value(row));
             let key = (pid.value(row), comm.keys().value(row));
             if let Some(number) = seen.get(&key) {
                 if let Some((first_time, _)) = number.and_then(|number| owners.get_mut(number)) {
@@ -115,17 +115,17 @@ impl Discovery {
         Ok(owners)
     }
 
-    /// Returns the namespaces that are new, each with the least time of its rows, µs since 1970.
+    /// Returns the namespaces that are new, each with the least time of its rows.
     fn new_namespaces(
         &mut self,
         events: &RecordBatch,
         time: &TimestampMicrosecondArray,
-    ) -> Result<Vec<(i64, u32)>> {
+    ) -> Result<Vec<(Wall, u32)>> {
         let netns: Int64Array = column(events, "netns")?;
-        let mut first_times: FxHashMap<u32, i64> = FxHashMap::default();
+        let mut first_times: FxHashMap<u32, Wall> = FxHashMap::default();
         for (row, inum) in netns.iter().enumerate() {
             let Some(inum) = inum.and_then(|inum| u32::try_from(inum).ok()) else { continue };
-            let row_time = time.value(row);
+            let row_time = Wall::from_micros(time.value(row));
             if self.namespaces.insert(inum) {
                 first_times.insert(inum, row_time);
             } else if let Some(first_time) = first_times.get_mut(&inum) {

@@ -13,9 +13,12 @@ use arrow_ipc::{
 };
 use arrow_schema::{ArrowError, Schema};
 
-use crate::journal::{
-    layout::{FileKind, HostDir},
-    schema::Dataset,
+use crate::{
+    core::time::Wall,
+    journal::{
+        layout::{FileKind, HostDir},
+        schema::Dataset,
+    },
 };
 
 /// Writes one dataset's stream.
@@ -33,7 +36,7 @@ impl IpcWriter {
     pub(super) fn create(
         host: &HostDir,
         dataset: Dataset,
-        start: i64,
+        start: Wall,
         kind: FileKind,
         keys: &[(&str, String)],
     ) -> Result<Self, ArrowError> {

@@ -13,7 +13,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use crate::journal::schema::NumberNames;
+use crate::{core::time::Wall, journal::schema::NumberNames};
 
 /// The time for which the writing thread waits for a name. A later name is there for the next
 /// batch.
@@ -35,8 +35,8 @@ pub trait HostNames: Send {
     fn cgroup(&mut self, id: u64) -> Option<String>;
     /// Returns the network namespaces whose name or cookie is known.
     fn namespaces(&mut self) -> Vec<NamedNamespace>;
-    /// Returns the start time of a process, ns since 1970, UTC.
-    fn process_started(&mut self, pid: u32) -> Option<i64>;
+    /// Returns the start time of a process.
+    fn process_started(&mut self, pid: u32) -> Option<Wall>;
 }
 
 /// A network namespace, as far as it is known.
@@ -127,8 +127,8 @@ impl RecorderNames {
         self.namespaces.get(&inum)?.0
     }
 
-    /// Returns the start time of a process, ns since 1970, UTC.
-    pub(super) fn process_started(&mut self, pid: u32) -> Option<i64> {
+    /// Returns the start time of a process.
+    pub(super) fn process_started(&mut self, pid: u32) -> Option<Wall> {
         self.ask(move |names| names.process_started(pid)).flatten()
     }
 }

@@ -20,7 +20,7 @@ use parquet::{
 };
 
 use crate::{
-    core::{connection::Direction, table::cookie_map::CookieMap},
+    core::{connection::Direction, id::SocketId, table::cookie_map::CookieMap, time::Wall},
     journal::{
         error::Malformed,
         layout::{FileKind, HostDir},
@@ -53,7 +53,7 @@ pub(super) struct Sealed {
 /// that could be read only in part is kept under another name.
 pub(super) fn seal_segment(
     host: &HostDir,
-    start: i64,
+    start: Wall,
     previous: Option<&str>,
 ) -> Result<Sealed, Malformed> {
     let mut sealed = Sealed { events: 0, torn: false, damaged: false };
@@ -238,15 +238,17 @@ pub(in crate::journal) fn sorted(
             let row = number as usize;
             let port = |ports: &Int32Array| ports.is_valid(row).then(|| ports.value(row));
             let cookie = cookies.is_valid(row).then(|| cookies.value(row).cast_unsigned());
+            let cookie = cookie.and_then(SocketId::new);
             // All rows of a socket get the same answer, although a socket may connect again.
             // Otherwise the rows would not stay in order.
-            let mut is_client = || {
-                *clients.entry(cookie.unwrap_or(0)).or_insert_with(|| match direction.get(row) {
+            let mut is_client = |cookie| {
+                *clients.entry(cookie).or_insert_with(|| match direction.get(row) {
                     Some(direction) => direction == Direction::Outbound,
                     None => port(&local) > port(&remote),
                 })
             };
-            (dataset != Dataset::Checkpoints && is_client(), cookie, number)
+            let is_client = dataset != Dataset::Checkpoints && cookie.is_some_and(&mut is_client);
+            (is_client, cookie, number)
         })
         .collect();
     order.sort_unstable();

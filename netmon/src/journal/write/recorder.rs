@@ -30,9 +30,11 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Change, Connection},
-        event::{Anchor, Gap, Loss},
+        change::Change,
+        connection::Connection,
+        loss::{Gap, Loss},
         table::ConnectionTable,
+        time::{Anchor, Mono, Wall},
     },
     journal::{
         intervals::ALIVE,
@@ -49,11 +51,11 @@ const QUEUED: usize = 512 << 10;
 /// The maximum number of events of a segment, so that a moment in a segment is found within a
 /// second.
 const SEGMENT: u64 = 1 << 19;
-/// The deviation of the clocks, ns, from which the clocks are tied anew. A smaller deviation is
+/// The deviation of the clocks from which the clocks are tied anew. A smaller deviation is
 /// inaccuracy.
-const RETIE: u64 = 100_000;
-/// The step of a clock, ns, from which a new segment begins.
-const STEP: u64 = 1_000_000_000;
+const RETIE: Duration = Duration::from_micros(100);
+/// The step of a clock from which a new segment begins.
+const STEP: Duration = Duration::from_secs(1);
 
 /// The time after which changes are handed over. The changes are on the disk soon after.
 const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
@@ -83,15 +85,15 @@ pub struct Recorder {
     batch: ChangeBatch,
     /// The time of the last handover.
     last_sent_at: Instant,
-    /// The moment up to which changes were handed over, `CLOCK_MONOTONIC`, ns.
-    sent_until: u64,
+    /// The moment up to which changes were handed over.
+    sent_until: Mono,
     /// The changes that the queue could not take since the last handover.
     dropped: Option<Gap>,
     anchor: Option<Anchor>,
     /// The moment of the last change.
-    now: u64,
+    now: Mono,
     /// The moment of the last anchor that was written.
-    last_anchor_at: u64,
+    last_anchor_at: Mono,
     /// The number of events since the segment began.
     events: u64,
     /// The length of a segment, ns, and the multiple of that length at which the segment began.
@@ -102,9 +104,9 @@ pub struct Recorder {
     has_begun: bool,
     /// The end of the last recording. The gap after that end is reported by the first segment that
     /// begins later.
-    before: Option<i64>,
+    before: Option<Wall>,
     /// The wall time up to which changes were recorded before the clock was last set.
-    reached: i64,
+    reached: Wall,
 }
 
 impl Recorder {
@@ -167,18 +169,18 @@ impl Recorder {
             boot,
             path: journal.to_owned(),
             last_sent_at: Instant::now(),
-            sent_until: 0,
+            sent_until: Mono::BOOT,
             dropped: None,
             anchor: None,
-            now: 0,
-            last_anchor_at: 0,
+            now: Mono::BOOT,
+            last_anchor_at: Mono::BOOT,
             events: 0,
             segment_time: segment_time.max(1),
             period: 0,
             former,
             has_begun: false,
             before,
-            reached: i64::MIN,
+            reached: Wall::MIN,
         })
     }
 
@@ -187,10 +189,9 @@ impl Recorder {
     /// this boot's monotonic clock.
     #[must_use]
     pub fn former_rows(&mut self, anchor: Anchor) -> Vec<Connection> {
-        let offset = anchor.offset();
         let mut former = mem::take(&mut self.former);
         for row in &mut former {
-            row.id.epoch = row.opened.wrapping_sub(offset).cast_unsigned();
+            row.id.epoch = anchor.monotonic_time(row.opened);
         }
         former
     }
@@ -221,8 +222,7 @@ impl Recorder {
             return;
         }
         if let Some(anchor) = self.anchor {
-            let wall = anchor.wall_time(self.now);
-            self.keep(&Change::Anchor(Anchor { monotonic: self.now, wall }));
+            self.keep(&Change::Anchor(anchor.at(self.now)));
         }
         // No more changes come, so the limit of the queue does not matter. The last gap has to be
         // reported.
@@ -252,7 +252,7 @@ impl Recorder {
         self.now = self.now.max(anchor.monotonic);
         let is_same =
             |known: Anchor| known.wall_time(anchor.monotonic).abs_diff(anchor.wall) < RETIE;
-        let is_recent = self.last_anchor_at.saturating_add(ALIVE) > anchor.monotonic;
+        let is_recent = self.last_anchor_at + ALIVE > anchor.monotonic;
         if self.anchor.is_some_and(is_same) && is_recent {
             return false;
         }
@@ -310,25 +310,28 @@ impl Recorder {
         }
     }
 
-    /// Begins a segment with the table as it was at `now`, `CLOCK_MONOTONIC`, ns.
-    fn begin(&mut self, table: &ConnectionTable, anchor: Anchor, now: u64) {
+    /// Returns the number of a moment's period. A segment ends with the period in which it began.
+    fn period_of(&self, moment: Wall) -> i64 {
+        moment.as_nanos().div_euclid(self.segment_time)
+    }
+
+    /// Begins a segment with the table as it was at `moment`.
+    fn begin(&mut self, table: &ConnectionTable, moment: Anchor) {
         let rows: Vec<Connection> = table.rows().cloned().collect();
-        let wall = anchor.wall_time(now);
-        let moment = Anchor { monotonic: now, wall };
         if let Some(queue) = &self.queue {
             let _ = queue.send(WriterMessage::Checkpoint(moment, rows));
         }
         self.keep(&Change::Anchor(moment));
         // With a clock that was behind, it may take a while until the wall time has passed the end
         // of the last recording.
-        if let Some(before) = self.before.take_if(|before| *before < wall)
+        if let Some(before) = self.before.take_if(|before| *before < moment.wall)
             && self.reached < before
         {
             let (time, loss) = (moment.monotonic, Loss::NotRecorded);
-            let from = time.wrapping_sub(wall.wrapping_sub(before).cast_unsigned());
+            let from = moment.monotonic_time(before);
             self.keep(&Change::Gap(Gap { from, time, count: 0, loss }));
         }
-        (self.events, self.period) = (0, wall.div_euclid(self.segment_time));
+        (self.events, self.period) = (0, self.period_of(moment.wall));
     }
 }
 
@@ -361,8 +364,8 @@ impl View for Recorder {
             // before all of them.
             self.has_begun = true;
             let full = self.full.iter().map(|batch| batch.since);
-            let first = full.chain([self.batch.since, anchor.monotonic]).min();
-            self.begin(&ConnectionTable::default(), anchor, first.unwrap_or(0));
+            let first = full.fold(self.batch.since.min(anchor.monotonic), Mono::min);
+            self.begin(&ConnectionTable::default(), anchor.at(first));
             // The first dump may be larger than the limit of the queue, and comes at once.
             self.send(usize::MAX);
         }
@@ -370,12 +373,12 @@ impl View for Recorder {
             self.send(QUEUED);
         }
         let is_due = self.events >= SEGMENT
-            || anchor.wall_time(self.now).div_euclid(self.segment_time) > self.period
+            || self.period_of(anchor.wall_time(self.now)) > self.period
             || self.shared.segment_wanted.load(Ordering::Relaxed);
         if is_due && self.shared.queued.load(Ordering::Relaxed) < QUEUED / 2 {
             self.shared.segment_wanted.store(false, Ordering::Relaxed);
             self.send(QUEUED);
-            self.begin(table, anchor, self.now);
+            self.begin(table, anchor.at(self.now));
         }
         Ok(())
     }

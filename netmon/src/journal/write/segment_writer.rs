@@ -20,8 +20,10 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Change, Connection},
-        event::{Anchor, Gap, Loss},
+        change::Change,
+        connection::Connection,
+        loss::{Gap, Loss},
+        time::{Anchor, Mono, Wall},
     },
     journal::{
         error::Malformed,
@@ -56,28 +58,27 @@ pub(super) struct SegmentWriter {
     identity: RecorderIdentity,
     names: RecorderNames,
     /// The channel to the archiver, for the starts of segments that are done.
-    closed: Sender<i64>,
+    closed: Sender<Wall>,
     /// The channels to the syncing thread: the files to sync, and the errors of syncing.
     syncer: (Sender<OpenFiles>, Receiver<Unsynced>),
     segment: Option<OpenSegment>,
     /// The start of the last segment that was begun.
-    last: Option<i64>,
+    last: Option<Wall>,
     /// The moment since which events are missing, and the least number of missing events. Both are
     /// reported when a segment begins.
-    missing: Option<(u64, u64)>,
+    missing: Option<(Mono, u64)>,
     retry: Instant,
     /// The latest moment of the changes that were taken, and the moment up to which all changes
     /// were written.
-    now: u64,
-    written: u64,
+    now: Mono,
+    written: Mono,
 }
 
 /// The segment that is being written.
 struct OpenSegment {
-    start: i64,
-    /// The moment at which the segment began, `CLOCK_MONOTONIC`, ns, and the number of events in
-    /// the segment.
-    began: u64,
+    start: Wall,
+    /// The moment at which the segment began, and the number of events in the segment.
+    began: Mono,
     rows: u64,
     events: IpcWriter,
     connections: IpcWriter,
@@ -126,7 +127,7 @@ impl SegmentWriter {
         shared: Arc<RecorderStatus>,
         identity: RecorderIdentity,
         names: RecorderNames,
-        closed: Sender<i64>,
+        closed: Sender<Wall>,
         syncer: (Sender<OpenFiles>, Receiver<Unsynced>),
     ) -> Self {
         Self {
@@ -140,8 +141,8 @@ impl SegmentWriter {
             last: None,
             missing: None,
             retry: Instant::now(),
-            now: 0,
-            written: 0,
+            now: Mono::BOOT,
+            written: Mono::BOOT,
         }
     }
 
@@ -196,14 +197,14 @@ impl SegmentWriter {
     /// Notes that all changes that were taken so far are written.
     fn reach(&mut self) {
         self.written = self.now;
-        self.shared.reached.store(self.now, Ordering::Relaxed);
+        self.shared.set_reached(self.now);
     }
 
     /// Begins a segment with the whole table.
     fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
         self.end();
         self.now = self.now.max(anchor.monotonic);
-        if self.written == 0 {
+        if self.written == Mono::BOOT {
             self.reach();
         }
         if let Err(error) = self.place.renew() {
@@ -213,7 +214,7 @@ impl SegmentWriter {
         let start = free_start(&host, anchor.wall);
         match self.create(&host, start, anchor, rows) {
             Ok(segment) => {
-                self.shared.open.store(start, Ordering::Relaxed);
+                self.shared.set_open(start);
                 self.last = Some(start);
                 self.segment = Some(segment);
             }
@@ -236,7 +237,7 @@ impl SegmentWriter {
     fn create(
         &mut self,
         host: &Arc<HostDir>,
-        start: i64,
+        start: Wall,
         anchor: Anchor,
         rows: &[Connection],
     ) -> Result<OpenSegment, Malformed> {
@@ -296,7 +297,7 @@ impl SegmentWriter {
 
     /// Notes that the disk could not be written to. The written part of the segment stays, and a
     /// new segment is tried later.
-    fn fail(&mut self, error: &Malformed, since: u64) {
+    fn fail(&mut self, error: &Malformed, since: Mono) {
         if self.missing.is_none() {
             log::error!("the journal cannot be written, events are lost until it can: {error}");
         }
@@ -316,16 +317,13 @@ impl SegmentWriter {
     }
 
     /// Notes that at least `count` events are missing since a moment.
-    fn miss(&mut self, since: u64, count: u64) {
+    fn miss(&mut self, since: Mono, count: u64) {
         let (from, missing) = self.missing.get_or_insert((since, 0));
-        // The moment may be before the start of the clock, and then has wrapped.
-        if since.wrapping_sub(*from).cast_signed() < 0 {
-            *from = since;
-        }
+        *from = since.min(*from);
         *missing += count;
     }
 
-    fn lose(&mut self, since: u64, count: u64) {
+    fn lose(&mut self, since: Mono, count: u64) {
         self.miss(since, count);
         self.shared.unwritten.fetch_add(count, Ordering::Relaxed);
     }
@@ -333,15 +331,15 @@ impl SegmentWriter {
 
 /// Returns the start of a segment that begins at `now`. The clock may have been set back, so the
 /// start may be taken: the next free start is used.
-fn free_start(host: &HostDir, now: i64) -> i64 {
-    let mut start = now.div_euclid(START_STEP) * START_STEP;
+fn free_start(host: &HostDir, now: Wall) -> Wall {
+    let mut start = Wall::from_micros(now.as_micros());
     let is_taken = |start| {
         [FileKind::Stream, FileKind::Parquet]
             .iter()
             .any(|kind| host.dir.has(&host.path(Dataset::Events, start, *kind)))
     };
     while is_taken(start) {
-        start += START_STEP;
+        start = start + START_STEP;
     }
     start
 }

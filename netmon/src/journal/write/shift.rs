@@ -27,20 +27,22 @@ use parquet::{
 };
 
 use super::parquet::finish;
-use crate::journal::{
-    dir::Dir,
-    error::{Malformed, Result},
-    layout::{FileKind, HostDir},
-    read::{Journal, file, footer_sum_of},
-    schema::{
-        CHECKSUMS_KEY, CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY,
-        writer_properties,
+use crate::{
+    core::time::Wall,
+    journal::{
+        dir::Dir,
+        error::{Malformed, Result},
+        layout::{FileKind, HostDir},
+        read::{Journal, file, footer_sum_of},
+        schema::{
+            CHECKSUMS_KEY, CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOOTER_SUM_KEY, PREVIOUS_KEY,
+            writer_properties,
+        },
     },
 };
 
-/// The length of a day, in ns and in µs.
-const DAY: i64 = 86_400_000_000_000;
-const DAY_MICROS: i64 = DAY / 1_000;
+/// The length of a day, µs.
+const DAY: i64 = 86_400_000_000;
 /// The number of digits of a boot id that differ in each copy.
 const DIGITS: usize = 8;
 
@@ -93,8 +95,8 @@ fn copy_all(copies: &mut [Copy], target: &HostDir, source: &ShiftSource) -> Resu
 /// A file that is copied.
 struct ShiftSource {
     dataset: Dataset,
-    /// The start of its segment, ns since 1970.
-    start: i64,
+    /// The start of its segment.
+    start: Wall,
     bytes: Bytes,
     schema: TypePtr,
     groups: Vec<Vec<ShiftColumn>>,
@@ -113,7 +115,7 @@ enum ShiftColumn {
 }
 
 impl ShiftSource {
-    fn read(host: &HostDir, start: i64, dataset: Dataset) -> Result<Self> {
+    fn read(host: &HostDir, start: Wall, dataset: Dataset) -> Result<Self> {
         file(host, start, dataset)?.check()?;
         let mut bytes = Vec::new();
         host.dir.read(&host.path(dataset, start, FileKind::Parquet))?.read_to_end(&mut bytes)?;
@@ -189,7 +191,7 @@ impl Copy {
 
     fn write(&mut self, target: &HostDir, source: &ShiftSource) -> Result<()> {
         let dataset = source.dataset;
-        let start = self.moved(source.start);
+        let start = Wall::from_nanos(self.moved(source.start.as_nanos()));
         target.dir.make_dirs(&target.partition(dataset, start))?;
         let file = target.dir.create_new(&target.path(dataset, start, FileKind::Parquet))?;
         let properties = Arc::new(writer_properties(dataset)?);
@@ -235,8 +237,7 @@ impl Copy {
         match column {
             ShiftColumn::Same(..) => {}
             ShiftColumn::Times(times, levels) => {
-                let times: Vec<_> =
-                    times.iter().map(|time| time - self.days * DAY_MICROS).collect();
+                let times: Vec<_> = times.iter().map(|time| time - self.days * DAY).collect();
                 let levels = Some(&**levels).filter(|levels| !levels.is_empty());
                 writer.typed::<Int64Type>().write_batch(&times, levels, None)?;
             }
@@ -272,7 +273,8 @@ impl Copy {
         }
     }
 
-    fn moved(&self, time: i64) -> i64 {
-        time - self.days * DAY
+    /// Returns the nanoseconds of a moment that is `nanos`, some days earlier.
+    fn moved(&self, nanos: i64) -> i64 {
+        nanos - self.days * DAY * 1_000
     }
 }

@@ -7,20 +7,21 @@ use std::{
     os::unix::fs::MetadataExt,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::Duration,
 };
 
-use crate::journal::{layout::HostDir, status::RecorderStatus};
+use crate::{
+    core::time::Mono,
+    journal::{layout::HostDir, status::RecorderStatus},
+};
 
 /// The time for which written bytes may wait; the sync itself takes additional time.
 const SYNCED_EVERY: Duration = Duration::from_millis(300);
 
-/// An error of syncing, and the moment since which nothing can be assumed to be on the disk,
-/// `CLOCK_MONOTONIC`, ns.
-pub(super) type Unsynced = (io::Error, u64);
+/// An error of syncing, and the moment since which nothing can be assumed to be on the disk.
+pub(super) type Unsynced = (io::Error, Mono);
 
 /// The files of a segment, and the directory in which they are.
 #[derive(Default)]
@@ -49,7 +50,7 @@ pub(super) fn run(shared: &RecorderStatus, files: &Receiver<OpenFiles>, errors: 
     let mut open = OpenFiles::default();
     let mut safe = None;
     loop {
-        let reached = shared.reached.load(Ordering::Relaxed);
+        let reached = shared.reached();
         let next = files.recv_timeout(SYNCED_EVERY);
         let error = open.sync().err();
         match (next, error) {

@@ -83,12 +83,12 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
-    use crate::core::event::Tuple;
+    use crate::core::id::{Tuple, socket};
 
     fn transition(local: u16, remote: u16, old: TcpState, new: TcpState) -> Transition {
         let end = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let tuple = Tuple { netns: 7, local: end(local), remote: end(remote) };
-        Transition { cookie: 1, ..Transition::bare(tuple, old, new) }
+        Transition::bare(socket(1), tuple, old, new)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use aya::util::{nr_cpus, online_cpus};
-use netmon_common::{KernelFilter, Wanted};
+use netmon_common::{DumpOptions, KernelFilter};
 
 use crate::{
     core::finding::{Finding, FindingState},
@@ -58,7 +58,8 @@ impl HostFindings {
         let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
         let held = held.map(|capability| (capability, capability.is_held())).collect();
         let walks = [BpfIter::Tcp, BpfIter::Files];
-        let iterators = load_iterators(Wanted::default(), KernelFilter::ANY, &walks).map(|_| ());
+        let iterators =
+            load_iterators(DumpOptions::default(), KernelFilter::ANY, &walks).map(|_| ());
         Self { findings, held, iterators }
     }
 

@@ -23,8 +23,9 @@ use rustix::{
 use super::expected::{EXPECTED, Ports, missing};
 use crate::{
     core::{
-        event::{Event, Loss, Transition},
+        event::{Event, Transition},
         finding::{Finding, FindingState},
+        loss::Loss,
     },
     kernel::{
         Live, Namespace,

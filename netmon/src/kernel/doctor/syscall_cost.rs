@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use aya::EbpfLoader;
-use netmon_common::{Format, KernelFilter, Wanted};
+use netmon_common::{DumpOptions, KernelFilter, TracepointFormat};
 
 use crate::{
     core::finding::{Finding, FindingState},
@@ -48,8 +48,8 @@ fn measure() -> Result<(u64, u64), LoadError> {
     let options = Options { buffer: 4096, log, filter, accept_syscalls: true, without };
     // The measured call is not an accept, so the program does not look into a process.
     let accept_ret = tracefs::within(tracefs::accept_format)??;
-    let format = Format { accept_ret, ..Format::default() };
-    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &unknown(), &format)?;
+    let format = TracepointFormat { accept_ret, ..TracepointFormat::default() };
+    let mut ebpf = open(EbpfLoader::new(), options, DumpOptions::default(), &unknown(), &format)?;
     ACCEPT[0].load(&mut Programs::of(&mut ebpf), None)?;
     let mut least = [Duration::MAX; 2];
     for _ in 0..ROUNDS {

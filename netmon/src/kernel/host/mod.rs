@@ -1,5 +1,5 @@
 //! This process and its host: its privileges, its namespaces, the clocks.
 
-pub(super) mod clock;
+pub(crate) mod clock;
 pub(super) mod netns;
 pub(crate) mod privilege;

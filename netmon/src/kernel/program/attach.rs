@@ -3,7 +3,7 @@
 use std::{fs, thread};
 
 use aya::{Btf, Ebpf, EbpfLoader, programs::Iter};
-use netmon_common::{Format, KernelFilter, Offsets, Wanted};
+use netmon_common::{DumpOptions, KernelFilter, Offsets, TracepointFormat};
 use tokio::runtime::Handle;
 
 use super::{
@@ -93,12 +93,12 @@ pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
 fn full(options: Options) -> Result<Loaded, LoadError> {
     let Types { btf, loader, offsets, functions } = Types::read(options.without.btf)?;
     // The stream's seeds need these fields.
-    let wanted = Wanted { seed: 1, cgroup: 1, ..Wanted::default() };
-    let mut format = Format::default();
+    let dump_options = DumpOptions { seed: 1, cgroup: 1, ..DumpOptions::default() };
+    let mut format = TracepointFormat::default();
     if options.accept_syscalls {
         format.accept_ret = tracefs::within(tracefs::accept_format)??;
     }
-    let mut ebpf = open(loader, options, wanted, &offsets, &format)?;
+    let mut ebpf = open(loader, options, dump_options, &offsets, &format)?;
     let mut map = take(&mut ebpf, rings::NAME)?;
     let mut programs = Programs::of(&mut ebpf);
     let walks = [BpfIter::Tcp, BpfIter::Files];
@@ -154,7 +154,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     if options.accept_syscalls {
         format.accept_ret = tracefs::within(tracefs::accept_format)??;
     }
-    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &offsets, &format)?;
+    let mut ebpf = open(EbpfLoader::new(), options, DumpOptions::default(), &offsets, &format)?;
     let mut hooks = Hooks::default();
     let mut programs = Programs::of(&mut ebpf);
     for hook in &hook_catalog::CLASSIC {
@@ -183,7 +183,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
 
 /// Loads the iterators of a dump. An iterator runs only while it is read.
 pub(in crate::kernel) fn load_iterators(
-    wanted: Wanted,
+    dump_options: DumpOptions,
     filter: KernelFilter,
     walks: &[BpfIter],
 ) -> Result<Ebpf, LoadError> {
@@ -193,7 +193,7 @@ pub(in crate::kernel) fn load_iterators(
     let log = log::LevelFilter::Off;
     let without = Without::default();
     let options = Options { buffer: 4096, log, filter, accept_syscalls: false, without };
-    let mut ebpf = open(loader, options, wanted, &offsets, &Format::default())?;
+    let mut ebpf = open(loader, options, dump_options, &offsets, &TracepointFormat::default())?;
     load_walks(&mut Programs::of(&mut ebpf), &btf, walks)?;
     Ok(ebpf)
 }

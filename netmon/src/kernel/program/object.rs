@@ -7,7 +7,7 @@ use aya::{
     maps::Map,
     programs::{Program, ProgramError},
 };
-use netmon_common::{Format, KernelFilter, Offsets, Wanted};
+use netmon_common::{DumpOptions, KernelFilter, Offsets, TracepointFormat};
 
 use super::error::{LoadError, OBJECT_VARIABLE, refused};
 use crate::kernel::{host::privilege, ring::rings};
@@ -46,9 +46,9 @@ pub(crate) struct Without {
 pub(in crate::kernel) fn open(
     loader: EbpfLoader<'static>,
     options: Options,
-    wanted: Wanted,
+    dump_options: DumpOptions,
     offsets: &Offsets,
-    format: &Format,
+    format: &TracepointFormat,
 ) -> Result<Ebpf, LoadError> {
     let object = object()?;
     let log = [options.log as u8];
@@ -57,9 +57,9 @@ pub(in crate::kernel) fn open(
     let mut loader: EbpfLoader<'_> = loader;
     loader
         .override_global("OFFSETS", bytemuck::bytes_of(offsets), true)
-        .override_global("FORMAT", bytemuck::bytes_of(format), true)
+        .override_global("TRACEPOINT_FORMAT", bytemuck::bytes_of(format), true)
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
-        .override_global("WANTED", bytemuck::bytes_of(&wanted), true)
+        .override_global("DUMP_OPTIONS", bytemuck::bytes_of(&dump_options), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
         .override_global("RINGS", bytemuck::bytes_of(&rings), true)
         .map_max_entries(rings::NAME, rings)

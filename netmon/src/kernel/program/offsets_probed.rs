@@ -12,7 +12,9 @@ use std::{
 };
 
 use aya::{EbpfLoader, programs::RawTracePoint};
-use netmon_common::{Format, KernelFilter, Offsets, Transition, UNKNOWN, Wanted, state};
+use netmon_common::{
+    DumpOptions, KernelFilter, Offsets, TracepointFormat, Transition, UNKNOWN, state,
+};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use rustix::{
     io::Errno,
@@ -61,12 +63,12 @@ pub(in crate::kernel) fn unknown() -> Offsets {
 }
 
 /// Finds the offsets that probing can find. Takes some milliseconds, and a connection on loopback.
-pub(in crate::kernel) fn offsets(format: &Format) -> Result<Offsets, LoadError> {
+pub(in crate::kernel) fn offsets(format: &TracepointFormat) -> Result<Offsets, LoadError> {
     let (log, filter) = (log::LevelFilter::Off, KernelFilter::ANY);
     let without = Without::default();
     let options = Options { buffer: 1 << 20, log, filter, accept_syscalls: false, without };
     let mut offsets = unknown();
-    let mut ebpf = open(EbpfLoader::new(), options, Wanted::default(), &offsets, format)?;
+    let mut ebpf = open(EbpfLoader::new(), options, DumpOptions::default(), &offsets, format)?;
     // The last of the classic hooks follows transitions.
     let transitions = &CLASSIC[CLASSIC.len() - 1..];
     let mut programs = Programs::of(&mut ebpf);

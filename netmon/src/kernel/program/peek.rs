@@ -7,6 +7,7 @@ use super::{
     error::{LoadError, refused},
     object::Programs,
 };
+use crate::core::id::SocketId;
 
 /// The program that reads the kernel's memory; attached to nothing, run on request.
 pub(in crate::kernel) const PEEK: &str = "peek";
@@ -36,9 +37,9 @@ pub(in crate::kernel) fn local_port(
     program: &mut RawTracePoint,
     offsets: &Offsets,
     sock: u64,
-    cookie: Option<u64>,
+    cookie: SocketId,
 ) -> Result<Option<u16>, ProgramError> {
-    let is_same = |program: &mut RawTracePoint| match cookie {
+    let is_same = |program: &mut RawTracePoint| match cookie.cookie() {
         None => Ok(true),
         Some(cookie) => {
             let at = sock + u64::from(offsets.skc_cookie);

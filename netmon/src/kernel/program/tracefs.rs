@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use netmon_common::Format;
+use netmon_common::TracepointFormat;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -83,12 +83,12 @@ fn mount_own() -> nix::Result<&'static Path> {
 }
 
 /// Reads the offsets of the fields that the kernel program takes from tracepoints.
-pub(in crate::kernel) fn format(tracefs: &Path) -> Result<Format, FormatError> {
+pub(in crate::kernel) fn format(tracefs: &Path) -> Result<TracepointFormat, FormatError> {
     let fields = |tracepoint| Fields::read(tracefs, tracepoint);
     let sent = fields("tcp/tcp_send_reset")?;
     let received = fields("tcp/tcp_receive_reset")?;
     fields("sock/inet_sock_set_state")?.transition().and_then(|transition| {
-        Ok(Format {
+        Ok(TracepointFormat {
             reset_sent: sent.offset("skaddr", &[8])?.0,
             reset_received: received.offset("skaddr", &[8])?.0,
             ..transition
@@ -117,10 +117,10 @@ impl Fields {
         }
     }
 
-    fn transition(&self) -> Result<Format, FormatError> {
+    fn transition(&self) -> Result<TracepointFormat, FormatError> {
         let offset = |field, size| self.offset(field, &[size]).map(|(offset, _)| offset);
         let (protocol, protocol_size) = self.offset("protocol", &[1, 2])?;
-        Ok(Format {
+        Ok(TracepointFormat {
             skaddr: offset("skaddr", 8)?,
             oldstate: offset("oldstate", 4)?,
             newstate: offset("newstate", 4)?,
@@ -133,7 +133,7 @@ impl Fields {
             daddr: offset("daddr", 4)?,
             saddr_v6: offset("saddr_v6", 16)?,
             daddr_v6: offset("daddr_v6", 16)?,
-            ..Format::default()
+            ..TracepointFormat::default()
         })
     }
 

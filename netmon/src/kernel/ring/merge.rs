@@ -1,10 +1,12 @@
 //! Merges several sources, each in the order of its writing, into one order of time.
 
+use crate::core::time::Mono;
+
 /// The answer of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     /// The next item of the source, with its time.
-    There(u64, T),
+    There(Mono, T),
     /// The source was empty at a moment after the request.
     Empty,
     /// The next item is not complete yet, and hides the items behind it.
@@ -31,7 +33,7 @@ pub(in crate::kernel) struct Reading {
 struct RingCursor<R: Ring> {
     ring: R,
     /// The next item of the ring, already taken out, with its time.
-    head: Option<(u64, R::Item)>,
+    head: Option<(Mono, R::Item)>,
     /// `true` if the ring was seen empty in this reading: later items belong to the next reading.
     empty: bool,
 }
@@ -63,7 +65,7 @@ impl<R: Ring> RingMerge<R> {
     /// Takes the items that existed at `now`, at most `limit` of them, in order of time.
     pub(in crate::kernel) fn read(
         &mut self,
-        now: u64,
+        now: Mono,
         limit: usize,
         mut each: impl FnMut(R::Item),
     ) -> Reading {
@@ -133,22 +135,22 @@ mod tests {
 
     /// A ring of items that are their own times. An item of 0 is incomplete at the first look only.
     #[derive(Debug)]
-    struct Script(VecDeque<u64>);
+    struct Script(VecDeque<i64>);
 
     impl Ring for Script {
-        type Item = u64;
+        type Item = i64;
 
-        fn next(&mut self) -> Next<u64> {
+        fn next(&mut self) -> Next<i64> {
             match self.0.pop_front() {
                 None => Next::Empty,
                 Some(0) => Next::Blocked,
-                Some(time) => Next::There(time, time),
+                Some(time) => Next::There(Mono::from_nanos(time), time),
             }
         }
     }
 
-    fn ring() -> impl Strategy<Value = VecDeque<u64>> {
-        vec(1..200u64, 0..20).prop_map(|mut times| {
+    fn ring() -> impl Strategy<Value = VecDeque<i64>> {
+        vec(1..200i64, 0..20).prop_map(|mut times| {
             times.sort_unstable();
             times.into()
         })
@@ -158,14 +160,14 @@ mod tests {
         /// Every item comes once, in order of time, and not before its time.
         #[test]
         fn all_that_was_there_comes_by_time(rings in vec(ring(), 1..6), limit in 1..30usize) {
-            let mut expected: Vec<u64> = rings.iter().flatten().copied().collect();
+            let mut expected: Vec<i64> = rings.iter().flatten().copied().collect();
             expected.sort_unstable();
             let mut merge = RingMerge::new(rings.into_iter().map(Script));
             let mut read = Vec::new();
             for now in (0..=200).step_by(10) {
                 loop {
                     let before = read.len();
-                    let reading = merge.read(now, limit, |time| read.push(time));
+                    let reading = merge.read(Mono::from_nanos(now), limit, |time| read.push(time));
                     prop_assert_eq!(reading.taken, read.len() - before);
                     if reading.complete {
                         break;
@@ -184,7 +186,7 @@ mod tests {
             rings in vec((ring(), any::<prop::sample::Index>(), any::<bool>()), 1..6),
         ) {
             let times = rings.iter().flat_map(|(ring, ..)| ring);
-            let mut expected: Vec<u64> = times.copied().collect();
+            let mut expected: Vec<i64> = times.copied().collect();
             expected.sort_unstable();
             let scripts = rings.into_iter().map(|(mut ring, at, is_blocked)| {
                 if is_blocked {
@@ -196,7 +198,7 @@ mod tests {
             let mut read = Vec::new();
             // Each ring blocks one reading at most.
             for _ in 0..6 {
-                if merge.read(200, usize::MAX, |time| read.push(time)).complete {
+                if merge.read(Mono::from_nanos(200), usize::MAX, |time| read.push(time)).complete {
                     break;
                 }
             }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytemuck::AnyBitPattern;
 use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
 
-use crate::core::{event::Tuple, tcp::TcpState};
+use crate::core::{id::Tuple, tcp::TcpState, time::Mono};
 
 /// A record of the kernel program. Its numbers have been checked to be states and families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +25,18 @@ pub(crate) enum Record {
 }
 
 impl Record {
-    /// Returns the time at which the record was made, `CLOCK_MONOTONIC`, ns.
+    /// Returns the time at which the record was made.
     #[must_use]
-    pub(crate) const fn time(&self) -> u64 {
-        match self {
+    pub(crate) const fn time(&self) -> Mono {
+        let time = match self {
             Self::Transition(transition) => transition.time,
             Self::Open(open) => open.transition.time,
             Self::Child(child) => child.transition.time,
             Self::End(end) => end.transition.time,
             Self::Note(note) => note.time,
             Self::Accept(accept) => accept.time,
-        }
+        };
+        Mono::from_kernel(time)
     }
 
     /// Returns the ids of the record's sockets, so that the caller can change them: the record's
@@ -95,6 +96,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
             Record::Note(note) => {
                 note.kind == kind::PORT || TcpState::from_number(note.state).is_some()
             }
+            Record::Accept(accept) => accept.cookie != 0,
             record => record.transition().is_none_or(is_valid),
         })
         .ok_or(MalformedRecord { length: bytes.len(), kind })
@@ -115,7 +117,9 @@ pub(in crate::kernel) fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
 }
 
 fn is_valid(t: &wire::Transition) -> bool {
-    TcpState::from_number(t.old_state).is_some()
+    // A cookie or, for classic tracepoints, an address: neither is ever 0.
+    t.cookie != 0
+        && TcpState::from_number(t.old_state).is_some()
         && TcpState::from_number(t.new_state).is_some()
         && t.old_state != t.new_state
         && matches!(t.family, AF_INET | AF_INET6)

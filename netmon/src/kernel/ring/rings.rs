@@ -18,6 +18,7 @@ use super::{
     merge::{Next, Reading, Ring, RingMerge},
     record::{MalformedRecord, Record, decode},
 };
+use crate::core::time::Mono;
 
 /// The least size of a ring, bytes. CPUs share rings rather than have smaller ones.
 const LEAST: u32 = 1 << 20;
@@ -128,7 +129,7 @@ impl Rings {
     /// Takes the records that existed at `now`, at most `limit` of them, in order of time.
     pub(in crate::kernel) fn read(
         &mut self,
-        now: u64,
+        now: Mono,
         limit: usize,
         each: impl FnMut(Result<Record, MalformedRecord>),
     ) -> Reading {
@@ -144,7 +145,7 @@ impl Ring for Buffer {
             if let Some(bytes) = self.0.get_mut().next() {
                 let record = decode(&bytes);
                 // A malformed record has no time: it comes first.
-                return Next::There(record.as_ref().map_or(0, Record::time), record);
+                return Next::There(record.as_ref().map_or(Mono::MIN, Record::time), record);
             }
             // The ring is not empty, but yields no record: a program is writing one
             // (`ringbuf_map_poll_kern`, kernel/bpf/ringbuf.c). Records that a softirq wrote on top

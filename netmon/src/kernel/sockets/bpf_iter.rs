@@ -20,8 +20,7 @@ use rustix::time::{ClockId, clock_getres};
 use super::sock_diag_dump::INFINITE;
 use crate::{
     core::{
-        event::Tuple,
-        id::HolderKey,
+        id::{HolderKey, SocketId, Tuple},
         process::SocketHolders,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
         tcp::TcpState,
@@ -123,7 +122,7 @@ impl IterFile {
 
     /// Returns every process that holds a socket, in every namespace. In a dump for a stream, also
     /// returns the cookies of the sockets that failed, with the error.
-    pub(in crate::kernel) fn owners(self) -> io::Result<(SocketHolders, Vec<(u64, u8)>)> {
+    pub(in crate::kernel) fn owners(self) -> io::Result<(SocketHolders, Vec<(SocketId, u8)>)> {
         let mut owners = SocketHolders::default();
         let mut failures = Vec::new();
         self.read(|blocks| {
@@ -132,7 +131,10 @@ impl IterFile {
                 loop {
                     if records.0.first() == Some(&kind::FAILED) {
                         let record = records.next_of::<wire::Failed>(kind::FAILED)?;
-                        failures.extend(record.map(|record| (record.cookie, record.errno)));
+                        let failed = |record: wire::Failed| {
+                            Some((SocketId::new(record.cookie)?, record.errno))
+                        };
+                        failures.extend(record.and_then(failed));
                         continue;
                     }
                     let Some(held) = records.next_of::<wire::Held>(kind::HELD)? else { break };
@@ -245,7 +247,7 @@ fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> 
             remote: end(record.remote_addr, record.remote_port),
         },
         state: TcpState::from_number(record.state)?,
-        cookie: NonZeroU64::new(record.cookie),
+        cookie: SocketId::new(record.cookie),
         recv_q: Some(record.recv_q),
         send_q: Some(record.send_q),
         uid: (record.has & has::UID != 0).then_some(record.uid),

@@ -3,7 +3,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt};
 
 use aya::Ebpf;
-use netmon_common::{KernelFilter, Wanted};
+use netmon_common::{DumpOptions, KernelFilter};
 
 use super::{bpf_iter, proc, sock_diag_dump::Details};
 use crate::{
@@ -184,10 +184,10 @@ fn load(request: &DumpRequest) -> Result<Ebpf, LoadError> {
     .into_iter()
     .filter_map(|(walk, wanted)| wanted.then_some(walk))
     .collect();
-    let wanted = Wanted {
+    let options = DumpOptions {
         info: u32::from(request.info),
         cgroup: u32::from(request.identity),
-        ..Wanted::default()
+        ..DumpOptions::default()
     };
-    load_iterators(wanted, request.filter, &walks)
+    load_iterators(options, request.filter, &walks)
 }

@@ -11,12 +11,15 @@ use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkP
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
+    inet::{ExtensionFlags, InetRequest, SocketId as DiagSocket, StateFlags},
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 
 use crate::{
-    core::{event::Tuple, id::is_own, tcp::TcpState},
+    core::{
+        id::{SocketId, Tuple},
+        tcp::TcpState,
+    },
     kernel::host::netns::Namespace,
 };
 
@@ -48,7 +51,7 @@ pub(in crate::kernel) enum BucketState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct SockQuery {
     pub(in crate::kernel) tuple: Tuple,
-    pub(in crate::kernel) cookie: u64,
+    pub(in crate::kernel) cookie: SocketId,
     /// The interface that the socket is bound to, under which alone the kernel finds it; 0 for
     /// none.
     pub(in crate::kernel) interface: u16,
@@ -183,13 +186,13 @@ pub(in crate::kernel) fn request(question: SockQuery, extensions: ExtensionFlags
         protocol: IPPROTO_TCP,
         extensions,
         states: StateFlags::all(),
-        socket_id: SocketId {
+        socket_id: DiagSocket {
             source_port: tuple.local.port(),
             destination_port: tuple.remote.port(),
             source_address: tuple.local.ip(),
             destination_address: tuple.remote.ip(),
             interface_id: u32::from(interface),
-            cookie: if is_own(cookie) { NO_COOKIE } else { cookie.to_ne_bytes() },
+            cookie: cookie.cookie().map_or(NO_COOKIE, u64::to_ne_bytes),
         },
     }
 }

@@ -9,14 +9,14 @@ use netlink_packet_core::{
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP},
-    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId as DiagSocket, StateFlags, nlas},
 };
 use netlink_sys::Socket as Netlink;
 
 use super::sock_diag::{self, SockQuery, connect};
 use crate::{
     core::{
-        event::Tuple,
+        id::{SocketId, Tuple},
         socket::{Protocol, Socket, TcpInfo},
     },
     kernel::host::netns::Namespace,
@@ -37,7 +37,7 @@ type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
 pub(super) struct Details(HashMap<Key, SocketDetail>);
 
 struct SocketDetail {
-    cookie: Option<NonZeroU64>,
+    cookie: Option<SocketId>,
     cgroup: Option<NonZeroU64>,
     send_q: u32,
     info: Option<Box<TcpInfo>>,
@@ -65,7 +65,11 @@ impl Details {
                 protocol: number,
                 extensions: if info { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
                 states: if all { StateFlags::all() } else { StateFlags::LISTEN },
-                socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
+                socket_id: if family == AF_INET {
+                    DiagSocket::new_v4()
+                } else {
+                    DiagSocket::new_v6()
+                },
             };
             let result = namespace.run(connect).and_then(|socket| {
                 ask(&socket, request, NLM_F_DUMP, |response| details.add(protocol, response))
@@ -97,7 +101,7 @@ impl Details {
             NonZeroU64::new(response.header.inode.into()),
         );
         let mut detail = SocketDetail {
-            cookie: NonZeroU64::new(u64::from_ne_bytes(id.cookie)),
+            cookie: SocketId::new(u64::from_ne_bytes(id.cookie)),
             cgroup: None,
             send_q: response.header.send_queue,
             info: None,
@@ -127,7 +131,7 @@ impl Details {
 /// Returns the kernel's figures of the TCP socket with that cookie, if it exists: Recv-Q, Send-Q,
 /// and the measurements of TCP, which listeners do not have.
 #[must_use]
-pub(crate) fn inspect(tuple: &Tuple, cookie: u64) -> Option<(u32, u32, Option<TcpInfo>)> {
+pub(crate) fn inspect(tuple: &Tuple, cookie: SocketId) -> Option<(u32, u32, Option<TcpInfo>)> {
     let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
     let request = sock_diag::request(question, ExtensionFlags::INFO);
     let mut figures = None;

@@ -5,7 +5,7 @@
 //! Events of different connections may leave in another order than their records came; events of
 //! one connection never do.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use netmon_common::{self as wire, flag, kind};
 use rustc_hash::FxHashMap;
@@ -17,9 +17,12 @@ use super::{
 };
 use crate::{
     core::{
-        event::{Event, Opening, Owner, ResetSide, Seed, Totals, Transition},
+        event::{Event, Opening, ResetSide, Seed, Totals, Transition},
+        id::SocketId,
+        process::Owner,
         table::cookie_map::CookieMap,
         tcp::TcpState,
+        time::Mono,
     },
     kernel::{
         ring::record::{Record, tuple},
@@ -27,17 +30,16 @@ use crate::{
     },
 };
 
-const MS: u64 = 1_000_000;
 /// The time that a connect waits for its next event to bring the port, before netmon asks.
-const PORT_WAIT: u64 = 10 * MS;
+const PORT_WAIT: Duration = Duration::from_millis(10);
 /// The time during which netmon asks again for a missing port. Other processes or a hypervisor may
 /// keep the process from running before it has the port.
-const PORT_PATIENCE: u64 = 1_000 * MS;
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
 /// The time that a CLOSE waits for the RST that may follow. The RST takes tens of microseconds,
 /// unless the process is kept from running.
-const RESET_WAIT: u64 = 50 * MS;
+const RESET_WAIT: Duration = Duration::from_millis(50);
 /// The longest time between a RST and the CLOSE that it causes.
-const RESET_BEFORE: u64 = MS;
+const RESET_BEFORE: Duration = Duration::from_millis(1);
 /// The limit of remembered RSTs. If more wait for a CLOSE, their CLOSE will never come.
 const MAX_RESETS: usize = 4_096;
 /// The limit of remembered processes. Beyond it netmon forgets all, and learns them again.
@@ -47,9 +49,9 @@ const MAX_OWNERS: usize = 4_096;
 pub(super) trait KernelQueries {
     /// Returns the local port of the connecting socket at address `sock`, if that socket still
     /// exists.
-    fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16>;
-    /// Returns the kernel's state of each socket, and the time after the last answer, ns.
-    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64);
+    fn local_port(&mut self, sock: u64, cookie: SocketId) -> Option<u16>;
+    /// Returns the kernel's state of each socket, and the time after the last answer.
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, Mono);
 }
 
 /// Turns records into complete events.
@@ -62,7 +64,7 @@ pub(super) struct Assembler {
     minisockets: Minisockets,
     has_totals: bool,
     /// The time of the RST of each socket that has not closed yet: not every RST is an end.
-    resets: CookieMap<u64>,
+    resets: CookieMap<Mono>,
     /// By pid: a process that opens many connections is one owner. Each record names the whole
     /// process, so a reused pid causes no error.
     owners: FxHashMap<u32, Arc<Owner>>,
@@ -100,8 +102,10 @@ impl Assembler {
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
             Record::Accept(accept) => {
-                if let Some(owner) = self.owner(&accept.process) {
-                    let (time, cookie) = (accept.time, accept.cookie);
+                if let Some(cookie) = SocketId::new(accept.cookie)
+                    && let Some(owner) = self.owner(&accept.process)
+                {
+                    let time = Mono::from_kernel(accept.time);
                     out.push_back(Event::Accepted { time, cookie, owner });
                 }
             }
@@ -114,7 +118,7 @@ impl Assembler {
     /// Settles everything that is due by `now`.
     pub(in crate::kernel) fn advance(
         &mut self,
-        now: u64,
+        now: Mono,
         ask: &mut impl KernelQueries,
         out: &mut EventQueue,
     ) {
@@ -123,11 +127,11 @@ impl Assembler {
     }
 
     /// Emits the events that were held until `now`.
-    fn release(&mut self, now: u64, ask: &mut impl KernelQueries, out: &mut EventQueue) {
+    fn release(&mut self, now: Mono, ask: &mut impl KernelQueries, out: &mut EventQueue) {
         while let Some((mut event, sock)) = self.portless.overdue(now) {
             if let Some(port) = ask.local_port(sock, event.cookie) {
                 event.tuple.local.set_port(port);
-            } else if now < event.time.saturating_add(PORT_PATIENCE) {
+            } else if now < event.time + PORT_PATIENCE {
                 self.portless.hold(event.cookie, now, (event, sock));
                 continue;
             }
@@ -141,16 +145,16 @@ impl Assembler {
     /// Settles everything as far as the kernel can answer now. Must be called once, last.
     pub(in crate::kernel) fn finish(
         &mut self,
-        now: u64,
+        now: Mono,
         ask: &mut impl KernelQueries,
         out: &mut EventQueue,
     ) {
-        self.release(u64::MAX, ask, out);
+        self.release(Mono::MAX, ask, out);
         self.minisockets.finish(now, |queries| ask.minisockets(queries), |event| emit(out, event));
     }
 
-    /// Returns the time at which [`Self::advance`] has something to do next, ns.
-    pub(super) fn next_due(&self) -> Option<u64> {
+    /// Returns the time at which [`Self::advance`] has something to do next.
+    pub(super) fn next_due(&self) -> Option<Mono> {
         [self.portless.next_due(), self.closing.next_due(), self.minisockets.next_due()]
             .into_iter()
             .flatten()
@@ -158,14 +162,14 @@ impl Assembler {
     }
 
     fn open(&mut self, open: &wire::Open, out: &mut EventQueue) {
-        let owner = self.owner(&open.process);
-        let cookie = open.transition.cookie;
+        let opening = Opening::ByProcess(self.owner(&open.process));
+        let Some(event) = transition(&open.transition, opening) else { return };
+        let cookie = event.cookie;
         // The socket is in use again: its last connection cannot become more complete.
         self.resets.remove(&cookie);
         if let Some(event) = self.closing.take(cookie) {
             emit(out, event);
         }
-        let Some(event) = transition(&open.transition, Opening::ByProcess(owner)) else { return };
         if event.tuple.local.port() == 0 {
             if let Some((older, _)) = self.portless.hold(cookie, event.time, (event, open.sock)) {
                 emit(out, older);
@@ -195,8 +199,8 @@ impl Assembler {
     /// Takes a socket that a dump found failed, without a report of its end so far.
     pub(in crate::kernel) fn failed(
         &self,
-        time: u64,
-        cookie: u64,
+        time: Mono,
+        cookie: SocketId,
         errno: u8,
         out: &mut EventQueue,
     ) {
@@ -207,7 +211,7 @@ impl Assembler {
     }
 
     /// Takes the end of a namespace's dump.
-    pub(super) fn dumped(&mut self, netns: u32, began: u64, out: &mut EventQueue) {
+    pub(super) fn dumped(&mut self, netns: u32, began: Mono, out: &mut EventQueue) {
         self.minisockets.on_dump(netns, began, |event| emit(out, event));
         out.push_back(Event::NamespaceDumped { netns, began });
     }
@@ -235,10 +239,10 @@ impl Assembler {
     }
 
     fn child(&mut self, child: &wire::Child, out: &mut EventQueue) {
-        let listener = (child.listener != 0).then_some(child.listener);
-        if let Some(event) = transition(&child.transition, Opening::FromListener(listener)) {
+        let opening = Opening::FromListener(SocketId::new(child.listener));
+        if let Some(event) = transition(&child.transition, opening) {
             let began = Transition {
-                time: child.syn_recv_time,
+                time: Mono::from_kernel(child.syn_recv_time),
                 old: TcpState::Listen,
                 new: TcpState::SynRecv,
                 errno: None,
@@ -280,7 +284,7 @@ impl Assembler {
         }
         if !self.resets.is_empty()
             && let Some(sent) = self.resets.remove(&event.cookie)
-            && event.time.saturating_sub(sent) <= RESET_BEFORE
+            && event.time.since(sent) <= RESET_BEFORE
         {
             event.reset = Some(ResetSide::Sent);
         }
@@ -311,7 +315,9 @@ impl Assembler {
 
     /// Takes the port of a connect.
     fn port(&mut self, note: &wire::Note, out: &mut EventQueue) {
-        if let Some((mut first, _)) = self.portless.take(note.cookie) {
+        if let Some(cookie) = SocketId::new(note.cookie)
+            && let Some((mut first, _)) = self.portless.take(cookie)
+        {
             first.tuple.local.set_port(note.port);
             self.begin(first, out);
         }
@@ -319,22 +325,25 @@ impl Assembler {
 
     /// Takes the report that a TIME_WAIT bucket has come to TIME_WAIT, or has ended.
     fn minisocket(&mut self, note: &wire::Note, out: &mut EventQueue) {
-        let is_over = note.state == wire::state::CLOSE;
-        if let Some(event) = self.minisockets.on_report(note.cookie, is_over, note.time) {
+        let Some(cookie) = SocketId::new(note.cookie) else { return };
+        let (is_over, time) = (note.state == wire::state::CLOSE, Mono::from_kernel(note.time));
+        if let Some(event) = self.minisockets.on_report(cookie, is_over, time) {
             emit(out, event);
         } else if is_over {
-            out.push_back(Event::TimeWaitEnded { time: note.time, cookie: note.cookie });
+            out.push_back(Event::TimeWaitEnded { time, cookie });
         }
     }
 
     /// Takes a sent RST. It mostly comes after its CLOSE, but before it if the kernel aborts
-    /// (`tcp_abort`).
+    /// (`tcp_abort`). The socket of the RST may be unknown.
     fn reset(&mut self, reset: &wire::Note, out: &mut EventQueue) {
+        let Some(cookie) = SocketId::new(reset.cookie) else { return };
+        let time = Mono::from_kernel(reset.time);
         let minisocket = reset.state == wire::state::TIME_WAIT;
-        if let Some(event) = self.minisockets.reset(reset.cookie, minisocket, reset.time) {
+        if let Some(event) = self.minisockets.reset(cookie, minisocket, time) {
             return emit(out, event);
         }
-        if let Some(mut event) = self.closing.take(reset.cookie) {
+        if let Some(mut event) = self.closing.take(cookie) {
             event.reset = Some(ResetSide::Sent);
             return emit(out, event);
         }
@@ -342,18 +351,20 @@ impl Assembler {
             if self.resets.len() >= MAX_RESETS {
                 self.resets.clear();
             }
-            self.resets.insert(reset.cookie, reset.time);
+            self.resets.insert(cookie, time);
         }
     }
 }
 
-/// Returns the record as an event; `None` for an unknown state, which `decode` refuses.
+/// Returns the record as an event; `None` for an unknown state and for no socket, which `decode`
+/// refuses.
 fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {
+    let cookie = SocketId::new(record.cookie)?;
     let old = TcpState::from_number(record.old_state)?;
     let new = TcpState::from_number(record.new_state)?;
     Some(Transition {
-        time: record.time,
-        cookie: record.cookie,
+        time: Mono::from_kernel(record.time),
+        cookie,
         tuple: tuple(record),
         old,
         new,

@@ -14,7 +14,10 @@ use std::{
 use bytemuck::bytes_of;
 use netmon_common as wire;
 
-use crate::kernel::{ring::record::Record, sockets::sock_diag::BucketState};
+use crate::{
+    core::{id::SocketId, time::Mono},
+    kernel::{ring::record::Record, sockets::sock_diag::BucketState},
+};
 
 /// The kinds of entries.
 pub(super) mod entry {
@@ -79,32 +82,36 @@ impl Capture {
     }
 
     /// Adds the answers to a question about buckets.
-    pub(super) fn buckets(&mut self, answers: impl Iterator<Item = (u64, BucketState)>, time: u64) {
-        let mut payload = time.to_le_bytes().to_vec();
+    pub(super) fn buckets(
+        &mut self,
+        answers: impl Iterator<Item = (SocketId, BucketState)>,
+        time: Mono,
+    ) {
+        let mut payload = time.as_nanos().to_le_bytes().to_vec();
         for (cookie, state) in answers {
             let number = STATES.iter().position(|known| *known == state).unwrap_or_default();
-            payload.extend(cookie.to_le_bytes());
+            payload.extend(cookie.get().to_le_bytes());
             payload.push(u8::try_from(number).unwrap_or_default());
         }
         self.put(entry::BUCKETS, &[&payload]);
     }
 
     /// Adds the answer to a question about a local port.
-    pub(super) fn port(&mut self, cookie: u64, port: Option<u16>) {
-        self.put(entry::PORT, &[&cookie.to_le_bytes(), &port.unwrap_or(0).to_le_bytes()]);
+    pub(super) fn port(&mut self, cookie: SocketId, port: Option<u16>) {
+        self.put(entry::PORT, &[&cookie.get().to_le_bytes(), &port.unwrap_or(0).to_le_bytes()]);
     }
 
-    /// Notes that the assembler settled what was due by `now`, ns.
-    pub(super) fn advance(&mut self, now: u64) {
-        self.put(entry::ADVANCE, &[&now.to_le_bytes()]);
+    /// Notes that the assembler settled what was due by `now`.
+    pub(super) fn advance(&mut self, now: Mono) {
+        self.put(entry::ADVANCE, &[&now.as_nanos().to_le_bytes()]);
     }
 
-    /// Notes that the assembler settled everything at `now`, ns, and ends the capture.
+    /// Notes that the assembler settled everything at `now`, and ends the capture.
     ///
     /// # Errors
     /// The first error of the capture.
-    pub(super) fn finish(mut self, now: u64) -> io::Result<()> {
-        self.put(entry::FINISH, &[&now.to_le_bytes()]);
+    pub(super) fn finish(mut self, now: Mono) -> io::Result<()> {
+        self.put(entry::FINISH, &[&now.as_nanos().to_le_bytes()]);
         self.flush()
     }
 

@@ -1,35 +1,35 @@
 //! Events that wait for another event, for a limited time.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::core::table::cookie_map::CookieMap;
+use crate::core::{id::SocketId, table::cookie_map::CookieMap, time::Mono};
 
 /// Events that wait for missing information, in the order of their deadlines.
 pub(super) struct DelayQueue<T> {
-    events: CookieMap<(u64, T)>,
-    due: VecDeque<(u64, u64)>,
-    wait: u64,
+    events: CookieMap<(Mono, T)>,
+    due: VecDeque<(Mono, SocketId)>,
+    wait: Duration,
 }
 
 impl<T> DelayQueue<T> {
     /// Returns whether the event of a socket waits.
-    pub(super) fn holds(&self, cookie: u64) -> bool {
+    pub(super) fn holds(&self, cookie: SocketId) -> bool {
         self.events.contains_key(&cookie)
     }
 
-    pub(super) fn new(wait: u64) -> Self {
+    pub(super) fn new(wait: Duration) -> Self {
         Self { events: CookieMap::default(), due: VecDeque::new(), wait }
     }
 
     /// Holds `event`. Returns an older event of the same cookie, which nothing can complete any
     /// more.
-    pub(super) fn hold(&mut self, cookie: u64, time: u64, event: T) -> Option<T> {
-        let due = time.saturating_add(self.wait);
+    pub(super) fn hold(&mut self, cookie: SocketId, time: Mono, event: T) -> Option<T> {
+        let due = time + self.wait;
         self.due.push_back((due, cookie));
         self.events.insert(cookie, (due, event)).map(|(_, older)| older)
     }
 
-    pub(super) fn take(&mut self, cookie: u64) -> Option<T> {
+    pub(super) fn take(&mut self, cookie: SocketId) -> Option<T> {
         if self.events.is_empty() {
             return None;
         }
@@ -37,7 +37,7 @@ impl<T> DelayQueue<T> {
     }
 
     /// Returns the next event whose deadline is `now` or earlier.
-    pub(super) fn overdue(&mut self, now: u64) -> Option<T> {
+    pub(super) fn overdue(&mut self, now: Mono) -> Option<T> {
         while self.due.front().is_some_and(|(due, _)| *due <= now) {
             let (due, cookie) = self.due.pop_front()?;
             // A newer event of the same cookie may be held, with a deadline of its own.
@@ -48,7 +48,7 @@ impl<T> DelayQueue<T> {
         None
     }
 
-    pub(super) fn next_due(&self) -> Option<u64> {
+    pub(super) fn next_due(&self) -> Option<Mono> {
         self.due.front().map(|(due, _)| *due)
     }
 }

@@ -16,10 +16,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::{
     core::{
-        event::{Owner, Seed},
-        process::SocketHolders,
+        event::Seed,
+        id::SocketId,
+        process::{Owner, SocketHolders},
         socket::{Protocol, Socket, TimerKind},
         tcp::TcpState,
+        time::Mono,
     },
     kernel::{
         host::{
@@ -58,12 +60,12 @@ static OWNERS_WARNING: Once = Once::new();
 pub(super) enum DumpMessage {
     /// The thread needs an iterator, which only the loaded program can make.
     Link(BpfIter, answer::Sender<io::Result<IterLink>>),
-    /// Some sockets, read after `time`, `CLOCK_MONOTONIC`, ns.
-    Seeds { time: u64, seeds: Vec<Seed> },
+    /// Some sockets, read after `time`.
+    Seeds { time: Mono, seeds: Vec<Seed> },
     /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
-    Failed { time: u64, failed: Vec<(u64, u8)> },
+    Failed { time: Mono, failed: Vec<(SocketId, u8)> },
     /// The dump has sent every socket of a namespace, read since `began`.
-    Dumped { netns: u32, began: u64 },
+    Dumped { netns: u32, began: Mono },
     /// All namespaces are done; `cost` is the CPU time of the thread.
     Done { cost: Duration },
 }
@@ -208,9 +210,7 @@ fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => {
-            to.blocking_send(DumpMessage::Done { cost: Duration::from_nanos(used()) }).or(Ok(()))
-        }
+        Ok(()) => to.blocking_send(DumpMessage::Done { cost: used() }).or(Ok(())),
     }
 }
 
@@ -331,11 +331,11 @@ impl HolderCache {
     }
 }
 
-fn seed(socket: &Socket, holders: &mut HolderCache, time: u64) -> Option<Seed> {
+fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> {
     let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Some(Seed {
         time,
-        cookie: socket.cookie?.get(),
+        cookie: socket.cookie?,
         tuple: socket.tuple,
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),

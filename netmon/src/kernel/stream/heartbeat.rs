@@ -7,53 +7,53 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
 };
 
 use crate::{
-    core::event::Tuple,
+    core::{id::Tuple, time::Mono},
     kernel::{
         host::netns::Namespace,
         ring::record::{Record, tuple},
     },
 };
 
-const SECOND: u64 = 1_000_000_000;
-/// The time between beats, ns.
-const EVERY: u64 = 60 * SECOND;
-/// The longest time until a report, ns: as long as a busy machine may keep netmon from its rings.
-const PATIENCE: u64 = 5 * SECOND;
+/// The time between beats.
+const EVERY: Duration = Duration::from_secs(60);
+/// The longest time until a report: as long as a busy machine may keep netmon from its rings.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A listener of the heartbeat.
 struct Beat {
     /// The open listener; dropped after the first report.
     listener: Option<TcpListener>,
     place: Tuple,
-    began: u64,
+    began: Mono,
 }
 
 /// The beats, of which at most one is open.
 pub(super) struct Heartbeat {
     beat: Option<Beat>,
-    next: u64,
+    next: Mono,
     /// The last time at which the hooks were known to report.
-    last_heard: u64,
+    last_heard: Mono,
 }
 
 impl Heartbeat {
     /// Begins at `now`, when the hooks were attached. The first beat comes a whole period later, so
     /// that short runs have none.
-    pub(in crate::kernel) const fn new(now: u64) -> Self {
+    pub(in crate::kernel) fn new(now: Mono) -> Self {
         Self { beat: None, next: now + EVERY, last_heard: now }
     }
 
-    /// Returns the time of the next step, ns.
-    pub(in crate::kernel) fn due(&self) -> u64 {
+    /// Returns the time of the next step.
+    pub(in crate::kernel) fn due(&self) -> Mono {
         self.beat.as_ref().map_or(self.next, |beat| beat.began + PATIENCE)
     }
 
     /// Does the step that is due, after the rings have been read up to `now`. Returns the time
     /// since which the hooks have been silent, if a beat had no report.
-    pub(in crate::kernel) fn advance(&mut self, now: u64) -> Option<u64> {
+    pub(in crate::kernel) fn advance(&mut self, now: Mono) -> Option<Mono> {
         if let Some(beat) = &self.beat
             && now >= beat.began + PATIENCE
         {
@@ -83,7 +83,7 @@ impl Heartbeat {
         };
         let is_own = tuple(transition) == beat.place;
         if is_own {
-            self.last_heard = self.last_heard.max(transition.time);
+            self.last_heard = self.last_heard.max(record.time());
             // The end of the listener is still reported and taken.
             beat.listener = None;
         }
@@ -96,7 +96,7 @@ impl Heartbeat {
     }
 }
 
-fn begin(now: u64) -> io::Result<Beat> {
+fn begin(now: Mono) -> io::Result<Beat> {
     let netns = Namespace::current()?.inum;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let remote = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
@@ -109,8 +109,9 @@ mod tests {
     use netmon_common::{AF_INET, Transition, kind, state};
 
     use super::*;
+    use crate::core::time::at;
 
-    fn report(beat: &Beat, time: u64) -> Record {
+    fn report(beat: &Beat, time: Mono) -> Record {
         let SocketAddr::V4(local) = beat.place.local else { panic!("IPv4") };
         let mut local_addr = [0; 16];
         local_addr[..4].copy_from_slice(&local.ip().octets());
@@ -122,7 +123,7 @@ mod tests {
             flags: 0,
             errno: 0,
             interface: 0,
-            time,
+            time: time.as_nanos().unsigned_abs(),
             cookie: 1,
             local_addr,
             remote_addr: [0; 16],
@@ -134,12 +135,12 @@ mod tests {
 
     #[test]
     fn what_is_heard_is_taken_and_no_alarm() {
-        let mut heartbeat = Heartbeat::new(5);
-        assert_eq!(heartbeat.advance(5 + EVERY - 1), None);
+        let mut heartbeat = Heartbeat::new(at(5));
+        assert_eq!(heartbeat.advance(at(4) + EVERY), None);
         assert!(heartbeat.beat.is_none(), "not at once");
-        assert_eq!(heartbeat.advance(5 + EVERY), None);
+        assert_eq!(heartbeat.advance(at(5) + EVERY), None);
         let beat = heartbeat.beat.as_ref().expect("begun");
-        let (record, place) = (report(beat, 7 + EVERY), beat.place);
+        let (record, place) = (report(beat, at(7) + EVERY), beat.place);
         assert!(heartbeat.is_at(&place));
         assert!(heartbeat.takes(&record) && heartbeat.takes(&record), "beginning and end");
         assert_eq!(heartbeat.advance(heartbeat.due()), None);
@@ -148,18 +149,18 @@ mod tests {
 
     #[test]
     fn silence_is_an_alarm_once() {
-        let mut heartbeat = Heartbeat::new(5);
-        heartbeat.advance(5 + EVERY);
+        let mut heartbeat = Heartbeat::new(at(5));
+        heartbeat.advance(at(5) + EVERY);
         let other = Beat {
             listener: None,
             place: Tuple { netns: 0, ..heartbeat.beat.as_ref().expect("begun").place },
-            began: 0,
+            began: Mono::BOOT,
         };
-        assert!(!heartbeat.takes(&report(&other, 6 + EVERY)), "of another namespace");
-        assert_eq!(heartbeat.advance(heartbeat.due() - 1), None);
+        assert!(!heartbeat.takes(&report(&other, at(6) + EVERY)), "of another namespace");
+        assert_eq!(heartbeat.advance(heartbeat.due() - Duration::from_nanos(1)), None);
         let now = heartbeat.due();
-        assert_eq!(heartbeat.advance(now), Some(5), "since they were attached");
-        assert_eq!(heartbeat.advance(now + 1), None);
+        assert_eq!(heartbeat.advance(now), Some(at(5)), "since they were attached");
+        assert_eq!(heartbeat.advance(now + Duration::from_nanos(1)), None);
         heartbeat.advance(now + EVERY);
         assert_eq!(heartbeat.advance(heartbeat.due()), Some(now));
     }

@@ -17,8 +17,8 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     core::{
-        event::{Seed, Tuple},
-        id::OWN,
+        event::Seed,
+        id::{SocketId, Tuple},
         tcp::TcpState,
     },
     kernel::ring::record::{Record, tuple},
@@ -29,13 +29,13 @@ const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 #[derive(Clone, Copy)]
 struct Identity {
-    id: u64,
+    id: SocketId,
     /// The socket has closed: the next use of the address is another socket.
     closed: bool,
     /// The number of dumps since then that did not have the socket.
     missed: u8,
-    /// The cookie in a dump; 0 before a dump had the socket.
-    cookie: u64,
+    /// The cookie in a dump; none before a dump had the socket.
+    cookie: Option<SocketId>,
     /// Several sockets listen there (SO_REUSEPORT), and share this identity.
     is_shared: bool,
 }
@@ -44,12 +44,13 @@ struct Identity {
 pub(super) struct Identities {
     by_address: FxHashMap<u64, Identity>,
     by_tuple: FxHashMap<Tuple, Identity>,
-    last: u64,
+    /// The number of sockets that have got an id of netmon's own.
+    count: u64,
 }
 
 impl Identities {
     pub(in crate::kernel) fn new() -> Self {
-        Self { by_address: FxHashMap::default(), by_tuple: FxHashMap::default(), last: OWN }
+        Self { by_address: FxHashMap::default(), by_tuple: FxHashMap::default(), count: 0 }
     }
 
     /// Replaces the addresses in `record` by ids.
@@ -59,12 +60,13 @@ impl Identities {
         let (own, listener) = record.ids();
         if let (Some(listener), Some(place)) = (listener, place) {
             let by_address = self.by_address.get(listener).map(|identity| identity.id);
-            *listener = by_address.or_else(|| self.listener(tuple(&place))).unwrap_or(0);
+            let id = by_address.or_else(|| self.listener(tuple(&place)));
+            *listener = id.map_or(0, SocketId::get);
         }
         let Some(place) = place else {
             // A RST follows a CLOSE. The RST of a bucket, which has an address of its own, belongs
             // to no known socket.
-            *own = self.by_address.get(own).map_or(0, |identity| identity.id);
+            *own = self.by_address.get(own).map_or(0, |identity| identity.id.get());
             return;
         };
         let tuple = tuple(&place);
@@ -72,16 +74,22 @@ impl Identities {
         let there = self.by_tuple.get(&tuple).filter(|identity| !identity.closed && is_whole);
         let same = self.by_address.get(own).filter(|identity| !identity.closed).or(there);
         let identity = same.filter(|_| !opens).copied().unwrap_or_else(|| {
-            self.last += 1;
+            self.count += 1;
             let is_shared = there.is_some() && place.new_state == state::LISTEN;
-            Identity { id: self.last, closed: false, missed: 0, cookie: 0, is_shared }
+            Identity {
+                id: SocketId::own(self.count),
+                closed: false,
+                missed: 0,
+                cookie: None,
+                is_shared,
+            }
         });
         let identity = Identity { closed: place.new_state == state::CLOSE, ..identity };
         self.by_address.insert(*own, identity);
         if is_whole {
             self.by_tuple.insert(tuple, identity);
         }
-        *own = identity.id;
+        *own = identity.id.get();
         if let Record::Open(open) = record {
             name_process(&mut open.process);
         }
@@ -89,7 +97,7 @@ impl Identities {
 
     /// Returns the listener that took the connection: the listener at its address, or else at any
     /// address (`__inet_lookup_listener`, net/ipv4/inet_hashtables.c).
-    fn listener(&self, tuple: Tuple) -> Option<u64> {
+    fn listener(&self, tuple: Tuple) -> Option<SocketId> {
         let port = tuple.local.port();
         let at = |ip: IpAddr| {
             let any = if ip.is_ipv4() { ANY } else { ANY_V6 };
@@ -104,11 +112,17 @@ impl Identities {
     /// Replaces the cookie of a dumped socket by its id.
     pub(in crate::kernel) fn seed(&mut self, seed: &mut Seed) {
         let Seed { cookie, tuple, state, .. } = *seed;
-        let fresh = Identity { id: cookie, closed: false, missed: 0, cookie, is_shared: false };
+        let fresh = Identity {
+            id: cookie,
+            closed: false,
+            missed: 0,
+            cookie: Some(cookie),
+            is_shared: false,
+        };
         let identity = self.by_tuple.entry(tuple).or_insert(fresh);
         identity.is_shared |=
-            state == TcpState::Listen && identity.cookie != 0 && identity.cookie != cookie;
-        (identity.missed, identity.cookie) = (0, cookie);
+            state == TcpState::Listen && identity.cookie.is_some_and(|known| known != cookie);
+        (identity.missed, identity.cookie) = (0, Some(cookie));
         seed.cookie = identity.id;
     }
 
@@ -143,7 +157,7 @@ mod tests {
     use netmon_common::{AF_INET, Note, Open, Transition, kind};
 
     use super::*;
-    use crate::core::id::is_own;
+    use crate::core::{id::socket, time::at};
 
     fn transition(address: u64, new_state: u8, local_port: u16) -> Transition {
         Transition {
@@ -182,22 +196,23 @@ mod tests {
     fn seed(identities: &mut Identities, cookie: u64, port: u16) -> u64 {
         let place = tuple(&transition(0, state::ESTABLISHED, port));
         let mut seed = Seed {
-            time: 1,
-            cookie,
+            time: at(1),
+            cookie: socket(cookie),
             tuple: place,
             state: TcpState::Established,
             minisocket: false,
             owner: None,
         };
         identities.seed(&mut seed);
-        seed.cookie
+        seed.cookie.get()
     }
 
     #[test]
     fn no_address_leaves_and_one_connection_has_one_name() {
         let mut identities = Identities::new();
         let id = connect(&mut identities, 0xffff_8880_0000_1000);
-        assert!(is_own(id) && id < 2 * OWN, "{id:x}");
+        assert_eq!(SocketId::new(id).and_then(SocketId::cookie), None, "{id:x}");
+        assert_eq!(id, SocketId::own(1).get());
         assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::ESTABLISHED, 4000), id);
         assert_eq!(seed(&mut identities, 7, 4000), id, "a dump has its tuple");
         assert_eq!(moved(&mut identities, 0xffff_8880_0000_1000, state::CLOSE, 4000), id);

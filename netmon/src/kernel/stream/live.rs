@@ -22,7 +22,11 @@ use super::{
     questions::Questions,
 };
 use crate::{
-    core::event::{Anchor, Event, Gap, Loss},
+    core::{
+        event::Event,
+        loss::{Gap, Loss},
+        time::{Anchor, Mono},
+    },
     kernel::{
         host::{
             clock::{anchor, now},
@@ -46,8 +50,8 @@ const READ_EVERY: Duration = Duration::from_millis(5);
 const RECORDS_AT_ONCE: usize = 65_536;
 /// The most messages of a dump that are taken at once.
 const MESSAGES_AT_ONCE: usize = 16;
-/// The age, ns, from which a part of a dump is of little use: too much has changed since.
-const TOO_LATE: u64 = 1_000_000_000;
+/// The age from which a part of a dump is of little use: too much has changed since.
+const TOO_LATE: Duration = Duration::from_secs(1);
 /// The time between looks at the loss counters.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// The time between looks at the loss counters while nothing comes.
@@ -172,7 +176,7 @@ impl Live {
     }
 
     /// Takes the records that the rings held at `now`, at most [`RECORDS_AT_ONCE`] of them.
-    fn read(&mut self, now: u64, events: &mut VecDeque<Event>) -> Reading {
+    fn read(&mut self, now: Mono, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
             Ok(mut record) => {
                 if let Some(identities) = &mut self.identities {
@@ -195,7 +199,7 @@ impl Live {
 
     /// Settles everything that was due by `now`. The rings have been read to their end since,
     /// without an answer.
-    fn settle(&mut self, now: u64, events: &mut VecDeque<Event>) {
+    fn settle(&mut self, now: Mono, events: &mut VecDeque<Event>) {
         let known = events.len();
         let is_asked =
             self.with_questions(|assembler, kernel| assembler.advance(now, kernel, events));
@@ -237,7 +241,7 @@ impl Live {
     }
 
     /// Reports that the hooks have been silent since `from`, and attaches them again.
-    fn revive(&mut self, from: u64, events: &mut VecDeque<Event>) {
+    fn revive(&mut self, from: Mono, events: &mut VecDeque<Event>) {
         log::error!("the hooks in the kernel were silent: another program may have removed them");
         events.push_back(Event::Lost(Gap { from, time: now(), count: 0, loss: Loss::Unhooked }));
         self.reconciler.dump_soon();
@@ -308,13 +312,12 @@ impl Live {
                 return Ok(());
             }
         }
-        let due = self.assembler.next_due().map(|due| {
-            Instant::now()
-                + Duration::from_nanos(due.saturating_sub(now())).max(Duration::from_millis(1))
-        });
+        let due = self
+            .assembler
+            .next_due()
+            .map(|due| Instant::now() + due.since(now()).max(Duration::from_millis(1)));
         let dump = self.reconciler.due().map(Instant::from_std);
-        let beat =
-            Some(Instant::now() + Duration::from_nanos(self.heartbeat.due().saturating_sub(now())));
+        let beat = Some(Instant::now() + self.heartbeat.due().since(now()));
         let until = [due, dump, beat].into_iter().flatten().fold(self.next_count, Instant::min);
         tokio::select! {
             ready = timeout_at(until, self.rings.readable()) => ready.unwrap_or(Ok(()))?,

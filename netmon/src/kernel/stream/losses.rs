@@ -13,7 +13,10 @@ use aya::{
 use netmon_common::counter;
 
 use crate::{
-    core::event::{Gap, Loss},
+    core::{
+        loss::{Gap, Loss},
+        time::Mono,
+    },
     kernel::{
         host::clock::now,
         program::{
@@ -31,8 +34,8 @@ pub(super) struct Losses {
     /// The number of records that could not be decoded.
     pub(in crate::kernel) malformed: u64,
     reported: [u64; 4],
-    /// The time of the last count, ns.
-    last_count: u64,
+    /// The time of the last count.
+    last_count: Mono,
 }
 
 impl Losses {

@@ -5,34 +5,34 @@
 //! next step. Elsewhere netmon infers the step from the socket's flags, from resets, and from the
 //! other end if that end is on this host too; otherwise netmon asks, on a budget.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use rustc_hash::FxHashMap;
 
 use crate::{
     core::{
-        event::{Opening, ResetSide, Seed, Transition, Tuple},
+        event::{Opening, ResetSide, Seed, Transition},
+        id::{SocketId, Tuple},
         table::cookie_map::CookieMap,
         tcp::TcpState,
+        time::Mono,
     },
     kernel::sockets::sock_diag::{BucketState, SockQuery},
 };
 
-const MS: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MS;
 /// The wait before the first question: longer than the tens of microseconds until a possible RST.
-const FIRST_ASK: u64 = 2 * MS;
+const FIRST_ASK: Duration = Duration::from_millis(2);
 /// The longest time between two questions; each wait doubles up to this.
-const LONGEST_WAIT: u64 = 8 * SECOND;
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// The time after a transition before which a dump proves nothing about it.
-const SETTLED: u64 = 100 * MS;
+const SETTLED: Duration = Duration::from_millis(100);
 /// The age at which a parked socket is given up. A bucket in FIN_WAIT2 lives at most
 /// TCP_TIMEWAIT_LEN, 60 s (`tcp_fin_time`).
-const GIVE_UP: u64 = 70 * SECOND;
+const GIVE_UP: Duration = Duration::from_secs(70);
 /// The budget of questions a second, some 3 µs each.
-const ASKS_PER_SECOND: u64 = 2_000;
+const ASKS_PER_SECOND: u32 = 2_000;
 /// The most questions at once.
-const ASKS_AT_ONCE: u64 = 500;
+const ASKS_AT_ONCE: usize = 500;
 /// The limit of parked sockets whose peer FIN was taken: netmon can ask about them within a second.
 /// If all buckets are in use, each close adds one. Beyond the limit netmon reports CLOSE without
 /// asking.
@@ -57,10 +57,10 @@ struct ParkedSocket {
     event: Transition,
     interface: u16,
     waits_for: ParkedFor,
-    /// The wait before the next question, ns.
-    wait: u64,
-    /// The time of the last dump that had the socket, ns; 0 for never.
-    last_dumped_at: u64,
+    /// The wait before the next question.
+    wait: Duration,
+    /// The time of the last dump that had the socket; `Mono::MIN` for never.
+    last_dumped_at: Mono,
     /// `true` if the dump after that did not have the socket.
     absent_once: bool,
 }
@@ -80,10 +80,10 @@ pub(super) struct Minisockets {
     parked: CookieMap<ParkedSocket>,
     /// The number of sockets that wait for an answer only.
     doubtful: usize,
-    by_tuple: FxHashMap<Tuple, u64>,
-    due: BinaryHeap<Reverse<(u64, u64)>>,
-    tokens: u64,
-    refilled: u64,
+    by_tuple: FxHashMap<Tuple, SocketId>,
+    due: BinaryHeap<Reverse<(Mono, SocketId)>>,
+    tokens: usize,
+    refilled: Mono,
 }
 
 impl Minisockets {
@@ -107,16 +107,16 @@ impl Minisockets {
             return self.park(event, interface, ParkedFor::PeersFin);
         }
         // In case the kernel does not report after all.
-        self.due.push(Reverse((event.time.saturating_add(GIVE_UP), event.cookie)));
+        self.due.push(Reverse((event.time + GIVE_UP, event.cookie)));
         self.keep(event, interface, ParkedFor::PeersFin)
     }
 
     /// Takes the kernel's report about a bucket: it is in TIME_WAIT, or over.
     pub(in crate::kernel) fn on_report(
         &mut self,
-        cookie: u64,
+        cookie: SocketId,
         is_over: bool,
-        time: u64,
+        time: Mono,
     ) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take(cookie)?;
         if !is_over {
@@ -138,8 +138,8 @@ impl Minisockets {
             return Some(given_up(event));
         }
         // The answer can be had at once. An orphan first gets time for a RST.
-        let wait = if waits_for == ParkedFor::Answer { 0 } else { FIRST_ASK };
-        self.due.push(Reverse((event.time.saturating_add(wait), event.cookie)));
+        let wait = if waits_for == ParkedFor::Answer { Duration::ZERO } else { FIRST_ASK };
+        self.due.push(Reverse((event.time + wait, event.cookie)));
         self.keep(event, interface, waits_for)
     }
 
@@ -165,7 +165,7 @@ impl Minisockets {
         }
         let cookie = event.cookie;
         let wait = FIRST_ASK;
-        let (last_dumped_at, absent_once) = (0, false);
+        let (last_dumped_at, absent_once) = (Mono::MIN, false);
         let parked =
             ParkedSocket { event, interface, waits_for, wait, last_dumped_at, absent_once };
         let former = self.parked.insert(cookie, parked);
@@ -214,11 +214,11 @@ impl Minisockets {
 
     /// Takes the end of a namespace's dump: a parked socket that two dumps in a row did not have is
     /// gone.
-    pub(super) fn on_dump(&mut self, netns: u32, began: u64, mut emit: impl FnMut(Transition)) {
+    pub(super) fn on_dump(&mut self, netns: u32, began: Mono, mut emit: impl FnMut(Transition)) {
         let mut gone = Vec::new();
         for (cookie, parked) in &mut self.parked {
             let last = parked.last_dumped_at.max(parked.event.time);
-            if parked.event.tuple.netns != netns || last.saturating_add(SETTLED) > began {
+            if parked.event.tuple.netns != netns || last + SETTLED > began {
                 continue;
             }
             if parked.absent_once {
@@ -239,7 +239,7 @@ impl Minisockets {
 
     /// Makes room at `tuple`, where a connection begins: a bucket that was parked there can only
     /// have gone to TIME_WAIT.
-    pub(super) fn make_room(&mut self, tuple: Tuple, time: u64) -> Option<Transition> {
+    pub(super) fn make_room(&mut self, tuple: Tuple, time: Mono) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take_at(&tuple)?;
         event.new = TcpState::TimeWait;
         (event.time, event.inferred) = (time, true);
@@ -249,9 +249,9 @@ impl Minisockets {
     /// Ends a parked socket, because a RST went out for the socket or its bucket.
     pub(in crate::kernel) fn reset(
         &mut self,
-        cookie: u64,
+        cookie: SocketId,
         minisocket: bool,
-        time: u64,
+        time: Mono,
     ) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take(cookie)?;
         event.reset = Some(ResetSide::Sent);
@@ -263,7 +263,7 @@ impl Minisockets {
 
     /// Moves the other end to TIME_WAIT: the peer, on this host, got its FIN acknowledged, so the
     /// bucket took that FIN.
-    pub(super) fn peer_finished(&mut self, peer: Tuple, time: u64) -> Option<Transition> {
+    pub(super) fn peer_finished(&mut self, peer: Tuple, time: Mono) -> Option<Transition> {
         let ParkedSocket { mut event, .. } = self.take_at(&peer.reversed())?;
         event.new = TcpState::TimeWait;
         event.time = time;
@@ -279,8 +279,8 @@ impl Minisockets {
     /// Asks about the sockets whose time has come, and hands the decided events to `emit`.
     pub(in crate::kernel) fn advance(
         &mut self,
-        now: u64,
-        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
+        now: Mono,
+        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, Mono),
         mut emit: impl FnMut(Transition),
     ) {
         let queries = self.overdue(now);
@@ -294,7 +294,7 @@ impl Minisockets {
                 BucketState::TimeWait => TcpState::TimeWait,
                 BucketState::Gone => TcpState::Close,
                 BucketState::Waiting | BucketState::Unknown
-                    if now < parked.event.time.saturating_add(GIVE_UP) =>
+                    if now < parked.event.time + GIVE_UP =>
                 {
                     self.due.push(Reverse((now + parked.wait, cookie)));
                     parked.wait = (parked.wait * 2).min(LONGEST_WAIT);
@@ -316,10 +316,11 @@ impl Minisockets {
     }
 
     /// Returns the questions that are due, within the budget.
-    fn overdue(&mut self, now: u64) -> Vec<SockQuery> {
+    fn overdue(&mut self, now: Mono) -> Vec<SockQuery> {
         // At most one second counts: at the first call, the difference is the whole uptime.
-        let waited = now.saturating_sub(self.refilled).min(SECOND);
-        let earned = waited * ASKS_PER_SECOND / SECOND;
+        let waited = now.since(self.refilled).min(Duration::from_secs(1));
+        let earned = (waited * ASKS_PER_SECOND).as_secs();
+        let earned = usize::try_from(earned).unwrap_or(ASKS_AT_ONCE);
         if earned > 0 {
             self.tokens = (self.tokens + earned).min(ASKS_AT_ONCE);
             self.refilled = now;
@@ -346,18 +347,18 @@ impl Minisockets {
     /// socket that still waits for its peer is not reported, since it has not ended.
     pub(in crate::kernel) fn finish(
         &mut self,
-        now: u64,
-        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, u64),
+        now: Mono,
+        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, Mono),
         emit: impl FnMut(Transition),
     ) {
         self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();
-        self.tokens = self.due.len() as u64;
+        self.tokens = self.due.len();
         self.refilled = now;
         self.advance(now, ask, emit);
     }
 
-    /// Returns the time of the next question, ns.
-    pub(super) fn next_due(&self) -> Option<u64> {
+    /// Returns the time of the next question.
+    pub(super) fn next_due(&self) -> Option<Mono> {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
@@ -370,7 +371,7 @@ impl Minisockets {
         self.take(cookie)
     }
 
-    fn take(&mut self, cookie: u64) -> Option<ParkedSocket> {
+    fn take(&mut self, cookie: SocketId) -> Option<ParkedSocket> {
         let parked = self.parked.remove(&cookie)?;
         self.doubtful -= usize::from(parked.is_doubtful());
         if self.by_tuple.get(&parked.event.tuple) == Some(&cookie) {

@@ -7,7 +7,7 @@ use super::{
     capture::{STATES, entry},
 };
 use crate::{
-    core::event::Event,
+    core::{event::Event, id::SocketId, time::Mono},
     kernel::{
         ring::record::{MalformedRecord, decode},
         sockets::sock_diag::{BucketState, SockQuery},
@@ -37,8 +37,8 @@ impl OfflineAssembler {
         Ok(())
     }
 
-    /// Settles everything that was due by `now`, `CLOCK_MONOTONIC`, ns.
-    pub fn advance(&mut self, now: u64, events: &mut VecDeque<Event>) {
+    /// Settles everything that was due by `now`.
+    pub fn advance(&mut self, now: Mono, events: &mut VecDeque<Event>) {
         self.0.advance(now, &mut RecordedAnswers::default(), events);
     }
 }
@@ -76,10 +76,10 @@ pub fn events_of_capture(capture: &[u8]) -> Result<VecDeque<Event>, MalformedCap
             (Some(_), entry::BUCKETS, payload) => answers.add_buckets(payload),
             (Some(_), entry::PORT, payload) => answers.add_port(payload),
             (Some(assembler), entry::ADVANCE, payload) => {
-                number(payload).map(|now| assembler.advance(now, &mut answers, &mut events))
+                moment(payload).map(|now| assembler.advance(now, &mut answers, &mut events))
             }
             (Some(assembler), entry::FINISH, payload) => {
-                number(payload).map(|now| assembler.finish(now, &mut answers, &mut events))
+                moment(payload).map(|now| assembler.finish(now, &mut answers, &mut events))
             }
             _ => None,
         };
@@ -95,15 +95,19 @@ fn split(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*kind, payload, rest))
 }
 
-fn number(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+fn moment(bytes: &[u8]) -> Option<Mono> {
+    Some(Mono::from_nanos(i64::from_le_bytes(bytes.try_into().ok()?)))
+}
+
+fn id(bytes: &[u8]) -> Option<SocketId> {
+    SocketId::new(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 /// The answers of a capture; without answers, nothing is known.
 #[derive(Default)]
 struct RecordedAnswers {
-    buckets: VecDeque<(Vec<(u64, BucketState)>, u64)>,
-    ports: VecDeque<(u64, Option<u16>)>,
+    buckets: VecDeque<(Vec<(SocketId, BucketState)>, Mono)>,
+    ports: VecDeque<(SocketId, Option<u16>)>,
 }
 
 impl RecordedAnswers {
@@ -111,27 +115,27 @@ impl RecordedAnswers {
         let (time, sockets) = payload.split_at_checked(8)?;
         let (sockets, []) = sockets.as_chunks::<9>() else { return None };
         let answer =
-            |socket: &[u8; 9]| Some((number(&socket[..8])?, *STATES.get(usize::from(socket[8]))?));
+            |socket: &[u8; 9]| Some((id(&socket[..8])?, *STATES.get(usize::from(socket[8]))?));
         let answers: Option<Vec<_>> = sockets.iter().map(answer).collect();
-        self.buckets.push_back((answers?, number(time)?));
+        self.buckets.push_back((answers?, moment(time)?));
         Some(())
     }
 
     fn add_port(&mut self, payload: &[u8]) -> Option<()> {
         let (cookie, port) = payload.split_at_checked(8)?;
         let port = u16::from_le_bytes(port.try_into().ok()?);
-        self.ports.push_back((number(cookie)?, (port != 0).then_some(port)));
+        self.ports.push_back((id(cookie)?, (port != 0).then_some(port)));
         Some(())
     }
 }
 
 impl KernelQueries for RecordedAnswers {
-    fn local_port(&mut self, _: u64, cookie: u64) -> Option<u16> {
+    fn local_port(&mut self, _: u64, cookie: SocketId) -> Option<u16> {
         let place = self.ports.iter().position(|(known, _)| *known == cookie)?;
         self.ports.remove(place)?.1
     }
 
-    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, Mono) {
         let (answers, time) = self.buckets.pop_front().unwrap_or_default();
         let state = |query: &SockQuery| {
             let answer = answers.iter().find(|(cookie, _)| *cookie == query.cookie);

@@ -5,7 +5,7 @@ use netmon_common::Offsets;
 
 use super::{assembler::KernelQueries, capture::Capture};
 use crate::{
-    core::id::is_own,
+    core::{id::SocketId, time::Mono},
     kernel::{
         host::clock::now,
         program::peek::{PEEK, local_port},
@@ -25,10 +25,10 @@ pub(super) struct Questions<'a> {
 }
 
 impl KernelQueries for Questions<'_> {
-    fn local_port(&mut self, sock: u64, cookie: u64) -> Option<u16> {
+    fn local_port(&mut self, sock: u64, cookie: SocketId) -> Option<u16> {
         self.is_asked = true;
         let peek = self.ebpf.program_mut(PEEK)?.try_into().ok()?;
-        let answer = local_port(peek, self.offsets, sock, (!is_own(cookie)).then_some(cookie));
+        let answer = local_port(peek, self.offsets, sock, cookie);
         let port = answer.unwrap_or_else(|error| {
             log::warn!("cannot ask for a local port: {error}");
             None
@@ -39,7 +39,7 @@ impl KernelQueries for Questions<'_> {
         port
     }
 
-    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, Mono) {
         self.is_asked = true;
         let (states, time) = (self.diag.minisockets(queries), now());
         if let Some(capture) = &mut self.capture {

@@ -11,8 +11,10 @@ use super::{
 };
 use crate::{
     core::{
-        connection::{Connection, Step},
-        event::{Anchor, Gap},
+        change::Step,
+        connection::Connection,
+        loss::Gap,
+        time::{Anchor, Mono},
     },
     view::{
         listing::cells::end_line,
@@ -147,7 +149,7 @@ impl<W: Write> HistoryView<W> {
     }
 }
 
-fn put_lifetime(line: &mut Vec<u8>, row: &Connection, time: u64) {
+fn put_lifetime(line: &mut Vec<u8>, row: &Connection, time: Mono) {
     let _ = match row.lifetime(time) {
         None => write!(line, " {:>8}  ", "-"),
         Some(lifetime) => write!(line, " {:>8}  ", Elapsed(lifetime)),

@@ -76,15 +76,17 @@
 //! connections has a line before the `resync`, with `resync` or `inferred`. After a gap, a `resync`
 //! comes when the table is whole again, even if its numbers are all 0.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::{
     core::{
-        connection::{Change, Connection, Step},
+        change::{Change, Step},
+        connection::Connection,
         errno,
-        event::Gap,
+        loss::Gap,
         table::ConnectionTable,
         tcp::TcpState,
+        time::Mono,
     },
     session::View,
     view::text::{
@@ -98,8 +100,8 @@ use crate::{
 pub struct Json<W> {
     out: Output<W>,
     context: JsonContext,
-    /// The gap that was written last: its beginning and its end.
-    gap: (u64, u64),
+    /// The gap that was written last: its beginning and its end; none before the first.
+    gap: Option<(Mono, Mono)>,
 }
 
 /// Settings that all objects share.
@@ -132,7 +134,7 @@ impl JsonContext {
 impl<W: Sink> Json<W> {
     /// Writes to `to`.
     pub fn new(to: W) -> Self {
-        Self { out: Output::new(to), context: JsonContext::new(), gap: (0, 0) }
+        Self { out: Output::new(to), context: JsonContext::new(), gap: None }
     }
 }
 
@@ -140,8 +142,7 @@ impl<W: Sink> Json<W> {
     /// Writes a loss, and before it the affected stretch of time, once for all losses of the
     /// stretch.
     fn gap(&mut self, gap: &Gap) -> io::Result<()> {
-        let is_new = self.gap != (gap.from, gap.time);
-        self.gap = (gap.from, gap.time);
+        let is_new = self.gap.replace((gap.from, gap.time)) != Some((gap.from, gap.time));
         self::gap(&mut self.out, &mut self.context, gap, is_new)
     }
 }
@@ -222,7 +223,7 @@ fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
     put_place(&mut object, context, step.transition.time, step.connection);
     object.word(",\"old_state\":\"", t.old.name());
     object.word(",\"new_state\":\"", t.new.name());
-    object.some(",\"in_state_us\":", in_state.map(|ns| ns / 1_000));
+    object.some(",\"in_state_us\":", in_state.map(micros));
     put_parties(&mut object, step.connection);
     put_failure(&mut object, step);
     if t.orphan && !t.is_last() {
@@ -238,7 +239,7 @@ fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
 pub(in crate::view) fn row(
     out: &mut Vec<u8>,
     context: &mut JsonContext,
-    time: u64,
+    time: Mono,
     row: &Connection,
     mark: &'static str,
 ) {
@@ -264,7 +265,7 @@ pub(in crate::view) fn closed(
     }
     put_failure(&mut object, step);
     let lifetime = step.connection.lifetime(step.transition.time);
-    object.some(",\"lifetime_us\":", lifetime.map(|ns| ns / 1_000));
+    object.some(",\"lifetime_us\":", lifetime.map(micros));
     if let Some(totals) = &step.transition.totals {
         object.number(",\"bytes_sent\":", totals.bytes_sent);
         object.number(",\"bytes_received\":", totals.bytes_received);
@@ -282,9 +283,9 @@ pub(in crate::view) fn closed(
 
 /// Writes the time, the identity of the connection, and its place.
 #[inline]
-fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: u64, row: &Connection) {
+fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: Mono, row: &Connection) {
     object.time(",\"time\":\"", &mut context.clock, time);
-    object.number(",\"cookie\":", row.id.cookie);
+    object.number(",\"cookie\":", row.id.cookie.get());
     if !row.first_sight {
         object.wall_time(",\"opened\":\"", &mut context.opened, row.opened);
     }
@@ -323,6 +324,11 @@ fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     if let Some(evidence) = row.evidence {
         object.word(",\"owner_evidence\":\"", evidence.name());
     }
+}
+
+/// Returns whole microseconds.
+fn micros(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
 }
 
 fn put_name(object: &mut JsonObject<'_>, key: &'static str, name: Option<&str>) {

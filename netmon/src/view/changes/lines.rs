@@ -11,14 +11,17 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     core::{
-        connection::{Change, Connection, Direction, Step},
+        change::{Change, Step},
+        connection::{Connection, Direction},
         errno,
         escape::Escaped,
-        event::{Gap, Loss, Totals},
+        event::Totals,
+        loss::{Gap, Loss},
         services::Services,
         socket::Protocol,
         table::ConnectionTable,
         tcp::TcpState,
+        time::Mono,
     },
     session::View,
     view::{
@@ -236,7 +239,7 @@ pub(in crate::view) fn place(
     clock: &mut Clock,
     look: &Appearance,
     host: Option<&str>,
-    time: u64,
+    time: Mono,
     row: &Connection,
 ) {
     clock.write(line, time);

@@ -116,7 +116,7 @@ pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
 /// Writes cookie, namespace and cgroup as `ss -e` does.
 pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut ListingNames) {
     if let Some(cookie) = socket.cookie {
-        let _ = write!(out, " sk:{cookie:x}");
+        let _ = write!(out, " sk:{:x}", cookie.get());
     }
     let _ = write!(out, " netns:{}", socket.tuple.netns);
     if let Some(cgroup) = socket.cgroup {

@@ -1,6 +1,6 @@
 //! Moments and spans as text.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::{
     Timestamp,
@@ -8,7 +8,7 @@ use jiff::{
 };
 
 use super::stack_text::StackText;
-use crate::core::event::Anchor;
+use crate::core::time::{Anchor, Mono, Wall};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -54,22 +54,23 @@ impl Clock {
     /// The most bytes of a moment: date, time, and an offset with seconds.
     pub(in crate::view) const LONGEST: usize = 35;
 
-    /// Writes the moment `monotonic`, ns.
-    pub(in crate::view) fn write(&mut self, out: &mut Vec<u8>, monotonic: u64) {
+    /// Writes the moment `monotonic`.
+    pub(in crate::view) fn write(&mut self, out: &mut Vec<u8>, monotonic: Mono) {
         let mut moment = StackText::<{ Self::LONGEST }>::new();
         self.put(&mut moment, monotonic);
         out.extend_from_slice(moment.text());
     }
 
-    /// Puts the moment `monotonic`, ns.
+    /// Puts the moment `monotonic`.
     #[inline]
-    pub(in crate::view) fn put<const N: usize>(&mut self, out: &mut StackText<N>, monotonic: u64) {
+    pub(in crate::view) fn put<const N: usize>(&mut self, out: &mut StackText<N>, monotonic: Mono) {
         self.put_wall(out, self.anchor.wall_time(monotonic));
     }
 
-    /// Puts a wall time, ns since 1970, UTC.
+    /// Puts a wall time.
     #[inline]
-    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut StackText<N>, wall: i64) {
+    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut StackText<N>, wall: Wall) {
+        let wall = wall.as_nanos();
         let second = wall.div_euclid(SECOND);
         if second != self.second {
             self.second = second;
@@ -115,12 +116,12 @@ impl Clock {
 
 /// A span of time as a person reads it: three figures and a unit.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::view) struct Elapsed(pub(in crate::view) u64);
+pub(in crate::view) struct Elapsed(pub(in crate::view) Duration);
 
 impl fmt::Display for Elapsed {
     #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0 / 1_000;
+        let micros = self.0.as_micros();
         let text = match micros {
             0..1_000 => format!("{micros}us"),
             1_000..1_000_000 => format!("{:.*}ms", decimals(micros / 1_000), micros as f64 / 1e3),
@@ -143,7 +144,7 @@ impl fmt::Display for Elapsed {
 }
 
 /// Returns the decimals that give a number with this whole part three figures.
-const fn decimals(whole: u64) -> usize {
+const fn decimals(whole: u128) -> usize {
     match whole {
         0..10 => 2,
         10..100 => 1,
@@ -155,12 +156,12 @@ const fn decimals(whole: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn text(style: TimeStyle, anchor: Anchor, moments: &[u64]) -> Vec<String> {
+    fn text(style: TimeStyle, anchor: Anchor, moments: &[i64]) -> Vec<String> {
         let mut clock = Clock::new(style);
         clock.anchor = anchor;
         let shown = moments.iter().map(|moment| {
             let mut out = Vec::new();
-            clock.write(&mut out, *moment);
+            clock.write(&mut out, Mono::from_nanos(*moment));
             String::from_utf8(out).expect("text")
         });
         shown.collect()
@@ -168,7 +169,10 @@ mod tests {
 
     #[test]
     fn moments_are_wall_time() {
-        let anchor = Anchor { monotonic: 5_000_000_000, wall: 1_766_000_000_000_000_007 };
+        let anchor = Anchor {
+            monotonic: Mono::from_nanos(5_000_000_000),
+            wall: Wall::from_nanos(1_766_000_000_000_000_007),
+        };
         assert_eq!(
             text(TimeStyle::Rfc3339, anchor, &[5_000_000_000, 4_000_000_000, 6_999_999_999]),
             [
@@ -187,8 +191,9 @@ mod tests {
     fn moments_at_another_offset_than_the_headings_show_it() {
         // Clocks go back at 01:00 UTC, 2026-10-25.
         let change = 1_792_890_000;
-        let anchor = Anchor { monotonic: 0, wall: (change - 7_200) * SECOND + 123_456_789 };
-        let hourly = [0, 1, 2, 3, 1].map(|hour: u64| hour * 3_600_000_000_000);
+        let wall = Wall::from_nanos((change - 7_200) * SECOND + 123_456_789);
+        let anchor = Anchor { monotonic: Mono::BOOT, wall };
+        let hourly = [0, 1, 2, 3, 1].map(|hour: i64| hour * 3_600_000_000_000);
         let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
         let shown = |hours| {
             let offset = jiff::tz::offset(hours);
@@ -227,10 +232,11 @@ mod tests {
     #[test]
     fn spans_have_three_figures() {
         let spans = [0, 999, 412_000, 1_234_000, 16_449_000, 999_000_000, 3_210_000_000];
-        let shown: Vec<_> = spans.iter().map(|span| Elapsed(*span).to_string()).collect();
+        let shown: Vec<_> =
+            spans.iter().map(|span| Elapsed(Duration::from_nanos(*span)).to_string()).collect();
         assert_eq!(shown, ["0us", "0us", "412us", "1.23ms", "16.4ms", "999ms", "3.21s"]);
         let spans =
-            [125, 3_725, 90_000].map(|seconds| Elapsed(seconds * 1_000_000_000).to_string());
+            [125, 3_725, 90_000].map(|seconds| Elapsed(Duration::from_secs(seconds)).to_string());
         assert_eq!(spans, ["2m05s", "1h02m", "1d01h"]);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{clock::Clock, output::put_address, stack_text::StackText};
+use crate::core::time::{Mono, Wall};
 
 /// An object being written.
 ///
@@ -98,16 +99,16 @@ impl<'a> JsonObject<'a> {
     }
 
     #[inline(always)]
-    pub(in crate::view) fn time(&mut self, key: &'static str, clock: &mut Clock, moment: u64) {
+    pub(in crate::view) fn time(&mut self, key: &'static str, clock: &mut Clock, moment: Mono) {
         self.raw(key);
         self.room(Clock::LONGEST);
         clock.put(&mut self.part, moment);
         self.raw("\"");
     }
 
-    /// Writes a wall time, ns since 1970, UTC.
+    /// Writes a wall time.
     #[inline(always)]
-    pub(in crate::view) fn wall_time(&mut self, key: &'static str, clock: &mut Clock, wall: i64) {
+    pub(in crate::view) fn wall_time(&mut self, key: &'static str, clock: &mut Clock, wall: Wall) {
         self.raw(key);
         self.room(Clock::LONGEST);
         clock.put_wall(&mut self.part, wall);

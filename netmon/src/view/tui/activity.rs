@@ -6,9 +6,10 @@ use super::{
     rates::{Counts, Rates},
 };
 use crate::core::{
-    connection::Change,
-    event::{Anchor, Gap},
+    change::Change,
     filter::Filter,
+    loss::Gap,
+    time::{Anchor, Mono},
 };
 
 /// Everything that is derived from changes, without the table itself.
@@ -44,9 +45,9 @@ impl Activity {
         }
     }
 
-    /// Advances the time to `now`, `CLOCK_MONOTONIC`, ns. `counts` returns the connections in each
+    /// Advances the time to `now`. `counts` returns the connections in each
     /// state; it is called only if a second is over.
-    pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) {
+    pub(super) fn tick(&mut self, now: Mono, counts: impl FnOnce() -> Counts) {
         let seconds = self.rates.tick(now, counts);
         if seconds > 0 {
             self.flows.tick(seconds);

@@ -5,13 +5,8 @@ use std::{collections::VecDeque, net::IpAddr};
 use rustc_hash::FxHashMap;
 
 use crate::core::{
-    connection::{Change, Connection},
-    escape::Escaped,
-    event::Owner,
-    filter::Filter,
-    services::Services,
-    socket::Protocol,
-    tcp::TcpState,
+    change::Change, connection::Connection, escape::Escaped, filter::Filter, process::Owner,
+    services::Services, socket::Protocol, tcp::TcpState,
 };
 
 /// Rates are averages of this number of past seconds.

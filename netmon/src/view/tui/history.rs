@@ -1,20 +1,24 @@
 //! The past of each connection, as far as netmon saw the past; and the connections that are gone,
 //! for a few seconds.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 
 use crate::core::{
-    connection::{Change, Connection, Step},
-    event::{ConnectionId, Owner, ResetSide, Totals},
+    change::{Change, Step},
+    connection::Connection,
+    event::{ResetSide, Totals},
     filter::Filter,
+    id::{ConnectionId, SocketId},
+    process::Owner,
     tcp::TcpState,
+    time::Mono,
     verdict::Verdict,
 };
 
-/// The time for which a gone connection stays on the screen, ns.
-const GONE_TIME: u64 = 5_000_000_000;
+/// The time for which a gone connection stays on the screen.
+const GONE_TIME: Duration = Duration::from_secs(5);
 /// The most gone connections on the screen: on a busy host, the latest that match the filter.
 const GONE: usize = 2_000;
 /// The most transitions in the pane of the latest.
@@ -28,8 +32,8 @@ const STEPS: usize = 32;
 /// A step of a connection, in few bytes: there are some for every connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// `CLOCK_MONOTONIC`, ns.
-    pub(super) time: u64,
+    /// The time of the step.
+    pub(super) time: Mono,
     pub(super) old: TcpState,
     pub(super) new: TcpState,
     pub(super) errno: Option<u8>,
@@ -76,14 +80,12 @@ impl ConnectionHistory {
         }
     }
 
-    /// Returns the steps, each with the time since the step before, ns.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (&Mark, Option<u64>)> {
+    /// Returns the steps, each with the time since the step before.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&Mark, Option<Duration>)> {
         let times = self.steps.iter().map(|step| Some(step.time));
         let before = std::iter::once(None).chain(times);
-        let after = |(step, before): (&Mark, Option<u64>)| {
-            before.map(|time| step.time.saturating_sub(time))
-        };
-        self.steps.iter().zip(before).map(move |(step, before)| (step, after((step, before))))
+        let steps = self.steps.iter().zip(before);
+        steps.map(|(step, before)| (step, before.map(|time: Mono| step.time.since(time))))
     }
 }
 
@@ -92,8 +94,8 @@ impl ConnectionHistory {
 pub(super) struct Gone {
     pub(super) connection: Connection,
     pub(super) history: ConnectionHistory,
-    /// The time of the end, `CLOCK_MONOTONIC`, ns.
-    pub(super) time: u64,
+    /// The time of the end.
+    pub(super) time: Mono,
 }
 
 /// A line of the pane of the latest transitions.
@@ -111,8 +113,8 @@ pub(super) struct Histories {
     open: FxHashMap<ConnectionId, ConnectionHistory>,
     gone: VecDeque<Gone>,
     latest: VecDeque<Latest>,
-    /// The cookie of the socket in the detail view.
-    focus: Option<u64>,
+    /// The socket in the detail view.
+    focus: Option<SocketId>,
     /// The end of the socket in the detail view, once the end came.
     focus_end: Option<Gone>,
 }
@@ -159,7 +161,7 @@ impl Histories {
     }
 
     /// Sets the socket in the detail view. Its end is kept, whatever else ends.
-    pub(super) fn look_at(&mut self, cookie: Option<u64>) {
+    pub(super) fn look_at(&mut self, cookie: Option<SocketId>) {
         if self.focus != cookie {
             (self.focus, self.focus_end) = (cookie, None);
         }
@@ -171,7 +173,7 @@ impl Histories {
     }
 
     /// Forgets connections that have been gone for long.
-    pub(super) fn sweep(&mut self, now: u64) {
+    pub(super) fn sweep(&mut self, now: Mono) {
         // Gone connections are nearly in the order of time.
         while self.gone.front().is_some_and(|gone| gone.time + GONE_TIME <= now) {
             self.gone.pop_front();
@@ -200,7 +202,7 @@ impl Histories {
 }
 
 /// Stands for the epoch of a connection whose beginning may still be reported.
-const FIRST_SIGHT_EPOCH: u64 = 0;
+const FIRST_SIGHT_EPOCH: Mono = Mono::MIN;
 
 /// Returns the key of a connection's history. The key stays the same while netmon has not seen the
 /// connection open.

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    core::{connection::Change, table::ConnectionTable},
+    core::{change::Change, table::ConnectionTable, time::Mono},
     session::View,
 };
 pub use state::{ScreenOptions, ScreenState};
@@ -201,10 +201,9 @@ impl View for TopView {
     }
 }
 
-/// Returns `CLOCK_MONOTONIC`, ns.
+/// Returns the present moment on the monotonic clock.
 #[must_use]
-pub(crate) fn now() -> u64 {
+pub(crate) fn now() -> Mono {
     let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+    Mono::from_nanos(time.tv_sec * 1_000_000_000 + time.tv_nsec)
 }

@@ -1,10 +1,11 @@
 //! The events of each second, and the connections in each state, for the last minutes.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::core::{
-    connection::{Change, Step},
+    change::{Change, Step},
     tcp::TcpState,
+    time::Mono,
     verdict::Verdict,
 };
 
@@ -12,7 +13,7 @@ use crate::core::{
 pub(super) const SECONDS: usize = 300;
 /// Rates are averages of this number of past seconds, so that a person can read the rates.
 const RECENT: usize = 5;
-const SECOND: u64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The number of connections in each state, by the kernel's number of the state less one.
 pub(super) type Counts = [u32; TcpState::ALL.len()];
@@ -65,8 +66,8 @@ struct Sample {
 pub(super) struct Rates {
     samples: VecDeque<Sample>,
     now: Happened,
-    /// The beginning of the current second, `CLOCK_MONOTONIC`, ns.
-    since: Option<u64>,
+    /// The beginning of the current second.
+    since: Option<Mono>,
 }
 
 impl Rates {
@@ -74,16 +75,16 @@ impl Rates {
         self.now.add(change);
     }
 
-    /// Returns the end of the current second, `CLOCK_MONOTONIC`, ns.
-    pub(super) fn due(&self) -> Option<u64> {
+    /// Returns the end of the current second.
+    pub(super) fn due(&self) -> Option<Mono> {
         self.since.map(|since| since + SECOND)
     }
 
     /// Ends the current second if the second is over at `now`; `counts` returns the connections at
     /// `now`. Returns the number of seconds that are over, at most [`SECONDS`] + 1.
-    pub(super) fn tick(&mut self, now: u64, counts: impl FnOnce() -> Counts) -> usize {
+    pub(super) fn tick(&mut self, now: Mono, counts: impl FnOnce() -> Counts) -> usize {
         let since = *self.since.get_or_insert(now);
-        let seconds = now.saturating_sub(since) / SECOND;
+        let seconds = now.since(since).as_secs();
         if seconds == 0 {
             return 0;
         }
@@ -96,7 +97,7 @@ impl Rates {
         while self.samples.len() > SECONDS {
             self.samples.pop_front();
         }
-        self.since = Some(since + seconds * SECOND);
+        self.since = Some(since + Duration::from_secs(seconds));
         idle_seconds + 1
     }
 
@@ -146,6 +147,11 @@ fn heights(values: impl ExactSizeIterator<Item = u32>, width: usize) -> Vec<u8> 
 mod tests {
     use super::*;
 
+    /// A moment so many seconds after the boot.
+    fn seconds(count: u64) -> Mono {
+        Mono::BOOT + Duration::from_secs(count)
+    }
+
     #[test]
     fn heights_are_of_the_greatest() {
         assert_eq!(heights([0, 1, 100, 200].into_iter(), 300), [0, 1, 4, 8]);
@@ -162,22 +168,18 @@ mod tests {
     fn seconds_are_counted_once() {
         let mut rates = Rates::default();
         let counts = || [3; TcpState::ALL.len()];
-        assert_eq!(rates.tick(5 * SECOND, counts), 0, "the first begins");
+        assert_eq!(rates.tick(seconds(5), counts), 0, "the first begins");
         rates.now.opened = 10;
-        assert_eq!(rates.tick(5 * SECOND + 999_999_999, counts), 0);
+        assert_eq!(rates.tick(seconds(6) - Duration::from_nanos(1), counts), 0);
         assert_eq!(rates.rate(|h| h.opened), None);
-        assert_eq!(rates.tick(6 * SECOND, counts), 1);
+        assert_eq!(rates.tick(seconds(6), counts), 1);
         assert_eq!(rates.rate(|h| h.opened), Some(10.0));
         rates.now.opened = 4;
-        assert_eq!(rates.tick(8 * SECOND + 1, counts), 2, "one was missed");
+        assert_eq!(rates.tick(seconds(8) + Duration::from_nanos(1), counts), 2, "one was missed");
         assert_eq!(rates.samples.len(), 3);
         assert_eq!(rates.rate(|h| h.opened), Some(14.0 / 3.0));
-        assert_eq!(rates.due(), Some(9 * SECOND));
-        assert_eq!(
-            rates.tick(8 * SECOND + 1000 * SECOND, counts),
-            SECONDS + 1,
-            "a suspended laptop"
-        );
+        assert_eq!(rates.due(), Some(seconds(9)));
+        assert_eq!(rates.tick(seconds(1008), counts), SECONDS + 1, "a suspended laptop");
         assert_eq!(rates.samples.len(), SECONDS);
     }
 }

@@ -11,10 +11,12 @@ use super::{
 };
 use crate::core::{
     connection::Connection,
-    event::{ConnectionId, Owner},
     filter::Filter,
+    id::{ConnectionId, SocketId},
+    process::Owner,
     table::ConnectionTable,
     tcp::TcpState,
+    time::Mono,
 };
 
 /// The column that rows are sorted by.
@@ -38,11 +40,13 @@ impl SortColumn {
     }
 
     /// Returns the key that rows are sorted by. The least key comes first, an unknown value last.
-    fn key(self, row: &Connection) -> (u128, u64) {
+    fn key(self, row: &Connection) -> (u128, i64) {
         let address = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(u32::from(address)),
             IpAddr::V6(address) => u128::from(address),
         };
+        // The latest comes first.
+        let time = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
         match self {
             Self::Program => row.owner.as_ref().map_or((u128::MAX, 0), |owner| {
                 let mut name = [0; 16];
@@ -52,8 +56,8 @@ impl SortColumn {
             }),
             Self::Local => (address(row.tuple.local.ip()), row.tuple.local.port().into()),
             Self::Remote => (address(row.tuple.remote.ip()), row.tuple.remote.port().into()),
-            Self::State => (row.state as u128, !row.since.unwrap_or(0)),
-            Self::InState => (0, !row.since.unwrap_or(0)),
+            Self::State => (row.state as u128, time),
+            Self::InState => (0, time),
         }
     }
 }
@@ -111,13 +115,13 @@ pub(super) struct List {
 /// A row that may become visible.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
-    key: (u128, u64),
+    key: (u128, i64),
     row: &'a Connection,
     is_gone: bool,
 }
 
 /// The order of rows: by sort key, then by socket.
-type Order = ((u128, u64), u64, u64);
+type Order = ((u128, i64), SocketId, Mono);
 
 impl Candidate<'_> {
     fn order(&self) -> Order {
@@ -334,63 +338,4 @@ impl From<&Candidate<'_>> for Row {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::core::event::Tuple;
-
-    fn table(ports: &[u16]) -> ConnectionTable {
-        let rows = ports.iter().zip(1..).map(|(port, cookie)| {
-            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-            let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-            let tuple = Tuple { netns: 1, local, remote };
-            Connection::new(ConnectionId { cookie, epoch: 1 }, tuple, TcpState::Established)
-        });
-        ConnectionTable::restore(rows)
-    }
-
-    proptest! {
-        /// The visible rows are the same as if all rows were sorted.
-        #[test]
-        fn a_window_is_a_part_of_the_whole(
-            ports in proptest::collection::vec(1..50_u16, 0..300),
-            (top, selected, height) in (0..320_usize, 0..320_usize, 0..40_usize),
-            (reversed, follow) in (any::<bool>(), proptest::option::of(1..300_u64)),
-        ) {
-            let table = table(&ports);
-            let query = Query {
-                filter: &Filter::default(),
-                sort: SortColumn::Local,
-                reversed,
-                group: None,
-                expanded: &FxHashSet::default(),
-                follow: follow.map(|cookie| ConnectionId { cookie, epoch: 1 }),
-            };
-            let (histories, flows) = (Histories::default(), Flows::default());
-            let list = list(&table, &histories, &flows, &query, (top, selected, height));
-            let mut all: Vec<_> = ports.iter().copied().zip(1..).collect();
-            all.sort_by_key(|(port, cookie): &(u16, u64)| {
-                (if reversed { !*port } else { *port }, *cookie)
-            });
-            prop_assert_eq!(list.length, ports.len());
-            let end = (list.top + height).min(all.len());
-            let cookies: Vec<_> = list.rows.iter().map(|row| match row {
-                Row::Connection { row, .. } => row.id.cookie,
-                Row::Group { .. } => 0,
-            }).collect();
-            let visible = &all[list.top.min(end)..end];
-            let expected: Vec<_> = visible.iter().map(|(_, cookie)| *cookie).collect();
-            prop_assert_eq!(cookies, expected);
-            if height > 0 && !all.is_empty() {
-                prop_assert!((list.top..end).contains(&list.selected));
-            }
-            let place_of = |id: u64| all.iter().position(|(_, cookie)| *cookie == id);
-            if let Some(place) = follow.and_then(place_of) {
-                prop_assert_eq!(list.selected, place);
-            }
-        }
-    }
-}
+mod tests;

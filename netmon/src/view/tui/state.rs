@@ -17,11 +17,13 @@ use super::{
     time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery},
 };
 use crate::core::{
-    connection::Change,
-    event::{ConnectionId, Gap},
+    change::Change,
     filter::{Filter, FilterError},
+    id::ConnectionId,
+    loss::Gap,
     services::Services,
     table::ConnectionTable,
+    time::{Mono, Wall},
 };
 pub(super) use inspect::Detail;
 
@@ -46,8 +48,8 @@ pub struct ScreenOptions {
     pub colour: bool,
     /// There is a journal to go back in.
     pub past: bool,
-    /// Only the past is shown, from this moment on, ns since 1970, UTC.
-    pub at: Option<i64>,
+    /// Only the past is shown, from this moment on.
+    pub at: Option<Wall>,
 }
 
 /// The mode of the screen.
@@ -79,14 +81,14 @@ pub struct ScreenState {
     names: FxHashMap<NameQuery, Option<String>>,
     /// An answer about the past is on its way.
     is_waiting: bool,
-    /// The time of the last question about the connection in the detail view, ns.
-    inspected_at: Option<u64>,
+    /// The time of the last question about the connection in the detail view.
+    inspected_at: Option<Mono>,
     pub(super) message: Option<String>,
     is_over: bool,
     /// The visible rows at the time `now`.
     pub(super) list: List,
     pub(super) detail: Option<Detail>,
-    pub(super) now: u64,
+    pub(super) now: Mono,
 }
 
 impl ScreenState {
@@ -119,7 +121,7 @@ impl ScreenState {
             is_over: false,
             list: List::default(),
             detail: None,
-            now: 0,
+            now: Mono::BOOT,
         })
     }
 
@@ -146,9 +148,9 @@ impl ScreenState {
         std::mem::take(&mut self.questions)
     }
 
-    /// Returns the time at which the screen changes even without an event, `CLOCK_MONOTONIC`, ns.
+    /// Returns the time at which the screen changes even without an event.
     #[must_use]
-    pub fn due(&self) -> Option<u64> {
+    pub fn due(&self) -> Option<Mono> {
         self.live.rates.due()
     }
 
@@ -337,8 +339,8 @@ impl ScreenState {
         self.questions.push(ScreenQuery::Past(from, jump, Box::new(self.filter.clone())));
     }
 
-    /// Finds the visible rows at `now`, `CLOCK_MONOTONIC`, ns, in the present table.
-    pub fn settle(&mut self, table: &ConnectionTable, now: u64) {
+    /// Finds the visible rows at `now` in the present table.
+    pub fn settle(&mut self, table: &ConnectionTable, now: Mono) {
         self.live.histories.sweep(now);
         self.live.histories.look_at(match self.mode {
             Mode::Detail(id) => Some(id.cookie),

@@ -1,19 +1,21 @@
 //! The past in the same screen: questions to a journal, and its answers.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use super::{activity::Activity, rows::counts};
 use crate::{
     core::{
-        event::{Anchor, Gap, Tuple},
         filter::Filter,
+        id::{SocketId, Tuple},
+        loss::Gap,
         socket::TcpInfo,
+        time::{Anchor, Mono, Wall},
     },
     session::{TableInput, Tables},
 };
 
-/// The visible minutes, ns.
-const MINUTES: u64 = 300_000_000_000;
+/// The visible minutes.
+const MINUTES: Duration = Duration::from_secs(300);
 /// The most rows that are counted for the curves of the past: about a tenth of a second.
 const COUNT_BUDGET: usize = 10_000_000;
 
@@ -33,11 +35,11 @@ pub enum Jump {
 /// A question of the screen whose answer takes longer than a frame may.
 #[derive(Clone, Debug)]
 pub enum ScreenQuery {
-    /// The table at a jump from a moment (ns since 1970, UTC), with details of the connections that
+    /// The table at a jump from a moment, with details of the connections that
     /// pass the filter.
-    Past(i64, Jump, Box<Filter>),
-    /// The kernel's counts of the socket with this cookie.
-    Inspect(Tuple, u64),
+    Past(Wall, Jump, Box<Filter>),
+    /// The kernel's counts of this socket.
+    Inspect(Tuple, SocketId),
     /// The name of a user or a cgroup.
     Name(NameQuery),
 }
@@ -49,8 +51,8 @@ pub enum ScreenAnswer {
     Past(Box<PastFrame>),
     /// The reason why there is no past to show: nothing is there, or nothing can be read.
     Nowhere(String),
-    /// The kernel's counts of the socket with this cookie, if the socket is there.
-    Inspected(u64, Option<Box<Inspected>>),
+    /// The kernel's counts of this socket, if the socket is there.
+    Inspected(SocketId, Option<Box<Inspected>>),
     /// The name of a user or a cgroup, if there is a name.
     Name(NameQuery, Option<String>),
 }
@@ -91,10 +93,10 @@ pub struct PastFrame {
 }
 
 impl PastFrame {
-    /// Returns an empty frame on its way to the wall time `at`, ns since 1970, UTC.
+    /// Returns an empty frame on its way to the wall time `at`.
     #[must_use]
-    pub fn new(at: i64) -> Self {
-        let at = Anchor { monotonic: 0, wall: at };
+    pub fn new(at: Wall) -> Self {
+        let at = Anchor { monotonic: Mono::BOOT, wall: at };
         Self { at, budget: COUNT_BUDGET, ..Self::default() }
     }
 
@@ -119,16 +121,13 @@ impl PastFrame {
 
     /// Ends the way at the moment: sets its monotonic time, and counts up to the moment.
     pub fn arrive(&mut self) {
-        let anchor = self.activity.anchor;
-        let elapsed = self.at.wall.wrapping_sub(anchor.wall);
-        self.at.monotonic = anchor.monotonic.wrapping_add(elapsed.cast_unsigned());
+        self.at.monotonic = self.activity.anchor.monotonic_time(self.at.wall);
         self.tick(self.at.monotonic);
     }
 
-    fn tick(&mut self, now: u64) {
+    fn tick(&mut self, now: Mono) {
         let table = &self.tables.current;
-        let is_in_sight =
-            self.activity.anchor.wall_time(now).saturating_add_unsigned(MINUTES) >= self.at.wall;
+        let is_in_sight = self.activity.anchor.wall_time(now) + MINUTES >= self.at.wall;
         let is_affordable = table.len() <= self.budget && is_in_sight;
         let budget = &mut self.budget;
         self.activity.tick(now, || {

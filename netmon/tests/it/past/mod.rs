@@ -12,17 +12,19 @@ use std::{
     time::Duration,
 };
 
-use crate::sample_events::{MS, owner, sample_events, transition};
+use crate::sample_events::{at_ms, owner, sample_events, socket, transition};
 use netmon::testing::{
     Anchor, Change, Connection, ConnectionId, ConnectionTable, Event, HostNames, Journal, Json,
-    Limits, NamedNamespace, Recorder, RecorderHandle, RecorderOptions, Retention, SessionScope,
-    Source,
+    Limits, Mono, NamedNamespace, Recorder, RecorderHandle, RecorderOptions, Retention,
+    SessionScope, Source,
     TcpState::{Close, Established, Listen},
-    TimeSpan, Transition, Tuple, View, run,
+    TimeSpan, Transition, Tuple, View, Wall, run,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::Notify;
 
+/// Noon of 2025-12-18, UTC.
+const NOON: Wall = Wall::from_nanos(1_766_059_200_000_000_000);
 /// The day of the sample events, and the host that recorded them.
 const PARTITION: &str = "date=2025-12-17/host=ended";
 
@@ -106,8 +108,8 @@ impl HostNames for Names {
         vec![NamedNamespace { inum: 4_026_532_200, cookie, name }]
     }
 
-    fn process_started(&mut self, pid: u32) -> Option<i64> {
-        (pid == 812).then_some(1_766_000_000_000_000_000)
+    fn process_started(&mut self, pid: u32) -> Option<Wall> {
+        (pid == 812).then_some(Wall::from_nanos(1_766_000_000_000_000_000))
     }
 }
 
@@ -144,7 +146,7 @@ fn json(source: &mut impl Source) -> Vec<String> {
 
 fn replayed(directory: &Path) -> Vec<String> {
     let journal = Journal::open(directory, None, |_| true).expect("a journal");
-    json(&mut journal.replay(TimeSpan { from: 0, to: i64::MAX }))
+    json(&mut journal.replay(TimeSpan { from: Wall::EPOCH, to: Wall::MAX }))
 }
 
 fn netmon(arguments: &[&str], directory: &Path) -> Output {
@@ -241,8 +243,7 @@ fn a_late_event_was_there_in_time() {
         let opening = owner(1, b"sshd");
         Event::Transition(Transition { opening, ..transition(ms, cookie, at, Close, Listen) })
     };
-    let noon = 1_766_059_200_000_000_000;
-    let anchor = Event::Anchor(Anchor { monotonic: 0, wall: noon });
+    let anchor = Event::Anchor(Anchor { monotonic: Mono::BOOT, wall: NOON });
     let mut recorder = record(&directory.0, "here", vec![anchor.clone(), listens(1_000, 1)]);
     for events in [vec![anchor.clone(), listens(2_100, 2)], vec![anchor, listens(1_900, 3)]] {
         play(&mut Script::new(events), &mut recorder, &scope());
@@ -354,12 +355,12 @@ fn every_initial_socket_is_recorded() {
     let mut show = |change: Change<'_>| {
         recorder.change(&change).expect("recorded");
     };
-    show(Change::Anchor(Anchor { monotonic: 0, wall: 1_766_059_200_000_000_000 }));
+    show(Change::Anchor(Anchor { monotonic: Mono::BOOT, wall: NOON }));
     let (local, remote) = (([10, 0, 0, 1], 443).into(), ([10, 0, 0, 2], 40_000).into());
     for cookie in 1..=SOCKETS {
-        let id = ConnectionId { cookie, epoch: 0 };
+        let id = ConnectionId { cookie: socket(cookie), epoch: Mono::BOOT };
         let row = Connection::new(id, Tuple { netns: 1, local, remote }, Established);
-        show(Change::Found { time: 1, connection: &row, initial: true });
+        show(Change::Found { time: at_ms(1), connection: &row, initial: true });
     }
     recorder.flush(&ConnectionTable::default()).expect("recorded");
     let health = recorder.close();

@@ -11,18 +11,18 @@ fn a_clock_is_set_back() {
         let opening = owner(1, b"sshd");
         Event::Transition(Transition { opening, ..transition(ms, cookie, at, Close, Listen) })
     };
-    let noon = 1_766_059_200_000_000_000;
-    let hour = 3_600_000_000_000;
+    let hour = Duration::from_secs(3_600);
     let anchor = |ms: i64, wall| {
-        Event::Anchor(Anchor { monotonic: ms.cast_unsigned() * MS, wall: wall + ms * 1_000_000 })
+        let since_boot = Duration::from_millis(ms.unsigned_abs());
+        Event::Anchor(Anchor { monotonic: at_ms(ms), wall: wall + since_boot })
     };
     let events = vec![
-        anchor(0, noon),
+        anchor(0, NOON),
         listens(1_000, 1, "1001"),
-        anchor(60_000, noon),
-        anchor(61_000, noon - hour),
+        anchor(60_000, NOON),
+        anchor(61_000, NOON - hour),
         listens(62_000, 2, "1002"),
-        anchor(122_000, noon - hour),
+        anchor(122_000, NOON - hour),
     ];
     let _ = record(&directory.0, "here", events).close();
     let ports = |at: &str| {
@@ -38,18 +38,18 @@ fn a_clock_is_set_back() {
 }
 
 /// Listeners of a host: each number is a cookie, and its port is 1000 more.
-fn listeners(boot: &str, numbers: std::ops::Range<u64>, wall: i64) -> Vec<Event> {
-    let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall })];
+fn listeners(boot: &str, numbers: std::ops::Range<u64>, wall: Wall) -> Vec<Event> {
+    let mut events = vec![Event::Anchor(Anchor { monotonic: Mono::BOOT, wall })];
     events.extend(numbers.map(|number| {
         let at = format!("0.0.0.0:{}", 1000 + number);
         // The name of the process is that of its boot: all boots have the same cookies.
         let opening = owner(1, boot.as_bytes());
-        let transition = transition(number, number, (&at, "0.0.0.0:0"), Close, Listen);
+        let transition =
+            transition(number.cast_signed(), number, (&at, "0.0.0.0:0"), Close, Listen);
         Event::Transition(Transition { opening, ..transition })
     }));
-    let later = 10_000 * MS;
-    let wall = wall + later.cast_signed();
-    events.push(Event::Anchor(Anchor { monotonic: later, wall }));
+    let wall = wall + Duration::from_secs(10);
+    events.push(Event::Anchor(Anchor { monotonic: at_ms(10_000), wall }));
     events
 }
 
@@ -57,10 +57,9 @@ fn listeners(boot: &str, numbers: std::ops::Range<u64>, wall: i64) -> Vec<Event>
 #[test]
 fn hosts_are_kept_apart() {
     let directory = Directory::new("hosts");
-    let noon = 1_766_059_200_000_000_000;
     for (host, numbers) in [("web1", 1..4), ("web2", 2..6), ("db1", 1..2)] {
         let mut recorder = open(&directory.0, host, host);
-        let events = listeners(host, numbers, noon);
+        let events = listeners(host, numbers, NOON);
         play(&mut Script::new(events), &mut recorder, &scope());
         let _ = recorder.close();
     }
@@ -111,14 +110,13 @@ fn hosts_are_kept_apart() {
 #[test]
 fn boots_are_kept_apart() {
     let directory = Directory::new("boots");
-    let noon = 1_766_059_200_000_000_000;
-    for (boot, wall) in [("first", noon), ("second", noon + 3_600_000_000_000)] {
+    for (boot, wall) in [("first", NOON), ("second", NOON + Duration::from_secs(3_600))] {
         let mut recorder = open(&directory.0, "web1", boot);
         let mut events = listeners(boot, 1..4, wall);
-        events.insert(4, Event::DumpEnded { time: 5 * MS });
+        events.insert(4, Event::DumpEnded { time: at_ms(5) });
         let scope = scope();
         let mut session = netmon::testing::Session::new(&scope);
-        session.remember(recorder.former_rows(Anchor { monotonic: 0, wall }));
+        session.remember(recorder.former_rows(Anchor { monotonic: Mono::BOOT, wall }));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let stop = Notify::new();
         let mut script = Script::new(events);

@@ -3,13 +3,23 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use netmon::testing::{
-    Anchor, Event, Gap, Loss, Opening, Owner, ResetSide, Seed, TcpState, Totals, Transition, Tuple,
+    Anchor, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState, Totals,
+    Transition, Tuple, Wall,
 };
 
-pub(crate) const MS: u64 = 1_000_000;
+/// The socket with a number that is not 0.
+pub(crate) fn socket(number: u64) -> SocketId {
+    SocketId::new(number).expect("not 0")
+}
 
+/// The moment so many milliseconds after the boot.
+pub(crate) fn at_ms(ms: i64) -> Mono {
+    Mono::from_nanos(ms * 1_000_000)
+}
+
+/// A transition at a moment, ms after the boot.
 pub(crate) fn transition(
-    ms: u64,
+    ms: i64,
     cookie: u64,
     ends: (&str, &str),
     old: TcpState,
@@ -17,7 +27,7 @@ pub(crate) fn transition(
 ) -> Transition {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let tuple = Tuple { netns: 4_026_531_840, local: end(ends.0), remote: end(ends.1) };
-    Transition { time: ms * MS, cookie, ..Transition::bare(tuple, old, new) }
+    Transition { time: at_ms(ms), ..Transition::bare(socket(cookie), tuple, old, new) }
 }
 
 fn elsewhere(mut event: Transition) -> Transition {
@@ -36,7 +46,10 @@ pub(crate) fn sample_events() -> Vec<Event> {
     let web = ("10.0.0.1:43210", "93.184.216.34:443");
     let refused = ("[::1]:50000", "[::1]:81");
     let old = ("10.0.0.1:22", "10.0.0.9:60000");
-    let mut events = vec![Event::Anchor(Anchor { monotonic: 0, wall: 1_766_000_000_123_456_000 })];
+    let mut events = vec![Event::Anchor(Anchor {
+        monotonic: Mono::BOOT,
+        wall: Wall::from_nanos(1_766_000_000_123_456_000),
+    })];
     events.extend(
         [
             Transition {
@@ -46,7 +59,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
             Transition { opening: owner(812, b"curl"), ..transition(2, 2, web, Close, SynSent) },
             transition(18, 2, web, SynSent, Established),
             Transition {
-                opening: Opening::FromListener(Some(1)),
+                opening: Opening::FromListener(Some(socket(1))),
                 ..transition(19, 3, old, Listen, SynRecv)
             },
             transition(20, 2, web, Established, FinWait1),
@@ -78,17 +91,19 @@ pub(crate) fn sample_events() -> Vec<Event> {
         ]
         .map(Event::Transition),
     );
-    let lost = |count, loss| Event::Lost(Gap { from: 85 * MS, time: 95 * MS, count, loss });
+    let lost = |count, loss| Event::Lost(Gap { from: at_ms(85), time: at_ms(95), count, loss });
     events.extend([lost(17, Loss::RingFull), lost(1, Loss::Recursion)]);
     // A connection whose beginning was lost, the end of a connection above, the end of a TIME_WAIT.
     let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
     let (state, owner) = (Established, None);
-    let seed = Seed { time: 500 * MS, cookie: 7, tuple, state, minisocket: false, owner };
-    events.extend([Event::DumpEnded { time: 200 * MS }, Event::Seed(seed)]);
+    let seed = Seed { time: at_ms(500), cookie: socket(7), tuple, state, minisocket: false, owner };
+    events.extend([Event::DumpEnded { time: at_ms(200) }, Event::Seed(seed)]);
     for ms in [600, 700] {
-        let reconciled = Event::DumpEnded { time: (ms + 1) * MS };
-        events
-            .extend([Event::NamespaceDumped { netns: 4_026_532_200, began: ms * MS }, reconciled]);
+        let reconciled = Event::DumpEnded { time: at_ms(ms + 1) };
+        events.extend([
+            Event::NamespaceDumped { netns: 4_026_532_200, began: at_ms(ms) },
+            reconciled,
+        ]);
     }
     events.push(Event::Transition(transition(60_062, 2, web, TimeWait, Close)));
     events

@@ -10,7 +10,7 @@ mod words;
 use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
 
 use super::units;
-use crate::core::escape::Escaped;
+use crate::core::{escape::Escaped, time::Wall};
 use place::Zone;
 use words::{Day, MomentText};
 
@@ -53,8 +53,8 @@ pub(in crate::cli) fn help(option: &str) -> String {
 /// A moment, read from text.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::cli) struct MomentArg {
-    /// Nanoseconds since 1970, UTC.
-    pub(in crate::cli) time: i64,
+    /// The moment.
+    pub(in crate::cli) time: Wall,
     /// A sentence for the user, where a change of the clock leaves more than one reading.
     pub(in crate::cli) note: Option<String>,
 }
@@ -91,25 +91,24 @@ fn read(text: &str, now: &Zoned) -> Result<MomentArg, String> {
         return Err("it is negative, and so many minutes ago are '5m ago'".into());
     }
     if let Some(seconds) = text.strip_prefix('@') {
-        return nanoseconds(epoch(seconds)?, None);
+        return moment_arg(epoch(seconds)?, None);
     }
     if text.eq_ignore_ascii_case("now") {
-        return nanoseconds(now.timestamp(), None);
+        return moment_arg(now.timestamp(), None);
     }
     if let Some(length) = ago(text) {
         let wrong = || format!("'{length}' is no length of time as 5m, 1h 30m, 2d or 1w are");
         let length = units::length(length).ok_or_else(wrong)?;
         let ago = SignedDuration::try_from(length).map_err(|_| wrong())?;
         let time = now.timestamp().checked_sub(ago);
-        return nanoseconds(time.map_err(|_| "that is too long ago".to_owned())?, None);
+        return moment_arg(time.map_err(|_| "that is too long ago".to_owned())?, None);
     }
     let (time, note) = resolve(&MomentText::read(file_name(text))?, now)?;
-    nanoseconds(time, note)
+    moment_arg(time, note)
 }
 
-fn nanoseconds(time: Timestamp, note: Option<String>) -> Result<MomentArg, String> {
-    let time =
-        i64::try_from(time.as_nanosecond()).map_err(|_| "years go from 1678 to 2261".to_owned())?;
+fn moment_arg(time: Timestamp, note: Option<String>) -> Result<MomentArg, String> {
+    let time = Wall::from_timestamp(time).ok_or("years go from 1678 to 2261")?;
     Ok(MomentArg { time, note })
 }
 

@@ -50,8 +50,8 @@ fn rfc9557(shown: &Zoned) -> String {
     }
 }
 
-fn cut(time: i64, to: i64) -> i64 {
-    time - time.rem_euclid(to)
+fn cut(time: i64, to: i64) -> Wall {
+    Wall::from_nanos(time - time.rem_euclid(to))
 }
 
 /// Pieces of moments, put together in any order.
@@ -121,21 +121,22 @@ proptest! {
         time in time(), here in zone(), now in time(), elsewhere in zone(),
     ) {
         let (shown, now) = (zoned(time, &here), zoned(now, &elsewhere));
+        let whole = cut(time, 1);
         let second = cut(time, SECOND);
         let micro = cut(time, 1_000);
         for (text, expected) in [
             // The forms of `show` and of JSON, and of rows whose offset is not the heading's.
-            (shown.strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string(), time),
+            (shown.strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string(), whole),
             (shown.strftime("%Y-%m-%d %H:%M:%S%.6f%:z").to_string(), micro),
-            (shown.timestamp().to_string(), time),
-            (shown.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(), time),
+            (shown.timestamp().to_string(), whole),
+            (shown.timestamp().strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string(), whole),
             // The names of files.
-            (shown.timestamp().strftime("%Y%m%dT%H%M%S%.9fZ").to_string(), time),
+            (shown.timestamp().strftime("%Y%m%dT%H%M%S%.9fZ").to_string(), whole),
             (shown.timestamp().strftime("%Y%m%dT%H%M%S%.6fZ.parquet").to_string(), micro),
             // The forms of other programs.
-            (rfc9557(&shown), time),
+            (rfc9557(&shown), whole),
             (shown.strftime("%Y-%m-%dT%H:%M:%S%z").to_string(), second),
-            (shown.strftime("@%s.%9f").to_string(), time),
+            (shown.strftime("@%s.%9f").to_string(), whole),
             (shown.timestamp().strftime("%a %Y-%m-%d %H:%M:%S UTC").to_string(), second),
         ] {
             let expected = Ok(MomentArg { time: expected, note: None });

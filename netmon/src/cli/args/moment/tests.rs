@@ -1,4 +1,4 @@
-use jiff::{Timestamp, Zoned};
+use jiff::Zoned;
 
 use super::*;
 
@@ -8,7 +8,7 @@ const NOW: &str = "2026-11-23T09:30:00+01:00[Europe/Berlin]";
 fn read_at(now: &str, text: &str) -> Result<(String, Option<String>), String> {
     let now: Zoned = now.parse().expect("a moment");
     let moment = moment(text, &now)?;
-    let shown = Timestamp::from_nanosecond(moment.time.into()).expect("a moment").to_string();
+    let shown = moment.time.timestamp().to_string();
     Ok((shown, moment.note))
 }
 

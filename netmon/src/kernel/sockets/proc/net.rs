@@ -14,7 +14,7 @@ use std::{
 
 use super::columns::{LineColumns, MalformedLine, decimal, hex, pair};
 use crate::core::{
-    event::Tuple,
+    id::Tuple,
     socket::{Protocol, Socket, Timer, TimerKind},
     tcp::TcpState,
 };

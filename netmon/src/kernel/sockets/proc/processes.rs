@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::columns::decimal;
-use crate::core::{id::HolderKey, process::SocketHolders};
+use crate::core::{id::HolderKey, process::SocketHolders, time::Wall};
 
 /// The size of one read of a directory, bytes: some thousand entries.
 const ENTRIES: usize = 32 * 1024;
@@ -145,12 +145,12 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     Ok(name)
 }
 
-/// Returns the time at which a process started, ns since 1970, UTC, rounded to the kernel's ticks;
+/// Returns the time at which a process started, rounded to the kernel's ticks;
 /// nothing if the process is gone.
 ///
 /// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
 #[must_use]
-pub(crate) fn process_started(pid: u32) -> Option<i64> {
+pub(crate) fn process_started(pid: u32) -> Option<Wall> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in front may contain anything, parentheses too.
     let (_, fields) = stat.rsplit_once(')')?;
@@ -163,7 +163,7 @@ pub(crate) fn process_started(pid: u32) -> Option<i64> {
     };
     let since_boot = i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(per_second));
     let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
-    booted.checked_add(since_boot.ok()?)
+    booted.checked_add(since_boot.ok()?).map(Wall::from_nanos)
 }
 
 #[cfg(test)]

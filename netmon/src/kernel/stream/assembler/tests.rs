@@ -1,8 +1,10 @@
 //! Tests the assembler with a kernel that answers from a script.
 
 use super::*;
-use crate::core::tcp::TcpState::{
-    Close, Established, FinWait2, LastAck, SynRecv, SynSent, TimeWait,
+use crate::core::{
+    id::socket,
+    tcp::TcpState::{Close, Established, FinWait2, LastAck, SynRecv, SynSent, TimeWait},
+    time::at,
 };
 use crate::kernel::stream::fate::ECONNRESET;
 
@@ -14,17 +16,17 @@ struct Script {
     port: Option<u16>,
     state: Option<BucketState>,
     /// The time of an answer.
-    answer_time: u64,
+    answer_time: Mono,
     questions: usize,
 }
 
 impl KernelQueries for Script {
-    fn local_port(&mut self, _sock: u64, _cookie: u64) -> Option<u16> {
+    fn local_port(&mut self, _sock: u64, _cookie: SocketId) -> Option<u16> {
         self.questions += 1;
         self.port
     }
 
-    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, u64) {
+    fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, Mono) {
         self.questions += queries.len();
         (vec![self.state.unwrap_or(BucketState::Unknown); queries.len()], self.answer_time)
     }
@@ -49,7 +51,7 @@ impl Bench {
         self.assembler.record(&record, &mut self.out);
     }
 
-    fn advance(&mut self, now: u64) {
+    fn advance(&mut self, now: Mono) {
         self.assembler.advance(now, &mut self.script, &mut self.out);
     }
 
@@ -67,7 +69,13 @@ impl Bench {
     }
 }
 
-const COOKIE: u64 = 7;
+const COOKIE: SocketId = socket(7);
+
+const MS: u64 = 1_000_000;
+
+fn at_ms(ms: i64) -> Mono {
+    at(ms * 1_000_000)
+}
 
 fn wire(old: TcpState, new: TcpState, time: u64) -> wire::Transition {
     wire::Transition {
@@ -79,7 +87,7 @@ fn wire(old: TcpState, new: TcpState, time: u64) -> wire::Transition {
         errno: 0,
         interface: 0,
         time,
-        cookie: COOKIE,
+        cookie: COOKIE.get(),
         local_addr: [127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         remote_addr: [127, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         netns: 1,
@@ -106,23 +114,23 @@ fn connect(time: u64) -> Record {
 
 fn reset(state: TcpState, time: u64) -> Record {
     let (kind, state) = (wire::kind::RESET, state as u8);
-    Record::Note(wire::Note { kind, state, port: 0, reserved: [0; 4], time, cookie: COOKIE })
+    Record::Note(wire::Note { kind, state, port: 0, reserved: [0; 4], time, cookie: COOKIE.get() })
 }
 
 #[test]
 fn a_connect_gets_its_port_from_the_next_event() {
     let mut bench = Bench::new();
     bench.take(connect(100));
-    bench.advance(100 + PORT_WAIT - 1);
+    bench.advance(at(99) + PORT_WAIT);
     assert!(bench.events().is_empty(), "no view may see port 0");
     bench.take(moved(SynSent, Established, 200));
     let events = bench.events();
-    assert_eq!(events[0].time, 100, "its own time");
+    assert_eq!(events[0].time, at(100), "its own time");
     assert_eq!(events[0].tuple.local.port(), 40_000);
     let Opening::ByProcess(Some(owner)) = &events[0].opening else { panic!("{events:?}") };
     assert_eq!((owner.pid, &*owner.comm), (42, &b"curl"[..]));
     assert_eq!((events[1].old, events[1].new), (SynSent, Established));
-    bench.advance(PORT_WAIT * 2);
+    bench.advance(at(0) + PORT_WAIT * 2);
     assert!(bench.events().is_empty(), "not twice");
     assert_eq!(bench.script.questions, 0);
 }
@@ -132,10 +140,10 @@ fn a_connect_without_an_answer_is_asked_about() {
     let mut bench = Bench::new();
     bench.script.port = Some(50_000);
     bench.take(connect(100));
-    assert_eq!(bench.assembler.next_due(), Some(100 + PORT_WAIT));
-    bench.advance(100 + PORT_WAIT);
+    assert_eq!(bench.assembler.next_due(), Some(at(100) + PORT_WAIT));
+    bench.advance(at(100) + PORT_WAIT);
     let events = bench.events();
-    assert_eq!((events[0].time, events[0].tuple.local.port()), (100, 50_000));
+    assert_eq!((events[0].time, events[0].tuple.local.port()), (at(100), 50_000));
     assert_eq!(bench.assembler.next_due(), None);
 }
 
@@ -143,19 +151,19 @@ fn a_connect_without_an_answer_is_asked_about() {
 fn a_connect_that_is_kept_from_its_port_is_asked_about_again() {
     let mut bench = Bench::new();
     bench.take(connect(100));
-    bench.advance(100 + PORT_WAIT);
+    bench.advance(at(100) + PORT_WAIT);
     assert!(bench.events().is_empty(), "no view may see port 0");
     bench.script.port = Some(50_000);
-    bench.advance(100 + PORT_WAIT * 2);
+    bench.advance(at(100) + PORT_WAIT * 2);
     assert_eq!(bench.events()[0].tuple.local.port(), 50_000);
     assert_eq!(bench.assembler.next_due(), None);
     // The questions end after a while, and with the session.
     bench.script.port = None;
     bench.take(connect(100));
-    bench.advance(100 + PORT_PATIENCE);
+    bench.advance(at(100) + PORT_PATIENCE);
     assert_eq!(bench.events()[0].tuple.local.port(), 0);
-    bench.take(connect(PORT_PATIENCE * 2));
-    bench.assembler.finish(PORT_PATIENCE * 2, &mut bench.script, &mut bench.out);
+    bench.take(connect(2_000 * MS));
+    bench.assembler.finish(at_ms(2_000), &mut bench.script, &mut bench.out);
     assert_eq!(bench.states(), [(Close, SynSent)]);
 }
 
@@ -167,7 +175,7 @@ fn a_close_waits_for_the_reset_that_follows_it() {
     bench.take(reset(Close, 120));
     assert_eq!(bench.events()[0].reset, Some(ResetSide::Sent));
     bench.take(closed(Established, 0, 0, 300));
-    bench.advance(300 + RESET_WAIT);
+    bench.advance(at(300) + RESET_WAIT);
     assert_eq!(bench.events()[0].reset, None, "none followed");
 }
 
@@ -175,11 +183,11 @@ fn a_close_waits_for_the_reset_that_follows_it() {
 fn a_dump_does_not_report_an_end_that_is_held() {
     let mut bench = Bench::new();
     bench.take(closed(Established, 0, 0, 100));
-    bench.assembler.failed(200, COOKIE, 104, &mut bench.out);
+    bench.assembler.failed(at(200), COOKIE, 104, &mut bench.out);
     assert!(bench.events().is_empty());
-    bench.advance(100 + RESET_WAIT);
+    bench.advance(at(100) + RESET_WAIT);
     assert_eq!(bench.states(), [(Established, Close)]);
-    bench.assembler.failed(300 + RESET_WAIT, COOKIE, 104, &mut bench.out);
+    bench.assembler.failed(at(300) + RESET_WAIT, COOKIE, 104, &mut bench.out);
     assert!(matches!(bench.out.pop_front(), Some(Event::SocketFailed { cookie: COOKIE, .. })));
 }
 
@@ -225,8 +233,8 @@ fn an_accepted_connection_begins_at_its_listener() {
         wire::Transition { kind: wire::kind::CHILD, ..wire(SynRecv, Established, 100) };
     bench.take(Record::Child(wire::Child { transition, listener: 5, syn_recv_time: 90 }));
     let events = bench.events();
-    assert_eq!((events[0].old, events[0].new, events[0].time), (TcpState::Listen, SynRecv, 90));
-    assert_eq!(events[0].opening, Opening::FromListener(Some(5)));
+    assert_eq!((events[0].old, events[0].new, events[0].time), (TcpState::Listen, SynRecv, at(90)));
+    assert_eq!(events[0].opening, Opening::FromListener(Some(socket(5))));
     assert_eq!((events[1].new, &events[1].opening), (Established, &Opening::None));
 }
 
@@ -258,7 +266,7 @@ fn reporting() -> Bench {
 
 fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
     let state = state as u8;
-    Record::Note(wire::Note { kind, state, port, reserved: [0; 4], time, cookie: COOKIE })
+    Record::Note(wire::Note { kind, state, port, reserved: [0; 4], time, cookie: COOKIE.get() })
 }
 
 const WAITS: u8 = flag::DEAD | flag::MINISOCKET | flag::WAITS;
@@ -269,7 +277,7 @@ fn a_connect_has_its_port_as_soon_as_it_is_reported() {
     bench.take(connect(100));
     bench.take(note(kind::PORT, Close, 4_321, 101));
     let [event] = &bench.events()[..] else { panic!("one event") };
-    assert_eq!((event.time, event.tuple.local.port()), (100, 4_321));
+    assert_eq!((event.time, event.tuple.local.port()), (at(100), 4_321));
     bench.take(note(kind::PORT, Close, 4_321, 102));
     assert!(bench.events().is_empty());
 }
@@ -281,12 +289,13 @@ fn an_accept_is_reported_unless_by_the_kernel() {
         wire::Process { cgroup: 1, pid: 42, uid: 0, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
     let accept = |process| {
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);
-        Record::Accept(wire::Accept { kind, reserved, time: 9, cookie: COOKIE, process })
+        Record::Accept(wire::Accept { kind, reserved, time: 9, cookie: COOKIE.get(), process })
     };
     bench.take(accept(process));
-    let Some(Event::Accepted { time: 9, cookie: COOKIE, owner }) = bench.out.pop_front() else {
+    let Some(Event::Accepted { time, cookie, owner }) = bench.out.pop_front() else {
         panic!("accepted")
     };
+    assert_eq!((time, cookie), (at(9), COOKIE));
     assert_eq!((owner.pid, &*owner.comm), (42, &b"nginx"[..]));
     process.pid = 0;
     bench.take(accept(process));
@@ -301,7 +310,7 @@ fn totals_at_unknown_offsets_are_absent() {
     for has_totals in [true, false] {
         let mut bench = Bench { assembler: Assembler::new(false, has_totals), ..Bench::new() };
         bench.take(Record::End(end));
-        bench.advance(100 + RESET_WAIT);
+        bench.advance(at(100) + RESET_WAIT);
         assert_eq!(bench.events()[0].totals.is_some(), has_totals);
     }
 }

@@ -1,5 +1,7 @@
 //! One connection in detail: everything that netmon knows of the connection.
 
+use std::time::Duration;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -15,7 +17,7 @@ use super::{
     state_diagram,
 };
 use crate::{
-    core::{connection::Direction, escape::Escaped, event::Evidence, tcp::TcpState},
+    core::{connection::Direction, escape::Escaped, process::Evidence, tcp::TcpState, time::Mono},
     view::{
         changes::lines::Bytes,
         text::clock::{Clock, Elapsed, TimeStyle},
@@ -67,13 +69,13 @@ fn facts<'a>(
     state: &ScreenState,
     detail: &Detail,
     theme: Theme,
-    time: &mut impl FnMut(u64) -> String,
+    time: &mut impl FnMut(Mono) -> String,
 ) -> Vec<Line<'a>> {
     let (row, services) = (&detail.row, services(state));
     let fact = |name: &str, value: String| {
         Line::from(vec![Span::styled(format!(" {name:<NAME$} "), STRONG), Span::raw(value)])
     };
-    let ago = |moment: u64| Elapsed(state.now.saturating_sub(moment));
+    let ago = |moment: Mono| Elapsed(state.now.since(moment));
     let local = endpoint(row.tuple.local, services, "?", 60);
     let remote = endpoint(row.tuple.remote, services, "*", 60);
     let (sign, direction) = match row.direction {
@@ -131,7 +133,7 @@ fn facts<'a>(
     lines.push(fact("Traffic", traffic(detail)));
     lines.push(fact(
         "Socket",
-        format!("sk:{:x}   netns {}{queues}", row.id.cookie, row.tuple.netns),
+        format!("sk:{:x}   netns {}{queues}", row.id.cookie.get(), row.tuple.netns),
     ));
     lines
 }
@@ -149,7 +151,9 @@ const fn evidence(evidence: Evidence) -> &'static str {
 /// present counts.
 fn traffic(detail: &Detail) -> String {
     let rtt = |rtt: Option<u32>| {
-        rtt.map_or(String::new(), |us| format!("   rtt {}", Elapsed(u64::from(us) * 1_000)))
+        rtt.map_or(String::new(), |us| {
+            format!("   rtt {}", Elapsed(Duration::from_micros(us.into())))
+        })
     };
     if let Some(totals) = &detail.history.totals {
         return format!(
@@ -178,7 +182,7 @@ fn history(
     detail: &Detail,
     theme: Theme,
     area: Rect,
-    time: &mut impl FnMut(u64) -> String,
+    time: &mut impl FnMut(Mono) -> String,
     buffer: &mut Buffer,
 ) {
     let steps = &detail.history.steps;

@@ -1,6 +1,5 @@
 //! The header: the host and the time, the connections in each state, and the events of a second.
 
-use jiff::Timestamp;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -11,7 +10,7 @@ use ratatui::{
 
 use super::{HEADING, STRONG, Theme};
 use crate::{
-    core::{event::Loss, tcp::TcpState},
+    core::{loss::Loss, tcp::TcpState},
     view::{
         text::clock::Elapsed,
         tui::{layout::HEADER, rates::Happened, state::ScreenState},
@@ -113,8 +112,7 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
         Some(past) => past.at.wall,
         None => activity.anchor.wall_time(state.now),
     };
-    let moment = Timestamp::from_nanosecond(wall.into()).unwrap_or_default();
-    let moment = moment.to_zoned(state.options.zone.clone());
+    let moment = wall.timestamp().to_zoned(state.options.zone.clone());
     let mut spans = vec![Span::raw(format!(" netmon top {}  ", state.options.host))];
     if state.past.is_some() {
         spans.push(format!("{} PAST  ", moment.strftime("%Y-%m-%d %H:%M:%S%.3f")).into());
@@ -123,7 +121,7 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
     }
     let lost = match activity.gap {
         Some(gap) if state.past.is_none() => {
-            let ago = state.now.saturating_sub(gap.time);
+            let ago = state.now.since(gap.time);
             format!("lost {} ({}, {} ago)", activity.lost, gap.loss.name(), Elapsed(ago))
         }
         _ => format!("lost {}", activity.lost),

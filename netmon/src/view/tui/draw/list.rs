@@ -108,7 +108,7 @@ fn connection(
 ) -> Style {
     let services = services(state);
     let style = if is_gone { DIM } else { Style::new() };
-    let since = row.since.map(|since| Elapsed(state.now.saturating_sub(since)).to_string());
+    let since = row.since.map(|since| Elapsed(state.now.since(since)).to_string());
     let age = row.lifetime(state.now).map(|age| Elapsed(age).to_string());
     for (place, (_, from, to)) in columns(area.width).enumerate() {
         let area = Rect { x: area.x + from, width: to - from, ..area };

@@ -1,16 +1,20 @@
 //! The connection in the detail view.
 
+use std::time::Duration;
+
 use super::{Mode, ScreenState};
 use crate::{
-    core::{connection::Connection, event::ConnectionId, table::ConnectionTable, tcp::TcpState},
+    core::{
+        connection::Connection, id::ConnectionId, table::ConnectionTable, tcp::TcpState, time::Mono,
+    },
     view::tui::{
         history::{ConnectionHistory, Histories},
         time_travel::{Inspected, NameQuery, ScreenQuery},
     },
 };
 
-/// The time between two questions about the socket in the detail view, ns.
-const INSPECT_INTERVAL: u64 = 1_000_000_000;
+/// The time between two questions about the socket in the detail view.
+const INSPECT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Everything that is known of the connection in the detail view.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ pub(in crate::view::tui) struct Detail {
 impl ScreenState {
     /// Shows `inspected` in the detail view. A connection that is not there any more stays as it
     /// was.
-    pub(super) fn look(&mut self, inspected: Option<InspectedRow>, now: u64) {
+    pub(super) fn look(&mut self, inspected: Option<InspectedRow>, now: Mono) {
         let Some(InspectedRow { row, history, is_gone }) = inspected else {
             match &mut self.detail {
                 Some(detail) => detail.is_gone = true,

@@ -21,9 +21,9 @@ fn a_doubtful_time_wait_is_asked_about() {
             bench.script.state = Some(bucket);
             bench.take(closed(old, flags, 0, 100 * MS));
             assert!(bench.events().is_empty());
-            bench.advance(100 * MS);
+            bench.advance(at_ms(100));
             let events = bench.events();
-            assert_eq!((events[0].new, events[0].time), (state, 100 * MS));
+            assert_eq!((events[0].new, events[0].time), (state, at_ms(100)));
             assert!(!events[0].inferred, "it was so at once");
         }
     }
@@ -36,16 +36,16 @@ fn an_orphan_ends_as_it_is_found() {
         bench.take(closed(FinWait2, flag::DEAD, 0, 100 * MS));
         bench.script.state = Some(BucketState::Waiting);
         for ms in 101..150 {
-            bench.advance(ms * MS);
+            bench.advance(at_ms(ms));
         }
         assert!(bench.events().is_empty(), "it still waits");
         assert!(bench.script.questions < 8, "asked ever less often: {}", bench.script.questions);
         // The change may have happened during the question.
-        (bench.script.state, bench.script.answer_time) = (Some(bucket), 1_007 * MS);
-        bench.advance(1_000 * MS);
+        (bench.script.state, bench.script.answer_time) = (Some(bucket), at_ms(1_007));
+        bench.advance(at_ms(1_000));
         let events = bench.events();
         assert_eq!((events[0].old, events[0].new), (FinWait2, state));
-        assert!(events[0].inferred && events[0].time == 1_007 * MS);
+        assert!(events[0].inferred && events[0].time == at_ms(1_007));
     }
 }
 
@@ -54,18 +54,20 @@ fn an_orphan_that_cannot_be_seen_is_given_up() {
     let mut bench = Bench::new();
     bench.take(closed(FinWait2, flag::DEAD, 0, 1));
     for second in 1..80 {
-        bench.advance(second * 1_000 * MS);
+        bench.advance(at_ms(second * 1_000));
     }
     assert_eq!(bench.states(), [(FinWait2, Close)]);
     assert_eq!(bench.assembler.next_due(), None);
 }
+
+const PEER: SocketId = socket(8);
 
 /// Returns the end of the other end, on this host.
 fn peer(flags: u8, errno: u8, time: u64) -> Record {
     let mut peer = wire::Transition { flags, errno, ..wire(LastAck, Close, time) };
     std::mem::swap(&mut peer.local_addr, &mut peer.remote_addr);
     std::mem::swap(&mut peer.local_port, &mut peer.remote_port);
-    peer.cookie = COOKIE + 1;
+    peer.cookie = PEER.get();
     Record::Transition(peer)
 }
 
@@ -75,10 +77,10 @@ fn an_orphan_is_gone_when_its_peer_on_this_host_is_reset() {
     bench.take(closed(FinWait2, flag::DEAD | flag::BUCKETS_FULL, 0, 100));
     bench.take(peer(flag::RESET_RECEIVED, ECONNRESET, 150));
     let events = bench.events();
-    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, Close, 100));
+    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, Close, at(100)));
     assert!(!events[0].inferred);
-    assert_eq!((events[1].cookie, events[1].reset), (COOKIE + 1, Some(ResetSide::Received)));
-    bench.advance(1_000 * MS);
+    assert_eq!((events[1].cookie, events[1].reset), (PEER, Some(ResetSide::Received)));
+    bench.advance(at_ms(1_000));
     assert_eq!((events.len(), bench.script.questions), (2, 0));
 }
 
@@ -88,9 +90,9 @@ fn an_orphan_with_its_peer_on_this_host_needs_no_question() {
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
     bench.take(peer(0, 0, 150));
     let events = bench.events();
-    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, 150));
+    assert_eq!((events[0].cookie, events[0].new, events[0].time), (COOKIE, TimeWait, at(150)));
     assert!(!events[0].inferred);
-    assert_eq!((events[1].cookie, events[1].new), (COOKIE + 1, Close));
+    assert_eq!((events[1].cookie, events[1].new), (PEER, Close));
     assert_eq!(bench.script.questions, 0);
 }
 
@@ -100,12 +102,12 @@ fn a_reset_ends_an_orphan_at_its_time() {
     let mut bench = Bench::new();
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
     bench.take(reset(Close, 120));
-    assert_eq!(bench.events()[0].time, 100);
+    assert_eq!(bench.events()[0].time, at(100));
     // A RST on the bucket, at any time, is the end of the bucket.
     bench.take(closed(FinWait2, flag::DEAD, 0, 100));
     bench.take(reset(TimeWait, 9_000));
     let events = bench.events();
-    assert_eq!((events[0].time, events[0].new), (9_000, Close));
+    assert_eq!((events[0].time, events[0].new), (at(9_000), Close));
     assert_eq!(events[0].reset, Some(ResetSide::Sent));
 }
 
@@ -119,7 +121,7 @@ fn questions_stay_within_their_budget() {
         bench.take(Record::Transition(orphan));
     }
     for ms in 1_001..=2_000 {
-        bench.advance(ms * MS);
+        bench.advance(at_ms(ms));
     }
     assert!((2_000..=2_600).contains(&bench.script.questions), "{}", bench.script.questions);
 }
@@ -137,7 +139,7 @@ fn what_is_doubtful_is_known_within_a_second() {
     assert_eq!(believed.len(), 3_000, "there is no time to ask about them");
     assert!(believed.iter().all(|event| event.inferred && event.new == Close));
     for ms in 1_000..=2_000 {
-        bench.advance(ms * MS);
+        bench.advance(at_ms(ms));
     }
     let answers = bench.events();
     assert_eq!(answers.len(), 2_000);
@@ -161,11 +163,11 @@ fn an_orphan_is_followed_without_questions() {
     for (state, expected) in [(TimeWait, TimeWait), (Close, Close)] {
         let mut bench = reporting();
         bench.take(closed(FinWait2, WAITS, 0, 100));
-        bench.advance(100 + 60_000 * MS);
+        bench.advance(at_ms(60_000));
         assert!(bench.events().is_empty());
         bench.take(note(kind::MINISOCKET, state, 0, 200));
         let [event] = &bench.events()[..] else { panic!("one event") };
-        assert_eq!((event.new, event.time, event.inferred), (expected, 200, false));
+        assert_eq!((event.new, event.time, event.inferred), (expected, at(200), false));
         assert_eq!(bench.script.questions, 0);
     }
 }
@@ -175,7 +177,7 @@ fn an_unreported_end_is_asked_about() {
     let mut bench = reporting();
     bench.script.state = Some(BucketState::Gone);
     bench.take(closed(FinWait2, WAITS, 0, 100));
-    bench.advance(71_000 * MS);
+    bench.advance(at_ms(71_000));
     assert_eq!((bench.states(), bench.script.questions), (vec![(FinWait2, Close)], 1));
 }
 
@@ -187,7 +189,7 @@ fn a_time_wait_is_one_when_it_was_made() {
     bench.take(closed(FinWait2, flags, 0, 100));
     assert_eq!(bench.states(), [(FinWait2, TimeWait)]);
     bench.take(note(kind::MINISOCKET, Close, 0, 300));
-    assert_eq!(bench.out.pop_front(), Some(Event::TimeWaitEnded { time: 300, cookie: COOKIE }));
+    assert_eq!(bench.out.pop_front(), Some(Event::TimeWaitEnded { time: at(300), cookie: COOKIE }));
     bench.take(note(kind::MINISOCKET, TimeWait, 0, 400));
     assert!(bench.events().is_empty(), "its time began anew, which is no transition");
 }

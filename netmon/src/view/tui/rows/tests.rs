@@ -1,0 +1,65 @@
+//! A window of rows against all rows, sorted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::id::{Tuple, socket};
+
+fn id(cookie: u64) -> ConnectionId {
+    ConnectionId { cookie: socket(cookie), epoch: Mono::BOOT }
+}
+
+fn table(ports: &[u16]) -> ConnectionTable {
+    let rows = ports.iter().zip(1..).map(|(port, cookie)| {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
+        let tuple = Tuple { netns: 1, local, remote };
+        Connection::new(id(cookie), tuple, TcpState::Established)
+    });
+    ConnectionTable::restore(rows)
+}
+
+proptest! {
+    /// The visible rows are the same as if all rows were sorted.
+    #[test]
+    fn a_window_is_a_part_of_the_whole(
+        ports in proptest::collection::vec(1..50_u16, 0..300),
+        (top, selected, height) in (0..320_usize, 0..320_usize, 0..40_usize),
+        (reversed, follow) in (any::<bool>(), proptest::option::of(1..300_u64)),
+    ) {
+        let table = table(&ports);
+        let query = Query {
+            filter: &Filter::default(),
+            sort: SortColumn::Local,
+            reversed,
+            group: None,
+            expanded: &FxHashSet::default(),
+            follow: follow.map(id),
+        };
+        let (histories, flows) = (Histories::default(), Flows::default());
+        let list = list(&table, &histories, &flows, &query, (top, selected, height));
+        let mut all: Vec<_> = ports.iter().copied().zip(1..).collect();
+        all.sort_by_key(|(port, cookie): &(u16, u64)| {
+            (if reversed { !*port } else { *port }, *cookie)
+        });
+        prop_assert_eq!(list.length, ports.len());
+        let end = (list.top + height).min(all.len());
+        let cookie = |row: &Row| match row {
+            Row::Connection { row, .. } => row.id.cookie.get(),
+            Row::Group { .. } => 0,
+        };
+        let cookies: Vec<_> = list.rows.iter().map(cookie).collect();
+        let visible = &all[list.top.min(end)..end];
+        let expected: Vec<_> = visible.iter().map(|(_, cookie)| *cookie).collect();
+        prop_assert_eq!(cookies, expected);
+        if height > 0 && !all.is_empty() {
+            prop_assert!((list.top..end).contains(&list.selected));
+        }
+        let place_of = |wanted: u64| all.iter().position(|(_, cookie)| *cookie == wanted);
+        if let Some(place) = follow.and_then(place_of) {
+            prop_assert_eq!(list.selected, place);
+        }
+    }
+}

@@ -24,7 +24,7 @@ use super::{
     workload::mix::{Counts, Kind},
 };
 use networks::{Network, Parties, Process, mix, register};
-use owners::Stream;
+use owners::ClosedLines;
 
 /// Namespaces: netmon must not take a connection of one for a connection of another.
 const NETWORKS: RangeInclusive<u8> = 0..=1;
@@ -121,7 +121,7 @@ impl Converge {
         register(&mut parties, &holders);
         let count = AtomicU64::new(0);
         let (counts, stream) = thread::scope(|scope| {
-            let reader = scope.spawn(|| Stream::read(stdout, &inums, &count));
+            let reader = scope.spawn(|| ClosedLines::read(stdout, &inums, &count));
             let mut work = || {
                 let counts = mix(networks, seconds, &mut parties)?;
                 show(&counts, seconds);

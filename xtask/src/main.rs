@@ -60,7 +60,7 @@ enum Command {
     /// Check that netmon's table equals the kernel's after churn of every kind, with right owners
     Converge(converge::Converge),
     /// Compare netmon's view of the past with the result of SQL over the journal
-    Past(past::Past),
+    Past(past::PastCheck),
     /// Check the rules of the house that no compiler knows: imports, lines, words
     Tidy,
     /// Make load, as `bench` does

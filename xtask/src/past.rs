@@ -59,7 +59,7 @@ const FULL: Ipv4Addr = Ipv4Addr::new(127, 77, 8, 1);
 const TIMED_OUT: Duration = Duration::from_millis(500);
 
 #[derive(Args, Debug)]
-pub(crate) struct Past {
+pub(crate) struct PastCheck {
     /// Least number of events of the journal
     #[arg(long, default_value_t = 3_000_000)]
     events: u64,
@@ -77,7 +77,7 @@ pub(crate) struct Past {
     netmon: Option<PathBuf>,
 }
 
-impl Past {
+impl PastCheck {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match &self.netmon {
             Some(netmon) => self.record_and_compare(netmon),

@@ -48,7 +48,7 @@ pub(crate) struct Vm {
     skip: Vec<String>,
     /// Do without a feature, though the kernel has it
     #[arg(long, value_enum)]
-    without: Option<Without>,
+    without: Option<Feature>,
     /// Number of CPUs of a machine
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=255))]
@@ -80,7 +80,7 @@ pub(crate) struct Vm {
 
 /// A feature of the kernel that netmon is to do without.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Without {
+enum Feature {
     /// The kernel's types
     Btf,
     /// Hooks on functions
@@ -89,7 +89,7 @@ enum Without {
     Iterators,
 }
 
-impl Without {
+impl Feature {
     const fn argument(self) -> &'static str {
         match self {
             Self::Btf => "--no-btf",
@@ -161,7 +161,7 @@ impl Vm {
             "NETMON_TEST_KERNEL={} NETMON_TEST_ARGS='{}' NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 \
              $TESTS -Zunstable-options --report-time --test-threads={}",
             self.without.map_or(suite.tier, |without| without.tier(suite.tier)),
-            self.without.map_or("", Without::argument),
+            self.without.map_or("", Feature::argument),
             accelerator.patience(),
             self.threads.unwrap_or(self.cpus * 2)
         );

@@ -114,11 +114,11 @@ impl filter::FilterNames for RecordedNames {
 
 /// Answers of this host to a recorder: the current names of numbers, and start times of processes.
 #[derive(Default)]
-pub(super) struct RecorderNames {
+pub(super) struct SystemNames {
     cgroups: HashMap<u64, String>,
 }
 
-impl HostNames for RecorderNames {
+impl HostNames for SystemNames {
     fn user(&mut self, uid: u32) -> Option<String> {
         user(uid)
     }

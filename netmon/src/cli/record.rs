@@ -20,7 +20,7 @@ use super::{
     },
     gaps_text,
     io::stderr::report,
-    names::RecorderNames,
+    names::SystemNames,
 };
 use crate::{
     core::filter::Filter,
@@ -94,7 +94,7 @@ impl RecordCommand {
             segment_time: self.segment_time,
             boot_id: boot_id.trim().to_owned(),
             netns: Namespace::current().map_or(0, |own| own.inum),
-            names: Box::new(RecorderNames::default()),
+            names: Box::new(SystemNames::default()),
         };
         let path = self.journal.path();
         let opened = narrowed(&[], || Recorder::open(path, &host, options)).context(CONFINING)?;

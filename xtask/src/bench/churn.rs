@@ -36,7 +36,7 @@ pub(super) const LOOP_OF_RECORD: &str = "record, live: CPU ns of its loop an eve
 
 /// The program that follows the churn.
 #[derive(Clone, Copy, Debug)]
-enum Reader {
+enum EventReader {
     /// `watch --json > file`
     Watch,
     /// `record`
@@ -44,7 +44,7 @@ enum Reader {
     Peer(Peer),
 }
 
-impl Reader {
+impl EventReader {
     fn name(self) -> &'static str {
         match self {
             Self::Watch => "watch --json > file",
@@ -59,13 +59,13 @@ impl Churn {
         let mut figures = Vec::new();
         let (mut watched, mut recorded) = (Runs::default(), Runs::default());
         for (reader, ending, target) in [
-            (Reader::Watch, Ending::Reset, 0.85),
-            (Reader::Watch, Ending::Close, 0.80),
-            (Reader::Record, Ending::Reset, 0.87),
-            (Reader::Record, Ending::Close, 0.82),
+            (EventReader::Watch, Ending::Reset, 0.85),
+            (EventReader::Watch, Ending::Close, 0.80),
+            (EventReader::Record, Ending::Reset, 0.87),
+            (EventReader::Record, Ending::Close, 0.82),
         ] {
             let runs = match reader {
-                Reader::Record => &mut recorded,
+                EventReader::Record => &mut recorded,
                 _ => &mut watched,
             };
             figures.push(self.pairs(reader, ending, runs)?.at_least(target));
@@ -73,7 +73,7 @@ impl Churn {
         for peer in Peer::ALL {
             let what = format!("churn with {}, 6 transitions: ratio", peer.name());
             figures.push(if peer.is_there() {
-                self.pairs(Reader::Peer(peer), Ending::Reset, &mut Runs::default())?
+                self.pairs(EventReader::Peer(peer), Ending::Reset, &mut Runs::default())?
             } else {
                 Figure::new(what, Vec::new())
             });
@@ -90,11 +90,16 @@ impl Churn {
     }
 
     /// Measures the ratios of throughput with `reader` to throughput without.
-    fn pairs(&self, reader: Reader, ending: Ending, runs: &mut Runs) -> anyhow::Result<Figure> {
+    fn pairs(
+        &self,
+        reader: EventReader,
+        ending: Ending,
+        runs: &mut Runs,
+    ) -> anyhow::Result<Figure> {
         // Peers lose what comes too fast. They get fewer connections, which take as long.
         let connections = match reader {
-            Reader::Watch | Reader::Record => self.connections,
-            Reader::Peer(_) => self.connections / 4,
+            EventReader::Watch | EventReader::Record => self.connections,
+            EventReader::Peer(_) => self.connections / 4,
         };
         let transitions = match ending {
             Ending::Reset => 6,
@@ -109,14 +114,14 @@ impl Churn {
         let mut ratios = Vec::new();
         for pair in 1..=self.pairs {
             let mut with = || match reader {
-                Reader::Peer(peer) => {
+                EventReader::Peer(peer) => {
                     let peer = peer.start()?;
                     let rate = load(connections, ending);
                     drop(peer);
                     rate
                 }
-                Reader::Watch => follow(false, || load(connections, ending), runs),
-                Reader::Record => follow(true, || load(connections, ending), runs),
+                EventReader::Watch => follow(false, || load(connections, ending), runs),
+                EventReader::Record => follow(true, || load(connections, ending), runs),
             };
             // The two take turns in going first, so that a drift of the machine favours neither.
             let (with, without) = if pair % 2 == 0 {
@@ -134,8 +139,8 @@ impl Churn {
     /// Measures the events that `record` and `watch` lose while connections come and go for long.
     fn long_run(&self) -> anyhow::Result<Figure> {
         let mut lost = Vec::new();
-        for reader in [Reader::Record, Reader::Watch] {
-            let record = matches!(reader, Reader::Record);
+        for reader in [EventReader::Record, EventReader::Watch] {
+            let record = matches!(reader, EventReader::Record);
             let mut runs = Runs::default();
             for ending in [Ending::Reset, Ending::Close] {
                 let rate = follow(record, || load_for(self.long, None, ending), &mut runs)?;

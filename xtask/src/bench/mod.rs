@@ -59,7 +59,7 @@ enum Part {
     /// Growth of cost with sockets and with connections a second
     Growth(growth::Growth),
     /// Questions to a journal of 100 million events, beside DuckDB's answers
-    Past(past::Past),
+    Past(past::PastBench),
 }
 
 impl Part {
@@ -70,7 +70,7 @@ impl Part {
         let mut start = default::<start::Start>()?;
         let mut top = default::<top::Top>()?;
         let mut growth = default::<growth::Growth>()?;
-        let mut past = default::<past::Past>()?;
+        let mut past = default::<past::PastBench>()?;
         if quick {
             (churn.pairs, churn.connections, churn.long) = (2, 20_000, 5);
             (snapshot.rounds, start.rounds, start.idle, growth.rounds) = (1, 3, 10, 1);

@@ -8,7 +8,7 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio, id},
+    process::{Command, Stdio, id},
     sync::mpsc::channel,
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{
     churn::{Runs, follow, load, size as size_of},
     figure::Figure,
-    process::used,
+    process::{KilledOnDrop, used},
     terminal,
 };
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
 };
 
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Past {
+pub(crate) struct PastBench {
     /// Events of the long journal
     #[arg(long, default_value_t = 100_000_000)]
     events: u64,
@@ -63,7 +63,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LINES: u16 = 50;
 const COLUMNS: u16 = 160;
 
-impl Past {
+impl PastBench {
     /// Reduces the events and rounds.
     pub(super) fn quick(&mut self) {
         *self = Self { events: RECORDED, segments: 2 * SMALL, rounds: 2, connections: 50_000 };
@@ -330,16 +330,6 @@ fn ask(journal: &Path, words: &[&str]) -> anyhow::Result<String> {
     output(as_root(&command[0]).args(&command[1..]))
 }
 
-/// A netmon; killed when dropped.
-struct Started(Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Measures the seconds until the first row below the heading is on a terminal.
 fn first_row(journal: &Path) -> anyhow::Result<f64> {
     let (mut ours, theirs) = terminal::open(LINES, COLUMNS)?;
@@ -347,7 +337,7 @@ fn first_row(journal: &Path) -> anyhow::Result<f64> {
     let begin = Instant::now();
     let mut netmon = as_root(&words[0]);
     netmon.args(&words[1..]).stdout(Stdio::from(theirs)).stderr(Stdio::null());
-    let netmon = Started(netmon.spawn().context("starting netmon on a terminal")?);
+    let netmon = KilledOnDrop(netmon.spawn().context("starting netmon on a terminal")?);
     let (found, row) = channel();
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];

@@ -2,7 +2,9 @@
 
 use std::{
     ffi::OsStr,
-    fs, thread,
+    fs,
+    process::Child,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,6 +16,16 @@ use crate::shell::{as_root, output, xtask};
 const USER_HZ: u64 = 100;
 /// A limit that is longer than a TIME_WAIT and the second by which its end may be late.
 const LONGEST: Duration = Duration::from_secs(75);
+
+/// A netmon that runs; killed when dropped.
+pub(super) struct KilledOnDrop(pub(super) Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// The time and memory that a command used from its beginning to its end.
 #[derive(Clone, Copy, Debug)]

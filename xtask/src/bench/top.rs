@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::fd::OwnedFd,
-    process::{Child, Stdio},
+    process::Stdio,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
     churn::{load_for, number},
     figure::Figure,
     hold::Holders,
+    process::KilledOnDrop,
     terminal,
 };
 use crate::{
@@ -57,7 +58,7 @@ impl Top {
         command.arg("--ctty").arg(release_binary()).args(["top", "--numeric"]);
         command.env("TERM", "xterm-256color").stdin(Stdio::from(terminal.try_clone()?));
         command.stdout(Stdio::from(terminal)).stderr(Stdio::piped());
-        let netmon = Started(command.spawn().context("starting netmon in a terminal")?);
+        let netmon = KilledOnDrop(command.spawn().context("starting netmon in a terminal")?);
         screen.until("ESTABLISHED", PATIENCE)?;
         let seconds = self.seconds;
         let load = thread::spawn(move || load_for(seconds, None, Ending::Close));
@@ -75,7 +76,7 @@ impl Top {
         let frames = f64::from(screen.frames) / began.elapsed().as_secs_f64();
         let rate = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
         screen.press(b"q")?;
-        let messages = netmon.ended()?;
+        let messages = ended(netmon)?;
         #[expect(clippy::cast_precision_loss, reason = "a figure")]
         let lost = number(&messages, "lost")? as f64;
         let there = format!("top, {} sockets, {rate:.0} connections a second", self.sockets);
@@ -87,28 +88,16 @@ impl Top {
     }
 }
 
-/// A netmon; killed when dropped.
-struct Started(Child);
-
-impl Started {
-    /// Waits for the end of netmon, after the key for it. Returns netmon's messages.
-    fn ended(mut self) -> anyhow::Result<String> {
-        let end = Instant::now() + PATIENCE;
-        while self.0.try_wait()?.is_none() {
-            ensure!(Instant::now() < end, "netmon did not end");
-            thread::sleep(BETWEEN);
-        }
-        let mut messages = String::new();
-        self.0.stderr.take().context("its stderr")?.read_to_string(&mut messages)?;
-        Ok(messages)
+/// Waits for the end of netmon, after the key for it. Returns netmon's messages.
+fn ended(mut netmon: KilledOnDrop) -> anyhow::Result<String> {
+    let end = Instant::now() + PATIENCE;
+    while netmon.0.try_wait()?.is_none() {
+        ensure!(Instant::now() < end, "netmon did not end");
+        thread::sleep(BETWEEN);
     }
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    let mut messages = String::new();
+    netmon.0.stderr.take().context("its stderr")?.read_to_string(&mut messages)?;
+    Ok(messages)
 }
 
 /// A terminal, and the contents of its screen.

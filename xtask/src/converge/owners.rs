@@ -57,16 +57,16 @@ impl ClosedLine {
 }
 
 /// The number of equal lines, and the first of them.
-type Seen = HashMap<ClosedLine, (u64, String)>;
+type LineCounts = HashMap<ClosedLine, (u64, String)>;
 
 /// The lines that netmon printed, counted.
 #[derive(Default)]
-pub(super) struct Stream {
-    seen: Seen,
+pub(super) struct ClosedLines {
+    seen: LineCounts,
     lost: BTreeMap<String, u64>,
 }
 
-impl Stream {
+impl ClosedLines {
     /// Reads all lines. `count` is the number of connections that have ended so far.
     pub(super) fn read(from: impl Read, netns: &[u64], count: &AtomicU64) -> anyhow::Result<Self> {
         // netmon is under test: no event may be lost because this reader waits for its turn behind

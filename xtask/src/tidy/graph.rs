@@ -71,7 +71,7 @@ impl Graph {
                 let text = fs::read_to_string(&path)?;
                 let module = module_of(path.strip_prefix(source)?);
                 let file = syn::parse_file(&text).with_context(|| path.display().to_string())?;
-                let mut reader = Reader { at: module.clone(), module: Module::default() };
+                let mut reader = PathReader { at: module.clone(), module: Module::default() };
                 reader.module.file = path;
                 reader.visit_file(&file);
                 self.modules.entry(module).or_default().merge(reader.module);
@@ -214,13 +214,13 @@ pub(crate) fn upward(arrows: &[Arrow], floors: &Floors) -> Vec<Arrow> {
 }
 
 /// Gathers the paths of a file.
-struct Reader {
+struct PathReader {
     /// The module that is read, inline modules included.
     at: ModulePath,
     module: Module,
 }
 
-impl Reader {
+impl PathReader {
     /// The path from the root of the crate; nothing for a path of another crate.
     fn absolute(&self, path: &[String]) -> Option<ModulePath> {
         let (first, rest) = path.split_first()?;
@@ -298,7 +298,7 @@ impl Reader {
     }
 }
 
-impl<'ast> Visit<'ast> for Reader {
+impl<'ast> Visit<'ast> for PathReader {
     fn visit_item(&mut self, item: &'ast Item) {
         if !attributes(item).iter().any(is_for_tests) {
             visit::visit_item(self, item);

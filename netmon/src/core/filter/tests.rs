@@ -33,7 +33,7 @@ impl FilterNames for Host {
 }
 
 #[derive(Clone, Debug)]
-struct Connection {
+struct TestRow {
     state: TcpState,
     local: SocketAddr,
     remote: SocketAddr,
@@ -43,7 +43,7 @@ struct Connection {
     owners: Vec<(u32, Vec<u8>)>,
 }
 
-impl FilterFacts for Connection {
+impl FilterFacts for TestRow {
     fn state(&self) -> TcpState {
         self.state
     }
@@ -71,8 +71,8 @@ fn end(text: &str) -> SocketAddr {
     text.parse().expect("an address with a port")
 }
 
-fn connection() -> Connection {
-    Connection {
+fn connection() -> TestRow {
+    TestRow {
         state: TcpState::Established,
         local: end("10.1.2.3:40000"),
         remote: end("192.0.2.1:443"),
@@ -89,7 +89,7 @@ pub(super) fn filter(text: &str) -> Filter {
 
 /// Asserts that each text matches the connection, and its opposite does not.
 #[track_caller]
-fn all_match(connection: &Connection, texts: &[&str]) {
+fn all_match(connection: &TestRow, texts: &[&str]) {
     for text in texts {
         assert!(filter(text).matches(connection), "{text}");
         assert!(!filter(&format!("not ( {text} )")).matches(connection), "not {text}");
@@ -97,7 +97,7 @@ fn all_match(connection: &Connection, texts: &[&str]) {
 }
 
 #[track_caller]
-fn none_match(connection: &Connection, texts: &[&str]) {
+fn none_match(connection: &TestRow, texts: &[&str]) {
     for text in texts {
         assert!(!filter(text).matches(connection), "{text}");
         assert!(filter(&format!("! ( {text} )")).matches(connection), "not {text}");
@@ -174,7 +174,7 @@ fn states() {
         ],
     );
     for state in [TcpState::SynRecv, TcpState::NewSynRecv] {
-        let half_open = Connection { state, ..connection() };
+        let half_open = TestRow { state, ..connection() };
         all_match(&half_open, &["state syn-recv", "state new-syn-recv", "state bucket"]);
         none_match(&half_open, &["exclude SYN_RECV", "state big", "state established"]);
     }
@@ -261,8 +261,7 @@ fn addresses() {
             "dst 192.0.2.1/32:80",
         ],
     );
-    let ipv6 =
-        Connection { local: end("[::1]:80"), remote: end("[2001:db8::7]:9"), ..connection() };
+    let ipv6 = TestRow { local: end("[::1]:80"), remote: end("[2001:db8::7]:9"), ..connection() };
     all_match(
         &ipv6,
         &[
@@ -282,7 +281,7 @@ fn addresses() {
         &ipv6,
         &["src ::1:80", "src 0.0.0.0/0", "dst 2001:db9::/32", "dst [2001:db8::]/32:80"],
     );
-    let mapped = Connection { local: end("[::ffff:10.0.0.1]:80"), ..connection() };
+    let mapped = TestRow { local: end("[::ffff:10.0.0.1]:80"), ..connection() };
     all_match(&mapped, &["src 10.0.0.1:80", "src ::ffff:10.0.0.1", "src 0.0.0.0/0"]);
     none_match(&mapped, &["src ::/0", "src 10.0.0.2"]);
 }
@@ -327,7 +326,7 @@ fn owners_users_and_places() {
 
 #[test]
 fn what_is_unknown_equals_nothing() {
-    let unknown = Connection { uid: None, cgroup: None, owners: Vec::new(), ..connection() };
+    let unknown = TestRow { uid: None, cgroup: None, owners: Vec::new(), ..connection() };
     none_match(&unknown, &["uid = 33", "cgroup = 1", "pid = 812", "comm = nginx"]);
     all_match(&unknown, &["uid != 33", "cgroup != 1", "pid != 812", "comm != nginx"]);
 }

@@ -26,14 +26,15 @@ use crate::{
     },
 };
 
-/// The priority of the thread: the lowest, since its work can wait.
-const NICE: i32 = 19;
+/// The priority of the thread: low, since its work can wait. A thread of the lowest priority, 19,
+/// gets less than 2 % of a core on a busy host, and a segment would take minutes.
+const NICE: i32 = 10;
 /// Conversion to Parquet is postponed while more than this many events are recorded in a second …
 const BUSY: f64 = 50_000.0;
 /// … unless more than this many segments, of some 25 MB each, are waiting.
 const MOST: usize = 8;
 const LOOK: Duration = Duration::from_secs(1);
-/// The time for which the thread goes on after the recorder was asked to end.
+/// The time for which segments become Parquet after the recorder was asked to end.
 const LAST: Duration = Duration::from_secs(30);
 /// The interval at which the age of files is checked, and a failed conversion is tried again.
 const EVERY: Duration = Duration::from_secs(60);
@@ -69,8 +70,8 @@ impl Archiver {
         Self { place, shared, retention, waiting, failed, last_look: (Instant::now(), 0) }
     }
 
-    /// Works until no more segments can come.
-    pub(super) fn run(mut self, closed: &Receiver<Wall>) {
+    /// Works until no more segments can come. Returns itself with the segments that are left.
+    pub(super) fn run(mut self, closed: &Receiver<Wall>) -> Self {
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             log::debug!(
                 "the priority of the thread that writes Parquet cannot be lowered: {error}"
@@ -83,23 +84,29 @@ impl Archiver {
             is_open = message != Err(RecvTimeoutError::Disconnected);
             self.waiting.extend(message.ok());
             self.waiting.extend(closed.try_iter());
-            let may_wait = is_open && self.waiting.len() <= MOST && self.is_busy();
+            let may_wait = !is_open || self.waiting.len() <= MOST && self.is_busy();
             let has_work = !may_wait && !self.waiting.is_empty();
             let is_due = last_retention.elapsed() >= EVERY;
             // Before the conversion, so that there is room.
-            if (has_work || is_due)
-                && let Err(error) = self.retain()
-            {
-                log::warn!("old files of the journal cannot be removed: {error}");
+            if has_work || is_due {
+                self.retain();
             }
             if has_work {
-                self.close();
+                self.close(|shared| shared.ending.get().is_none());
             }
             if is_due {
                 last_retention = Instant::now();
                 self.waiting.extend(self.failed.drain(..));
             }
         }
+        self
+    }
+
+    /// Turns the segments that are left into Parquet. Those for which there is no time are left to
+    /// the next recorder.
+    pub(super) fn finish(&mut self) {
+        self.retain();
+        self.close(|shared| shared.ending.get().is_none_or(|ending| ending.elapsed() <= LAST));
     }
 
     /// Returns whether so many events are recorded that other work should wait.
@@ -115,12 +122,11 @@ impl Archiver {
         written.saturating_sub(before) as f64 > BUSY * elapsed.as_secs_f64()
     }
 
-    fn close(&mut self) {
-        while let Some(start) = self.waiting.pop_front() {
-            // The next recorder converts the segments that are left.
-            if self.shared.ending.get().is_some_and(|ending| ending.elapsed() > LAST) {
-                return;
-            }
+    /// Turns segments into Parquet as long as `goes_on` permits.
+    fn close(&mut self, goes_on: impl Fn(&RecorderStatus) -> bool) {
+        while goes_on(&self.shared)
+            && let Some(start) = self.waiting.pop_front()
+        {
             let host = self.place.now();
             match parquet::seal_segment(&host, start, previous(&host, start).as_deref()) {
                 Ok(Sealed { events, torn, damaged, .. }) => {
@@ -158,8 +164,15 @@ impl Archiver {
         }
     }
 
+    /// Removes the oldest segments.
+    fn retain(&self) {
+        if let Err(error) = self.remove_oldest() {
+            log::warn!("old files of the journal cannot be removed: {error}");
+        }
+    }
+
     /// Removes the oldest segments, but never the segment that is being written.
-    fn retain(&self) -> io::Result<()> {
+    fn remove_oldest(&self) -> io::Result<()> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = Wall::EPOCH + now;
         let open = self.shared.open();

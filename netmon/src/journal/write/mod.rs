@@ -13,6 +13,7 @@ mod recorder;
 mod segment_writer;
 mod shift;
 mod syncer;
+mod threads;
 
 pub use archiver::Retention;
 pub use names::{HostNames, NamedNamespace};

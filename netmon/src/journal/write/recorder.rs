@@ -8,25 +8,20 @@ use std::{
     future::pending,
     io, mem,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{Sender, channel},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, atomic::Ordering, mpsc::Sender},
     time::{Duration, Instant},
 };
 
 use tokio::time::sleep_until;
 
 use super::{
-    archiver::{Archiver, Retention},
+    archiver::Retention,
     change_batch::ChangeBatch,
     former::of_earlier_boot,
     names::{HostNames, RecorderNames},
     place::{JournalPlace, OpenError, io_error, open_host},
-    segment_writer::{RecorderIdentity, SegmentWriter, WriterMessage},
-    syncer,
+    segment_writer::{RecorderIdentity, WriterMessage},
+    threads::RecorderThreads,
 };
 use crate::{
     core::{
@@ -38,7 +33,6 @@ use crate::{
     },
     journal::{
         intervals::ALIVE,
-        layout::Segment,
         read,
         status::{Health, RecorderHandle, RecorderStatus},
     },
@@ -77,7 +71,7 @@ pub struct RecorderOptions {
 pub struct Recorder {
     shared: Arc<RecorderStatus>,
     queue: Option<Sender<WriterMessage>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Option<RecorderThreads>,
     boot: Arc<str>,
     path: PathBuf,
     /// The full batches that are to be handed over, and the batch that is being filled.
@@ -122,48 +116,29 @@ impl Recorder {
         let (before, former) = read::last_table(&host).map_err(failed)?;
         let boot: Arc<str> = options.boot_id.into();
         let former = former.into_iter().map(|row| of_earlier_boot(row, &boot)).collect();
-        let leftover: Vec<Segment> = host.segments().map_err(failed)?;
-        let leftover = leftover.iter().filter(|segment| !segment.closed);
-
-        let shared = Arc::new(RecorderStatus::default());
-        let (queue, messages) = channel();
-        let (closed, to_close) = channel();
-        let (files, to_sync) = channel();
-        let (errors, unsynced) = channel();
-        for segment in leftover {
-            if !read::is_ended(&host, segment.start) {
-                log::warn!(
-                    "the last recording was not ended in order: its last segment is taken over"
-                );
-            }
-            let _ = closed.send(segment.start);
+        let leftover = host.segments().map_err(failed)?;
+        let leftover: Vec<Wall> = leftover
+            .iter()
+            .filter(|segment| !segment.closed)
+            .map(|segment| segment.start)
+            .collect();
+        if leftover.iter().any(|start| !read::is_ended(&host, *start)) {
+            log::warn!("the last recording was not ended in order: its last segment is taken over");
         }
-        let place = JournalPlace::new(host);
-        let syncing = Arc::clone(&shared);
-        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-            let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
-            thread.map_err(|error| io_error(journal, error))
-        };
-        let names = RecorderNames::start(options.names).map_err(failed)?;
-        let mut writer = SegmentWriter::new(
-            place.clone(),
-            Arc::clone(&shared),
+        let shared = Arc::new(RecorderStatus::default());
+        let (threads, queue) = RecorderThreads::start(
+            JournalPlace::new(host),
+            &shared,
             RecorderIdentity { boot: Arc::clone(&boot), netns: options.netns },
-            names,
-            closed,
-            (files, unsynced),
-        );
-        let archiver = Archiver::new(place, Arc::clone(&shared), options.retention);
-        let threads = vec![
-            spawn("netmon:journal", Box::new(move || writer.run(&messages)))?,
-            spawn("netmon:sync", Box::new(move || syncer::run(&syncing, &to_sync, &errors)))?,
-            spawn("netmon:parquet", Box::new(move || archiver.run(&to_close)))?,
-        ];
+            RecorderNames::start(options.names).map_err(failed)?,
+            (leftover, options.retention),
+        )
+        .map_err(failed)?;
         let segment_time = i64::try_from(options.segment_time.as_nanos()).unwrap_or(i64::MAX);
         Ok(Self {
             shared,
             queue: Some(queue),
-            threads,
+            threads: Some(threads),
             full: Vec::new(),
             batch: ChangeBatch::new(&boot),
             boot,
@@ -229,9 +204,8 @@ impl Recorder {
         self.send(usize::MAX);
         self.queue = None;
         self.shared.ending.get_or_init(Instant::now);
-        for thread in self.threads.drain(..) {
-            // The panic of the thread was printed already.
-            let _ = thread.join();
+        if let Some(threads) = self.threads.take() {
+            threads.end();
         }
     }
 
@@ -352,7 +326,7 @@ impl View for Recorder {
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
-        if self.threads.iter().any(JoinHandle::is_finished) {
+        if self.threads.as_ref().is_some_and(RecorderThreads::is_broken) {
             return Err(io::Error::other(
                 "recording has stopped: a thread that writes the journal has died, see above",
             ));

@@ -135,9 +135,9 @@ mod tests {
 
     /// A ring of items that are their own times. An item of 0 is incomplete at the first look only.
     #[derive(Debug)]
-    struct Script(VecDeque<i64>);
+    struct ScriptedRing(VecDeque<i64>);
 
-    impl Ring for Script {
+    impl Ring for ScriptedRing {
         type Item = i64;
 
         fn next(&mut self) -> Next<i64> {
@@ -162,7 +162,7 @@ mod tests {
         fn all_that_was_there_comes_by_time(rings in vec(ring(), 1..6), limit in 1..30usize) {
             let mut expected: Vec<i64> = rings.iter().flatten().copied().collect();
             expected.sort_unstable();
-            let mut merge = RingMerge::new(rings.into_iter().map(Script));
+            let mut merge = RingMerge::new(rings.into_iter().map(ScriptedRing));
             let mut read = Vec::new();
             for now in (0..=200).step_by(10) {
                 loop {
@@ -192,7 +192,7 @@ mod tests {
                 if is_blocked {
                     ring.insert(at.index(ring.len() + 1), 0);
                 }
-                Script(ring)
+                ScriptedRing(ring)
             });
             let mut merge = RingMerge::new(scripts);
             let mut read = Vec::new();

@@ -2,8 +2,12 @@
 
 use std::{
     collections::BTreeSet,
+    hint,
+    net::TcpStream,
     os::unix::net::UnixDatagram,
+    path::PathBuf,
     process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +18,7 @@ use rustix::{
 };
 
 use crate::kernel::{
-    harness::patience,
+    harness::{Over, patience},
     netns::sh,
     recording::{Directory, Record, netmon, settle},
 };
@@ -64,6 +68,36 @@ fn a_service_manager_is_notified() {
     assert!(record.wait().expect("it ends").success());
     let more = settle(&directory);
     assert_eq!(directory.dataset_files("events", ".parquet").len(), 2 + more);
+}
+
+/// The thread that makes Parquet has a low priority. A host that is busy for long does not keep the
+/// recorder from its end.
+#[test]
+fn a_recorder_ends_on_a_busy_host() {
+    let directory = Directory::new();
+    let is_over = AtomicBool::new(false);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let _over = Over(&is_over);
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
+        }
+        let record = Record::start(&directory.0);
+        for _ in 0..4 {
+            for _ in 0..500 {
+                TcpStream::connect("127.0.0.1:9").expect_err("no listener");
+            }
+            record.signal("HUP");
+            thread::sleep(Duration::from_millis(700));
+        }
+        record.stop();
+    });
+    // The end takes 30 s at most, and what is left then stays as it is.
+    assert_eq!(directory.dataset_files("events", ".arrows"), Vec::<PathBuf>::new());
 }
 
 /// timeout(1) sends two signals as well: to its child, and then to its group.

@@ -59,13 +59,13 @@ pub(crate) fn has_types() -> bool {
 type Place = Option<(SocketAddr, Option<SocketAddr>)>;
 
 /// A socket that was at a place, and the number that netmon has for it, once the number is known.
-struct Known {
+struct NumberedSocket {
     cookie: u64,
     number: Option<u64>,
 }
 
 /// The known sockets by namespace and place, in order.
-type Places = HashMap<(u64, Place), Vec<Known>>;
+type Places = HashMap<(u64, Place), Vec<NumberedSocket>>;
 
 static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
 /// The number of cookies that were asked for. A new cookie may identify older events.
@@ -121,7 +121,7 @@ pub(crate) fn cookie<'s>(socket: impl Into<SockRef<'s>>) -> u64 {
     let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
     let there = places.entry((netns(), place)).or_default();
     if there.iter().all(|known| known.cookie != cookie) {
-        there.push(Known { cookie, number: None });
+        there.push(NumberedSocket { cookie, number: None });
         ASKED.fetch_add(1, Ordering::Relaxed);
     }
     cookie

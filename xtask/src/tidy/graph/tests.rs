@@ -12,7 +12,7 @@ fn graph(files: &[(&str, &str)]) -> Graph {
     let mut graph = Graph::default();
     for (path, text) in files {
         let module = module_of(Path::new(path));
-        let mut reader = Reader { at: module.clone(), module: Module::default() };
+        let mut reader = PathReader { at: module.clone(), module: Module::default() };
         reader.visit_file(&syn::parse_file(text).expect("Rust"));
         graph.modules.insert(module, reader.module);
     }

@@ -82,7 +82,7 @@ fn tree(leaf: impl Strategy<Value = Node>, most: usize) -> impl Strategy<Value =
     })
 }
 
-fn some_connection() -> impl Strategy<Value = Connection> {
+fn some_connection() -> impl Strategy<Value = TestRow> {
     let some_end = || (some_address(), some_port()).prop_map(SocketAddr::from);
     let comm = select(vec!["nginx", "sshd", "", "and"]).prop_map(|comm| comm.as_bytes().to_vec());
     (
@@ -94,7 +94,7 @@ fn some_connection() -> impl Strategy<Value = Connection> {
         option::of(0..3_u64),
         vec((0..3_u32, comm), 0..3),
     )
-        .prop_map(|(state, local, remote, netns, uid, cgroup, owners)| Connection {
+        .prop_map(|(state, local, remote, netns, uid, cgroup, owners)| TestRow {
             state,
             local,
             remote,
@@ -105,7 +105,7 @@ fn some_connection() -> impl Strategy<Value = Connection> {
         })
 }
 
-fn admits(filter: &KernelFilter, connection: &Connection, family: u8) -> bool {
+fn admits(filter: &KernelFilter, connection: &TestRow, family: u8) -> bool {
     let (local, remote) = (connection.local.port(), connection.remote.port());
     filter.admits(connection.state as u8, family, connection.netns, local, remote)
 }

@@ -12,7 +12,7 @@ mod minisockets;
 
 /// A kernel that gives the scripted answers, and counts the questions.
 #[derive(Default)]
-struct Script {
+struct ScriptedKernel {
     port: Option<u16>,
     state: Option<BucketState>,
     /// The time of an answer.
@@ -20,7 +20,7 @@ struct Script {
     questions: usize,
 }
 
-impl KernelQueries for Script {
+impl KernelQueries for ScriptedKernel {
     fn local_port(&mut self, _sock: u64, _cookie: SocketId) -> Option<u16> {
         self.questions += 1;
         self.port
@@ -35,7 +35,7 @@ impl KernelQueries for Script {
 struct Bench {
     assembler: Assembler,
     out: EventQueue,
-    script: Script,
+    script: ScriptedKernel,
 }
 
 impl Bench {
@@ -43,7 +43,7 @@ impl Bench {
         Self {
             assembler: Assembler::new(false, true),
             out: EventQueue::new(),
-            script: Script::default(),
+            script: ScriptedKernel::default(),
         }
     }
 

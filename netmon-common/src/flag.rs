@@ -20,3 +20,7 @@ pub const BUCKETS_FULL: u8 = 1 << 5;
 /// Also when the kernel resets its own socket, which then sends a RST (`tcp_reset` in
 /// net/ipv4/tcp_input.c).
 pub const RESET_RECEIVED: u8 = 1 << 6;
+/// Not a socket flag: the connect failed before a SYN was sent, since no local port was free
+/// (EADDRNOTAVAIL of `inet_hash_connect`, net/ipv4/inet_hashtables.c). Only on a transition from
+/// SYN_SENT to CLOSE, and only where the kernel's types are known.
+pub const NO_SYN: u8 = 1 << 7;

@@ -97,6 +97,7 @@ pub struct Offsets {
     pub files_fdt: u32,
     pub fdt_fd: u32,
     pub file_private_data: u32,
+    pub sk_shutdown: u32,
 }
 
 /// Byte offsets of the fields that the program reads in the classic tracepoints, from their

@@ -16,7 +16,9 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
-use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, flag, kind, state};
+use netmon_common::{
+    Child, End, IPPROTO_TCP, Open, Transition, UNKNOWN, counter, flag, kind, state,
+};
 
 use crate::{
     filter, minisocket, netns,
@@ -190,6 +192,21 @@ fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
     if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
 }
 
+/// Returns whether a connect has failed before there was a SYN.
+///
+/// A SYN that waits for data (TCP Fast Open) is not there either: a close of such a socket has shut
+/// the socket down.
+#[inline(always)]
+fn sent_nothing(sk: impl SockAccess) -> bool {
+    if offset!(packets_out) == UNKNOWN as usize || offset!(sk_shutdown) == UNKNOWN as usize {
+        return false;
+    }
+    let shutdown: u8 = sk.field(offset!(sk_shutdown));
+    // The SYN counts as soon as it is queued (`tcp_connect_queue_skb`, net/ipv4/tcp_output.c).
+    let packets: Option<u32> = sk.tcp().map(|tcp| tcp.field(offset!(packets_out)));
+    shutdown == 0 && packets == Some(0)
+}
+
 /// Returns a [`Transition`] without its kind, as words.
 #[inline(always)]
 fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> TransitionWords {
@@ -205,6 +222,9 @@ fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> Transition
         }
         if reset::was_received(id) {
             flags |= flag::RESET_RECEIVED;
+        }
+        if old == state::SYN_SENT && sent_nothing(sk) {
+            flags |= flag::NO_SYN;
         }
     }
     let interface: u32 = sk.field(offset!(skc_bound_dev_if));

@@ -70,7 +70,7 @@ fn record(records: &SyntheticRecords, path: &Path) -> (Duration, Duration) {
         assert!(Instant::now() < end, "the journal was not written in time: {:?}", handle.health());
         thread::sleep(Duration::from_millis(1));
     }
-    let there = thread_time("journal");
+    let there = thread_time("netmon:journal");
     assert_eq!(recorder.close().unwritten, 0, "all of it was written");
     (here, there)
 }

@@ -194,7 +194,7 @@ impl ConnectionTable {
             row.since = row.since.map(|since| since.min(t.time));
             return Ok(());
         }
-        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
+        row.first_fin = row.first_fin.or(FirstFin::proved_by(t));
         let as_of = row.as_of();
         if t.time < as_of && t.new == TcpState::Close {
             // The kernel tells of a transition before it makes it: a dump still had the connection.
@@ -228,7 +228,7 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
         let was_over = row.state == TcpState::TimeWait;
-        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
+        row.first_fin = row.first_fin.or(FirstFin::proved_by(t));
         row.verdict = row.verdict.or_else(|| judge(t, row.first_fin));
         let verdict = row.verdict;
         if t.new == TcpState::Close {

@@ -9,6 +9,7 @@
 //! | | ETIMEDOUT | | timed-out |
 //! | | ECONNRESET, EPIPE | | reset-by-peer |
 //! | | any that ICMP brings | | unreachable |
+//! | | EADDRNOTAVAIL (2) | | no-free-port |
 //! | | none, ECONNABORTED, any other | | aborted |
 //! | any other `-> CLOSE` | ECONNRESET, EPIPE | sent | reset-locally |
 //! | | ECONNRESET, EPIPE | | reset-by-peer |
@@ -22,6 +23,8 @@
 //! | any other | none | | closed-locally or closed-by-peer, by the first FIN |
 //!
 //! (1) `tcp_write_err` replaces ETIMEDOUT by a soft error.
+//!
+//! (2) The socket has no error: the assembler adds what connect returned, if there was no SYN.
 //!
 //! A connection without an end that two dumps of the kernel in a row did not have has vanished.
 
@@ -54,11 +57,14 @@ pub enum Verdict {
     Aborted,
     /// The end was lost, and dumps of the kernel do not have the connection any more.
     Vanished,
+    /// The connect got no local port: each is taken by a connection to the same peer, or the port
+    /// that the socket is bound to is. No SYN was sent.
+    NoFreePort,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ClosedLocally,
         Self::ClosedByPeer,
         Self::Refused,
@@ -68,6 +74,7 @@ impl Verdict {
         Self::Unreachable,
         Self::Aborted,
         Self::Vanished,
+        Self::NoFreePort,
     ];
 
     /// Returns the word for the verdict.
@@ -83,6 +90,7 @@ impl Verdict {
             Self::Unreachable => "unreachable",
             Self::Aborted => "aborted",
             Self::Vanished => "vanished",
+            Self::NoFreePort => "no-free-port",
         }
     }
 }
@@ -117,7 +125,7 @@ impl FirstFin {
 
     /// Returns the side that a transition proves.
     #[must_use]
-    pub const fn told_by(t: &Transition) -> Option<Self> {
+    pub const fn proved_by(t: &Transition) -> Option<Self> {
         match (t.old, t.new) {
             (_, TcpState::FinWait1) => Some(Self::Ours),
             (_, TcpState::CloseWait) => Some(Self::Peers),
@@ -156,6 +164,7 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
         }
         (_, Some(libc::ECONNRESET | libc::EPIPE), Some(ResetSide::Sent)) => Verdict::ResetLocally,
         (_, Some(libc::ECONNRESET | libc::EPIPE), _) => Verdict::ResetByPeer,
+        (TcpState::SynSent, Some(libc::EADDRNOTAVAIL), _) => Verdict::NoFreePort,
         (TcpState::SynSent, Some(errno), _) if is_from_icmp(errno) => Verdict::Unreachable,
         (TcpState::SynSent, Some(_), _) => Verdict::Aborted,
         (_, Some(libc::ECONNABORTED), _) => Verdict::ResetLocally,
@@ -167,7 +176,7 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
         (TcpState::Established | TcpState::CloseWait | TcpState::SynRecv, None, None) => {
             Verdict::ResetLocally
         }
-        (_, None, None) => match first.or(FirstFin::told_by(t)) {
+        (_, None, None) => match first.or(FirstFin::proved_by(t)) {
             Some(FirstFin::Peers) => Verdict::ClosedByPeer,
             Some(FirstFin::Ours) | None => Verdict::ClosedLocally,
         },
@@ -242,7 +251,7 @@ mod tests {
             (SynSent, Close, libc::EHOSTUNREACH, None, None, Unreachable),
             (SynSent, Close, libc::EACCES, None, None, Unreachable),
             (SynSent, Close, libc::ECONNRESET, received, None, ResetByPeer),
-            (SynSent, Close, libc::EADDRNOTAVAIL, None, None, Aborted),
+            (SynSent, Close, libc::EADDRNOTAVAIL, None, None, NoFreePort),
             (SynSent, Close, libc::ECONNABORTED, None, None, Aborted),
             (SynSent, Close, 0, None, None, Aborted),
             (Established, Close, libc::ETIMEDOUT, None, None, TimedOut),

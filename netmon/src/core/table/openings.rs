@@ -96,7 +96,7 @@ impl ConnectionTable {
         };
         let evidence = owner.is_some().then_some(evidence);
         let first_sight = direction.is_none();
-        let first_fin = FirstFin::told_by(t);
+        let first_fin = FirstFin::proved_by(t);
         let id = ConnectionId { cookie: t.cookie, epoch: t.time };
         Connection {
             opened: self.anchor.wall_time(t.time),

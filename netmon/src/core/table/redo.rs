@@ -163,7 +163,7 @@ impl ConnectionTable {
             (row.owner, row.evidence) = (after.owner.clone(), after.evidence);
         }
         row.labels.clone_from(&after.labels);
-        row.first_fin = row.first_fin.or(FirstFin::told_by(t));
+        row.first_fin = row.first_fin.or(FirstFin::proved_by(t));
         let in_state = before.and_then(|(_, since)| since).filter(|_| !late && !opens);
         // What a checkpoint has is later than what was read late of the time before it.
         if !late || row.last_dumped_at <= t.time {

@@ -1,11 +1,21 @@
-//! Decodes the bytes of a ring buffer record into a checked [`Record`].
+//! Decodes the bytes of a ring buffer record into a checked [`Record`], and a record into a
+//! transition.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytemuck::AnyBitPattern;
-use netmon_common::{self as wire, AF_INET, AF_INET6, kind};
+use netmon_common::{self as wire, AF_INET, AF_INET6, flag, kind};
 
-use crate::core::{id::Tuple, tcp::TcpState, time::Mono};
+use crate::core::{
+    event::{Opening, ResetSide, Totals, Transition},
+    id::{SocketId, Tuple},
+    tcp::TcpState,
+    time::Mono,
+};
+
+/// The error that connect returns when there is no free local port. The socket does not get it.
+#[expect(clippy::cast_possible_truncation, reason = "99; no errno is above 133")]
+const EADDRNOTAVAIL: u8 = libc::EADDRNOTAVAIL as u8;
 
 /// A record of the kernel program. Its numbers have been checked to be states and families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +140,52 @@ pub(in crate::kernel) fn tuple(record: &wire::Transition) -> Tuple {
     let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
     let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
     Tuple { netns: record.netns, local, remote }
+}
+
+/// Returns the record as an event; `None` for an unknown state and for no socket, which `decode`
+/// refuses.
+pub(in crate::kernel) fn transition(
+    record: &wire::Transition,
+    opening: Opening,
+) -> Option<Transition> {
+    let cookie = SocketId::new(record.cookie)?;
+    let old = TcpState::from_number(record.old_state)?;
+    let new = TcpState::from_number(record.new_state)?;
+    let tuple = tuple(record);
+    // In other transitions `sk_err` may be left over from an earlier connection of the socket. A
+    // listener does not fail.
+    let may_fail = new == TcpState::Close && old != TcpState::Listen;
+    let had_no_syn = record.flags & flag::NO_SYN != 0 || tuple.local.port() == 0;
+    let errno = match record.errno {
+        0 if may_fail && old == TcpState::SynSent && had_no_syn => Some(EADDRNOTAVAIL),
+        errno => (may_fail && errno != 0).then_some(errno),
+    };
+    Some(Transition {
+        time: Mono::from_kernel(record.time),
+        cookie,
+        tuple,
+        old,
+        new,
+        errno,
+        reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),
+        totals: None,
+        orphan: record.flags & flag::DEAD != 0,
+        inferred: false,
+        opening,
+    })
+}
+
+/// Returns the counters of a connection that ended.
+pub(in crate::kernel) fn totals(end: &wire::End) -> Totals {
+    Totals {
+        bytes_sent: end.bytes_sent,
+        // The kernel counts the peer's FIN, which is in order like data (`tcp_rcv_nxt_update`).
+        bytes_received: end
+            .bytes_received
+            .saturating_sub(u64::from(end.transition.flags & flag::DONE != 0)),
+        retransmits: end.retransmits,
+        rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
+    }
 }
 
 #[cfg(test)]

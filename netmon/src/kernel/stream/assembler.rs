@@ -7,7 +7,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use netmon_common::{self as wire, flag, kind};
+use netmon_common::{self as wire, kind};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
         time::Mono,
     },
     kernel::{
-        ring::record::{Record, tuple},
+        ring::record::{Record, totals, transition},
         sockets::sock_diag::{BucketState, SockQuery},
     },
 };
@@ -353,42 +353,6 @@ impl Assembler {
             }
             self.resets.insert(cookie, time);
         }
-    }
-}
-
-/// Returns the record as an event; `None` for an unknown state and for no socket, which `decode`
-/// refuses.
-fn transition(record: &wire::Transition, opening: Opening) -> Option<Transition> {
-    let cookie = SocketId::new(record.cookie)?;
-    let old = TcpState::from_number(record.old_state)?;
-    let new = TcpState::from_number(record.new_state)?;
-    Some(Transition {
-        time: Mono::from_kernel(record.time),
-        cookie,
-        tuple: tuple(record),
-        old,
-        new,
-        // In other transitions `sk_err` may be left over from an earlier connection of the socket.
-        // A listener does not fail.
-        errno: (new == TcpState::Close && old != TcpState::Listen && record.errno != 0)
-            .then_some(record.errno),
-        reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),
-        totals: None,
-        orphan: record.flags & flag::DEAD != 0,
-        inferred: false,
-        opening,
-    })
-}
-
-fn totals(end: &wire::End) -> Totals {
-    Totals {
-        bytes_sent: end.bytes_sent,
-        // The kernel counts the peer's FIN, which is in order like data (`tcp_rcv_nxt_update`).
-        bytes_received: end
-            .bytes_received
-            .saturating_sub(u64::from(end.transition.flags & flag::DONE != 0)),
-        retransmits: end.retransmits,
-        rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
     }
 }
 

@@ -54,7 +54,8 @@
 //! absent if no hook saw the end of the connection.
 //!
 //! The words of `verdict` are: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`,
-//! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted` and `vanished`.
+//! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted`,
+//! `no-free-port` and `vanished`.
 //!
 //! `connection` is a connection in its present state: `host`, `time`, `cookie`, `opened`, the
 //! namespace, `proto`, `family`, both ends, `state`, `direction` and the process as above. `opened`

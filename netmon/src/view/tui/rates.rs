@@ -50,8 +50,12 @@ impl Happened {
 
 /// Returns whether a connection ended in a way that its process did not want.
 fn is_failure(step: &Step<'_>) -> bool {
-    use Verdict::{Aborted, Refused, ResetByPeer, TimedOut, Unreachable};
-    matches!(step.verdict, Some(Aborted | Refused | ResetByPeer | TimedOut | Unreachable))
+    use Verdict::{Aborted, NoFreePort, Refused, ResetByPeer, TimedOut, Unreachable};
+    let verdict = step.verdict;
+    let is_bad = |verdict| {
+        matches!(verdict, Aborted | NoFreePort | Refused | ResetByPeer | TimedOut | Unreachable)
+    };
+    verdict.is_some_and(is_bad)
 }
 
 /// A second that is over.

@@ -12,7 +12,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::{
     harness::{Watch, cookie, slow},
-    netns::Netns,
+    netns::{Netns, sh},
     peer::{Connection, Wire},
     tier::{Tier, is_listeners, tier},
 };
@@ -166,6 +166,46 @@ fn aborted_before_an_answer() {
     });
     assert_eq!(closed["verdict"], "aborted", "{closed}");
     assert!(closed.get("errno").is_none(), "{closed}");
+}
+
+/// Connects to `server` from `local`, a port that sockets share.
+fn connect_from(local: Option<&str>, server: SocketAddr) -> (Socket, std::io::Result<()>) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    if let Some(local) = local {
+        socket.set_reuse_address(true).expect("set");
+        let local: SocketAddr = local.parse().expect("an address");
+        socket.bind(&local.into()).expect("bound");
+    }
+    let connected = socket.connect(&server.into());
+    (socket, connected)
+}
+
+/// The connect of the last socket fails, because its port, or every port, has a connection to the
+/// same server.
+#[test]
+fn no_free_port() {
+    for local in [None, Some("127.0.0.1:45000")] {
+        let closed = verdict(|_| {
+            sh("echo 40000 40001 > /proc/sys/net/ipv4/ip_local_port_range");
+            let listener = TcpListener::bind("127.0.0.1:80").expect("a listener");
+            let server = listener.local_addr().expect("bound");
+            let mut held = Vec::new();
+            loop {
+                assert!(held.len() < 3, "one of three connects must fail");
+                let (socket, connected) = connect_from(local, server);
+                if let Err(error) = connected {
+                    assert_eq!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL), "{error}");
+                    return cookie(&socket);
+                }
+                held.push(socket);
+            }
+        });
+        // Without the kernel's types, nothing shows that a socket with a port sent no SYN.
+        let is_known = tier() != Tier::Basic || local.is_none();
+        let expected = if is_known { "no-free-port" } else { "aborted" };
+        assert_eq!(closed["verdict"], expected, "{local:?}: {closed}");
+        assert_eq!(closed.get("errno").is_some(), is_known, "{closed}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests the assembler with a kernel that answers from a script.
 
+use netmon_common::flag;
+
 use super::*;
 use crate::core::{
     id::socket,
@@ -243,6 +245,24 @@ fn an_old_error_means_nothing_but_at_the_end() {
     let mut bench = Bench::new();
     let left_over = wire::Transition { errno: 111, ..wire(SynSent, Established, 100) };
     bench.take(Record::Transition(left_over));
+    assert_eq!(bench.events()[0].errno, None);
+}
+
+#[test]
+fn a_connect_without_a_syn_has_the_error_that_connect_returned() {
+    for (flags, local_port, errno) in
+        [(0, 40_000, None), (flag::NO_SYN, 40_000, Some(99)), (0, 0, Some(99))]
+    {
+        let mut bench = Bench::new();
+        let end = wire::Transition { flags, local_port, ..wire(SynSent, Close, 100) };
+        bench.take(Record::Transition(end));
+        assert_eq!(bench.events()[0].errno, errno);
+    }
+    // A socket without a port may end in another state: its port was given back.
+    let mut bench = Bench::new();
+    let end = wire::Transition { local_port: 0, ..wire(Established, Close, 100) };
+    bench.take(Record::Transition(end));
+    bench.advance(at(100) + RESET_WAIT);
     assert_eq!(bench.events()[0].errno, None);
 }
 

@@ -10,8 +10,15 @@ use std::{
     time::Duration,
 };
 
+use netmon_common::state;
+use rustix::net::sockopt;
+
 use crate::{
-    core::{id::Tuple, time::Mono},
+    core::{
+        event::Seed,
+        id::{SocketId, Tuple},
+        time::Mono,
+    },
     kernel::{
         host::netns::Namespace,
         ring::record::{Record, tuple},
@@ -27,6 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Beat {
     /// The open listener; dropped after the first report.
     listener: Option<TcpListener>,
+    /// The listener's cookie. A socket of another program may come to the same place right after.
+    cookie: SocketId,
+    /// The id in records: the cookie, or the number that netmon gave to the socket where records
+    /// have no cookies, once a record has come.
+    id: Option<SocketId>,
     place: Tuple,
     began: Mono,
 }
@@ -34,6 +46,10 @@ struct Beat {
 /// The beats, of which at most one is open.
 pub(super) struct Heartbeat {
     beat: Option<Beat>,
+    /// Records name sockets by cookie.
+    has_cookies: bool,
+    /// A beat could not begin, and a warning was logged.
+    has_failed: bool,
     next: Mono,
     /// The last time at which the hooks were known to report.
     last_heard: Mono,
@@ -42,8 +58,8 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     /// Begins at `now`, when the hooks were attached. The first beat comes a whole period later, so
     /// that short runs have none.
-    pub(in crate::kernel) fn new(now: Mono) -> Self {
-        Self { beat: None, next: now + EVERY, last_heard: now }
+    pub(in crate::kernel) fn new(now: Mono, has_cookies: bool) -> Self {
+        Self { beat: None, has_cookies, has_failed: false, next: now + EVERY, last_heard: now }
     }
 
     /// Returns the time of the next step.
@@ -66,13 +82,24 @@ impl Heartbeat {
         }
         if self.beat.is_none() && now >= self.next {
             self.next = now + EVERY;
-            match begin(now) {
+            match begin(now, self.has_cookies) {
                 Ok(beat) => self.beat = Some(beat),
-                // For example, there is no loopback.
-                Err(error) => log::debug!("no listener to hear of: {error}"),
+                Err(error) => self.report_failure(&error),
             }
         }
         None
+    }
+
+    /// Warns once: without a listener, silent hooks are not noticed. A namespace may have no
+    /// loopback or no free port, and a service manager may forbid sockets of IPv4.
+    fn report_failure(&mut self, error: &io::Error) {
+        let level = if self.has_failed { log::Level::Debug } else { log::Level::Warn };
+        self.has_failed = true;
+        log::log!(
+            level,
+            "cannot listen on 127.0.0.1 to test the hooks: {error}; until that works, netmon does \
+             not notice hooks that another program removes"
+        );
     }
 
     /// Returns whether the record is about a listener of the heartbeat. Such a record is for no
@@ -81,7 +108,13 @@ impl Heartbeat {
         let (Some(beat), Some(transition)) = (&mut self.beat, record.transition()) else {
             return false;
         };
-        let is_own = tuple(transition) == beat.place;
+        let id = SocketId::new(transition.cookie);
+        let begins = transition.new_state == state::LISTEN && record.time() >= beat.began;
+        if beat.id.is_none() && begins && tuple(transition) == beat.place {
+            // No other socket listens there while this one does.
+            beat.id = id;
+        }
+        let is_own = id.is_some() && beat.id == id;
         if is_own {
             self.last_heard = self.last_heard.max(record.time());
             // The end of the listener is still reported and taken.
@@ -90,41 +123,45 @@ impl Heartbeat {
         is_own
     }
 
-    /// Returns whether the heartbeat's listener is at this place, or was a moment ago.
-    pub(super) fn is_at(&self, place: &Tuple) -> bool {
-        self.beat.as_ref().is_some_and(|beat| beat.place == *place)
+    /// Returns whether the socket of a dump is the heartbeat's listener.
+    pub(super) fn owns(&self, seed: &Seed) -> bool {
+        self.beat.as_ref().is_some_and(|beat| beat.cookie == seed.cookie)
     }
 }
 
-fn begin(now: Mono) -> io::Result<Beat> {
+fn begin(now: Mono, has_cookies: bool) -> io::Result<Beat> {
     let netns = Namespace::current()?.inum;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let cookie = SocketId::new(sockopt::socket_cookie(&listener)?);
+    let cookie = cookie.ok_or(io::ErrorKind::Unsupported)?;
     let remote = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
     let place = Tuple { netns, local: listener.local_addr()?, remote };
-    Ok(Beat { listener: Some(listener), place, began: now })
+    let id = has_cookies.then_some(cookie);
+    Ok(Beat { listener: Some(listener), cookie, id, place, began: now })
 }
 
 #[cfg(test)]
 mod tests {
-    use netmon_common::{AF_INET, Transition, kind, state};
+    use netmon_common::{AF_INET, Transition, kind};
 
     use super::*;
-    use crate::core::time::at;
+    use crate::core::{id::socket, tcp::TcpState, time::at};
 
-    fn report(beat: &Beat, time: Mono) -> Record {
+    /// A record of a socket at the heartbeat's place.
+    fn report(beat: &Beat, cookie: SocketId, new_state: u8, time: Mono) -> Record {
         let SocketAddr::V4(local) = beat.place.local else { panic!("IPv4") };
         let mut local_addr = [0; 16];
         local_addr[..4].copy_from_slice(&local.ip().octets());
         Record::Transition(Transition {
             kind: kind::TRANSITION,
-            old_state: state::CLOSE,
-            new_state: state::LISTEN,
+            old_state: if new_state == state::LISTEN { state::CLOSE } else { state::LISTEN },
+            new_state,
             family: AF_INET,
             flags: 0,
             errno: 0,
             interface: 0,
             time: time.as_nanos().unsigned_abs(),
-            cookie: 1,
+            cookie: cookie.get(),
             local_addr,
             remote_addr: [0; 16],
             netns: beat.place.netns,
@@ -133,30 +170,41 @@ mod tests {
         })
     }
 
+    fn seed(beat: &Beat, cookie: SocketId) -> Seed {
+        let (time, tuple, state) = (at(0), beat.place, TcpState::Listen);
+        Seed { time, cookie, tuple, state, minisocket: false, owner: None }
+    }
+
+    /// With cookies, and with numbers of netmon's own.
     #[test]
-    fn what_is_heard_is_taken_and_no_alarm() {
-        let mut heartbeat = Heartbeat::new(at(5));
-        assert_eq!(heartbeat.advance(at(4) + EVERY), None);
-        assert!(heartbeat.beat.is_none(), "not at once");
-        assert_eq!(heartbeat.advance(at(5) + EVERY), None);
-        let beat = heartbeat.beat.as_ref().expect("begun");
-        let (record, place) = (report(beat, at(7) + EVERY), beat.place);
-        assert!(heartbeat.is_at(&place));
-        assert!(heartbeat.takes(&record) && heartbeat.takes(&record), "beginning and end");
-        assert_eq!(heartbeat.advance(heartbeat.due()), None);
-        assert!(heartbeat.beat.is_none() && !heartbeat.takes(&record), "another's from now on");
+    fn only_reports_of_its_own_listener_are_taken() {
+        for has_cookies in [true, false] {
+            let mut heartbeat = Heartbeat::new(at(5), has_cookies);
+            assert_eq!(heartbeat.advance(at(4) + EVERY), None);
+            assert!(heartbeat.beat.is_none(), "not at once");
+            assert_eq!(heartbeat.advance(at(5) + EVERY), None);
+            let beat = heartbeat.beat.as_ref().expect("begun");
+            let own = if has_cookies { beat.cookie } else { SocketId::own(3) };
+            let other = if has_cookies { socket(1) } else { SocketId::own(4) };
+            let of = |cookie, state, after| report(beat, cookie, state, at(after) + EVERY);
+            let opened = of(own, state::LISTEN, 7);
+            let closed = of(own, state::CLOSE, 8);
+            let others = [of(other, state::LISTEN, 9), of(other, state::CLOSE, 10)];
+            let earlier = of(other, state::LISTEN, 4);
+            let (found, other_found) = (seed(beat, beat.cookie), seed(beat, socket(1)));
+            assert!(heartbeat.owns(&found) && !heartbeat.owns(&other_found));
+            assert!(!heartbeat.takes(&earlier), "of a socket that was there before");
+            assert!(heartbeat.takes(&opened) && heartbeat.takes(&closed));
+            assert!(others.iter().all(|record| !heartbeat.takes(record)), "at the same place");
+            assert_eq!(heartbeat.advance(heartbeat.due()), None);
+            assert!(heartbeat.beat.is_none());
+        }
     }
 
     #[test]
     fn silence_is_an_alarm_once() {
-        let mut heartbeat = Heartbeat::new(at(5));
+        let mut heartbeat = Heartbeat::new(at(5), true);
         heartbeat.advance(at(5) + EVERY);
-        let other = Beat {
-            listener: None,
-            place: Tuple { netns: 0, ..heartbeat.beat.as_ref().expect("begun").place },
-            began: Mono::BOOT,
-        };
-        assert!(!heartbeat.takes(&report(&other, at(6) + EVERY)), "of another namespace");
         assert_eq!(heartbeat.advance(heartbeat.due() - Duration::from_nanos(1)), None);
         let now = heartbeat.due();
         assert_eq!(heartbeat.advance(now), Some(at(5)), "since they were attached");

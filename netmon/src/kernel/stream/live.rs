@@ -119,7 +119,7 @@ impl Live {
             assembler,
             diag: Diag::default(),
             capture: None,
-            heartbeat: Heartbeat::new(now()),
+            heartbeat: Heartbeat::new(now(), tier != Tier::Basic),
             // At 32 MB/s, twice the rate seen from two cores, an eighth of the buffer fills in this
             // time.
             read_interval: READ_EVERY.min(Duration::from_nanos(u64::from(options.buffer) * 4)),
@@ -263,7 +263,7 @@ impl Live {
             }
             DumpMessage::Seeds { seeds, .. } => {
                 for mut seed in seeds {
-                    if self.heartbeat.is_at(&seed.tuple) {
+                    if self.heartbeat.owns(&seed) {
                         continue;
                     }
                     if self.assembler.ends_unseen(&seed) {

@@ -15,6 +15,9 @@ pub mod kind;
 mod offsets;
 pub mod state;
 
+#[cfg(target_endian = "big")]
+compile_error!("records and addresses are laid out for little-endian machines");
+
 use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};

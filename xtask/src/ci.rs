@@ -46,6 +46,8 @@ pub(crate) fn ci() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))?;
     test(None, false)?;
+    // Each bench once: nothing else notices that a bench does not run any more.
+    run(cargo().args(["test", "--quiet", "--package", "netmon", "--benches"]))?;
     // Without Spark, whose download is 456 MB.
     Docs::default().run()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;

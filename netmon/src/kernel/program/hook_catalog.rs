@@ -102,9 +102,16 @@ pub(in crate::kernel) const CLASSIC: [Hook; 3] = [
 const BY_SOCK_DIAG: &str = "sock_diag and dumps stand in: inferred, up to some seconds late";
 const BY_LISTENER: &str = "the listener's owner stands in, until a dump finds the holder";
 
-/// The programs whose skipped runs lose nothing: the substitute brings the same, a little later.
-pub(in crate::kernel) const LOSSLESS_WHEN_SKIPPED: [&str; 4] =
-    ["accepted_2", "accepted_4", "accept_returned", "connecting"];
+/// The programs whose skipped runs lose no event. The substitute brings the same, a little later; a
+/// received RST is a mark of the CLOSE that follows, whose error shows the RST too.
+pub(in crate::kernel) const LOSSLESS_WHEN_SKIPPED: [&str; 6] = [
+    "accepted_2",
+    "accepted_4",
+    "accept_returned",
+    "connecting",
+    "tcp_receive_reset",
+    "classic_receive_reset",
+];
 
 /// The hooks on functions, which make minisockets and owners exact.
 pub(in crate::kernel) const EXACT: [Hook; 7] = [

@@ -1,7 +1,7 @@
 //! Reads from BTF where the running kernel keeps the fields that the program reads.
 
 use btf_rs::{Backend, Btf, BtfType, Type};
-use netmon_common::{Offsets, UNKNOWN};
+use netmon_common::{Offsets, UNKNOWN, flag};
 
 /// The file in which the kernel publishes its types (CONFIG_DEBUG_INFO_BTF).
 pub(in crate::kernel) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -20,7 +20,19 @@ pub(crate) enum LayoutError {
         /// The path of the field within the structure.
         field: &'static str,
     },
+    /// A flag of sockets has another number than the kernel program knows.
+    #[error("the kernel's {0} is not bit {1} of a socket's flags")]
+    Flag(&'static str, u32),
 }
+
+/// The flags of sockets (`enum sock_flags`, include/net/sock.h) that the kernel program reads, with
+/// their bits. The numbers of states need no check: they are ABI, and the kernel's build compares
+/// the numbers with those of BPF (`BUILD_BUG_ON` in `tcp_set_state`, net/ipv4/tcp.c).
+const SOCKET_FLAGS: [(&str, u32); 3] = [
+    ("SOCK_DEAD", flag::DEAD.trailing_zeros()),
+    ("SOCK_DONE", flag::DONE.trailing_zeros()),
+    ("SOCK_LINGER", flag::LINGER.trailing_zeros()),
+];
 
 /// Functions of the kernel, with the number of their arguments.
 #[derive(Debug, Default)]
@@ -36,8 +48,27 @@ impl Functions {
 /// Reads every offset from the running kernel's BTF, and the functions of `names` that exist.
 pub(in crate::kernel) fn read(names: &[&'static str]) -> Result<(Offsets, Functions), LayoutError> {
     let btf = types()?;
+    check_flags(&btf, &SOCKET_FLAGS)?;
     let functions = names.iter().filter_map(|name| Some((*name, arguments(&btf, name)?)));
     Ok((offsets(&btf)?, Functions(functions.collect())))
+}
+
+/// Compares the numbers of flags with those of `enum sock_flags`.
+fn check_flags(btf: &Btf, flags: &[(&'static str, u32)]) -> Result<(), LayoutError> {
+    let types = btf.resolve_types_by_name("sock_flags")?;
+    let members = types.iter().filter_map(|ty| match ty {
+        Type::Enum(flags) => Some(&flags.members),
+        _ => None,
+    });
+    let members: Vec<_> = members.flatten().collect();
+    let is_there = |(name, bit): &(&str, u32)| {
+        let is_it = |name_of: Result<String, _>| name_of.is_ok_and(|name_of| name_of == *name);
+        members.iter().any(|member| member.val() == *bit && is_it(btf.resolve_name(*member)))
+    };
+    match flags.iter().find(|flag| !is_there(flag)) {
+        Some((name, bit)) => Err(LayoutError::Flag(name, *bit)),
+        None => Ok(()),
+    }
 }
 
 /// Returns the number of arguments of the function `name`; none if BTF has no such function, or
@@ -292,6 +323,14 @@ mod tests {
         let error = sock.offset("sk_wonder").expect_err("no such field");
         assert_eq!(error.to_string(), "the kernel's BTF has no field sk_wonder in struct sock");
         assert!(Structure::find(btf, "no_such_struct", "x").is_err());
+    }
+
+    #[test]
+    fn a_flag_with_another_number_is_named() {
+        let btf = &types().expect("this kernel has BTF");
+        check_flags(btf, &SOCKET_FLAGS).expect("the numbers of every kernel so far");
+        let error = check_flags(btf, &[("SOCK_DEAD", 0), ("SOCK_DONE", 2)]).expect_err("1 here");
+        assert_eq!(error.to_string(), "the kernel's SOCK_DONE is not bit 2 of a socket's flags");
     }
 
     #[test]

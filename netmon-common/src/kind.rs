@@ -13,11 +13,11 @@ pub const RESET: u8 = 4;
 pub const SOCKET: u8 = 5;
 /// An [`Info`](crate::Info) about the socket of the record before.
 pub const INFO: u8 = 6;
-/// A [`Held`](crate::Held): a process and a socket that the process holds.
+/// A [`HeldSocket`](crate::HeldSocket): a process and a socket that the process holds.
 pub const HELD: u8 = 7;
 /// An [`End`](crate::End): a transition to CLOSE, with the counters of the connection.
 pub const END: u8 = 8;
-/// A [`Failed`](crate::Failed): a closed socket that a process holds, and its error.
+/// A [`FailedSocket`](crate::FailedSocket): a closed socket that a process holds, and its error.
 pub const FAILED: u8 = 9;
 /// A [`Note`](crate::Note): a TIME_WAIT bucket has come to the state of the note: TIME_WAIT, or
 /// CLOSE at its end.

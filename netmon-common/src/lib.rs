@@ -6,7 +6,7 @@
 //!
 //! Every record starts with its kind, and the kind decides the size. Ring buffers carry
 //! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]. Iterators write
-//! [`Socket`], [`Info`], [`Held`] and [`Failed`].
+//! [`Socket`], [`Info`], [`HeldSocket`] and [`FailedSocket`].
 #![no_std]
 
 mod filter;
@@ -303,7 +303,7 @@ pub struct Info {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Held {
+pub struct HeldSocket {
     /// [`kind::HELD`].
     pub kind: u8,
     /// Zero.
@@ -318,11 +318,11 @@ pub struct Held {
 
 /// A TCP socket that failed, held by a process that has not read the error yet; 16 bytes.
 ///
-/// Only in a dump for a stream ([`DumpOptions::seed`]), after the [`Held`] of the socket.
+/// Only in a dump for a stream ([`DumpOptions::seed`]), after the [`HeldSocket`] of the socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Failed {
+pub struct FailedSocket {
     /// [`kind::FAILED`].
     pub kind: u8,
     /// `sk_err`.
@@ -387,7 +387,7 @@ const _: () = {
     assert!(offset_of!(Socket, recv_q) == 72);
     assert!(size_of::<Info>() == 80);
     assert!(offset_of!(Info, bytes_sent) == 48);
-    assert!(size_of::<Held>() == 32);
-    assert!(offset_of!(Held, inode) == 8);
-    assert!(size_of::<Failed>() == 16);
+    assert!(size_of::<HeldSocket>() == 32);
+    assert!(offset_of!(HeldSocket, inode) == 8);
+    assert!(size_of::<FailedSocket>() == 16);
 };

@@ -12,8 +12,8 @@ use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_probe_read_kernel, bpf_seq_write, bpf_sock_from_file},
 };
 use netmon_common::{
-    AF_INET6, DumpOptions, Failed, Held, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, has, kind, state,
-    timer,
+    AF_INET6, DumpOptions, FailedSocket, HeldSocket, IPPROTO_TCP, IPPROTO_UDP, Info, Socket, has,
+    kind, state, timer,
 };
 
 use crate::{
@@ -128,7 +128,7 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         let words = comm.as_mut_ptr().cast::<u64>();
         words.write_unaligned(load(leader, offset!(task_comm)));
         words.add(1).write_unaligned(load(leader, offset!(task_comm) + 8));
-        Held {
+        HeldSocket {
             kind: kind::HELD,
             reserved: [0; 3],
             pid: load(task, offset!(task_tgid)),
@@ -152,7 +152,7 @@ fn failed(ctx: Context, socket: *const u8) {
     if errno != 0 && sock.state() == state::CLOSE && sock.protocol() == IPPROTO_TCP {
         let cookie = sock.load(offset!(skc_cookie));
         let errno = errno as u8;
-        ctx.write(&Failed { kind: kind::FAILED, errno, reserved: [0; 6], cookie });
+        ctx.write(&FailedSocket { kind: kind::FAILED, errno, reserved: [0; 6], cookie });
     }
 }
 

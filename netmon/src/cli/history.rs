@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     core::{change::Step, loss::Gap, tcp::TcpState},
-    journal::{Ended, community_id},
+    journal::{HistoryItem, community_id},
     view::changes::history,
 };
 
@@ -57,11 +57,11 @@ impl HistoryCommand {
         journal.ended(span, &filter, |number, ended| {
             turn_to(&mut view, number);
             let ended = match ended {
-                Ended::Gap(gap) => {
+                HistoryItem::Gap(gap) => {
                     gaps.add(&gap.gap);
                     return view.gap(gap.moment, &gap.gap);
                 }
-                Ended::Connection(ended) => ended,
+                HistoryItem::Connection(ended) => ended,
             };
             let step = Step {
                 transition: &ended.transition,

@@ -28,14 +28,14 @@ use crate::{
 
 /// A connection that ended, or a gap.
 #[derive(Clone, Debug)]
-pub enum Ended {
+pub enum HistoryItem {
     /// A connection that ended.
     Connection(Box<EndedConnection>),
     /// Events that are missing.
     Gap(JournalGap),
 }
 
-impl Ended {
+impl HistoryItem {
     fn time(&self) -> Wall {
         match self {
             Self::Connection(ended) => ended.moment.wall,
@@ -54,7 +54,7 @@ impl Journal {
         &self,
         span: TimeSpan,
         filter: &Arc<Filter>,
-        mut take: impl FnMut(usize, &Ended) -> Result<(), E>,
+        mut take: impl FnMut(usize, &HistoryItem) -> Result<(), E>,
     ) -> Result<(), E> {
         let hosts = self.hosts().iter();
         let mut hosts: Vec<_> = hosts.map(|host| host.ended(span, filter).peekable()).collect();
@@ -72,18 +72,18 @@ impl Journal {
 impl HostJournal {
     fn ended(&self, span: TimeSpan, filter: &Arc<Filter>) -> EndedRows {
         let (gaps, breaks) = self.gaps_and_breaks(span);
-        let mut between: Vec<_> = gaps.into_iter().map(Ended::Gap).collect();
+        let mut between: Vec<_> = gaps.into_iter().map(HistoryItem::Gap).collect();
         for pair in breaks {
             let ended = self.ended_between(pair);
-            between.extend(ended.into_iter().map(|ended| Ended::Connection(Box::new(ended))));
+            between.extend(ended.into_iter().map(|ended| HistoryItem::Connection(Box::new(ended))));
         }
         between.retain(|ended| match ended {
-            Ended::Connection(ended) => {
+            HistoryItem::Connection(ended) => {
                 span.contains(ended.moment.wall) && filter.matches(&ended.connection)
             }
-            Ended::Gap(_) => true,
+            HistoryItem::Gap(_) => true,
         });
-        between.sort_by_key(Ended::time);
+        between.sort_by_key(HistoryItem::time);
         let wanted = Arc::clone(filter);
         let load = move |block: &Block| select::load(block, span, &wanted);
         EndedRows {
@@ -130,13 +130,13 @@ struct EndedRows {
     merge: BlockMerge<ConnectionReader>,
     span: TimeSpan,
     filter: Arc<Filter>,
-    between: Peekable<vec::IntoIter<Ended>>,
+    between: Peekable<vec::IntoIter<HistoryItem>>,
     /// The next connection from a file.
-    row: Option<Ended>,
+    row: Option<HistoryItem>,
 }
 
 impl EndedRows {
-    fn read(&mut self) -> Option<Ended> {
+    fn read(&mut self) -> Option<HistoryItem> {
         loop {
             while let Some(segment) =
                 self.segments.pop_front_if(|next| self.merge.needs_segment(next.start))
@@ -150,7 +150,7 @@ impl EndedRows {
             match self.merge.next() {
                 Ok(Some(ended)) => {
                     if self.span.contains(ended.moment.wall) {
-                        return Some(Ended::Connection(Box::new(ended)));
+                        return Some(HistoryItem::Connection(Box::new(ended)));
                     }
                 }
                 Ok(None) if self.segments.is_empty() => return None,
@@ -162,9 +162,9 @@ impl EndedRows {
 }
 
 impl Iterator for EndedRows {
-    type Item = Ended;
+    type Item = HistoryItem;
 
-    fn next(&mut self) -> Option<Ended> {
+    fn next(&mut self) -> Option<HistoryItem> {
         if self.row.is_none() {
             self.row = self.read();
         }

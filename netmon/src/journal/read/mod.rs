@@ -22,7 +22,7 @@ mod source;
 pub(crate) use community::community_id;
 pub(crate) use export::ExportFormat;
 pub(crate) use gaps::JournalGap;
-pub(crate) use history::Ended;
+pub(crate) use history::HistoryItem;
 pub use journal::Journal;
 pub(crate) use journal::{HostJournal, ReadCounter, ReadError};
 pub use replay::entries_of;

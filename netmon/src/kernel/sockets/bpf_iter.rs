@@ -130,14 +130,16 @@ impl IterFile {
                 let mut records = Records(&block?);
                 loop {
                     if records.0.first() == Some(&kind::FAILED) {
-                        let record = records.next_of::<wire::Failed>(kind::FAILED)?;
-                        let failed = |record: wire::Failed| {
+                        let record = records.next_of::<wire::FailedSocket>(kind::FAILED)?;
+                        let failed = |record: wire::FailedSocket| {
                             Some((SocketId::new(record.cookie)?, record.errno))
                         };
                         failures.extend(record.and_then(failed));
                         continue;
                     }
-                    let Some(held) = records.next_of::<wire::Held>(kind::HELD)? else { break };
+                    let Some(held) = records.next_of::<wire::HeldSocket>(kind::HELD)? else {
+                        break;
+                    };
                     let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
                     if let Some(inode) = NonZeroU64::new(held.inode) {
                         let key = HolderKey::of_inode(inode);

@@ -1,12 +1,12 @@
-//! The work of user space for each event: an event is completed, put into the table, filtered,
-//! written. Times are for one transition.
+//! The work of user space for each event: its record is taken from the rings, the event is
+//! completed, put into the table, filtered, written. Times are for one transition, or one record.
 
 use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use netmon::testing::{
-    Appearance, Change, ConnectionTable, Event, Filter, FilterNames, Json, Lines, OfflineAssembler,
-    Services, View,
+    Appearance, Change, ConnectionTable, Event, Filter, FilterNames, Json, Lines, Mono,
+    OfflineAssembler, OfflineRings, Services, View,
 };
 
 mod synthetic_records;
@@ -16,6 +16,8 @@ use synthetic_records::{SyntheticRecords, TRANSITIONS, anchor};
 const CONNECTIONS: u64 = 2_000;
 /// Records between two flushes of a view, as when they are read every 5 ms.
 const TOGETHER: usize = 1_000;
+/// The numbers of rings: those of a small host, of a common one, and of a large one.
+const RINGS: [usize; 3] = [2, 16, 128];
 
 struct NoNames;
 
@@ -110,6 +112,45 @@ fn events(criterion: &mut Criterion) {
     });
     group.finish();
     filter(criterion, &records);
+    merge(criterion, &records);
+}
+
+/// Deals the records out: the ring of each has nothing to do with the ring of the one before.
+fn dealt(records: &SyntheticRecords, rings: usize) -> Vec<Vec<&[u8]>> {
+    let mut dealt = vec![Vec::new(); rings];
+    let mut state: u64 = 1;
+    for record in &records.passing {
+        // A linear congruential generator (Knuth's MMIX): its upper bits look like chance, and each
+        // run is the same.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let ring = usize::try_from(state >> 33).expect("31 bits") % rings;
+        dealt[ring].push(record.as_slice());
+    }
+    dealt
+}
+
+fn merge(criterion: &mut Criterion, records: &SyntheticRecords) {
+    let mut group = criterion.benchmark_group("merge");
+    group.throughput(Throughput::Elements(records.passing.len() as u64));
+    group.sample_size(20).measurement_time(Duration::from_secs(2));
+    for number in RINGS {
+        let dealt = dealt(records, number);
+        let (mut last, mut is_sorted) = (Mono::MIN, true);
+        let count = OfflineRings::new(dealt.clone()).read(|time| {
+            is_sorted &= last <= time;
+            last = time;
+        });
+        assert!(is_sorted && count == records.passing.len(), "{count} records by time");
+        group.bench_function(format!("{number} rings"), |bencher| {
+            bencher.iter_batched_ref(
+                || OfflineRings::new(dealt.clone()),
+                |rings| rings.read(|time| _ = black_box(time)),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
 }
 
 fn filter(criterion: &mut Criterion, records: &SyntheticRecords) {

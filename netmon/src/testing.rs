@@ -23,7 +23,7 @@ pub use crate::{
         Retention, entries_of,
     },
     kernel::{
-        MalformedCapture, OfflineAssembler, events_of_capture,
+        MalformedCapture, OfflineAssembler, OfflineRings, events_of_capture,
         host::privilege::CAPABILITIES,
         sockets::proc::{parse_inet, parse_unix, read_inet},
     },

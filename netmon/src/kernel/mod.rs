@@ -16,6 +16,8 @@ pub(crate) use program::{
     error::LoadError,
     object::{Options, Without},
 };
+pub use ring::offline::OfflineRings;
+pub(crate) use ring::rings::default_size;
 pub(crate) use sockets::{
     dump::{Dump, DumpRequest, has_few_sockets},
     proc::process_started,

@@ -8,6 +8,10 @@ use serde_json::Value;
 use super::figure::Figure;
 use crate::shell::{cargo, root, run};
 
+/// The figures of the merge of few rings and of many, as the table names them.
+pub(super) const MERGE_OF_2: &str = "merge of 2 rings: ns a record";
+pub(super) const MERGE_OF_128: &str = "merge of 128 rings: ns a record";
+
 /// Runs the benches of netmon; criterion keeps the results below `target/criterion`.
 pub(super) fn measure() -> anyhow::Result<()> {
     run(cargo()
@@ -33,6 +37,9 @@ pub(super) fn figures() -> anyhow::Result<Vec<Figure>> {
             .at_most(250.0),
         Figure::new("journal, read and applied again: ns an event", of("journal", "read, apply")?),
         Figure::new("filter of five terms: ns a row", of("filter", "five terms")?),
+        Figure::new(MERGE_OF_2, of("merge", "2 rings")?),
+        Figure::new("merge of 16 rings: ns a record", of("merge", "16 rings")?),
+        Figure::new(MERGE_OF_128, of("merge", "128 rings")?).at_most(60.0),
     ])
 }
 

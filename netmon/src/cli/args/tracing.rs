@@ -23,7 +23,7 @@ use tokio::{
 use super::units::size;
 use crate::{
     cli::io::stderr::report,
-    kernel::{Live, Options, Without, host::privilege},
+    kernel::{Live, Options, Without, default_size, host::privilege},
 };
 
 /// The longest time for the last steps.
@@ -39,8 +39,9 @@ pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are no
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TracingArgs {
     /// Size of all ring buffers between kernel and netmon, 4K to 1G, rounded up to a power of two
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = buffer)]
-    buffer: u32,
+    /// [default: 1M for each CPU, at least 16M]
+    #[arg(long, value_name = "SIZE", value_parser = buffer)]
+    buffer: Option<u32>,
     /// Trace accept(2) to name the accepting process (slows every system call; `netmon doctor`
     /// measures it)
     #[arg(long, hide_short_help = true)]
@@ -73,7 +74,8 @@ impl TracingArgs {
             iterators: self.source == Some(DumpSource::Proc),
         };
         let accept_syscalls = self.accept_syscalls;
-        Options { buffer: self.buffer, log, filter, accept_syscalls, without }
+        let buffer = self.buffer.unwrap_or_else(default_size);
+        Options { buffer, log, filter, accept_syscalls, without }
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) enum Record {
     Accept(wire::Accept),
 }
 
+/// Returns the time of a decoded record. A malformed record has no time: it comes first.
+pub(super) fn time_of(record: &Result<Record, MalformedRecord>) -> Mono {
+    record.as_ref().map_or(Mono::MIN, Record::time)
+}
+
 impl Record {
     /// Returns the time at which the record was made.
     #[must_use]

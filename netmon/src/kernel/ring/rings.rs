@@ -1,6 +1,6 @@
 //! The ring buffers, one for each CPU if there is room, read as one.
 
-use std::{error::Error, future::poll_fn, io, task::Poll};
+use std::{error::Error, future::poll_fn, io, ops::RangeInclusive, task::Poll};
 
 use aya::{
     maps::{ArrayOfMaps, Map, MapData, MapError, RingBuf},
@@ -16,12 +16,15 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
     merge::{Next, Reading, Ring, RingMerge},
-    record::{MalformedRecord, Record, decode},
+    record::{MalformedRecord, Record, decode, time_of},
 };
 use crate::core::time::Mono;
 
 /// The least size of a ring, bytes. CPUs share rings rather than have smaller ones.
 const LEAST: u32 = 1 << 20;
+/// The sizes of all rings together, if the user chooses none: enough for a ring of [`LEAST`] for
+/// each CPU, within these bounds.
+const DEFAULTS: RangeInclusive<u32> = 16 << 20..=1 << 30;
 /// The kernel program's map of rings; CPUs use its entries in turn.
 pub(in crate::kernel) const NAME: &str = "EVENTS";
 /// The number of looks at a record that a program is still writing, which takes some 200 ns.
@@ -59,10 +62,28 @@ pub(in crate::kernel) struct Rings(RingMerge<Buffer>);
 
 struct Buffer(AsyncFd<RingBuf<MapData>>);
 
+/// Returns the size of all rings together for this host, if the user chooses none.
+#[must_use]
+pub(crate) fn default_size() -> u32 {
+    // The error comes again, and is reported, when the rings are made.
+    size_for(online_cpus().map_or(1, |cpus| cpus.len()))
+}
+
+/// Returns the size with which each of so many CPUs has a ring of its own.
+fn size_for(cpus: usize) -> u32 {
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let wanted = cpus.saturating_mul(LEAST).clamp(*DEFAULTS.start(), *DEFAULTS.end());
+    wanted.next_power_of_two()
+}
+
 /// Returns the number of rings that share `size` bytes.
 pub(in crate::kernel) fn count(size: u32) -> Result<u32, RingError> {
     let cpus = online_cpus().map_err(|(path, error)| RingError::refused(path, error))?;
-    Ok(u32::try_from(cpus.len()).unwrap_or(u32::MAX).min(size / LEAST).max(1))
+    Ok(count_for(cpus.len(), size))
+}
+
+fn count_for(cpus: usize, size: u32) -> u32 {
+    u32::try_from(cpus).unwrap_or(u32::MAX).min(size / LEAST).max(1)
 }
 
 /// Returns the size of each of `count` rings that take at most `size` bytes together: a power of
@@ -144,8 +165,7 @@ impl Ring for Buffer {
         for _ in 0..LOOKS {
             if let Some(bytes) = self.0.get_mut().next() {
                 let record = decode(&bytes);
-                // A malformed record has no time: it comes first.
-                return Next::There(record.as_ref().map_or(Mono::MIN, Record::time), record);
+                return Next::There(time_of(&record), record);
             }
             // The ring is not empty, but yields no record: a program is writing one
             // (`ringbuf_map_poll_kern`, kernel/bpf/ringbuf.c). Records that a softirq wrote on top
@@ -164,4 +184,32 @@ impl Ring for Buffer {
 fn ring(size: u32) -> Result<RingBuf<MapData>, MapError> {
     let definition = aya_obj::Map::new_from_params(BPF_MAP_TYPE_RINGBUF as u32, 0, 0, size, 0);
     Map::RingBuf(MapData::create(definition, NAME, None)?).try_into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_each_cpu_has_a_ring_of_its_own() {
+        const MIB: u32 = 1 << 20;
+        // CPUs, the size of all rings, and of each.
+        for (cpus, size, each_has) in [
+            (1, 16, 16),
+            (2, 16, 8),
+            (16, 16, 1),
+            (17, 32, 1),
+            (96, 128, 1),
+            (128, 128, 1),
+            (1_024, 1_024, 1),
+        ] {
+            assert_eq!(size_for(cpus), size * MIB, "{cpus} CPUs");
+            let count = count_for(cpus, size_for(cpus));
+            assert_eq!((count as usize, each(size_for(cpus), count)), (cpus, each_has * MIB));
+        }
+        assert_eq!(size_for(100_000), 1_024 * MIB);
+        assert_eq!(count_for(100_000, size_for(100_000)), 1_024);
+        // A smaller buffer of the user's is shared.
+        assert_eq!((count_for(128, 16 * MIB), count_for(128, 4_096)), (16, 1));
+    }
 }

@@ -181,20 +181,18 @@ mod tests {
     use super::*;
 
     const LIMIT: usize = 4 << 20;
+    /// The bytes that a pipe holds (pipe(7)).
+    const IN_A_PIPE: usize = 64 << 10;
 
-    /// Waits until `number` stays the same for half a second.
-    fn settled(number: &AtomicUsize) -> usize {
-        let end = Instant::now() + Duration::from_secs(30);
-        let mut last = 0;
-        loop {
-            thread::sleep(Duration::from_millis(500));
-            let now = number.load(Ordering::Relaxed);
-            if now == last && now > 0 {
-                return now;
-            }
-            assert!(Instant::now() < end, "{now} bytes so far");
-            last = now;
+    /// Waits until `number` is above `least`, and then a moment longer: it may go on.
+    fn risen(number: &AtomicUsize, least: usize) -> usize {
+        let end = Instant::now() + Duration::from_secs(60);
+        while number.load(Ordering::Relaxed) <= least {
+            assert!(Instant::now() < end, "{number:?} bytes so far");
+            thread::sleep(Duration::from_millis(10));
         }
+        thread::sleep(Duration::from_millis(300));
+        number.load(Ordering::Relaxed)
     }
 
     /// The byte of each buffer of that length, so many that twice the limit comes.
@@ -206,7 +204,7 @@ mod tests {
     fn bytes_are_bounded_and_not_buffers() {
         for length in [100, 8_000, PIECE + 100] {
             let queue = Arc::new(Queue::new(LIMIT));
-            // The reader of a pipe that does not read. The pipe itself holds 64 KiB.
+            // The reader of a pipe that does not read.
             let (mut reader, mut writer) = io::pipe().expect("a pipe");
             let end = QueueEnd(Arc::clone(&queue));
             let writing = thread::spawn(move || end.0.write(&mut writer));
@@ -221,9 +219,9 @@ mod tests {
                 }
                 source.close();
             });
-            // Bytes count as waiting until their whole piece is in the pipe.
-            let waiting = settled(&taken);
-            assert!(waiting <= LIMIT && waiting + PIECE + length > LIMIT, "{length}: {waiting}");
+            // Pieces that are in the pipe as a whole do not wait any more.
+            let waiting = risen(&taken, LIMIT - length);
+            assert!(waiting <= LIMIT + IN_A_PIPE, "{length}: {waiting}");
             let state = queue.lock();
             assert!(state.bytes <= LIMIT);
             // The pieces are large, so that their memory is near to their bytes.

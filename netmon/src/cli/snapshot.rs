@@ -17,7 +17,7 @@ use clap::Args;
 
 use self::{
     sort::{Sort, order},
-    warnings::Warnings,
+    warnings::{Warnings, unix_from_proc},
 };
 use super::{
     args::{
@@ -255,11 +255,15 @@ impl SnapshotCommand {
         }
         if self.unix {
             for namespace in namespaces {
-                let result = dump.unix(namespace, |socket| {
+                let result = Dump::unix(namespace, |socket| {
                     let is_shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
                     if is_shown { rows.unix(&socket, &owners) } else { Ok(()) }
                 });
-                malformed += unless_ended(result, several)?;
+                let reading = unless_ended(result, several)?;
+                malformed += reading.malformed;
+                if let Some(error) = reading.refused {
+                    warnings.once("unix", &unix_from_proc(&error));
+                }
             }
         }
         rows.finish(&owners)?;
@@ -355,10 +359,10 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Returns the count of malformed sockets: 0 where one of several namespaces ended meanwhile.
-fn unless_ended(result: io::Result<usize>, several: bool) -> io::Result<usize> {
+/// Returns the outcome of reading sockets: nothing where one of several namespaces ended meanwhile.
+fn unless_ended<T: Default>(result: io::Result<T>, several: bool) -> io::Result<T> {
     match result {
-        Err(error) if several && error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) if several && error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         other => other,
     }
 }

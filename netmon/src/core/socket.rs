@@ -179,13 +179,15 @@ impl Socket {
     }
 }
 
-/// A unix domain socket, as in `/proc/net/unix`.
+/// A unix domain socket. A fact that its source does not have is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixSocket {
     /// The inode number of the network namespace.
     pub netns: u32,
+    /// The socket's id, where the source has it.
+    pub cookie: Option<SocketId>,
     /// The number of references to the socket.
-    pub references: u32,
+    pub references: Option<u32>,
     /// `true` if the socket listens.
     pub listening: bool,
     /// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`: the number of socket(2).
@@ -194,11 +196,36 @@ pub struct UnixSocket {
     pub state: u8,
     /// The inode number, as in `/proc/PID/fd`.
     pub inode: Option<NonZeroU64>,
-    /// The address: a path, or `@` and an abstract name; any bytes.
+    /// The inode number of the other end.
+    pub peer: Option<NonZeroU64>,
+    /// The address: a path, or `@` and an abstract name; any bytes, escape them before showing.
     pub path: Option<Box<[u8]>>,
+    /// `true` if the address is an abstract name: a path may begin with `@` too. `/proc` does not
+    /// tell them apart, so that there `@` decides.
+    pub is_abstract: bool,
 }
 
 impl UnixSocket {
+    /// `SS_UNCONNECTED`, `SS_CONNECTING`, `SS_CONNECTED` (include/uapi/linux/net.h).
+    pub(crate) const UNCONNECTED: u8 = 1;
+    const CONNECTING: u8 = 2;
+    pub(crate) const CONNECTED: u8 = 3;
+
+    /// Returns the socket of a connection that waits until a process accepts it from `listener`: it
+    /// has the listener's address, and no process can hold it yet.
+    #[must_use]
+    pub(crate) fn waiting_for_accept(listener: &Self) -> Self {
+        Self {
+            cookie: None,
+            references: None,
+            listening: false,
+            state: Self::CONNECTING,
+            inode: None,
+            peer: None,
+            ..listener.clone()
+        }
+    }
+
     /// Returns the key by which the processes that hold the socket are found.
     #[must_use]
     pub fn holder_key(&self) -> Option<HolderKey> {
@@ -223,9 +250,9 @@ impl UnixSocket {
     pub const fn state_name(&self) -> &'static str {
         match self.state {
             0 => "FREE",
-            1 if self.listening => "LISTENING",
-            2 => "CONNECTING",
-            3 => "CONNECTED",
+            Self::UNCONNECTED if self.listening => "LISTENING",
+            Self::CONNECTING => "CONNECTING",
+            Self::CONNECTED => "CONNECTED",
             4 => "DISCONNECTING",
             _ => "",
         }

@@ -97,17 +97,21 @@ fn sockets() -> Vec<Socket> {
 fn unix_sockets() -> Vec<UnixSocket> {
     let unix = |listening, kind, state, inode, path: Option<&[u8]>| UnixSocket {
         netns: HERE,
-        references: 2,
+        cookie: SocketId::new(0x2000 + inode),
+        references: (inode != 22).then_some(2),
         listening,
         kind,
         state,
         inode: NonZeroU64::new(inode),
+        peer: NonZeroU64::new(if state == 3 { 99 } else { 0 }),
         path: path.map(Into::into),
+        is_abstract: inode == 21,
     };
     vec![
         unix(true, 1, 1, 20, Some(b"/run/with space/\x1b[31mred")),
-        unix(false, 2, 1, 21, Some(b"@abstract\xff")),
+        unix(false, 2, 1, 21, Some(b"@abstract\xff\n0: 2 0 10000 1 1 20 /run/forged\0")),
         unix(false, 5, 3, 22, None),
+        unix(false, 1, 3, 23, Some(b"@a path, relative")),
     ]
 }
 

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt};
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
 
-use super::{bpf_iter, proc, sock_diag_dump::Details};
+use super::{bpf_iter, proc, sock_diag_dump::Details, unix_diag};
 use crate::{
     core::{
         process::SocketHolders,
@@ -41,6 +41,16 @@ pub(crate) struct Dump {
     may_switch: bool,
 }
 
+/// The outcome of reading unix sockets.
+#[derive(Debug, Default)]
+pub(crate) struct UnixReading {
+    /// The number of malformed lines.
+    pub malformed: usize,
+    /// The error of sock_diag, in whose place `/proc/net/unix` was read. A process can make lines
+    /// of that file look like sockets that do not exist.
+    pub refused: Option<io::Error>,
+}
+
 /// The number of files and TIME_WAIT buckets below which reading `/proc` (some 4 µs for each open
 /// file) takes less time than loading iterators (some 60 ms, most of it for the kernel's types).
 const FEW: u64 = 10_000;
@@ -58,8 +68,8 @@ pub(crate) fn has_few_sockets() -> bool {
 }
 
 impl Dump {
-    /// Reads through BPF iterators. Raw and unix sockets come from `/proc`, since iterators would
-    /// gain nothing for them.
+    /// Reads through BPF iterators. Raw sockets come from `/proc` and unix sockets from sock_diag,
+    /// since iterators would gain nothing for them.
     ///
     /// # Errors
     /// [`LoadError`], with advice.
@@ -155,16 +165,21 @@ impl Dump {
         Ok(malformed)
     }
 
-    /// Hands every unix socket of the namespace to `each`. Returns the number of malformed lines.
+    /// Hands every unix socket of the namespace to `each`, from sock_diag, or from `/proc` where
+    /// the kernel refuses sock_diag.
     ///
     /// # Errors
     /// The error of reading, or of `each`.
     pub(crate) fn unix(
-        &self,
         namespace: &Namespace,
-        each: impl FnMut(UnixSocket) -> io::Result<()>,
-    ) -> io::Result<usize> {
-        proc::read_unix(namespace.run(proc::open_unix)?, namespace.inum, each)
+        mut each: impl FnMut(UnixSocket) -> io::Result<()>,
+    ) -> io::Result<UnixReading> {
+        let refused = unix_diag::read(namespace, &mut each)?;
+        let mut malformed = 0;
+        if refused.is_some() {
+            malformed = proc::read_unix(namespace.run(proc::open_unix)?, namespace.inum, each)?;
+        }
+        Ok(UnixReading { malformed, refused })
     }
 }
 

@@ -5,3 +5,4 @@ pub(super) mod dump;
 pub(crate) mod proc;
 pub(super) mod sock_diag;
 pub(super) mod sock_diag_dump;
+mod unix_diag;

@@ -30,7 +30,7 @@ const MAX_NAMESPACES: usize = 64;
 /// last.
 const KEPT: Duration = Duration::from_secs(2);
 /// `INET_DIAG_NOCOOKIE`, twice: any socket matches (include/uapi/linux/inet_diag.h).
-const NO_COOKIE: [u8; 8] = [0xff; 8];
+pub(super) const NO_COOKIE: [u8; 8] = [0xff; 8];
 /// The most requests in one message. A request has 72 bytes, its answer up to 100.
 const BATCH: usize = 64;
 

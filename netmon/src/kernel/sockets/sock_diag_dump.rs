@@ -72,7 +72,12 @@ impl Details {
                 },
             };
             let result = namespace.run(connect).and_then(|socket| {
-                ask(&socket, request, NLM_F_DUMP, |response| details.add(protocol, response))
+                ask(&socket, SockDiagMessage::InetRequest(request), NLM_F_DUMP, |answer| {
+                    if let SockDiagMessage::InetResponse(response) = answer {
+                        details.add(protocol, response);
+                    }
+                    Ok(())
+                })
             });
             if let Err(error) = result {
                 log::debug!("sock_diag: {error}");
@@ -133,11 +138,18 @@ impl Details {
 #[must_use]
 pub(crate) fn inspect(tuple: &Tuple, cookie: SocketId) -> Option<(u32, u32, Option<TcpInfo>)> {
     let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
-    let request = sock_diag::request(question, ExtensionFlags::INFO);
+    let request = SockDiagMessage::InetRequest(sock_diag::request(question, ExtensionFlags::INFO));
     let mut figures = None;
     let result = Namespace::with_inum(tuple.netns)
         .and_then(|namespace| namespace.run(connect))
-        .and_then(|socket| ask(&socket, request, 0, |answer| figures = Some(figures_of(answer))));
+        .and_then(|socket| {
+            ask(&socket, request, 0, |answer| {
+                if let SockDiagMessage::InetResponse(response) = answer {
+                    figures = Some(figures_of(response));
+                }
+                Ok(())
+            })
+        });
     if let Err(error) = result {
         log::debug!("sock_diag: {error}");
     }
@@ -174,15 +186,18 @@ fn decode(info: &nlas::TcpInfo) -> TcpInfo {
 
 /// Asks one question and hands every answer to `each`: a single one, or with `NLM_F_DUMP` in
 /// `flags` all that the kernel has.
-fn ask(
+///
+/// # Errors
+/// The error of the kernel's answer, or of `each`.
+pub(super) fn ask(
     socket: &Netlink,
-    request: InetRequest,
+    request: SockDiagMessage,
     flags: u16,
-    mut each: impl FnMut(&InetResponse),
+    mut each: impl FnMut(&SockDiagMessage) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | flags;
-    let mut packet = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    let mut packet = NetlinkMessage::new(header, request.into());
     packet.finalize();
     let mut message = vec![0; packet.buffer_len()];
     packet.serialize(&mut message);
@@ -199,9 +214,7 @@ fn ask(
             let answer =
                 NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
             match &answer.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    each(response);
-                }
+                NetlinkPayload::InnerMessage(answer) => each(answer)?,
                 NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}

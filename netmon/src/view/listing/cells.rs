@@ -45,6 +45,18 @@ pub(super) fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let _ = write!(out, "{}", Escaped(text));
 }
 
+/// Writes the address of a unix socket. An `@` at the beginning is of an abstract name: that of a
+/// path is escaped.
+pub(super) fn put_unix_path(out: &mut Vec<u8>, path: &[u8], is_abstract: bool) {
+    match path.strip_prefix(b"@") {
+        Some(rest) if !is_abstract => {
+            out.extend_from_slice(b"\\u{40}");
+            put_escaped(out, rest);
+        }
+        _ => put_escaped(out, path),
+    }
+}
+
 /// Returns the number of columns of the text. Each character counts as one column: names from
 /// outside were escaped, and wide scripts are rare in names.
 pub(super) fn columns_of(text: &[u8]) -> usize {

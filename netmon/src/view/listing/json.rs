@@ -30,6 +30,8 @@
 //! | `delivery_rate` | with `-i`: bytes a second |
 //! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds the socket |
 //! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
+//! | `abstract` | unix only: `true` if `path` is an abstract name; a path may begin with `@` too |
+//! | `peer` | unix only: the inode number of the other end |
 //!
 //! A unix socket has `kind` and `state` in the words of netstat.
 
@@ -124,16 +126,23 @@ impl<W: Write> ListingView for JsonRows<W> {
 
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
         let mut object = JsonObject::begin(self.out.line()?, &self.head);
+        if let Some(cookie) = socket.cookie {
+            object.number(",\"cookie\":", cookie.get());
+        }
         object.number(",\"netns\":", u64::from(socket.netns));
         object.raw(",\"proto\":\"unix\"");
         object.word(",\"kind\":\"", socket.kind_name());
         if !socket.state_name().is_empty() {
             object.word(",\"state\":\"", socket.state_name());
         }
-        object.number(",\"references\":", u64::from(socket.references));
+        object.some(",\"references\":", socket.references.map(u64::from));
         object.some(",\"inode\":", socket.inode.map(Into::into));
+        object.some(",\"peer\":", socket.peer.map(Into::into));
         if let Some(path) = &socket.path {
             object.text(",\"path\":", path);
+            if socket.is_abstract {
+                object.raw(",\"abstract\":true");
+            }
         }
         if self.owners {
             put_owners(&mut object, &owners.of(socket.holder_key()));

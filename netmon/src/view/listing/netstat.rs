@@ -12,7 +12,7 @@ use super::{
     ListingNames, ListingView,
     cells::{
         columns_of, digits, end_line, put_endpoint, put_escaped, put_identity, put_info, put_left,
-        put_number, put_owners, put_right, put_timer,
+        put_number, put_owners, put_right, put_timer, put_unix_path,
     },
 };
 use crate::{
@@ -290,13 +290,12 @@ impl<W: Write> ListingView for Netstat<W> {
         }
         let out = self.out.line()?;
         let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
-        let _ = write!(
-            out,
-            "unix  {:<6} {flags:<11} {:<10} {:<13} ",
-            socket.references,
-            socket.kind_name(),
-            socket.state_name()
-        );
+        out.extend_from_slice(b"unix  ");
+        put_left(out, 6, |out| match socket.references {
+            Some(references) => put_number(out, references.into()),
+            None => out.push(b'-'),
+        });
+        let _ = write!(out, " {flags:<11} {:<10} {:<13} ", socket.kind_name(), socket.state_name());
         put_left(out, 9, |out| match socket.inode {
             Some(inode) => put_number(out, inode.get()),
             None => out.push(b'-'),
@@ -307,7 +306,7 @@ impl<W: Write> ListingView for Netstat<W> {
         }
         if let Some(path) = &socket.path {
             out.extend_from_slice(b"  ");
-            put_escaped(out, path);
+            put_unix_path(out, path, socket.is_abstract);
         }
         end_line(out);
         Ok(())

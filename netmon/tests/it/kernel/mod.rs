@@ -26,5 +26,6 @@ mod service;
 mod snapshot;
 mod tier;
 mod top;
+mod unix;
 mod unprivileged;
 mod verdicts;

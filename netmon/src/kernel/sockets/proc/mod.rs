@@ -68,7 +68,7 @@ pub fn read_inet(
 ///
 /// The kernel prints a socket's path unescaped. A process that puts a line break into the path
 /// makes an extra line. The extra line is mostly malformed, but the process can also make it look
-/// like another socket.
+/// like another socket. So this file is read only where the kernel refuses sock_diag.
 ///
 /// # Errors
 /// The error of reading, or of `each`.

@@ -31,12 +31,15 @@ pub fn parse_unix(line: &[u8], netns: u32) -> Result<UnixSocket, MalformedLine> 
     let path = columns.rest().strip_prefix(b" ").filter(|path| !path.is_empty());
     Ok(UnixSocket {
         netns,
-        references,
+        cookie: None,
+        references: Some(references),
         listening: flags & ACCEPTS != 0,
         kind,
         state,
         inode: NonZeroU64::new(inode),
+        peer: None,
         path: path.map(Into::into),
+        is_abstract: path.is_some_and(|path| path.starts_with(b"@")),
     })
 }
 
@@ -58,12 +61,15 @@ mod tests {
         let line = b"00000000f5f8e2d9: 00000002 00000000 00010000 0005 01 18203 /run/udev/control";
         let expected = UnixSocket {
             netns: 7,
-            references: 2,
+            cookie: None,
+            references: Some(2),
             listening: true,
             kind: 5,
             state: 1,
             inode: NonZeroU64::new(18203),
+            peer: None,
             path: Some(b"/run/udev/control"[..].into()),
+            is_abstract: false,
         };
         assert_eq!(parse_unix(line, 7), Ok(expected));
     }
@@ -124,8 +130,18 @@ mod tests {
                 line.push(b' ');
                 line.extend_from_slice(path);
             }
-            let (inode, path) = (NonZeroU64::new(inode), path.map(Into::into));
-            let socket = UnixSocket { netns, references, listening, kind, state, inode, path };
+            let socket = UnixSocket {
+                netns,
+                cookie: None,
+                references: Some(references),
+                listening,
+                kind,
+                state,
+                inode: NonZeroU64::new(inode),
+                peer: None,
+                is_abstract: path.as_ref().is_some_and(|path| path[0] == b'@'),
+                path: path.map(Into::into),
+            };
             prop_assert_eq!(parse_unix(&line, netns), Ok(socket));
         }
 

@@ -64,14 +64,15 @@ impl ExportCommand {
             DatasetArg::Processes => journal::Dataset::Processes,
             DatasetArg::Namespaces => journal::Dataset::Namespaces,
         };
-        if self.format == FormatArg::Parquet && io::stdout().is_terminal() {
+        let is_terminal = io::stdout().is_terminal();
+        if self.format == FormatArg::Parquet && is_terminal {
             bail!("Parquet is nothing for a terminal: write it to a file, > out.parquet");
         }
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
-        let result = journal.export(dataset, span, format, out);
+        let result = journal.export(dataset, span, format, out, is_terminal);
         // Not every format's writer reports why it failed: a flush reports a reader that has left.
         let gaps = result.or_else(|error| Stdout::lock().flush().and(Err(error)))?;
         drop(progress);

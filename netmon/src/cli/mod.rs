@@ -22,7 +22,7 @@ use std::{
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
 
-use self::io::stderr::report;
+use self::io::stderr::{self, report};
 use crate::core::filter::{Filter, FilterNames};
 
 /// netstat that remembers: follows every TCP connection of this host through every state
@@ -84,7 +84,7 @@ impl Command {
 /// codes of its own.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| usage(&error));
     let level = match cli.verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Debug,
@@ -107,6 +107,18 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends the program with the help that was asked for, or with an error. Arguments in an error
+/// cannot direct a terminal.
+fn usage(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let message = error.render().to_string();
+    // The message is all there is to do about a failure.
+    let _ = stderr::write(message.as_bytes());
+    process::exit(error.exit_code())
 }
 
 /// Returns the filter that the words of a command line make. A bad filter ends the program, as clap

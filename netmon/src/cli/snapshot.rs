@@ -101,7 +101,7 @@ pub(super) struct SnapshotCommand {
     /// Print no headings
     #[arg(short = 'H', long = "no-header")]
     no_header: bool,
-    /// Do not cut addresses to the width of the terminal
+    /// Do not cut addresses to the width of the terminal; name all processes of a socket
     #[arg(short = 'W', long)]
     wide: bool,
     /// List again and again, every SECONDS
@@ -339,6 +339,7 @@ impl SnapshotCommand {
         let columns = NetstatColumns {
             heading: !self.no_header,
             owners: self.shows_owners(),
+            all_owners: self.wide,
             extended: self.extend,
             timers: self.timers,
             info: self.info,

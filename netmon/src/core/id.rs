@@ -1,8 +1,8 @@
 //! Identities of sockets, connections and rows.
 //!
 //! The kernel counts socket cookies from 1 (`__sock_gen_cookie`, net/core/sock_diag.c), and inode
-//! numbers of sockets too: none reaches the two highest bits. This file alone knows the meaning of
-//! these bits.
+//! numbers of sockets too: none reaches bit 52 or the highest bit. This file alone knows the
+//! meaning of these bits.
 
 use std::{
     hash::{Hash, Hasher},
@@ -14,8 +14,9 @@ use rustc_hash::FxHasher;
 
 use super::time::Mono;
 
-/// Marks a number that netmon gave to a socket whose cookie it cannot have.
-const OWN: u64 = 1 << 62;
+/// Marks a number that netmon gave to a socket whose cookie it cannot have. With the mark a number
+/// is below 2^53, up to which most readers of JSON keep integers exact.
+const OWN: u64 = 1 << 52;
 /// Marks the key of a former TIME_WAIT.
 const FORMER: u64 = 1 << 63;
 /// Marks the key of a socket without an inode number.

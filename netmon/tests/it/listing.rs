@@ -123,6 +123,7 @@ fn owners() -> SocketHolders {
         (813, b"nginx", &[1, 3]),
         (900, b"\x1b]0;evil", &[4, 6]),
         (901, b"two words", &[5]),
+        (902, b"x,1/systemd", &[8]),
     ] {
         for inode in inodes {
             let inode = NonZeroU64::new(*inode).expect("not 0");
@@ -178,6 +179,7 @@ fn shown_sockets<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) ->
 const PLAIN: NetstatColumns = NetstatColumns {
     heading: true,
     owners: false,
+    all_owners: false,
     extended: false,
     timers: false,
     info: false,
@@ -204,6 +206,25 @@ fn numeric_without_headings() {
 #[test]
 fn with_owners() {
     insta::assert_snapshot!(netstat(NetstatColumns { owners: true, ..PLAIN }));
+}
+
+#[test]
+fn many_owners_take_little_room() {
+    let mut owners = SocketHolders::default();
+    for pid in 1..=300 {
+        owners.add(HolderKey::of_inode(NonZeroU64::MIN), pid, b"worker");
+    }
+    let shown = |all_owners| {
+        let columns = NetstatColumns { owners: true, all_owners, heading: false, ..PLAIN };
+        let bytes = Bytes::default();
+        let mut rows =
+            Netstat::new(bytes.clone(), columns, Listening::All, ListingNames::default(), None);
+        rows.socket(&sockets()[0], &owners).expect("written");
+        rows.finish(&owners).expect("written");
+        String::from_utf8(bytes.0.take()).expect("UTF-8")
+    };
+    assert!(shown(false).ends_with(" 1/worker,2/worker,3/worker,+297\n"), "{}", shown(false));
+    assert!(shown(true).ends_with(",299/worker,300/worker\n"), "{}", shown(true));
 }
 
 #[test]

@@ -15,6 +15,6 @@ pub(in crate::cli) fn report(message: impl Display) {
 
 /// Writes messages. Names from outside in a message cannot direct a terminal: all but line ends and
 /// tabs is escaped.
-pub(super) fn write(messages: &[u8]) -> io::Result<()> {
+pub(in crate::cli) fn write(messages: &[u8]) -> io::Result<()> {
     io::stderr().write_all(EscapedLines(messages).to_string().as_bytes())
 }

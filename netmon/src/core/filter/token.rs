@@ -81,7 +81,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
     while !rest.is_empty() {
         let at = text.len() - rest.len();
         let Some((kind, length)) = token(rest) else {
-            return wrong(at, "this quote is never closed: write \" at its end");
+            return wrong(
+                at,
+                "this quote is never closed: write \" at its end, and \"\" for a quote within",
+            );
         };
         tokens.push(Token { kind, at, source: &rest[..length] });
         rest = rest[length..].trim_start();

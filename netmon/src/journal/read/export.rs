@@ -17,12 +17,14 @@ use super::{
     blocks::Block,
     blocks::read_blocks,
     community,
+    export_text::{EscapingWriter, ExactIntegers, defused},
     gaps::JournalGap,
     journal::{HostJournal, Journal},
     merge::{BlockMerge, BlockRows},
 };
 use crate::{
     core::{
+        escape::{put_json, put_lines},
         loss::Loss,
         time::{TimeSpan, Wall},
     },
@@ -47,14 +49,14 @@ pub enum ExportFormat {
 }
 
 enum Writer<W: Write + Send> {
-    Csv(arrow_csv::Writer<W>),
-    Jsonl(LineDelimitedWriter<W>),
+    Csv(Box<arrow_csv::Writer<EscapingWriter<W>>>),
+    Jsonl(LineDelimitedWriter<EscapingWriter<W>>),
     Parquet(ArrowWriter<W>),
 }
 
 impl Journal {
     /// Writes the rows of a dataset in a stretch of time, in the order of time, one host after the
-    /// other.
+    /// other. CSV to a terminal is escaped; JSON always is.
     ///
     /// Returns the number of gaps among the rows.
     ///
@@ -67,8 +69,9 @@ impl Journal {
         span: TimeSpan,
         format: ExportFormat,
         to: W,
+        is_terminal: bool,
     ) -> io::Result<u64> {
-        self.write(dataset, span, format, to).map_err(|error| match error {
+        self.write(dataset, span, format, to, is_terminal).map_err(|error| match error {
             Malformed::Io(error) | Malformed::Arrow(ArrowError::IoError(_, error)) => error,
             other => io::Error::other(other),
         })
@@ -80,11 +83,20 @@ impl Journal {
         span: TimeSpan,
         format: ExportFormat,
         to: W,
+        is_terminal: bool,
     ) -> Result<u64> {
         let schema = schema_of(dataset)?;
         let mut writer = match format {
-            ExportFormat::Csv => Writer::Csv(WriterBuilder::new().with_header(true).build(to)),
-            ExportFormat::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
+            ExportFormat::Csv => {
+                let escape = is_terminal.then_some(put_lines as fn(&str, &mut Vec<u8>));
+                let to = EscapingWriter::new(to, escape);
+                Writer::Csv(Box::new(WriterBuilder::new().with_header(true).build(to)))
+            }
+            ExportFormat::Jsonl => {
+                let to = EscapingWriter::new(to, Some(put_json));
+                let builder = arrow_json::WriterBuilder::new();
+                Writer::Jsonl(builder.with_encoder_factory(Arc::new(ExactIntegers)).build(to))
+            }
             ExportFormat::Parquet => {
                 let properties = writer_properties(dataset)?;
                 Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
@@ -285,7 +297,7 @@ fn gap_row(schema: &SchemaRef, gap: &JournalGap) -> Result<RecordBatch> {
 impl<W: Write + Send> Writer<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Self::Csv(writer) => writer.write(batch)?,
+            Self::Csv(writer) => writer.write(&defused(batch)?)?,
             Self::Jsonl(writer) => writer.write(batch)?,
             Self::Parquet(writer) => writer.write(batch)?,
         }

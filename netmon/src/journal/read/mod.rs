@@ -6,6 +6,7 @@ mod check;
 mod checked_chunks;
 mod community;
 mod export;
+mod export_text;
 mod gaps;
 mod history;
 mod ipc_reader;

@@ -13,6 +13,7 @@ use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::privilege::{self, Duty};
+use crate::core::escape::Escaped;
 
 /// The directory in which `ip netns` keeps names.
 const NAMED: &str = "/run/netns";
@@ -50,7 +51,7 @@ impl Namespace {
         if name.contains('/') || matches!(name, "" | "." | "..") {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("'{}' is no name of a namespace", name.escape_debug()),
+                format!("'{}' is no name of a namespace", Escaped(name.as_bytes())),
             ));
         }
         let name_path = Path::new(NAMED).join(name);
@@ -60,7 +61,7 @@ impl Namespace {
             name_path
         };
         Self::at(path).map_err(|error| {
-            let shown = name.escape_debug();
+            let shown = Escaped(name.as_bytes());
             let text = match error.kind() {
                 io::ErrorKind::NotFound if is_pid => format!("there is no process {shown}"),
                 io::ErrorKind::NotFound => format!(

@@ -1,9 +1,9 @@
 //! JSON Lines: one object for each change, for other programs.
 //!
 //! Every object has a `type`. The fields are flat, snake_case and stable. An unknown value is
-//! absent, never 0 or "". No number is larger than 2^53, and a value that may be larger is text.
-//! `cookie` is the exception: in the basic tier, `cookie` may be a number of netmon's own, from
-//! 2^62 on. Read `cookie` into an integer of 64 bits.
+//! absent, never 0 or "". No number is larger than 2^53, beyond which most readers round integers:
+//! a larger value is a string of its digits. Only counts of bytes can grow so large. In the basic
+//! tier, `cookie` may be a number of netmon's own, from 2^52 on.
 //!
 //! `transition`:
 //!

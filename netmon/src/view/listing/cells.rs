@@ -8,7 +8,7 @@ use std::{
 use super::ListingNames;
 use crate::{
     core::{
-        escape::Escaped,
+        escape::{Escaped, EscapedName},
         process::Process,
         socket::{Protocol, Socket, TcpInfo, Timer},
     },
@@ -102,17 +102,22 @@ pub(super) fn put_endpoint(
     out.extend_from_slice(&port);
 }
 
-pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process]) {
+/// Writes the first `most` processes, and the number of the others.
+pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], most: usize) {
     if owners.is_empty() {
         out.push(b'-');
     }
-    for (i, process) in owners.iter().enumerate() {
+    for (i, process) in owners.iter().take(most).enumerate() {
         if i > 0 {
             out.push(b',');
         }
         put_number(out, u64::from(process.pid));
         out.push(b'/');
-        put_escaped(out, &process.comm);
+        let _ = write!(out, "{}", EscapedName(&process.comm));
+    }
+    let others = owners.len().saturating_sub(most);
+    if others > 0 {
+        let _ = write!(out, ",+{others}");
     }
 }
 

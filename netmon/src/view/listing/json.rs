@@ -40,6 +40,7 @@ use std::io::{self, Write};
 use super::{ListingNames, ListingView};
 use crate::{
     core::{
+        escape::put_json_text,
         process::{Process, SocketHolders},
         socket::{Socket, TcpInfo, UnixSocket},
     },
@@ -69,9 +70,10 @@ impl<W: Write> JsonRows<W> {
     ) -> Self {
         let mut head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
         if let Some(host) = host {
-            // A string always has a JSON form.
-            let host = serde_json::to_string(host).unwrap_or_default();
-            head.push_str(&format!(",\"host\":{host}"));
+            let mut json = Vec::new();
+            put_json_text(host.as_bytes(), &mut json);
+            head.push_str(",\"host\":");
+            head.push_str(&String::from_utf8_lossy(&json));
         }
         Self { out: Output::new(to), names, head, owners, is_past: host.is_some() }
     }

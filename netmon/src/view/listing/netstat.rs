@@ -31,6 +31,8 @@ pub struct NetstatColumns {
     pub heading: bool,
     /// PID/Program name.
     pub owners: bool,
+    /// Every process that holds a socket, however many do.
+    pub all_owners: bool,
     /// User, inode; and at the end cookie, namespace and cgroup.
     pub extended: bool,
     /// Timer.
@@ -39,6 +41,13 @@ pub struct NetstatColumns {
     pub info: bool,
     /// The network namespace.
     pub netns: bool,
+}
+
+impl NetstatColumns {
+    /// Returns the most processes that a row names.
+    const fn most_owners(self) -> usize {
+        if self.all_owners { usize::MAX } else { OWNERS }
+    }
 }
 
 /// The sockets that the headings name.
@@ -69,6 +78,8 @@ const HEAD: usize = 1_000;
 const QUEUE: usize = 6;
 const ADDRESS: usize = 23;
 const PROGRAM: usize = 19;
+/// The most processes in a row: a server may share one socket with hundreds of workers.
+const OWNERS: usize = 3;
 /// The least width of a cut address: room for any IPv4 address with its port.
 const LEAST: usize = 21;
 
@@ -145,8 +156,9 @@ impl<W: Write> Netstat<W> {
                 put_endpoint(out, names, socket.protocol, remote, usize::MAX);
             }));
             if self.columns.owners {
+                let most = self.columns.most_owners();
                 widths.program = widths.program.max(width(&mut |out| {
-                    put_owners(out, &owners.of(socket.holder_key()));
+                    put_owners(out, &owners.of(socket.holder_key()), most);
                 }));
             }
         }
@@ -237,9 +249,10 @@ impl<W: Write> Netstat<W> {
             });
         }
         if self.columns.owners {
+            let most = self.columns.most_owners();
             out.push(b' ');
             put_left(out, widths.program, |out| {
-                put_owners(out, &owners.of(socket.holder_key()));
+                put_owners(out, &owners.of(socket.holder_key()), most);
             });
         }
         if self.columns.netns {
@@ -301,8 +314,9 @@ impl<W: Write> ListingView for Netstat<W> {
             None => out.push(b'-'),
         });
         if self.columns.owners {
+            let most = self.columns.most_owners();
             out.push(b' ');
-            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.holder_key())));
+            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.holder_key()), most));
         }
         if let Some(path) = &socket.path {
             out.extend_from_slice(b"  ");

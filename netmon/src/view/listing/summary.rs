@@ -22,7 +22,7 @@ use std::{
 use super::ListingView;
 use crate::{
     core::{
-        escape::Escaped,
+        escape::{EscapedName, put_json_text},
         process::{Process, SocketHolders},
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
@@ -111,12 +111,9 @@ impl<W: Write> ListingView for SummaryListing<W> {
                 );
             }
             for (process, count) in processes {
-                let _ = writeln!(
-                    out,
-                    "{{\"type\":\"summary\",\"pid\":{},\"comm\":{},\"count\":{count}}}",
-                    process.pid,
-                    serde_json::Value::from(String::from_utf8_lossy(&process.comm))
-                );
+                let _ = write!(out, "{{\"type\":\"summary\",\"pid\":{},\"comm\":", process.pid);
+                put_json_text(&process.comm, out);
+                let _ = writeln!(out, ",\"count\":{count}}}");
             }
             if self.unowned > 0 {
                 let _ = writeln!(
@@ -142,7 +139,7 @@ impl<W: Write> ListingView for SummaryListing<W> {
         if self.owners {
             let _ = writeln!(out, "\n{:<17} {:>9}", "PID/Program name", "Sockets");
             for (process, count) in processes {
-                let name = format!("{}/{}", process.pid, Escaped(&process.comm));
+                let name = format!("{}/{}", process.pid, EscapedName(&process.comm));
                 let _ = writeln!(out, "{name:<17} {count:>9}");
             }
             if self.unowned > 0 {

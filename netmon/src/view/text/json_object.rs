@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::{clock::Clock, output::put_address, stack_text::StackText};
-use crate::core::time::{Mono, Wall};
+use crate::core::{
+    escape::{EXACT, put_json_text},
+    time::{Mono, Wall},
+};
 
 /// An object being written.
 ///
@@ -45,11 +48,23 @@ impl<'a> JsonObject<'a> {
         self.part.put(text.as_bytes());
     }
 
+    /// Writes a number; as a string if most readers would round the number.
     #[inline(always)]
     pub(in crate::view) fn number(&mut self, key: &'static str, value: u64) {
         self.raw(key);
+        if value > EXACT {
+            return self.digits(value);
+        }
         self.room(20);
         self.part.number(value);
+    }
+
+    #[cold]
+    fn digits(&mut self, value: u64) {
+        self.raw("\"");
+        self.room(20);
+        self.part.number(value);
+        self.raw("\"");
     }
 
     /// Writes a number, and nothing if the number is unknown.
@@ -82,7 +97,8 @@ impl<'a> JsonObject<'a> {
         self.raw("\"");
     }
 
-    /// Writes text from outside: escapes the text, and replaces bytes that are not UTF-8.
+    /// Writes text from outside: escapes the characters that are not safe to show, and replaces
+    /// bytes that are not UTF-8.
     pub(in crate::view) fn text(&mut self, key: &'static str, value: &[u8]) {
         self.raw(key);
         let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
@@ -94,8 +110,7 @@ impl<'a> JsonObject<'a> {
             return;
         }
         self.spill();
-        // A string always has a JSON form, and the buffer grows.
-        let _ = serde_json::to_writer(&mut *self.out, &String::from_utf8_lossy(value));
+        put_json_text(value, self.out);
     }
 
     #[inline(always)]
@@ -119,5 +134,26 @@ impl<'a> JsonObject<'a> {
     pub(in crate::view) fn end(mut self) {
         self.raw("}\n");
         self.out.extend_from_slice(self.part.text());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_rounded() {
+        for (value, text) in [
+            (0, "0"),
+            (EXACT, "9007199254740992"),
+            (EXACT + 1, "\"9007199254740993\""),
+            (u64::MAX, "\"18446744073709551615\""),
+        ] {
+            let mut out = Vec::new();
+            let mut object = JsonObject::begin(&mut out, "{");
+            object.number("\"n\":", value);
+            object.end();
+            assert_eq!(String::from_utf8_lossy(&out), format!("{{\"n\":{text}}}\n"));
+        }
     }
 }

@@ -5,8 +5,14 @@ use std::{collections::VecDeque, net::IpAddr};
 use rustc_hash::FxHashMap;
 
 use crate::core::{
-    change::Change, connection::Connection, escape::Escaped, filter::Filter, process::Owner,
-    services::Services, socket::Protocol, tcp::TcpState,
+    change::Change,
+    connection::Connection,
+    escape::{Escaped, EscapedName},
+    filter::Filter,
+    process::Owner,
+    services::Services,
+    socket::Protocol,
+    tcp::TcpState,
 };
 
 /// Rates are averages of this number of past seconds.
@@ -176,5 +182,5 @@ impl Flows {
 
 /// Returns a process as netstat shows it; `-` for none.
 pub(super) fn program(owner: Option<&Owner>) -> String {
-    owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, Escaped(&owner.comm)))
+    owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, EscapedName(&owner.comm)))
 }

@@ -71,7 +71,7 @@ static PLACES: LazyLock<Mutex<Places>> = LazyLock::new(Mutex::default);
 /// The number of cookies that were asked for. A new cookie may identify older events.
 static ASKED: AtomicUsize = AtomicUsize::new(0);
 /// The first of netmon's own numbers for sockets.
-const OWN: u64 = 1 << 62;
+const OWN: u64 = 1 << 52;
 
 /// This thread's network namespace.
 pub(crate) fn netns() -> u64 {

@@ -138,6 +138,8 @@ fn errors_name_their_cause() {
         (&["--sort", "colour"], 2, "possible values"),
         (&["-c", "0"], 2, "0"),
         (&["--no-such-flag"], 2, "unexpected argument"),
+        (&["--no-\u{9b}2J\u{202e}flag"], 2, "--no-\\u{9b}2J\\u{202e}flag"),
+        (&["--netns", "a\u{202e}b"], 1, "'a\\u{202e}b'"),
     ] {
         let output = netmon(args);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));

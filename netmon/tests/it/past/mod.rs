@@ -2,6 +2,7 @@
 //! versions show the recorded events again.
 
 mod damaged;
+mod escapes;
 mod origins;
 
 use std::{

@@ -54,6 +54,7 @@ fn errors_say_what_and_where() {
         ("state ^GE listen", "'GE' does not apply to state"),
         ("src ^> ::1", "'>' does not apply to src"),
         ("comm ^\"a b", "this quote is never closed"),
+        ("comm = a^\"b", "this quote is never closed: write \" at its end, and \"\" for a quote"),
         ("comm ^systemd-resolved", "'systemd-resolved' is too long: write the first 15 bytes"),
         ("comm é uid ^\"\u{1b}[31m\"", "unknown user '\\u{1b}[31m'"),
     ] {

@@ -8,7 +8,7 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{HEADING, STRONG, Theme};
+use super::{HEADING, STRONG, Theme, cells::fit};
 use crate::{
     core::{loss::Loss, tcp::TcpState},
     view::{
@@ -62,7 +62,14 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut B
             let area = cell(column, line);
             let count = state.list.counts[of as usize - 1];
             let curve = rates.of_state(of, room(area));
-            put(&format!("{of:<11} {count:>7}"), &curve, count > 0, theme, area, buffer);
+            put(
+                &cell_text(of.name(), &count.to_string(), area),
+                &curve,
+                count > 0,
+                theme,
+                area,
+                buffer,
+            );
         }
     }
     for (line, (name, what)) in (0..).zip(RATES) {
@@ -71,14 +78,29 @@ pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut B
         let text = rate.map_or("-".to_owned(), number);
         let curve = rates.of(what, room(area));
         let is_some = rate.is_some_and(|rate| rate > 0.0);
-        put(&format!("{name:<11} {text:>7}"), &curve, is_some, theme, area, buffer);
+        put(&cell_text(name, &text, area), &curve, is_some, theme, area, buffer);
     }
-    let total = format!("{:<11} {:>7}", "sockets", state.list.total);
-    Line::styled(total, STRONG).render(cell(2, 4), buffer);
+    let area = cell(2, 4);
+    let total = cell_text("sockets", &state.list.total.to_string(), area);
+    Line::styled(total, STRONG).render(area, buffer);
 }
 
 /// Columns of a cell before its curve.
 const TEXT: u16 = 20;
+
+/// Returns a name and a number, in the columns before the curve. A number is never cut: its name
+/// is, and a number without room is left out.
+fn cell_text(name: &str, number: &str, area: Rect) -> String {
+    let width = usize::from(area.width.min(TEXT - 1));
+    match width.checked_sub(number.len()) {
+        Some(room @ 2..) => {
+            let room = room - 1;
+            format!("{:<room$} {number}", fit(name, room))
+        }
+        Some(_) => number.to_owned(),
+        None => String::new(),
+    }
+}
 
 fn room(area: Rect) -> usize {
     area.width.saturating_sub(TEXT).into()
@@ -139,4 +161,22 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
     let style = if state.past.is_some() { HEADING.patch(theme.warning()) } else { HEADING };
     buffer.set_style(area, style);
     Line::from(spans).style(style).render(area, buffer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_cut() {
+        let text = |width, number| cell_text("ESTABLISHED", number, Rect::new(0, 0, width, 1));
+        assert_eq!(text(26, "3516"), "ESTABLISHED    3516");
+        assert_eq!(text(19, "1234567"), "ESTABLISHED 1234567");
+        assert_eq!(text(19, "12345678"), "ESTABLISH… 12345678");
+        assert_eq!(text(17, "3516"), "ESTABLISHED  3516");
+        assert_eq!(text(12, "3516"), "ESTABL… 3516");
+        assert_eq!(text(5, "3516"), "3516");
+        assert_eq!(text(4, "3516"), "3516");
+        assert_eq!(text(3, "3516"), "");
+    }
 }

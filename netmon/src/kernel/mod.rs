@@ -11,7 +11,10 @@ mod ring;
 pub(crate) mod sockets;
 mod stream;
 
-pub(crate) use host::netns::{Namespace, name_of, named_namespaces, own_netns_cookie};
+pub(crate) use host::{
+    netns::{Namespace, name_of, named_namespaces, own_netns_cookie},
+    shortage::Shortage,
+};
 pub(crate) use program::{
     error::LoadError,
     object::{Options, Without},

@@ -23,7 +23,7 @@ use tokio::{
 use super::units::size;
 use crate::{
     cli::io::stderr::report,
-    kernel::{Live, Options, Without, default_size, host::privilege},
+    kernel::{Live, Options, Shortage, Without, default_size, host::privilege},
 };
 
 /// The longest time for the last steps.
@@ -34,6 +34,7 @@ const ECHO: Duration = Duration::from_millis(200);
 /// Sizes that the kernel accepts: from a page to the most that a 32-bit size holds.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
+const STARTING: &str = "starting the runtime";
 pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are not needed";
 
 #[derive(Debug, Args)]
@@ -85,6 +86,9 @@ impl TracingArgs {
 /// tracing takes.
 pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
     privilege::confine().context(CONFINING)?;
+    // tokio would panic where no thread can start.
+    let thread = thread::Builder::new().spawn(|| ()).map_err(Shortage::of_thread);
+    let _ = thread.context(STARTING)?.join();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .on_thread_start(|| {
@@ -94,7 +98,8 @@ pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
         })
         .enable_all()
         .build()
-        .context("starting the runtime")
+        .map_err(|error| Shortage::of(&error).map_or(error, io::Error::other))
+        .context(STARTING)
 }
 
 /// Attaches the hooks, and gives up the privileges for loading.

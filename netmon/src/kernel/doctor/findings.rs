@@ -147,6 +147,7 @@ fn advice(error: &LoadError) -> &'static str {
         LoadError::Privilege(_) => SUDO,
         LoadError::NoBtf => "a kernel built with CONFIG_DEBUG_INFO_BTF=y",
         LoadError::Buffer { .. } => "a smaller --buffer",
+        LoadError::Shortage { .. } => "raise that limit",
         LoadError::Object { .. } | LoadError::ObjectRefused => "unset NETMON_EBPF_OBJECT",
         LoadError::Refused { errno: Some(libc::EPERM), .. } => {
             "if this is a container, run it on the host; else another kernel"

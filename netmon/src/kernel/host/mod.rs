@@ -3,3 +3,4 @@
 pub(crate) mod clock;
 pub(super) mod netns;
 pub(crate) mod privilege;
+pub(super) mod shortage;

@@ -12,7 +12,10 @@ use std::{
 use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::privilege::{self, Duty};
+use super::{
+    privilege::{self, Duty},
+    shortage::{Shortage, spawn_scoped},
+};
 use crate::core::escape::Escaped;
 
 /// The directory in which `ip netns` keeps names.
@@ -98,7 +101,8 @@ impl Namespace {
     /// kernel refused.
     ///
     /// # Errors
-    /// Fails if `/proc` cannot be read.
+    /// Fails if `/proc` cannot be read, or if a shortage of descriptors, threads or memory hides a
+    /// namespace.
     pub(crate) fn all() -> io::Result<(Vec<Self>, usize)> {
         let own = Self::current()?;
         let mut seen = HashSet::from([own.inum]);
@@ -113,6 +117,8 @@ impl Namespace {
                     match namespace.run(|| Ok(())) {
                         Ok(()) => all.push(namespace),
                         Err(error) if denied(&error) => refused += 1,
+                        // Other namespaces would be missing too.
+                        Err(error) if Shortage::of(&error).is_some() => return Err(error),
                         // The namespace has ended, or the file is not a namespace.
                         Err(error) => log::debug!("{error}"),
                     }
@@ -142,18 +148,21 @@ impl Namespace {
         }
         // A separate thread: a thread that entered a namespace stays there.
         thread::scope(|scope| {
-            scope
-                .spawn(move || {
-                    move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
-                        .map_err(|error| self.explain(&error.into()))?;
-                    work()
-                })
+            let entered = move || {
+                move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
+                    .map_err(|error| self.explain(&error.into()))?;
+                work()
+            };
+            spawn_scoped(scope, entered)?
                 .join()
                 .unwrap_or_else(|_| Err(io::Error::other("the thread in the namespace panicked")))
         })
     }
 
     fn explain(&self, error: &io::Error) -> io::Error {
+        if let Some(shortage) = Shortage::of(error) {
+            return io::Error::other(shortage);
+        }
         let why = match error.kind() {
             io::ErrorKind::PermissionDenied => format!("{error}{}", privilege::advice(Duty::Enter)),
             io::ErrorKind::NotFound => "the namespace has ended".to_owned(),

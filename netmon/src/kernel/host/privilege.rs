@@ -13,6 +13,8 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 
+use super::shortage::spawn_scoped;
+
 /// A task of netmon that takes a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
@@ -202,10 +204,10 @@ pub(crate) fn narrow(duties: &[Duty]) -> io::Result<()> {
 /// `work` starts. Returns the result of `work`.
 ///
 /// # Errors
-/// The kernel's answer to giving up the other capabilities.
+/// The kernel's answer to starting the thread, or to giving up the other capabilities.
 pub(crate) fn narrowed<T: Send>(duties: &[Duty], work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let narrowed = move || narrow(duties).map(|()| work());
-    let result = thread::scope(|scope| scope.spawn(narrowed).join());
+    let result = thread::scope(|scope| io::Result::Ok(spawn_scoped(scope, narrowed)?.join()))?;
     result.unwrap_or_else(|cause| panic::resume_unwind(cause))
 }
 

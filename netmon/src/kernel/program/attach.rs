@@ -1,6 +1,6 @@
 //! Attaches the hooks of the kernel program, in the best way that this kernel allows.
 
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use aya::{Btf, Ebpf, EbpfLoader, programs::Iter};
 use netmon_common::{DumpOptions, KernelFilter, Offsets, TracepointFormat};
@@ -18,12 +18,16 @@ use super::{
     tracefs,
 };
 use crate::kernel::{
-    host::privilege,
+    host::{privilege, shortage::spawn_scoped},
     ring::rings::{self, Rings},
 };
 
 /// The reason why a part is missing that the caller excluded.
 pub(in crate::kernel) const NOT_WANTED: &str = "not wanted";
+
+/// The parts that threads make side by side, for errors.
+const PROGRAMS: &str = "the kernel program";
+const TYPES: &str = "the kernel's types";
 
 /// The reason why the basic tier does not use a hook of the full tier.
 const NO_FULL: &str = "the tier is basic";
@@ -108,11 +112,13 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     // The verifier works on two threads. Making the rings is mostly waiting.
     let runtime = Handle::current();
     let (rings, iterators) = thread::scope(|scope| {
-        let rings = scope.spawn(|| {
+        let no_thread = |error: io::Error| refused(PROGRAMS, &error);
+        let rings = spawn_scoped(scope, || {
             let _entered = runtime.enter();
             Rings::new(&mut map, options.buffer)
-        });
-        let others = scope.spawn(|| -> Result<_, LoadError> {
+        })
+        .map_err(no_thread)?;
+        let others = spawn_scoped(scope, || -> Result<_, LoadError> {
             standby.load(&mut others, Some(&btf))?;
             Ok(if options.without.iterators {
                 Err(NOT_WANTED.to_owned())
@@ -122,7 +128,8 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
                     error.short()
                 })
             })
-        });
+        })
+        .map_err(no_thread)?;
         for hook in first {
             hook.load(&mut programs, Some(&btf))?;
         }
@@ -234,11 +241,12 @@ impl Types {
         }
         let names: Vec<_> = hook_catalog::EXACT.iter().flat_map(Hook::targets).copied().collect();
         let (layout, btf, loader) = thread::scope(|scope| {
-            let layout = scope.spawn(|| offsets_btf::read(&names));
-            let btf = scope.spawn(Btf::from_sys_fs);
+            let no_thread = |error: io::Error| refused(TYPES, &error);
+            let layout = spawn_scoped(scope, || offsets_btf::read(&names)).map_err(no_thread)?;
+            let btf = spawn_scoped(scope, Btf::from_sys_fs).map_err(no_thread)?;
             let loader = EbpfLoader::new();
-            (joined(layout), joined(btf), loader)
-        });
+            Ok::<_, LoadError>((joined(layout), joined(btf), loader))
+        })?;
         let (offsets, functions) = layout?;
         let btf = btf.map_err(|error| refused("its own BTF", &error))?;
         Ok(Self { btf, loader, offsets, functions })

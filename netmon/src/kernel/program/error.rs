@@ -9,7 +9,10 @@ use super::{
     offsets_btf::{LayoutError, VMLINUX},
     tracefs::FormatError,
 };
-use crate::kernel::{host::privilege, ring::rings::RingError};
+use crate::kernel::{
+    host::{privilege, shortage::Shortage},
+    ring::rings::RingError,
+};
 
 /// The environment variable that names another object, for packagers and tests.
 pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
@@ -26,11 +29,18 @@ pub(crate) enum LoadError {
          CONFIG_DEBUG_INFO_BTF=y, as the large distributions have built theirs since 2021"
     )]
     NoBtf,
+    /// The process or its host lacks a resource.
+    #[error("cannot load {what}: {shortage}")]
+    Shortage {
+        /// The map, program, hook, file or thread.
+        what: String,
+        /// The resource.
+        shortage: Shortage,
+    },
     /// The kernel's types are not as expected.
     #[error("{source}; netmon needs Linux 5.10 or newer, this is {}", release())]
     Layout {
         /// The missing part.
-        #[from]
         source: LayoutError,
     },
     /// The classic tracepoints cannot be read.
@@ -100,10 +110,22 @@ impl LoadError {
     }
 }
 
+impl From<LayoutError> for LoadError {
+    fn from(source: LayoutError) -> Self {
+        match Shortage::of(&source) {
+            Some(shortage) => Self::Shortage { what: "the kernel's types".to_owned(), shortage },
+            None => Self::Layout { source },
+        }
+    }
+}
+
 impl From<RingError> for LoadError {
     fn from(error: RingError) -> Self {
         match error {
-            RingError::Memory { size, source } => Self::Buffer { size, source },
+            RingError::Memory { size, source } => match Shortage::of(&source) {
+                None | Some(Shortage::Memory) => Self::Buffer { size, source },
+                Some(shortage) => Self::Shortage { what: "the ring buffers".to_owned(), shortage },
+            },
             RingError::Refused { what, source } => refused(&what, &*source),
         }
     }
@@ -127,8 +149,13 @@ fn verifier_complaint(log: &str) -> Option<&str> {
     log.lines().rev().map(str::trim).find(is_complaint)
 }
 
-/// Returns the refusal in one line, its causes joined. The verifier's log goes to the debug log.
+/// Returns the refusal in one line, its causes joined. The verifier's log goes to the debug log. A
+/// shortage is no refusal: another kernel would not help.
 pub(in crate::kernel) fn refused(what: &str, error: &(dyn Error + 'static)) -> LoadError {
+    if let Some(shortage) = Shortage::of(error) {
+        log::debug!("{what}: {error}");
+        return LoadError::Shortage { what: what.to_owned(), shortage };
+    }
     let mut reasons = Vec::new();
     let mut errno = None;
     let mut advice = None;
@@ -170,6 +197,30 @@ fn release() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shortage_is_no_refusal_of_the_kernel() {
+        let error = |errno| ProgramError::LoadError {
+            io_error: io::Error::from_raw_os_error(errno),
+            verifier_log: aya_obj::VerifierLog::new(String::new()),
+        };
+        for (errno, words) in [
+            (libc::EMFILE, "cannot load a hook: this process may open no more files (EMFILE): "),
+            (libc::ENFILE, "cannot load a hook: this host can open no more files (ENFILE): "),
+            (libc::ENOMEM, "cannot load a hook: the kernel has no memory for it (ENOMEM): "),
+        ] {
+            let error = refused("a hook", &error(errno));
+            let text = error.to_string();
+            assert!(text.starts_with(words) && !text.contains("Linux"), "{text}");
+            assert!(!error.allows_fallback(), "the basic tier would lack the same");
+        }
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        let text = LoadError::from(RingError::Memory { size: 4_096, source }).to_string();
+        assert!(text.starts_with("cannot load the ring buffers: this process may"), "{text}");
+        let source = io::Error::from_raw_os_error(libc::ENOMEM);
+        let text = LoadError::from(RingError::Memory { size: 4_096, source }).to_string();
+        assert!(text.contains("choose a smaller --buffer"), "{text}");
+    }
 
     #[test]
     fn the_kernels_answer_is_short_and_has_a_name() {

@@ -1,5 +1,14 @@
 //! The BPF iterators of the object. Each walks a table of the kernel.
 
+use std::io;
+
+use aya::{
+    Ebpf,
+    programs::{Iter, iter::IterLink},
+};
+
+use super::object::program;
+
 /// A table that an iterator can walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) enum BpfIter {
@@ -29,4 +38,14 @@ impl BpfIter {
             Self::Files => "task_file",
         }
     }
+}
+
+/// Returns the link of an iterator, from which a file is made in the namespace to walk.
+///
+/// # Errors
+/// The kernel's answer, with its causes.
+pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
+    let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
+    let link = program.attach().and_then(|link| program.take_link(link));
+    link.map_err(io::Error::other)
 }

@@ -16,6 +16,8 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
+use crate::kernel::host::shortage::spawn_scoped;
+
 /// The usual mount point of tracefs, and the other one.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 /// The limit of an offset in an event, bytes: the kernel program can read no more. No tracepoint
@@ -58,11 +60,12 @@ pub(in crate::kernel) fn within<T: Send>(
         return Ok(work(place));
     }
     thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                let place = mount_own().map_err(|error| FormatError::Mount(error.into()))?;
-                Ok(work(place))
-            })
+        let mounted = || {
+            let place = mount_own().map_err(|error| FormatError::Mount(error.into()))?;
+            Ok(work(place))
+        };
+        spawn_scoped(scope, mounted)
+            .map_err(FormatError::Mount)?
             .join()
             .unwrap_or_else(|_| Err(FormatError::Mount(io::Error::other("its thread panicked"))))
     })

@@ -1,18 +1,15 @@
-//! Dumps every TCP socket of every namespace, repeatedly, so that the table can compare itself.
-//!
-//! A separate thread reads each dump, a block at a time, so that the rings are never left alone. A
-//! budget keeps the dumps from slowing down a host with a million sockets.
+//! Dumps every TCP socket of every namespace, a block at a time, for the table to compare itself.
 
 use std::{
     fmt, io,
     sync::{Arc, Once, mpsc as answer},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::programs::iter::IterLink;
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Sender;
 
 use crate::{
     core::{
@@ -25,9 +22,10 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::{now, used},
+            clock::now,
             netns::Namespace,
             privilege::{self, Duty},
+            shortage::{Shortage, spawn_scoped},
         },
         program::iterators::BpfIter,
         sockets::{
@@ -37,17 +35,6 @@ use crate::{
     },
 };
 
-/// The least time from the start of a dump to the next.
-const EVERY: Duration = Duration::from_secs(2);
-/// The time between dumps if nothing happens. A walk of the kernel's hash table takes milliseconds,
-/// even if the table is empty.
-const AT_REST: Duration = Duration::from_secs(60);
-/// The number of dumps after a change: the first notices a difference, the next confirms it.
-const UNTIL_SURE: u8 = 2;
-/// Dumps may take a fiftieth of one core, 2 %, the table's comparison included.
-const BUDGET: u32 = 50;
-/// Blocks on the way to the table, a few hundred sockets each.
-const AHEAD: usize = 8;
 /// The number of sockets in one message, if they come from `/proc`.
 const TOGETHER: usize = 512;
 
@@ -68,125 +55,8 @@ pub(super) enum DumpMessage {
     Dumped { netns: u32, began: Mono },
     /// All namespaces are done; `cost` is the CPU time of the thread.
     Done { cost: Duration },
-}
-
-/// The running dump, if there is one, and the time of the next.
-pub(super) struct DumpSchedule {
-    messages: Option<Receiver<DumpMessage>>,
-    /// `true` if dumps use iterators; otherwise `/proc` and sock_diag.
-    iterators: bool,
-    last: Instant,
-    /// The earliest time that the budget permits.
-    allowed: Instant,
-    hurry: bool,
-    /// The number of dumps that are wanted soon, because something happened.
-    unsettled: u8,
-    /// `true` after a dump has failed, and a warning was logged.
-    failed: bool,
-}
-
-impl DumpSchedule {
-    pub(in crate::kernel) fn new(iterators: bool) -> Self {
-        let now = Instant::now();
-        Self {
-            messages: None,
-            iterators,
-            last: now,
-            allowed: now,
-            hurry: false,
-            unsettled: UNTIL_SURE,
-            failed: false,
-        }
-    }
-
-    /// Returns whether dumps are read through iterators.
-    pub(super) fn has_iterators(&self) -> bool {
-        self.iterators
-    }
-
-    /// Asks for the next dump as soon as the budget permits, because events were lost.
-    pub(super) fn dump_soon(&mut self) {
-        self.hurry = true;
-        self.expect_change();
-    }
-
-    /// Keeps the next dumps from waiting for long, because something happened or is about to
-    /// happen.
-    pub(super) fn expect_change(&mut self) {
-        self.unsettled = UNTIL_SURE;
-    }
-
-    pub(super) fn is_running(&self) -> bool {
-        self.messages.is_some()
-    }
-
-    /// Returns the time at which the next dump begins, unless one is running.
-    pub(in crate::kernel) fn due(&self) -> Option<Instant> {
-        let distance = match self.unsettled {
-            _ if self.hurry => Duration::ZERO,
-            0 => AT_REST,
-            _ => EVERY,
-        };
-        let wanted = self.last + distance;
-        (!self.is_running()).then(|| wanted.max(self.allowed))
-    }
-
-    /// Begins a dump.
-    pub(in crate::kernel) fn begin(&mut self) -> io::Result<()> {
-        let (to, messages) = channel(AHEAD);
-        let (iterators, failed) = (self.iterators, self.failed);
-        self.hurry = false;
-        self.unsettled = self.unsettled.saturating_sub(1);
-        self.last = Instant::now();
-        // However the dump ends, the thread ends and closes the channel.
-        thread::Builder::new().name("netmon:dump".to_owned()).spawn(move || {
-            if let Err(error) = dump(&to, iterators) {
-                let level = if failed { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "cannot compare with the kernel's tables: {error}");
-            }
-        })?;
-        self.messages = Some(messages);
-        Ok(())
-    }
-
-    /// Waits for the next message of the dump; waits for ever if no dump is running.
-    pub(in crate::kernel) async fn next(&mut self) -> Option<DumpMessage> {
-        match &mut self.messages {
-            Some(messages) => {
-                let message = messages.recv().await;
-                self.note(message)
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Returns the next message of the dump without waiting.
-    pub(super) fn try_next(&mut self) -> Option<DumpMessage> {
-        use tokio::sync::mpsc::error::TryRecvError;
-        match self.messages.as_mut()?.try_recv() {
-            Ok(message) => self.note(Some(message)),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => self.note(None),
-        }
-    }
-
-    fn note(&mut self, message: Option<DumpMessage>) -> Option<DumpMessage> {
-        let cost = match &message {
-            Some(DumpMessage::Done { cost }) => *cost,
-            // The dump failed; the next one may succeed.
-            None => {
-                self.failed = true;
-                Duration::ZERO
-            }
-            Some(_) => return message,
-        };
-        self.messages = None;
-        // The table's comparison takes less time than the reader, and counts as half. So the reader
-        // gets 1/75 of a core, about 1.3 %.
-        self.allowed = Instant::now() + cost * BUDGET * 3 / 2;
-        log::debug!("compared with the kernel's tables, in {cost:?}");
-        message
-    }
+    /// The dump ended early. The next may succeed.
+    GaveUp { cost: Duration, error: io::Error },
 }
 
 /// Logs a count of refusals; warns once, if a capability is missing.
@@ -205,17 +75,18 @@ fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
-    let result = if iterators { through_iterators(to) } else { through_proc(to) };
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => to.blocking_send(DumpMessage::Done { cost: used() }).or(Ok(())),
-    }
+/// Reads one dump.
+///
+/// # Errors
+/// `BrokenPipe` if the receiver is gone, otherwise the kernel's answer.
+pub(super) fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
+    if iterators { through_iterators(to) } else { through_proc(to) }
 }
 
 fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
     let own = Namespace::current()?;
+    // `IterFile::owners` starts a thread, and would panic where none can start.
+    thread::scope(|scope| io::Result::Ok(spawn_scoped(scope, || ())?.join()))?.unwrap_or_default();
     // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
     // mean nothing.
     let time = now();
@@ -302,6 +173,8 @@ fn each_namespace(
                 .blocking_send(DumpMessage::Dumped { netns: namespace.inum, began })
                 .map_err(is_over)?,
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
+            // The other namespaces would be missing too.
+            Err(error) if Shortage::of(&error).is_some() => return Err(error),
             // A namespace that has ended, or cannot be entered, must not hide the others.
             Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
         }

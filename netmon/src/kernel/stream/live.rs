@@ -13,13 +13,8 @@ use tokio::{
 };
 
 use super::{
-    assembler::Assembler,
-    capture::Capture,
-    dumps::{DumpMessage, DumpSchedule},
-    heartbeat::Heartbeat,
-    identities::Identities,
-    losses::Losses,
-    questions::Questions,
+    assembler::Assembler, capture::Capture, dump_schedule::DumpSchedule, dumps::DumpMessage,
+    heartbeat::Heartbeat, identities::Identities, losses::Losses, questions::Questions,
 };
 use crate::{
     core::{
@@ -36,10 +31,11 @@ use crate::{
             attach::{Attachment, Loaded, Tier, load},
             error::{LoadError, refused},
             hooks::{HookReport, Hooks},
+            iterators::link,
             object::Options,
         },
         ring::{merge::Reading, rings::Rings},
-        sockets::{bpf_iter, sock_diag::Diag},
+        sockets::sock_diag::Diag,
     },
 };
 
@@ -102,7 +98,7 @@ impl Live {
         // Events that happen during attaching come after this moment.
         let attached = anchor();
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
-        let losses = Losses::new(&mut ebpf)?;
+        let losses = Losses::new(&mut ebpf, &hooks)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
@@ -225,19 +221,18 @@ impl Live {
     }
 
     /// Compares the clocks, and reports the losses since the last count.
-    fn count(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+    fn count(&mut self, events: &mut VecDeque<Event>) {
         let was_busy = std::mem::take(&mut self.had_events);
         self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
-        for gap in self.losses.count(&self.hooks, &self.ebpf)? {
+        for gap in self.losses.count() {
             // A connection whose beginning was lost still has its row: no dump is needed.
             if gap.loss != Loss::Storage {
                 self.reconciler.dump_soon();
             }
             events.push_back(Event::Lost(gap));
         }
-        Ok(())
     }
 
     /// Reports that the hooks have been silent since `from`, and attaches them again.
@@ -256,7 +251,7 @@ impl Live {
         match message {
             DumpMessage::Link(walk, answer) => {
                 // The receiver is gone if the dump has failed.
-                let _ = answer.send(bpf_iter::link(&mut self.ebpf, walk));
+                let _ = answer.send(link(&mut self.ebpf, walk));
             }
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
                 self.dump_part_stale = true;
@@ -285,6 +280,8 @@ impl Live {
                     self.assembler.dumped(netns, began, events);
                 }
             }
+            // The schedule takes the report of a failed dump itself.
+            DumpMessage::GaveUp { .. } => {}
             DumpMessage::Done { .. } => {
                 if let Some(identities) = &mut self.identities {
                     identities.dumped();
@@ -331,9 +328,10 @@ impl Live {
     async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
         if !self.reconciler.is_running() {
             events.push_back(Event::Anchor(self.attached));
-            self.count(events)?;
-            self.reconciler.begin()?;
-            events.push_back(Event::DumpBegan);
+            self.count(events);
+            if self.reconciler.begin() {
+                events.push_back(Event::DumpBegan);
+            }
         }
         while self.reconciler.is_running() {
             if let Some(message) = self.reconciler.next().await {

@@ -114,7 +114,8 @@ impl Watch {
         watch
     }
 
-    fn until_stderr(&mut self, word: &str, patience: Duration) -> String {
+    /// Reads the standard error of netmon until a line has `word`. Returns the lines so far.
+    pub(crate) fn until_stderr(&mut self, word: &str, patience: Duration) -> String {
         let mut log = String::new();
         loop {
             match self.stderr.recv_timeout(patience) {

@@ -23,6 +23,7 @@ mod recording;
 mod refusals;
 mod seeds;
 mod service;
+mod shortage;
 mod snapshot;
 mod tier;
 mod top;

@@ -18,10 +18,11 @@ impl Source for Live {
         self.wait().await?;
         // Counted first, so that the first event has an anchor.
         if Instant::now() >= self.next_count {
-            self.count(events)?;
+            self.count(events);
         }
-        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
-            self.reconciler.begin()?;
+        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std())
+            && self.reconciler.begin()
+        {
             events.push_back(Event::DumpBegan);
         }
         while self.dump_messages.len() < MESSAGES_AT_ONCE
@@ -72,6 +73,7 @@ impl Source for Live {
         // (`synchronize_rcu_tasks`, kernel/trace/ftrace.c), which takes seconds on a busy host. The
         // end of the process releases the hooks too, after everything is written.
         std::mem::forget(std::mem::take(&mut self.hooks.links));
-        self.count(events)
+        self.count(events);
+        Ok(())
     }
 }

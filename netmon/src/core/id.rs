@@ -1,8 +1,9 @@
 //! Identities of sockets, connections and rows.
 //!
 //! The kernel counts socket cookies from 1 (`__sock_gen_cookie`, net/core/sock_diag.c), and inode
-//! numbers of sockets too: none reaches bit 52 or the highest bit. This file alone knows the
-//! meaning of these bits.
+//! numbers of sockets too: none reaches bit 52. A cookie that is made in an interrupt of the making
+//! of another counts down from 2^64 (`gen_cookie_next`, include/linux/cookie.h). This file alone
+//! knows the meaning of the upper bits.
 
 use std::{
     hash::{Hash, Hasher},
@@ -17,7 +18,8 @@ use super::time::Mono;
 /// Marks a number that netmon gave to a socket whose cookie it cannot have. With the mark a number
 /// is below 2^53, up to which most readers of JSON keep integers exact.
 const OWN: u64 = 1 << 52;
-/// Marks the key of a former TIME_WAIT.
+/// Marks the key of a former TIME_WAIT. A cookie that counts down has the bit too: such a cookie
+/// equals a key by chance only.
 const FORMER: u64 = 1 << 63;
 /// Marks the key of a socket without an inode number.
 const NO_INODE: u64 = 1 << 63;
@@ -57,7 +59,7 @@ impl SocketId {
     /// Returns the cookie; none if netmon gave the id.
     #[must_use]
     pub(crate) const fn cookie(self) -> Option<u64> {
-        if self.get() & OWN == 0 { Some(self.get()) } else { None }
+        if self.get() >> OWN.trailing_zeros() == 1 { None } else { Some(self.get()) }
     }
 }
 
@@ -157,10 +159,10 @@ mod tests {
         let end = ([127, 0, 0, 1], 80).into();
         let tuple = Tuple { netns: 1, local: end, remote: end };
         assert_eq!(SocketId::new(0), None);
-        for number in [1, u64::from(u32::MAX), OWN - 1] {
+        for number in [1, u64::from(u32::MAX), OWN - 1, u64::MAX, u64::MAX - 9] {
             let cookie = socket(number);
             assert_eq!(cookie.cookie(), Some(number));
-            assert!(!TableKey::of_socket(cookie).is_former());
+            assert_eq!(TableKey::of_socket(cookie).is_former(), number > u64::MAX / 2);
             assert!(TableKey::of_former(cookie, &tuple).is_former());
         }
         for count in [0, 1, OWN - 1, u64::MAX] {

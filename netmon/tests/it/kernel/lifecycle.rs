@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{self, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -301,16 +301,26 @@ fn a_minisocket_of_another_namespace_is_asked_about_there() {
     let here = Netns::new();
     let mut watch = here.run(|| Watch::everywhere(&[]));
     there.run(|| {
-        let mut wire = crate::kernel::peer::Wire::new();
-        let mut connection = crate::kernel::peer::Connection::new(&mut wire, 7001);
-        let id = cookie(&connection.socket);
-        connection.socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
-        connection.take_fin();
-        connection.send(crate::kernel::peer::ACK, b"");
-        watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
-        connection.send(crate::kernel::peer::FIN, b"");
-        let events = watch.expect(id, CLIENT);
-        assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
+        // The kernel gives up a bucket in FIN_WAIT2 after 60 s. The first reports of an emulated
+        // machine that begins several tests at once may take longer.
+        for _ in 0..3 {
+            let mut wire = crate::kernel::peer::Wire::new();
+            let mut connection = crate::kernel::peer::Connection::new(&mut wire, 7001);
+            let id = cookie(&connection.socket);
+            let closed = Instant::now();
+            connection.socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+            connection.take_fin();
+            connection.send(crate::kernel::peer::ACK, b"");
+            watch.expect(id, CLIENT.rsplit_once(' ').expect("more").0);
+            connection.send(crate::kernel::peer::FIN, b"");
+            if closed.elapsed() > Duration::from_secs(50) {
+                continue;
+            }
+            let events = watch.expect(id, CLIENT);
+            assert_eq!(events[4]["inferred"] == true, tier() != Tier::Exact, "{events:#?}");
+            return;
+        }
+        panic!("the bucket was over before the peer's FIN, three times");
     });
 }
 

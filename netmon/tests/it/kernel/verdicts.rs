@@ -4,14 +4,14 @@ use std::{
     fs,
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::{
-    harness::{Watch, cookie, slow},
+    harness::{Watch, cookie, patience, slow},
     netns::{Netns, sh},
     peer::{Connection, Wire},
     tier::{Tier, is_listeners, tier},
@@ -185,26 +185,35 @@ fn connect_from(local: Option<&str>, server: SocketAddr) -> (Socket, std::io::Re
 #[test]
 fn no_free_port() {
     for local in [None, Some("127.0.0.1:45000")] {
-        let closed = verdict(|_| {
-            sh("echo 40000 40001 > /proc/sys/net/ipv4/ip_local_port_range");
-            let listener = TcpListener::bind("127.0.0.1:80").expect("a listener");
-            let server = listener.local_addr().expect("bound");
-            let mut held = Vec::new();
-            loop {
-                assert!(held.len() < 3, "one of three connects must fail");
-                let (socket, connected) = connect_from(local, server);
-                if let Err(error) = connected {
-                    assert_eq!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL), "{error}");
-                    return cookie(&socket);
-                }
-                held.push(socket);
-            }
-        });
         // Without the kernel's types, nothing shows that a socket with a port sent no SYN.
         let is_known = tier() != Tier::Basic || local.is_none();
         let expected = if is_known { "no-free-port" } else { "aborted" };
-        assert_eq!(closed["verdict"], expected, "{local:?}: {closed}");
-        assert_eq!(closed.get("errno").is_some(), is_known, "{closed}");
+        Netns::new().run(|| {
+            sh("echo 40000 40001 > /proc/sys/net/ipv4/ip_local_port_range");
+            let mut watch = Watch::start(&[&format!("verdict = {expected}")]);
+            let listener = TcpListener::bind("127.0.0.1:80").expect("a listener");
+            let server = listener.local_addr().expect("bound");
+            let mut held = Vec::new();
+            let error = loop {
+                assert!(held.len() < 3, "one of three connects must fail");
+                let (socket, connected) = connect_from(local, server);
+                held.push(socket);
+                if let Err(error) = connected {
+                    break error;
+                }
+            };
+            assert_eq!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL), "{error}");
+            // The other sockets are held until here, and end in another way.
+            let is_closed = |event: &Value| event["type"] == "closed";
+            let end = Instant::now() + patience();
+            while !watch.events.iter().any(is_closed) && Instant::now() < end {
+                watch.during(Duration::from_millis(100));
+            }
+            let closed = watch.events.iter().find(|event| is_closed(event));
+            let closed = closed.unwrap_or_else(|| panic!("{local:?}: {:#?}", watch.events));
+            assert_eq!(closed["verdict"], expected, "{local:?}: {closed}");
+            assert_eq!(closed.get("errno").is_some(), is_known, "{closed}");
+        });
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use aya::{
     Ebpf,
-    programs::{Iter, iter::IterLink},
+    programs::{Iter, ProgramError, iter::IterLink},
 };
 
 use super::object::program;
@@ -40,6 +40,15 @@ impl BpfIter {
     }
 }
 
+/// The error of an iterator that cannot be attached.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot attach iter/{target}: {error}")]
+struct LinkError {
+    target: &'static str,
+    #[source]
+    error: ProgramError,
+}
+
 /// Returns the link of an iterator, from which a file is made in the namespace to walk.
 ///
 /// # Errors
@@ -47,5 +56,5 @@ impl BpfIter {
 pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
     let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
     let link = program.attach().and_then(|link| program.take_link(link));
-    link.map_err(io::Error::other)
+    link.map_err(|error| io::Error::other(LinkError { target: walk.target(), error }))
 }

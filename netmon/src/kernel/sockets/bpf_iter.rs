@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use aya::{
-    Ebpf,
-    programs::{Iter, iter::IterLink},
-};
+use aya::{Ebpf, programs::iter::IterLink};
 use netmon_common::{self as wire, AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, has, kind};
 use rustix::time::{ClockId, clock_getres};
 
@@ -26,8 +23,8 @@ use crate::{
         tcp::TcpState,
     },
     kernel::{
-        host::netns::Namespace,
-        program::{iterators::BpfIter, object::program},
+        host::{netns::Namespace, shortage::spawn_scoped},
+        program::iterators::{BpfIter, link},
         ring::record::{MalformedRecord, address},
     },
 };
@@ -52,15 +49,6 @@ pub(in crate::kernel) fn open(
     namespace: &Namespace,
 ) -> io::Result<IterFile> {
     IterFile::open(link(ebpf, walk)?, namespace)
-}
-
-/// Returns the link of an iterator, from which a file is made in the namespace to walk.
-pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
-    let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
-    program
-        .attach()
-        .and_then(|link| program.take_link(link))
-        .map_err(|error| io::Error::other(format!("cannot attach iter/{}: {error}", walk.target())))
 }
 
 impl IterFile {
@@ -159,7 +147,7 @@ impl IterFile {
     ) -> io::Result<()> {
         let (to, blocks) = sync_channel(READ_AHEAD);
         thread::scope(|scope| {
-            scope.spawn(move || {
+            spawn_scoped(scope, move || {
                 while let Some(result) = self.block().transpose() {
                     let is_error = result.is_err();
                     // The receiver is dropped when the listing ends early.
@@ -167,7 +155,7 @@ impl IterFile {
                         return;
                     }
                 }
-            });
+            })?;
             take(blocks)
         })
     }

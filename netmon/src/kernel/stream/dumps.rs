@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     sync::{Arc, Once, mpsc as answer},
-    thread,
     time::Duration,
 };
 
@@ -25,7 +24,7 @@ use crate::{
             clock::now,
             netns::Namespace,
             privilege::{self, Duty},
-            shortage::{Shortage, spawn_scoped},
+            shortage::Shortage,
         },
         program::iterators::BpfIter,
         sockets::{
@@ -85,8 +84,6 @@ pub(super) fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> 
 
 fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
     let own = Namespace::current()?;
-    // `IterFile::owners` starts a thread, and would panic where none can start.
-    thread::scope(|scope| io::Result::Ok(spawn_scoped(scope, || ())?.join()))?.unwrap_or_default();
     // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
     // mean nothing.
     let time = now();

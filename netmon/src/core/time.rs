@@ -10,73 +10,91 @@ use std::{
 
 use jiff::Timestamp;
 
-/// A moment on `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
+/// A moment on `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`, counted from the boot.
 ///
 /// A journal may have connections that opened before this boot: such a moment is negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(i64);
 
+/// A moment of wall time, counted from 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(i64);
+
+/// The operations of both clocks. Sums and differences with a duration stop at the ends of the
+/// clock.
+macro_rules! clock {
+    ($moment:ty) => {
+        impl $moment {
+            /// A moment before all others.
+            pub const MIN: Self = Self(i64::MIN);
+            /// A moment after all others.
+            pub const MAX: Self = Self(i64::MAX);
+
+            /// Returns the moment that is `nanos` nanoseconds after the clock's beginning.
+            #[must_use]
+            pub const fn from_nanos(nanos: i64) -> Self {
+                Self(nanos)
+            }
+
+            /// Returns the nanoseconds since the clock's beginning.
+            #[must_use]
+            pub const fn as_nanos(self) -> i64 {
+                self.0
+            }
+
+            /// Returns the time since an earlier moment; zero if `earlier` is later.
+            #[must_use]
+            pub const fn since(self, earlier: Self) -> Duration {
+                if self.0 > earlier.0 {
+                    Duration::from_nanos(self.0.abs_diff(earlier.0))
+                } else {
+                    Duration::ZERO
+                }
+            }
+        }
+
+        impl Add<Duration> for $moment {
+            type Output = Self;
+
+            #[inline]
+            fn add(self, time: Duration) -> Self {
+                Self(self.0.saturating_add(nanos(time)))
+            }
+        }
+
+        impl Sub<Duration> for $moment {
+            type Output = Self;
+
+            #[inline]
+            fn sub(self, time: Duration) -> Self {
+                Self(self.0.saturating_sub(nanos(time)))
+            }
+        }
+    };
+}
+
+clock!(Mono);
+clock!(Wall);
+
 impl Mono {
     /// The moment of the boot.
     pub const BOOT: Self = Self(0);
-    /// A moment before all others.
-    pub const MIN: Self = Self(i64::MIN);
-    /// A moment after all others.
-    pub const MAX: Self = Self(i64::MAX);
-
-    /// Returns the moment that is `nanos` nanoseconds after the boot.
-    #[must_use]
-    pub const fn from_nanos(nanos: i64) -> Self {
-        Self(nanos)
-    }
 
     /// Returns the moment of a number that the kernel wrote (`ktime_get_ns`).
     #[must_use]
     pub const fn from_kernel(nanos: u64) -> Self {
         Self(if nanos > i64::MAX.cast_unsigned() { i64::MAX } else { nanos.cast_signed() })
     }
-
-    /// Returns the nanoseconds since the boot.
-    #[must_use]
-    pub const fn as_nanos(self) -> i64 {
-        self.0
-    }
-
-    /// Returns the time since an earlier moment; zero if `earlier` is later.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
-        since(self.0, earlier.0)
-    }
 }
-
-/// A moment of wall time, counted from 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wall(i64);
 
 impl Wall {
     /// 1970-01-01 UTC.
     pub const EPOCH: Self = Self(0);
-    /// A moment before all others.
-    pub const MIN: Self = Self(i64::MIN);
-    /// A moment after all others.
-    pub const MAX: Self = Self(i64::MAX);
-
-    /// Returns the moment that is `nanos` nanoseconds after 1970-01-01 UTC.
-    #[must_use]
-    pub const fn from_nanos(nanos: i64) -> Self {
-        Self(nanos)
-    }
 
     /// Returns the moment that is `micros` microseconds after 1970-01-01 UTC.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros.saturating_mul(1_000))
-    }
-
-    /// Returns the nanoseconds since 1970-01-01 UTC.
-    #[must_use]
-    pub const fn as_nanos(self) -> i64 {
-        self.0
     }
 
     /// Returns the whole microseconds since 1970-01-01 UTC.
@@ -103,47 +121,6 @@ impl Wall {
     pub const fn abs_diff(self, other: Self) -> Duration {
         Duration::from_nanos(self.0.abs_diff(other.0))
     }
-
-    /// Returns the time since an earlier moment; zero if `earlier` is later.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
-        since(self.0, earlier.0)
-    }
-}
-
-/// Sums and differences with a duration stop at the ends of the clock.
-macro_rules! shift_by_duration {
-    ($clock:ty) => {
-        impl Add<Duration> for $clock {
-            type Output = Self;
-
-            #[inline]
-            fn add(self, time: Duration) -> Self {
-                Self(self.0.saturating_add(nanos(time)))
-            }
-        }
-
-        impl Sub<Duration> for $clock {
-            type Output = Self;
-
-            #[inline]
-            fn sub(self, time: Duration) -> Self {
-                Self(self.0.saturating_sub(nanos(time)))
-            }
-        }
-    };
-}
-
-shift_by_duration!(Mono);
-shift_by_duration!(Wall);
-
-const fn since(later: i64, earlier: i64) -> Duration {
-    if later > earlier {
-        // The difference of two moments fits into 64 bits without a sign.
-        Duration::from_nanos(later.wrapping_sub(earlier).cast_unsigned())
-    } else {
-        Duration::ZERO
-    }
 }
 
 /// Returns the nanoseconds of a duration, at most 292 years.
@@ -168,6 +145,13 @@ pub struct Anchor {
 }
 
 impl Anchor {
+    /// Returns an anchor of clocks of which wall time is ahead by `nanos`: the other direction of
+    /// [`Self::offset`].
+    #[must_use]
+    pub const fn from_offset(nanos: i64) -> Self {
+        Self { monotonic: Mono::BOOT, wall: Wall(nanos) }
+    }
+
     /// Returns the wall time of a moment on the monotonic clock.
     #[must_use]
     pub const fn wall_time(self, monotonic: Mono) -> Wall {
@@ -243,5 +227,7 @@ mod tests {
             assert_eq!(anchor.monotonic_time(wall), monotonic);
         }
         assert_eq!(anchor.offset(), 4_900);
+        let same = Anchor::from_offset(anchor.offset());
+        assert_eq!(same.wall_time(anchor.monotonic), anchor.wall);
     }
 }

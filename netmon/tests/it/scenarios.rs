@@ -36,10 +36,6 @@ use netmon::testing::{
 };
 
 const MS: i64 = 1_000_000;
-
-fn socket(number: u64) -> Option<SocketId> {
-    SocketId::new(number)
-}
 const LISTENER_PORT: u16 = 80;
 
 #[test]
@@ -105,22 +101,22 @@ fn parse(line: &str) -> Option<Event> {
             Some(Event::Lost(Gap { from: Mono::BOOT, time, count, loss: Loss::RingFull }))
         }
         [cookie, "failed", errno] => {
-            let (cookie, errno) = (socket(cookie.parse().ok()?)?, errno.parse().ok()?);
+            let (cookie, errno) = (SocketId::new(cookie.parse().ok()?)?, errno.parse().ok()?);
             Some(Event::SocketFailed { time, cookie, errno })
         }
         [cookie, "accepted", pid] => {
-            let (cookie, owner) = (socket(cookie.parse().ok()?)?, owner(pid.parse().ok()?));
+            let (cookie, owner) = (SocketId::new(cookie.parse().ok()?)?, owner(pid.parse().ok()?));
             Some(Event::Accepted { time, cookie, owner })
         }
         [cookie, "ended"] => {
-            Some(Event::TimeWaitEnded { time, cookie: socket(cookie.parse().ok()?)? })
+            Some(Event::TimeWaitEnded { time, cookie: SocketId::new(cookie.parse().ok()?)? })
         }
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, parse_state(state)?);
             let owner = option("by").map(owner);
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
-            let cookie = socket(cookie)?;
+            let cookie = SocketId::new(cookie)?;
             Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
         }
         [cookie, step, ..] => {
@@ -129,14 +125,14 @@ fn parse(line: &str) -> Option<Event> {
             let opening = match (option("connect"), option("listen"), option("from")) {
                 (Some(pid), ..) => Opening::ByProcess(Some(owner(pid))),
                 (_, Some(pid), _) => Opening::ByProcess(Some(owner(pid))),
-                (.., Some(listener)) => Opening::FromListener(socket(listener)),
+                (.., Some(listener)) => Opening::FromListener(SocketId::new(listener)),
                 _ => Opening::None,
             };
             let is_listener = TcpState::Listen == old || TcpState::Listen == new;
             let is_listener = is_listener && option("from").is_none();
             Some(Event::Transition(Transition {
                 time,
-                cookie: socket(cookie)?,
+                cookie: SocketId::new(cookie)?,
                 tuple: tuple(cookie, option("at"), is_listener),
                 old,
                 new,

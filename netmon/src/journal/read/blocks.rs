@@ -16,7 +16,7 @@ use super::{
     parquet_file::{self, ParquetFile, may_have_values},
 };
 use crate::{
-    core::time::{Anchor, Mono, TimeSpan, Wall},
+    core::time::{Anchor, TimeSpan, Wall},
     journal::{
         error::{Malformed, Result},
         layout::{FileKind, HostDir, Segment},
@@ -126,8 +126,7 @@ impl Beginning {
             None => Follows::Gap,
         };
         let offset = value(CLOCK_OFFSET_KEY).and_then(|offset| offset.parse().ok());
-        let clock =
-            offset.map(|offset| Anchor { monotonic: Mono::BOOT, wall: Wall::from_nanos(offset) });
+        let clock = offset.map(Anchor::from_offset);
         let netns = value(NETNS_KEY).and_then(|inum| inum.parse().ok());
         Self { follows, clock, netns }
     }

@@ -216,10 +216,8 @@ impl HostReplay {
             let Ok(()) = applied;
         }
         let wall = self.span.from;
-        let monotonic = match self.offset {
-            Some(offset) => Mono::from_nanos(wall.as_nanos().saturating_sub(offset)),
-            None => Mono::BOOT,
-        };
+        let clock = self.offset.map(Anchor::from_offset);
+        let monotonic = clock.map_or(Mono::BOOT, |clock| clock.monotonic_time(wall));
         (table, Anchor { monotonic, wall })
     }
 

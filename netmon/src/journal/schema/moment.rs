@@ -213,7 +213,7 @@ impl MomentReader {
     #[inline]
     pub(super) fn monotonic(&self, row: usize, wall: Wall) -> Mono {
         let offset = self.offset.value(row).saturating_mul(1_000);
-        Mono::from_nanos(wall.as_nanos().saturating_sub(offset))
+        Anchor::from_offset(offset).monotonic_time(wall)
     }
 
     /// Returns the order of a row: its time in whole microseconds, and its number within the

@@ -51,11 +51,10 @@ impl Happened {
 /// Returns whether a connection ended in a way that its process did not want.
 fn is_failure(step: &Step<'_>) -> bool {
     use Verdict::{Aborted, NoFreePort, Refused, ResetByPeer, TimedOut, Unreachable};
-    let verdict = step.verdict;
-    let is_bad = |verdict| {
-        matches!(verdict, Aborted | NoFreePort | Refused | ResetByPeer | TimedOut | Unreachable)
-    };
-    verdict.is_some_and(is_bad)
+    matches!(
+        step.verdict,
+        Some(Aborted | NoFreePort | Refused | ResetByPeer | TimedOut | Unreachable)
+    )
 }
 
 /// A second that is over.

@@ -59,7 +59,10 @@ pub(crate) struct Vm {
     /// Later kernels do where they know the hypervisor.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=255))]
     possible: Option<u32>,
-    /// Number of tests that a machine runs at a time; by default two for each CPU
+    /// Number of tests that a machine runs at a time; by default two for each CPU of the host that
+    /// the machine has
+    ///
+    /// An emulated machine has one.
     #[arg(long, value_name = "COUNT")]
     threads: Option<u32>,
     /// Number of machines that run at a time; by default one for each CPU of this host
@@ -163,7 +166,7 @@ impl Vm {
             self.without.map_or(suite.tier, |without| without.tier(suite.tier)),
             self.without.map_or("", Feature::argument),
             accelerator.patience(),
-            self.threads.unwrap_or(self.cpus * 2)
+            self.threads.unwrap_or(accelerator.cpus(self.cpus) * 2)
         );
         for skip in &self.skip {
             command += &format!(" --skip '{skip}'");

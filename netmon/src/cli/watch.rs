@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The longest time for the end after a signal: a reader that stopped reading must not hold it up.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Show TCP connections changing state, live, one line each
 #[derive(Debug, Args)]

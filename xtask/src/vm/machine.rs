@@ -66,6 +66,14 @@ impl Accelerator {
         }
     }
 
+    /// Returns the number of the host's CPUs that a machine with `present` CPUs uses.
+    pub(super) const fn cpus(self, present: u32) -> u32 {
+        match self {
+            Self::Kvm => present,
+            Self::Emulation => 1,
+        }
+    }
+
     /// Returns the factor by which the tests may wait longer than on hardware.
     pub(super) const fn patience(self) -> u32 {
         match self {

@@ -26,3 +26,7 @@ pub const MINISOCKET: u8 = 10;
 pub const PORT: u8 = 11;
 /// An [`Accept`](crate::Accept): a process took a connection from its listener.
 pub const ACCEPT: u8 = 12;
+/// A [`Namespace`](crate::Namespace) of a walk.
+pub const NAMESPACE: u8 = 13;
+/// A [`WalkStep`](crate::WalkStep): the end of a step of a walk.
+pub const WALK_STEP: u8 = 14;

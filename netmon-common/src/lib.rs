@@ -6,7 +6,7 @@
 //!
 //! Every record starts with its kind, and the kind decides the size. Ring buffers carry
 //! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]. Iterators write
-//! [`Socket`], [`Info`], [`HeldSocket`] and [`FailedSocket`].
+//! [`Socket`], [`Info`], [`HeldSocket`] and [`FailedSocket`]; walks write those of `walk.rs` too.
 #![no_std]
 
 mod filter;
@@ -14,6 +14,7 @@ pub mod flag;
 pub mod kind;
 mod offsets;
 pub mod state;
+mod walk;
 
 #[cfg(target_endian = "big")]
 compile_error!("records and addresses are laid out for little-endian machines");
@@ -22,6 +23,7 @@ use core::mem::{offset_of, size_of};
 
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
+pub use walk::{Namespace, WALK_RECORDS, WALK_RING, WalkStep};
 
 /// `AF_INET`, as in [`Transition::family`].
 pub const AF_INET: u8 = 2;
@@ -297,7 +299,7 @@ pub struct Info {
     pub bytes_retrans: u64,
 }
 
-/// A process that holds a socket, 32 bytes; one record for each descriptor.
+/// A process that holds a socket, 40 bytes; one record for each descriptor.
 ///
 /// Source: the iterator `iter/task_file` (kernel/bpf/task_iter.c).
 #[repr(C)]
@@ -312,6 +314,8 @@ pub struct HeldSocket {
     pub pid: u32,
     /// Inode number of the socket.
     pub inode: u64,
+    /// The cookie of a TCP socket, in a dump for a stream; else 0.
+    pub cookie: u64,
     /// Name of the thread group's leader, NUL padded.
     pub comm: [u8; COMM_LEN],
 }
@@ -387,7 +391,10 @@ const _: () = {
     assert!(offset_of!(Socket, recv_q) == 72);
     assert!(size_of::<Info>() == 80);
     assert!(offset_of!(Info, bytes_sent) == 48);
-    assert!(size_of::<HeldSocket>() == 32);
+    assert!(size_of::<HeldSocket>() == 40);
     assert!(offset_of!(HeldSocket, inode) == 8);
+    assert!(size_of::<Namespace>() == 40);
+    assert!(offset_of!(Namespace, ehash) == 16);
+    assert!(size_of::<WalkStep>() == 16);
     assert!(size_of::<FailedSocket>() == 16);
 };

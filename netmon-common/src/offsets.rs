@@ -98,6 +98,53 @@ pub struct Offsets {
     pub fdt_fd: u32,
     pub file_private_data: u32,
     pub sk_shutdown: u32,
+    pub sk_uid: u32,
+    pub skc_nulls_node: u32,
+    pub skc_refcnt: u32,
+    pub task_nsproxy: u32,
+    pub nsproxy_net_ns: u32,
+    /// `list` in `struct net`: the list of all namespaces.
+    pub net_list: u32,
+    /// `ns.ops` in `struct net`: the same for every network namespace.
+    pub net_ops: u32,
+    /// The count of references in `struct net`; 0 in a namespace that has ended, which stays in the
+    /// list until the kernel has taken it down.
+    pub net_count: u32,
+    /// `ipv4.tcp_death_row.hashinfo` in `struct net`: the tables of the namespace's sockets.
+    pub net_hashinfo: u32,
+    pub hashinfo_ehash: u32,
+    pub hashinfo_ehash_mask: u32,
+    pub hashinfo_lhash2: u32,
+    pub hashinfo_lhash2_mask: u32,
+    /// `nulls_head` in `struct inet_listen_hashbucket`.
+    pub listen_head: u32,
+    /// Size of `struct inet_listen_hashbucket`.
+    pub listen_size: u32,
+}
+
+impl Offsets {
+    /// Returns whether a walk over the sockets of all namespaces knows every field that it reads.
+    #[must_use]
+    pub fn allow_walk(&self) -> bool {
+        let fields = [
+            self.skc_nulls_node,
+            self.skc_refcnt,
+            self.tw_substate,
+            self.task_nsproxy,
+            self.nsproxy_net_ns,
+            self.net_list,
+            self.net_ops,
+            self.net_count,
+            self.net_hashinfo,
+            self.hashinfo_ehash,
+            self.hashinfo_ehash_mask,
+            self.hashinfo_lhash2,
+            self.hashinfo_lhash2_mask,
+            self.listen_head,
+            self.listen_size,
+        ];
+        self.net_cookie != 0 && !fields.contains(&UNKNOWN)
+    }
 }
 
 /// Byte offsets of the fields that the program reads in the classic tracepoints, from their

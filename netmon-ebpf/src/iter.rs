@@ -120,6 +120,8 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
     if socket.is_null() {
         return 0;
     }
+    // A walk cannot make the cookie, and knows a socket by nothing else.
+    let cookie = if dump_option!(seed) { cookie(socket) } else { 0 };
     // SAFETY: loads through BTF pointers.
     let out = unsafe {
         let inode: *const u8 = load(file, offset!(file_inode));
@@ -133,6 +135,7 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
             reserved: [0; 3],
             pid: load(task, offset!(task_tgid)),
             inode: load(inode, offset!(inode_ino)),
+            cookie,
             comm,
         }
     };
@@ -141,6 +144,14 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         failed(ctx, socket);
     }
     0
+}
+
+/// Returns the cookie of a TCP socket, made now where it has none yet; 0 for other sockets.
+#[inline(always)]
+fn cookie(socket: *const u8) -> u64 {
+    // SAFETY: a load through a BTF pointer.
+    let Some(sock) = Sock::new(unsafe { load(socket, offset!(socket_sk)) }) else { return 0 };
+    if sock.protocol() == IPPROTO_TCP { sock.cookie() } else { 0 }
 }
 
 /// Writes the error of a closed TCP socket, for sockets whose end no hook saw.

@@ -21,6 +21,7 @@ mod reset;
 mod ring;
 mod sock;
 mod transition;
+mod walk;
 
 /// The licence that the kernel asks of programs that call GPL-only helpers.
 #[unsafe(no_mangle)]

@@ -5,7 +5,7 @@ pub use crate::{
     core::{
         change::{Change, Resync, Step},
         connection::{Connection, Direction},
-        event::{Event, Opening, ResetSide, Seed, Totals, Transition},
+        event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
         filter::{Filter, FilterNames},
         finding::{Diagnosis, Finding, FindingState},
         id::{ConnectionId, HolderKey, SocketId, Tuple},

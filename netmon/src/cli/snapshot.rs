@@ -36,7 +36,7 @@ use crate::{
         socket::{Socket, UnixSocket},
     },
     kernel::{
-        self, Dump, DumpRequest, Namespace,
+        self, Dump, DumpRequest, Namespace, Namespaces,
         host::privilege::{Duty, advice, confine},
     },
     view::listing::{
@@ -150,8 +150,20 @@ impl SnapshotCommand {
         loop {
             let start = Instant::now();
             // Namespaces may have come or gone since the last listing.
-            let (namespaces, refused) = self.namespaces(&filter)?;
-            if refused > 0 {
+            let Namespaces { reachable, refused, unreachable } =
+                self.namespaces(&mut dump, &filter)?;
+            if let Some(hidden) = unreachable.filter(|hidden| !hidden.is_empty()) {
+                let count = dump.count(&hidden)?;
+                warnings.once(
+                    "hidden",
+                    &format!(
+                        "{count} TCP sockets are left out, in {} network namespaces that this \
+                         process cannot enter{}",
+                        hidden.len(),
+                        advice(Duty::Enter)
+                    ),
+                );
+            } else if refused > 0 {
                 warnings.once(
                     "namespaces",
                     &format!(
@@ -161,7 +173,7 @@ impl SnapshotCommand {
                     ),
                 );
             }
-            self.list(&mut dump, &namespaces, &filter, &mut warnings)?;
+            self.list(&mut dump, &reachable, &filter, &mut warnings)?;
             let Some(seconds) = self.continuous else { return Ok(()) };
             thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(start.elapsed()));
         }
@@ -183,13 +195,14 @@ impl SnapshotCommand {
             info: self.info,
             identity: self.extend || self.json || filter.needs_cgroup(),
             filter: filter.clauses().restrict(self.states(), self.families()),
+            everywhere: self.is_everywhere(filter),
             owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
         };
         match self.source {
             Some(DumpSource::Bpf) => Ok(Dump::through_iterators(want)?),
             Some(DumpSource::Proc) => Ok(Dump::through_proc(want)),
             // One namespace only: the count does not have the sockets of any other.
-            None if self.netns.is_none() && kernel::has_few_sockets() => {
+            None if self.netns.is_none() && !want.everywhere && kernel::has_few_sockets() => {
                 Ok(Dump::proc_then_iterators(want))
             }
             None => match Dump::through_iterators(want.clone()) {

@@ -2,7 +2,7 @@
 //! kernel's.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io::{self, Write},
     thread,
     time::{Duration, Instant},
@@ -24,13 +24,12 @@ use super::{
 use crate::{
     core::{
         change::Change,
-        connection::Connection,
         socket::Protocol,
         table::ConnectionTable,
         table_diff::{Difference, KernelTable},
         tcp::TcpState,
     },
-    kernel::{Dump, DumpRequest, Live, LoadError, Namespace},
+    kernel::{Dump, DumpRequest, Live, LoadError, Namespaces},
     session::{Limits, Session, SessionScope, View},
 };
 
@@ -87,6 +86,8 @@ impl VerifyCommand {
         let goal = session.reconciled() + 3;
         let begin = Instant::now();
         while session.reconciled() < goal && begin.elapsed() < PATIENCE {
+            // At rest, dumps are a minute apart.
+            live.expect_change();
             follow(&mut session, &mut live, CATCH_UP, &stop).await?;
         }
         let second = oracle.compare(&mut session, &mut live, &stop).await?;
@@ -97,15 +98,20 @@ impl VerifyCommand {
         let unowned = session.table().rows().filter(|row| {
             !matches!(row.state, TcpState::TimeWait | TcpState::SynRecv) && row.owner.is_none()
         });
-        let is_elsewhere = |row: &&Connection| !second.kernel.has_namespace(row.tuple.netns);
-        let elsewhere = session.table().rows().filter(is_elsewhere).count();
+        let mut elsewhere = BTreeMap::<u32, usize>::new();
+        for row in session.table().rows() {
+            if !second.kernel.compares(row.tuple.netns) {
+                *elsewhere.entry(row.tuple.netns).or_default() += 1;
+            }
+        }
+        let left_out: usize = elsewhere.values().sum();
         writeln!(
             out,
-            "{} rows and {} sockets in {} network namespaces, {elsewhere} rows in others\n\
+            "{} rows and {} sockets in {} network namespaces, {left_out} rows in others\n\
              {} transitions seen, {} events lost, {} rows corrected\n\
              {} rows without an owner\n\
              {} differences at first, {} still there {:.1} s later",
-            session.table().len() - elsewhere,
+            session.table().len() - left_out,
             second.kernel.len(),
             second.kernel.namespaces(),
             summary.seen,
@@ -116,6 +122,9 @@ impl VerifyCommand {
             lasting.len(),
             begin.elapsed().as_secs_f64(),
         )?;
+        for (netns, count) in elsewhere.iter().take(SHOWN) {
+            writeln!(out, "not compared, in network namespace {netns}: {count} rows")?;
+        }
         for difference in lasting.iter().take(SHOWN) {
             writeln!(out, "{difference}")?;
         }
@@ -154,6 +163,7 @@ impl Oracle {
             identity: true,
             owners: false,
             filter: KernelFilter::ANY,
+            everywhere: true,
         };
         let dump = Dump::through_iterators(want.clone()).or_else(|error| match error {
             // Without privileges there is no table to compare either.
@@ -193,8 +203,12 @@ impl Oracle {
 }
 
 fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTable> {
-    let (namespaces, _) = Namespace::all()?;
-    for namespace in &namespaces {
+    let Namespaces { reachable, unreachable, .. } = dump.namespaces()?;
+    if let Some(unreachable) = unreachable {
+        let existing = reachable.iter().map(|namespace| namespace.inum).chain(unreachable);
+        kernel.set_existing(existing.collect());
+    }
+    for namespace in &reachable {
         let result = dump.sockets(namespace, |socket| {
             if let Some(cookie) = socket.cookie {
                 kernel.add(cookie, socket.tuple, socket.state);

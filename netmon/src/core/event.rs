@@ -162,15 +162,15 @@ pub enum Event {
         /// The socket.
         cookie: SocketId,
     },
-    /// A dump has had every socket of a namespace.
-    NamespaceDumped {
-        /// Inode number of the namespace.
-        netns: u32,
-        /// When it began with it.
+    /// A dump has had every socket of `scope`.
+    Dumped {
+        /// The namespaces.
+        scope: DumpScope,
+        /// The time before the first of these sockets was read.
         began: Mono,
     },
-    /// The dump of all namespaces is done: what it did not have, in those that it had, is not
-    /// there. The first one is what was there when netmon began to look.
+    /// The dump is over. A socket of its scopes that the dump did not have does not exist. The
+    /// first dump has the sockets that existed before netmon.
     DumpEnded {
         /// When that was.
         time: Mono,
@@ -179,4 +179,25 @@ pub enum Event {
     Anchor(Anchor),
     /// Records were lost.
     Lost(Gap),
+}
+
+/// The namespaces that a dump has had whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DumpScope {
+    /// The namespace with this inode number.
+    Namespace(u32),
+    /// Every namespace of the kernel, also those that have ended, except those with these inode
+    /// numbers, in order.
+    AllBut(Vec<u32>),
+}
+
+impl DumpScope {
+    /// Returns whether the namespace with inode number `netns` is one of them.
+    #[must_use]
+    pub fn contains(&self, netns: u32) -> bool {
+        match self {
+            Self::Namespace(inum) => *inum == netns,
+            Self::AllBut(others) => others.binary_search(&netns).is_err(),
+        }
+    }
 }

@@ -27,6 +27,7 @@ use super::{
     verdict::{FirstFin, Verdict, judge},
 };
 use cookie_map::CookieMap;
+use dumps::DumpedScopes;
 use recently_closed::RecentlyClosed;
 
 pub(crate) mod cookie_map;
@@ -53,7 +54,7 @@ pub struct ConnectionTable {
     waiting: FxHashMap<u64, TableKey>,
     closed: RecentlyClosed,
     /// Namespaces that the current dump has read, each with the moment at which it began.
-    dumped: FxHashMap<u32, Mono>,
+    dumped: DumpedScopes,
     /// The number of reconciliations.
     reconciled: u32,
     /// The newest comparison of the clocks: it dates the opening of each connection.
@@ -162,8 +163,8 @@ impl ConnectionTable {
                 self.closed.begin();
                 Ok(())
             }
-            Event::NamespaceDumped { netns, began } => {
-                self.dumped.insert(*netns, *began);
+            Event::Dumped { scope, began } => {
+                self.dumped.insert(scope.clone(), *began);
                 Ok(())
             }
             Event::Accepted { time, cookie, owner } => self.accepted(*time, *cookie, owner, view),

@@ -15,6 +15,8 @@ use super::{
 pub(crate) struct KernelTable {
     sockets: FxHashMap<(Option<SocketId>, Tuple), TcpState>,
     namespaces: FxHashSet<u32>,
+    /// All namespaces that exist, where that is known.
+    existing: Option<FxHashSet<u32>>,
     /// Sockets are known by their places: the table has names of its own for them.
     by_place: bool,
 }
@@ -52,20 +54,27 @@ impl KernelTable {
         self.namespaces.len()
     }
 
-    /// Returns whether namespace `netns` was read.
-    #[must_use]
-    pub(crate) fn has_namespace(&self, netns: u32) -> bool {
-        self.namespaces.contains(&netns)
+    /// Sets the namespaces that exist.
+    pub(crate) fn set_existing(&mut self, existing: FxHashSet<u32>) {
+        self.existing = Some(existing);
     }
 
-    /// Where the table says otherwise, in the namespaces that were looked into.
+    /// Returns whether rows of namespace `netns` are compared: the namespace was read, or does not
+    /// exist, so that it has no sockets.
+    #[must_use]
+    pub(crate) fn compares(&self, netns: u32) -> bool {
+        let exists = self.existing.as_ref().is_none_or(|existing| existing.contains(&netns));
+        self.namespaces.contains(&netns) || !exists
+    }
+
+    /// Returns where the table differs, in the namespaces that are compared.
     pub(crate) fn differences<'a>(
         &self,
         table: impl Iterator<Item = &'a Connection>,
     ) -> FxHashSet<Difference> {
         let mut differences = FxHashSet::default();
         let mut unseen: FxHashSet<&(Option<SocketId>, Tuple)> = self.sockets.keys().collect();
-        for row in table.filter(|row| self.namespaces.contains(&row.tuple.netns)) {
+        for row in table.filter(|row| self.compares(row.tuple.netns)) {
             let key = self.key(row.id.cookie, row.tuple);
             unseen.remove(&key);
             let kernel = self.sockets.get(&key).copied();

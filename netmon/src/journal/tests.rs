@@ -13,7 +13,7 @@ use crate::core::{
     change::{Change, Step},
     connection::Connection,
     entry::Entry,
-    event::{Event, Opening, ResetSide, Seed, Totals, Transition},
+    event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
     id::{SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
@@ -103,7 +103,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 }
                 2 => vec![
                     Event::DumpBegan,
-                    Event::NamespaceDumped { netns: 1, began: time },
+                    Event::Dumped { scope: DumpScope::Namespace(1), began: time },
                     Event::DumpEnded { time },
                 ],
                 3 => vec![Event::SocketFailed { time, cookie, errno: 110 }],

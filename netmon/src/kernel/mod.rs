@@ -12,7 +12,7 @@ pub(crate) mod sockets;
 mod stream;
 
 pub(crate) use host::{
-    netns::{Namespace, name_of, named_namespaces, own_netns_cookie},
+    netns::{Namespace, Namespaces, name_of, named_namespaces, own_netns_cookie},
     shortage::Shortage,
 };
 pub(crate) use program::{

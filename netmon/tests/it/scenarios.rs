@@ -31,8 +31,8 @@
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use netmon::testing::{
-    Change, Connection, ConnectionTable, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed,
-    SocketId, Step, TcpState, Totals, Transition, Tuple,
+    Change, Connection, ConnectionTable, DumpScope, Event, Gap, Loss, Mono, Opening, Owner,
+    ResetSide, Seed, SocketId, Step, TcpState, Totals, Transition, Tuple,
 };
 
 const MS: i64 = 1_000_000;
@@ -92,7 +92,7 @@ fn parse(line: &str) -> Option<Event> {
     match words.get(1..)? {
         ["dumped", rest @ ..] => {
             let netns = rest.first().map_or(Some(1), |inum| inum.parse().ok())?;
-            Some(Event::NamespaceDumped { netns, began: time })
+            Some(Event::Dumped { scope: DumpScope::Namespace(netns), began: time })
         }
         ["dumping"] => Some(Event::DumpBegan),
         ["reconciled"] => Some(Event::DumpEnded { time }),

@@ -226,7 +226,7 @@ fn time(event: &Event) -> Mono {
         Event::Lost(gap) => gap.time,
         Event::Seed(seed) => seed.time,
         Event::DumpEnded { time } => *time,
-        Event::NamespaceDumped { began, .. } => *began,
+        Event::Dumped { began, .. } => *began,
         Event::Anchor(anchor) => anchor.monotonic,
         other => panic!("{other:?}"),
     }

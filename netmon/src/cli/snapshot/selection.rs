@@ -3,7 +3,7 @@
 use super::SnapshotCommand;
 use crate::{
     core::{filter::Filter, socket::Protocol, tcp::TcpState},
-    kernel::Namespace,
+    kernel::{Dump, Namespace, Namespaces},
     view::listing::netstat::Listening,
 };
 
@@ -51,13 +51,24 @@ impl SnapshotCommand {
         }
     }
 
-    pub(super) fn namespaces(&self, filter: &Filter) -> anyhow::Result<(Vec<Namespace>, usize)> {
-        Ok(match self.netns.as_deref() {
-            // A filter that names a namespace means to see its sockets.
-            None if filter.names_namespaces() => Namespace::all()?,
-            None => (vec![Namespace::current()?], 0),
-            Some("all") => Namespace::all()?,
-            Some(name) => (vec![Namespace::named(name)?], 0),
-        })
+    /// Returns whether the listing has the sockets of all namespaces. A filter that names a
+    /// namespace means to see its sockets.
+    pub(super) fn is_everywhere(&self, filter: &Filter) -> bool {
+        match self.netns.as_deref() {
+            None => filter.names_namespaces(),
+            Some(name) => name == "all",
+        }
+    }
+
+    pub(super) fn namespaces(
+        &self,
+        dump: &mut Dump,
+        filter: &Filter,
+    ) -> anyhow::Result<Namespaces> {
+        if self.is_everywhere(filter) {
+            return Ok(dump.namespaces()?);
+        }
+        let one = self.netns.as_deref().map_or_else(Namespace::current, Namespace::named)?;
+        Ok(Namespaces { reachable: vec![one], refused: 0, unreachable: None })
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rustc_hash::FxHashMap;
+
 use super::{Change, Connection, ConnectionTable, Direction, endings::unseen, hash};
 use crate::core::{
     connection::NEVER,
-    event::{Seed, Transition},
+    event::{DumpScope, Seed, Transition},
     id::{ConnectionId, SocketId, TableKey},
     process::{Evidence, Owner},
     tcp::TcpState,
@@ -24,6 +26,30 @@ const UNSEEN_TIME_WAIT: Duration = Duration::from_secs(70);
 /// The epochs of TIME_WAITs that a dump finds at one moment lie in so many microseconds before that
 /// moment: a journal has microseconds.
 const FORMER_EPOCHS: u64 = 4_093;
+
+/// The scopes of a dump, each with the time before its first socket was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DumpedScopes {
+    namespaces: FxHashMap<u32, Mono>,
+    others: Vec<(DumpScope, Mono)>,
+}
+
+impl DumpedScopes {
+    pub(super) fn insert(&mut self, scope: DumpScope, began: Mono) {
+        match scope {
+            DumpScope::Namespace(netns) => {
+                self.namespaces.insert(netns, began);
+            }
+            DumpScope::AllBut(_) => self.others.push((scope, began)),
+        }
+    }
+
+    /// Returns the time before the dump of namespace `netns`, if the dump had the namespace.
+    fn began(&self, netns: u32) -> Option<Mono> {
+        let others = || self.others.iter().find(|(scope, _)| scope.contains(netns));
+        self.namespaces.get(&netns).copied().or_else(|| Some(others()?.1))
+    }
+}
 
 impl ConnectionTable {
     /// Compares a row with the socket that a dump found, or adds the row.
@@ -115,11 +141,11 @@ impl ConnectionTable {
         for (key, row) in &mut self.rows {
             let is_waiting = row.state == TcpState::TimeWait;
             let as_of = row.as_of();
-            match self.dumped.get(&row.tuple.netns) {
-                Some(began) if row.last_dump_pass != pass && as_of + SETTLED < *began => {
-                    let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= *began);
+            match self.dumped.began(row.tuple.netns) {
+                Some(began) if row.last_dump_pass != pass && as_of + SETTLED < began => {
+                    let is_over = row.since.is_some_and(|since| since + TIME_WAIT <= began);
                     if row.absent_once || is_waiting && is_over {
-                        gone.push((*key, *began));
+                        gone.push((*key, began));
                     }
                     row.absent_once = true;
                 }
@@ -129,7 +155,7 @@ impl ConnectionTable {
                 _ => {}
             }
         }
-        self.dumped.clear();
+        self.dumped = DumpedScopes::default();
         self.closed.end();
         // The number wraps after a century of dumps, and is never `NEVER` nor that of the first.
         self.reconciled = (pass + 1) % NEVER;

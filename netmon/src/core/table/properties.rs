@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::event::Seed;
+use crate::core::event::{DumpScope, Seed};
 use crate::core::tcp::TcpState::{
     Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
 };
@@ -149,7 +149,7 @@ proptest! {
                     apply(&mut holed, &seed);
                 }
             }
-            apply(&mut holed, &Event::NamespaceDumped { netns: 1, began: at(time) });
+            apply(&mut holed, &Event::Dumped { scope: DumpScope::Namespace(1), began: at(time) });
             apply(&mut holed, &Event::DumpEnded { time: at(time) });
         }
         let what = |table: &ConnectionTable| -> Vec<_> {

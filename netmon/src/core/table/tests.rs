@@ -3,7 +3,11 @@
 use std::{convert::Infallible, net::SocketAddr};
 
 use super::*;
-use crate::core::{event::Seed, id::socket, time::at};
+use crate::core::{
+    event::{DumpScope, Seed},
+    id::socket,
+    time::at,
+};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -35,7 +39,7 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
     }
     assert_eq!(table.len(), 3);
     for time in [SECOND, 2 * SECOND, 3 * SECOND].map(at) {
-        let dumped = Event::NamespaceDumped { netns: 1, began: time };
+        let dumped = Event::Dumped { scope: DumpScope::Namespace(1), began: time };
         let result: Result<(), Infallible> = table.apply(&dumped, |_| Ok(()));
         result.expect("infallible");
         assert_eq!(table.apply(&Event::DumpEnded { time }, |_| Err("full")), Err("full"));

@@ -118,7 +118,7 @@ proptest! {
             events(&lives).into_iter().partition(|event| event.time.as_nanos() + behind <= dumped);
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, began));
-        story.push(Event::NamespaceDumped { netns: 1, began: at(began) });
+        story.push(Event::Dumped { scope: DumpScope::Namespace(1), began: at(began) });
         story.push(Event::DumpEnded { time: at(dumped) });
         story.extend(unread.into_iter().map(Event::Transition));
         let mut lived = ConnectionTable::default();
@@ -172,7 +172,7 @@ proptest! {
             let began = (dumped - took).max(SECOND);
             story.push(Event::DumpBegan);
             story.extend(dump(&lives, dumped, began));
-            story.push(Event::NamespaceDumped { netns: 1, began: at(began) });
+            story.push(Event::Dumped { scope: DumpScope::Namespace(1), began: at(began) });
             story.push(Event::DumpEnded { time: at(dumped) });
         }
         story.extend(unread.into_iter().map(Event::Transition));
@@ -203,7 +203,7 @@ proptest! {
         let mut story = vec![Event::Anchor(ANCHOR), Event::DumpBegan];
         story.extend(read.into_iter().map(Event::Transition));
         story.extend(dump(&lives, dumped, dumped));
-        story.push(Event::NamespaceDumped { netns: 1, began: at(dumped) });
+        story.push(Event::Dumped { scope: DumpScope::Namespace(1), began: at(dumped) });
         story.push(Event::DumpEnded { time: at(dumped) });
         let mut lived = ConnectionTable::default();
         recorded(&mut lived, &story);

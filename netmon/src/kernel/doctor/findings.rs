@@ -59,7 +59,7 @@ impl HostFindings {
         let held = held.map(|capability| (capability, capability.is_held())).collect();
         let walks = [BpfIter::Tcp, BpfIter::Files];
         let iterators =
-            load_iterators(DumpOptions::default(), KernelFilter::ANY, &walks).map(|_| ());
+            load_iterators(DumpOptions::default(), KernelFilter::ANY, &walks, false).map(|_| ());
         Self { findings, held, iterators }
     }
 
@@ -107,7 +107,14 @@ impl AttachFindings {
         findings.extend(hooks);
         if attachment.tier == Tier::Full {
             findings.push(match &attachment.iterators {
-                Ok(()) => Finding::new("iterators", FindingState::Ok, "tcp, task_file: loaded"),
+                Ok(()) => {
+                    let dumps = match &attachment.walk {
+                        Ok(()) => "one walk reads all network namespaces".to_owned(),
+                        Err(why) => format!("each network namespace is read by itself: {why}"),
+                    };
+                    let detail = format!("tcp, task_file: loaded; {dumps}");
+                    Finding::new("iterators", FindingState::Ok, detail)
+                }
                 Err(why) => {
                     let (costs, advice) = if why == NOT_WANTED {
                         ("", "leave out --source proc")

@@ -4,7 +4,10 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, FromRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -28,9 +31,29 @@ const OWN: &str = "/proc/self/ns/net";
 pub(crate) struct Namespace {
     /// The inode number, as in `/proc/PID/ns/net`.
     pub inum: u32,
-    /// The path to the namespace; none for the namespace of this process. A handle would keep the
-    /// namespace alive, and a host may have more namespaces than a process may open files.
-    path: Option<PathBuf>,
+    way: Way,
+}
+
+/// The way into a namespace. A descriptor would keep the namespace alive, and a host may have more
+/// namespaces than a process may open files.
+#[derive(Debug)]
+enum Way {
+    /// None is needed: it is the namespace of this process.
+    Own,
+    Path(PathBuf),
+    /// The namespace's cookie, by which Linux 6.18 opens it.
+    Cookie(u64),
+}
+
+/// Network namespaces that can be entered, this process' namespace first.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    /// The namespaces, each once.
+    pub(crate) reachable: Vec<Namespace>,
+    /// The number of names and processes whose namespace the kernel refused.
+    pub(crate) refused: usize,
+    /// The inode numbers of the kernel's other namespaces, if the kernel has listed its namespaces.
+    pub(crate) unreachable: Option<Vec<u32>>,
 }
 
 impl Namespace {
@@ -39,7 +62,7 @@ impl Namespace {
     /// # Errors
     /// Fails if `/proc` is not mounted.
     pub(crate) fn current() -> io::Result<Self> {
-        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), path: None })
+        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), way: Way::Own })
     }
 
     /// Returns the namespace that `ip netns` calls `name`, or the namespace of the process with
@@ -90,45 +113,77 @@ impl Namespace {
         if own.inum == inum {
             return Ok(own);
         }
-        let path = paths()?
-            .find(|path| fs::metadata(path).is_ok_and(|metadata| inum_of(&metadata) == inum))
+        let (path, _) = paths()?
+            .find(|(path, _)| fs::metadata(path).is_ok_and(|metadata| inum_of(&metadata) == inum))
             .ok_or(io::ErrorKind::NotFound)?;
-        Ok(Self { inum, path: Some(path) })
+        Ok(Self { inum, way: Way::Path(path) })
     }
 
-    /// Returns every namespace that has a process or a name and can be entered, each once, and this
-    /// process' namespace first. Also returns the number of names and processes whose namespace the
-    /// kernel refused.
+    /// Returns every namespace that a process, a thread, a name or a mount leads to.
     ///
     /// # Errors
     /// Fails if `/proc` cannot be read, or if a shortage of descriptors, threads or memory hides a
     /// namespace.
-    pub(crate) fn all() -> io::Result<(Vec<Self>, usize)> {
+    pub(crate) fn all() -> io::Result<Namespaces> {
         let own = Self::current()?;
         let mut seen = HashSet::from([own.inum]);
-        let mut all = vec![own];
+        let mut reachable = vec![own];
         let mut refused = 0;
-        for path in paths()? {
-            let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+        for (path, is_thread) in paths()? {
             match fs::metadata(&path) {
                 Ok(metadata) if !seen.insert(inum_of(&metadata)) => {}
                 Ok(metadata) => {
-                    let namespace = Self { inum: inum_of(&metadata), path: Some(path) };
-                    match namespace.run(|| Ok(())) {
-                        Ok(()) => all.push(namespace),
-                        Err(error) if denied(&error) => refused += 1,
-                        // Other namespaces would be missing too.
-                        Err(error) if Shortage::of(&error).is_some() => return Err(error),
-                        // The namespace has ended, or the file is not a namespace.
-                        Err(error) => log::debug!("{error}"),
+                    let namespace = Self { inum: inum_of(&metadata), way: Way::Path(path) };
+                    if namespace.admits(&mut refused)? {
+                        reachable.push(namespace);
                     }
                 }
-                Err(error) if denied(&error) => refused += 1,
-                // The process or the name is gone.
+                Err(error) if is_denied(&error) && !is_thread => refused += 1,
+                // The process or the name is gone, or its process was counted.
                 Err(_) => {}
             }
         }
-        Ok((all, refused))
+        Ok(Namespaces { reachable, refused, unreachable: None })
+    }
+
+    /// Returns the namespaces that the kernel has listed, with their inode numbers and cookies.
+    ///
+    /// # Errors
+    /// As for [`Self::all`].
+    pub(crate) fn all_of(listed: &[(u32, u64)]) -> io::Result<Namespaces> {
+        let own = Self::current()?;
+        let (mut refused, mut unreachable, mut reachable) = (0, Vec::new(), Vec::new());
+        for &(inum, cookie) in listed.iter().filter(|(inum, _)| *inum != own.inum) {
+            let namespace = Self { inum, way: Way::Cookie(cookie) };
+            if namespace.admits(&mut refused)? {
+                reachable.push(namespace);
+            } else {
+                unreachable.push(inum);
+            }
+        }
+        if !unreachable.is_empty() {
+            // A kernel before Linux 6.18 does not open a namespace by its cookie.
+            let found = Self::all()?;
+            let is_missing = |namespace: &Self| unreachable.contains(&namespace.inum);
+            reachable.extend(found.reachable.into_iter().filter(is_missing));
+            refused = found.refused;
+            unreachable.retain(|inum| reachable.iter().all(|namespace| namespace.inum != *inum));
+        }
+        reachable.insert(0, own);
+        Ok(Namespaces { reachable, refused, unreachable: Some(unreachable) })
+    }
+
+    /// Returns whether the namespace can be entered; counts a refusal.
+    fn admits(&self, refused: &mut usize) -> io::Result<bool> {
+        match self.run(|| Ok(())) {
+            Ok(()) => return Ok(true),
+            Err(error) if is_denied(&error) => *refused += 1,
+            // Other namespaces would be missing too.
+            Err(error) if Shortage::of(&error).is_some() => return Err(error),
+            // The namespace has ended, or the file is not a namespace.
+            Err(error) => log::debug!("{error}"),
+        }
+        Ok(false)
     }
 
     /// Runs `work` inside the namespace.
@@ -140,8 +195,12 @@ impl Namespace {
         &self,
         work: impl FnOnce() -> io::Result<T> + Send,
     ) -> io::Result<T> {
-        let Some(path) = &self.path else { return work() };
-        let handle = File::open(path).map_err(|error| self.explain(&error))?;
+        let opened = match &self.way {
+            Way::Own => return work(),
+            Way::Path(path) => File::open(path),
+            Way::Cookie(cookie) => open_by_cookie(*cookie, self.inum),
+        };
+        let handle = opened.map_err(|error| self.explain(&error))?;
         // The process may have ended meanwhile, and another process may have its pid.
         if inum_of(&handle.metadata()?) != self.inum {
             return Err(self.explain(&io::ErrorKind::NotFound.into()));
@@ -163,19 +222,24 @@ impl Namespace {
         if let Some(shortage) = Shortage::of(error) {
             return io::Error::other(shortage);
         }
-        let why = match error.kind() {
+        // Its handle is stale once a namespace has ended.
+        let kind = match error.kind() {
+            io::ErrorKind::StaleNetworkFileHandle => io::ErrorKind::NotFound,
+            kind => kind,
+        };
+        let why = match kind {
             io::ErrorKind::PermissionDenied => format!("{error}{}", privilege::advice(Duty::Enter)),
             io::ErrorKind::NotFound => "the namespace has ended".to_owned(),
             io::ErrorKind::InvalidInput => "the file is no network namespace".to_owned(),
             _ => error.to_string(),
         };
-        io::Error::new(error.kind(), format!("cannot enter network namespace {}: {why}", self.inum))
+        io::Error::new(kind, format!("cannot enter network namespace {}: {why}", self.inum))
     }
 
     fn at(path: PathBuf) -> io::Result<Self> {
         let inum = inum_of(&fs::metadata(&path)?);
         let own = Self::current()?;
-        Ok(if own.inum == inum { own } else { Self { inum, path: Some(path) } })
+        Ok(if own.inum == inum { own } else { Self { inum, way: Way::Path(path) } })
     }
 }
 
@@ -217,14 +281,74 @@ sockopt_impl!(
     u64
 );
 
-/// Returns every path that may lead to a namespace: names first, then processes.
-fn paths() -> io::Result<impl Iterator<Item = PathBuf>> {
+fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// Returns every path that may lead to a namespace: names, processes, mounts, and with `true` the
+/// other threads of processes.
+fn paths() -> io::Result<impl Iterator<Item = (PathBuf, bool)>> {
     let names = fs::read_dir(NAMED).into_iter().flatten().flatten().map(|entry| entry.path());
-    let processes = fs::read_dir("/proc")?
-        .flatten()
-        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
-        .map(|entry| entry.path().join("ns/net"));
-    Ok(names.chain(processes))
+    let processes: Vec<PathBuf> = numbered(fs::read_dir("/proc")?).collect();
+    let threads = processes.clone().into_iter().flat_map(|process| {
+        let leader = process.file_name().map(ToOwned::to_owned);
+        let tasks = fs::read_dir(process.join("task")).into_iter();
+        tasks.flat_map(numbered).filter(move |task| task.file_name() != leader.as_deref())
+    });
+    let of_task = |task: PathBuf| task.join("ns/net");
+    let others = names.chain(processes.into_iter().map(of_task)).chain(mounts());
+    Ok(others.map(|path| (path, false)).chain(threads.map(move |task| (of_task(task), true))))
+}
+
+/// Returns the entries of a directory whose names are numbers.
+fn numbered(directory: fs::ReadDir) -> impl Iterator<Item = PathBuf> {
+    let is_number = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit))
+    };
+    directory.flatten().map(|entry| entry.path()).filter(is_number)
+}
+
+/// Returns the places of this mount namespace at which a network namespace is mounted.
+fn mounts() -> impl Iterator<Item = PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // The fourth column is the root of the mount, the fifth its place (proc_pid_mountinfo(5)).
+    let place = |line: &str| {
+        let mut columns = line.split(' ').skip(3);
+        let is_network = columns.next()?.starts_with("net:[");
+        // A place with a space or the like is escaped. It is left to the other ways.
+        let place = columns.next().filter(|place| is_network && !place.contains('\\'))?;
+        Some(PathBuf::from(place))
+    };
+    table.lines().filter_map(place).collect::<Vec<_>>().into_iter()
+}
+
+/// Opens a namespace by its handle in nsfs, since Linux 6.18 (fs/nsfs.c, `nsfs_fh_to_dentry`). This
+/// leads also to a namespace that only an open socket or a foreign mount keeps.
+fn open_by_cookie(cookie: u64, inum: u32) -> io::Result<File> {
+    /// `FD_NSFS_ROOT` (include/uapi/linux/fcntl.h).
+    const NSFS_ROOT: libc::c_int = -10_003;
+    /// `FILEID_NSFS` (include/linux/exportfs.h).
+    const NSFS: libc::c_int = 0xf1;
+    /// `struct file_handle` with a `struct nsfs_file_handle` (include/uapi/linux/nsfs.h).
+    #[repr(C)]
+    struct Handle {
+        length: libc::c_uint,
+        kind: libc::c_int,
+        ns_id: u64,
+        ns_type: u32,
+        inum: u32,
+    }
+    let ns_type = LinkNameSpaceType::Network as u32;
+    let mut handle = Handle { length: 16, kind: NSFS, ns_id: cookie, ns_type, inum };
+    #[expect(unsafe_code, reason = "no crate has this call, which std and rustix lack")]
+    // SAFETY: `handle` has the length that it names, and outlives the call. A descriptor that the
+    // call returns is this function's own.
+    let opened = unsafe {
+        let handle = std::ptr::from_mut(&mut handle).cast();
+        let fd = libc::open_by_handle_at(NSFS_ROOT, handle, libc::O_RDONLY | libc::O_CLOEXEC);
+        (fd >= 0).then(|| File::from(OwnedFd::from_raw_fd(fd)))
+    };
+    opened.ok_or_else(io::Error::last_os_error)
 }
 
 /// Returns the inode number of a namespace, which has 32 bits (`struct ns_common`).

@@ -15,7 +15,7 @@ use super::{
     offsets_btf::{self, Functions, VMLINUX},
     offsets_probed,
     peek::load_peek,
-    tracefs,
+    tracefs, walk,
 };
 use crate::kernel::{
     host::{privilege, shortage::spawn_scoped},
@@ -57,6 +57,8 @@ pub(in crate::kernel) struct Attachment {
     pub(in crate::kernel) tier: Tier,
     /// `Ok` if dumps can use iterators, otherwise the reason why not.
     pub(in crate::kernel) iterators: Result<(), String>,
+    /// `Ok` if a dump is one walk over all namespaces, otherwise the reason why not.
+    pub(in crate::kernel) walk: Result<(), String>,
     /// The reason why the tier is not full.
     pub(in crate::kernel) fell_back: Option<String>,
     /// The caller's options.
@@ -73,6 +75,8 @@ pub(in crate::kernel) struct Loaded {
     pub(in crate::kernel) offsets: Offsets,
     /// `Ok` if dumps can use iterators, otherwise the reason why not.
     pub(in crate::kernel) iterators: Result<(), String>,
+    /// `Ok` if a dump is one walk over all namespaces, otherwise the reason why not.
+    pub(in crate::kernel) walk: Result<(), String>,
     /// The reason why the tier is not full.
     pub(in crate::kernel) fell_back: Option<String>,
 }
@@ -107,11 +111,13 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     let mut programs = Programs::of(&mut ebpf);
     let walks = [BpfIter::Tcp, BpfIter::Files];
     let [first @ .., standby] = &hook_catalog::FULL;
-    let mut others = programs.split_off(&[standby.program, walks[0].program(), walks[1].program()]);
+    let [tcp, files] = walks.map(BpfIter::program);
+    let [namespaces, sockets] = walk::PROGRAMS;
+    let mut others = programs.split_off(&[standby.program, tcp, files, namespaces, sockets]);
     let mut hooks = Hooks::default();
     // The verifier works on two threads. Making the rings is mostly waiting.
     let runtime = Handle::current();
-    let (rings, iterators) = thread::scope(|scope| {
+    let (rings, (iterators, walk)) = thread::scope(|scope| {
         let no_thread = |error: io::Error| refused(PROGRAMS, &error);
         let rings = spawn_scoped(scope, || {
             let _entered = runtime.enter();
@@ -120,14 +126,20 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         .map_err(no_thread)?;
         let others = spawn_scoped(scope, || -> Result<_, LoadError> {
             standby.load(&mut others, Some(&btf))?;
-            Ok(if options.without.iterators {
+            let iterators = if options.without.iterators {
                 Err(NOT_WANTED.to_owned())
             } else {
                 load_walks(&mut others, &btf, &walks).map_err(|error| {
                     log::info!("the table is compared with /proc instead: {error}");
                     error.short()
                 })
-            })
+            };
+            // A walk cannot make cookies. Iterators do.
+            let walk = iterators.clone().and_then(|()| {
+                walk::load(&mut others, &walk::PROGRAMS, &offsets)
+                    .inspect_err(|why| log::info!("dumps read each namespace by itself: {why}"))
+            });
+            Ok((iterators, walk))
         })
         .map_err(no_thread)?;
         for hook in first {
@@ -148,7 +160,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     }
     hooks.attach(&mut ebpf, &hook_catalog::FULL)?;
     let (tier, fell_back) = (Tier::Full, None);
-    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
+    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back })
 }
 
 /// Loads the classic tracepoints, because `error` prevents the full tier.
@@ -176,7 +188,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
         hooks.attach_loaded(&mut ebpf);
         hooks.attach(&mut ebpf, &hook_catalog::CLASSIC)
     })??;
-    let iterators =
+    let iterators: Result<(), String> =
         Err("iterators name sockets by cookie, which the classic tracepoints lack".to_owned());
     let error = match error {
         LoadError::NoBtf if options.without.btf => "the kernel's types are not wanted".to_owned(),
@@ -185,15 +197,25 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     hooks.pass_over(&hook_catalog::FULL, NO_FULL);
     hooks.pass_over(&hook_catalog::EXACT, NO_FULL);
     let (tier, fell_back) = (Tier::Basic, Some(error));
-    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, fell_back })
+    let walk = iterators.clone();
+    Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back })
 }
 
-/// Loads the iterators of a dump. An iterator runs only while it is read.
+/// The programs of a dump.
+pub(in crate::kernel) struct LoadedIterators {
+    pub(in crate::kernel) ebpf: Ebpf,
+    pub(in crate::kernel) offsets: Offsets,
+    /// `Ok` if walks are loaded too, otherwise the reason why not.
+    pub(in crate::kernel) walk: Result<(), String>,
+}
+
+/// Loads the iterators of a dump, and if wanted the walks. An iterator runs only while it is read.
 pub(in crate::kernel) fn load_iterators(
     dump_options: DumpOptions,
     filter: KernelFilter,
     walks: &[BpfIter],
-) -> Result<Ebpf, LoadError> {
+    everywhere: bool,
+) -> Result<LoadedIterators, LoadError> {
     privileges()?;
     let Types { btf, loader, offsets, .. } = Types::read(false)?;
     // A dump needs no ring.
@@ -201,8 +223,14 @@ pub(in crate::kernel) fn load_iterators(
     let without = Without::default();
     let options = Options { buffer: 4096, log, filter, accept_syscalls: false, without };
     let mut ebpf = open(loader, options, dump_options, &offsets, &TracepointFormat::default())?;
-    load_walks(&mut Programs::of(&mut ebpf), &btf, walks)?;
-    Ok(ebpf)
+    let mut programs = Programs::of(&mut ebpf);
+    load_walks(&mut programs, &btf, walks)?;
+    let walk = if everywhere {
+        walk::load(&mut programs, &walk::PROGRAMS, &offsets)
+    } else {
+        Err(NOT_WANTED.to_owned())
+    };
+    Ok(LoadedIterators { ebpf, offsets, walk })
 }
 
 fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[BpfIter]) -> Result<(), LoadError> {

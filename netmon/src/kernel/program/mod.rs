@@ -10,3 +10,4 @@ pub(super) mod offsets_btf;
 pub(super) mod offsets_probed;
 pub(super) mod peek;
 pub(super) mod tracefs;
+pub(super) mod walk;

@@ -96,7 +96,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     // A field that only dumps need must not prevent `watch`.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
-            log::debug!("the kernel's BTF has no {field}: no dumps through iterators");
+            log::debug!("the kernel's BTF has no {field}: dumps do without");
             UNKNOWN
         })
     };
@@ -111,6 +111,10 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let cgroup = Structure::find(btf, "cgroup", "kn").ok();
     let node = Structure::find(btf, "kernfs_node", "id").ok();
     let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
+    let proxy = Structure::find(btf, "nsproxy", "net_ns").ok();
+    let tables = Structure::find(btf, "inet_hashinfo", "lhash2").ok();
+    // Since Linux 5.19; the listeners of kernels before are linked in another way.
+    let listeners = Structure::find(btf, "inet_listen_hashbucket", "nulls_head").ok();
     // Both timers moved in Linux 6.19; the retransmit timer had lost `icsk_timeout`, the copy of
     // its time, before. `sk_timer` still exists as another name of the retransmit timer, so it
     // comes last.
@@ -210,6 +214,26 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         fdt_fd: dump(table.as_ref(), "fd"),
         file_private_data: dump(file.as_ref(), "private_data"),
         sk_shutdown: sock.offset("sk_shutdown").unwrap_or(UNKNOWN),
+        sk_uid: dump(Some(&sock), "sk_uid"),
+        skc_nulls_node: dump(Some(&common), "skc_nulls_node"),
+        skc_refcnt: dump(Some(&common), "skc_refcnt"),
+        task_nsproxy: dump(Some(&task), "nsproxy"),
+        nsproxy_net_ns: dump(proxy.as_ref(), "net_ns"),
+        net_list: dump(Some(&net), "list"),
+        net_ops: dump(Some(&net), "ns.ops"),
+        // Linux 6.18, 5.11, and before.
+        net_count: first(&[
+            (Some(&net), "ns.__ns_ref"),
+            (Some(&net), "ns.count"),
+            (Some(&net), "count"),
+        ]),
+        net_hashinfo: dump(Some(&net), "ipv4.tcp_death_row.hashinfo"),
+        hashinfo_ehash: dump(tables.as_ref(), "ehash"),
+        hashinfo_ehash_mask: dump(tables.as_ref(), "ehash_mask"),
+        hashinfo_lhash2: dump(tables.as_ref(), "lhash2"),
+        hashinfo_lhash2_mask: dump(tables.as_ref(), "lhash2_mask"),
+        listen_head: dump(listeners.as_ref(), "nulls_head"),
+        listen_size: listeners.as_ref().map_or(UNKNOWN, Structure::size),
     })
 }
 
@@ -239,6 +263,11 @@ impl<'a> Structure<'a> {
             }
         }
         Err(LayoutError::NoField { structure: name, field: witness })
+    }
+
+    /// Returns the size in bytes.
+    fn size(&self) -> u32 {
+        u32::try_from(self.definition.size()).unwrap_or(UNKNOWN)
     }
 
     /// Returns the byte offset of `path`: names joined by dots, anonymous members searched too.

@@ -56,9 +56,7 @@ impl IterFile {
     pub(in crate::kernel) fn open(link: IterLink, namespace: &Namespace) -> io::Result<Self> {
         // The iterator walks the namespace of the thread that makes its file.
         let file = namespace.run(|| link.into_file().map_err(io::Error::other))?;
-        // The coarse clocks advance with the tick, so their resolution is one.
-        let resolution = clock_getres(ClockId::MonotonicCoarse);
-        Ok(Self { file, tick: Duration::from_nanos(resolution.tv_nsec.unsigned_abs()) })
+        Ok(Self { file, tick: tick() })
     }
 
     /// Returns the next records, as many as the kernel returns at once; none at the end.
@@ -129,8 +127,9 @@ impl IterFile {
                         break;
                     };
                     let end = held.comm.iter().position(|b| *b == 0).unwrap_or(held.comm.len());
-                    if let Some(inode) = NonZeroU64::new(held.inode) {
-                        let key = HolderKey::of_inode(inode);
+                    let by_inode = NonZeroU64::new(held.inode).map(HolderKey::of_inode);
+                    let by_cookie = SocketId::new(held.cookie).map(HolderKey::of_socket);
+                    for key in [by_inode, by_cookie].into_iter().flatten() {
                         owners.add(key, held.pid, &held.comm[..end]);
                     }
                 }
@@ -159,6 +158,13 @@ impl IterFile {
             take(blocks)
         })
     }
+}
+
+/// Returns the kernel's tick.
+pub(super) fn tick() -> Duration {
+    // The coarse clocks advance with the tick, so their resolution is one.
+    let resolution = clock_getres(ClockId::MonotonicCoarse);
+    Duration::from_nanos(resolution.tv_nsec.unsigned_abs())
 }
 
 fn decode_block(
@@ -210,7 +216,11 @@ fn malformed(records: &Records<'_>) -> io::Error {
     io::Error::other(MalformedRecord { length: rest.len(), kind: rest.first().copied() })
 }
 
-fn decode(record: &wire::Socket, info: Option<Box<TcpInfo>>, tick: Duration) -> Option<Socket> {
+pub(super) fn decode(
+    record: &wire::Socket,
+    info: Option<Box<TcpInfo>>,
+    tick: Duration,
+) -> Option<Socket> {
     let protocol = match u16::from(record.protocol) {
         IPPROTO_TCP => Protocol::Tcp,
         IPPROTO_UDP => Protocol::Udp,

@@ -5,15 +5,28 @@ use std::{fs, io, os::unix::fs::MetadataExt};
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
 
-use super::{bpf_iter, proc, sock_diag_dump::Details, unix_diag};
+use super::{
+    bpf_iter, proc,
+    sock_diag_dump::Details,
+    unix_diag,
+    walk::{Block, Walk},
+};
 use crate::{
     core::{
         process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
-        host::netns::Namespace,
-        program::{attach::load_iterators, error::LoadError, iterators::BpfIter},
+        host::{
+            clock::now,
+            netns::{Namespace, Namespaces},
+        },
+        program::{
+            attach::{LoadedIterators, load_iterators},
+            error::LoadError,
+            iterators::BpfIter,
+            walk::run,
+        },
     },
 };
 
@@ -30,6 +43,8 @@ pub(crate) struct DumpRequest {
     pub owners: bool,
     /// The filter by which the kernel program may leave sockets out; `/proc` has all sockets.
     pub filter: KernelFilter,
+    /// The sockets of all namespaces: the kernel lists its namespaces.
+    pub everywhere: bool,
 }
 
 /// The kernel's tables, which can be read repeatedly.
@@ -37,6 +52,8 @@ pub(crate) struct Dump {
     request: DumpRequest,
     /// The loaded iterators; without them, `/proc` is read.
     iterators: Option<Ebpf>,
+    /// The reader of walks, where the kernel runs them.
+    walk: Option<Walk>,
     /// `true` to change to iterators if `/proc` does not show all owners.
     may_switch: bool,
 }
@@ -74,21 +91,52 @@ impl Dump {
     /// # Errors
     /// [`LoadError`], with advice.
     pub(crate) fn through_iterators(request: DumpRequest) -> Result<Self, LoadError> {
-        let iterators = Some(load(&request)?);
-        Ok(Self { request, iterators, may_switch: false })
+        let (iterators, walk) = load(&request)?;
+        Ok(Self { request, iterators: Some(iterators), walk, may_switch: false })
     }
 
     /// Reads `/proc`, and changes to iterators, if the kernel permits them, where `/proc` does not
     /// show all owners.
     #[must_use]
     pub(crate) fn proc_then_iterators(request: DumpRequest) -> Self {
-        Self { request, iterators: None, may_switch: true }
+        Self { request, iterators: None, walk: None, may_switch: true }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
     pub(crate) fn through_proc(request: DumpRequest) -> Self {
-        Self { request, iterators: None, may_switch: false }
+        Self { request, iterators: None, walk: None, may_switch: false }
+    }
+
+    /// Returns the network namespaces that can be entered.
+    ///
+    /// # Errors
+    /// As for [`Namespace::all`].
+    pub(crate) fn namespaces(&mut self) -> io::Result<Namespaces> {
+        let (Some(walk), Some(ebpf)) = (&mut self.walk, &mut self.iterators) else {
+            return Namespace::all();
+        };
+        let listed = walk.namespaces(|step| run(ebpf, step).map(|()| now()))?;
+        let pairs = listed.iter().map(|namespace| (namespace.inum, namespace.cookie));
+        Namespace::all_of(&pairs.collect::<Vec<_>>())
+    }
+
+    /// Returns the number of TCP sockets of the namespaces with these inode numbers.
+    ///
+    /// # Errors
+    /// The error of reading the kernel's tables.
+    pub(crate) fn count(&mut self, namespaces: &[u32]) -> io::Result<usize> {
+        let mut count = 0;
+        if let (Some(walk), Some(ebpf)) = (&mut self.walk, &mut self.iterators) {
+            let mut run = |step| run(ebpf, step).map(|()| now());
+            let listed = walk.namespaces(&mut run)?;
+            walk.sockets(&listed, &mut run, |Block { sockets, .. }| {
+                let is_one = |socket: &&Socket| namespaces.contains(&socket.tuple.netns);
+                count += sockets.iter().filter(is_one).count();
+                Ok(())
+            })?;
+        }
+        Ok(count)
     }
 
     /// Returns whether the dump is to contain owners.
@@ -117,8 +165,8 @@ impl Dump {
         if !is_complete && self.may_switch && is_initial_pid_namespace() {
             self.may_switch = false;
             match load(&self.request) {
-                Ok(iterators) => {
-                    self.iterators = Some(iterators);
+                Ok((iterators, walk)) => {
+                    (self.iterators, self.walk) = (Some(iterators), walk);
                     return self.owners();
                 }
                 Err(error) => log::debug!("{error}"),
@@ -190,7 +238,7 @@ pub(in crate::kernel) fn is_initial_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)
 }
 
-fn load(request: &DumpRequest) -> Result<Ebpf, LoadError> {
+fn load(request: &DumpRequest) -> Result<(Ebpf, Option<Walk>), LoadError> {
     let walks: Vec<_> = [
         (BpfIter::Tcp, request.protocols.contains(&Protocol::Tcp)),
         (BpfIter::Udp, request.protocols.contains(&Protocol::Udp)),
@@ -204,5 +252,11 @@ fn load(request: &DumpRequest) -> Result<Ebpf, LoadError> {
         cgroup: u32::from(request.identity),
         ..DumpOptions::default()
     };
-    load_iterators(options, request.filter, &walks)
+    let LoadedIterators { mut ebpf, offsets, walk } =
+        load_iterators(options, request.filter, &walks, request.everywhere)?;
+    let walk = match walk {
+        Ok(()) => Some(Walk::new(&mut ebpf, &offsets)?),
+        Err(_) => None,
+    };
+    Ok((ebpf, walk))
 }

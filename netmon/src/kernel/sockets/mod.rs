@@ -1,4 +1,4 @@
-//! The existing sockets, as BPF iterators, sock_diag and `/proc` list them.
+//! The existing sockets, as walks, BPF iterators, sock_diag and `/proc` list them.
 
 pub(super) mod bpf_iter;
 pub(super) mod dump;
@@ -6,3 +6,4 @@ pub(crate) mod proc;
 pub(super) mod sock_diag;
 pub(super) mod sock_diag_dump;
 mod unix_diag;
+pub(super) mod walk;

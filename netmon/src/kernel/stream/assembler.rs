@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     core::{
-        event::{Event, Opening, ResetSide, Seed, Totals, Transition},
+        event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
         id::SocketId,
         process::Owner,
         table::cookie_map::CookieMap,
@@ -211,9 +211,9 @@ impl Assembler {
     }
 
     /// Takes the end of a namespace's dump.
-    pub(super) fn dumped(&mut self, netns: u32, began: Mono, out: &mut EventQueue) {
-        self.minisockets.on_dump(netns, began, |event| emit(out, event));
-        out.push_back(Event::NamespaceDumped { netns, began });
+    pub(super) fn dumped(&mut self, scope: DumpScope, began: Mono, out: &mut EventQueue) {
+        self.minisockets.on_dump(&scope, began, |event| emit(out, event));
+        out.push_back(Event::Dumped { scope, began });
     }
 
     /// Returns the process that acted; none for a kernel thread.

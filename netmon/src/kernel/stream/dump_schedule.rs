@@ -13,9 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netmon_common::Offsets;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-use super::dumps::{DumpMessage, dump};
+use super::dumps::{DumpMessage, DumpSource, dump};
 use crate::kernel::host::{clock::used, shortage::Shortage};
 
 /// The least time from the start of a dump to the next, also after a failed dump.
@@ -38,8 +39,10 @@ pub(super) struct DumpSchedule {
     /// The way to the thread, once it is there.
     requests: Option<requests::Sender<Sender<DumpMessage>>>,
     messages: Option<Receiver<DumpMessage>>,
-    /// `true` if dumps use iterators; otherwise `/proc` and sock_diag.
-    iterators: bool,
+    source: DumpSource,
+    offsets: Offsets,
+    /// The CPU time that the loop has spent on the running dump.
+    charged: Duration,
     last: Instant,
     /// The earliest time that the budget permits.
     allowed: Instant,
@@ -51,12 +54,14 @@ pub(super) struct DumpSchedule {
 }
 
 impl DumpSchedule {
-    pub(in crate::kernel) fn new(iterators: bool) -> Self {
+    pub(in crate::kernel) fn new(source: DumpSource, offsets: Offsets) -> Self {
         let now = Instant::now();
         Self {
             requests: None,
             messages: None,
-            iterators,
+            source,
+            offsets,
+            charged: Duration::ZERO,
             last: now,
             allowed: now,
             hurry: false,
@@ -67,7 +72,7 @@ impl DumpSchedule {
 
     /// Returns whether dumps are read through iterators.
     pub(super) fn has_iterators(&self) -> bool {
-        self.iterators
+        !matches!(self.source, DumpSource::Proc)
     }
 
     /// Asks for the next dump as soon as the budget permits, because events were lost.
@@ -121,13 +126,18 @@ impl DumpSchedule {
             None => to,
         };
         let (requests, to_do) = requests::channel();
-        let iterators = self.iterators;
+        let (source, offsets) = (self.source.clone(), self.offsets);
         // The thread has the privileges of the loop, which has given up the others before.
         let thread = thread::Builder::new().name("netmon:dump".to_owned());
-        thread.spawn(move || dump_all(&to_do, iterators)).map_err(Shortage::of_thread)?;
+        thread.spawn(move || dump_all(&to_do, &source, &offsets)).map_err(Shortage::of_thread)?;
         requests.send(to).map_err(io::Error::other)?;
         self.requests = Some(requests);
         Ok(messages)
+    }
+
+    /// Adds CPU time that the loop has spent on the running dump to the cost of the dump.
+    pub(super) fn charge(&mut self, cost: Duration) {
+        self.charged += cost;
     }
 
     /// Waits for the next message of the dump; waits for ever if no dump is running.
@@ -153,6 +163,7 @@ impl DumpSchedule {
     fn note(&mut self, message: Option<DumpMessage>) -> Option<DumpMessage> {
         match message {
             Some(DumpMessage::Done { cost }) => {
+                let cost = cost + mem::take(&mut self.charged);
                 self.messages = None;
                 self.allowed = Instant::now() + distance(cost);
                 log::debug!("compared with the kernel's tables, in {cost:?}");
@@ -172,6 +183,7 @@ impl DumpSchedule {
 
     /// Tries again later what has failed.
     fn put_off(&mut self, cost: Duration, error: &io::Error) {
+        let cost = cost + mem::take(&mut self.charged);
         self.messages = None;
         self.expect_change();
         self.allowed = Instant::now() + EVERY.max(distance(cost));
@@ -195,13 +207,17 @@ fn distance(cost: Duration) -> Duration {
 }
 
 /// Reads a dump for each request, until the session is over.
-fn dump_all(to_do: &requests::Receiver<Sender<DumpMessage>>, iterators: bool) {
+fn dump_all(
+    to_do: &requests::Receiver<Sender<DumpMessage>>,
+    source: &DumpSource,
+    offsets: &Offsets,
+) {
     let mut reserve = DescriptorReserve::default();
     for to in to_do {
         let before = used();
         reserve.release();
         // A dump that panics is as good as one that fails.
-        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, iterators)))
+        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets)))
             .unwrap_or_else(|_| Err(io::Error::other("the thread of dumps panicked")));
         reserve.fill();
         let cost = used().saturating_sub(before);
@@ -238,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_failed_dump_is_put_off_and_not_the_end() {
-        let mut schedule = DumpSchedule::new(true);
+        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default());
         let (to, messages) = channel(AHEAD);
         schedule.messages = Some(messages);
         schedule.unsettled = 0;

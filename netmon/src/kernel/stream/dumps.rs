@@ -2,17 +2,18 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Once, mpsc as answer},
+    sync::{Arc, Mutex, Once, PoisonError, mpsc as answer},
     time::Duration,
 };
 
-use aya::programs::iter::IterLink;
+use aya::{Ebpf, programs::iter::IterLink};
+use netmon_common::Offsets;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::Sender;
 
 use crate::{
     core::{
-        event::Seed,
+        event::{DumpScope, Seed},
         id::SocketId,
         process::{Owner, SocketHolders},
         socket::{Protocol, Socket, TimerKind},
@@ -22,14 +23,19 @@ use crate::{
     kernel::{
         host::{
             clock::now,
-            netns::Namespace,
+            netns::{Namespace, Namespaces},
             privilege::{self, Duty},
             shortage::Shortage,
         },
-        program::iterators::BpfIter,
+        program::{
+            iterators::{self, BpfIter},
+            peek,
+            walk::run,
+        },
         sockets::{
             bpf_iter::IterFile,
             dump::{Dump, DumpRequest, is_initial_pid_namespace},
+            walk::{Block, Walk},
         },
     },
 };
@@ -42,16 +48,30 @@ static NAMESPACES_WARNING: Once = Once::new();
 /// The warning about owners is logged once too.
 static OWNERS_WARNING: Once = Once::new();
 
+/// Work for the thread that has the loaded program.
+pub(super) type KernelWork = Box<dyn FnOnce(&mut Ebpf) + Send>;
+
+/// The source of dumps.
+#[derive(Clone)]
+pub(super) enum DumpSource {
+    /// One walk over the sockets of all namespaces, and iterators for sockets without a cookie.
+    Walk(Arc<Mutex<Walk>>),
+    /// An iterator for each namespace.
+    Iterators,
+    /// `/proc` and sock_diag.
+    Proc,
+}
+
 /// A message of the thread that reads a dump.
 pub(super) enum DumpMessage {
-    /// The thread needs an iterator, which only the loaded program can make.
-    Link(BpfIter, answer::Sender<io::Result<IterLink>>),
+    /// The thread needs something that only the loaded program can do.
+    Work(KernelWork),
     /// Some sockets, read after `time`.
     Seeds { time: Mono, seeds: Vec<Seed> },
     /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
     Failed { time: Mono, failed: Vec<(SocketId, u8)> },
-    /// The dump has sent every socket of a namespace, read since `began`.
-    Dumped { netns: u32, began: Mono },
+    /// The dump has sent every socket of `scope`, read since `began`.
+    Dumped { scope: DumpScope, began: Mono },
     /// All namespaces are done; `cost` is the CPU time of the thread.
     Done { cost: Duration },
     /// The dump ended early. The next may succeed.
@@ -78,47 +98,138 @@ fn is_over<T>(_: T) -> io::Error {
 ///
 /// # Errors
 /// `BrokenPipe` if the receiver is gone, otherwise the kernel's answer.
-pub(super) fn dump(to: &Sender<DumpMessage>, iterators: bool) -> io::Result<()> {
-    if iterators { through_iterators(to) } else { through_proc(to) }
+pub(super) fn dump(
+    to: &Sender<DumpMessage>,
+    source: &DumpSource,
+    offsets: &Offsets,
+) -> io::Result<()> {
+    match source {
+        DumpSource::Walk(walk) => {
+            through_walk(to, &mut walk.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+        DumpSource::Iterators => {
+            let mut holders = holders(to)?;
+            each_namespace(to, offsets, |namespace| iterate(to, namespace, &mut holders))
+        }
+        DumpSource::Proc => through_proc(to, offsets),
+    }
 }
 
-fn through_iterators(to: &Sender<DumpMessage>) -> io::Result<()> {
+/// Reads the processes that hold sockets, and sends the failed sockets.
+fn holders(to: &Sender<DumpMessage>) -> io::Result<HolderCache> {
     let own = Namespace::current()?;
-    // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
-    // mean nothing.
     let time = now();
     let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
+    // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
+    // mean nothing.
     let owners = if is_initial_pid_namespace() { owners } else { SocketHolders::default() };
     to.blocking_send(DumpMessage::Failed { time, failed }).map_err(is_over)?;
-    let mut holders = HolderCache::new(owners);
-    each_namespace(to, |namespace| {
-        let mut table = IterFile::open(link(to, BpfIter::Tcp)?, namespace)?;
-        loop {
+    Ok(HolderCache::new(owners))
+}
+
+/// Sends the sockets of one namespace.
+fn iterate(
+    to: &Sender<DumpMessage>,
+    namespace: &Namespace,
+    holders: &mut HolderCache,
+) -> io::Result<()> {
+    let mut table = IterFile::open(link(to, BpfIter::Tcp)?, namespace)?;
+    loop {
+        let time = now();
+        let Some(block) = table.block()? else { return Ok(()) };
+        let mut seeds = Vec::new();
+        table.decode(&block, &mut |socket| {
+            seeds.extend(seed(&socket, holders, time));
+            Ok(())
+        })?;
+        to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
+    }
+}
+
+/// Sends the sockets of all namespaces.
+///
+/// The holders come first: reading them gives each held socket a cookie. Other sockets get theirs
+/// from the programs that report their transitions. The rest, such as half-open connections, are
+/// read through an iterator, which makes cookies, in the namespaces that have such sockets.
+fn through_walk(to: &Sender<DumpMessage>, walk: &mut Walk) -> io::Result<()> {
+    let mut holders = holders(to)?;
+    let step = |step| {
+        ask(to, move |ebpf| {
             let time = now();
-            let Some(block) = table.block()? else { return Ok(()) };
-            let mut seeds = Vec::new();
-            table.decode(&block, &mut |socket| {
-                seeds.extend(seed(&socket, &mut holders, time));
-                Ok(())
-            })?;
-            to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
+            run(ebpf, step).map(|()| time)
+        })?
+    };
+    let namespaces = walk.namespaces(step)?;
+    let began = now();
+    let mut nameless = FxHashMap::<u32, usize>::default();
+    walk.sockets(&namespaces, step, |Block { time, sockets }| {
+        let mut seeds = Vec::new();
+        for socket in &sockets {
+            if socket.cookie.is_none() {
+                *nameless.entry(socket.tuple.netns).or_default() += 1;
+            }
+            seeds.extend(seed(socket, &mut holders, time));
         }
-    })
+        to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)
+    })?;
+    if !nameless.is_empty() {
+        let listed = namespaces.iter().map(|namespace| (namespace.inum, namespace.cookie));
+        let listed: Vec<_> = listed.filter(|(inum, _)| nameless.contains_key(inum)).collect();
+        for namespace in &Namespace::all_of(&listed)?.reachable {
+            if nameless.remove(&namespace.inum).is_some() {
+                in_namespace(namespace, iterate(to, namespace, &mut holders))?;
+            }
+        }
+        // A namespace that has ended meanwhile has nothing to follow.
+        let listed: Vec<_> = walk.namespaces(step)?.iter().map(|listed| listed.inum).collect();
+        nameless.retain(|netns, _| listed.contains(netns));
+        report_nameless(&nameless);
+    }
+    let scope = DumpScope::AllBut(Vec::new());
+    to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)
+}
+
+/// Warns once about sockets without a cookie in namespaces that cannot be entered.
+fn report_nameless(nameless: &FxHashMap<u32, usize>) {
+    if nameless.is_empty() {
+        return;
+    }
+    let message = format!(
+        "{} sockets of {} network namespaces that netmon cannot enter are left out until they \
+         change their state",
+        nameless.values().sum::<usize>(),
+        nameless.len()
+    );
+    log::debug!("{message}");
+    NAMESPACES_WARNING.call_once(|| log::warn!("{message}{}", privilege::advice(Duty::Enter)));
+}
+
+/// Has the loop do work with the loaded program. Returns the result.
+fn ask<T: Send + 'static>(
+    to: &Sender<DumpMessage>,
+    work: impl FnOnce(&mut Ebpf) -> T + Send + 'static,
+) -> io::Result<T> {
+    let (answer, result) = answer::channel();
+    let work: KernelWork = Box::new(move |ebpf| {
+        // The receiver is gone if the dump has failed.
+        let _ = answer.send(work(ebpf));
+    });
+    to.blocking_send(DumpMessage::Work(work)).map_err(is_over)?;
+    result.recv().map_err(is_over)
 }
 
 fn link(to: &Sender<DumpMessage>, walk: BpfIter) -> io::Result<IterLink> {
-    let (answer, link) = answer::channel();
-    to.blocking_send(DumpMessage::Link(walk, answer)).map_err(is_over)?;
-    link.recv().map_err(is_over)?
+    ask(to, move |ebpf| iterators::link(ebpf, walk))?
 }
 
-fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
+fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
     let want = DumpRequest {
         protocols: vec![Protocol::Tcp],
         info: false,
         identity: true,
         owners: true,
         filter: netmon_common::KernelFilter::ANY,
+        everywhere: true,
     };
     let mut tables = Dump::through_proc(want);
     let (owners, refused) = tables.owners()?;
@@ -132,7 +243,7 @@ fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
         ),
     );
     let mut holders = HolderCache::new(owners);
-    each_namespace(to, |namespace| {
+    each_namespace(to, offsets, |namespace| {
         let time = now();
         let mut seeds = Vec::new();
         tables.sockets(namespace, |socket| {
@@ -150,9 +261,10 @@ fn through_proc(to: &Sender<DumpMessage>) -> io::Result<()> {
 
 fn each_namespace(
     to: &Sender<DumpMessage>,
+    offsets: &Offsets,
     mut dump: impl FnMut(&Namespace) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (namespaces, refused) = Namespace::all()?;
+    let Namespaces { reachable, refused, .. } = Namespace::all()?;
     report_refusals(
         &NAMESPACES_WARNING,
         refused,
@@ -163,20 +275,45 @@ fn each_namespace(
              and losses are not repaired"
         ),
     );
-    for namespace in &namespaces {
+    for namespace in &reachable {
         let began = now();
-        match dump(namespace) {
-            Ok(()) => to
-                .blocking_send(DumpMessage::Dumped { netns: namespace.inum, began })
-                .map_err(is_over)?,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(error),
-            // The other namespaces would be missing too.
-            Err(error) if Shortage::of(&error).is_some() => return Err(error),
-            // A namespace that has ended, or cannot be entered, must not hide the others.
-            Err(error) => log::debug!("network namespace {}: {error}", namespace.inum),
+        if in_namespace(namespace, dump(namespace))? {
+            let scope = DumpScope::Namespace(namespace.inum);
+            to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)?;
         }
     }
-    Ok(())
+    end_of_namespaces(to, *offsets, &reachable)
+}
+
+/// Sends the end of the namespaces that do not exist any more, where the kernel's list is known.
+fn end_of_namespaces(
+    to: &Sender<DumpMessage>,
+    offsets: Offsets,
+    reachable: &[Namespace],
+) -> io::Result<()> {
+    let began = now();
+    let Some(mut existing) = ask(to, move |ebpf| peek::namespaces(ebpf, &offsets))?? else {
+        return Ok(());
+    };
+    existing.extend(reachable.iter().map(|namespace| namespace.inum));
+    existing.sort_unstable();
+    let scope = DumpScope::AllBut(existing);
+    to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)
+}
+
+/// Returns whether a namespace was dumped, or an error that ends the whole dump.
+fn in_namespace(namespace: &Namespace, dumped: io::Result<()>) -> io::Result<bool> {
+    match dumped {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(error),
+        // The other namespaces would be missing too.
+        Err(error) if Shortage::of(&error).is_some() => Err(error),
+        // A namespace that has ended, or cannot be entered, must not hide the others.
+        Err(error) => {
+            log::debug!("network namespace {}: {error}", namespace.inum);
+            Ok(false)
+        }
+    }
 }
 
 /// The holders of each socket. A process that holds many sockets is one owner.

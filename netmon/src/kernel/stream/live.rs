@@ -2,7 +2,13 @@
 
 mod source;
 
-use std::{collections::VecDeque, io, path::Path, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aya::{Ebpf, programs::Program};
 use aya_log::EbpfLogger;
@@ -13,8 +19,14 @@ use tokio::{
 };
 
 use super::{
-    assembler::Assembler, capture::Capture, dump_schedule::DumpSchedule, dumps::DumpMessage,
-    heartbeat::Heartbeat, identities::Identities, losses::Losses, questions::Questions,
+    assembler::Assembler,
+    capture::Capture,
+    dump_schedule::DumpSchedule,
+    dumps::{DumpMessage, DumpSource},
+    heartbeat::Heartbeat,
+    identities::Identities,
+    losses::Losses,
+    questions::Questions,
 };
 use crate::{
     core::{
@@ -24,18 +36,17 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::{anchor, now},
+            clock::{anchor, now, used},
             privilege::Duty,
         },
         program::{
             attach::{Attachment, Loaded, Tier, load},
             error::{LoadError, refused},
             hooks::{HookReport, Hooks},
-            iterators::link,
             object::Options,
         },
         ring::{merge::Reading, rings::Rings},
-        sockets::sock_diag::Diag,
+        sockets::{sock_diag::Diag, walk::Walk},
     },
 };
 
@@ -80,7 +91,7 @@ pub(crate) struct Live {
     reconciler: DumpSchedule,
     /// The messages of a dump, held until the rings have been read as far.
     dump_messages: VecDeque<DumpMessage>,
-    /// `true` if a part of the namespace that is being dumped came too late to be used.
+    /// `true` if a part of the scope that is being dumped came too late to be used.
     dump_part_stale: bool,
     /// `true` once the first dump, of the sockets that existed before, is complete.
     seeded: bool,
@@ -97,7 +108,15 @@ impl Live {
     pub(crate) fn start(options: Options) -> Result<Self, LoadError> {
         // Events that happen during attaching come after this moment.
         let attached = anchor();
-        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, fell_back } = load(options)?;
+        let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back } =
+            load(options)?;
+        let source = match (&iterators, &walk) {
+            (Ok(()), Ok(())) => {
+                DumpSource::Walk(Arc::new(Mutex::new(Walk::new(&mut ebpf, &offsets)?)))
+            }
+            (Ok(()), Err(_)) => DumpSource::Iterators,
+            (Err(_), _) => DumpSource::Proc,
+        };
         let losses = Losses::new(&mut ebpf, &hooks)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
@@ -123,12 +142,12 @@ impl Live {
             reading: Reading::default(),
             next_count: Instant::now(),
             had_events: true,
-            reconciler: DumpSchedule::new(iterators.is_ok()),
+            reconciler: DumpSchedule::new(source, offsets),
             dump_messages: VecDeque::new(),
             dump_part_stale: false,
             seeded: false,
             attached,
-            attachment: Attachment { tier, iterators, fell_back, options },
+            attachment: Attachment { tier, iterators, walk, fell_back, options },
         })
     }
 
@@ -141,6 +160,11 @@ impl Live {
         let kernel_reports = self.hooks.follow_minisockets();
         self.capture = Some(Capture::create(path, kernel_reports, has_totals)?);
         Ok(())
+    }
+
+    /// Has the next dumps follow as soon as if something happened.
+    pub(crate) fn expect_change(&mut self) {
+        self.reconciler.expect_change();
     }
 
     /// Returns whether sockets have their cookies as ids, not numbers of netmon's own.
@@ -249,9 +273,10 @@ impl Live {
     /// Takes a message of a dump. The rings have been read since the message was sent.
     fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
         match message {
-            DumpMessage::Link(walk, answer) => {
-                // The receiver is gone if the dump has failed.
-                let _ = answer.send(link(&mut self.ebpf, walk));
+            DumpMessage::Work(work) => {
+                let before = used();
+                work(&mut self.ebpf);
+                self.reconciler.charge(used().saturating_sub(before));
             }
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
                 self.dump_part_stale = true;
@@ -275,9 +300,9 @@ impl Live {
                     self.assembler.failed(time, cookie, errno, events);
                 }
             }
-            DumpMessage::Dumped { netns, began } => {
+            DumpMessage::Dumped { scope, began } => {
                 if !std::mem::take(&mut self.dump_part_stale) {
-                    self.assembler.dumped(netns, began, events);
+                    self.assembler.dumped(scope, began, events);
                 }
             }
             // The schedule takes the report of a failed dump itself.

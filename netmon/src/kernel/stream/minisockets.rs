@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::{
     core::{
-        event::{Opening, ResetSide, Seed, Transition},
+        event::{DumpScope, Opening, ResetSide, Seed, Transition},
         id::{SocketId, Tuple},
         table::cookie_map::CookieMap,
         tcp::TcpState,
@@ -212,13 +212,18 @@ impl Minisockets {
         }
     }
 
-    /// Takes the end of a namespace's dump: a parked socket that two dumps in a row did not have is
-    /// gone.
-    pub(super) fn on_dump(&mut self, netns: u32, began: Mono, mut emit: impl FnMut(Transition)) {
+    /// Takes the end of the dump of `scope`: a parked socket that two dumps in a row did not
+    /// have is gone.
+    pub(super) fn on_dump(
+        &mut self,
+        scope: &DumpScope,
+        began: Mono,
+        mut emit: impl FnMut(Transition),
+    ) {
         let mut gone = Vec::new();
         for (cookie, parked) in &mut self.parked {
             let last = parked.last_dumped_at.max(parked.event.time);
-            if parked.event.tuple.netns != netns || last + SETTLED > began {
+            if !scope.contains(parked.event.tuple.netns) || last + SETTLED > began {
                 continue;
             }
             if parked.absent_once {

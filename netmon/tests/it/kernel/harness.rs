@@ -200,7 +200,10 @@ impl Watch {
             );
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.take(&line),
-                Err(_) => panic!("socket {cookie}: expected {wanted:?}, found only {found:?}"),
+                Err(_) => panic!(
+                    "socket {cookie}: expected {wanted:?}, found only {found:?}; netmon: {:#?}",
+                    self.stderr.try_iter().collect::<Vec<_>>()
+                ),
             }
         }
     }

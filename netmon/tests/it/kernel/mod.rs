@@ -13,6 +13,7 @@ mod journal;
 mod lifecycle;
 mod loss;
 mod minisockets;
+mod namespaces;
 mod netns;
 mod owners;
 mod past;

@@ -210,6 +210,14 @@ fn a_missing_capability_is_reported_once_by_name() {
                 }
                 assert_eq!(code, Some(0), "{args:?}: {stderr}");
                 let sentences = stderr.lines().filter(|line| line.contains("that takes"));
+                // A walk over the kernel's tables needs no way into a namespace, and Linux 6.18
+                // opens a namespace without a look at its processes.
+                let walks = has_iterators() && kernel() >= (6, 1) && !args.contains(&"proc");
+                let opens = kernel() >= (6, 18) && missing == "sys_ptrace";
+                if walks && (args[0] == "watch" || opens) {
+                    assert!(!stderr.contains("that takes"), "{args:?}: {stderr}");
+                    continue;
+                }
                 // Where owners come from `/proc`, a watch misses owners as well, and reports that.
                 let is_about = |line: &&str| has_iterators() || line.contains("network namespace");
                 let sentences: Vec<_> = sentences.filter(is_about).collect();

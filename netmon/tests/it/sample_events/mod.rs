@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use netmon::testing::{
-    Anchor, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState, Totals,
-    Transition, Tuple, Wall,
+    Anchor, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState,
+    Totals, Transition, Tuple, Wall,
 };
 
 /// The socket with a number that is not 0.
@@ -101,7 +101,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
     for ms in [600, 700] {
         let reconciled = Event::DumpEnded { time: at_ms(ms + 1) };
         events.extend([
-            Event::NamespaceDumped { netns: 4_026_532_200, began: at_ms(ms) },
+            Event::Dumped { scope: DumpScope::Namespace(4_026_532_200), began: at_ms(ms) },
             reconciled,
         ]);
     }

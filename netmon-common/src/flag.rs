@@ -20,6 +20,11 @@ pub const BUCKETS_FULL: u8 = 1 << 5;
 /// Also when the kernel resets its own socket, which then sends a RST (`tcp_reset` in
 /// net/ipv4/tcp_input.c).
 pub const RESET_RECEIVED: u8 = 1 << 6;
+/// Not a socket flag: the listener takes IPv6 only (IPV6_V6ONLY). Only on a transition to LISTEN,
+/// where neither [`MINISOCKET`] nor [`WAITS`], which have the same bits, can be.
+pub const V6ONLY: u8 = 1 << 2;
+/// Not a socket flag: the listener, of AF_INET6, takes IPv4 too. As [`V6ONLY`].
+pub const DUAL_STACK: u8 = 1 << 3;
 /// Not a socket flag: the connect failed before a SYN was sent, since no local port was free
 /// (EADDRNOTAVAIL of `inet_hash_connect`, net/ipv4/inet_hashtables.c). Only on a transition from
 /// SYN_SENT to CLOSE, and only where the kernel's types are known.

@@ -219,14 +219,16 @@ pub struct Socket {
     pub local_port: u16,
     /// Remote port, host order.
     pub remote_port: u16,
-    /// Inode number of the socket; 0 where no process can hold the socket.
-    pub inode: u64,
+    /// Inode number of the socket, of 32 bits (`get_next_ino`, fs/inode.c); 0 where no process can
+    /// hold the socket.
+    pub inode: u32,
+    /// Index of the interface that the socket is bound to, 0 for none.
+    pub interface: u32,
     /// cgroup v2 id; 0 where not requested or unknown.
     pub cgroup: u64,
     /// Bytes that the process has not read; for a listener, connections not accepted.
     pub recv_q: u32,
-    /// Bytes that the peer has not acknowledged; for a listener, the most connections that may
-    /// wait.
+    /// Bytes that the peer has not acknowledged; for a listener, the most that may wait.
     pub send_q: u32,
     /// Time until the timer expires, in the kernel's ticks; negative when the timer is overdue.
     pub ticks: i32,
@@ -254,6 +256,10 @@ pub mod has {
     pub const INFO: u8 = 1 << 0;
     /// The socket has a user id: a full socket or a request socket, no TIME_WAIT bucket.
     pub const UID: u8 = 1 << 1;
+    /// The socket waits for others and takes IPv6 only (IPV6_V6ONLY).
+    pub const V6ONLY: u8 = 1 << 2;
+    /// The socket, of AF_INET6, waits for others and takes IPv4 too.
+    pub const DUAL_STACK: u8 = 1 << 3;
 }
 
 /// Measurements of a TCP connection, a part of `struct tcp_info`; 80 bytes.

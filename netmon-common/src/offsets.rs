@@ -120,6 +120,8 @@ pub struct Offsets {
     pub listen_head: u32,
     /// Size of `struct inet_listen_hashbucket`.
     pub listen_size: u32,
+    /// `skc_ipv6only` in `struct sock_common`, in bits: the field is one bit of a byte.
+    pub skc_ipv6only: u32,
 }
 
 impl Offsets {

@@ -19,7 +19,7 @@ use netmon_common::{
 use crate::{
     filter, netns,
     offsets::{load, offset},
-    sock::{Sock, SockAccess},
+    sock::{Sock, SockAccess, v6only},
 };
 
 /// The optional contents of dumps, written by user space before load.
@@ -93,7 +93,7 @@ pub fn dump_udp(ctx: *mut c_void) -> i32 {
     let ctx = Context(ctx.cast());
     let Some(sock) = ctx.object(8) else { return 0 };
     let Some(mut out) = describe(sock, IPPROTO_UDP as u8, sock.state()) else { return 0 };
-    out.has = has::UID;
+    out.has |= has::UID;
     out.uid = ctx.member(16);
     held_by(sock, &mut out);
     // `udp_rqueue_get` (include/net/udp.h) and `sk_wmem_alloc_get` (include/net/sock.h).
@@ -184,6 +184,14 @@ fn describe(sock: Sock, protocol: u8, state: u8) -> Option<Socket> {
         return None;
     }
     out.cookie = sock.cookie();
+    out.interface = sock.load(offset!(skc_bound_dev_if));
+    if state == state::LISTEN || state == state::CLOSE {
+        out.has = match v6only(sock, family) {
+            Some(true) => has::V6ONLY,
+            Some(false) => has::DUAL_STACK,
+            None => 0,
+        };
+    }
     if family == AF_INET6 as u16 {
         out.local_addr = sock.load(offset!(skc_v6_rcv_saddr));
         out.remote_addr = sock.load(offset!(skc_v6_daddr));
@@ -236,7 +244,7 @@ fn request(ctx: Context, sock: Sock) {
 fn full(ctx: Context, sock: Sock, state: u8) {
     let Some(tcp) = sock.tcp() else { return };
     let Some(mut out) = describe(sock, IPPROTO_TCP as u8, state) else { return };
-    out.has = has::UID;
+    out.has |= has::UID;
     out.uid = ctx.member(16);
     queues(tcp, state, &mut out);
     if dump_option!(info) && state != state::LISTEN {
@@ -293,12 +301,12 @@ fn held_by(sock: Sock, out: &mut Socket) {
     // SAFETY: loads through BTF pointers; the kernel answers 0 where one is NULL.
     unsafe {
         if offset!(sk_ino) != 0 {
-            out.inode = sock.load(offset!(sk_ino));
+            out.inode = sock.load::<u64>(offset!(sk_ino)) as u32;
         } else {
             let socket: *const u8 = sock.load(offset!(sk_socket));
             let file: *const u8 = load(socket, offset!(socket_file));
             let inode: *const u8 = load(file, offset!(file_inode));
-            out.inode = load(inode, offset!(inode_ino));
+            out.inode = load::<u64>(inode, offset!(inode_ino)) as u32;
         }
         if dump_option!(cgroup) && offset!(sk_cgroup) != 0 {
             let cgroup: *const u8 = sock.load(offset!(sk_cgroup));

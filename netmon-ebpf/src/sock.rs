@@ -8,7 +8,7 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::{bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock};
-use netmon_common::{AF_INET, AF_INET6, End, Process, Transition, state};
+use netmon_common::{AF_INET, AF_INET6, End, Process, Transition, UNKNOWN, state};
 
 use crate::{
     offsets::{load, offset},
@@ -73,6 +73,18 @@ pub struct Listener {
     pub id: u64,
     /// The listener may take connections by TCP Fast Open.
     pub opens_fast: bool,
+}
+
+/// Returns whether a socket of AF_INET6 takes IPv6 only; `None` if the socket is of another family,
+/// or the kernel's field is not known.
+#[inline(always)]
+pub fn v6only(sk: impl SockAccess, family: u16) -> Option<bool> {
+    let bit = offset!(skc_ipv6only);
+    if family != AF_INET6 as u16 || bit == UNKNOWN as usize {
+        return None;
+    }
+    let byte: u8 = sk.field(bit / 8);
+    Some(byte & 1 << (bit % 8) != 0)
 }
 
 /// A TCP socket during a transition.

@@ -25,7 +25,7 @@ use crate::{
     offsets::offset,
     reset,
     ring::{count, reserve},
-    sock::{Listener, Sock, SockAccess, TransitionWords},
+    sock::{Listener, Sock, SockAccess, TransitionWords, v6only},
 };
 
 /// The first transition of a connection that a listener took, kept until the next one.
@@ -226,6 +226,13 @@ fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> Transition
         if old == state::SYN_SENT && sent_nothing(sk) {
             flags |= flag::NO_SYN;
         }
+    }
+    if new == state::LISTEN {
+        flags |= match v6only(sk, family) {
+            Some(true) => flag::V6ONLY,
+            Some(false) => flag::DUAL_STACK,
+            None => 0,
+        };
     }
     let interface: u32 = sk.field(offset!(skc_bound_dev_if));
     let interface = if interface < 0xffff { interface as u64 } else { 0xffff };

@@ -8,7 +8,7 @@ pub use crate::{
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
         filter::{Filter, FilterNames},
         finding::{Diagnosis, Finding, FindingState},
-        id::{ConnectionId, HolderKey, SocketId, Tuple},
+        id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},
         process::{Evidence, Owner, SocketHolders},
         services::Services,

@@ -42,7 +42,7 @@ FILTER, as for ss:
   state NAME | exclude NAME     established, listening, time-wait, connected, ...
   sport OP PORT, dport OP PORT  = != < > <= >=; :443, 443, https
   src ADDRESS, dst ADDRESS      10.0.0.0/8, 10.0.0.1:443, [::1]:80, *:80
-  pid, comm, uid, netns, cgroup = or !=, then a number or a name
+  pid, comm, uid, netns, dev, cgroup = or !=, then a number or a name
   verdict = refused, ...        watch, history: the end of connections that ended so
   and, or, not, ( )             terms side by side mean and
 Quote the filter against the shell: netmon snapshot 'state established and ( dport = :443 )'";

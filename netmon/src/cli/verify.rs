@@ -211,7 +211,7 @@ fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTabl
     for namespace in &reachable {
         let result = dump.sockets(namespace, |socket| {
             if let Some(cookie) = socket.cookie {
-                kernel.add(cookie, socket.tuple, socket.state);
+                kernel.add(cookie, socket.tuple.as_recorded(), socket.state);
             }
             Ok(())
         });

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    id::{ConnectionId, Tuple},
+    id::{Binding, ConnectionId, Tuple},
     process::{Evidence, Owner},
     tcp::TcpState,
     time::{Mono, Wall},
@@ -43,6 +43,8 @@ pub struct Connection {
     pub id: ConnectionId,
     /// Its place.
     pub tuple: Tuple,
+    /// The rest of what is known of its place.
+    pub binding: Binding,
     /// Its state now.
     pub state: TcpState,
     /// Wall time of `id.epoch` as it was known then: with the cookie and the boot, the key of the
@@ -98,6 +100,7 @@ impl Connection {
         Self {
             id,
             tuple,
+            binding: Binding { device: None, v6only: None },
             state,
             opened: Wall::EPOCH,
             first_sight: true,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    id::{SocketId, Tuple},
+    id::{Binding, SocketId, Tuple},
     loss::Gap,
     process::Owner,
     tcp::TcpState,
@@ -67,6 +67,9 @@ pub struct Transition {
     pub cookie: SocketId,
     /// Its place.
     pub tuple: Tuple,
+    /// The rest of what is known of its place, for the row that the transition makes or moves. The
+    /// entries of a journal have it in the row alone.
+    pub binding: Binding,
     /// State before.
     pub old: TcpState,
     /// State after; never the same as `old`.
@@ -93,6 +96,7 @@ impl Transition {
             time: Mono::BOOT,
             cookie,
             tuple,
+            binding: Binding { device: None, v6only: None },
             old,
             new,
             errno: None,
@@ -120,6 +124,8 @@ pub struct Seed {
     pub cookie: SocketId,
     /// Its place.
     pub tuple: Tuple,
+    /// The rest of what is known of its place.
+    pub binding: Binding,
     /// Its state then; SYN_RECV for a half-open connection.
     pub state: TcpState,
     /// The kernel has let go of the full socket: in TIME_WAIT, or waiting for the peer's FIN.

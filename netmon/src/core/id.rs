@@ -9,6 +9,7 @@ use std::{
     hash::{Hash, Hasher},
     net::SocketAddr,
     num::NonZeroU64,
+    sync::Arc,
 };
 
 use rustc_hash::FxHasher;
@@ -63,14 +64,17 @@ impl SocketId {
     }
 }
 
-/// The place of a connection: its namespace and both ends.
+/// The place of a connection: its namespace, both ends, and the device that it is bound to.
 ///
 /// v4-mapped IPv6 addresses are kept as the IPv4 addresses that they are. Port 0 means unknown for
-/// the local end, none for the remote end of a listener.
+/// the local end, none for the remote end of a listener. Sockets that are bound to two devices may
+/// have the same ends, as in VRFs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// Inode number of the network namespace, as in `/proc/PID/ns/net`.
     pub netns: u32,
+    /// Number of the network device that the socket is bound to; 0 for none.
+    pub interface: u32,
     /// This host's end.
     pub local: SocketAddr,
     /// The other end.
@@ -78,11 +82,29 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// The same connection as its other end sees it, were that in the same namespace.
+    /// The same connection as its other end sees it, were that in the same namespace and bound to
+    /// the same device.
     #[must_use]
     pub const fn reversed(self) -> Self {
-        Self { netns: self.netns, local: self.remote, remote: self.local }
+        Self { local: self.remote, remote: self.local, ..self }
     }
+
+    /// The place as rows of the table have it: records of the kernel program have 65535 for any
+    /// larger number of a device.
+    #[must_use]
+    pub(crate) fn as_recorded(self) -> Self {
+        Self { interface: self.interface.min(u16::MAX.into()), ..self }
+    }
+}
+
+/// The facts about the place of a socket that are no part of its identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// The name that the device had then, in the socket's namespace; none if it is not known.
+    pub device: Option<Arc<str>>,
+    /// `true` if a socket of AF_INET6 takes IPv6 only (IPV6_V6ONLY), `false` if it takes IPv4 too.
+    /// Known of sockets that wait for others.
+    pub v6only: Option<bool>,
 }
 
 /// One connection of one socket.
@@ -157,7 +179,7 @@ mod tests {
     #[test]
     fn cookies_own_numbers_and_former_time_waits_are_apart() {
         let end = ([127, 0, 0, 1], 80).into();
-        let tuple = Tuple { netns: 1, local: end, remote: end };
+        let tuple = Tuple { netns: 1, interface: 0, local: end, remote: end };
         assert_eq!(SocketId::new(0), None);
         for number in [1, u64::from(u32::MAX), OWN - 1, u64::MAX, u64::MAX - 9] {
             let cookie = socket(number);

@@ -4,7 +4,7 @@ use std::{num::NonZeroU64, time::Duration};
 
 use super::{
     connection::Connection,
-    id::{HolderKey, SocketId, Tuple},
+    id::{Binding, HolderKey, SocketId, Tuple},
     tcp::TcpState,
 };
 
@@ -108,8 +108,10 @@ pub struct Socket {
     pub protocol: Protocol,
     /// `true` for a socket of AF_INET6, which may carry IPv4 too.
     pub ipv6: bool,
-    /// The namespace and both ends; port 0 for none.
+    /// The namespace, both ends and the device; port 0 for none.
     pub tuple: Tuple,
+    /// The rest of what is known of the place.
+    pub binding: Binding,
     /// The state. UDP and raw sockets are in ESTABLISHED if connected, otherwise in CLOSE. A
     /// half-open connection is in SYN_RECV.
     pub state: TcpState,
@@ -145,6 +147,7 @@ impl From<&Connection> for Socket {
             protocol: Protocol::Tcp,
             ipv6: row.tuple.local.is_ipv6(),
             tuple: row.tuple,
+            binding: row.binding.clone(),
             state: row.state,
             cookie: Some(row.id.cookie),
             recv_q: None,

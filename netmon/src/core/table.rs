@@ -129,7 +129,7 @@ impl ConnectionTable {
     /// };
     ///
     /// let end = |port| ([127, 0, 0, 1], port).into();
-    /// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
+    /// let tuple = Tuple { netns: 1, interface: 0, local: end(43210), remote: end(443) };
     /// let cookie = SocketId::new(7).expect("not 0");
     /// let closed = Transition::bare(cookie, tuple, TcpState::Established, TcpState::Close);
     /// let event = Event::Transition(Transition { errno: Some(110), ..closed });
@@ -241,6 +241,9 @@ impl ConnectionTable {
         }
         // The tuple can only become better known: an address chosen late, a port looked up.
         let is_elsewhere = row.tuple != t.tuple;
+        if row.tuple.interface != t.tuple.interface {
+            row.binding.device.clone_from(&t.binding.device);
+        }
         (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
         let result = if is_elsewhere { self.make_room(t, &mut view) } else { Ok(()) };
         if t.new == TcpState::TimeWait {

@@ -114,15 +114,11 @@ impl fmt::Display for Difference {
             None => f.write_str("a socket")?,
             Some(cookie) => write!(f, "socket {}", cookie.get())?,
         }
-        write!(
-            f,
-            " of namespace {}, {} to {}: {} in the table, {} in the kernel",
-            tuple.netns,
-            tuple.local,
-            tuple.remote,
-            state(table),
-            state(kernel)
-        )
+        write!(f, " of namespace {}, {} to {}", tuple.netns, tuple.local, tuple.remote)?;
+        if tuple.interface != 0 {
+            write!(f, " on interface {}", tuple.interface)?;
+        }
+        write!(f, ": {} in the table, {} in the kernel", state(table), state(kernel))
     }
 }
 
@@ -133,14 +129,14 @@ mod tests {
     use super::*;
     use crate::core::{
         event::{Event, Seed},
-        id::socket,
+        id::{Binding, socket},
         table::ConnectionTable,
         time::at,
     };
 
     fn tuple(netns: u32, port: u16) -> Tuple {
         let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-        Tuple { netns, local: end(port), remote: end(80) }
+        Tuple { netns, interface: 0, local: end(port), remote: end(80) }
     }
 
     #[test]
@@ -152,7 +148,15 @@ mod tests {
         {
             let (tuple, owner) = (tuple(netns, 1000 + cookie), None);
             let cookie = socket(cookie.into());
-            let seed = Seed { time: at(1), cookie, tuple, state, minisocket: false, owner };
+            let seed = Seed {
+                time: at(1),
+                cookie,
+                tuple,
+                binding: Binding::default(),
+                state,
+                minisocket: false,
+                owner,
+            };
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");
         }

@@ -144,7 +144,7 @@ impl FirstFin {
 /// use netmon::testing::{SocketId, TcpState, Transition, Tuple, Verdict, judge};
 ///
 /// let end = |port| ([127, 0, 0, 1], port).into();
-/// let tuple = Tuple { netns: 1, local: end(43210), remote: end(443) };
+/// let tuple = Tuple { netns: 1, interface: 0, local: end(43210), remote: end(443) };
 /// let cookie = SocketId::new(7).expect("not 0");
 /// let failed = Transition::bare(cookie, tuple, TcpState::SynSent, TcpState::Close);
 /// let refused = Transition { errno: Some(111), ..failed };
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::core::{
         event::Opening,
-        id::{Tuple, socket},
+        id::{Binding, Tuple, socket},
         time::Mono,
     };
     use TcpState::*;
@@ -229,7 +229,8 @@ mod tests {
         Transition {
             time: Mono::from_nanos(1),
             cookie: socket(1),
-            tuple: Tuple { netns: 1, local: address, remote: address },
+            tuple: Tuple { netns: 1, interface: 0, local: address, remote: address },
+            binding: Binding::default(),
             old,
             new,
             errno: u8::try_from(errno).ok().filter(|errno| *errno != 0),

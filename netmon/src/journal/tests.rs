@@ -14,7 +14,7 @@ use crate::core::{
     connection::Connection,
     entry::Entry,
     event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
-    id::{SocketId, Tuple, socket},
+    id::{Binding, SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
     table::ConnectionTable,
@@ -36,7 +36,18 @@ const ANCHOR: Anchor =
 fn tuple(cookie: u64) -> Tuple {
     let port = u16::try_from(cookie * 30).expect("a small number");
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    Tuple { netns: 1, local: end(20 + port), remote: end(80) }
+    Tuple { netns: 1, interface: device(cookie), local: end(20 + port), remote: end(80) }
+}
+
+/// The number of the device that a socket is bound to; 0 for none.
+fn device(cookie: u64) -> u32 {
+    if cookie.is_multiple_of(3) { 0 } else { 7 }
+}
+
+/// The name of a device is not always known.
+fn binding(cookie: u64, v6only: Option<bool>) -> Binding {
+    let is_known = device(cookie) != 0 && cookie.is_multiple_of(2);
+    Binding { device: is_known.then(|| "eth0".into()), v6only }
 }
 
 /// The id of the socket with a number, which may be 0.
@@ -66,6 +77,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
         time: at(time),
         cookie: id(cookie),
         tuple: tuple(cookie),
+        binding: binding(cookie, (new == Listen).then_some(cookie.is_multiple_of(2))),
         old,
         new,
         errno: (is_over && number.is_multiple_of(3)).then_some(104),
@@ -94,12 +106,20 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
             let state = if new == Close { SynSent } else { new };
             let holder = Owner { pid: 99, uid: 0, cgroup: 0, comm: b"sshd".as_slice().into() };
             let owner = (old == Established).then(|| Arc::new(holder));
-            let tuple = tuple(cookie);
+            let (tuple, binding) = (tuple(cookie), binding(cookie, None));
             let next = transition(cookie, old, new, time);
             let (time, cookie) = (at(time), id(cookie));
             events.extend(match kind {
                 0 | 1 => {
-                    vec![Event::Seed(Seed { time, cookie, tuple, state, minisocket: false, owner })]
+                    vec![Event::Seed(Seed {
+                        time,
+                        cookie,
+                        tuple,
+                        binding,
+                        state,
+                        minisocket: false,
+                        owner,
+                    })]
                 }
                 2 => vec![
                     Event::DumpBegan,
@@ -142,8 +162,10 @@ fn rows(table: &ConnectionTable) -> Vec<Connection> {
 /// The parts of a change that a view can show, as text.
 fn visible_parts(change: &Change<'_>) -> String {
     let row = |row: &Connection| {
-        let Connection { id, opened, first_sight, tuple, direction, owner, evidence, .. } = row;
-        format!("{id:?} {opened:?} {first_sight} {tuple:?} {direction:?} {owner:?} {evidence:?}")
+        let Connection { id, opened, first_sight, tuple, binding, .. } = row;
+        let Connection { direction, owner, evidence, .. } = row;
+        let place = format!("{id:?} {opened:?} {first_sight} {tuple:?} {binding:?}");
+        format!("{place} {direction:?} {owner:?} {evidence:?}")
     };
     match change {
         Change::Opened(step)
@@ -151,6 +173,8 @@ fn visible_parts(change: &Change<'_>) -> String {
         | Change::Closed(step)
         | Change::Expired(step) => {
             let Step { transition, connection, in_state, verdict, corrected } = step;
+            // The row has the binding.
+            let transition = Transition { binding: Binding::default(), ..(*transition).clone() };
             let kind = format!("{change:?}").chars().take(6).collect::<String>();
             let row = row(connection);
             format!("{kind} {transition:?} {row} {in_state:?} {verdict:?} {corrected}")

@@ -27,7 +27,7 @@ struct Slow {
 impl Slow {
     fn new(due: Option<Duration>, seeds: bool) -> Self {
         let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let tuple = Tuple { netns: 1, local: end(1000), remote: end(80) };
+        let tuple = Tuple { netns: 1, interface: 0, local: end(1000), remote: end(80) };
         let transition = Transition {
             time: at(2),
             opening: Opening::ByProcess(None),

@@ -10,9 +10,9 @@ use std::{
 };
 
 use netmon::testing::{
-    HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Netstat, NetstatColumns,
-    Protocol, Services, Socket, SocketHolders, SocketId, SummaryListing, TcpInfo, TcpState, Timer,
-    TimerKind, Tuple, UnixSocket,
+    Binding, HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Netstat,
+    NetstatColumns, Protocol, Services, Socket, SocketHolders, SocketId, SummaryListing, TcpInfo,
+    TcpState, Timer, TimerKind, Tuple, UnixSocket,
 };
 
 const HERE: u32 = 4_026_531_840;
@@ -23,7 +23,8 @@ fn socket(protocol: Protocol, state: TcpState, local: &str, remote: &str, inode:
     Socket {
         protocol,
         ipv6: local.starts_with('['),
-        tuple: Tuple { netns: HERE, local: end(local), remote: end(remote) },
+        tuple: Tuple { netns: HERE, interface: 0, local: end(local), remote: end(remote) },
+        binding: Binding::default(),
         state,
         cookie: SocketId::new(0x1000 + inode),
         recv_q: Some(0),
@@ -46,6 +47,7 @@ fn sockets() -> Vec<Socket> {
     (listener.recv_q, listener.send_q) = (Some(2), Some(511));
     let mut unknown_backlog = socket(Tcp, Listen, "[::]:22", "[::]:0", 2);
     unknown_backlog.send_q = None;
+    unknown_backlog.binding.v6only = Some(true);
     let mut web = socket(Tcp, Established, "10.0.0.1:80", "203.0.113.9:50123", 3);
     (web.recv_q, web.send_q) = (Some(1_234_567), Some(42));
     web.timer = Some(Timer { kind: TimerKind::On, left: Duration::from_millis(190) });
@@ -81,6 +83,9 @@ fn sockets() -> Vec<Socket> {
     let mut waiting = socket(Tcp, TimeWait, "10.0.0.1:80", "203.0.113.9:50122", 0);
     waiting.timer = Some(Timer { kind: TimerKind::TimeWait, left: Duration::from_millis(59_990) });
     waiting.cookie = None;
+    let mut bound = socket(Udp, Close, "127.0.0.1:53", "0.0.0.0:0", 6);
+    bound.tuple.interface = 3;
+    bound.binding.device = Some("eth\u{1b}0".into());
     vec![
         listener,
         unknown_backlog,
@@ -88,7 +93,7 @@ fn sockets() -> Vec<Socket> {
         keepalive,
         mapped,
         waiting,
-        socket(Udp, Close, "127.0.0.1:53", "0.0.0.0:0", 6),
+        bound,
         socket(Udp, Established, "10.0.0.1:50000", "9.9.9.9:53", 7),
         socket(Raw, Close, "0.0.0.0:1", "0.0.0.0:0", 8),
     ]

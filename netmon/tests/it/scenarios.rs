@@ -31,7 +31,7 @@
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use netmon::testing::{
-    Change, Connection, ConnectionTable, DumpScope, Event, Gap, Loss, Mono, Opening, Owner,
+    Binding, Change, Connection, ConnectionTable, DumpScope, Event, Gap, Loss, Mono, Opening, Owner,
     ResetSide, Seed, SocketId, Step, TcpState, Totals, Transition, Tuple,
 };
 
@@ -117,7 +117,15 @@ fn parse(line: &str) -> Option<Event> {
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
             let cookie = SocketId::new(cookie)?;
-            Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
+            Some(Event::Seed(Seed {
+                time,
+                cookie,
+                tuple,
+                binding: Binding::default(),
+                state,
+                minisocket,
+                owner,
+            }))
         }
         [cookie, step, ..] => {
             let (old, new) = step.split_once('>')?;
@@ -134,6 +142,7 @@ fn parse(line: &str) -> Option<Event> {
                 time,
                 cookie: SocketId::new(cookie)?,
                 tuple: tuple(cookie, option("at"), is_listener),
+                binding: Binding::default(),
                 old,
                 new,
                 errno: option("errno").and_then(|errno| errno.try_into().ok()),
@@ -161,9 +170,9 @@ fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {
     let end = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let port = u16::try_from(port.unwrap_or(1000 + cookie)).expect("a port");
     if is_listener {
-        Tuple { netns: 1, local: end(LISTENER_PORT), remote: end(0) }
+        Tuple { netns: 1, interface: 0, local: end(LISTENER_PORT), remote: end(0) }
     } else {
-        Tuple { netns: 1, local: end(port), remote: end(LISTENER_PORT) }
+        Tuple { netns: 1, interface: 0, local: end(port), remote: end(LISTENER_PORT) }
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Question<'a> {
     Uid(u32),
     /// Is the connection in the network namespace with this inode number?
     Netns(u32),
+    /// Is the connection bound to the network device with this number? 0 means no device.
+    Interface(u32),
+    /// Is the connection bound to a network device of this name?
+    Device(&'a str),
     /// Is the connection in the cgroup with this id?
     Cgroup(u64),
     /// Did the label have this name when the journal recorded the connection?
@@ -126,6 +130,8 @@ impl Term {
             Self::Comm(comm) => Question::Comm(comm),
             Self::Uid(uid) => Question::Uid(*uid),
             Self::Netns(netns) => Question::Netns(*netns),
+            Self::Interface(interface) => Question::Interface(*interface),
+            Self::Device(name) => Question::Device(name),
             Self::Cgroup(cgroup) => Question::Cgroup(*cgroup),
             Self::Label(label, name) => Question::Label(*label, name),
             Self::Verdict(verdict) => Question::Verdict(*verdict),

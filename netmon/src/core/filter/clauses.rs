@@ -81,6 +81,8 @@ impl Disjunction {
             | Term::Pid(_)
             | Term::Comm(_)
             | Term::Uid(_)
+            | Term::Interface(_)
+            | Term::Device(_)
             | Term::Cgroup(_)
             | Term::Label(..)
             | Term::Verdict(_) => one(any),

@@ -30,6 +30,14 @@ impl FilterFacts for Connection {
         self.tuple.netns
     }
 
+    fn interface(&self) -> u32 {
+        self.tuple.interface
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.binding.device.as_deref()
+    }
+
     fn uid(&self) -> Option<u32> {
         self.owner.as_ref().map(|owner| owner.uid)
     }
@@ -67,6 +75,14 @@ impl FilterFacts for Step<'_> {
 
     fn netns(&self) -> u32 {
         self.transition.tuple.netns
+    }
+
+    fn interface(&self) -> u32 {
+        self.transition.tuple.interface
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.connection.binding.device.as_deref()
     }
 
     fn uid(&self) -> Option<u32> {
@@ -108,6 +124,14 @@ impl FilterFacts for (&Socket, &SocketHolders) {
         self.0.tuple.netns
     }
 
+    fn interface(&self) -> u32 {
+        self.0.tuple.interface
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.0.binding.device.as_deref()
+    }
+
     fn uid(&self) -> Option<u32> {
         self.0.uid
     }
@@ -121,8 +145,8 @@ impl FilterFacts for (&Socket, &SocketHolders) {
     }
 }
 
-/// A unix socket, which has neither addresses nor a user. One that is not connected counts as
-/// closed.
+/// A unix socket, which has neither addresses nor a device nor a user. One that is not connected
+/// counts as closed.
 impl FilterFacts for (&UnixSocket, &SocketHolders) {
     fn state(&self) -> TcpState {
         match self.0.state_name() {
@@ -142,6 +166,14 @@ impl FilterFacts for (&UnixSocket, &SocketHolders) {
 
     fn netns(&self) -> u32 {
         self.0.netns
+    }
+
+    fn interface(&self) -> u32 {
+        0
+    }
+
+    fn device(&self) -> Option<&str> {
+        None
     }
 
     fn uid(&self) -> Option<u32> {

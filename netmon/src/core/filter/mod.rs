@@ -83,6 +83,10 @@ pub trait FilterFacts {
     fn remote(&self) -> Option<SocketAddr>;
     /// Returns the inode number of the connection's network namespace.
     fn netns(&self) -> u32;
+    /// Returns the number of the network device that the connection is bound to; 0 for none.
+    fn interface(&self) -> u32;
+    /// Returns the name of that device, if known.
+    fn device(&self) -> Option<&str>;
     /// Returns the connection's user, if known.
     fn uid(&self) -> Option<u32>;
     /// Returns the connection's cgroup, if known.
@@ -191,6 +195,8 @@ enum Term {
     Comm(Box<str>),
     Uid(u32),
     Netns(u32),
+    Interface(u32),
+    Device(Box<str>),
     Cgroup(u64),
     Label(Label, Box<str>),
     Verdict(Verdict),
@@ -281,6 +287,8 @@ impl Term {
             Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
+            Self::Interface(interface) => facts.interface() == interface,
+            Self::Device(ref name) => facts.device() == Some(name),
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
             Self::Label(label, ref name) => {
                 let name_of = |labels: &Labels| match label {
@@ -355,6 +363,8 @@ impl fmt::Display for Term {
             Self::Label(label, ref name) => write_text(f, label.word(), name),
             Self::Uid(uid) => write!(f, "uid = {uid}"),
             Self::Netns(netns) => write!(f, "netns = {netns}"),
+            Self::Interface(interface) => write!(f, "dev = {interface}"),
+            Self::Device(ref name) => write_text(f, "dev", name),
             Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
             Self::Verdict(verdict) => write!(f, "verdict = {verdict}"),
         }

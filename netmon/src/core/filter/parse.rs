@@ -17,6 +17,9 @@ const MAX_DEPTH: usize = 64;
 /// The bytes that the kernel keeps of the name of a process: `TASK_COMM_LEN` without the NUL.
 const MAX_COMM: usize = 15;
 
+/// The bytes of the longest name of a network device: `IFNAMSIZ` without the NUL.
+const MAX_DEVICE: usize = 15;
+
 /// A range without a port.
 const NO_PORTS: [u16; 2] = [1, 0];
 
@@ -44,7 +47,7 @@ impl fmt::Display for FilterError {
 impl error::Error for FilterError {}
 
 /// The words that begin a term, each with an example.
-const FACTS: [(&str, &str); 12] = [
+const FACTS: [(&str, &str); 13] = [
     ("state", "state established"),
     ("exclude", "exclude time-wait"),
     ("sport", "sport = :22"),
@@ -55,6 +58,7 @@ const FACTS: [(&str, &str); 12] = [
     ("comm", "comm = nginx"),
     ("uid", "uid = www-data"),
     ("netns", "netns = blue"),
+    ("dev", "dev = eth0"),
     ("cgroup", "cgroup = /system.slice/nginx.service"),
     ("verdict", "verdict = refused"),
 ];
@@ -215,6 +219,7 @@ impl<'a> Parser<'a> {
                 let write = "a name as of ip netns or an inode number";
                 id("namespace", write, text, |name| lookup.netns(name)).map(Term::Netns)
             }),
+            "dev" => self.equal(fact, device),
             "verdict" => self.equal(fact, verdict),
             _ => self.equal(fact, |text| {
                 if let Some(term) = recorded(lookup, Label::Cgroup, text) {
@@ -344,6 +349,21 @@ fn comm(text: &str) -> Result<Term, String> {
         ));
     }
     Ok(Term::Comm(text.into()))
+}
+
+/// Reads the number or the name of a network device. The name means another device in each
+/// namespace, so that no name is unknown.
+fn device(text: &str) -> Result<Term, String> {
+    if is_number(text) {
+        return id("device", "a number or a name", text, |_| None).map(Term::Interface);
+    }
+    if text.is_empty() || text.len() > MAX_DEVICE {
+        let text = Escaped(text.as_bytes());
+        return Err(format!(
+            "'{text}' is no device: write a name as ip link shows it, or a number"
+        ));
+    }
+    Ok(Term::Device(text.into()))
 }
 
 fn verdict(text: &str) -> Result<Term, String> {

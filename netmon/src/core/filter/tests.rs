@@ -38,6 +38,8 @@ struct TestRow {
     local: SocketAddr,
     remote: SocketAddr,
     netns: u32,
+    interface: u32,
+    device: Option<&'static str>,
     uid: Option<u32>,
     cgroup: Option<u64>,
     owners: Vec<(u32, Vec<u8>)>,
@@ -55,6 +57,12 @@ impl FilterFacts for TestRow {
     }
     fn netns(&self) -> u32 {
         self.netns
+    }
+    fn interface(&self) -> u32 {
+        self.interface
+    }
+    fn device(&self) -> Option<&str> {
+        self.device
     }
     fn uid(&self) -> Option<u32> {
         self.uid
@@ -77,6 +85,8 @@ fn connection() -> TestRow {
         local: end("10.1.2.3:40000"),
         remote: end("192.0.2.1:443"),
         netns: 4_026_532_000,
+        interface: 3,
+        device: Some("eth0"),
         uid: Some(33),
         cgroup: Some(u64::MAX),
         owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],

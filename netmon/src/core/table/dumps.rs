@@ -108,7 +108,8 @@ impl ConnectionTable {
         if !settled || row.state == seed.state {
             return result;
         }
-        let t = Transition { tuple: seed.tuple, ..unseen(row, seed.time, seed.state) };
+        let (tuple, binding) = (seed.tuple, seed.binding.clone());
+        let t = Transition { tuple, binding, ..unseen(row, seed.time, seed.state) };
         let in_state = row.since.map(|since| seed.time.since(since));
         result.and(self.advance(key, &t, in_state, true, view))
     }
@@ -188,6 +189,7 @@ impl ConnectionTable {
             evidence: seed.owner.is_some().then_some(Evidence::FdScan),
             last_dumped_at: seed.time,
             last_dump_pass: pass,
+            binding: seed.binding.clone(),
             ..Connection::new(id, seed.tuple, seed.state)
         }
     }

@@ -40,8 +40,9 @@ impl ConnectionTable {
                     if known.state == TcpState::TimeWait {
                         self.waiting.remove(&hash(&known.tuple));
                     }
+                    let binding = std::mem::take(&mut known.binding);
                     let Connection { tuple, last_dumped_at, last_dump_pass, .. } = **known;
-                    **known = Connection { tuple, last_dumped_at, last_dump_pass, ..row };
+                    **known = Connection { tuple, binding, last_dumped_at, last_dump_pass, ..row };
                 } else {
                     (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
                     known.direction = row.direction;
@@ -107,6 +108,7 @@ impl ConnectionTable {
             evidence,
             first_fin,
             verdict: judge(t, first_fin),
+            binding: t.binding.clone(),
             ..Connection::new(id, t.tuple, t.new)
         }
     }

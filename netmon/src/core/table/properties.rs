@@ -9,7 +9,10 @@ use crate::core::event::{DumpScope, Seed};
 use crate::core::tcp::TcpState::{
     Close, CloseWait, Established, FinWait1, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
 };
-use crate::core::{id::socket, time::at};
+use crate::core::{
+    id::{Binding, socket},
+    time::at,
+};
 
 /// Transitions are so far apart that a look between two is certain.
 const APART: i64 = 10 * SECOND;
@@ -17,7 +20,7 @@ const SECOND: i64 = 1_000_000_000;
 
 fn tuple(place: u16) -> Tuple {
     let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    Tuple { netns: 1, local: end(1000 + place), remote: end(80) }
+    Tuple { netns: 1, interface: 0, local: end(1000 + place), remote: end(80) }
 }
 
 fn event(cookie: u64, old: TcpState, new: TcpState, time: i64, opening: Opening) -> Event {
@@ -30,7 +33,15 @@ fn seed(cookie: u64, state: TcpState, time: i64) -> Event {
     let place = u16::try_from(cookie).expect("a small number");
     let minisocket = state == TimeWait;
     let (time, cookie, tuple) = (at(time), socket(cookie), tuple(place));
-    Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner: None })
+    Event::Seed(Seed {
+        time,
+        cookie,
+        tuple,
+        binding: Binding::default(),
+        state,
+        minisocket,
+        owner: None,
+    })
 }
 
 fn apply(table: &mut ConnectionTable, event: &Event) {

@@ -155,7 +155,10 @@ impl ConnectionTable {
             Some(_) => self.remove(key, t.time),
             None => None,
         };
-        let mut row = former.unwrap_or_else(|| Box::new(Connection::new(after.id, t.tuple, t.new)));
+        let mut row = former.unwrap_or_else(|| {
+            let binding = after.binding.clone();
+            Box::new(Connection { binding, ..Connection::new(after.id, t.tuple, t.new) })
+        });
         // The beginning may have been read after this.
         if row.first_sight || !after.first_sight {
             (row.id, row.opened, row.first_sight) = (after.id, after.opened, after.first_sight);
@@ -168,6 +171,7 @@ impl ConnectionTable {
         // What a checkpoint has is later than what was read late of the time before it.
         if !late || row.last_dumped_at <= t.time {
             (row.tuple, row.state, row.since) = (t.tuple, t.new, Some(t.time));
+            row.binding.clone_from(&after.binding);
         }
         row.verdict = row.verdict.or(*verdict);
         let step = Step {

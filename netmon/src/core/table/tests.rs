@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr};
 use super::*;
 use crate::core::{
     event::{DumpScope, Seed},
-    id::socket,
+    id::{Binding, socket},
     time::at,
 };
 
@@ -23,7 +23,7 @@ fn a_row_takes_at_most_three_hundred_bytes() {
 #[test]
 fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
     let end = SocketAddr::from(([127, 0, 0, 1], 80));
-    let tuple = Tuple { netns: 1, local: end, remote: end };
+    let tuple = Tuple { netns: 1, interface: 0, local: end, remote: end };
     let mut table = ConnectionTable::default();
     for cookie in 1..=3 {
         let state = TcpState::Established;
@@ -31,6 +31,7 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
             time: at(1),
             cookie: socket(cookie),
             tuple,
+            binding: Binding::default(),
             state,
             minisocket: false,
             owner: None,
@@ -65,13 +66,21 @@ fn connected_twice() -> ConnectionTable {
 
 fn tuple_from(port: u16) -> Tuple {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    Tuple { netns: 1, local: end(port), remote: end(80) }
+    Tuple { netns: 1, interface: 0, local: end(port), remote: end(80) }
 }
 
 /// The socket's TIME_WAIT as a dump has it.
 fn waiting(time: i64, port: u16) -> Seed {
     let (cookie, tuple, state) = (socket(7), tuple_from(port), TcpState::TimeWait);
-    Seed { time: at(time), cookie, tuple, state, minisocket: true, owner: None }
+    Seed {
+        time: at(time),
+        cookie,
+        tuple,
+        binding: Binding::default(),
+        state,
+        minisocket: true,
+        owner: None,
+    }
 }
 
 /// A transition of the socket's second connection.
@@ -120,9 +129,17 @@ fn a_dump_does_not_bring_back_the_former_time_wait_of_a_socket() {
 /// Socket 7 of namespace 1, connected from `port`, as a dump at a moment has it.
 fn seed(time: i64, port: u16, state: TcpState) -> Event {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    let tuple = Tuple { netns: 1, local: end(port), remote: end(80) };
+    let tuple = Tuple { netns: 1, interface: 0, local: end(port), remote: end(80) };
     let (time, cookie) = (at(time), socket(7));
-    Event::Seed(Seed { time, cookie, tuple, state, minisocket: false, owner: None })
+    Event::Seed(Seed {
+        time,
+        cookie,
+        tuple,
+        binding: Binding::default(),
+        state,
+        minisocket: false,
+        owner: None,
+    })
 }
 
 fn apply(table: &mut ConnectionTable, events: impl IntoIterator<Item = Event>) -> usize {

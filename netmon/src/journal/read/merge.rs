@@ -234,7 +234,7 @@ mod tests {
         let anchor = Anchor::default();
         for (cookie, micros, number) in rows {
             let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
-            let tuple = Tuple { netns: 1, local: end(1), remote: end(*number) };
+            let tuple = Tuple { netns: 1, interface: 0, local: end(1), remote: end(*number) };
             let (time, cookie) = (at(micros * 1_000), socket(*cookie));
             let (old, new) = (TcpState::SynSent, TcpState::Established);
             let transition = Transition { time, ..Transition::bare(cookie, tuple, old, new) };

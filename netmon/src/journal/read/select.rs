@@ -63,6 +63,8 @@ const fn column_of(question: &Question<'_>) -> &'static str {
         Question::Comm(_) => "comm",
         Question::Uid(_) => "uid",
         Question::Netns(_) => "netns",
+        Question::Interface(_) => "interface",
+        Question::Device(_) => "device",
         Question::Cgroup(_) => "cgroup_id",
         Question::Label(Label::User, _) => "user",
         Question::Label(Label::Netns, _) => "netns_name",
@@ -104,11 +106,16 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
         }
         Question::Uid(number) | Question::Netns(number) => equal(batch, name, number.into()),
+        Question::Interface(0) => {
+            let numbers: Int64Array = column(batch, name)?;
+            Ok(numbers.iter().map(|number| number.is_none()).collect())
+        }
+        Question::Interface(number) => equal(batch, name, number.into()),
         Question::Cgroup(id) => equal(batch, name, id.cast_signed()),
         Question::Address(_, is, _) => {
             texts(batch, name, |text| text.parse::<IpAddr>().is_ok_and(is))
         }
-        Question::Comm(wanted) | Question::Label(_, wanted) => {
+        Question::Comm(wanted) | Question::Device(wanted) | Question::Label(_, wanted) => {
             texts(batch, name, |text| text == wanted)
         }
     }
@@ -223,9 +230,12 @@ impl Extent for SelectedGroup<'_> {
                 is(pid.into()) && i32::try_from(pid).is_ok_and(|pid| self.may_be(name, &pid))
             }
             Question::Uid(number) | Question::Netns(number) => is(number.into()),
+            Question::Interface(number) => {
+                self.may_be_between(name, [number.into(), number.into()], Some(0))
+            }
             Question::Cgroup(id) => is(id.cast_signed()),
             Question::Comm(wanted) => self.may_be_text(name, wanted) && self.may_be(name, wanted),
-            Question::Label(_, wanted) => self.may_be_text(name, wanted),
+            Question::Device(wanted) | Question::Label(_, wanted) => self.may_be_text(name, wanted),
             Question::Verdict(verdict) => self.may_be_text(name, verdict.name()),
         }
     }

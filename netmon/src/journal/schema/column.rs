@@ -120,6 +120,29 @@ impl Flags {
     }
 }
 
+/// Builds a column of flags that may be unknown. A row with an unknown flag costs nothing.
+#[derive(Default)]
+pub(super) struct OptionalFlags(BooleanBuilder);
+
+impl OptionalFlags {
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, flag: Option<bool>) {
+        if let Some(flag) = flag {
+            self.catch_up(row);
+            self.0.append_value(flag);
+        }
+    }
+
+    pub(super) fn finish(&mut self, rows: usize) -> BooleanArray {
+        self.catch_up(rows);
+        self.0.finish()
+    }
+
+    fn catch_up(&mut self, row: usize) {
+        self.0.append_nulls(row - self.0.len());
+    }
+}
+
 /// Builds a column whose words are known in advance.
 pub(super) struct WordBuilder {
     keys: Numbers<Int8Type>,

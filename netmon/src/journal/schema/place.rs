@@ -7,32 +7,37 @@ use std::{
 };
 
 use arrow_array::{
-    BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    Array, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
     types::{Int32Type, Int64Type, TimestampMicrosecondType},
 };
 
 use super::{
     NumberNames,
-    column::{BatchColumns, Flags, Numbers, TextReader, Texts, column, get, names_of},
+    column::{
+        BatchColumns, Flags, Numbers, OptionalFlags, TextReader, Texts, column, get, names_of,
+    },
     moment::MomentReader,
 };
 use crate::{
     core::{
         connection::Connection,
-        id::{ConnectionId, SocketId, Tuple},
+        id::{Binding, ConnectionId, SocketId, Tuple},
         tcp::TcpState,
         time::Wall,
     },
     journal::error::{Malformed, Result},
 };
 
-/// Builds the columns `cookie`, `opened`, `first_sight`, `netns`, `netns_name` and those of both
-/// ends.
+/// Builds the columns `cookie`, `opened`, `first_sight`, `netns`, `netns_name`, those of the device
+/// and those of both ends.
 pub(super) struct PlaceBuilder {
     cookie: Numbers<Int64Type>,
     opened: Numbers<TimestampMicrosecondType>,
     first_sight: Flags,
     netns: Numbers<Int64Type>,
+    interface: Numbers<Int64Type>,
+    device: Texts<String>,
+    v6only: OptionalFlags,
     local_addr: Texts<u128>,
     local_port: Numbers<Int32Type>,
     remote_addr: Texts<u128>,
@@ -60,6 +65,9 @@ impl PlaceBuilder {
             opened: Numbers::default(),
             first_sight: Flags::default(),
             netns: Numbers::default(),
+            interface: Numbers::default(),
+            device: Texts::new(),
+            v6only: OptionalFlags::default(),
             local_addr: Texts::new(),
             local_port: Numbers::default(),
             remote_addr: Texts::new(),
@@ -71,11 +79,20 @@ impl PlaceBuilder {
     #[inline]
     pub(super) fn put(&mut self, row: usize, connection: &Connection, tuple: &Tuple) {
         let port = |port: u16| Some(i32::from(port)).filter(|port| *port != 0);
-        let Tuple { netns, local, remote } = tuple;
+        let Tuple { netns, interface, local, remote } = tuple;
         self.cookie.put(row, Some(connection.id.cookie.get().cast_signed()));
         self.opened.put(row, Some(connection.opened.as_micros()));
         self.first_sight.put(row, connection.first_sight);
         self.netns.put(row, Some((*netns).into()));
+        self.interface.put(row, Some((*interface).into()).filter(|interface| *interface != 0));
+        let Binding { device, v6only } = &connection.binding;
+        // A row may have moved to another device since this change.
+        if let Some(device) = device
+            && *interface == connection.tuple.interface
+        {
+            self.device.put(row, &**device, str::to_owned);
+        }
+        self.v6only.put(row, *v6only);
         self.local_addr.put(row, &as_number(local.ip()), as_text);
         self.local_port.put(row, port(local.port()));
         self.remote_addr.put(row, &as_number(remote.ip()), as_text);
@@ -95,6 +112,9 @@ impl PlaceBuilder {
         to.always("first_sight", self.first_sight.finish(rows));
         to.some("netns", netns);
         to.some("netns_name", netns_name);
+        to.some("interface", self.interface.finish(rows));
+        to.some("device", self.device.finish(rows));
+        to.some("v6only", self.v6only.finish(rows));
         to.some("local_addr", self.local_addr.finish(rows));
         to.some("local_port", self.local_port.finish(rows));
         to.some("remote_addr", self.remote_addr.finish(rows));
@@ -108,6 +128,9 @@ pub(in crate::journal) struct PlaceReader {
     opened: TimestampMicrosecondArray,
     first_sight: BooleanArray,
     netns: Int64Array,
+    interface: Int64Array,
+    device: TextReader<Arc<str>>,
+    v6only: BooleanArray,
     pub(super) netns_name: TextReader<Arc<str>>,
     local_addr: TextReader<IpAddr>,
     local_port: Int32Array,
@@ -123,6 +146,9 @@ impl PlaceReader {
             opened: column(batch, "opened")?,
             first_sight: column(batch, "first_sight")?,
             netns: column(batch, "netns")?,
+            interface: column(batch, "interface")?,
+            device: TextReader::new(batch, "device", |text| Some(Arc::from(text)))?,
+            v6only: column(batch, "v6only")?,
             netns_name: TextReader::new(batch, "netns_name", |text| Some(Arc::from(text)))?,
             local_addr: TextReader::new(batch, "local_addr", address)?,
             local_port: column(batch, "local_port")?,
@@ -144,6 +170,7 @@ impl PlaceReader {
         };
         Some(Tuple {
             netns: get(&self.netns, row)?.try_into().ok()?,
+            interface: get(&self.interface, row).unwrap_or(0).try_into().ok()?,
             local: end(&self.local_addr, &self.local_port)?,
             remote: end(&self.remote_addr, &self.remote_port)?,
         })
@@ -163,6 +190,10 @@ impl PlaceReader {
         let id = ConnectionId { cookie, epoch: moments.monotonic(row, opened) };
         let mut connection = Connection::new(id, tuple, state);
         connection.opened = opened;
+        connection.binding = Binding {
+            device: self.device.get(row).cloned(),
+            v6only: self.v6only.is_valid(row).then(|| self.v6only.value(row)),
+        };
         connection.first_sight = self.first_sight.value(row);
         Ok(connection)
     }

@@ -65,7 +65,15 @@ fn dump(lives: &[Life], moment: i64, began: i64) -> Vec<Event> {
         let state = state_at(life, moment)?;
         let (minisocket, owner) = (state == TimeWait, None);
         let (time, cookie, tuple) = (at(began), id(cookie), tuple(cookie));
-        Some(Event::Seed(Seed { time, cookie, tuple, state, minisocket, owner }))
+        Some(Event::Seed(Seed {
+            time,
+            cookie,
+            tuple,
+            binding: Binding::default(),
+            state,
+            minisocket,
+            owner,
+        }))
     });
     sockets.collect()
 }

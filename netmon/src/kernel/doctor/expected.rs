@@ -87,7 +87,7 @@ mod tests {
 
     fn transition(local: u16, remote: u16, old: TcpState, new: TcpState) -> Transition {
         let end = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let tuple = Tuple { netns: 7, local: end(local), remote: end(remote) };
+        let tuple = Tuple { netns: 7, interface: 0, local: end(local), remote: end(remote) };
         Transition::bare(socket(1), tuple, old, new)
     }
 

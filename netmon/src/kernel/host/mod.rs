@@ -1,6 +1,7 @@
 //! This process and its host: its privileges, its namespaces, the clocks.
 
 pub(crate) mod clock;
+pub(super) mod devices;
 pub(super) mod netns;
 pub(crate) mod privilege;
 pub(super) mod shortage;

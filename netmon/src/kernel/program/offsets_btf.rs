@@ -234,6 +234,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         hashinfo_lhash2_mask: dump(tables.as_ref(), "lhash2_mask"),
         listen_head: dump(listeners.as_ref(), "nulls_head"),
         listen_size: listeners.as_ref().map_or(UNKNOWN, Structure::size),
+        skc_ipv6only: common.bit("skc_ipv6only").unwrap_or(UNKNOWN),
     })
 }
 
@@ -272,15 +273,30 @@ impl<'a> Structure<'a> {
 
     /// Returns the byte offset of `path`: names joined by dots, anonymous members searched too.
     fn offset(&self, path: &'static str) -> Result<u32, LayoutError> {
-        offset_in(self.btf, &self.definition, path, 0)
+        // A bitfield has no byte offset to load from.
+        place_in(self.btf, &self.definition, path, 0)
+            .filter(|place| !place.is_bitfield)
+            .map(|place| place.bits / 8)
             .ok_or(LayoutError::NoField { structure: self.name, field: path })
     }
+
+    /// Returns the bit offset of `path`, a bitfield of one bit.
+    fn bit(&self, path: &'static str) -> Option<u32> {
+        let place = place_in(self.btf, &self.definition, path, 0)?;
+        place.is_bitfield.then_some(place.bits)
+    }
+}
+
+/// The place of a field within a structure.
+struct FieldPlace {
+    bits: u32,
+    is_bitfield: bool,
 }
 
 /// The greatest depth of nesting. No kernel nests deeper, except a BTF that loops.
 const MAX_DEPTH: u32 = 16;
 
-fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> Option<u32> {
+fn place_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> Option<FieldPlace> {
     if depth > MAX_DEPTH {
         return None;
     }
@@ -290,24 +306,19 @@ fn offset_in(btf: &Btf, structure: &btf_rs::Struct, path: &str, depth: u32) -> O
     };
     for member in &structure.members {
         let name = btf.resolve_name(member).unwrap_or_default();
-        // A bitfield has no byte offset to load from.
-        if member.bit_offset() % 8 != 0 {
-            continue;
-        }
-        let base = member.bit_offset() / 8;
+        let bits = member.bit_offset();
+        let within = |path| {
+            let inner = place_in(btf, &structure_of(btf, member)?, path, depth + 1)?;
+            Some(FieldPlace { bits: bits + inner.bits, ..inner })
+        };
         if name == first {
-            return match rest {
-                None => Some(base),
-                Some(rest) => {
-                    Some(base + offset_in(btf, &structure_of(btf, member)?, rest, depth + 1)?)
-                }
-            };
+            let is_bitfield = bits % 8 != 0 || member.bitfield_size().is_some_and(|size| size != 0);
+            return rest.map_or(Some(FieldPlace { bits, is_bitfield }), within);
         }
         if name.is_empty()
-            && let Some(inner) = structure_of(btf, member)
-            && let Some(offset) = offset_in(btf, &inner, path, depth + 1)
+            && let Some(place) = within(path)
         {
-            return Some(base + offset);
+            return Some(place);
         }
     }
     None
@@ -340,6 +351,8 @@ mod tests {
         assert_eq!((offsets.skc_daddr, offsets.skc_rcv_saddr), (0, 4));
         assert_eq!((offsets.skc_dport, offsets.skc_num, offsets.skc_family), (12, 14, 16));
         assert_eq!(offsets.skc_state, 18);
+        // The bits follow the state: skc_reuse (4), skc_reuseport, skc_ipv6only.
+        assert_eq!(offsets.skc_ipv6only, (offsets.skc_state + 1) * 8 + 5);
         assert_eq!(offsets.skc_v6_rcv_saddr, offsets.skc_v6_daddr + 16);
         let beyond = [offsets.sk_err, offsets.sk_protocol, offsets.inet_sport, offsets.task_comm];
         assert!(beyond.iter().all(|offset| *offset > offsets.skc_flags));

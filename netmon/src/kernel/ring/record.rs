@@ -8,7 +8,7 @@ use netmon_common::{self as wire, AF_INET, AF_INET6, flag, kind};
 
 use crate::core::{
     event::{Opening, ResetSide, Totals, Transition},
-    id::{SocketId, Tuple},
+    id::{Binding, SocketId, Tuple},
     tcp::TcpState,
     time::Mono,
 };
@@ -140,11 +140,11 @@ fn is_valid(t: &wire::Transition) -> bool {
         && matches!(t.family, AF_INET | AF_INET6)
 }
 
-/// Returns the connection's place: the namespace and both ends.
+/// Returns the connection's place.
 pub(in crate::kernel) fn tuple(record: &wire::Transition) -> Tuple {
     let local = SocketAddr::new(address(record.family, record.local_addr), record.local_port);
     let remote = SocketAddr::new(address(record.family, record.remote_addr), record.remote_port);
-    Tuple { netns: record.netns, local, remote }
+    Tuple { netns: record.netns, interface: record.interface.into(), local, remote }
 }
 
 /// Returns the record as an event; `None` for an unknown state and for no socket, which `decode`
@@ -165,14 +165,21 @@ pub(in crate::kernel) fn transition(
         0 if may_fail && old == TcpState::SynSent && had_no_syn => Some(EADDRNOTAVAIL),
         errno => (may_fail && errno != 0).then_some(errno),
     };
+    let has = |flag: u8| record.flags & flag != 0;
+    let v6only = match has(flag::V6ONLY) {
+        _ if new != TcpState::Listen => None,
+        true => Some(true),
+        false => has(flag::DUAL_STACK).then_some(false),
+    };
     Some(Transition {
         time: Mono::from_kernel(record.time),
         cookie,
         tuple,
+        binding: Binding { device: None, v6only },
         old,
         new,
         errno,
-        reset: (record.flags & flag::RESET_RECEIVED != 0).then_some(ResetSide::Received),
+        reset: has(flag::RESET_RECEIVED).then_some(ResetSide::Received),
         totals: None,
         orphan: record.flags & flag::DEAD != 0,
         inferred: false,

@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_getres};
 use super::sock_diag_dump::INFINITE;
 use crate::{
     core::{
-        id::{HolderKey, SocketId, Tuple},
+        id::{Binding, HolderKey, SocketId, Tuple},
         process::SocketHolders,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind},
         tcp::TcpState,
@@ -236,6 +236,11 @@ pub(super) fn decode(
         wire::timer::PROBE => Some(TimerKind::Probe),
         _ => None,
     };
+    let v6only = match record.has & (has::V6ONLY | has::DUAL_STACK) {
+        has::V6ONLY => Some(true),
+        has::DUAL_STACK => Some(false),
+        _ => None,
+    };
     let left = tick * u32::try_from(record.ticks).unwrap_or(0);
     let end = |bytes, port| SocketAddr::new(address(record.family, bytes), port);
     Some(Socket {
@@ -243,15 +248,17 @@ pub(super) fn decode(
         ipv6: record.family == AF_INET6,
         tuple: Tuple {
             netns: record.netns,
+            interface: record.interface,
             local: end(record.local_addr, record.local_port),
             remote: end(record.remote_addr, record.remote_port),
         },
+        binding: Binding { device: None, v6only },
         state: TcpState::from_number(record.state)?,
         cookie: SocketId::new(record.cookie),
         recv_q: Some(record.recv_q),
         send_q: Some(record.send_q),
         uid: (record.has & has::UID != 0).then_some(record.uid),
-        inode: NonZeroU64::new(record.inode),
+        inode: NonZeroU64::new(record.inode.into()),
         cgroup: NonZeroU64::new(record.cgroup),
         timer: kind.map(|kind| Timer { kind, left }),
         retransmits: u32::from(record.retransmits),

@@ -19,6 +19,7 @@ use crate::{
     kernel::{
         host::{
             clock::now,
+            devices::DeviceNames,
             netns::{Namespace, Namespaces},
         },
         program::{
@@ -56,6 +57,7 @@ pub(crate) struct Dump {
     walk: Option<Walk>,
     /// `true` to change to iterators if `/proc` does not show all owners.
     may_switch: bool,
+    devices: DeviceNames,
 }
 
 /// The outcome of reading unix sockets.
@@ -92,20 +94,25 @@ impl Dump {
     /// [`LoadError`], with advice.
     pub(crate) fn through_iterators(request: DumpRequest) -> Result<Self, LoadError> {
         let (iterators, walk) = load(&request)?;
-        Ok(Self { request, iterators: Some(iterators), walk, may_switch: false })
+        Ok(Self { walk, ..Self::of(request, Some(iterators)) })
     }
 
     /// Reads `/proc`, and changes to iterators, if the kernel permits them, where `/proc` does not
     /// show all owners.
     #[must_use]
     pub(crate) fn proc_then_iterators(request: DumpRequest) -> Self {
-        Self { request, iterators: None, walk: None, may_switch: true }
+        Self { may_switch: true, ..Self::of(request, None) }
     }
 
     /// Reads `/proc`, which takes no privilege.
     #[must_use]
     pub(crate) fn through_proc(request: DumpRequest) -> Self {
-        Self { request, iterators: None, walk: None, may_switch: false }
+        Self::of(request, None)
+    }
+
+    fn of(request: DumpRequest, iterators: Option<Ebpf>) -> Self {
+        let devices = DeviceNames::default();
+        Self { request, iterators, walk: None, may_switch: false, devices }
     }
 
     /// Returns the network namespaces that can be entered.
@@ -185,6 +192,11 @@ impl Dump {
         mut each: impl FnMut(Socket) -> io::Result<()>,
     ) -> io::Result<usize> {
         let mut malformed = 0;
+        let devices = &mut self.devices;
+        let mut each = |mut socket: Socket| {
+            devices.complete(&socket.tuple, &mut socket.binding);
+            each(socket)
+        };
         for protocol in self.request.protocols.clone() {
             match (&mut self.iterators, protocol) {
                 (Some(iterators), Protocol::Tcp) => {

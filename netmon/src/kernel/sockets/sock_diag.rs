@@ -50,11 +50,9 @@ pub(in crate::kernel) enum BucketState {
 /// A question about one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct SockQuery {
+    /// The place, with the device that the socket is bound to: the kernel finds it there alone.
     pub(in crate::kernel) tuple: Tuple,
     pub(in crate::kernel) cookie: SocketId,
-    /// The interface that the socket is bound to, under which alone the kernel finds it; 0 for
-    /// none.
-    pub(in crate::kernel) interface: u16,
 }
 
 /// The sock_diag sockets, one for each namespace in question.
@@ -176,7 +174,7 @@ fn judge(payload: &NetlinkPayload<SockDiagMessage>) -> BucketState {
 
 /// Returns the request for a question.
 pub(in crate::kernel) fn request(question: SockQuery, extensions: ExtensionFlags) -> InetRequest {
-    let SockQuery { tuple, cookie, interface } = question;
+    let SockQuery { tuple, cookie } = question;
     let family = match tuple.local {
         SocketAddr::V4(_) => AF_INET,
         SocketAddr::V6(_) => AF_INET6,
@@ -191,7 +189,7 @@ pub(in crate::kernel) fn request(question: SockQuery, extensions: ExtensionFlags
             destination_port: tuple.remote.port(),
             source_address: tuple.local.ip(),
             destination_address: tuple.remote.ip(),
-            interface_id: u32::from(interface),
+            interface_id: tuple.interface,
             cookie: cookie.cookie().map_or(NO_COOKIE, u64::to_ne_bytes),
         },
     }

@@ -1,7 +1,12 @@
-//! Adds to the sockets of `/proc/net` the details that sock_diag gives to every user: backlogs,
-//! cookies, cgroups, and the measurements of TCP.
+//! Adds to the sockets of `/proc/net` the details that sock_diag gives to every user: devices,
+//! backlogs, cookies, cgroups, and the measurements of TCP.
 
-use std::{collections::HashMap, io, net::SocketAddr, num::NonZeroU64};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    net::SocketAddr,
+    num::NonZeroU64,
+};
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla as _,
@@ -29,6 +34,12 @@ const CGROUP_ID: u16 = 21;
 /// `TCP_INFINITE_SSTHRESH` (include/net/tcp.h).
 pub(super) const INFINITE: u32 = 0x7fff_ffff;
 
+/// `INET_DIAG_REQ_BYTECODE`, an attribute of requests, with `INET_DIAG_BC_JMP` and
+/// `INET_DIAG_BC_DEV_COND`.
+const REQUEST_BYTECODE: u16 = 1;
+const JUMP: u8 = 1;
+const DEVICE_CONDITION: u8 = 9;
+
 /// A socket as both sources name it: protocol, both ends, inode.
 type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
 
@@ -37,15 +48,29 @@ type Key = (Protocol, SocketAddr, SocketAddr, Option<NonZeroU64>);
 pub(super) struct Details(HashMap<Key, SocketDetail>);
 
 struct SocketDetail {
+    interface: u32,
+    v6only: Option<bool>,
     cookie: Option<SocketId>,
     cgroup: Option<NonZeroU64>,
     send_q: u32,
     info: Option<Box<TcpInfo>>,
+    /// Another socket with the same key: bound to another device, and without an inode.
+    next: Option<Box<Self>>,
+}
+
+/// The sockets that a question is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    All,
+    Listeners,
+    /// Sockets that are bound to a device.
+    Bound,
 }
 
 impl Details {
     /// Asks about the sockets of `protocol` in the namespace: about every socket if `all`,
-    /// otherwise about listeners. Adds nothing if the kernel has no sock_diag.
+    /// otherwise about those that `/proc` does not tell apart. Adds nothing if the kernel has no
+    /// sock_diag.
     pub(in crate::kernel) fn ask(
         namespace: &Namespace,
         protocol: Protocol,
@@ -55,32 +80,45 @@ impl Details {
         let mut details = Self::default();
         let number = match protocol {
             Protocol::Tcp => IPPROTO_TCP,
-            Protocol::Udp if all => IPPROTO_UDP,
-            // Neither has a backlog. For raw sockets sock_diag has less than `/proc`.
-            Protocol::Udp | Protocol::Raw => return details,
+            Protocol::Udp => IPPROTO_UDP,
+            // For raw sockets sock_diag has less than `/proc`.
+            Protocol::Raw => return details,
+        };
+        // Any UDP socket may wait at an address of IPv4 and IPv6. A host has few.
+        let questions: &[Asked] = match protocol {
+            Protocol::Tcp if !all => &[Asked::Listeners, Asked::Bound],
+            _ => &[Asked::All],
         };
         for family in [AF_INET, AF_INET6] {
-            let request = InetRequest {
-                family,
-                protocol: number,
-                extensions: if info { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
-                states: if all { StateFlags::all() } else { StateFlags::LISTEN },
-                socket_id: if family == AF_INET {
-                    DiagSocket::new_v4()
-                } else {
-                    DiagSocket::new_v6()
-                },
-            };
-            let result = namespace.run(connect).and_then(|socket| {
-                ask(&socket, SockDiagMessage::InetRequest(request), NLM_F_DUMP, |answer| {
-                    if let SockDiagMessage::InetResponse(response) = answer {
-                        details.add(protocol, response);
-                    }
-                    Ok(())
-                })
-            });
-            if let Err(error) = result {
-                log::debug!("sock_diag: {error}");
+            for asked in questions {
+                let request = InetRequest {
+                    family,
+                    protocol: number,
+                    extensions: if info { ExtensionFlags::INFO } else { ExtensionFlags::empty() },
+                    states: match asked {
+                        Asked::Listeners => StateFlags::LISTEN,
+                        Asked::Bound => StateFlags::all().difference(StateFlags::LISTEN),
+                        Asked::All => StateFlags::all(),
+                    },
+                    socket_id: if family == AF_INET {
+                        DiagSocket::new_v4()
+                    } else {
+                        DiagSocket::new_v6()
+                    },
+                };
+                let code = if *asked == Asked::Bound { &bound_to_a_device()[..] } else { &[] };
+                let request = SockDiagMessage::InetRequest(request);
+                let result = namespace.run(connect).and_then(|socket| {
+                    ask_with(&socket, request, NLM_F_DUMP, code, |answer| {
+                        if let SockDiagMessage::InetResponse(response) = answer {
+                            details.add(protocol, response);
+                        }
+                        Ok(())
+                    })
+                });
+                if let Err(error) = result {
+                    log::debug!("sock_diag: {error}");
+                }
             }
         }
         details
@@ -89,11 +127,16 @@ impl Details {
     /// Adds the details of `socket` to it.
     pub(in crate::kernel) fn complete(&mut self, socket: &mut Socket) {
         let key = (socket.protocol, socket.tuple.local, socket.tuple.remote, socket.inode);
-        let Some(detail) = self.0.get_mut(&key) else { return };
+        let Some(detail) = self.0.remove(&key) else { return };
+        socket.tuple.interface = detail.interface;
+        socket.binding.v6only = detail.v6only;
         socket.cookie = detail.cookie;
         socket.cgroup = detail.cgroup;
         socket.send_q = socket.send_q.or(Some(detail.send_q));
-        socket.info = detail.info.take();
+        socket.info = detail.info;
+        if let Some(next) = detail.next {
+            self.0.insert(key, *next);
+        }
     }
 
     fn add(&mut self, protocol: Protocol, response: &InetResponse) {
@@ -106,10 +149,13 @@ impl Details {
             NonZeroU64::new(response.header.inode.into()),
         );
         let mut detail = SocketDetail {
+            interface: id.interface_id,
+            v6only: None,
             cookie: SocketId::new(u64::from_ne_bytes(id.cookie)),
             cgroup: None,
             send_q: response.header.send_queue,
             info: None,
+            next: None,
         };
         for attribute in &response.nlas {
             match attribute {
@@ -119,6 +165,7 @@ impl Details {
                 {
                     detail.info = Some(Box::new(decode(info)));
                 }
+                nlas::Nla::SkV6Only(v6only) => detail.v6only = Some(*v6only),
                 nlas::Nla::Other(other) if other.kind() == CGROUP_ID => {
                     let mut bytes = [0; 8];
                     if other.value_len() == bytes.len() {
@@ -129,15 +176,39 @@ impl Details {
                 _ => {}
             }
         }
-        self.0.insert(key, detail);
+        match self.0.entry(key) {
+            Entry::Vacant(free) => _ = free.insert(detail),
+            // Both sources have such sockets in the same order, that of the kernel's table.
+            Entry::Occupied(mut first) => {
+                let mut last = &mut first.get_mut().next;
+                while let Some(detail) = last {
+                    last = &mut detail.next;
+                }
+                *last = Some(Box::new(detail));
+            }
+        }
     }
+}
+
+/// Returns the attribute of a request for sockets that are bound to any device.
+///
+/// Its program has two instructions, each a `struct inet_diag_bc_op`: a comparison with the device
+/// 0, and a jump. A program that comes to its end accepts the socket, and one that jumps beyond its
+/// end rejects the socket (`inet_diag_bc_run`, net/ipv4/inet_diag.c).
+fn bound_to_a_device() -> [u8; 16] {
+    let ([l0, l1], [c0, c1]) = (16_u16.to_ne_bytes(), REQUEST_BYTECODE.to_ne_bytes());
+    // Not bound: on to the jump. Bound: to the end.
+    let (to_jump, [e0, e1]) = (8, 12_u16.to_ne_bytes());
+    // A jump takes the second way, beyond the end.
+    let (unused, [b0, b1]) = (4, 8_u16.to_ne_bytes());
+    [l0, l1, c0, c1, DEVICE_CONDITION, to_jump, e0, e1, 0, 0, 0, 0, JUMP, unused, b0, b1]
 }
 
 /// Returns the kernel's figures of the TCP socket with that cookie, if it exists: Recv-Q, Send-Q,
 /// and the measurements of TCP, which listeners do not have.
 #[must_use]
 pub(crate) fn inspect(tuple: &Tuple, cookie: SocketId) -> Option<(u32, u32, Option<TcpInfo>)> {
-    let question = SockQuery { tuple: *tuple, cookie, interface: 0 };
+    let question = SockQuery { tuple: *tuple, cookie };
     let request = SockDiagMessage::InetRequest(sock_diag::request(question, ExtensionFlags::INFO));
     let mut figures = None;
     let result = Namespace::with_inum(tuple.netns)
@@ -193,6 +264,17 @@ pub(super) fn ask(
     socket: &Netlink,
     request: SockDiagMessage,
     flags: u16,
+    each: impl FnMut(&SockDiagMessage) -> io::Result<()>,
+) -> io::Result<()> {
+    ask_with(socket, request, flags, &[], each)
+}
+
+/// Does the same as [`ask`], with an attribute that the request's type does not have.
+fn ask_with(
+    socket: &Netlink,
+    request: SockDiagMessage,
+    flags: u16,
+    attribute: &[u8],
     mut each: impl FnMut(&SockDiagMessage) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut header = NetlinkHeader::default();
@@ -201,6 +283,10 @@ pub(super) fn ask(
     packet.finalize();
     let mut message = vec![0; packet.buffer_len()];
     packet.serialize(&mut message);
+    message.extend_from_slice(attribute);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    // `nlmsg_len` comes first (include/uapi/linux/netlink.h).
+    message[..4].copy_from_slice(&length.to_ne_bytes());
     socket.send(&message, 0)?;
     let mut buffer = Vec::with_capacity(ANSWER);
     loop {

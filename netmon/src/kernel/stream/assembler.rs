@@ -298,13 +298,9 @@ impl Assembler {
                 Some(event)
             }
             SocketFate::TimeWait => Some(Transition { new: TcpState::TimeWait, ..event }),
-            SocketFate::ReportedBucket => self.minisockets.follow(event, record.interface),
-            SocketFate::TimeWaitOrNothing => {
-                self.minisockets.park(event, record.interface, ParkedFor::Answer)
-            }
-            SocketFate::ParkedOrphan => {
-                self.minisockets.park(event, record.interface, ParkedFor::PeersFin)
-            }
+            SocketFate::ReportedBucket => self.minisockets.follow(event),
+            SocketFate::TimeWaitOrNothing => self.minisockets.park(event, ParkedFor::Answer),
+            SocketFate::ParkedOrphan => self.minisockets.park(event, ParkedFor::PeersFin),
             SocketFate::AwaitsOwnReset => self.closing.hold(event.cookie, event.time, event),
         };
         // The event itself, or one that had to make room.

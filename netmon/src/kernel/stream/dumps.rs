@@ -343,7 +343,8 @@ fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> 
     Some(Seed {
         time,
         cookie: socket.cookie?,
-        tuple: socket.tuple,
+        tuple: socket.tuple.as_recorded(),
+        binding: socket.binding.clone(),
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
         owner: holders.owner_of(socket),

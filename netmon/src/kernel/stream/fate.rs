@@ -78,8 +78,12 @@ mod tests {
     fn fate(old: TcpState, flags: u8, change: impl FnOnce(&mut Transition)) -> SocketFate {
         let record = wire::Transition { flags, ..wire::Transition::zeroed() };
         let end = ([127, 0, 0, 1], 1).into();
-        let mut event =
-            Transition::bare(socket(1), Tuple { netns: 1, local: end, remote: end }, old, Close);
+        let mut event = Transition::bare(
+            socket(1),
+            Tuple { netns: 1, interface: 0, local: end, remote: end },
+            old,
+            Close,
+        );
         change(&mut event);
         SocketFate::of(&event, &record)
     }

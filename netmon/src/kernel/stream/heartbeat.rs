@@ -135,7 +135,7 @@ fn begin(now: Mono, has_cookies: bool) -> io::Result<Beat> {
     let cookie = SocketId::new(sockopt::socket_cookie(&listener)?);
     let cookie = cookie.ok_or(io::ErrorKind::Unsupported)?;
     let remote = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-    let place = Tuple { netns, local: listener.local_addr()?, remote };
+    let place = Tuple { netns, interface: 0, local: listener.local_addr()?, remote };
     let id = has_cookies.then_some(cookie);
     Ok(Beat { listener: Some(listener), cookie, id, place, began: now })
 }
@@ -145,7 +145,11 @@ mod tests {
     use netmon_common::{AF_INET, Transition, kind};
 
     use super::*;
-    use crate::core::{id::socket, tcp::TcpState, time::at};
+    use crate::core::{
+        id::{Binding, socket},
+        tcp::TcpState,
+        time::at,
+    };
 
     /// A record of a socket at the heartbeat's place.
     fn report(beat: &Beat, cookie: SocketId, new_state: u8, time: Mono) -> Record {
@@ -172,7 +176,8 @@ mod tests {
 
     fn seed(beat: &Beat, cookie: SocketId) -> Seed {
         let (time, tuple, state) = (at(0), beat.place, TcpState::Listen);
-        Seed { time, cookie, tuple, state, minisocket: false, owner: None }
+        let binding = Binding::default();
+        Seed { time, cookie, tuple, binding, state, minisocket: false, owner: None }
     }
 
     /// With cookies, and with numbers of netmon's own.

@@ -99,11 +99,14 @@ impl Identities {
     /// address (`__inet_lookup_listener`, net/ipv4/inet_hashtables.c).
     fn listener(&self, tuple: Tuple) -> Option<SocketId> {
         let port = tuple.local.port();
-        let at = |ip: IpAddr| {
+        let on = |interface: u32, ip: IpAddr| {
             let any = if ip.is_ipv4() { ANY } else { ANY_V6 };
             let (local, remote) = (SocketAddr::new(ip, port), SocketAddr::new(any, 0));
-            self.by_tuple.get(&Tuple { local, remote, ..tuple }).filter(|identity| !identity.closed)
+            let place = Tuple { interface, local, remote, ..tuple };
+            self.by_tuple.get(&place).filter(|identity| !identity.closed)
         };
+        // A listener that is not bound to the device takes connections of link-local addresses.
+        let at = |ip: IpAddr| on(tuple.interface, ip).or_else(|| on(0, ip));
         let any = if tuple.local.is_ipv4() { at(ANY) } else { None };
         let listener = at(tuple.local.ip()).or(any).or_else(|| at(ANY_V6));
         listener.filter(|identity| !identity.is_shared).map(|identity| identity.id)
@@ -157,7 +160,10 @@ mod tests {
     use netmon_common::{AF_INET, Note, Open, Transition, kind};
 
     use super::*;
-    use crate::core::{id::socket, time::at};
+    use crate::core::{
+        id::{Binding, socket},
+        time::at,
+    };
 
     fn transition(address: u64, new_state: u8, local_port: u16) -> Transition {
         Transition {
@@ -199,6 +205,7 @@ mod tests {
             time: at(1),
             cookie: socket(cookie),
             tuple: place,
+            binding: Binding::default(),
             state: TcpState::Established,
             minisocket: false,
             owner: None,
@@ -242,6 +249,29 @@ mod tests {
         assert_eq!(moved(&mut identities, 0x1000, state::ESTABLISHED, 4001), second);
         // The end was lost; a connect still begins a new connection.
         assert_ne!(connect(&mut identities, 0x1000), second);
+    }
+
+    #[test]
+    fn the_same_ends_on_two_devices_are_two_sockets() {
+        let mut identities = Identities::new();
+        let mut ids = Vec::new();
+        for interface in [2, 3] {
+            let record = Transition { interface, ..transition(0, state::ESTABLISHED, 4000) };
+            let mut seed = Seed {
+                time: at(1),
+                cookie: socket(interface.into()),
+                tuple: tuple(&record),
+                binding: Binding::default(),
+                state: TcpState::Established,
+                minisocket: false,
+                owner: None,
+            };
+            identities.seed(&mut seed);
+            let cookie = 0x1000 + u64::from(interface);
+            let moved = Transition { cookie, new_state: state::FIN_WAIT2, ..record };
+            ids.push((seed.cookie.get(), named(&mut identities, Record::Transition(moved))));
+        }
+        assert_eq!(ids, [(2, 2), (3, 3)]);
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::{
     kernel::{
         host::{
             clock::{anchor, now, used},
+            devices::DeviceNames,
             privilege::Duty,
         },
         program::{
@@ -76,6 +77,7 @@ pub(crate) struct Live {
     losses: Losses,
     assembler: Assembler,
     diag: Diag,
+    devices: DeviceNames,
     /// A file for records and answers (`record --raw`).
     capture: Option<Capture>,
     heartbeat: Heartbeat,
@@ -133,6 +135,7 @@ impl Live {
             losses,
             assembler,
             diag: Diag::default(),
+            devices: DeviceNames::default(),
             capture: None,
             heartbeat: Heartbeat::new(now(), tier != Tier::Basic),
             // At 32 MB/s, twice the rate seen from two cores, an eighth of the buffer fills in this
@@ -270,6 +273,17 @@ impl Live {
         }
     }
 
+    /// Adds the names of devices to the events of sockets that are bound to one.
+    fn name_devices(&mut self, events: &mut VecDeque<Event>) {
+        for event in events {
+            match event {
+                Event::Transition(t) => self.devices.complete(&t.tuple, &mut t.binding),
+                Event::Seed(seed) => self.devices.complete(&seed.tuple, &mut seed.binding),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes a message of a dump. The rings have been read since the message was sent.
     fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
         match message {
@@ -285,6 +299,10 @@ impl Live {
                 for mut seed in seeds {
                     if self.heartbeat.owns(&seed) {
                         continue;
+                    }
+                    if self.offsets.skc_bound_dev_if == UNKNOWN {
+                        // Records of the socket have no device either.
+                        seed.tuple.interface = 0;
                     }
                     if self.assembler.ends_unseen(&seed) {
                         self.reconciler.expect_change();
@@ -363,6 +381,7 @@ impl Live {
                 self.take(message, events);
             }
         }
+        self.name_devices(events);
         let count = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
         self.seeded = true;
         log::info!(

@@ -55,7 +55,6 @@ pub(super) enum ParkedFor {
 struct ParkedSocket {
     /// The event as the tracepoint reported it, to CLOSE.
     event: Transition,
-    interface: u16,
     waits_for: ParkedFor,
     /// The wait before the next question.
     wait: Duration,
@@ -98,17 +97,13 @@ impl Minisockets {
 
     /// Parks `event`, a transition to CLOSE that left a bucket in FIN_WAIT2. Returns an older event
     /// that had to make room, if any.
-    pub(in crate::kernel) fn follow(
-        &mut self,
-        event: Transition,
-        interface: u16,
-    ) -> Option<Transition> {
+    pub(in crate::kernel) fn follow(&mut self, event: Transition) -> Option<Transition> {
         if !self.kernel_reports {
-            return self.park(event, interface, ParkedFor::PeersFin);
+            return self.park(event, ParkedFor::PeersFin);
         }
         // In case the kernel does not report after all.
         self.due.push(Reverse((event.time + GIVE_UP, event.cookie)));
-        self.keep(event, interface, ParkedFor::PeersFin)
+        self.keep(event, ParkedFor::PeersFin)
     }
 
     /// Takes the kernel's report about a bucket: it is in TIME_WAIT, or over.
@@ -128,27 +123,17 @@ impl Minisockets {
 
     /// Parks `event`, a transition to CLOSE, until its fate is known. Returns an event for which
     /// there was no room, if any: an older one, or `event` itself.
-    pub(super) fn park(
-        &mut self,
-        event: Transition,
-        interface: u16,
-        waits_for: ParkedFor,
-    ) -> Option<Transition> {
+    pub(super) fn park(&mut self, event: Transition, waits_for: ParkedFor) -> Option<Transition> {
         if waits_for == ParkedFor::Answer && self.doubtful >= MAX_DOUBTFUL {
             return Some(given_up(event));
         }
         // The answer can be had at once. An orphan first gets time for a RST.
         let wait = if waits_for == ParkedFor::Answer { Duration::ZERO } else { FIRST_ASK };
         self.due.push(Reverse((event.time + wait, event.cookie)));
-        self.keep(event, interface, waits_for)
+        self.keep(event, waits_for)
     }
 
-    fn keep(
-        &mut self,
-        event: Transition,
-        interface: u16,
-        waits_for: ParkedFor,
-    ) -> Option<Transition> {
+    fn keep(&mut self, event: Transition, waits_for: ParkedFor) -> Option<Transition> {
         let pushed_out = if self.parked.len() >= MAX_PARKED {
             let cookie = self.parked.keys().next().copied();
             cookie.and_then(|cookie| self.take(cookie)).map(|parked| given_up(parked.event))
@@ -166,8 +151,7 @@ impl Minisockets {
         let cookie = event.cookie;
         let wait = FIRST_ASK;
         let (last_dumped_at, absent_once) = (Mono::MIN, false);
-        let parked =
-            ParkedSocket { event, interface, waits_for, wait, last_dumped_at, absent_once };
+        let parked = ParkedSocket { event, waits_for, wait, last_dumped_at, absent_once };
         let former = self.parked.insert(cookie, parked);
         self.doubtful -= usize::from(former.is_some_and(|former| former.is_doubtful()));
         pushed_out
@@ -195,6 +179,7 @@ impl Minisockets {
                     time: seed.time,
                     cookie: seed.cookie,
                     tuple: seed.tuple,
+                    binding: seed.binding.clone(),
                     old: TcpState::FinWait2,
                     new: TcpState::Close,
                     errno: None,
@@ -204,9 +189,8 @@ impl Minisockets {
                     inferred: true,
                     opening: Opening::None,
                 };
-                // No question goes out, since the socket may be bound to an interface: the next
-                // dumps decide.
-                self.keep(event, 0, ParkedFor::PeersFin)
+                // No question goes out: the next dumps decide.
+                self.keep(event, ParkedFor::PeersFin)
             }
             None => None,
         }
@@ -337,11 +321,7 @@ impl Minisockets {
         {
             self.due.pop();
             if let Some(parked) = self.parked.get(&cookie) {
-                queries.push(SockQuery {
-                    tuple: parked.event.tuple,
-                    cookie,
-                    interface: parked.interface,
-                });
+                queries.push(SockQuery { tuple: parked.event.tuple, cookie });
                 self.tokens -= 1;
             }
         }

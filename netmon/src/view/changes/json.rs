@@ -15,6 +15,9 @@
 //! | `opened` | time at which the connection opened; absent if it was open before netmon looked |
 //! | `netns` | inode number of the network namespace |
 //! | `netns_name` | from a journal: the name of the namespace at that time |
+//! | `interface` | number of the network device that the socket is bound to; 65535 for any larger |
+//! | `device` | name of that device at that time; absent if it is not known |
+//! | `v6only` | `true`: the listener takes IPv6 only |
 //! | `proto`, `family` | `tcp`; `ipv4` or `ipv6`, as on the wire |
 //! | `local_addr`, `local_port` | this host's end |
 //! | `remote_addr`, `remote_port` | the other end; a listener has no `remote_port` |
@@ -36,7 +39,8 @@
 //!
 //! `closed` follows the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`; from
 //! `history`, `closed` comes without the `transition`. Its fields are `host`, `time`, `cookie`,
-//! `opened`, the namespace, `proto`, `family`, both ends, `direction` and the process as above, and
+//! `opened`, the namespace, the device, `proto`, `family`, both ends, `direction` and the process
+//! as above, and
 //!
 //! | field | |
 //! |---|---|
@@ -58,8 +62,8 @@
 //! `no-free-port` and `vanished`.
 //!
 //! `connection` is a connection in its present state: `host`, `time`, `cookie`, `opened`, the
-//! namespace, `proto`, `family`, both ends, `state`, `direction` and the process as above. `opened`
-//! is absent as above. A `connection` comes in three cases:
+//! namespace, the device, `v6only`, `proto`, `family`, both ends, `state`, `direction` and the
+//! process as above. `opened` is absent as above. A `connection` comes in three cases:
 //!
 //! - With `--initial`, before all other objects: a connection that was there when netmon began,
 //!   with `initial`, which is `true`.
@@ -294,6 +298,7 @@ fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: Mono,
     if let Some(name) = row.labels.as_ref().and_then(|labels| labels.netns.as_deref()) {
         object.text(",\"netns_name\":", name.as_bytes());
     }
+    object.binding(&row.tuple, &row.binding);
     object.raw(if row.tuple.remote.is_ipv4() {
         ",\"proto\":\"tcp\",\"family\":\"ipv4\""
     } else {

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     io::{self, Write},
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -25,9 +24,10 @@ use crate::{
     },
     session::View,
     view::{
-        listing::cells::end_line,
+        listing::cells::{end_line, put_left},
         text::{
             clock::{Clock, Elapsed, TimeStyle},
+            host::Host,
             output::{Output, Sink},
         },
     },
@@ -259,10 +259,10 @@ pub(in crate::view) fn place(
         Some(Direction::Listen) => "lis",
         None => "-",
     };
-    let services = &look.services;
-    let local = Endpoint { address: row.tuple.local, services, none: "?" }.to_string();
-    let remote = Endpoint { address: row.tuple.remote, services, none: "*" }.to_string();
-    let _ = write!(line, " {direction:<3} {local:<21} {remote:<21}");
+    let _ = write!(line, " {direction:<3}");
+    let Connection { tuple, binding, .. } = row;
+    put_end(line, Host::local(tuple, binding), tuple.local.port(), &look.services, "?");
+    put_end(line, Host::remote(tuple), tuple.remote.port(), &look.services, "*");
 }
 
 /// Writes the namespace, unless it is implied.
@@ -352,23 +352,16 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// An address and its port: the port by name, `none` in place of port 0.
-struct Endpoint<'a> {
-    address: SocketAddr,
-    services: &'a Services,
-    none: &'static str,
-}
-
-impl fmt::Display for Endpoint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            SocketAddr::V4(address) => write!(f, "{}:", address.ip())?,
-            SocketAddr::V6(address) => write!(f, "[{}]:", address.ip())?,
-        }
-        match (self.address.port(), self.services.name(Protocol::Tcp, self.address.port())) {
-            (0, _) => f.write_str(self.none),
-            (_, Some(name)) => write!(f, "{}", Escaped(name.as_bytes())),
-            (port, None) => write!(f, "{port}"),
-        }
-    }
+/// Writes an address and its port, in 21 columns at least: the port by name, `none` in place of
+/// port 0.
+fn put_end(line: &mut Vec<u8>, host: Host<'_>, port: u16, services: &Services, none: &str) {
+    line.push(b' ');
+    put_left(line, 21, |line| {
+        host.put(line);
+        let _ = match (port, services.name(Protocol::Tcp, port)) {
+            (0, _) => write!(line, ":{none}"),
+            (_, Some(name)) => write!(line, ":{}", Escaped(name.as_bytes())),
+            (port, None) => write!(line, ":{port}"),
+        };
+    });
 }

@@ -1,9 +1,6 @@
 //! The cells of a listing's row, each a pure function from data to bytes.
 
-use std::{
-    io::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::io::Write;
 
 use super::ListingNames;
 use crate::{
@@ -12,12 +9,12 @@ use crate::{
         process::Process,
         socket::{Protocol, Socket, TcpInfo, Timer},
     },
-    view::text::output::put_address,
+    view::text::host::Host,
 };
 
 /// Writes the bytes of `put`, and spaces up to `width` columns.
 #[inline]
-pub(super) fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
+pub(in crate::view) fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     put(out);
     let used = columns_of(&out[start..]);
@@ -68,24 +65,20 @@ pub(super) fn put_endpoint(
     out: &mut Vec<u8>,
     names: &mut ListingNames,
     protocol: Protocol,
-    end: SocketAddr,
+    (host, port): (Host<'_>, u16),
     width: usize,
 ) {
     let start = out.len();
-    match names.hosts.name(end.ip()) {
-        Some(host) => put_escaped(out, host.as_bytes()),
-        None => match end.ip() {
-            address @ IpAddr::V4(_) => put_address(out, address),
-            address @ IpAddr::V6(_) => {
-                out.push(b'[');
-                put_address(out, address);
-                out.push(b']');
-            }
-        },
+    match names.hosts.name(host.address) {
+        Some(name) => {
+            put_escaped(out, name.as_bytes());
+            host.put_device(out);
+        }
+        None => host.put(out),
     }
     let host = out.len();
     out.push(b':');
-    match (end.port(), names.services.name(protocol, end.port())) {
+    match (port, names.services.name(protocol, port)) {
         (0, _) => out.push(b'*'),
         (_, Some(name)) => put_escaped(out, name.as_bytes()),
         (port, None) => put_number(out, u64::from(port)),

@@ -9,6 +9,9 @@
 //! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
 //! | `netns` | inode number of the network namespace |
 //! | `netns_name` | from a journal: the name of the namespace at that time |
+//! | `interface` | number of the network device that the socket is bound to |
+//! | `device` | name of that device; absent if it is not known |
+//! | `v6only` | `true`: the socket waits for others, and takes IPv6 only |
 //! | `proto` | `tcp`, `udp`, `raw` or `unix` |
 //! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
 //! | `local_addr`, `local_port` | the local end; for raw, the port is the IP protocol's number |
@@ -91,6 +94,7 @@ impl<W: Write> ListingView for JsonRows<W> {
         {
             object.text(",\"netns_name\":", name.as_bytes());
         }
+        object.binding(&socket.tuple, &socket.binding);
         object.word(",\"proto\":\"", socket.protocol.name());
         let (local, remote) = (socket.tuple.local, socket.tuple.remote);
         object.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });

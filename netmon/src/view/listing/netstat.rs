@@ -21,7 +21,7 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
-    view::text::output::Output,
+    view::text::{host::Host, output::Output},
 };
 
 /// The parts of a listing besides netstat's usual columns.
@@ -97,6 +97,12 @@ pub struct Netstat<W> {
     unix_heading: bool,
 }
 
+/// Returns both ends of a socket, with their ports.
+fn ends(socket: &Socket) -> [(Host<'_>, u16); 2] {
+    let Socket { tuple, binding, .. } = socket;
+    [(Host::local(tuple, binding), tuple.local.port()), (Host::remote(tuple), tuple.remote.port())]
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Widths {
     recv_q: usize,
@@ -145,7 +151,7 @@ impl<W: Write> Netstat<W> {
             columns_of(&scratch)
         };
         for socket in &head {
-            let (local, remote) = (socket.tuple.local, socket.tuple.remote);
+            let [local, remote] = ends(socket);
             let names = &mut self.names;
             widths.recv_q = widths.recv_q.max(digits(socket.recv_q));
             widths.send_q = widths.send_q.max(digits(socket.send_q));
@@ -219,14 +225,15 @@ impl<W: Write> Netstat<W> {
         put_right(out, widths.send_q, socket.send_q);
         out.push(b' ');
         let Socket { protocol, tuple, .. } = *socket;
+        let [local, remote] = ends(socket);
         // Only a terminal has a width that rows must not exceed.
         let limit = |width| if self.terminal.is_some() { width } else { usize::MAX };
         put_left(out, widths.local, |out| {
-            put_endpoint(out, names, protocol, tuple.local, limit(widths.local));
+            put_endpoint(out, names, protocol, local, limit(widths.local));
         });
         out.push(b' ');
         put_left(out, widths.remote, |out| {
-            put_endpoint(out, names, protocol, tuple.remote, limit(widths.remote));
+            put_endpoint(out, names, protocol, remote, limit(widths.remote));
         });
         out.push(b' ');
         put_left(out, 11, |out| {

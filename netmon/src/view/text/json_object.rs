@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{clock::Clock, output::put_address, stack_text::StackText};
 use crate::core::{
     escape::{EXACT, put_json_text},
+    id::{Binding, Tuple},
     time::{Mono, Wall},
 };
 
@@ -111,6 +112,20 @@ impl<'a> JsonObject<'a> {
         }
         self.spill();
         put_json_text(value, self.out);
+    }
+
+    /// Writes the facts that tell apart sockets with the same addresses, as far as they hold.
+    #[inline(always)]
+    pub(in crate::view) fn binding(&mut self, tuple: &Tuple, binding: &Binding) {
+        if tuple.interface != 0 {
+            self.number(",\"interface\":", tuple.interface.into());
+        }
+        if let Some(device) = &binding.device {
+            self.text(",\"device\":", device.as_bytes());
+        }
+        if binding.v6only == Some(true) {
+            self.raw(",\"v6only\":true");
+        }
     }
 
     #[inline(always)]

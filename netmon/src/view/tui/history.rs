@@ -1,7 +1,7 @@
 //! The past of each connection, as far as netmon saw the past; and the connections that are gone,
 //! for a few seconds.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 
@@ -10,7 +10,7 @@ use crate::core::{
     connection::Connection,
     event::{ResetSide, Totals},
     filter::Filter,
-    id::{ConnectionId, SocketId},
+    id::{Binding, ConnectionId, SocketId, Tuple},
     process::Owner,
     tcp::TcpState,
     time::Mono,
@@ -102,8 +102,8 @@ pub(super) struct Gone {
 #[derive(Clone, Debug)]
 pub(super) struct Latest {
     pub(super) mark: Mark,
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
+    pub(super) tuple: Tuple,
+    pub(super) binding: Binding,
     pub(super) owner: Option<Arc<Owner>>,
 }
 
@@ -132,8 +132,8 @@ impl Histories {
         if is_shown {
             let latest = Latest {
                 mark,
-                local: row.tuple.local,
-                remote: row.tuple.remote,
+                tuple: row.tuple,
+                binding: row.binding.clone(),
                 owner: row.owner.clone(),
             };
             push(&mut self.latest, latest, LATEST);

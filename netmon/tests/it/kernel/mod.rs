@@ -5,6 +5,7 @@
 //! host.
 
 mod converge;
+mod devices;
 mod doctor;
 mod every_state;
 mod filter;

@@ -360,7 +360,7 @@ fn every_initial_socket_is_recorded() {
     let (local, remote) = (([10, 0, 0, 1], 443).into(), ([10, 0, 0, 2], 40_000).into());
     for cookie in 1..=SOCKETS {
         let id = ConnectionId { cookie: socket(cookie), epoch: Mono::BOOT };
-        let row = Connection::new(id, Tuple { netns: 1, local, remote }, Established);
+        let row = Connection::new(id, Tuple { netns: 1, interface: 0, local, remote }, Established);
         show(Change::Found { time: at_ms(1), connection: &row, initial: true });
     }
     recorder.flush(&ConnectionTable::default()).expect("recorded");

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use netmon::testing::{
-    Anchor, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState,
+    Anchor, Binding, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState,
     Totals, Transition, Tuple, Wall,
 };
 
@@ -26,8 +26,15 @@ pub(crate) fn transition(
     new: TcpState,
 ) -> Transition {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    let tuple = Tuple { netns: 4_026_531_840, local: end(ends.0), remote: end(ends.1) };
+    let tuple =
+        Tuple { netns: 4_026_531_840, interface: 0, local: end(ends.0), remote: end(ends.1) };
     Transition { time: at_ms(ms), ..Transition::bare(socket(cookie), tuple, old, new) }
+}
+
+fn on_loopback(mut event: Transition) -> Transition {
+    event.tuple.interface = 1;
+    event.binding.device = Some("lo".into());
+    event
 }
 
 fn elsewhere(mut event: Transition) -> Transition {
@@ -76,12 +83,12 @@ pub(crate) fn sample_events() -> Vec<Event> {
             },
             Transition {
                 opening: owner(900, b"\x1b[2J\"\xff"),
-                ..transition(70, 4, refused, Close, SynSent)
+                ..on_loopback(transition(70, 4, refused, Close, SynSent))
             },
             Transition {
                 errno: Some(111),
                 reset: Some(ResetSide::Received),
-                ..transition(71, 4, refused, SynSent, Close)
+                ..on_loopback(transition(71, 4, refused, SynSent, Close))
             },
             Transition { errno: Some(133), ..transition(80, 5, old, Established, Close) },
             Transition {
@@ -96,7 +103,15 @@ pub(crate) fn sample_events() -> Vec<Event> {
     // A connection whose beginning was lost, the end of a connection above, the end of a TIME_WAIT.
     let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
     let (state, owner) = (Established, None);
-    let seed = Seed { time: at_ms(500), cookie: socket(7), tuple, state, minisocket: false, owner };
+    let seed = Seed {
+        time: at_ms(500),
+        cookie: socket(7),
+        tuple,
+        binding: Binding::default(),
+        state,
+        minisocket: false,
+        owner,
+    };
     events.extend([Event::DumpEnded { time: at_ms(200) }, Event::Seed(seed)]);
     for ms in [600, 700] {
         let reconciled = Event::DumpEnded { time: at_ms(ms + 1) };

@@ -50,6 +50,12 @@ fn errors_say_what_and_where() {
         ("uid ^mallory", "unknown user 'mallory': write a number or the name of a user"),
         ("netns = ^red", "unknown namespace 'red'"),
         ("cgroup = ^/none", "unknown cgroup '/none'"),
+        (
+            "dev ^a-name-that-is-too-long",
+            "'a-name-that-is-too-long' is no device: write a name as ip link",
+        ),
+        ("dev ^4294967296", "unknown device '4294967296': write a number or a name"),
+        ("dev ^< 5", "'<' does not apply to dev: write = or !="),
         ("pid ^< 5", "'<' does not apply to pid: write = or !="),
         ("state ^GE listen", "'GE' does not apply to state"),
         ("src ^> ::1", "'>' does not apply to src"),

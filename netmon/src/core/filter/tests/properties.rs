@@ -52,6 +52,8 @@ fn any_term() -> impl Strategy<Value = Node> {
         comm.prop_map(|comm| Term::Comm(comm.into())),
         (0..3_u32).prop_map(Term::Uid),
         (0..3_u32).prop_map(Term::Netns),
+        (0..3_u32).prop_map(Term::Interface),
+        select(vec!["eth0", "vrf blue", "é"]).prop_map(|name| Term::Device(name.into())),
         (0..3_u64).prop_map(Term::Cgroup),
         proptest::sample::select(Verdict::ALL.to_vec()).prop_map(Term::Verdict),
     ];
@@ -90,15 +92,18 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
         some_end(),
         some_end(),
         0..3_u32,
+        (0..3_u32, option::of(select(vec!["eth0", "é"]))),
         option::of(0..3_u32),
         option::of(0..3_u64),
         vec((0..3_u32, comm), 0..3),
     )
-        .prop_map(|(state, local, remote, netns, uid, cgroup, owners)| TestRow {
+        .prop_map(|(state, local, remote, netns, device, uid, cgroup, owners)| TestRow {
             state,
             local,
             remote,
             netns,
+            interface: device.0,
+            device: device.1,
             uid,
             cgroup,
             owners,
@@ -123,11 +128,12 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 48] = [
+const TOKENS: [&str; 49] = [
     "(",
     ")",
     "!",
     "not",
+    "dev",
     "and",
     "&&",
     "&",

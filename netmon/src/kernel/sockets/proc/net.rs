@@ -14,7 +14,7 @@ use std::{
 
 use super::columns::{LineColumns, MalformedLine, decimal, hex, pair};
 use crate::core::{
-    id::Tuple,
+    id::{Binding, Tuple},
     socket::{Protocol, Socket, Timer, TimerKind},
     tcp::TcpState,
 };
@@ -52,7 +52,8 @@ pub fn parse_inet(
     Ok(Socket {
         protocol,
         ipv6,
-        tuple: Tuple { netns, local, remote },
+        tuple: Tuple { netns, interface: 0, local, remote },
+        binding: Binding::default(),
         state,
         cookie: None,
         recv_q: Some(recv_q),

@@ -47,6 +47,7 @@ impl Source for Live {
                 self.take(message, events);
             }
         }
+        self.name_devices(events);
         Ok(true)
     }
 
@@ -74,6 +75,7 @@ impl Source for Live {
         // end of the process releases the hooks too, after everything is written.
         std::mem::forget(std::mem::take(&mut self.hooks.links));
         self.count(events);
+        self.name_devices(events);
         Ok(())
     }
 }

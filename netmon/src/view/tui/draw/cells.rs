@@ -1,10 +1,16 @@
 //! Texts of a width: a longer text is cut where the cut hurts least.
 
-use std::net::SocketAddr;
-
 use ratatui::buffer::CellWidth;
 
-use crate::core::{escape::Escaped, services::Services, socket::Protocol};
+use crate::{
+    core::{
+        escape::Escaped,
+        id::{Binding, Tuple},
+        services::Services,
+        socket::Protocol,
+    },
+    view::text::host::Host,
+};
 
 /// Returns the text in `width` columns; cuts the end of a wider text.
 pub(super) fn fit(text: &str, width: usize) -> String {
@@ -32,19 +38,35 @@ pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|c| usize::from(c.encode_utf8(&mut [0; 4]).cell_width())).sum()
 }
 
+/// Returns the end of a connection on this host; cuts the address if it does not fit `width` with
+/// its port.
+pub(super) fn local_end(
+    tuple: &Tuple,
+    binding: &Binding,
+    services: Option<&Services>,
+    width: usize,
+) -> String {
+    endpoint(Host::local(tuple, binding), tuple.local.port(), services, "?", width)
+}
+
+/// Returns the other end of a connection, cut alike.
+pub(super) fn remote_end(tuple: &Tuple, services: Option<&Services>, width: usize) -> String {
+    endpoint(Host::remote(tuple), tuple.remote.port(), services, "*", width)
+}
+
 /// Returns an address and its port; cuts the address if both do not fit `width`.
-pub(super) fn endpoint(
-    end: SocketAddr,
+fn endpoint(
+    host: Host<'_>,
+    port: u16,
     services: Option<&Services>,
     none: &str,
     width: usize,
 ) -> String {
-    let host = match end {
-        SocketAddr::V4(end) => end.ip().to_string(),
-        SocketAddr::V6(end) => format!("[{}]", end.ip()),
-    };
-    let name = services.and_then(|services| services.name(Protocol::Tcp, end.port()));
-    let port = match (end.port(), name) {
+    let mut text = Vec::new();
+    host.put(&mut text);
+    let host = String::from_utf8_lossy(&text);
+    let name = services.and_then(|services| services.name(Protocol::Tcp, port));
+    let port = match (port, name) {
         (0, _) => none.to_owned(),
         (_, Some(name)) => Escaped(name.as_bytes()).to_string(),
         (port, None) => port.to_string(),

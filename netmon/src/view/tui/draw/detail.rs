@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::{
     STRONG, Theme,
-    cells::{endpoint, fit},
+    cells::{fit, local_end, remote_end},
     list::{is_bad, services, why},
     state_diagram,
 };
@@ -76,8 +76,8 @@ fn facts<'a>(
         Line::from(vec![Span::styled(format!(" {name:<NAME$} "), STRONG), Span::raw(value)])
     };
     let ago = |moment: Mono| Elapsed(state.now.since(moment));
-    let local = endpoint(row.tuple.local, services, "?", 60);
-    let remote = endpoint(row.tuple.remote, services, "*", 60);
+    let local = local_end(&row.tuple, &row.binding, services, 60);
+    let remote = remote_end(&row.tuple, services, 60);
     let (sign, direction) = match row.direction {
         Some(Direction::Outbound) => ("→", "outbound"),
         Some(Direction::Inbound) => ("←", "inbound"),

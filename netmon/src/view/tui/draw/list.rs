@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::W
 
 use super::{
     DIM, HEADING, STRONG, Theme,
-    cells::{endpoint, fit},
+    cells::{fit, local_end, remote_end},
     header::number,
 };
 use crate::{
@@ -115,8 +115,8 @@ fn connection(
         let width = area.width.into();
         let (text, style) = match place {
             0 => (fit(&program(row.owner.as_deref()), width), style),
-            1 => (endpoint(row.tuple.local, services, "?", width), style),
-            2 => (endpoint(row.tuple.remote, services, "*", width), style),
+            1 => (local_end(&row.tuple, &row.binding, services, width), style),
+            2 => (remote_end(&row.tuple, services, width), style),
             3 => match row.verdict.filter(|_| is_gone) {
                 // Small letters show that the connection has ended.
                 Some(verdict) if is_bad(verdict) => (verdict.to_string(), style.patch(theme.bad())),
@@ -203,8 +203,8 @@ fn latest_line(
     };
     let (program_width, end) = (room / 4, room * 3 / 8);
     let program = fit(&program(latest.owner.as_deref()), program_width);
-    let local = endpoint(latest.local, services, "?", end);
-    let remote = endpoint(latest.remote, services, "*", end);
+    let local = local_end(&latest.tuple, &latest.binding, services, end);
+    let remote = remote_end(&latest.tuple, services, end);
     format!("{time} {program:<program_width$} {local:<end$} {remote:<end$} {states}")
 }
 

@@ -15,7 +15,7 @@ fn table(ports: &[u16]) -> ConnectionTable {
     let rows = ports.iter().zip(1..).map(|(port, cookie)| {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-        let tuple = Tuple { netns: 1, local, remote };
+        let tuple = Tuple { netns: 1, interface: 0, local, remote };
         Connection::new(id(cookie), tuple, TcpState::Established)
     });
     ConnectionTable::restore(rows)

@@ -30,9 +30,11 @@ mod fixtures {
             ipv6: false,
             tuple: Tuple {
                 netns: 1,
+                interface: 0,
                 local: SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, 1), 8080).into(),
                 remote: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 54321).into(),
             },
+            binding: Binding::default(),
             state: TcpState::Established,
             cookie: None,
             recv_q: Some(7),
@@ -217,7 +219,8 @@ fn any_socket() -> impl Strategy<Value = Socket> {
             Socket {
                 protocol,
                 ipv6,
-                tuple: Tuple { netns, local, remote },
+                tuple: Tuple { netns, interface: 0, local, remote },
+                binding: Binding::default(),
                 state,
                 cookie: None,
                 recv_q: Some(recv_q),

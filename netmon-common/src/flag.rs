@@ -25,6 +25,10 @@ pub const RESET_RECEIVED: u8 = 1 << 6;
 pub const V6ONLY: u8 = 1 << 2;
 /// Not a socket flag: the listener, of AF_INET6, takes IPv4 too. As [`V6ONLY`].
 pub const DUAL_STACK: u8 = 1 << 3;
+/// Not a socket flag: the socket is under repair (TCP_REPAIR), so that it closes without a FIN and
+/// without a RST (`tcp_disconnect`, net/ipv4/tcp.c). Only on a transition to CLOSE, not from
+/// SYN_SENT, where [`NO_SYN`] has the same bit, and only where the kernel's types are known.
+pub const REPAIR: u8 = 1 << 7;
 /// Not a socket flag: the connect failed before a SYN was sent, since no local port was free
 /// (EADDRNOTAVAIL of `inet_hash_connect`, net/ipv4/inet_hashtables.c). Only on a transition from
 /// SYN_SENT to CLOSE, and only where the kernel's types are known.

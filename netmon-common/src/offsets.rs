@@ -122,6 +122,8 @@ pub struct Offsets {
     pub listen_size: u32,
     /// `skc_ipv6only` in `struct sock_common`, in bits: the field is one bit of a byte.
     pub skc_ipv6only: u32,
+    /// `repair` in `struct tcp_sock`, in bits.
+    pub repair: u32,
 }
 
 impl Offsets {

@@ -79,12 +79,17 @@ pub struct Listener {
 /// or the kernel's field is not known.
 #[inline(always)]
 pub fn v6only(sk: impl SockAccess, family: u16) -> Option<bool> {
-    let bit = offset!(skc_ipv6only);
-    if family != AF_INET6 as u16 || bit == UNKNOWN as usize {
+    if family == AF_INET6 as u16 { bit(sk, offset!(skc_ipv6only)) } else { None }
+}
+
+/// Returns the bit at an offset in bits; `None` if the offset is not known.
+#[inline(always)]
+pub fn bit(sk: impl SockAccess, offset: usize) -> Option<bool> {
+    if offset == UNKNOWN as usize {
         return None;
     }
-    let byte: u8 = sk.field(bit / 8);
-    Some(byte & 1 << (bit % 8) != 0)
+    let byte: u8 = sk.field(offset / 8);
+    Some(byte & 1 << (offset % 8) != 0)
 }
 
 /// A TCP socket during a transition.

@@ -25,7 +25,7 @@ use crate::{
     offsets::offset,
     reset,
     ring::{count, reserve},
-    sock::{Listener, Sock, SockAccess, TransitionWords, v6only},
+    sock::{Listener, Sock, SockAccess, TransitionWords, bit, v6only},
 };
 
 /// The first transition of a connection that a listener took, kept until the next one.
@@ -207,6 +207,15 @@ fn sent_nothing(sk: impl SockAccess) -> bool {
     shutdown == 0 && packets == Some(0)
 }
 
+/// Returns whether a socket is under repair (TCP_REPAIR): its close sends nothing.
+#[inline(always)]
+fn is_under_repair(sk: impl SockAccess) -> bool {
+    if offset!(repair) == UNKNOWN as usize {
+        return false;
+    }
+    sk.tcp().and_then(|tcp| bit(tcp, offset!(repair))) == Some(true)
+}
+
 /// Returns a [`Transition`] without its kind, as words.
 #[inline(always)]
 fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> TransitionWords {
@@ -223,8 +232,12 @@ fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> Transition
         if reset::was_received(id) {
             flags |= flag::RESET_RECEIVED;
         }
-        if old == state::SYN_SENT && sent_nothing(sk) {
-            flags |= flag::NO_SYN;
+        if old == state::SYN_SENT {
+            if sent_nothing(sk) {
+                flags |= flag::NO_SYN;
+            }
+        } else if is_under_repair(sk) {
+            flags |= flag::REPAIR;
         }
     }
     if new == state::LISTEN {

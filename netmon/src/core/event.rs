@@ -82,6 +82,8 @@ pub struct Transition {
     pub totals: Option<Totals>,
     /// Its process has closed it: the kernel finishes alone.
     pub orphan: bool,
+    /// It closed without a FIN and without a RST (TCP_REPAIR).
+    pub silent: bool,
     /// No hook saw this happen; a later look found it done, and `time` is that of the look.
     pub inferred: bool,
     /// The opening, if the transition opens a connection.
@@ -103,6 +105,7 @@ impl Transition {
             reset: None,
             totals: None,
             orphan: false,
+            silent: false,
             inferred: false,
             opening: Opening::None,
         }

@@ -16,6 +16,7 @@
 //! | | ECONNABORTED | | reset-locally |
 //! | | any that ICMP brings (1) | | timed-out |
 //! | | any other | | none |
+//! | | none | none: TCP_REPAIR | closed-silently |
 //! | | none | sent | reset-locally |
 //! | | none | received | reset-by-peer |
 //! | `ESTABLISHED`, `CLOSE_WAIT`, `SYN_RECV -> CLOSE` | none | | reset-locally |
@@ -60,11 +61,14 @@ pub enum Verdict {
     /// The connect got no local port: each is taken by a connection to the same peer, or the port
     /// that the socket is bound to is. No SYN was sent.
     NoFreePort,
+    /// A process of this host closed the connection without a FIN and without a RST, so that the
+    /// peer does not know (TCP_REPAIR, as CRIU does).
+    ClosedSilently,
 }
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClosedLocally,
         Self::ClosedByPeer,
         Self::Refused,
@@ -75,6 +79,7 @@ impl Verdict {
         Self::Aborted,
         Self::Vanished,
         Self::NoFreePort,
+        Self::ClosedSilently,
     ];
 
     /// Returns the word for the verdict.
@@ -91,6 +96,7 @@ impl Verdict {
             Self::Aborted => "aborted",
             Self::Vanished => "vanished",
             Self::NoFreePort => "no-free-port",
+            Self::ClosedSilently => "closed-silently",
         }
     }
 }
@@ -171,6 +177,7 @@ pub fn judge(t: &Transition, first: Option<FirstFin>) -> Option<Verdict> {
         (_, Some(errno), _) if is_from_icmp(errno) => Verdict::TimedOut,
         (_, Some(_), _) => return None,
         (_, None, None) if t.new == TcpState::TimeWait => Verdict::ClosedLocally,
+        (_, None, None) if t.silent => Verdict::ClosedSilently,
         (_, None, Some(ResetSide::Sent)) => Verdict::ResetLocally,
         (_, None, Some(ResetSide::Received)) => Verdict::ResetByPeer,
         (TcpState::Established | TcpState::CloseWait | TcpState::SynRecv, None, None) => {
@@ -237,6 +244,7 @@ mod tests {
             reset,
             totals: None,
             orphan: false,
+            silent: false,
             inferred: false,
             opening: Opening::None,
         }
@@ -275,6 +283,14 @@ mod tests {
         ] {
             let t = last(old, new, errno, reset);
             assert_eq!(judge(&t, first), Some(verdict), "{old} -> {new}, {errno}, {reset:?}");
+        }
+    }
+
+    #[test]
+    fn a_silent_close_is_no_reset() {
+        for old in [Established, CloseWait, FinWait1] {
+            let t = Transition { silent: true, ..last(old, Close, 0, None) };
+            assert_eq!(judge(&t, None), Some(Verdict::ClosedSilently));
         }
     }
 

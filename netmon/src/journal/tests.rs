@@ -89,6 +89,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
             rtt_us: (number.is_multiple_of(2)).then_some(number),
         }),
         orphan: number % 4 == 1,
+        silent: false,
         inferred: number % 5 == 1,
         opening,
     }

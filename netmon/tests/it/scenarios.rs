@@ -149,6 +149,7 @@ fn parse(line: &str) -> Option<Event> {
                 reset: words.contains(&"reset=sent").then_some(ResetSide::Sent),
                 totals: (new == TcpState::Close).then(Totals::default),
                 orphan: false,
+                silent: false,
                 inferred: false,
                 opening,
             }))

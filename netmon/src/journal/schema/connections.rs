@@ -136,6 +136,7 @@ impl ConnectionReader {
             reset: self.endings.reset(row),
             totals: self.endings.totals(row),
             orphan: false,
+            silent: false,
             inferred: self.inferred.value(row),
             opening: Opening::None,
         };

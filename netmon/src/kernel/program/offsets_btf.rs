@@ -234,6 +234,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         hashinfo_lhash2_mask: dump(tables.as_ref(), "lhash2_mask"),
         listen_head: dump(listeners.as_ref(), "nulls_head"),
         listen_size: listeners.as_ref().map_or(UNKNOWN, Structure::size),
+        repair: tcp.bit("repair").unwrap_or(UNKNOWN),
         skc_ipv6only: common.bit("skc_ipv6only").unwrap_or(UNKNOWN),
     })
 }

@@ -160,12 +160,26 @@ pub(in crate::kernel) fn transition(
     // In other transitions `sk_err` may be left over from an earlier connection of the socket. A
     // listener does not fail.
     let may_fail = new == TcpState::Close && old != TcpState::Listen;
-    let had_no_syn = record.flags & flag::NO_SYN != 0 || tuple.local.port() == 0;
+    let has = |flag: u8| record.flags & flag != 0;
+    let had_no_syn = has(flag::NO_SYN) || tuple.local.port() == 0;
     let errno = match record.errno {
         0 if may_fail && old == TcpState::SynSent && had_no_syn => Some(EADDRNOTAVAIL),
         errno => (may_fail && errno != 0).then_some(errno),
     };
-    let has = |flag: u8| record.flags & flag != 0;
+    let was_open = match old {
+        TcpState::Established | TcpState::CloseWait | TcpState::SynRecv | TcpState::FinWait1 => {
+            true
+        }
+        // With the peer's FIN there is a TIME_WAIT bucket.
+        TcpState::FinWait2 => !has(flag::DONE),
+        _ => false,
+    };
+    // `__tcp_close` does so before it makes an orphan of the socket.
+    let is_silent = was_open
+        && new == TcpState::Close
+        && has(flag::REPAIR)
+        && errno.is_none()
+        && !has(flag::RESET_RECEIVED | flag::DEAD);
     let v6only = match has(flag::V6ONLY) {
         _ if new != TcpState::Listen => None,
         true => Some(true),
@@ -181,7 +195,8 @@ pub(in crate::kernel) fn transition(
         errno,
         reset: has(flag::RESET_RECEIVED).then_some(ResetSide::Received),
         totals: None,
-        orphan: record.flags & flag::DEAD != 0,
+        orphan: has(flag::DEAD),
+        silent: is_silent,
         inferred: false,
         opening,
     })

@@ -15,7 +15,7 @@ pub(super) const ECONNRESET: u8 = libc::ECONNRESET as u8;
 /// The fate of a socket on its way to CLOSE; the rows are those of the table in docs/time-wait.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SocketFate {
-    /// Nothing is left of the socket. Row "to CLOSE with an errno".
+    /// Nothing is left of the socket. Rows "to CLOSE with an errno" and "TCP_REPAIR".
     Closed,
     /// The peer acknowledged this socket's FIN (LAST_ACK -> CLOSE): nothing is left of the socket,
     /// and the other end, if this host has it, is in TIME_WAIT. Row "… LAST_ACK -> CLOSE".
@@ -41,14 +41,19 @@ impl SocketFate {
     /// Returns the fate of the socket of `event`, a transition to CLOSE whose record is `record`.
     pub(super) fn of(event: &Transition, record: &wire::Transition) -> Self {
         let has = |flag: u8| record.flags & flag != 0;
+        if event.silent {
+            return Self::Closed;
+        }
         match (event.old, event.errno) {
             (TcpState::FinWait2 | TcpState::Closing, None) if has(flag::MINISOCKET) => {
                 if has(flag::WAITS) { Self::ReportedBucket } else { Self::TimeWait }
             }
             (TcpState::FinWait2 | TcpState::Closing, None) if has(flag::DONE) => {
-                // SO_LINGER 0 ends CLOSING without a trace and without TIME_WAIT (tcp_disconnect).
-                let lingers = event.old == TcpState::Closing && has(flag::LINGER);
-                let is_certain = !has(flag::BUCKETS_FULL) && !lingers;
+                // SO_LINGER 0 and TCP_REPAIR end CLOSING without a trace and without TIME_WAIT
+                // (tcp_disconnect).
+                let may_disconnect = has(flag::LINGER | flag::REPAIR);
+                let may_end = event.old == TcpState::Closing && may_disconnect;
+                let is_certain = !has(flag::BUCKETS_FULL) && !may_end;
                 if is_certain { Self::TimeWait } else { Self::TimeWaitOrNothing }
             }
             (TcpState::FinWait2, None) if event.orphan => Self::ParkedOrphan,
@@ -99,6 +104,7 @@ mod tests {
         let full = flag::DONE | flag::BUCKETS_FULL;
         let lingers = flag::DONE | flag::LINGER;
         let timed_out = |event: &mut Transition| event.errno = Some(110);
+        let silent = |event: &mut Transition| event.silent = true;
         let reset = |event: &mut Transition| {
             (event.errno, event.reset) = (Some(ECONNRESET), Some(ResetSide::Received));
         };
@@ -110,6 +116,8 @@ mod tests {
             (ReportedBucket, fate(FinWait2, waits, none)),
             (TimeWaitOrNothing, fate(FinWait2, full, none)),
             (TimeWaitOrNothing, fate(Closing, lingers, none)),
+            (TimeWaitOrNothing, fate(Closing, flag::DONE | flag::REPAIR, none)),
+            (Closed, fate(Established, 0, silent)),
             (TimeWait, fate(FinWait2, lingers, none)),
             (ParkedOrphan, fate(FinWait2, 0, |event| event.orphan = true)),
             (AwaitsOwnReset, fate(FinWait2, 0, none)),

@@ -186,6 +186,7 @@ impl Minisockets {
                     reset: None,
                     totals: None,
                     orphan: true,
+                    silent: false,
                     inferred: true,
                     opening: Opening::None,
                 };

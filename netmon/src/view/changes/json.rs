@@ -59,7 +59,7 @@
 //!
 //! The words of `verdict` are: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`,
 //! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted`,
-//! `no-free-port` and `vanished`.
+//! `no-free-port`, `closed-silently` and `vanished`.
 //!
 //! `connection` is a connection in its present state: `host`, `time`, `cookie`, `opened`, the
 //! namespace, the device, `v6only`, `proto`, `family`, both ends, `state`, `direction` and the

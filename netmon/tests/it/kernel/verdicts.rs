@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
 use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -35,6 +36,15 @@ fn verdict(mut case: impl FnMut(&mut Watch) -> u64 + Send) -> Value {
     let is_skipped = tier() == Tier::Basic && closed["verdict"] == "vanished";
     if is_skipped { once() } else { closed }
 }
+
+sockopt_impl!(
+    /// Repair mode: the socket sends nothing (tcp(7) does not have it).
+    TcpRepair,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_REPAIR,
+    libc::c_int
+);
 
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -138,6 +148,27 @@ fn unread_data_resets() {
         ids.1
     });
     assert_eq!((&closed["verdict"], &closed["reset"]), (&"reset-locally".into(), &"sent".into()));
+}
+
+/// CRIU closes a connection that it has saved in this way.
+#[test]
+fn a_close_under_repair_is_no_reset() {
+    let closed = verdict(|watch| {
+        let (client, server) = pair();
+        let ids = (cookie(&client), cookie(&server));
+        setsockopt(&client, TcpRepair, &1).expect("TCP_REPAIR, as root");
+        drop(client);
+        watch.closed(ids.0);
+        watch.during(slow(Duration::from_millis(200)));
+        let path = watch.path(ids.1);
+        assert_eq!(path.last().map(String::as_str), Some("SYN_RECV>ESTABLISHED"), "no word came");
+        drop(server);
+        ids.0
+    });
+    // Without the kernel's types, nothing shows that there was no RST.
+    let expected = if has_types() { "closed-silently" } else { "reset-locally" };
+    assert_eq!(closed["verdict"], expected, "{closed}");
+    assert!(closed.get("reset").is_none() && closed.get("errno").is_none(), "{closed}");
 }
 
 #[test]

@@ -164,6 +164,8 @@ impl EventReader {
             reset: self.endings.reset(row),
             totals: self.endings.totals(row),
             orphan: self.orphan.value(row),
+            // The verdict has it.
+            silent: false,
             inferred: self.inferred.value(row),
             opening,
         };

@@ -148,7 +148,8 @@ pub(super) fn services(state: &ScreenState) -> Option<&Services> {
 }
 
 pub(super) const fn is_bad(verdict: Verdict) -> bool {
-    !matches!(verdict, Verdict::ClosedLocally | Verdict::ClosedByPeer)
+    use Verdict::{ClosedByPeer, ClosedLocally, ClosedSilently};
+    !matches!(verdict, ClosedLocally | ClosedByPeer | ClosedSilently)
 }
 
 /// Draws the latest transitions as they come, the newest at the bottom.

@@ -150,13 +150,13 @@ pub struct Child {
 pub struct End {
     /// The transition, its kind [`kind::END`].
     pub transition: Transition,
-    /// `bytes_sent`: data bytes, retransmitted ones included.
+    /// `bytes_sent`, retransmitted ones included; as the next two, all bits set where unknown.
     pub bytes_sent: u64,
     /// `bytes_received`: data bytes in order.
     pub bytes_received: u64,
     /// `total_retrans`: segments.
     pub retransmits: u32,
-    /// `srtt_us`: smoothed round trip time, µs times 8; 0 before the first measurement.
+    /// `srtt_us`: smoothed round trip time, µs times 8; 0 before the first, or where unknown.
     pub srtt_us: u32,
 }
 
@@ -365,7 +365,7 @@ pub mod counter {
     pub const LOST_TRANSITIONS: u32 = 0;
     /// Notes (RSTs, ports, TIME_WAIT buckets) and accepts that found the ring buffer full.
     pub const LOST_NOTES: u32 = 1;
-    /// Accepted connections whose first transition could not be kept until the next one.
+    /// Accepted connections whose first transition was not kept until the next one.
     pub const LOST_BIRTHS: u32 = 2;
     /// Transitions that the standby program took, because the kernel skipped the first program.
     pub const STANDBY_TOOK: u32 = 3;

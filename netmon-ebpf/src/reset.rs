@@ -2,6 +2,8 @@
 //! buckets that a RST ends.
 
 use aya_ebpf::{
+    EbpfContext,
+    helpers::bpf_probe_read_kernel,
     macros::{btf_tracepoint, map},
     maps::PerCpuArray,
     programs::BtfTracePointContext,
@@ -57,6 +59,14 @@ pub fn was_received(id: u64) -> bool {
 /// `sk` is NULL, or a listener, for a segment that belongs to no connection.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    // Before Linux 6.13 the verifier may take an argument of a tracepoint for a pointer that is not
+    // NULL. Then it removes the test of the pointer, and leaves the load, which may be unguarded. A
+    // copy of the argument is a number to the verifier, and the test of a number stays.
+    let copy = ctx.as_ptr().cast::<u64>();
+    // SAFETY: a probe read takes any address.
+    if !unsafe { bpf_probe_read_kernel(copy) }.is_ok_and(|address| address != 0) {
+        return 0;
+    }
     let Some(sk) = Sock::new(ctx.arg(0)) else { return 0 };
     let state = sk.state();
     if state == state::LISTEN {

@@ -92,6 +92,15 @@ pub fn bit(sk: impl SockAccess, offset: usize) -> Option<bool> {
     Some(byte & 1 << (offset % 8) != 0)
 }
 
+/// Returns the field at `offset` of a `struct tcp_sock`; `unknown` if the field is not known.
+#[inline(always)]
+fn figure<T: Copy + Default>(tcp: Option<impl SockAccess>, offset: usize, unknown: T) -> T {
+    match tcp {
+        Some(tcp) if offset != UNKNOWN as usize => tcp.field(offset),
+        _ => unknown,
+    }
+}
+
 /// A TCP socket during a transition.
 pub trait SockAccess: Copy {
     /// Returns the address: the key of the socket in this program, and a handle for user space.
@@ -143,17 +152,15 @@ pub trait SockAccess: Copy {
     unsafe fn totals(self, out: *mut End) {
         // SAFETY: the caller's promise.
         unsafe {
-            if let Some(tcp) = self.tcp() {
-                addr_of_mut!((*out).bytes_sent).write(tcp.field(offset!(bytes_sent)));
-                addr_of_mut!((*out).bytes_received).write(tcp.field(offset!(bytes_received)));
-                addr_of_mut!((*out).retransmits).write(tcp.field(offset!(total_retrans)));
-                addr_of_mut!((*out).srtt_us).write(tcp.field(offset!(srtt_us)));
-            } else {
-                addr_of_mut!((*out).bytes_sent).write(0);
-                addr_of_mut!((*out).bytes_received).write(0);
-                addr_of_mut!((*out).retransmits).write(0);
-                addr_of_mut!((*out).srtt_us).write(0);
-            }
+            let tcp = self.tcp();
+            addr_of_mut!((*out).bytes_sent).write(figure(tcp, offset!(bytes_sent), u64::MAX));
+            addr_of_mut!((*out).bytes_received).write(figure(
+                tcp,
+                offset!(bytes_received),
+                u64::MAX,
+            ));
+            addr_of_mut!((*out).retransmits).write(figure(tcp, offset!(total_retrans), u32::MAX));
+            addr_of_mut!((*out).srtt_us).write(figure(tcp, offset!(srtt_us), 0));
         }
     }
 }

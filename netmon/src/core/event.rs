@@ -45,15 +45,16 @@ impl ResetSide {
     }
 }
 
-/// Counters of a connection's socket when it ended (`struct tcp_sock`, include/linux/tcp.h).
+/// Counters of a connection's socket when it ended (`struct tcp_sock`, include/linux/tcp.h). A
+/// counter is none if it is not known where this kernel keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Data bytes sent, retransmitted ones included.
-    pub bytes_sent: u64,
+    pub bytes_sent: Option<u64>,
     /// Data bytes received in order.
-    pub bytes_received: u64,
+    pub bytes_received: Option<u64>,
     /// Segments retransmitted.
-    pub retransmits: u32,
+    pub retransmits: Option<u32>,
     /// The last smoothed round trip time, µs; none before the first.
     pub rtt_us: Option<u32>,
 }

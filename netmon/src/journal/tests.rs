@@ -83,9 +83,9 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
         errno: (is_over && number.is_multiple_of(3)).then_some(104),
         reset: (is_over && number.is_multiple_of(2)).then_some(ResetSide::Sent),
         totals: is_over.then_some(Totals {
-            bytes_sent: i64::MAX.cast_unsigned(),
-            bytes_received: time.unsigned_abs(),
-            retransmits: number,
+            bytes_sent: Some(i64::MAX.cast_unsigned()),
+            bytes_received: (!number.is_multiple_of(5)).then_some(time.unsigned_abs()),
+            retransmits: Some(number),
             rtt_us: (number.is_multiple_of(2)).then_some(number),
         }),
         orphan: number % 4 == 1,

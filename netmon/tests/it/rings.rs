@@ -56,8 +56,9 @@ fn line(t: &Transition) -> String {
         write!(line, " reset {}", side.name()).expect("a string");
     }
     if let Some(totals) = &t.totals {
-        write!(line, " sent {} received {}", totals.bytes_sent, totals.bytes_received)
-            .expect("a string");
+        let [sent, received] =
+            [totals.bytes_sent, totals.bytes_received].map(Option::unwrap_or_default);
+        write!(line, " sent {sent} received {received}").expect("a string");
     }
     for (is_set, word) in [(t.orphan, "orphan"), (t.inferred, "inferred")] {
         if is_set {

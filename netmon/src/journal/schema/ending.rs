@@ -59,9 +59,9 @@ impl EndingBuilder {
         }
         self.reset.put(row, t.reset.map(|side| side as usize));
         let Some(totals) = &t.totals else { return };
-        self.bytes_sent.put(row, Some(signed(totals.bytes_sent)));
-        self.bytes_received.put(row, Some(signed(totals.bytes_received)));
-        self.retransmits.put(row, Some(totals.retransmits.into()));
+        self.bytes_sent.put(row, totals.bytes_sent.map(signed));
+        self.bytes_received.put(row, totals.bytes_received.map(signed));
+        self.retransmits.put(row, totals.retransmits.map(Into::into));
         self.rtt_us.put(row, totals.rtt_us.map(Into::into));
     }
 
@@ -116,11 +116,12 @@ impl EndingReader {
         let count =
             |array: &Int64Array| get(array, row).map(|count| u64::try_from(count).unwrap_or(0));
         let small = |array| count(array).map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        Some(Totals {
-            bytes_sent: count(&self.bytes_sent)?,
-            bytes_received: count(&self.bytes_received).unwrap_or(0),
-            retransmits: small(&self.retransmits).unwrap_or(0),
+        let totals = Totals {
+            bytes_sent: count(&self.bytes_sent),
+            bytes_received: count(&self.bytes_received),
+            retransmits: small(&self.retransmits),
             rtt_us: small(&self.rtt_us),
-        })
+        };
+        Some(totals).filter(|totals| *totals != Totals::default())
     }
 }

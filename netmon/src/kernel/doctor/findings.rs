@@ -127,6 +127,11 @@ impl AttachFindings {
                 }
             });
         }
+        let missing = live.missing_counters();
+        // The basic tier says so itself.
+        if attachment.tier == Tier::Full && !missing.is_empty() {
+            findings.push(counters(&missing));
+        }
         findings.push(ring_buffers(attachment.options.buffer));
         Self { findings, tier: Some(attachment.tier), iterators: attachment.iterators.is_ok() }
     }
@@ -270,6 +275,12 @@ fn hook(report: &HookReport, better: &'static str) -> Finding {
     };
     let finding = with_hook(report, Finding::new(what, state, detail)).text("status", status);
     if state == FindingState::Ok { finding } else { finding.because(report.without, advice) }
+}
+
+fn counters(missing: &[&str]) -> Finding {
+    let detail = format!("the kernel's types lack {} of struct tcp_sock", missing.join(", "));
+    Finding::new("counters", FindingState::Degraded, detail)
+        .because("these figures of a connection that ends are absent", ANOTHER_KERNEL)
 }
 
 fn ring_buffers(buffer: u32) -> Finding {

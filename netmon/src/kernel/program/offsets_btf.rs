@@ -92,7 +92,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let inet = Structure::find(btf, "inet_sock", "inet_sport")?;
     let net = Structure::find(btf, "net", "ns.inum")?;
     let task = Structure::find(btf, "task_struct", "group_leader")?;
-    let tcp = Structure::find(btf, "tcp_sock", "bytes_received")?;
+    let tcp = Structure::find(btf, "tcp_sock", "tsorted_sent_queue")?;
     // A field that only dumps need must not prevent `watch`.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
@@ -100,6 +100,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
             UNKNOWN
         })
     };
+    // Nor must a counter, which only the end of a connection shows.
+    let counter = |field| tcp.offset(field).unwrap_or(UNKNOWN);
     let udp = Structure::find(btf, "udp_sock", "forward_deficit").ok();
     let timewait = Structure::find(btf, "inet_timewait_sock", "tw_substate").ok();
     let request = Structure::find(btf, "request_sock", "rsk_timer").ok();
@@ -183,19 +185,19 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         rcv_nxt: dump(Some(&tcp), "rcv_nxt"),
         write_seq: dump(Some(&tcp), "write_seq"),
         snd_una: dump(Some(&tcp), "snd_una"),
-        srtt_us: tcp.offset("srtt_us")?,
+        srtt_us: counter("srtt_us"),
         mdev_us: dump(Some(&tcp), "mdev_us"),
         snd_cwnd: dump(Some(&tcp), "snd_cwnd"),
         snd_ssthresh: dump(Some(&tcp), "snd_ssthresh"),
         retrans_out: dump(Some(&tcp), "retrans_out"),
-        total_retrans: tcp.offset("total_retrans")?,
+        total_retrans: counter("total_retrans"),
         mss_cache: dump(Some(&tcp), "mss_cache"),
         rate_delivered: dump(Some(&tcp), "rate_delivered"),
         rate_interval_us: dump(Some(&tcp), "rate_interval_us"),
         packets_out: dump(Some(&tcp), "packets_out"),
-        bytes_sent: tcp.offset("bytes_sent")?,
+        bytes_sent: counter("bytes_sent"),
         bytes_acked: dump(Some(&tcp), "bytes_acked"),
-        bytes_received: tcp.offset("bytes_received")?,
+        bytes_received: counter("bytes_received"),
         bytes_retrans: dump(Some(&tcp), "bytes_retrans"),
         udp_forward_deficit: dump(udp.as_ref(), "forward_deficit"),
         tw_substate: dump(timewait.as_ref(), "tw_substate"),

@@ -202,17 +202,18 @@ pub(in crate::kernel) fn transition(
     })
 }
 
-/// Returns the counters of a connection that ended.
-pub(in crate::kernel) fn totals(end: &wire::End) -> Totals {
-    Totals {
-        bytes_sent: end.bytes_sent,
-        // The kernel counts the peer's FIN, which is in order like data (`tcp_rcv_nxt_update`).
-        bytes_received: end
-            .bytes_received
-            .saturating_sub(u64::from(end.transition.flags & flag::DONE != 0)),
-        retransmits: end.retransmits,
+/// Returns the counters of a connection that ended; none if no counter is known.
+pub(in crate::kernel) fn totals(end: &wire::End) -> Option<Totals> {
+    let bytes = |bytes: u64| Some(bytes).filter(|bytes| *bytes != u64::MAX);
+    // The kernel counts the peer's FIN, which is in order like data (`tcp_rcv_nxt_update`).
+    let fin = u64::from(end.transition.flags & flag::DONE != 0);
+    let totals = Totals {
+        bytes_sent: bytes(end.bytes_sent),
+        bytes_received: bytes(end.bytes_received).map(|bytes| bytes.saturating_sub(fin)),
+        retransmits: Some(end.retransmits).filter(|retransmits| *retransmits != u32::MAX),
         rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
-    }
+    };
+    Some(totals).filter(|totals| *totals != Totals::default())
 }
 
 #[cfg(test)]

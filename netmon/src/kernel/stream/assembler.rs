@@ -62,7 +62,6 @@ pub(super) struct Assembler {
     /// Transitions to CLOSE that a RST may follow.
     closing: DelayQueue<Transition>,
     minisockets: Minisockets,
-    has_totals: bool,
     /// The time of the RST of each socket that has not closed yet: not every RST is an end.
     resets: CookieMap<Mono>,
     /// By pid: a process that opens many connections is one owner. Each record names the whole
@@ -79,10 +78,9 @@ fn emit(out: &mut EventQueue, event: Transition) {
 
 impl Assembler {
     /// Makes an empty assembler. `kernel_reports`: the kernel reports every change of a TIME_WAIT
-    /// bucket. `has_totals`: the program knows where the kernel keeps the totals of a connection.
-    pub(in crate::kernel) fn new(kernel_reports: bool, has_totals: bool) -> Self {
+    /// bucket.
+    pub(in crate::kernel) fn new(kernel_reports: bool) -> Self {
         Self {
-            has_totals,
             portless: DelayQueue::new(PORT_WAIT),
             closing: DelayQueue::new(RESET_WAIT),
             minisockets: Minisockets::new(kernel_reports),
@@ -95,10 +93,7 @@ impl Assembler {
     pub(in crate::kernel) fn record(&mut self, record: &Record, out: &mut EventQueue) {
         match record {
             Record::Transition(t) => self.transition(t, None, out),
-            Record::End(end) => {
-                let totals = self.has_totals.then(|| totals(end));
-                self.transition(&end.transition, totals, out);
-            }
+            Record::End(end) => self.transition(&end.transition, totals(end), out),
             Record::Open(open) => self.open(open, out),
             Record::Child(child) => self.child(child, out),
             Record::Accept(accept) => {

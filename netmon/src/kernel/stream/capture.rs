@@ -21,8 +21,7 @@ use crate::{
 
 /// The kinds of entries.
 pub(super) mod entry {
-    /// The abilities of the kernel, a byte each: 1 if the kernel reports what becomes of buckets,
-    /// 1 if records have totals. The first entry.
+    /// A byte: 1 if the kernel reports what becomes of buckets. The first entry.
     pub(crate) const HEADER: u8 = 1;
     /// A record of a ring.
     pub(crate) const RECORD: u8 = 2;
@@ -54,10 +53,10 @@ impl Capture {
     ///
     /// # Errors
     /// Fails if the file exists, or cannot be made.
-    pub(super) fn create(path: &Path, kernel_reports: bool, has_totals: bool) -> io::Result<Self> {
+    pub(super) fn create(path: &Path, kernel_reports: bool) -> io::Result<Self> {
         let to = BufWriter::new(File::create_new(path)?);
         let mut capture = Self { to, error: None };
-        capture.put(entry::HEADER, &[&[kernel_reports.into(), has_totals.into()]]);
+        capture.put(entry::HEADER, &[&[kernel_reports.into()]]);
         capture.flush()?;
         Ok(capture)
     }

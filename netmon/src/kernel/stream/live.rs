@@ -124,7 +124,7 @@ impl Live {
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets(), offsets.bytes_sent != UNKNOWN);
+        let assembler = Assembler::new(hooks.follow_minisockets());
         Ok(Self {
             ebpf,
             hooks,
@@ -159,9 +159,7 @@ impl Live {
     /// # Errors
     /// Fails if the file exists, or cannot be made.
     pub(crate) fn capture(&mut self, path: &Path) -> io::Result<()> {
-        let has_totals = self.offsets.bytes_sent != UNKNOWN;
-        let kernel_reports = self.hooks.follow_minisockets();
-        self.capture = Some(Capture::create(path, kernel_reports, has_totals)?);
+        self.capture = Some(Capture::create(path, self.hooks.follow_minisockets())?);
         Ok(())
     }
 
@@ -180,6 +178,19 @@ impl Live {
     #[must_use]
     pub(crate) fn reports(&self) -> &[HookReport] {
         &self.hooks.reports
+    }
+
+    /// Returns the counters of `struct tcp_sock` that the kernel's types lack.
+    pub(in crate::kernel) fn missing_counters(&self) -> Vec<&'static str> {
+        let Offsets { bytes_sent, bytes_received, total_retrans, srtt_us, .. } = self.offsets;
+        let counters = [
+            ("bytes_sent", bytes_sent),
+            ("bytes_received", bytes_received),
+            ("total_retrans", total_retrans),
+            ("srtt_us", srtt_us),
+        ];
+        let missing = counters.into_iter().filter(|(_, offset)| *offset == UNKNOWN);
+        missing.map(|(name, _)| name).collect()
     }
 
     pub(in crate::kernel) fn attachment(&self) -> &Attachment {

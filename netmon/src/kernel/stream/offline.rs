@@ -19,7 +19,7 @@ pub struct OfflineAssembler(Assembler);
 
 impl Default for OfflineAssembler {
     fn default() -> Self {
-        Self(Assembler::new(false, true))
+        Self(Assembler::new(false))
     }
 }
 
@@ -66,8 +66,8 @@ pub fn events_of_capture(capture: &[u8]) -> Result<VecDeque<Event>, MalformedCap
         let Some((kind, payload, after)) = split(rest) else { return Err(malformed) };
         rest = after;
         let is_read = match (&mut assembler, kind, payload) {
-            (None, entry::HEADER, [kernel_reports, has_totals]) => {
-                assembler = Some(Assembler::new(*kernel_reports != 0, *has_totals != 0));
+            (None, entry::HEADER, [kernel_reports]) => {
+                assembler = Some(Assembler::new(*kernel_reports != 0));
                 Some(())
             }
             (Some(assembler), entry::RECORD, bytes) => {

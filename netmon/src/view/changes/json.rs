@@ -55,7 +55,7 @@
 //! | `inferred` | as above |
 //!
 //! The fields from `bytes_sent` to `rtt_us` are counts of the connection's socket; all of them are
-//! absent if no hook saw the end of the connection.
+//! absent if no hook saw the end of the connection, and one of them if the kernel's types lack it.
 //!
 //! The words of `verdict` are: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`,
 //! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted`,
@@ -272,9 +272,9 @@ pub(in crate::view) fn closed(
     let lifetime = step.connection.lifetime(step.transition.time);
     object.some(",\"lifetime_us\":", lifetime.map(micros));
     if let Some(totals) = &step.transition.totals {
-        object.number(",\"bytes_sent\":", totals.bytes_sent);
-        object.number(",\"bytes_received\":", totals.bytes_received);
-        object.number(",\"retransmits\":", u64::from(totals.retransmits));
+        object.some(",\"bytes_sent\":", totals.bytes_sent);
+        object.some(",\"bytes_received\":", totals.bytes_received);
+        object.some(",\"retransmits\":", totals.retransmits.map(u64::from));
         object.some(",\"rtt_us\":", totals.rtt_us.map(u64::from));
     }
     if let Some(id) = community_id {

@@ -325,12 +325,12 @@ pub(in crate::view) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_
 /// Writes the totals of a connection that are not 0.
 fn put_totals(line: &mut Vec<u8>, totals: &Totals) {
     for (name, bytes) in [("sent", totals.bytes_sent), ("received", totals.bytes_received)] {
-        if bytes > 0 {
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > 0) {
             let _ = write!(line, "{name} {} ", Bytes(bytes));
         }
     }
-    if totals.retransmits > 0 {
-        let _ = write!(line, "retransmitted {} ", totals.retransmits);
+    if let Some(retransmits) = totals.retransmits.filter(|retransmits| *retransmits > 0) {
+        let _ = write!(line, "retransmitted {retransmits} ");
     }
 }
 

@@ -74,9 +74,9 @@ pub(crate) fn sample_events() -> Vec<Event> {
             Transition {
                 inferred: true,
                 totals: Some(Totals {
-                    bytes_sent: 517,
-                    bytes_received: 4_321_987,
-                    retransmits: 2,
+                    bytes_sent: Some(517),
+                    bytes_received: Some(4_321_987),
+                    retransmits: Some(2),
                     rtt_us: Some(15_400),
                 }),
                 ..transition(62, 2, web, FinWait2, TimeWait)

@@ -43,7 +43,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            assembler: Assembler::new(false, true),
+            assembler: Assembler::new(false),
             out: EventQueue::new(),
             script: ScriptedKernel::default(),
         }
@@ -281,7 +281,7 @@ fn mapped_addresses_are_ipv4() {
 
 /// Returns a bench whose kernel reports TIME_WAIT buckets.
 fn reporting() -> Bench {
-    Bench { assembler: Assembler::new(true, true), ..Bench::new() }
+    Bench { assembler: Assembler::new(true), ..Bench::new() }
 }
 
 fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
@@ -325,12 +325,20 @@ fn an_accept_is_reported_unless_by_the_kernel() {
 #[test]
 fn totals_at_unknown_offsets_are_absent() {
     let transition = wire::Transition { kind: kind::END, ..wire(LastAck, Close, 100) };
-    let end =
-        wire::End { transition, bytes_sent: 0, bytes_received: 0, retransmits: 0, srtt_us: 0 };
-    for has_totals in [true, false] {
-        let mut bench = Bench { assembler: Assembler::new(false, has_totals), ..Bench::new() };
+    let unknown = wire::End {
+        transition,
+        bytes_sent: u64::MAX,
+        bytes_received: u64::MAX,
+        retransmits: u32::MAX,
+        srtt_us: 0,
+    };
+    let totals = |end| {
+        let mut bench = Bench::new();
         bench.take(Record::End(end));
         bench.advance(at(100) + RESET_WAIT);
-        assert_eq!(bench.events()[0].totals.is_some(), has_totals);
-    }
+        bench.events()[0].totals
+    };
+    assert_eq!(totals(unknown), None);
+    let some = Totals { bytes_received: Some(0), retransmits: Some(2), ..Totals::default() };
+    assert_eq!(totals(wire::End { bytes_received: 0, retransmits: 2, ..unknown }), Some(some));
 }

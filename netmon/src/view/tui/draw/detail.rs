@@ -156,11 +156,14 @@ fn traffic(detail: &Detail) -> String {
         })
     };
     if let Some(totals) = &detail.history.totals {
+        let bytes = |bytes: Option<u64>| {
+            bytes.map_or("not known".to_owned(), |bytes| Bytes(bytes).to_string())
+        };
+        let retransmits = totals.retransmits.map_or("not known".to_owned(), |n| n.to_string());
         return format!(
-            "sent {}   received {}   retransmitted {}{}",
-            Bytes(totals.bytes_sent),
-            Bytes(totals.bytes_received),
-            totals.retransmits,
+            "sent {}   received {}   retransmitted {retransmits}{}",
+            bytes(totals.bytes_sent),
+            bytes(totals.bytes_received),
             rtt(totals.rtt_us)
         );
     }

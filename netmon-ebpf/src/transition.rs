@@ -34,7 +34,7 @@ use crate::{
 struct Birth {
     /// Address of the child; 0 for none.
     child: u64,
-    /// Time of LISTEN -> SYN_RECV, ns.
+    /// Time of LISTEN -> SYN_RECV, ns; 0 for a socket that no listener took (a simultaneous open).
     time: u64,
     /// Id of the listener, as in records; 0 where unknown.
     listener: u64,
@@ -46,7 +46,7 @@ struct Birth {
 static LATEST: PerCpuArray<Birth> = PerCpuArray::with_max_entries(1, 0);
 
 /// Births by the address of the child, where the child may be one of TCP Fast Open, which waits for
-/// its handshake.
+/// its handshake. The kernel forgets the oldest where more wait; `emit_child` counts it then.
 #[map]
 static BIRTHS: LruHashMap<u64, Birth> = LruHashMap::with_max_entries(8192, 0);
 
@@ -153,6 +153,12 @@ fn arguments(ctx: &BtfTracePointContext) -> Option<(Sock, u8, u8)> {
 /// Reports a transition to user space, if the filter admits it.
 #[inline(always)]
 pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, time: u64) {
+    if (old, new) == (state::SYN_SENT, state::SYN_RECV) {
+        // A simultaneous open: no birth is missing.
+        forget(sk);
+        let birth = Birth { child: sk.address(), time: 0, listener: 0 };
+        let _ = BIRTHS.insert(&sk.address(), &birth, 0);
+    }
     if !filter::admits_transition(sk, old, new) {
         if old == state::SYN_RECV {
             forget(sk);
@@ -161,10 +167,6 @@ pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, tim
     }
     if (old, new) == (state::LISTEN, state::SYN_RECV) {
         return remember_child(ctx, sk, time);
-    }
-    if (old, new) == (state::SYN_SENT, state::SYN_RECV) {
-        // A simultaneous open.
-        forget(sk);
     }
     // Once, for all kinds of records: a copy for each kind would make the program six times as
     // large, and the verifier would go through every copy.
@@ -328,8 +330,15 @@ fn forget(sk: impl SockAccess) {
 /// Reports the first transition out of SYN_RECV, together with the birth of the child.
 #[inline(always)]
 fn emit_child(sk: impl SockAccess, words: TransitionWords) {
-    // A socket that came to SYN_RECV by a simultaneous open has no birth.
-    let Some(birth) = birth(sk) else { return emit_transition(words) };
+    let Some(birth) = birth(sk) else {
+        // More children waited for their handshakes than `BIRTHS` keeps. A child from before the
+        // programs were attached counts too.
+        count(counter::LOST_BIRTHS);
+        return emit_transition(words);
+    };
+    if birth.time == 0 {
+        return emit_transition(words);
+    }
     let Some(mut entry) = reserve::<Child>(counter::LOST_TRANSITIONS) else { return };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Child`; every byte is written.

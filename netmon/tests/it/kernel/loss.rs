@@ -3,17 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::{
     harness::{Watch, kernel, load, slow, step},
-    netns::Netns,
+    netns::{Netns, sh},
+    peer::Wire,
 };
 
 /// Makes connections that the client resets: six transitions each.
@@ -102,6 +103,35 @@ fn churn_loses_nothing_with_the_default_buffer() {
         // than netmon waits.
         let late = if kernel() < (7, 0) { 0 } else { connections / 100 };
         assert!((connections - late..=connections).contains(&resets), "{resets} of {connections}");
+    });
+}
+
+/// Connections of TCP Fast Open wait for their handshakes, and the kernel program keeps 8,192 of
+/// their beginnings.
+#[test]
+fn a_beginning_that_was_not_kept_is_a_loss() {
+    const FIRST: u16 = 10_000;
+    const LAST: u16 = FIRST + 9_000;
+    Netns::new().run(|| {
+        sh("echo 1543 > /proc/sys/net/ipv4/tcp_fastopen
+            echo 20000 > /proc/sys/net/core/somaxconn
+            echo 20000 > /proc/sys/net/ipv4/tcp_max_syn_backlog");
+        let mut wire = Wire::new();
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let address: SocketAddr = "10.9.0.1:80".parse().expect("an address");
+        listener.bind(&address.into()).expect("bound");
+        listener.listen(20_000).expect("listens");
+        let mut watch = Watch::start(&[]);
+        wire.open_fast(FIRST, 80);
+        let isn = wire.take_syn(FIRST);
+        for port in FIRST + 1..=LAST {
+            wire.open_fast(port, 80);
+            wire.take_syn(port);
+        }
+        wire.complete(FIRST, 80, isn);
+        watch.until("the loss", |events| lost(events) > 0);
+        let event = watch.events.iter().find(|event| event["type"] == "lost").expect("one");
+        assert_eq!(event["reason"], "storage");
     });
 }
 

@@ -65,6 +65,21 @@ impl Wire {
         self.send(from, to, 1, None, SYN, b"");
     }
 
+    /// Sends data with a SYN: TCP Fast Open without a cookie.
+    pub(crate) fn open_fast(&mut self, from: u16, to: u16) {
+        self.send(from, to, 1, None, SYN, b"early");
+    }
+
+    /// Completes the handshake of [`Self::open_fast`]. `isn` is of [`Self::take_syn`].
+    pub(crate) fn complete(&mut self, from: u16, to: u16, isn: u32) {
+        self.send(from, to, 7, Some(isn.wrapping_add(1)), ACK, b"");
+    }
+
+    /// Waits for the kernel's SYN to `port`. Returns its sequence number.
+    pub(crate) fn take_syn(&mut self, port: u16) -> u32 {
+        self.receive(port, |tcp| tcp.syn).1
+    }
+
     fn send(&mut self, from: u16, to: u16, seq: u32, ack: Option<u32>, flags: Flags, data: &[u8]) {
         let mut builder = PacketBuilder::ethernet2(PEER_MAC, LOCAL_MAC)
             .ipv4(PEER, LOCAL, 64)

@@ -1,19 +1,20 @@
 //! Connections that fail, and requests that netmon refuses.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
+    env, fs,
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
     time::Duration,
 };
 
+use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::{
     harness::{Watch, cookie, copy_program, patience},
     netns::Netns,
-    tier::{Tier, tier},
+    tier::{Tier, arguments, has_types, tier},
 };
 
 const OPENED: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ";
@@ -238,6 +239,51 @@ fn without_btf_the_classic_tracepoints_stand_in() {
     assert_eq!(output.status.code(), Some(1), "{stdout}");
     let line = stdout.lines().find(|line| line.starts_with("degraded  BTF ")).expect("a line");
     assert!(line.contains("ENOENT") && line.contains("CONFIG_DEBUG_INFO_BTF"), "{line}");
+}
+
+/// Without one counter in the kernel's types, its figure alone is absent.
+#[test]
+fn a_kernel_without_a_counter_keeps_its_tier() {
+    const TYPES: &str = "/sys/kernel/btf/vmlinux";
+    let mut types = fs::read(TYPES).expect("types");
+    let name = b"\0srtt_us\0";
+    let at = types.windows(name.len()).position(|bytes| bytes == name).expect("the counter");
+    types[at + name.len() - 2] = b'X';
+    let file = env::temp_dir().join(format!("netmon-test-types-{}", std::process::id()));
+    fs::write(&file, types).expect("written");
+    let netmon = |args: &str| {
+        let (file, program) = (file.display(), env!("CARGO_BIN_EXE_netmon"));
+        let script = format!("mount --bind {file} {TYPES} && exec {program} {args}");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &script]);
+        command
+    };
+    let output = netmon("doctor --json").output().expect("unshare");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    if tier() > Tier::Basic {
+        let finding = stdout.lines().find(|line| line.contains(r#""what":"counters""#));
+        assert!(finding.is_some_and(|line| line.contains("srtt_us")), "{stdout}");
+        assert!(stdout.contains(r#""tier":"full""#), "{stdout}");
+    }
+    let arguments = arguments().join(" ");
+    Netns::new().run(|| {
+        let mut watch = Watch::spawn(netmon(&format!("-v watch --json {arguments}")));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let mut client =
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (server, _) = listener.accept().expect("accepted");
+        let id = cookie(&client);
+        client.write_all(b"some data").expect("sent");
+        let mut data = [0; 9];
+        (&server).read_exact(&mut data).expect("received");
+        drop(client);
+        drop(server);
+        let closed = watch.closed(id);
+        assert!(closed.get("rtt_us").is_none(), "{closed}");
+        let expected = if has_types() { 9.into() } else { Value::Null };
+        assert_eq!(closed["bytes_sent"], expected, "{closed}");
+    });
+    fs::remove_file(&file).expect("removed");
 }
 
 #[test]

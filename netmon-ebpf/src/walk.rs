@@ -23,7 +23,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use netmon_common::{
-    AF_INET6, IPPROTO_TCP, Namespace, Socket, WALK_RECORDS, WALK_RING, WalkStep, has, kind, state,
+    AF_INET6, IPPROTO_TCP, Namespace, Socket, UNKNOWN, WALK_RECORDS, WALK_RING, WalkStep, has, kind, state,
     timer,
 };
 
@@ -244,6 +244,13 @@ unsafe fn describe(sk: u64, out: *mut Socket) -> bool {
     } else if kernel_state == state::NEW_SYN_RECV {
         (state, has) = (state::SYN_RECV, 0);
     }
+    if state == state::LISTEN {
+        let bit = offset!(skc_ipv6only);
+        let byte: u8 = field(sk, bit / 8);
+        if family == AF_INET6 as u16 && bit != UNKNOWN as usize {
+            has |= if byte & 1 << (bit % 8) == 0 { has::DUAL_STACK } else { has::V6ONLY };
+        }
+    }
     // SAFETY: the caller's promise.
     unsafe {
         out.write_bytes(0, 1);
@@ -257,6 +264,7 @@ unsafe fn describe(sk: u64, out: *mut Socket) -> bool {
         (*out).netns = netns;
         (*out).local_port = local_port;
         (*out).remote_port = remote_port;
+        (*out).interface = field(sk, offset!(skc_bound_dev_if));
         if family == AF_INET6 as u16 {
             (*out).local_addr = field(sk, offset!(skc_v6_rcv_saddr));
             (*out).remote_addr = field(sk, offset!(skc_v6_daddr));

@@ -37,7 +37,10 @@ use crate::{
     },
     journal::ReplayItem,
     kernel::{
-        host::privilege::{Duty, narrow},
+        host::{
+            clock::now,
+            privilege::{Duty, narrow},
+        },
         inspect,
     },
     session::{Limits, Session, SessionScope, SessionSummary, Source, View, run},
@@ -170,7 +173,7 @@ impl TopCommand {
             let _ = terminal::show(receiver);
         })?;
         spawn("netmon:keys", &[], move || terminal::listen(to))?;
-        let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop) };
+        let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop), now };
         let mut top = crate::view::tui::TopView::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
         // No frame may come after the terminal was given back. A terminal that does not take its
@@ -220,7 +223,7 @@ async fn once(
             _ => {}
         }
     }
-    glance.state.settle(session.table(), crate::view::tui::now());
+    glance.state.settle(session.table(), now());
     let frame = frame(&glance.state, glance.state.size());
     let mut out = Stdout::lock();
     out.write_all(text(&frame).as_bytes())?;
@@ -239,7 +242,7 @@ impl View for Glance {
     }
 
     fn flush(&mut self, table: &ConnectionTable) -> io::Result<()> {
-        let now = crate::view::tui::now();
+        let now = now();
         if self.state.due().is_none_or(|due| due <= now) {
             self.state.settle(table, now);
         }

@@ -8,7 +8,10 @@ use netmon_common::{DumpOptions, KernelFilter};
 use crate::{
     core::finding::{Finding, FindingState},
     kernel::{
-        host::privilege::{CAPABILITIES, Capability, Duty, is_before},
+        host::{
+            privilege::{CAPABILITIES, Capability, Duty, is_before},
+            time_namespace::TimeNamespace,
+        },
         program::{
             attach::{NOT_WANTED, Tier, load_iterators},
             error::{LoadError, OBJECT_VARIABLE, errno_text},
@@ -55,6 +58,7 @@ impl HostFindings {
     pub(crate) fn examine(options: &Options) -> Self {
         let mut findings = vec![kernel(), types(options), trace_file_system()];
         findings.extend(object());
+        findings.extend(time_namespace());
         let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
         let held = held.map(|capability| (capability, capability.is_held())).collect();
         let walks = [BpfIter::Tcp, BpfIter::Files];
@@ -213,6 +217,28 @@ fn object() -> Option<Finding> {
     let path = env::var_os(OBJECT_VARIABLE)?;
     let detail = format!("{OBJECT_VARIABLE}={}, instead of the one built in", path.display());
     Some(Finding::new("object", FindingState::Ok, detail))
+}
+
+/// Reports a time namespace of netmon's own.
+fn time_namespace() -> Option<Finding> {
+    match TimeNamespace::current() {
+        Ok(namespace) => {
+            let TimeNamespace { inum, ahead } = namespace?;
+            let seconds = ahead as f64 / 1e9;
+            let detail = format!(
+                "netmon is in time namespace {inum}, whose monotonic clock is offset by {seconds} \
+                 s; times are corrected"
+            );
+            let finding = Finding::new("time namespace", FindingState::Ok, detail);
+            Some(finding.text("offset_s", seconds.to_string()))
+        }
+        Err(error) => {
+            Some(Finding::new("time namespace", FindingState::Failed, error.to_string()).because(
+                "times are wrong, and events may not be shown",
+                "run netmon in the host's time namespace",
+            ))
+        }
+    }
 }
 
 /// Reports a capability. `is_complete`: netmon reads nothing in `/proc` that only root may read.

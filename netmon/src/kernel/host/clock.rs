@@ -1,14 +1,26 @@
-//! The clocks: `CLOCK_MONOTONIC`, which events carry, and its relation to wall time.
+//! The clocks: the kernel's monotonic clock, which events carry, and its relation to wall time.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::time_namespace::TimeNamespace;
 use crate::core::time::{Anchor, Mono, Wall};
 
-/// Returns the present moment on `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
-pub(in crate::kernel) fn now() -> Mono {
-    Mono::from_nanos(nanoseconds(ClockId::Monotonic))
+/// The time by which `CLOCK_MONOTONIC` is ahead of `bpf_ktime_get_ns` in this process, ns. A
+/// process of several threads stays in its time namespace, whose offsets stay as they are.
+static AHEAD: LazyLock<i64> = LazyLock::new(|| match TimeNamespace::current() {
+    Ok(namespace) => namespace.map_or(0, |namespace| namespace.ahead),
+    Err(error) => {
+        log::error!("{error}: times are wrong, and events may not be shown");
+        0
+    }
+});
+
+/// Returns the present moment on the clock of `bpf_ktime_get_ns`: `CLOCK_MONOTONIC` as the initial
+/// time namespace has it.
+pub(crate) fn now() -> Mono {
+    Mono::from_nanos(nanoseconds(ClockId::Monotonic).saturating_sub(*AHEAD))
 }
 
 /// Returns the CPU time that this thread has used.

@@ -5,3 +5,4 @@ pub(super) mod devices;
 pub(super) mod netns;
 pub(crate) mod privilege;
 pub(super) mod shortage;
+pub(super) mod time_namespace;

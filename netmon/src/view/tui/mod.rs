@@ -29,7 +29,6 @@ use std::{
 pub(crate) use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 pub use ratatui::{crossterm::event::Event as TerminalEvent, layout::Size};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::{Notify, mpsc::Receiver},
     time::{Instant, sleep_until},
@@ -81,7 +80,7 @@ pub(crate) fn text(frame: &Buffer) -> String {
     lines.collect()
 }
 
-/// The channels of the view.
+/// The channels of the view, and its clock.
 pub(crate) struct Channels {
     /// Inputs from outside the session.
     pub inputs: Receiver<ScreenInput>,
@@ -91,6 +90,8 @@ pub(crate) struct Channels {
     pub frames: SyncSender<Buffer>,
     /// The signal that ends the session.
     pub stop: Arc<Notify>,
+    /// The clock of events.
+    pub now: fn() -> Mono,
 }
 
 /// The view that fills a screen.
@@ -149,7 +150,7 @@ impl TopView {
 
     fn draw(&mut self, table: &ConnectionTable) -> io::Result<()> {
         let start = Instant::now();
-        self.state.settle(table, now());
+        self.state.settle(table, (self.channels.now)());
         for question in self.state.asks() {
             // The thread that answers may have ended: then no answer comes.
             let _ = self.channels.asks.send(question);
@@ -199,11 +200,4 @@ impl View for TopView {
         }
         if self.due() <= Instant::now() { self.draw(table) } else { Ok(()) }
     }
-}
-
-/// Returns the present moment on the monotonic clock.
-#[must_use]
-pub(crate) fn now() -> Mono {
-    let time = clock_gettime(ClockId::Monotonic);
-    Mono::from_nanos(time.tv_sec * 1_000_000_000 + time.tv_nsec)
 }

@@ -28,6 +28,7 @@ mod service;
 mod shortage;
 mod snapshot;
 mod tier;
+mod time_namespace;
 mod top;
 mod unix;
 mod unprivileged;

@@ -161,9 +161,12 @@ pub(crate) fn process_started(pid: u32) -> Option<Wall> {
         let time = Duration::try_from(clock_gettime(clock)).ok()?;
         i64::try_from(time.as_nanos()).ok()
     };
-    let since_boot = i64::try_from(u128::from(ticks) * 1_000_000_000 / u128::from(per_second));
+    let since_boot = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
+    // The clock of a time namespace may have begun after the process, whose start is then a
+    // negative number, modulo 2^64.
+    let since_boot = u64::try_from(since_boot).ok()?.cast_signed();
     let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
-    booted.checked_add(since_boot.ok()?).map(Wall::from_nanos)
+    booted.checked_add(since_boot).map(Wall::from_nanos)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ pub struct Namespace {
     pub cookie: u64,
     /// Address of the table of connections: heads of `hlist_nulls`, 8 bytes each.
     pub ehash: u64,
-    /// Address of the first head of the table of listeners, [`crate::Offsets::listen_size`] bytes apart.
+    /// Address of the first head of the table of listeners, [`crate::Offsets::listen_size`] bytes
+    /// apart.
     pub lhash2: u64,
     /// Number of buckets of the table of connections.
     pub ehash_buckets: u32,

@@ -3,8 +3,8 @@
 //! An iterator passes over every bucket of the table, some 2 ms, for each namespace. These programs
 //! pass over the table once. User space runs them by `BPF_PROG_RUN`; they are attached to nothing.
 //! They read by probe reads alone, under RCU, as the kernel's own readers do
-//! (`__inet_lookup_established`, net/ipv4/inet_hashtables.c). A socket without a cookie has cookie 0: no helper makes one for a
-//! plain address.
+//! (`__inet_lookup_established`, net/ipv4/inet_hashtables.c). A socket without a cookie has cookie
+//! 0: no helper makes one for a plain address.
 //!
 //! The kernel keeps preemption off while a program runs, so that each run is a step of bounded
 //! length, and ends with a [`WalkStep`] that says where the next step begins.
@@ -23,8 +23,8 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use netmon_common::{
-    AF_INET6, IPPROTO_TCP, Namespace, Socket, UNKNOWN, WALK_RECORDS, WALK_RING, WalkStep, has, kind, state,
-    timer,
+    AF_INET6, IPPROTO_TCP, Namespace, Socket, UNKNOWN, WALK_RECORDS, WALK_RING, WalkStep, has,
+    kind, state, timer,
 };
 
 use crate::{filter, offsets::offset};

@@ -31,8 +31,8 @@
 use std::{env, fmt::Write, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use netmon::testing::{
-    Binding, Change, Connection, ConnectionTable, DumpScope, Event, Gap, Loss, Mono, Opening, Owner,
-    ResetSide, Seed, SocketId, Step, TcpState, Totals, Transition, Tuple,
+    Binding, Change, Connection, ConnectionTable, DumpScope, Event, Gap, Loss, Mono, Opening,
+    Owner, ResetSide, Seed, SocketId, Step, TcpState, Totals, Transition, Tuple,
 };
 
 const MS: i64 = 1_000_000;

@@ -62,6 +62,12 @@ pub(super) enum DumpSource {
     Proc,
 }
 
+impl DumpSource {
+    pub(super) fn walk(walk: Walk) -> Self {
+        Self::Walk(Arc::new(Mutex::new(walk)))
+    }
+}
+
 /// A message of the thread that reads a dump.
 pub(super) enum DumpMessage {
     /// The thread needs something that only the loaded program can do.

@@ -2,13 +2,7 @@
 
 mod source;
 
-use std::{
-    collections::VecDeque,
-    io,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, path::Path, time::Duration};
 
 use aya::{Ebpf, programs::Program};
 use aya_log::EbpfLogger;
@@ -113,9 +107,7 @@ impl Live {
         let Loaded { mut ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back } =
             load(options)?;
         let source = match (&iterators, &walk) {
-            (Ok(()), Ok(())) => {
-                DumpSource::Walk(Arc::new(Mutex::new(Walk::new(&mut ebpf, &offsets)?)))
-            }
+            (Ok(()), Ok(())) => DumpSource::walk(Walk::new(&mut ebpf, &offsets)?),
             (Ok(()), Err(_)) => DumpSource::Iterators,
             (Err(_), _) => DumpSource::Proc,
         };

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use netmon::testing::{
-    Anchor, Binding, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId, TcpState,
-    Totals, Transition, Tuple, Wall,
+    Anchor, Binding, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId,
+    TcpState, Totals, Transition, Tuple, Wall,
 };
 
 /// The socket with a number that is not 0.

@@ -11,6 +11,7 @@ mod python;
 mod run;
 mod setup;
 mod shell;
+mod soak;
 mod tidy;
 mod vm;
 mod workload;
@@ -61,6 +62,8 @@ enum Command {
     Converge(converge::Converge),
     /// Compare netmon's view of the past with the result of SQL over the journal
     Past(past::PastCheck),
+    /// Make known connections for minutes, and check that netmon has each and does not grow
+    Soak(soak::Soak),
     /// Check the rules of the house that no compiler knows: imports, lines, words
     Tidy,
     /// Make load, as `bench` does
@@ -93,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),
         Command::Past(past) => past.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Tidy => tidy::run(),
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),

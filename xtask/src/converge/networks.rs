@@ -1,4 +1,4 @@
-//! The scene of `converge` and `past`: network namespaces, and the processes in them.
+//! The scene of `converge`, `past` and `soak`: network namespaces, and the processes in them.
 
 use std::{
     collections::HashMap,
@@ -46,15 +46,22 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Makes the namespace, with addresses for every process that may come.
-    pub(crate) fn new(number: u8) -> anyhow::Result<Self> {
-        let name = format!("netmon-converge-{}-{number}", id());
+    /// Makes the namespace, without addresses of its own.
+    pub(crate) fn bare(number: u8) -> anyhow::Result<Self> {
+        let name = format!("netmon-xtask-{}-{number}", id());
         output(Command::new("ip").args(["netns", "add", &name]))?;
         // From here on the namespace is deleted, whatever happens.
         let mut network = Self { name, number, inum: 0 };
         network.inum = fs::metadata(format!("/run/netns/{}", network.name))?.ino();
+        output(Command::new("ip").args(["-n", &network.name, "link", "set", "lo", "up"]))?;
+        Ok(network)
+    }
+
+    /// Makes the namespace, with addresses for every process that may come.
+    pub(crate) fn new(number: u8) -> anyhow::Result<Self> {
+        let network = Self::bare(number)?;
         let name = &network.name;
-        let mut script = format!("ip -n {name} link set lo up\n");
+        let mut script = String::new();
         let holders = FIRST_HOLDER..=u8::MAX;
         for host in clients().chain(servers()).chain(holders) {
             for address in (Place { network: number, host }).addresses() {
@@ -99,9 +106,13 @@ impl Network {
     /// Limits the TIME_WAITs that the namespace keeps. Connections that end beyond the limit leave
     /// none.
     pub(crate) fn limit_waiting(&self, most: u32) -> anyhow::Result<()> {
-        let script = format!("echo {most} >/proc/sys/net/ipv4/tcp_max_tw_buckets");
+        self.shell(&format!("echo {most} >/proc/sys/net/ipv4/tcp_max_tw_buckets"))
+    }
+
+    /// Runs a shell script in the namespace.
+    pub(crate) fn shell(&self, script: &str) -> anyhow::Result<()> {
         let mut command = Command::new("ip");
-        output(command.args(["netns", "exec", &self.name, "sh", "-ec", &script])).map(drop)
+        output(command.args(["netns", "exec", &self.name, "sh", "-ec", script])).map(drop)
     }
 
     /// Moves the calling thread into the namespace.

@@ -72,7 +72,7 @@ impl DoctorCommand {
 /// Returns the result of `work`. Ends the program if `work` takes longer than `limit`.
 fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let (done, watchdog) = channel::<()>();
-    thread::Builder::new().spawn(move || {
+    thread::Builder::new().name("netmon:watchdog".to_owned()).spawn(move || {
         if let Err(error) = privilege::narrow(&[]) {
             log::warn!("a thread has more privileges than it needs: {error}");
         }

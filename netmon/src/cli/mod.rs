@@ -19,11 +19,18 @@ use std::{
     process::{self, ExitCode},
 };
 
+use anyhow::Context;
 use clap::{ArgAction, Parser, Subcommand};
 use log::LevelFilter;
 
-use self::io::stderr::{self, report};
-use crate::core::filter::{Filter, FilterNames};
+use self::{
+    args::tracing::CONFINING,
+    io::stderr::{self, report},
+};
+use crate::{
+    core::filter::{Filter, FilterNames},
+    kernel::host::privilege::{Duty, confine},
+};
 
 /// netstat that remembers: follows every TCP connection of this host through every state
 #[derive(Debug, Parser)]
@@ -35,6 +42,10 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// The duties of a command that reads a journal. Such a command gives up the last one too, once it
+/// has opened a journal without it.
+const READING: &[Duty] = &[Duty::Open];
 
 /// The filter language in short, for `--help`; docs/filter.md has all of it.
 const FILTER_HELP: &str = "\
@@ -62,8 +73,21 @@ enum Command {
 }
 
 impl Command {
+    /// Returns the duties of the command. The command gives up all other privileges first.
+    fn duties(&self) -> &'static [Duty] {
+        match self {
+            Self::Watch(watch) => watch.duties(),
+            Self::Snapshot(snapshot) => snapshot.duties(),
+            Self::Top(top) => top.duties(),
+            Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
+            Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
+            Self::Services(_) => &[],
+        }
+    }
+
     /// Runs the command, and returns the exit code.
     fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
+        confine(self.duties()).context(CONFINING)?;
         match self {
             Self::Watch(watch) => watch.run(log),
             Self::Snapshot(snapshot) => snapshot.run(),

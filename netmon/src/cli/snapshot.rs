@@ -37,7 +37,7 @@ use crate::{
     },
     kernel::{
         self, Dump, DumpRequest, Namespace, Namespaces,
-        host::privilege::{Duty, advice, confine},
+        host::privilege::{Duty, advice, narrow},
     },
     view::listing::{
         ListingNames, ListingView,
@@ -136,9 +136,20 @@ pub(super) struct SnapshotCommand {
 }
 
 impl SnapshotCommand {
+    pub(super) fn duties(&self) -> &'static [Duty] {
+        if self.at.is_some() { super::READING } else { &Duty::ALL }
+    }
+
+    /// Gives up the privileges that neither the rest of this listing takes, after the owners, nor a
+    /// later listing.
+    fn narrow(&self, dump: &Dump, filter: &Filter) -> anyhow::Result<()> {
+        let enters = self.netns.is_some() || filter.names_namespaces();
+        let reads = dump.duties(self.continuous.is_some());
+        let duties: Vec<_> = reads.iter().copied().chain(enters.then_some(Duty::Enter)).collect();
+        narrow(&duties).context(CONFINING)
+    }
+
     pub(super) fn run(mut self) -> anyhow::Result<()> {
-        // Nothing more is given up for the wait between two listings: the next listing may need it.
-        confine().context(CONFINING)?;
         if let Some(at) = &self.at {
             return self.list_past(at);
         }
@@ -235,6 +246,7 @@ impl SnapshotCommand {
         } else {
             SocketHolders::default()
         };
+        self.narrow(dump, filter)?;
         let collects = self.sort.is_some() || self.resolve;
         let mut collected = Vec::new();
         let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");

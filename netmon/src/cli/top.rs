@@ -100,6 +100,10 @@ struct Outside {
 }
 
 impl TopCommand {
+    pub(super) fn duties(&self) -> &'static [Duty] {
+        if self.at.is_some() { super::READING } else { &Duty::ALL }
+    }
+
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
         if !self.once && !is_terminal {
@@ -117,10 +121,15 @@ impl TopCommand {
         let (asks, questions) = channel();
         let (past, answers) = (self.past.clone(), to.clone());
         // Before the privileges for loading are given up: a journal may be another user's.
-        let duties = if state.has_past() { PAST_ANSWER_DUTIES } else { ANSWER_DUTIES };
+        let duties = match (self.at.is_some(), state.has_past()) {
+            (true, _) => super::READING,
+            (false, true) => PAST_ANSWER_DUTIES,
+            (false, false) => ANSWER_DUTIES,
+        };
         spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || answer(&questions, &answers, &past))?;
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
+            narrow(&[]).context(CONFINING)?;
             return self.screen(state, &mut IdleSource, outside, &stop).await;
         }
         let mut live = attach(self.tracing.options(log, KernelFilter::ANY))?;

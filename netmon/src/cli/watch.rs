@@ -17,7 +17,7 @@ use super::{
     io::{progress::Progress, queued_stdout::QueuedStdout, stderr::report},
 };
 use crate::{
-    kernel::host::privilege::narrowed,
+    kernel::host::privilege::{Duty, narrowed},
     session::{Limits, SessionScope, SessionSummary, Source, run},
     view::changes::{
         json::Json,
@@ -59,6 +59,10 @@ pub(super) struct WatchCommand {
 }
 
 impl WatchCommand {
+    pub(super) fn duties(&self) -> &'static [Duty] {
+        if self.is_replay() { super::READING } else { &Duty::ALL }
+    }
+
     /// Watches until a limit, a signal or a closed output.
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
         runtime()?.block_on(self.watch(log))

@@ -81,16 +81,13 @@ impl TracingArgs {
 }
 
 /// Starts the runtime, with one thread for signals and timers. The calling thread has the loop.
-///
-/// To be called before there are other threads: from here on no thread has more privileges than
-/// tracing takes.
 pub(in crate::cli) fn runtime() -> anyhow::Result<Runtime> {
-    privilege::confine().context(CONFINING)?;
     // tokio would panic where no thread can start.
     let thread = thread::Builder::new().spawn(|| ()).map_err(Shortage::of_thread);
     let _ = thread.context(STARTING)?.join();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .thread_name("netmon:signals")
         .on_thread_start(|| {
             if let Err(error) = privilege::narrow(&[]) {
                 log::warn!("a thread has more privileges than it needs: {error}");

@@ -40,7 +40,8 @@ impl Progress {
             return Self { end: None, thread: None };
         }
         let (end, end_receiver) = channel::<()>();
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().name("netmon:progress".to_owned());
+        let thread = thread.spawn(move || {
             let mut wait = PATIENCE;
             let mut has_shown = false;
             while end_receiver.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
@@ -52,7 +53,8 @@ impl Progress {
                 let _ = write!(io::stderr(), "\r\x1b[K");
             }
         });
-        Self { end: Some(end), thread: Some(thread) }
+        // Progress is not worth an error.
+        Self { end: Some(end), thread: thread.ok() }
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use crate::{kernel::host::privilege, view::listing::name_cache::NameCache};
+use crate::{
+    kernel::{Shortage, host::privilege},
+    view::listing::name_cache::NameCache,
+};
 
 /// The most look-ups at once: resolvers are far away, so a look-up mostly waits.
 const AT_ONCE: usize = 32;
@@ -28,7 +31,8 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
     for _ in 0..AT_ONCE.min(questions) {
         let (to, queue) = (to.clone(), Arc::clone(&queue));
         // The thread is left to itself when time is up: getnameinfo cannot be interrupted.
-        thread::spawn(move || {
+        let thread = thread::Builder::new().name("netmon:resolve".to_owned());
+        let started = thread.spawn(move || {
             // Answers from the network are read without any privilege.
             if let Err(error) = privilege::narrow(&[]) {
                 log::warn!("a thread has more privileges than it needs: {error}");
@@ -42,6 +46,10 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
                 }
             }
         });
+        if let Err(error) = started {
+            log::warn!("fewer names of hosts are looked up: {}", Shortage::of_thread(error));
+            break;
+        }
     }
     drop(to);
     let mut names: FxHashMap<IpAddr, String> = FxHashMap::default();

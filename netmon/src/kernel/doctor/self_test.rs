@@ -99,7 +99,8 @@ impl Test {
         live: &mut Live,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<io::Result<T>> {
-        let working = thread::Builder::new().spawn(|| {
+        let thread = thread::Builder::new().name("netmon:selftest".to_owned());
+        let working = thread.spawn(|| {
             privilege::narrow(&[])?;
             work()
         })?;

@@ -166,14 +166,14 @@ pub(crate) fn advice(duty: Duty) -> String {
     }
 }
 
-/// Gives up every capability that netmon does not use, and the way to get more. Must be called
-/// before there are threads.
+/// Gives up every capability that a command with these `duties` does not use, and the way to get
+/// more. Must be called before there are threads.
 ///
 /// # Errors
 /// The kernel's answer. The caller must then not continue with the remaining privileges.
-pub(crate) fn confine() -> io::Result<()> {
+pub(crate) fn confine(duties: &[Duty]) -> io::Result<()> {
     set_no_new_privs(true)?;
-    narrow(&Duty::ALL)?;
+    narrow(duties)?;
     // Threads that have given up everything share memory with threads that have not. So no process
     // may attach to the former if it may not attach to the latter (`__ptrace_may_access`,
     // kernel/ptrace.c).

@@ -21,6 +21,7 @@ use crate::{
             clock::now,
             devices::DeviceNames,
             netns::{Namespace, Namespaces},
+            privilege::Duty,
         },
         program::{
             attach::{LoadedIterators, load_iterators},
@@ -144,6 +145,20 @@ impl Dump {
             })?;
         }
         Ok(count)
+    }
+
+    /// Returns the duties of reading the sockets of this namespace, and of reading owners `again`.
+    #[must_use]
+    pub(crate) fn duties(&self, again: bool) -> &'static [Duty] {
+        let looks = again && self.request.owners;
+        match &self.iterators {
+            None if looks && self.may_switch => &Duty::ALL,
+            // In another pid namespace the owners come from `/proc`.
+            Some(_) if looks && !is_initial_pid_namespace() => &[Duty::Use, Duty::Look],
+            Some(_) => &[Duty::Use],
+            None if looks => &[Duty::Look],
+            None => &[],
+        }
     }
 
     /// Returns whether the dump is to contain owners.

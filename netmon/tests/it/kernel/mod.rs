@@ -27,6 +27,7 @@ mod seeds;
 mod service;
 mod shortage;
 mod snapshot;
+mod threads;
 mod tier;
 mod time_namespace;
 mod top;

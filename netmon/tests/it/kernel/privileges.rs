@@ -16,6 +16,7 @@ use crate::kernel::{
     harness::{Watch, cookie, copy_program, kernel},
     netns::Netns,
     recording::{Directory, Record, history, run},
+    threads::ThreadStatus,
     tier::{Tier, has_iterators, sources, tier},
 };
 
@@ -98,19 +99,9 @@ fn threads(pid: u32) -> Vec<(String, CapabilitySet)> {
 }
 
 fn thread(task: &Path) -> Option<(String, CapabilitySet)> {
-    let status = fs::read_to_string(task.join("status")).ok()?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.expect("a field").trim().to_owned()
-    };
-    let set = |name| {
-        let bits = u64::from_str_radix(&field(name), 16).expect("hexadecimal");
-        CapabilitySet::from_bits_retain(bits)
-    };
-    assert_eq!(field("NoNewPrivs:"), "1", "{status}");
-    assert_eq!(set("CapPrm:"), set("CapEff:"), "{status}");
-    assert!(set("CapInh:").is_empty() && set("CapAmb:").is_empty(), "{status}");
-    Some((field("Name:"), set("CapPrm:")))
+    let ThreadStatus { name, permitted, is_confined } = ThreadStatus::read(task)?;
+    assert!(is_confined, "{name}");
+    Some((name, permitted))
 }
 
 /// Asserts that no thread of `pid` has more capabilities than its duties take.
@@ -118,7 +109,7 @@ fn assert_narrow(pid: u32, journal: CapabilitySet) {
     let threads = threads(pid);
     for (name, held) in &threads {
         let most = match name.as_str() {
-            "tokio-rt-worker" => CapabilitySet::empty(),
+            "netmon:signals" => CapabilitySet::empty(),
             "netmon:journal" | "netmon:sync" | "netmon:parquet" => journal,
             _ => attached(),
         };

@@ -21,20 +21,20 @@ const PANICS: &str = "NETMON_TEST_PANICS";
 const ENDED: &str = "ended with";
 
 /// A terminal of 100 columns and 40 lines.
-struct Terminal {
+pub(crate) struct Terminal {
     socket: String,
 }
 
 impl Terminal {
     /// Runs a command in a new terminal, in the namespace of this thread, and then a shell.
-    fn run(name: &str, command: &str) -> Self {
+    pub(crate) fn run(name: &str, command: &str) -> Self {
         let terminal = Self { socket: format!("netmon-{name}-{}", std::process::id()) };
         let script = format!("{command}; echo {ENDED} $?; stty -a; exec sleep 60");
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", &script]);
         terminal
     }
 
-    fn netmon(name: &str, arguments: &str) -> Self {
+    pub(crate) fn netmon(name: &str, arguments: &str) -> Self {
         Self::run(name, &format!("{} top {arguments}", env!("CARGO_BIN_EXE_netmon")))
     }
 
@@ -60,7 +60,7 @@ impl Terminal {
     }
 
     /// Waits until `done` holds for the screen. Returns the screen.
-    fn until(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&self, what: &str, done: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + patience();
         loop {
             let screen = self.screen();
@@ -72,11 +72,12 @@ impl Terminal {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         let shell = self.tmux(&["display", "-p", "#{pane_pid}"]);
         let children = format!("/proc/{0}/task/{0}/children", shell.trim());
         let children = std::fs::read_to_string(children).expect("its children");
-        children.trim().parse().expect("one child")
+        let child = children.trim().parse();
+        child.unwrap_or_else(|error| panic!("one child: {error}; {}", self.screen()))
     }
 
     /// Asserts that the terminal is as before: the normal screen, no mouse, the cursor, echo,

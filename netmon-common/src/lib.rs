@@ -25,7 +25,7 @@ use core::mem::{offset_of, size_of};
 pub use dump::{DumpOptions, FailedSocket, HeldSocket, Info, Socket, has, timer};
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
-pub use walk::{Namespace, WALK_RECORDS, WALK_RING, WalkStep};
+pub use walk::{Namespace, WALK_ENTRIES, WALK_RING, WalkStep};
 
 /// `AF_INET`, as in [`Transition::family`].
 pub const AF_INET: u8 = 2;

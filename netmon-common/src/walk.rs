@@ -28,8 +28,8 @@ pub struct Namespace {
     pub lhash2_buckets: u32,
 }
 
-/// The most records of one step of a walk. The step holds its CPU for a millisecond at most.
-pub const WALK_RECORDS: u32 = 1024;
+/// The most entries of one step of a walk. The step holds its CPU for a millisecond at most.
+pub const WALK_ENTRIES: u32 = 1024;
 /// Size of the ring buffer of walks, bytes: room for the records of a step.
 pub const WALK_RING: u32 = 128 << 10;
 

@@ -11,8 +11,8 @@
 
 use core::{
     ffi::c_void,
-    mem::MaybeUninit,
-    ptr::{addr_of_mut, from_mut},
+    mem::{MaybeUninit, zeroed},
+    ptr::from_mut,
 };
 
 use aya_ebpf::{
@@ -23,7 +23,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use netmon_common::{
-    AF_INET6, IPPROTO_TCP, Namespace, Socket, UNKNOWN, WALK_RECORDS, WALK_RING, WalkStep, has,
+    AF_INET6, IPPROTO_TCP, Namespace, Socket, UNKNOWN, WALK_ENTRIES, WALK_RING, WalkStep, has,
     kind, state, timer,
 };
 
@@ -54,7 +54,8 @@ struct Walk {
     node: u64,
     /// The number of entries of the chain before `node`.
     position: u32,
-    taken: u32,
+    /// The number of entries that this step has visited.
+    visited: u32,
     tries: u32,
     faults: u32,
     chain: Chain,
@@ -86,7 +87,7 @@ pub fn walk_sockets(ctx: *mut c_void) -> i32 {
         skip: args.arg::<u64>(4) as u32,
         node: 0,
         position: 0,
-        taken: 0,
+        visited: 0,
         tries: 0,
         faults: 0,
         chain: Chain::Ended,
@@ -109,7 +110,7 @@ fn end(step: WalkStep) -> i32 {
 extern "C" fn visit_buckets(_: u64, walk: *mut c_void) -> i64 {
     // SAFETY: the caller's `Walk`.
     let walk = unsafe { &mut *walk.cast::<Walk>() };
-    if walk.bucket >= walk.buckets || walk.taken >= WALK_RECORDS {
+    if walk.bucket >= walk.buckets || walk.visited >= WALK_ENTRIES {
         return 1;
     }
     let Some(head) = next_head(walk) else { return 0 };
@@ -181,11 +182,16 @@ extern "C" fn visit_entry(_: u64, walk: *mut c_void) -> i64 {
         return 1;
     }
     if walk.position >= walk.skip {
-        if walk.taken >= WALK_RECORDS {
+        if walk.visited >= WALK_ENTRIES {
             walk.chain = Chain::Full;
             return 1;
         }
-        walk.taken += walk_socket(node.wrapping_sub(offset!(skc_nulls_node) as u64));
+        if walk_socket(node.wrapping_sub(offset!(skc_nulls_node) as u64)) != 0 {
+            walk.chain = Chain::Full;
+            return 1;
+        }
+        // Entries that the filter leaves out take time too.
+        walk.visited += 1;
     }
     walk.position += 1;
     // SAFETY: a probe read takes any address. `next` is the first member of a node.
@@ -201,7 +207,8 @@ extern "C" fn visit_entry(_: u64, walk: *mut c_void) -> i64 {
     }
 }
 
-/// Writes the socket at address `sk`. Returns the number of sockets written, 0 or 1.
+/// Writes the socket at address `sk`, if there is one that the filter admits. Returns 1 if there is
+/// no room for the record, otherwise 0.
 ///
 /// The verifier checks a function with a name of its own once, and not for each path of its
 /// callers. Inlined, this function took more than a million steps.
@@ -212,83 +219,70 @@ extern "C" fn walk_socket(sk: u64) -> u32 {
     if references == 0 {
         return 0;
     }
-    let Some(mut entry) = WALKED.reserve::<Socket>(0) else { return 0 };
-    let out = entry.as_mut_ptr();
-    // SAFETY: the reserved entry has room for a `Socket`, and every field is written.
-    let is_wanted = unsafe { describe(sk, out) };
-    if is_wanted {
+    let family: u16 = field(sk, offset!(skc_family));
+    let remote_port: u16 = field(sk, offset!(skc_dport));
+    let kernel_state: u8 = field(sk, offset!(skc_state));
+    // SAFETY: plain integers.
+    let mut head: Socket = unsafe { zeroed() };
+    (head.kind, head.protocol, head.family) = (kind::SOCKET, IPPROTO_TCP as u8, family as u8);
+    (head.state, head.timer, head.has) = (kernel_state, timer::OFF, has::UID);
+    if kernel_state == state::TIME_WAIT {
+        head.state = field(sk, offset!(tw_substate));
+        (head.timer, head.has) = (timer::TIME_WAIT, 0);
+    } else if kernel_state == state::NEW_SYN_RECV {
+        (head.state, head.has) = (state::SYN_RECV, 0);
+    }
+    head.cookie = field(sk, offset!(skc_cookie));
+    head.netns = field(field(sk, offset!(skc_net)), offset!(net_inum));
+    head.local_port = field(sk, offset!(skc_num));
+    head.remote_port = u16::from_be(remote_port);
+    // A listener is wanted for the sake of its connections.
+    let is_wanted = kernel_state == state::LISTEN
+        || filter::admits(head.state, head.family, head.netns, head.local_port, head.remote_port);
+    if !is_wanted {
+        return 0;
+    }
+    let Some(mut entry) = WALKED.reserve::<Socket>(0) else { return 1 };
+    entry.write(head);
+    // SAFETY: the entry was written just now.
+    unsafe { describe(sk, kernel_state, &mut *entry.as_mut_ptr()) };
+    // The memory of a socket that has ended may be another socket's by now, with another cookie.
+    // A socket without a cookie may have got one meanwhile.
+    let cookie: u64 = field(sk, offset!(skc_cookie));
+    if cookie == head.cookie || head.cookie == 0 {
         entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     } else {
         entry.discard(u64::from(BPF_RB_NO_WAKEUP));
     }
-    u32::from(is_wanted)
+    0
 }
 
-/// Fills `out` with the socket at address `sk`. Returns whether that socket was there to the end,
-/// and the filter admits it.
-///
-/// # Safety
-/// `out` must point to room for a whole `Socket`.
+/// Fills in the fields of `out` that no filter asks for.
 #[inline(always)]
-unsafe fn describe(sk: u64, out: *mut Socket) -> bool {
-    let cookie: u64 = field(sk, offset!(skc_cookie));
-    let family: u16 = field(sk, offset!(skc_family));
-    let remote_port: u16 = field(sk, offset!(skc_dport));
-    let remote_port = u16::from_be(remote_port);
-    let local_port: u16 = field(sk, offset!(skc_num));
-    let netns: u32 = field(field(sk, offset!(skc_net)), offset!(net_inum));
-    let kernel_state: u8 = field(sk, offset!(skc_state));
-    let (mut state, mut timer, mut has) = (kernel_state, timer::OFF, has::UID);
-    if kernel_state == state::TIME_WAIT {
-        (state, timer, has) = (field(sk, offset!(tw_substate)), timer::TIME_WAIT, 0);
-    } else if kernel_state == state::NEW_SYN_RECV {
-        (state, has) = (state::SYN_RECV, 0);
+fn describe(sk: u64, kernel_state: u8, out: &mut Socket) {
+    out.interface = field(sk, offset!(skc_bound_dev_if));
+    if out.family == AF_INET6 {
+        out.local_addr = field(sk, offset!(skc_v6_rcv_saddr));
+        out.remote_addr = field(sk, offset!(skc_v6_daddr));
+    } else {
+        let local: [u8; 4] = field(sk, offset!(skc_rcv_saddr));
+        let remote: [u8; 4] = field(sk, offset!(skc_daddr));
+        out.local_addr[..4].copy_from_slice(&local);
+        out.remote_addr[..4].copy_from_slice(&remote);
     }
-    if state == state::LISTEN {
-        let bit = offset!(skc_ipv6only);
+    let bit = offset!(skc_ipv6only);
+    if kernel_state == state::LISTEN && out.family == AF_INET6 && bit != UNKNOWN as usize {
         let byte: u8 = field(sk, bit / 8);
-        if family == AF_INET6 as u16 && bit != UNKNOWN as usize {
-            has |= if byte & 1 << (bit % 8) == 0 { has::DUAL_STACK } else { has::V6ONLY };
+        out.has |= if byte & 1 << (bit % 8) == 0 { has::DUAL_STACK } else { has::V6ONLY };
+    }
+    // The other types of socket end before these fields.
+    if kernel_state != state::TIME_WAIT && kernel_state != state::NEW_SYN_RECV {
+        out.uid = field(sk, offset!(sk_uid));
+        if offset!(sk_cgroup) != 0 {
+            let node = field(field(sk, offset!(sk_cgroup)), offset!(cgroup_kn));
+            out.cgroup = field(node, offset!(kn_id));
         }
     }
-    // SAFETY: the caller's promise.
-    unsafe {
-        out.write_bytes(0, 1);
-        (*out).kind = kind::SOCKET;
-        (*out).protocol = IPPROTO_TCP as u8;
-        (*out).state = state;
-        (*out).family = family as u8;
-        (*out).timer = timer;
-        (*out).has = has;
-        (*out).cookie = cookie;
-        (*out).netns = netns;
-        (*out).local_port = local_port;
-        (*out).remote_port = remote_port;
-        (*out).interface = field(sk, offset!(skc_bound_dev_if));
-        if family == AF_INET6 as u16 {
-            (*out).local_addr = field(sk, offset!(skc_v6_rcv_saddr));
-            (*out).remote_addr = field(sk, offset!(skc_v6_daddr));
-        } else {
-            let words = addr_of_mut!((*out).local_addr).cast::<u32>();
-            words.write(field(sk, offset!(skc_rcv_saddr)));
-            let words = addr_of_mut!((*out).remote_addr).cast::<u32>();
-            words.write(field(sk, offset!(skc_daddr)));
-        }
-        // The other types of socket end before these fields.
-        if has != 0 {
-            (*out).uid = field(sk, offset!(sk_uid));
-            if offset!(sk_cgroup) != 0 {
-                let node = field(field(sk, offset!(sk_cgroup)), offset!(cgroup_kn));
-                (*out).cgroup = field(node, offset!(kn_id));
-            }
-        }
-    }
-    // The memory of a socket that has ended may be another socket's by now, with another cookie.
-    let is_same = field::<u64>(sk, offset!(skc_cookie)) == cookie;
-    // A listener is wanted for the sake of its connections.
-    is_same
-        && (kernel_state == state::LISTEN
-            || filter::admits(state, family as u8, netns, local_port, remote_port))
 }
 
 /// Returns the field at `address + offset` of the kernel's memory; zero where the memory cannot be
@@ -337,7 +331,7 @@ pub fn walk_namespaces(ctx: *mut c_void) -> i32 {
     };
     // SAFETY: as for `walk_sockets`.
     unsafe { bpf_loop(CHAIN, visit_namespace as *mut c_void, from_mut(&mut walk).cast(), 0) };
-    let faults = u32::from(walk.is_over == 0 && walk.position < walk.skip + WALK_RECORDS);
+    let faults = u32::from(walk.is_over == 0 && walk.position < walk.skip + WALK_ENTRIES);
     end(WalkStep { is_last: walk.is_over as u8, faults, skip: walk.position, ..NOTHING })
 }
 
@@ -345,7 +339,7 @@ pub fn walk_namespaces(ctx: *mut c_void) -> i32 {
 extern "C" fn visit_namespace(_: u64, walk: *mut c_void) -> i64 {
     // SAFETY: the caller's `NamespaceWalk`.
     let walk = unsafe { &mut *walk.cast::<NamespaceWalk>() };
-    if walk.position >= walk.skip + WALK_RECORDS {
+    if walk.position >= walk.skip + WALK_ENTRIES {
         return 1;
     }
     let net = walk.net;

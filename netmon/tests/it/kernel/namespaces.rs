@@ -11,7 +11,7 @@ use serde_json::Value;
 use socket2::SockRef;
 
 use crate::kernel::{
-    harness::{Watch, close_in_turn, cookie, kernel},
+    harness::{Watch, close_in_turn, cookie, kernel, load},
     netns::{Netns, sh},
     tier::{arguments, has_types, sources},
 };
@@ -177,4 +177,35 @@ fn verify_compares_namespaces_that_come_and_go() {
     let others = text.split(" namespaces, ").nth(1).and_then(|rest| rest.split(' ').next());
     let named = text.matches("not compared, in network namespace").count();
     assert_eq!(others == Some("0"), named == 0, "{text}");
+}
+
+#[test]
+fn a_filter_hides_no_socket_behind_many_others() {
+    let crowd = Netns::new();
+    crowd.run(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        // Each leaves a TIME_WAIT, which the filter leaves out.
+        for _ in 0..load(4_000) {
+            let client = TcpStream::connect(address).expect("connected");
+            close_in_turn(client, listener.accept().expect("accepted").0);
+        }
+    });
+    let netns = Netns::new();
+    netns.run(|| {
+        let pairs: Vec<_> = (0..40).map(|_| pair()).collect();
+        let mut watch = Watch::start(&["--initial", &format!("netns = {}", netns.inum)]);
+        let ids = pairs.iter().flat_map(|(listener, client, server)| {
+            [cookie(listener), cookie(client), cookie(server)]
+        });
+        let ids: Vec<u64> = ids.collect();
+        watch.until("the sockets that were there", |events| {
+            let found = |id: &u64| {
+                let is_it = |event: &Value| event["cookie"] == *id && event["initial"] == true;
+                events.iter().any(is_it)
+            };
+            ids.iter().all(found)
+        });
+        watch.stop();
+    });
 }

@@ -99,6 +99,7 @@ pub struct Offsets {
     pub file_private_data: u32,
     pub sk_shutdown: u32,
     pub sk_uid: u32,
+    pub retrans_stamp: u32,
     pub skc_nulls_node: u32,
     pub skc_refcnt: u32,
     pub task_nsproxy: u32,

@@ -204,9 +204,14 @@ fn sent_nothing(sk: impl SockAccess) -> bool {
         return false;
     }
     let shutdown: u8 = sk.field(offset!(sk_shutdown));
+    let Some(tcp) = sk.tcp() else { return false };
     // The SYN counts as soon as it is queued (`tcp_connect_queue_skb`, net/ipv4/tcp_output.c).
-    let packets: Option<u32> = sk.tcp().map(|tcp| tcp.field(offset!(packets_out)));
-    shutdown == 0 && packets == Some(0)
+    let packets: u32 = tcp.field(offset!(packets_out));
+    // A connect that has timed out has an empty queue again, but this time of its SYN
+    // (`tcp_connect`). Its errno is 0 if the process has read the error by now.
+    let is_stamped =
+        offset!(retrans_stamp) != UNKNOWN as usize && tcp.field::<u32>(offset!(retrans_stamp)) != 0;
+    shutdown == 0 && packets == 0 && !is_stamped
 }
 
 /// Returns whether a socket is under repair (TCP_REPAIR): its close sends nothing.

@@ -217,6 +217,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         file_private_data: dump(file.as_ref(), "private_data"),
         sk_shutdown: sock.offset("sk_shutdown").unwrap_or(UNKNOWN),
         sk_uid: dump(Some(&sock), "sk_uid"),
+        retrans_stamp: dump(Some(&tcp), "retrans_stamp"),
         skc_nulls_node: dump(Some(&common), "skc_nulls_node"),
         skc_refcnt: dump(Some(&common), "skc_refcnt"),
         task_nsproxy: dump(Some(&task), "nsproxy"),

@@ -22,6 +22,9 @@ use crate::{
 
 /// The wait before the first question: longer than the tens of microseconds until a possible RST.
 const FIRST_ASK: Duration = Duration::from_millis(2);
+/// The age until which an orphan without a bucket may still get a RST that explains its end: a
+/// hypervisor may stop the CPU between the two.
+const RST_PATIENCE: Duration = Duration::from_millis(50);
 /// The longest time between two questions; each wait doubles up to this.
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// The time after a transition before which a dump proves nothing about it.
@@ -271,6 +274,18 @@ impl Minisockets {
         &mut self,
         now: Mono,
         ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, Mono),
+        emit: impl FnMut(Transition),
+    ) {
+        self.ask(now, RST_PATIENCE, ask, emit);
+    }
+
+    /// Asks as [`Self::advance`] does. An orphan without a bucket that is younger than
+    /// `rst_patience` is asked about again.
+    fn ask(
+        &mut self,
+        now: Mono,
+        rst_patience: Duration,
+        ask: impl FnOnce(&[SockQuery]) -> (Vec<BucketState>, Mono),
         mut emit: impl FnMut(Transition),
     ) {
         let queries = self.overdue(now);
@@ -280,8 +295,13 @@ impl Minisockets {
         let (buckets, answer_time) = ask(&queries);
         for (&SockQuery { cookie, .. }, bucket) in queries.iter().zip(buckets) {
             let Some(parked) = self.parked.get_mut(&cookie) else { continue };
+            let rst_until = parked.event.time + rst_patience;
             let state = match bucket {
                 BucketState::TimeWait => TcpState::TimeWait,
+                BucketState::Gone if !parked.is_doubtful() && now < rst_until => {
+                    self.due.push(Reverse((rst_until, cookie)));
+                    continue;
+                }
                 BucketState::Gone => TcpState::Close,
                 BucketState::Waiting | BucketState::Unknown
                     if now < parked.event.time + GIVE_UP =>
@@ -340,7 +360,7 @@ impl Minisockets {
         self.due = self.parked.keys().map(|cookie| Reverse((now, *cookie))).collect();
         self.tokens = self.due.len();
         self.refilled = now;
-        self.advance(now, ask, emit);
+        self.ask(now, Duration::ZERO, ask, emit);
     }
 
     /// Returns the time of the next question.

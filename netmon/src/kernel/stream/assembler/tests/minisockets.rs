@@ -49,6 +49,33 @@ fn an_orphan_ends_as_it_is_found() {
     }
 }
 
+/// A hypervisor may stop the CPU between the CLOSE and its RST, while netmon runs on another CPU.
+#[test]
+fn an_orphan_without_a_bucket_waits_for_its_rst() {
+    let orphan = || closed(FinWait2, flag::DEAD, 0, 100 * MS);
+    let mut bench = Bench::new();
+    bench.script.state = Some(BucketState::Gone);
+    bench.take(orphan());
+    bench.advance(at_ms(127));
+    assert!(bench.events().is_empty(), "the RST may still come");
+    bench.take(note(kind::RESET, Close, 0, 128 * MS));
+    let [event] = &bench.events()[..] else { panic!("one event") };
+    assert_eq!((event.reset, event.inferred), (Some(ResetSide::Sent), false));
+    assert_eq!(event.time, at_ms(100));
+
+    bench.take(orphan());
+    bench.advance(at_ms(127));
+    bench.advance(at_ms(150));
+    let [event] = &bench.events()[..] else { panic!("one event") };
+    assert_eq!((event.reset, event.inferred), (None, true));
+
+    bench.take(orphan());
+    bench.advance(at_ms(127));
+    let Bench { assembler, script, out } = &mut bench;
+    assembler.finish(at_ms(128), script, out);
+    assert_eq!(bench.events().len(), 1, "no RST comes any more");
+}
+
 #[test]
 fn an_orphan_that_cannot_be_seen_is_given_up() {
     let mut bench = Bench::new();

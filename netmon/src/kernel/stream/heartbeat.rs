@@ -190,13 +190,14 @@ mod tests {
             assert_eq!(heartbeat.advance(at(5) + EVERY), None);
             let beat = heartbeat.beat.as_ref().expect("begun");
             let own = if has_cookies { beat.cookie } else { SocketId::own(3) };
-            let other = if has_cookies { socket(1) } else { SocketId::own(4) };
+            let other_cookie = socket(beat.cookie.get() + 1);
+            let other = if has_cookies { other_cookie } else { SocketId::own(4) };
             let of = |cookie, state, after| report(beat, cookie, state, at(after) + EVERY);
             let opened = of(own, state::LISTEN, 7);
             let closed = of(own, state::CLOSE, 8);
             let others = [of(other, state::LISTEN, 9), of(other, state::CLOSE, 10)];
             let earlier = of(other, state::LISTEN, 4);
-            let (found, other_found) = (seed(beat, beat.cookie), seed(beat, socket(1)));
+            let (found, other_found) = (seed(beat, beat.cookie), seed(beat, other_cookie));
             assert!(heartbeat.owns(&found) && !heartbeat.owns(&other_found));
             assert!(!heartbeat.takes(&earlier), "of a socket that was there before");
             assert!(heartbeat.takes(&opened) && heartbeat.takes(&closed));

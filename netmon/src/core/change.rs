@@ -74,7 +74,7 @@ pub enum Change<'a> {
         /// When that was done.
         time: Mono,
     },
-    /// Corrections of the last comparison.
+    /// Corrections of the last comparison, or the distance of comparisons.
     Resync(Resync),
 }
 
@@ -92,7 +92,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Corrections by a comparison with the kernel's own tables, in rows.
+/// A comparison with the kernel's own tables: the corrections, in rows, or the distance of
+/// comparisons that have become rare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resync {
     /// When it was done.
@@ -103,6 +104,8 @@ pub struct Resync {
     pub moved: u64,
     /// The end was lost.
     pub ended: u64,
+    /// The time between two comparisons, if it is above ten seconds.
+    pub distance: Option<Duration>,
 }
 
 impl Resync {

@@ -1,6 +1,6 @@
 //! Events: what every source yields and the table takes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     id::{Binding, SocketId, Tuple},
@@ -184,6 +184,13 @@ pub enum Event {
     DumpEnded {
         /// When that was.
         time: Mono,
+    },
+    /// Dumps are more than ten seconds apart: their cost or a failure puts the next one off.
+    DumpsRare {
+        /// When that was decided.
+        time: Mono,
+        /// The time from the last complete dump to the next.
+        distance: Duration,
     },
     /// Ties the two clocks together from here on: wall time can step, the monotonic clock cannot.
     Anchor(Anchor),

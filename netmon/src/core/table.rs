@@ -13,11 +13,8 @@ use std::{
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-pub(crate) use super::{
-    change::{Change, Step},
-    connection::{Connection, Direction},
-};
 use super::{
+    change::Resync,
     connection::NEVER,
     event::{Event, Opening, Transition},
     id::{SocketId, TableKey, Tuple},
@@ -25,6 +22,10 @@ use super::{
     tcp::TcpState,
     time::{Anchor, Mono},
     verdict::{FirstFin, Verdict, judge},
+};
+pub(crate) use super::{
+    change::{Change, Step},
+    connection::{Connection, Direction},
 };
 use cookie_map::CookieMap;
 use dumps::DumpedScopes;
@@ -170,6 +171,11 @@ impl ConnectionTable {
             Event::Accepted { time, cookie, owner } => self.accepted(*time, *cookie, owner, view),
             Event::TimeWaitEnded { time, cookie } => self.ended(*time, *cookie, view),
             Event::DumpEnded { time } => self.reconcile(*time, view),
+            Event::DumpsRare { time, distance } => view(Change::Resync(Resync {
+                time: *time,
+                distance: Some(*distance),
+                ..Resync::default()
+            })),
         }
     }
 

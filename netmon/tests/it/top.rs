@@ -225,7 +225,7 @@ fn time(event: &Event) -> Mono {
         Event::Transition(t) => t.time,
         Event::Lost(gap) => gap.time,
         Event::Seed(seed) => seed.time,
-        Event::DumpEnded { time } => *time,
+        Event::DumpEnded { time } | Event::DumpsRare { time, .. } => *time,
         Event::Dumped { began, .. } => *began,
         Event::Anchor(anchor) => anchor.monotonic,
         other => panic!("{other:?}"),

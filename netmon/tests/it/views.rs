@@ -17,7 +17,7 @@ fn show(view: &mut impl View) -> u32 {
             })
             .expect("written");
     }
-    let resync = Resync { time: at_ms(702), found: 1, moved: 0, ended: 1 };
+    let resync = Resync { time: at_ms(702), found: 1, moved: 0, ended: 1, distance: None };
     view.change(&Change::Resync(resync)).expect("written");
     view.flush(&table).expect("written");
     shown
@@ -79,7 +79,7 @@ fn rows_before_a_change_of_the_clock_show_their_offset() {
         let wall = Wall::from_nanos(second * 1_000_000_000 + 123_456_000);
         let anchor = Anchor { monotonic, wall };
         view.change(&Change::Anchor(anchor)).expect("written");
-        let resync = Resync { time: monotonic, found: 1, moved: 0, ended: 0 };
+        let resync = Resync { time: monotonic, found: 1, moved: 0, ended: 0, distance: None };
         view.change(&Change::Resync(resync)).expect("written");
     }
     view.flush(&ConnectionTable::default()).expect("written");

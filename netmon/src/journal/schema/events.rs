@@ -2,7 +2,7 @@
 
 mod reader;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_array::{
     RecordBatch,
@@ -96,6 +96,7 @@ pub(in crate::journal) struct EventBuilder {
     found: Numbers<Int64Type>,
     moved: Numbers<Int64Type>,
     ended: Numbers<Int64Type>,
+    distance: Numbers<Int64Type>,
 }
 
 impl EventBuilder {
@@ -123,6 +124,7 @@ impl EventBuilder {
             found: Numbers::default(),
             moved: Numbers::default(),
             ended: Numbers::default(),
+            distance: Numbers::default(),
         }
     }
 
@@ -177,6 +179,7 @@ impl EventBuilder {
                 self.found.put(row, Some(signed(resync.found)));
                 self.moved.put(row, Some(signed(resync.moved)));
                 self.ended.put(row, Some(signed(resync.ended)));
+                self.distance.put(row, resync.distance.map(micros));
                 (EventKind::Resync, resync.time)
             }
             Change::Reconciled { .. } | Change::Host(_) => return None,
@@ -231,8 +234,14 @@ impl EventBuilder {
         to.some("found", self.found.finish(rows));
         to.some("moved", self.moved.finish(rows));
         to.some("ended", self.ended.finish(rows));
+        to.some("distance_us", self.distance.finish(rows));
         columns.batch()
     }
+}
+
+/// Returns whole microseconds.
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Returns the boot of a row that comes from a journal. A row of the current recording has no boot.

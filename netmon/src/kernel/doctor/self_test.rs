@@ -31,6 +31,7 @@ use crate::{
         Live, Namespace,
         host::privilege,
         program::{error::errno_text, hook_catalog},
+        stream::dump_schedule::RARE,
     },
     session::Source,
 };
@@ -53,6 +54,7 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     let mut test = Test { events: VecDeque::new(), seen: Vec::new(), lost: Vec::new() };
     // The sockets that existed before come first.
     test.read(live).await?;
+    let comparisons = comparisons(live.dump_distance(), live.attachment().walk.is_ok());
     let (finding, cost) = match test.one_connection(live).await? {
         Ok(finding) => (finding, test.cost(live).await?),
         Err(error) => {
@@ -61,7 +63,34 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     };
     live.finish(&mut test.events).await?;
     test.take();
-    Ok(vec![finding, cost, test.losses()])
+    Ok(vec![comparisons, finding, cost, test.losses()])
+}
+
+/// Returns the finding about comparisons with the kernel's tables; `distance` is the time between
+/// two.
+fn comparisons(distance: Option<Duration>, has_walk: bool) -> Finding {
+    let Some(distance) = distance else {
+        return Finding::new("comparisons", FindingState::Degraded, "the first one failed")
+            .because(
+                "a change that no event reports is not corrected",
+                "read the warning above, and look for a limit of threads, descriptors or memory",
+            );
+    };
+    let seconds = distance.as_secs();
+    let detail =
+        format!("after a change, the table is compared with the kernel's every {seconds} s");
+    if distance <= RARE {
+        return Finding::new("comparisons", FindingState::Ok, detail);
+    }
+    Finding::new("comparisons", FindingState::Degraded, detail).because(
+        "a comparison costs so much that netmon keeps to 2 % of a core: a change that no event \
+         reports is corrected that late",
+        if has_walk {
+            "`netmon verify` compares at once"
+        } else {
+            "Linux 5.19 or newer, with BTF, reads all namespaces in one walk"
+        },
+    )
 }
 
 fn no_connection(error: &io::Error) -> Finding {

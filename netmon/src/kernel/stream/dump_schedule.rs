@@ -26,6 +26,8 @@ const EVERY: Duration = Duration::from_secs(2);
 const AT_REST: Duration = Duration::from_secs(60);
 /// The number of dumps after a change: the first notices a difference, the next confirms it.
 const UNTIL_SURE: u8 = 2;
+/// The distance between dumps from which on it is shown to users.
+pub(in crate::kernel) const RARE: Duration = Duration::from_secs(10);
 /// Dumps may take a fiftieth of one core, 2 %, the table's comparison included.
 const BUDGET: u32 = 50;
 /// Blocks on the way to the table, a few hundred sockets each.
@@ -43,7 +45,10 @@ pub(super) struct DumpSchedule {
     offsets: Offsets,
     /// The CPU time that the loop has spent on the running dump.
     charged: Duration,
+    /// The start of the last dump.
     last: Instant,
+    /// The start of the last dump that was complete.
+    last_complete: Option<Instant>,
     /// The earliest time that the budget permits.
     allowed: Instant,
     hurry: bool,
@@ -63,6 +68,7 @@ impl DumpSchedule {
             offsets,
             charged: Duration::ZERO,
             last: now,
+            last_complete: None,
             allowed: now,
             hurry: false,
             unsettled: UNTIL_SURE,
@@ -85,6 +91,18 @@ impl DumpSchedule {
     /// happen.
     pub(super) fn expect_change(&mut self) {
         self.unsettled = UNTIL_SURE;
+    }
+
+    /// Returns the time from the last complete dump to the next on a busy host; none if no dump
+    /// was complete.
+    pub(super) fn distance(&self) -> Option<Duration> {
+        let complete = self.last_complete?;
+        Some(self.allowed.saturating_duration_since(complete).max(EVERY))
+    }
+
+    /// Returns that time if it is so long that it is shown to users.
+    pub(super) fn rare(&self) -> Option<Duration> {
+        self.distance().filter(|distance| *distance > RARE)
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -165,17 +183,18 @@ impl DumpSchedule {
             Some(DumpMessage::Done { cost }) => {
                 let cost = cost + mem::take(&mut self.charged);
                 self.messages = None;
+                self.last_complete = Some(self.last);
                 self.allowed = Instant::now() + distance(cost);
                 log::debug!("compared with the kernel's tables, in {cost:?}");
                 Some(DumpMessage::Done { cost })
             }
             Some(DumpMessage::GaveUp { cost, error }) => {
                 self.put_off(cost, &error);
-                None
+                Some(DumpMessage::GaveUp { cost, error })
             }
             None => {
-                self.put_off(Duration::ZERO, &io::Error::other("the thread of dumps ended"));
-                None
+                let error = io::Error::other("the thread of dumps ended");
+                self.note(Some(DumpMessage::GaveUp { cost: Duration::ZERO, error }))
             }
             message => message,
         }
@@ -261,13 +280,36 @@ mod tests {
         let error = io::Error::from_raw_os_error(libc::EMFILE);
         let cost = Duration::from_millis(100);
         to.try_send(DumpMessage::GaveUp { cost, error }).expect("room");
-        assert!(schedule.try_next().is_none() && !schedule.is_running());
+        assert!(matches!(schedule.try_next(), Some(DumpMessage::GaveUp { .. })));
+        assert!(!schedule.is_running());
         let due = schedule.due().expect("none is running");
         let wait = due.saturating_duration_since(Instant::now());
         // The budget counts failed dumps too: 75 times 100 ms.
         assert!(wait > Duration::from_secs(7) && wait < Duration::from_secs(8), "{wait:?}");
         schedule.dump_soon();
         assert_eq!(schedule.due(), Some(due), "a loss does not make it busy");
+    }
+
+    #[test]
+    fn a_dump_that_costs_much_makes_dumps_rare() {
+        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default());
+        assert_eq!((schedule.distance(), schedule.rare()), (None, None), "none was complete");
+        let mut take = |message| {
+            let (to, messages) = channel(AHEAD);
+            schedule.messages = Some(messages);
+            to.try_send(message).expect("room");
+            assert!(schedule.try_next().is_some());
+            schedule.rare().map(|distance| distance.as_secs())
+        };
+        let done = |ms| DumpMessage::Done { cost: Duration::from_millis(ms) };
+        assert_eq!(take(done(1)), None);
+        // 75 times the cost.
+        assert_eq!(take(done(200)), Some(15));
+        assert_eq!(take(done(1)), None);
+        let error = || io::Error::from_raw_os_error(libc::EMFILE);
+        let failed = |ms| DumpMessage::GaveUp { cost: Duration::from_millis(ms), error: error() };
+        assert_eq!(take(failed(1)), None);
+        assert_eq!(take(failed(400)), Some(30), "it counts from the last complete dump");
     }
 
     #[test]

@@ -172,6 +172,11 @@ impl Live {
         &self.hooks.reports
     }
 
+    /// Returns the time between dumps on a busy host; none if no dump was complete.
+    pub(in crate::kernel) fn dump_distance(&self) -> Option<Duration> {
+        self.reconciler.distance()
+    }
+
     /// Returns the counters of `struct tcp_sock` that the kernel's types lack.
     pub(in crate::kernel) fn missing_counters(&self) -> Vec<&'static str> {
         let Offsets { bytes_sent, bytes_received, total_retrans, srtt_us, .. } = self.offsets;
@@ -287,6 +292,21 @@ impl Live {
         }
     }
 
+    /// Begins a dump, or reports that this shortage makes dumps rare.
+    fn begin_dump(&mut self, events: &mut VecDeque<Event>) {
+        if self.reconciler.begin() {
+            events.push_back(Event::DumpBegan);
+        } else {
+            self.report_rare_dumps(events);
+        }
+    }
+
+    fn report_rare_dumps(&self, events: &mut VecDeque<Event>) {
+        if let Some(distance) = self.reconciler.rare() {
+            events.push_back(Event::DumpsRare { time: now(), distance });
+        }
+    }
+
     /// Takes a message of a dump. The rings have been read since the message was sent.
     fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
         match message {
@@ -326,13 +346,13 @@ impl Live {
                     self.assembler.dumped(scope, began, events);
                 }
             }
-            // The schedule takes the report of a failed dump itself.
-            DumpMessage::GaveUp { .. } => {}
+            DumpMessage::GaveUp { .. } => self.report_rare_dumps(events),
             DumpMessage::Done { .. } => {
                 if let Some(identities) = &mut self.identities {
                     identities.dumped();
                 }
                 events.push_back(Event::DumpEnded { time: now() });
+                self.report_rare_dumps(events);
             }
         }
     }
@@ -366,32 +386,6 @@ impl Live {
             ready = timeout_at(until, self.rings.readable()) => ready.unwrap_or(Ok(()))?,
             message = self.reconciler.next() => self.dump_messages.extend(message),
         }
-        Ok(())
-    }
-
-    /// Reads the sockets that existed before. The hooks are attached already: the rings fill
-    /// meanwhile, and their events come after.
-    async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
-        if !self.reconciler.is_running() {
-            events.push_back(Event::Anchor(self.attached));
-            self.count(events);
-            if self.reconciler.begin() {
-                events.push_back(Event::DumpBegan);
-            }
-        }
-        while self.reconciler.is_running() {
-            if let Some(message) = self.reconciler.next().await {
-                self.take(message, events);
-            }
-        }
-        self.name_devices(events);
-        let count = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
-        self.seeded = true;
-        log::info!(
-            "attached: {}; {} sockets were there",
-            self.hooks.programs().collect::<Vec<_>>().join(", "),
-            count
-        );
         Ok(())
     }
 }

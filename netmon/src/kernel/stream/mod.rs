@@ -3,7 +3,7 @@
 mod assembler;
 mod capture;
 mod delay_queue;
-mod dump_schedule;
+pub(super) mod dump_schedule;
 mod dumps;
 mod fate;
 mod heartbeat;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashMap;
+
 use super::{
     assembler::{Assembler, KernelQueries},
     capture::{STATES, entry},
@@ -106,7 +108,8 @@ fn id(bytes: &[u8]) -> Option<SocketId> {
 /// The answers of a capture; without answers, nothing is known.
 #[derive(Default)]
 struct RecordedAnswers {
-    buckets: VecDeque<(Vec<(SocketId, BucketState)>, Mono)>,
+    /// The answers about each socket, with their times. The last one stays true.
+    buckets: FxHashMap<SocketId, VecDeque<(BucketState, Mono)>>,
     ports: VecDeque<(SocketId, Option<u16>)>,
 }
 
@@ -116,8 +119,11 @@ impl RecordedAnswers {
         let (sockets, []) = sockets.as_chunks::<9>() else { return None };
         let answer =
             |socket: &[u8; 9]| Some((id(&socket[..8])?, *STATES.get(usize::from(socket[8]))?));
-        let answers: Option<Vec<_>> = sockets.iter().map(answer).collect();
-        self.buckets.push_back((answers?, moment(time)?));
+        let time = moment(time)?;
+        for socket in sockets {
+            let (cookie, state) = answer(socket)?;
+            self.buckets.entry(cookie).or_default().push_back((state, time));
+        }
         Some(())
     }
 
@@ -136,11 +142,17 @@ impl KernelQueries for RecordedAnswers {
     }
 
     fn minisockets(&mut self, queries: &[SockQuery]) -> (Vec<BucketState>, Mono) {
-        let (answers, time) = self.buckets.pop_front().unwrap_or_default();
-        let state = |query: &SockQuery| {
-            let answer = answers.iter().find(|(cookie, _)| *cookie == query.cookie);
-            answer.map_or(BucketState::Unknown, |(_, state)| *state)
+        let mut answered = Mono::BOOT;
+        let mut state = |query: &SockQuery| {
+            let answers = self.buckets.get_mut(&query.cookie);
+            let answer = answers.and_then(|answers| match answers.len() {
+                ..2 => answers.front().copied(),
+                _ => answers.pop_front(),
+            });
+            let (state, time) = answer.unwrap_or((BucketState::Unknown, Mono::BOOT));
+            answered = answered.max(time);
+            state
         };
-        (queries.iter().map(state).collect(), time)
+        (queries.iter().map(&mut state).collect(), answered)
     }
 }

@@ -79,7 +79,9 @@
 //! `resync`: at `time`, netmon compared the table with the kernel's own and corrected the table.
 //! `found`, `moved` (to another state) and `ended` are numbers of connections. Each of these
 //! connections has a line before the `resync`, with `resync` or `inferred`. After a gap, a `resync`
-//! comes when the table is whole again, even if its numbers are all 0.
+//! comes when the table is whole again, even if its numbers are all 0. With `distance_us`, the
+//! `resync` says something else: the next comparison comes so many microseconds after the last,
+//! more than ten seconds, because comparisons cost much or fail. Until then, corrections wait.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -200,6 +202,7 @@ impl<W: Sink> View for Json<W> {
                 object.number(",\"found\":", resync.found);
                 object.number(",\"moved\":", resync.moved);
                 object.number(",\"ended\":", resync.ended);
+                object.some(",\"distance_us\":", resync.distance.map(micros));
                 object.end();
                 Ok(false)
             }

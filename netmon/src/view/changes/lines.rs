@@ -125,6 +125,15 @@ impl<W: Sink> View for Lines<W> {
                 self.clock.write(line, resync.time);
                 put_host(line, &self.look, self.host.as_deref());
                 let (on, off) = if self.look.colour { (YELLOW, PLAIN) } else { ("", "") };
+                if let Some(distance) = resync.distance {
+                    let _ = writeln!(
+                        line,
+                        " {on}comparisons with the kernel's tables are {} apart: until the next, \
+                         missed changes are not corrected{off}",
+                        Elapsed(distance)
+                    );
+                    return Ok(false);
+                }
                 let _ = writeln!(
                     line,
                     " {on}compared with the kernel's tables: {} connections found, {} moved on, {} \

@@ -1,5 +1,7 @@
 //! The activity of a stretch of time, live or in the past: counts, rates, histories and losses.
 
+use std::time::Duration;
+
 use super::{
     groups::Flows,
     history::Histories,
@@ -26,6 +28,8 @@ pub struct Activity {
     pub(super) gap: Option<Gap>,
     /// The number of rows that comparisons with the kernel corrected.
     pub(super) corrected: u64,
+    /// The last report that comparisons are rare: its time, and the time between comparisons.
+    rare: Option<(Mono, Duration)>,
 }
 
 impl Activity {
@@ -40,9 +44,21 @@ impl Activity {
                 self.lost += gap.count;
                 self.gap = Some(*gap);
             }
-            Change::Resync(resync) => self.corrected += resync.corrected(),
+            Change::Resync(resync) => {
+                self.corrected += resync.corrected();
+                if let Some(distance) = resync.distance {
+                    self.rare = Some((resync.time, distance));
+                }
+            }
             _ => {}
         }
+    }
+
+    /// Returns the time between comparisons with the kernel, if they are rare at `now`.
+    pub(super) fn rare_at(&self, now: Mono) -> Option<Duration> {
+        // The next report comes after the next comparison, which takes a while itself.
+        let (time, distance) = self.rare?;
+        (now < time + distance + distance / 2).then_some(distance)
     }
 
     /// Advances the time to `now`. `counts` returns the connections in each

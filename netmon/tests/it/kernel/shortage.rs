@@ -52,6 +52,12 @@ fn a_process_without_a_descriptor_is_followed_and_dumps_resume() {
         let log = watch.until_stderr(FAILED, slow(Duration::from_secs(60)));
         assert!(log.contains("this process may open no more files (EMFILE): raise"), "{log}");
         let _second = connection(&mut watch);
+        // Meanwhile the output must not look as if the table were compared.
+        watch.during(Duration::from_secs(10));
+        watch.until("word that comparisons are rare", |events| {
+            let distances = events.iter().filter_map(|event| event["distance_us"].as_u64());
+            distances.into_iter().any(|distance| distance > 10_000_000)
+        });
         limit_descriptors(watch.id(), None);
         watch.dumps(1);
         let _third = connection(&mut watch);

@@ -1,6 +1,6 @@
 //! Sample events for the tests of views, of `netmon top` and of journals.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use netmon::testing::{
     Anchor, Binding, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId,
@@ -120,6 +120,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
             reconciled,
         ]);
     }
+    events.push(Event::DumpsRare { time: at_ms(702), distance: Duration::from_secs(42) });
     events.push(Event::Transition(transition(60_062, 2, web, TimeWait, Close)));
     events
 }

@@ -1,5 +1,7 @@
 //! Reads rows of the dataset `events`.
 
+use std::time::Duration;
+
 use arrow_array::{BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 
 use super::{
@@ -49,6 +51,7 @@ pub(in crate::journal) struct EventReader {
     found: Int64Array,
     moved: Int64Array,
     ended: Int64Array,
+    distance: Int64Array,
 }
 
 impl EventReader {
@@ -75,6 +78,7 @@ impl EventReader {
             found: column(batch, "found")?,
             moved: column(batch, "moved")?,
             ended: column(batch, "ended")?,
+            distance: column(batch, "distance_us")?,
         })
     }
 
@@ -128,6 +132,8 @@ impl EventReader {
                 found: count(&self.found),
                 moved: count(&self.moved),
                 ended: count(&self.ended),
+                distance: get(&self.distance, row)
+                    .map(|distance| Duration::from_micros(u64::try_from(distance).unwrap_or(0))),
             }),
         };
         Ok((moment, entry))

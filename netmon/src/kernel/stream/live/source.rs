@@ -20,10 +20,8 @@ impl Source for Live {
         if Instant::now() >= self.next_count {
             self.count(events);
         }
-        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std())
-            && self.reconciler.begin()
-        {
-            events.push_back(Event::DumpBegan);
+        if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
+            self.begin_dump(events);
         }
         while self.dump_messages.len() < MESSAGES_AT_ONCE
             && let Some(message) = self.reconciler.try_next()
@@ -76,6 +74,32 @@ impl Source for Live {
         std::mem::forget(std::mem::take(&mut self.hooks.links));
         self.count(events);
         self.name_devices(events);
+        Ok(())
+    }
+}
+
+impl Live {
+    /// Reads the sockets that existed before. The hooks are attached already: the rings fill
+    /// meanwhile, and their events come after.
+    async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+        if !self.reconciler.is_running() {
+            events.push_back(Event::Anchor(self.attached));
+            self.count(events);
+            self.begin_dump(events);
+        }
+        while self.reconciler.is_running() {
+            if let Some(message) = self.reconciler.next().await {
+                self.take(message, events);
+            }
+        }
+        self.name_devices(events);
+        let count = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
+        self.seeded = true;
+        log::info!(
+            "attached: {}; {} sockets were there",
+            self.hooks.programs().collect::<Vec<_>>().join(", "),
+            count
+        );
         Ok(())
     }
 }

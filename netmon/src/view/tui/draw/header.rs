@@ -134,12 +134,17 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
         Some(past) => past.at.wall,
         None => activity.anchor.wall_time(state.now),
     };
-    let moment = wall.timestamp().to_zoned(state.options.zone.clone());
+    let date = wall.timestamp().to_zoned(state.options.zone.clone());
     let mut spans = vec![Span::raw(format!(" netmon top {}  ", state.options.host))];
     if state.past.is_some() {
-        spans.push(format!("{} PAST  ", moment.strftime("%Y-%m-%d %H:%M:%S%.3f")).into());
+        spans.push(format!("{} PAST  ", date.strftime("%Y-%m-%d %H:%M:%S%.3f")).into());
     } else {
-        spans.push(format!("{} live  ", moment.strftime("%H:%M:%S")).into());
+        spans.push(format!("{} live  ", date.strftime("%H:%M:%S")).into());
+    }
+    let moment = state.past.as_ref().map_or(state.now, |past| past.at.monotonic);
+    if let Some(distance) = activity.rare_at(moment) {
+        let text = format!("compared every {}  ", Elapsed(distance));
+        spans.push(Span::styled(text, theme.warning()));
     }
     let lost = match activity.gap {
         Some(gap) if state.past.is_none() => {

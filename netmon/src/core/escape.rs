@@ -1,7 +1,7 @@
 //! Makes text from outside safe to show: any process may set its name to escape sequences.
 //!
 //! Every output goes by [`is_safe`]: text and messages through [`Escaped`] and [`EscapedLines`],
-//! JSON through [`put_json_text`], exports through [`put_json`] and [`put_lines`].
+//! JSON through [`put_json_text`], CSV through [`put_lines`].
 
 use std::{
     fmt::{self, Write},
@@ -81,9 +81,9 @@ pub(crate) fn put_json_text(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends lines of JSON, with a `\u` escape for each character that is not safe to show. JSON has
+/// Appends JSON, with a `\u` escape for each character that is not safe to show. JSON has
 /// such characters within strings only, so the meaning stays.
-pub(crate) fn put_json(json: &str, out: &mut Vec<u8>) {
+fn put_json(json: &str, out: &mut Vec<u8>) {
     let mut kept = 0;
     for (at, c) in json.char_indices().filter(|(_, c)| *c != '\n' && !is_safe(*c)) {
         out.extend_from_slice(&json.as_bytes()[kept..at]);

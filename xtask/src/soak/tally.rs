@@ -18,6 +18,11 @@ use super::{
 
 /// Differences that are printed, at most.
 const SHOWN: usize = 20;
+/// The verdict of an end that no event reported, and that a comparison with the kernel found.
+const VANISHED: &str = "vanished";
+/// One in so many ends may be such an end: some machines withhold an event from BPF now and then
+/// (docs/adr/0014-comparison-on-a-timer.md).
+const WITHHELD: u64 = 1_000;
 
 /// One side of a connection, as far as a soak knows its end before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,7 +159,9 @@ pub(super) fn compare(made: &Made, recorded: &Reported, watched: &Reported) -> V
             }
         }
     }
+    let withheld = take_withheld(&mut rows);
     show(made, &rows);
+    println!("found by comparison, without an event: {withheld}\n");
     let is_equal = |row: &Row| row[0] == row[1] && row[0] == row[2];
     let unequal = rows.iter().filter(|(_, row)| !is_equal(row));
     let mut differences: Vec<_> = unequal.map(|(end, row)| difference(made, end, *row)).collect();
@@ -166,12 +173,36 @@ pub(super) fn compare(made: &Made, recorded: &Reported, watched: &Reported) -> V
             format!("{name}: {server} in the namespace {netns}, which is another's")
         }));
     }
+    if withheld > made.total() / WITHHELD {
+        differences.push(format!("{withheld} ends without an event are too many"));
+    }
     if differences.len() > SHOWN {
         let more = differences.len() - SHOWN;
         differences.truncate(SHOWN);
         differences.push(format!("{more} more differences"));
     }
     differences
+}
+
+/// Counts ends that a comparison found, in both reports alike, as the ends that were made. Returns
+/// their number.
+fn take_withheld(rows: &mut BTreeMap<&End, Row>) -> u64 {
+    let is_lacking = |row: &Row| row[1] < row[0] && row[1] == row[2];
+    let lacking: Vec<&End> =
+        rows.iter().filter(|(_, row)| is_lacking(row)).map(|(end, _)| *end).collect();
+    let mut taken = 0;
+    for end in lacking {
+        let vanished = End { verdict: VANISHED.to_owned(), ..end.clone() };
+        let Some(&[0, recorded, watched]) = rows.get(&vanished) else { continue };
+        let Some(row) = rows.get_mut(end) else { continue };
+        let count = (row[0] - row[1]).min(recorded).min(watched);
+        add(row, &[0, count, count]);
+        taken += count;
+        if let Some(row) = rows.get_mut(&vanished) {
+            *row = [0, recorded - count, watched - count];
+        }
+    }
+    taken
 }
 
 /// Prints the sums by kind, by family and by namespace.
@@ -214,4 +245,30 @@ fn difference(made: &Made, end: &End, [count, recorded, watched]: Row) -> String
         end.direction,
         end.verdict,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_without_an_event_counts_if_both_reports_have_it_so() {
+        let end = |verdict| End::made(([127, 0, 0, 2], 7000).into(), "outbound", verdict);
+        let (timed_out, vanished) = (end("timed-out"), end(VANISHED));
+        for (row, found, taken, left) in [
+            ([9, 7, 7], [0, 2, 2], 2, [0, 0, 0]),
+            // One report has an end that the other lacks.
+            ([9, 7, 8], [0, 2, 1], 0, [0, 2, 1]),
+            // An end that was never made.
+            ([9, 8, 8], [0, 2, 2], 1, [0, 1, 1]),
+            ([9, 9, 9], [0, 1, 1], 0, [0, 1, 1]),
+            // An end that neither report has.
+            ([9, 7, 7], [0, 1, 1], 1, [0, 0, 0]),
+        ] {
+            let mut rows = BTreeMap::from([(&timed_out, row), (&vanished, found)]);
+            assert_eq!(take_withheld(&mut rows), taken, "{row:?} {found:?}");
+            assert_eq!(rows[&vanished], left, "{row:?} {found:?}");
+            assert_eq!(rows[&timed_out], [9, row[1] + taken, row[2] + taken]);
+        }
+    }
 }

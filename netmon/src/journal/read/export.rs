@@ -7,8 +7,6 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
-use arrow_csv::WriterBuilder;
-use arrow_json::LineDelimitedWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave_record_batch;
 use parquet::arrow::ArrowWriter;
@@ -17,14 +15,13 @@ use super::{
     blocks::Block,
     blocks::read_blocks,
     community,
-    export_text::{EscapingWriter, ExactIntegers, defused},
+    export_text::{TextFormat, TextWriter},
     gaps::JournalGap,
     journal::{HostJournal, Journal},
     merge::{BlockMerge, BlockRows},
 };
 use crate::{
     core::{
-        escape::{put_json, put_lines},
         loss::Loss,
         time::{TimeSpan, Wall},
     },
@@ -49,9 +46,8 @@ pub enum ExportFormat {
 }
 
 enum Writer<W: Write + Send> {
-    Csv(Box<arrow_csv::Writer<EscapingWriter<W>>>),
-    Jsonl(LineDelimitedWriter<EscapingWriter<W>>),
-    Parquet(ArrowWriter<W>),
+    Text(TextWriter<W>),
+    Parquet(Box<ArrowWriter<W>>),
 }
 
 impl Journal {
@@ -86,24 +82,16 @@ impl Journal {
         is_terminal: bool,
     ) -> Result<u64> {
         let schema = schema_of(dataset)?;
+        let text = |to, format| TextWriter::new(to, format, &schema).map(Writer::Text);
         let mut writer = match format {
-            ExportFormat::Csv => {
-                let escape = is_terminal.then_some(put_lines as fn(&str, &mut Vec<u8>));
-                let to = EscapingWriter::new(to, escape);
-                Writer::Csv(Box::new(WriterBuilder::new().with_header(true).build(to)))
-            }
-            ExportFormat::Jsonl => {
-                let to = EscapingWriter::new(to, Some(put_json));
-                let builder = arrow_json::WriterBuilder::new();
-                Writer::Jsonl(builder.with_encoder_factory(Arc::new(ExactIntegers)).build(to))
-            }
+            ExportFormat::Csv => text(to, TextFormat::Csv { is_terminal })?,
+            ExportFormat::Jsonl => text(to, TextFormat::Jsonl)?,
             ExportFormat::Parquet => {
-                let properties = writer_properties(dataset)?;
-                Writer::Parquet(ArrowWriter::try_new(to, Arc::clone(&schema), Some(properties))?)
+                let properties = Some(writer_properties(dataset)?);
+                let writer = ArrowWriter::try_new(to, Arc::clone(&schema), properties)?;
+                Writer::Parquet(Box::new(writer))
             }
         };
-        // The heading is written even if there are no rows.
-        writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
         let mut gaps = 0;
         for host in self.hosts() {
             gaps += host.export(dataset, span, &schema, &mut writer)?;
@@ -297,8 +285,7 @@ fn gap_row(schema: &SchemaRef, gap: &JournalGap) -> Result<RecordBatch> {
 impl<W: Write + Send> Writer<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Self::Csv(writer) => writer.write(&defused(batch)?)?,
-            Self::Jsonl(writer) => writer.write(batch)?,
+            Self::Text(writer) => writer.write(batch)?,
             Self::Parquet(writer) => writer.write(batch)?,
         }
         Ok(())
@@ -306,8 +293,7 @@ impl<W: Write + Send> Writer<W> {
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::Csv(writer) => writer.into_inner().flush()?,
-            Self::Jsonl(mut writer) => writer.finish()?,
+            Self::Text(writer) => writer.finish()?,
             Self::Parquet(writer) => {
                 writer.close()?;
             }

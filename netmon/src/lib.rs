@@ -6,12 +6,14 @@
 //! - `view`: output for people and programs.
 //! - `session`: the loop between a source and a view.
 //! - `cli`: the command line.
+//! - `enclosure`: closes to a thread what its work does not take.
 //!
 //! netmon is a program, and its library no API: `testing` has the items that tests, benches and
 //! fuzz targets take. ARCHITECTURE.md shows which modules may depend on which.
 
 mod cli;
 mod core;
+mod enclosure;
 mod journal;
 mod kernel;
 mod session;

@@ -18,6 +18,7 @@ use std::{
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, statat};
 
 use super::error::Malformed;
+use crate::enclosure::Reach;
 
 /// The mode of a file: only the owner and the group may read who communicates with whom.
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
@@ -50,6 +51,17 @@ impl Dir {
     /// Returns the path of a file or directory below this directory, for messages.
     pub(super) fn path_of(&self, below: &str) -> PathBuf {
         self.path.join(below)
+    }
+
+    /// Returns the reach of a thread that reads the directory.
+    pub(super) fn to_read(&self) -> Reach<'_> {
+        Reach::Read(self.fd.as_fd())
+    }
+
+    /// Returns the reach of a thread that writes into the directory. The directory itself is beyond
+    /// that reach: the thread can neither remove the directory nor make another in its place.
+    pub(super) fn to_write(&self) -> Reach<'_> {
+        Reach::Write(self.fd.as_fd())
     }
 
     /// Returns the user who owns the directory.

@@ -18,6 +18,7 @@
 //! | `purpose` | of a capability |
 //! | `release`, `machine` | of the kernel |
 //! | `bytes` | of BTF |
+//! | `version` | of Landlock: the version of its interface; absent if no thread is enclosed |
 //! | `offset_s` | of a time namespace: the offset of its monotonic clock, s, as text |
 //! | `rings`, `bytes_each`, `cpus_online`, `cpus_possible` | of the ring buffers |
 //! | `expected` | of the self-test: the number of transitions that a connection makes |
@@ -30,10 +31,11 @@
 //! | `slower_ns` | of the accept calls: time that `--accept-syscalls` adds to each system call |
 //! | `without_ns` | of the accept calls: time of a system call without `--accept-syscalls` |
 //!
-//! `what` is `kernel`, `BTF`, `tracefs`, `object`, `time namespace`, `capabilities`, `tier`,
-//! `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (each hook, if no
-//! hook is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost` or `accept calls`. A
-//! hook's `name` is `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME`.
+//! `what` is `kernel`, `BTF`, `tracefs`, `Landlock`, `object`, `time namespace`, `capabilities`,
+//! `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (each hook,
+//! if no hook is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost` or `accept
+//! calls`. A hook's `name` is `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or
+//! `fexit/NAME`.
 //!
 //! `doctor`:
 //!

@@ -21,7 +21,12 @@ use crate::{
 const FLOORS: [Floors; 2] = [
     Floors {
         level: "",
-        floors: &[&["core"], &["session"], &["journal", "kernel", "view"], &["cli", "testing"]],
+        floors: &[
+            &["core", "enclosure"],
+            &["session"],
+            &["journal", "kernel", "view"],
+            &["cli", "testing"],
+        ],
     },
     Floors {
         level: "kernel",

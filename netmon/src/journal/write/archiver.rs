@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     core::time::Wall,
+    enclosure::enclosed,
     journal::{
         error::Malformed,
         layout::{FileKind, HostDir, Segment},
@@ -87,12 +88,16 @@ impl Archiver {
             let may_wait = !is_open || self.waiting.len() <= MOST && self.is_busy();
             let has_work = !may_wait && !self.waiting.is_empty();
             let is_due = last_retention.elapsed() >= EVERY;
-            // Before the conversion, so that there is room.
             if has_work || is_due {
-                self.retain();
-            }
-            if has_work {
-                self.close(|shared| shared.ending.get().is_none());
+                let host = self.place.now();
+                // A thread for each piece of work, as the directory may be another the next time.
+                enclosed(host.dir.to_write(), || {
+                    // Before the conversion, so that there is room.
+                    self.retain(&host);
+                    if has_work {
+                        self.close(&host, |shared| shared.ending.get().is_none());
+                    }
+                });
             }
             if is_due {
                 last_retention = Instant::now();
@@ -105,8 +110,14 @@ impl Archiver {
     /// Turns the segments that are left into Parquet. Those for which there is no time are left to
     /// the next recorder.
     pub(super) fn finish(&mut self) {
-        self.retain();
-        self.close(|shared| shared.ending.get().is_none_or(|ending| ending.elapsed() <= LAST));
+        let host = self.place.now();
+        let may_go_on = |shared: &RecorderStatus| {
+            shared.ending.get().is_none_or(|ending| ending.elapsed() <= LAST)
+        };
+        enclosed(host.dir.to_write(), || {
+            self.retain(&host);
+            self.close(&host, may_go_on);
+        });
     }
 
     /// Returns whether so many events are recorded that other work should wait.
@@ -123,12 +134,11 @@ impl Archiver {
     }
 
     /// Turns segments into Parquet as long as `goes_on` permits.
-    fn close(&mut self, goes_on: impl Fn(&RecorderStatus) -> bool) {
+    fn close(&mut self, host: &HostDir, goes_on: impl Fn(&RecorderStatus) -> bool) {
         while goes_on(&self.shared)
             && let Some(start) = self.waiting.pop_front()
         {
-            let host = self.place.now();
-            match parquet::seal_segment(&host, start, previous(&host, start).as_deref()) {
+            match parquet::seal_segment(host, start, previous(host, start).as_deref()) {
                 Ok(Sealed { events, torn, damaged, .. }) => {
                     self.shared.closed.fetch_add(1, Ordering::Relaxed);
                     if torn {
@@ -165,29 +175,28 @@ impl Archiver {
     }
 
     /// Removes the oldest segments.
-    fn retain(&self) {
-        if let Err(error) = self.remove_oldest() {
+    fn retain(&self, host: &HostDir) {
+        if let Err(error) = self.remove_oldest(host) {
             log::warn!("old files of the journal cannot be removed: {error}");
         }
     }
 
     /// Removes the oldest segments, but never the segment that is being written.
-    fn remove_oldest(&self) -> io::Result<()> {
+    fn remove_oldest(&self, host: &HostDir) -> io::Result<()> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = Wall::EPOCH + now;
         let open = self.shared.open();
-        let host = self.place.now();
         let segments = host.segments()?;
         // Each segment ends where the next segment begins.
         let ends = segments.iter().skip(1).map(|next| next.start);
         let mut older = Vec::new();
         let mut all = 0;
         for (segment, end) in segments.iter().zip(ends.map(Some).chain([None])) {
-            let size = size(&host, *segment)?;
+            let size = size(host, *segment)?;
             all += size;
             older.push((segment, end, size));
         }
-        let most = self.retention.max_size.unwrap_or(u64::MAX).min(room(&host, all)?);
+        let most = self.retention.max_size.unwrap_or(u64::MAX).min(room(host, all)?);
         let oldest = self.retention.max_age.map(|age| now - age);
         // Segments of the future come first, since they were written before the clock was set back.
         older.sort_by_key(|(segment, ..)| (segment.start <= now, segment.start));

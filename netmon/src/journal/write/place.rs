@@ -59,12 +59,15 @@ impl JournalPlace {
         Arc::clone(&self.lock())
     }
 
-    /// Creates the directories and the lock again if they were removed or replaced.
+    /// Returns whether the directory and the lock are still in their place.
+    pub(super) fn is_whole(&self) -> bool {
+        let host = self.now();
+        host.dir.is_in_place() && host.dir.has(&host.lock_path())
+    }
+
+    /// Creates the directories and the lock again. No enclosed thread can do so.
     pub(super) fn renew(&self) -> io::Result<()> {
         let host = self.now();
-        if host.dir.is_in_place() && host.dir.has(&host.lock_path()) {
-            return Ok(());
-        }
         let path = host.dir.path_of("");
         let again = open_host(&path, host.host()).map_err(io::Error::other)?;
         log::warn!("{} was removed or replaced: it is made anew", path.display());

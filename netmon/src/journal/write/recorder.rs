@@ -31,6 +31,7 @@ use crate::{
         table::ConnectionTable,
         time::{Anchor, Mono, Wall},
     },
+    enclosure::enclosed,
     journal::{
         intervals::ALIVE,
         read,
@@ -113,16 +114,20 @@ impl Recorder {
         let host = open_host(journal, host)?;
         let failed = |error| io_error(journal, error);
         host.tidy().map_err(failed)?;
-        let (before, former) = read::last_table(&host).map_err(failed)?;
+        // The files may have been changed since they were written.
+        let read_earlier = || {
+            let last_table = read::last_table(&host)?;
+            let segments = host.segments()?;
+            let leftover = segments.iter().filter(|segment| !segment.closed);
+            let leftover: Vec<Wall> = leftover.map(|segment| segment.start).collect();
+            let is_ended = leftover.iter().all(|start| read::is_ended(&host, *start));
+            io::Result::Ok((last_table, leftover, is_ended))
+        };
+        let ((before, former), leftover, is_ended) =
+            enclosed(host.dir.to_read(), read_earlier).map_err(failed)?;
         let boot: Arc<str> = options.boot_id.into();
         let former = former.into_iter().map(|row| of_earlier_boot(row, &boot)).collect();
-        let leftover = host.segments().map_err(failed)?;
-        let leftover: Vec<Wall> = leftover
-            .iter()
-            .filter(|segment| !segment.closed)
-            .map(|segment| segment.start)
-            .collect();
-        if leftover.iter().any(|start| !read::is_ended(&host, *start)) {
+        if !is_ended {
             log::warn!("the last recording was not ended in order: its last segment is taken over");
         }
         let shared = Arc::new(RecorderStatus::default());

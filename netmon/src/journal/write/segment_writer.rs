@@ -25,6 +25,7 @@ use crate::{
         loss::{Gap, Loss},
         time::{Anchor, Mono, Wall},
     },
+    enclosure::enclosed,
     journal::{
         error::Malformed,
         layout::{FileKind, HostDir, START_STEP},
@@ -44,6 +45,9 @@ pub(super) enum WriterMessage {
     /// The table at a moment, with which a new segment begins.
     Checkpoint(Anchor, Vec<Connection>),
 }
+
+/// The table with which a segment is to begin.
+type Checkpoint = (Anchor, Vec<Connection>);
 
 /// The origin of a segment: the kernel's boot id, and the network namespace of the recorder.
 pub(super) struct RecorderIdentity {
@@ -146,15 +150,50 @@ impl SegmentWriter {
         }
     }
 
-    /// Writes until the recorder has closed the queue.
-    pub(super) fn run(&mut self, messages: &Receiver<WriterMessage>) {
+    /// Writes until the recorder has closed the queue, on a thread that is enclosed in the journal.
+    /// Meanwhile this thread waits, and makes the journal anew if it was removed or replaced.
+    pub(super) fn run(&mut self, messages: &mut Receiver<WriterMessage>) {
+        let mut next = None;
+        loop {
+            let host = self.place.now();
+            let write = || self.run_enclosed(next.take(), messages);
+            next = enclosed(host.dir.to_write(), write);
+            if next.is_none() {
+                break;
+            }
+            if let Err(error) = self.place.renew() {
+                self.fail(&error.into(), self.written);
+                next = None;
+            }
+        }
+        if self.missing.is_some() {
+            self.shared.has_failed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins the `first` segment, and writes. Returns the next checkpoint if the journal is not in
+    /// its place, and nothing if the recorder has closed the queue.
+    fn run_enclosed(
+        &mut self,
+        first: Option<Checkpoint>,
+        messages: &mut Receiver<WriterMessage>,
+    ) -> Option<Checkpoint> {
+        if let Some((anchor, rows)) = first {
+            self.begin(anchor, &rows);
+        }
         loop {
             match messages.recv_timeout(TRY_AGAIN) {
                 Ok(WriterMessage::Batch(batch)) => {
                     self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
                     self.write(*batch);
                 }
-                Ok(WriterMessage::Checkpoint(anchor, rows)) => self.begin(anchor, &rows),
+                Ok(WriterMessage::Checkpoint(anchor, rows)) => {
+                    self.end_before(anchor);
+                    if !self.place.is_whole() {
+                        return Some((anchor, rows));
+                    }
+                    self.begin(anchor, &rows);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -167,9 +206,7 @@ impl SegmentWriter {
             }
         }
         self.end();
-        if self.missing.is_some() {
-            self.shared.has_failed.store(true, Ordering::Relaxed);
-        }
+        None
     }
 
     fn write(&mut self, mut batch: ChangeBatch) {
@@ -200,16 +237,17 @@ impl SegmentWriter {
         self.shared.set_reached(self.now);
     }
 
-    /// Begins a segment with the whole table.
-    fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
+    /// Ends the segment before another begins.
+    fn end_before(&mut self, anchor: Anchor) {
         self.end();
         self.now = self.now.max(anchor.monotonic);
         if self.written == Mono::BOOT {
             self.reach();
         }
-        if let Err(error) = self.place.renew() {
-            return self.fail(&error.into(), self.written);
-        }
+    }
+
+    /// Begins a segment with the whole table.
+    fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
         let host = self.place.now();
         let start = free_start(&host, anchor.wall);
         match self.create(&host, start, anchor, rows) {

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{
     core::time::Mono,
+    enclosure::{Reach, enclose},
     journal::{layout::HostDir, status::RecorderStatus},
 };
 
@@ -47,6 +48,7 @@ impl OpenFiles {
 /// Syncs the files that came last through `files` again and again, until all senders of `files` are
 /// gone. Sends failures to `errors`.
 pub(super) fn run(shared: &RecorderStatus, files: &Receiver<OpenFiles>, errors: &Sender<Unsynced>) {
+    enclose(Reach::Nothing);
     let mut open = OpenFiles::default();
     let mut safe = None;
     loop {

@@ -35,7 +35,7 @@ impl RecorderThreads {
         names: RecorderNames,
         (leftover, retention): (Vec<Wall>, Retention),
     ) -> io::Result<(Self, Sender<WriterMessage>)> {
-        let (queue, messages) = channel();
+        let (queue, mut messages) = channel();
         let (closed, to_close) = channel();
         let (files, to_sync) = channel();
         let (errors, unsynced) = channel();
@@ -55,7 +55,7 @@ impl RecorderThreads {
         );
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let writers = vec![
-            spawn("netmon:journal").spawn(move || writer.run(&messages))?,
+            spawn("netmon:journal").spawn(move || writer.run(&mut messages))?,
             spawn("netmon:sync").spawn(move || syncer::run(&syncing, &to_sync, &errors))?,
         ];
         let archiver = spawn("netmon:parquet").spawn(move || archiver.run(&to_close))?;

@@ -7,6 +7,7 @@ use netmon_common::{DumpOptions, KernelFilter};
 
 use crate::{
     core::finding::{Finding, FindingState},
+    enclosure,
     kernel::{
         host::{
             privilege::{CAPABILITIES, Capability, Duty, is_before},
@@ -56,7 +57,7 @@ impl HostFindings {
     /// Examines the host. Must be called before privileges are given up.
     #[must_use]
     pub(crate) fn examine(options: &Options) -> Self {
-        let mut findings = vec![kernel(), types(options), trace_file_system()];
+        let mut findings = vec![kernel(), types(options), trace_file_system(), landlock()];
         findings.extend(object());
         findings.extend(time_namespace());
         let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
@@ -211,6 +212,20 @@ fn trace_file_system() -> Finding {
         |place: &Path| place.display().to_string(),
     );
     Finding::new("tracefs", FindingState::Ok, detail)
+}
+
+/// Reports Landlock. Its absence is no failure here: netmon does the same without.
+fn landlock() -> Finding {
+    match enclosure::probe() {
+        Ok(version) => {
+            let detail = format!("version {version}: threads open what they need, and no more");
+            Finding::new("Landlock", FindingState::Ok, detail).number("version", version.into())
+        }
+        Err(why) => {
+            let detail = format!("not used: {why}; threads may open what their user may");
+            Finding::new("Landlock", FindingState::Ok, detail)
+        }
+    }
 }
 
 fn object() -> Option<Finding> {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::kernel::{
-    harness::copy_program,
+    harness::{copy_program, kernel},
     recording::Directory,
     tier::{Tier, arguments, tier},
 };
@@ -108,6 +108,18 @@ fn the_self_test_comes_out_and_the_cost_is_measured() {
     assert!(rings["rings"].as_u64() >= Some(1), "{rings}");
     assert!(rings["bytes_each"].as_u64() >= Some(1 << 20), "{rings}");
     assert!(finding(&findings, "lost")["count"].is_u64());
+}
+
+#[test]
+fn landlock_is_used_where_the_kernel_has_it() {
+    let (findings, _) = json(&doctor(&["--json"]));
+    let landlock = finding(&findings, "Landlock");
+    assert_eq!(landlock["state"], "ok", "{landlock}");
+    if kernel() < (5, 19) {
+        assert!(landlock["detail"].as_str().expect("words").starts_with("not used: "));
+    } else {
+        assert!(landlock["version"].as_u64() >= Some(2), "{landlock}");
+    }
 }
 
 #[test]

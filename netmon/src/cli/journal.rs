@@ -59,7 +59,7 @@ impl JournalCommand {
 
 impl Shift {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let journal = self.past.open()?;
+        let journal = self.past.open_to_ask()?;
         let progress = Progress::of_quiet(journal.read_counter());
         let copied = journal.shift(&self.to, self.days)?;
         drop(progress);

@@ -35,7 +35,7 @@ use crate::{
         change::Change, escape::Escaped, event::Event, filter::Filter, services::Services,
         table::ConnectionTable, time::Wall,
     },
-    journal::ReplayItem,
+    journal::{HostJournal, ReplayItem},
     kernel::{
         host::{
             clock::now,
@@ -144,7 +144,7 @@ impl TopCommand {
         let journal = past.then(|| self.past.open_one()).transpose()?;
         let at = self.at.as_ref().map(|at| self.past.moment(at)).transpose()?;
         if let (Some(journal), Some(at)) = (&journal, at) {
-            self.past.check_host(journal, at)?;
+            journal.enclosed(|| self.past.check_host(journal, at))?;
         }
         Ok(ScreenOptions {
             host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
@@ -326,8 +326,19 @@ fn past_frame(
     jump: Jump,
     filter: &Filter,
 ) -> anyhow::Result<PastFrame> {
-    // Opened anew, since a recorder that runs writes meanwhile.
+    // Opened anew, since a recorder that runs writes meanwhile. The thread that answers is not
+    // enclosed: it asks other programs for names.
     let journal = past.open_one()?;
+    journal.enclosed(|| frame_of(&journal, past, from, jump, filter))
+}
+
+fn frame_of(
+    journal: &HostJournal,
+    past: &JournalArgs,
+    from: Wall,
+    jump: Jump,
+    filter: &Filter,
+) -> anyhow::Result<PastFrame> {
     let coverage = journal.span(super::args::journal::now());
     let at = match jump {
         Jump::Seconds(seconds) => {

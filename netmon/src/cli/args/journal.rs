@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -73,6 +73,9 @@ pub(in crate::cli) struct JournalArgs {
     /// Read and print times in UTC
     #[arg(long)]
     utc: bool,
+    /// The zone, once it is known.
+    #[arg(skip)]
+    zone: OnceLock<TimeZone>,
 }
 
 impl JournalDir {
@@ -119,8 +122,19 @@ impl JournalArgs {
         }
     }
 
-    /// Opens the journal, and gives up every privilege that reading the journal does not take.
+    /// Opens the journal as [`Self::open_to_ask`] does, and closes to this thread everything else
+    /// that reading the journal does not take.
     pub(in crate::cli) fn open(&self) -> anyhow::Result<Journal> {
+        let journal = self.open_to_ask()?;
+        // The zone may be any file.
+        let _ = self.zone();
+        journal.enclose();
+        Ok(journal)
+    }
+
+    /// Opens the journal, and gives up every privilege that reading the journal does not take. This
+    /// thread may still ask other programs for names, and write files.
+    pub(in crate::cli) fn open_to_ask(&self) -> anyhow::Result<Journal> {
         let opened = match narrowed(&[], || self.find()).context(CONFINING)? {
             // The journal is another user's: only the privilege to read is kept.
             Err(ReadError::Denied(..)) => {
@@ -165,7 +179,8 @@ impl JournalArgs {
     }
 
     pub(in crate::cli) fn zone(&self) -> TimeZone {
-        if self.utc { TimeZone::UTC } else { TimeZone::system() }
+        let zone = || if self.utc { TimeZone::UTC } else { TimeZone::system() };
+        self.zone.get_or_init(zone).clone()
     }
 
     /// Reads a moment. Prints a note where the text has more than one reading.

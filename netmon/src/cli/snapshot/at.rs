@@ -16,9 +16,11 @@ impl SnapshotCommand {
     /// Lists the sockets that the journal has at a moment, of every namespace unless one is chosen.
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter);
-        let (journal, at) = (self.past.open()?, self.past.moment(at)?);
+        let (journal, at) = (self.past.open_to_ask()?, self.past.moment(at)?);
         let time = at.timestamp();
-        for table in self.past.tables(&journal, at, &filter)? {
+        // The names of hosts (-r) come from other programs, so this thread is not enclosed.
+        let tables = journal.enclosed(|| self.past.tables(&journal, at, &filter))?;
+        for table in tables {
             let PastTable { host, mut sockets, owners, users, namespaces, cgroups } = table;
             let netns = self.netns.as_deref().filter(|name| *name != "all");
             let is_there = |socket: &Socket| {

@@ -19,6 +19,7 @@ use crate::{
         table::ConnectionTable,
         time::{Anchor, TimeSpan, Wall},
     },
+    enclosure::{enclose, enclosed},
     journal::{
         dir::Dir,
         intervals::{LATE, SILENT},
@@ -50,6 +51,7 @@ pub enum ReadError {
 /// The journal of one host, or of many.
 #[derive(Debug)]
 pub struct Journal {
+    dir: Arc<Dir>,
     hosts: Vec<HostJournal>,
 }
 
@@ -105,8 +107,18 @@ impl Journal {
                 let asked = asked.unwrap_or_default().to_owned();
                 Err(ReadError::Host(name(), asked, all.join(", ")))
             }
-            _ => Ok(Self { hosts }),
+            _ => Ok(Self { dir, hosts }),
         }
+    }
+
+    /// Closes everything to this thread, for good, that reading the journal does not take.
+    pub(crate) fn enclose(&self) {
+        enclose(self.dir.to_read());
+    }
+
+    /// Runs `read` on a thread that may open nothing but the journal, and returns the result.
+    pub(crate) fn enclosed<T: Send>(&self, read: impl FnMut() -> T + Send) -> T {
+        enclosed(self.dir.to_read(), read)
     }
 
     /// Returns the hosts that were recorded.
@@ -150,6 +162,11 @@ impl Journal {
 }
 
 impl HostJournal {
+    /// Runs `read` as [`Journal::enclosed`] does.
+    pub(crate) fn enclosed<T: Send>(&self, read: impl FnMut() -> T + Send) -> T {
+        enclosed(self.host.dir.to_read(), read)
+    }
+
     /// Returns the name of the host.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {

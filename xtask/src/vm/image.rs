@@ -27,14 +27,15 @@ const PROGRAMS: [&str; 31] = [
 ];
 /// Modules that are not built into Debian's kernels: veth pairs, packet sockets, sock_diag.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];
-/// Files that give names to numbers, and the locale that tmux takes characters by.
-const FILES: [&str; 6] = [
+/// Files that give names to numbers, the locale that tmux takes characters by, and a time zone.
+const FILES: [&str; 7] = [
     "/etc/group",
     "/etc/nsswitch.conf",
     "/etc/passwd",
     "/etc/protocols",
     "/etc/services",
     "/usr/lib/locale/C.utf8/LC_CTYPE",
+    "/usr/share/zoneinfo/Asia/Kolkata",
 ];
 
 /// An initramfs on disk.

@@ -7,6 +7,7 @@
 mod converge;
 mod devices;
 mod doctor;
+mod enclosure;
 mod every_state;
 mod filter;
 mod harness;

@@ -75,10 +75,12 @@ impl ThreadStatus {
 }
 
 /// A row of the table.
-struct Row {
-    commands: Vec<String>,
-    threads: Vec<String>,
+pub(super) struct Row {
+    pub(super) commands: Vec<String>,
+    pub(super) threads: Vec<String>,
     held: Held,
+    /// The files that the threads may open, in words.
+    pub(super) files: String,
 }
 
 /// The capabilities that a thread must have, and may have.
@@ -111,7 +113,7 @@ impl Held {
 }
 
 /// Returns the rows of the table.
-fn table() -> Vec<Row> {
+pub(super) fn table() -> Vec<Row> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/privileges.md");
     let page = fs::read_to_string(path).expect("the page");
     let (_, section) = page.split_once("\n## Threads\n").expect("the section");
@@ -121,9 +123,9 @@ fn table() -> Vec<Row> {
     let rows: Vec<_> = rows
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-            let [commands, threads, duties] = cells[..] else { panic!("{line}") };
-            let held = Held::by(duties, section);
-            Row { commands: quoted(commands), threads: quoted(threads), held }
+            let [commands, threads, duties, files] = cells[..] else { panic!("{line}") };
+            let (held, files) = (Held::by(duties, section), files.to_owned());
+            Row { commands: quoted(commands), threads: quoted(threads), held, files }
         })
         .collect();
     assert!(!rows.is_empty(), "{section}");

@@ -29,6 +29,8 @@ use crate::kernel::{
 
 /// The name of the main thread, and of short-lived threads that it starts.
 const MAIN: &str = "netmon";
+/// The page with the table. It is built in, since a machine of `cargo xtask vm` has no documents.
+const PAGE: &str = include_str!("../../../../docs/privileges.md");
 /// The time for which nothing may change any more.
 const SETTLED: Duration = Duration::from_millis(300);
 /// Runs of a command at most: a thread may end between its start and the look at it.
@@ -114,9 +116,7 @@ impl Held {
 
 /// Returns the rows of the table.
 pub(super) fn table() -> Vec<Row> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/privileges.md");
-    let page = fs::read_to_string(path).expect("the page");
-    let (_, section) = page.split_once("\n## Threads\n").expect("the section");
+    let (_, section) = PAGE.split_once("\n## Threads\n").expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();

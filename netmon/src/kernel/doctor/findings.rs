@@ -15,12 +15,12 @@ use crate::{
         },
         program::{
             attach::{NOT_WANTED, Tier, load_iterators},
+            btf_types::VMLINUX,
             error::{LoadError, OBJECT_VARIABLE, errno_text},
             hook_catalog::{EXACT, FULL},
             hooks::{HookReport, HookStatus, Hooks},
             iterators::BpfIter,
             object::Options,
-            offsets_btf::VMLINUX,
             tracefs,
         },
         ring::rings,

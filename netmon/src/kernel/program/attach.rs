@@ -7,12 +7,13 @@ use netmon_common::{DumpOptions, KernelFilter, Offsets, TracepointFormat};
 use tokio::runtime::Handle;
 
 use super::{
+    btf_types::VMLINUX,
     error::{LoadError, refused},
     hook_catalog::{self, Hook},
     hooks::Hooks,
     iterators::BpfIter,
     object::{Options, Programs, Without, open, take},
-    offsets_btf::{self, Functions, VMLINUX},
+    offsets_btf::{self, Functions},
     offsets_probed,
     peek::load_peek,
     tracefs, walk,

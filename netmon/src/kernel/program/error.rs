@@ -6,7 +6,7 @@ use aya::programs::ProgramError;
 use nix::errno::Errno;
 
 use super::{
-    offsets_btf::{LayoutError, VMLINUX},
+    btf_types::{LayoutError, VMLINUX},
     tracefs::FormatError,
 };
 use crate::kernel::{

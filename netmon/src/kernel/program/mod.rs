@@ -1,6 +1,7 @@
 //! The programs in the kernel: loading them, fitting them to the kernel's types, attaching them.
 
 pub(super) mod attach;
+pub(super) mod btf_types;
 pub(super) mod error;
 pub(super) mod hook_catalog;
 pub(super) mod hooks;

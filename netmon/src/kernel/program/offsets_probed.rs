@@ -25,11 +25,11 @@ use rustix::{
 };
 
 use super::{
+    btf_types::LayoutError,
     error::{LoadError, refused},
     hook_catalog::CLASSIC,
     hooks::Hooks,
     object::{Options, Programs, Without, open, program, take},
-    offsets_btf::LayoutError,
     peek::{PEEK, load_peek, peek},
     tracefs,
 };

@@ -125,7 +125,7 @@ pub struct Info {
     pub bytes_retrans: u64,
 }
 
-/// A process that holds a socket, 40 bytes; one record for each descriptor.
+/// A process that holds a socket, 48 bytes; one record for each descriptor.
 ///
 /// Source: the iterator `iter/task_file` (kernel/bpf/task_iter.c).
 #[repr(C)]
@@ -136,7 +136,7 @@ pub struct HeldSocket {
     pub kind: u8,
     /// Zero.
     pub reserved: [u8; 3],
-    /// Process (thread group) id in the initial pid namespace.
+    /// Process (thread group) id, as in [`crate::Process::pid`].
     pub pid: u32,
     /// Inode number of the socket.
     pub inode: u64,
@@ -144,6 +144,10 @@ pub struct HeldSocket {
     pub cookie: u64,
     /// Name of the thread group's leader, NUL padded.
     pub comm: [u8; COMM_LEN],
+    /// As in [`crate::Process::host_pid`].
+    pub host_pid: u32,
+    /// Zero.
+    pub reserved_end: u32,
 }
 
 /// A TCP socket that failed, held by a process that has not read the error yet; 16 bytes.

@@ -93,22 +93,39 @@ pub struct Open {
     pub process: Process,
 }
 
-/// A process, 32 bytes.
+/// A process, 40 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Process {
     /// cgroup v2 id.
     pub cgroup: u64,
-    /// Process (thread group) id in the initial pid namespace; 0 for a kernel thread.
+    /// Process (thread group) id in the pid namespace of netmon's `/proc`; 0 for a kernel thread,
+    /// and for a process outside of that namespace.
     pub pid: u32,
     /// User id in the initial user namespace.
     pub uid: u32,
     /// Name of the thread group's leader, NUL padded; empty where unknown.
     pub comm: [u8; COMM_LEN],
+    /// Process id in the initial pid namespace, where that is another number than `pid`; else 0.
+    pub host_pid: u32,
+    /// Zero.
+    pub reserved_end: u32,
 }
 
-/// A process that took a connection from its listener, 56 bytes.
+/// The pid namespace of netmon's `/proc`. User space writes it before load; it is frozen like
+/// [`Offsets`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct PidNamespace {
+    /// Inode number; 0 for the initial namespace.
+    pub inum: u32,
+    /// The device of that inode, the kernel's number.
+    pub device: u32,
+}
+
+/// A process that took a connection from its listener, 64 bytes.
 ///
 /// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c), or of the system
 /// call.
@@ -203,17 +220,18 @@ const _: () = {
     assert!(offset_of!(Transition, time) == 8);
     assert!(offset_of!(Transition, local_addr) == 24);
     assert!(offset_of!(Transition, netns) == 56);
-    assert!(size_of::<Open>() == 104);
+    assert!(size_of::<Open>() == 112);
     assert!(offset_of!(Open, process) == 72);
-    assert!(size_of::<Process>() == 32);
+    assert!(size_of::<Process>() == 40);
     assert!(offset_of!(Process, comm) == 16);
+    assert!(offset_of!(Process, host_pid) == 32);
     assert!(size_of::<Child>() == 80);
     assert!(offset_of!(Child, listener) == 64);
     assert!(size_of::<End>() == 88);
     assert!(offset_of!(End, bytes_sent) == 64);
     assert!(size_of::<Note>() == 24);
     assert!(offset_of!(Note, time) == 8);
-    assert!(size_of::<Accept>() == 56);
+    assert!(size_of::<Accept>() == 64);
     assert!(offset_of!(Accept, process) == 24);
     assert!(size_of::<Socket>() == 88);
     assert!(offset_of!(Socket, cookie) == 8);
@@ -222,7 +240,7 @@ const _: () = {
     assert!(offset_of!(Socket, recv_q) == 72);
     assert!(size_of::<Info>() == 80);
     assert!(offset_of!(Info, bytes_sent) == 48);
-    assert!(size_of::<HeldSocket>() == 40);
+    assert!(size_of::<HeldSocket>() == 48);
     assert!(offset_of!(HeldSocket, inode) == 8);
     assert!(size_of::<Namespace>() == 40);
     assert!(offset_of!(Namespace, ehash) == 16);

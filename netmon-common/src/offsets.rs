@@ -125,6 +125,17 @@ pub struct Offsets {
     pub skc_ipv6only: u32,
     /// `repair` in `struct tcp_sock`, in bits.
     pub repair: u32,
+    pub task_thread_pid: u32,
+    /// `level` in `struct pid`: the depth of the pid namespace that the process is in.
+    pub pid_level: u32,
+    /// `numbers` in `struct pid`: a `struct upid` for each level, the initial namespace's first.
+    pub pid_numbers: u32,
+    pub upid_nr: u32,
+    pub upid_ns: u32,
+    /// Size of `struct upid`.
+    pub upid_size: u32,
+    /// `ns.inum` in `struct pid_namespace`.
+    pub pid_namespace_inum: u32,
 }
 
 impl Offsets {

@@ -19,6 +19,7 @@ use netmon_common::{
 use crate::{
     filter, netns,
     offsets::{load, offset},
+    pid_namespace::ProcessNumbers,
     sock::{Sock, SockAccess, v6only},
 };
 
@@ -130,13 +131,16 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         let words = comm.as_mut_ptr().cast::<u64>();
         words.write_unaligned(load(leader, offset!(task_comm)));
         words.add(1).write_unaligned(load(leader, offset!(task_comm) + 8));
+        let numbers = ProcessNumbers::of(leader as u64, load(task, offset!(task_tgid)));
         HeldSocket {
             kind: kind::HELD,
             reserved: [0; 3],
-            pid: load(task, offset!(task_tgid)),
+            pid: numbers.pid,
             inode: load(inode, offset!(inode_ino)),
             cookie,
             comm,
+            host_pid: numbers.host_pid,
+            reserved_end: 0,
         }
     };
     ctx.write(&out);

@@ -15,6 +15,7 @@ mod minisocket;
 mod netns;
 mod offsets;
 mod peek;
+mod pid_namespace;
 mod probed;
 mod process;
 mod reset;

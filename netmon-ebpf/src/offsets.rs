@@ -3,8 +3,8 @@
 
 use core::ptr::{self, addr_of};
 
-use aya_ebpf::Global;
-use netmon_common::Offsets;
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use netmon_common::{Offsets, UNKNOWN};
 
 /// The offsets, written by user space before load. If all are zero, the verifier refuses the
 /// program.
@@ -39,4 +39,15 @@ pub unsafe fn load<T>(base: *const u8, offset: usize) -> T {
     // SAFETY: the caller's promise. Volatile, so that the compiler neither merges two loads into
     // one that crosses fields nor moves a load away from its check.
     unsafe { ptr::read_volatile(base.add(offset).cast::<T>()) }
+}
+
+/// Reads kernel memory at `address + offset`. Returns zero where the offset is unknown or the
+/// memory cannot be read.
+#[inline(always)]
+pub fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
+    if offset == UNKNOWN as usize || address == 0 {
+        return T::default();
+    }
+    // SAFETY: a probe read takes any address.
+    unsafe { bpf_probe_read_kernel((address as usize + offset) as *const T) }.unwrap_or_default()
 }

@@ -9,18 +9,17 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-        bpf_get_current_task, bpf_get_current_uid_gid, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        bpf_get_current_task, bpf_get_current_uid_gid, bpf_ktime_get_ns,
     },
     macros::tracepoint,
     programs::TracePointContext,
 };
-use netmon_common::{
-    AF_INET, AF_INET6, IPPROTO_TCP, Process, TracepointFormat, UNKNOWN, kind, state,
-};
+use netmon_common::{AF_INET, AF_INET6, IPPROTO_TCP, Process, TracepointFormat, kind, state};
 
 use crate::{
     accept::accept,
-    offsets::{load, offset},
+    offsets::{load, offset, read},
+    pid_namespace::ProcessNumbers,
     process::PF_KTHREAD,
     reset,
     ring::note,
@@ -60,17 +59,6 @@ fn event<T: Copy + Default>(ctx: &TracePointContext, offset: usize) -> T {
 pub struct ProbedSock<'a> {
     address: u64,
     ctx: &'a TracePointContext,
-}
-
-/// Reads kernel memory at `address + offset`. Returns zero where the offset is unknown or the
-/// memory cannot be read.
-#[inline(always)]
-fn read<T: Copy + Default>(address: u64, offset: usize) -> T {
-    if offset == UNKNOWN as usize || address == 0 {
-        return T::default();
-    }
-    // SAFETY: a probe read takes any address.
-    unsafe { bpf_probe_read_kernel((address as usize + offset) as *const T) }.unwrap_or_default()
 }
 
 impl SockAccess for ProbedSock<'_> {
@@ -168,12 +156,21 @@ unsafe fn describe(out: *mut Process) {
         let id = bpf_get_current_pid_tgid();
         let (pid, thread) = ((id >> 32) as u32, id as u32);
         let leader: u64 = read(task, offset!(task_group_leader));
+        let numbers = if flags & PF_KTHREAD == 0 {
+            ProcessNumbers::of_current(leader, pid)
+        } else {
+            ProcessNumbers::NONE
+        };
         let mut comm: [u8; 16] = read(leader, offset!(task_comm));
-        if comm[0] == 0 && pid == thread {
+        // User space reads the name of another thread's process in `/proc`, if the process has a
+        // number there.
+        if comm[0] == 0 && (pid == thread || numbers.pid == 0) {
             comm = bpf_get_current_comm().unwrap_or_default();
         }
         addr_of_mut!((*out).comm).write(comm);
-        addr_of_mut!((*out).pid).write(if flags & PF_KTHREAD == 0 { pid } else { 0 });
+        addr_of_mut!((*out).pid).write(numbers.pid);
+        addr_of_mut!((*out).host_pid).write(numbers.host_pid);
+        addr_of_mut!((*out).reserved_end).write(0);
         addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }

@@ -9,7 +9,10 @@ use aya_ebpf::helpers::{
 };
 use netmon_common::Process;
 
-use crate::offsets::{load, offset};
+use crate::{
+    offsets::{load, offset},
+    pid_namespace::ProcessNumbers,
+};
 
 /// `PF_KTHREAD` (include/linux/sched.h): connects by kernel threads have no process to name.
 pub const PF_KTHREAD: u32 = 0x0020_0000;
@@ -26,13 +29,18 @@ pub unsafe fn describe(out: *mut Process) {
     unsafe {
         let task = bpf_get_current_task_btf().cast::<u8>().cast_const();
         let flags: u32 = load(task, offset!(task_flags));
-        let pid =
-            if flags & PF_KTHREAD == 0 { (bpf_get_current_pid_tgid() >> 32) as u32 } else { 0 };
         let leader: *const u8 = load(task, offset!(task_group_leader));
+        let numbers = if flags & PF_KTHREAD == 0 {
+            ProcessNumbers::of(leader as u64, (bpf_get_current_pid_tgid() >> 32) as u32)
+        } else {
+            ProcessNumbers::NONE
+        };
         let comm = addr_of_mut!((*out).comm).cast::<u64>();
         comm.write(load(leader, offset!(task_comm)));
         comm.add(1).write(load(leader, offset!(task_comm) + 8));
-        addr_of_mut!((*out).pid).write(pid);
+        addr_of_mut!((*out).pid).write(numbers.pid);
+        addr_of_mut!((*out).host_pid).write(numbers.host_pid);
+        addr_of_mut!((*out).reserved_end).write(0);
         addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }

@@ -22,8 +22,14 @@ pub(crate) const TRANSITIONS: u64 = 10;
 /// The time between two records, ns.
 const APART: u64 = 2_000;
 const LISTENER: u64 = 1;
-const PROCESS: Process =
-    Process { cgroup: 77, pid: 4_242, uid: 1_000, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
+const PROCESS: Process = Process {
+    cgroup: 77,
+    pid: 4_242,
+    uid: 1_000,
+    comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+    host_pid: 0,
+    reserved_end: 0,
+};
 
 /// Records, each as its bytes.
 pub(crate) struct SyntheticRecords {

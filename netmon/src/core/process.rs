@@ -1,6 +1,8 @@
 //! Processes behind sockets: the owner of a connection with its evidence, and the holders of each
 //! socket.
 
+use std::fmt;
+
 use rustc_hash::FxHashMap;
 
 use super::id::HolderKey;
@@ -34,11 +36,29 @@ impl Evidence {
     }
 }
 
+/// The identity of a process among those that netmon names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProcessKey {
+    /// The number of a process in the pid namespace of netmon's `/proc`.
+    Inside(u32),
+    /// The number in the initial pid namespace, of a process outside of that of `/proc`; 0 where
+    /// unknown.
+    Outside(u32),
+}
+
+impl ProcessKey {
+    const fn new(pid: u32, host_pid: u32) -> Self {
+        if pid == 0 { Self::Outside(host_pid) } else { Self::Inside(pid) }
+    }
+}
+
 /// A process behind a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// Process id in the initial pid namespace.
+    /// Process id in the pid namespace of netmon's `/proc`; 0 for a process outside of it.
     pub pid: u32,
+    /// Process id in the initial pid namespace; 0 where it is the same number, or unknown.
+    pub host_pid: u32,
     /// User id in the initial user namespace.
     pub uid: u32,
     /// cgroup v2 id: the inode number of its directory; 0 where it is unknown.
@@ -47,13 +67,43 @@ pub struct Owner {
     pub comm: Box<[u8]>,
 }
 
+/// The number of a process as text: `-` for a process without a number ([`Owner::pid`]).
+pub(crate) struct PidText(pub(crate) u32);
+
+impl fmt::Display for PidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.pad("-"),
+            pid => fmt::Display::fmt(&pid, f),
+        }
+    }
+}
+
+impl Owner {
+    /// Returns the identity of the process.
+    #[must_use]
+    pub const fn key(&self) -> ProcessKey {
+        ProcessKey::new(self.pid, self.host_pid)
+    }
+}
+
 /// A process, with the facts that a listing shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
-    /// The process id.
+    /// As in [`Owner::pid`].
     pub pid: u32,
+    /// As in [`Owner::host_pid`].
+    pub host_pid: u32,
     /// The name, up to 15 bytes of any value: escape them before showing.
     pub comm: Box<[u8]>,
+}
+
+impl Process {
+    /// Returns the identity of the process.
+    #[must_use]
+    pub const fn key(&self) -> ProcessKey {
+        ProcessKey::new(self.pid, self.host_pid)
+    }
 }
 
 /// The processes that hold each socket, by inode number.
@@ -77,10 +127,11 @@ struct Hold {
 const NONE: u32 = u32::MAX;
 
 impl SocketHolders {
-    /// Notes that process `pid` holds socket `inode`. All sockets of a process must come in a row.
-    pub fn add(&mut self, key: HolderKey, pid: u32, comm: &[u8]) {
-        if self.processes.last().is_none_or(|last| last.pid != pid) {
-            self.processes.push(Process { pid, comm: comm.into() });
+    /// Notes that the process with these numbers ([`Owner::pid`], [`Owner::host_pid`]) holds the
+    /// socket of `key`. All sockets of a process must come in a row.
+    pub fn add(&mut self, key: HolderKey, pid: u32, host_pid: u32, comm: &[u8]) {
+        if self.processes.last().is_none_or(|last| (last.pid, last.host_pid) != (pid, host_pid)) {
+            self.processes.push(Process { pid, host_pid, comm: comm.into() });
         }
         let process = place(self.processes.len() - 1);
         let hold = place(self.holds.len());
@@ -155,7 +206,7 @@ mod tests {
             // A thread of the first process, with descriptors of its own.
             (7, 20, b"b"),
         ] {
-            owners.add(key(inode).expect("not 0"), pid, comm);
+            owners.add(key(inode).expect("not 0"), pid, 0, comm);
         }
         assert_eq!(holders(&owners, 7), [(10, b"a".as_slice()), (20, b"b")]);
         assert_eq!(holders(&owners, 8), [(20, b"b".as_slice())]);

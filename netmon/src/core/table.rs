@@ -273,7 +273,7 @@ impl ConnectionTable {
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&TableKey::of_socket(cookie)) else { return Ok(()) };
-        if row.owner.as_ref().is_some_and(|known| known.pid == owner.pid) {
+        if row.owner.as_ref().is_some_and(|known| known.key() == owner.key()) {
             return Ok(());
         }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));

@@ -20,6 +20,7 @@
 //! | `bytes` | of BTF |
 //! | `version` | of Landlock: the version of its interface; absent if no thread is enclosed |
 //! | `offset_s` | of a time namespace: the offset of its monotonic clock, s, as text |
+//! | `inum` | of a pid namespace: its inode number, as in `/proc/PID/ns/pid` |
 //! | `rings`, `bytes_each`, `cpus_online`, `cpus_possible` | of the ring buffers |
 //! | `expected` | of the self-test: the number of transitions that a connection makes |
 //! | `seen` | of the self-test: the number of these transitions that came out |
@@ -31,11 +32,11 @@
 //! | `slower_ns` | of the accept calls: time that `--accept-syscalls` adds to each system call |
 //! | `without_ns` | of the accept calls: time of a system call without `--accept-syscalls` |
 //!
-//! `what` is `kernel`, `BTF`, `tracefs`, `Landlock`, `object`, `time namespace`, `capabilities`,
-//! `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`, `hooks` (each hook,
-//! if no hook is attached), `iterators`, `ring buffers`, `self-test`, `cost`, `lost` or `accept
-//! calls`. A hook's `name` is `tp_btf/NAME`, `tracepoint/CATEGORY/NAME`, `fentry/NAME` or
-//! `fexit/NAME`.
+//! `what` is `kernel`, `BTF`, `tracefs`, `Landlock`, `object`, `time namespace`, `pid namespace`,
+//! `capabilities`, `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`,
+//! `hooks` (each hook, if no hook is attached), `iterators`, `ring buffers`, `comparisons`,
+//! `self-test`, `cost`, `lost` or `accept calls`. A hook's `name` is `tp_btf/NAME`,
+//! `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME`.
 //!
 //! `doctor`:
 //!

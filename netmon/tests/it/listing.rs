@@ -132,7 +132,7 @@ fn owners() -> SocketHolders {
     ] {
         for inode in inodes {
             let inode = NonZeroU64::new(*inode).expect("not 0");
-            owners.add(HolderKey::of_inode(inode), pid, comm);
+            owners.add(HolderKey::of_inode(inode), pid, 0, comm);
         }
     }
     owners
@@ -217,7 +217,7 @@ fn with_owners() {
 fn many_owners_take_little_room() {
     let mut owners = SocketHolders::default();
     for pid in 1..=300 {
-        owners.add(HolderKey::of_inode(NonZeroU64::MIN), pid, b"worker");
+        owners.add(HolderKey::of_inode(NonZeroU64::MIN), pid, 0, b"worker");
     }
     let shown = |all_owners| {
         let columns = NetstatColumns { owners: true, all_owners, heading: false, ..PLAIN };

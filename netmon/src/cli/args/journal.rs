@@ -335,7 +335,7 @@ impl PastTable {
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
             if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-                owners.add(key, owner.pid, &owner.comm);
+                owners.add(key, owner.pid, owner.host_pid, &owner.comm);
             }
         }
         let (mut users, mut namespaces, mut cgroups) =

@@ -24,9 +24,10 @@ pub(super) fn order(sockets: &mut [Socket], sort: Sort, owners: &SocketHolders) 
         Sort::Remote => sockets.sort_by_key(|s| place(s.tuple.remote)),
         Sort::Recvq => sockets.sort_by_key(|s| Reverse(s.recv_q)),
         Sort::Sendq => sockets.sort_by_key(|s| Reverse(s.send_q)),
-        // Sockets without an owner come last.
+        // Sockets without an owner, or whose owners have no number, come last.
         Sort::Pid => sockets.sort_by_cached_key(|s| {
-            owners.of(s.holder_key()).first().map_or(u32::MAX, |process| process.pid)
+            let owners = owners.of(s.holder_key());
+            owners.iter().map(|process| process.pid).find(|pid| *pid != 0).unwrap_or(u32::MAX)
         }),
     }
 }

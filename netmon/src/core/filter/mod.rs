@@ -283,7 +283,8 @@ impl Term {
                 side.end(facts).is_some_and(|end| low <= end.port() && end.port() <= high)
             }
             Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
-            Self::Pid(wanted) => facts.any_owner(&mut |pid, _| pid == wanted),
+            // A process without a number has pid 0.
+            Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |pid, _| pid == wanted),
             Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,

@@ -88,8 +88,8 @@ impl ConnectionTable {
             Some(Evidence::Connect) => false,
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
             Some(Evidence::Accept) => {
-                let pid = |owner: &Option<Arc<Owner>>| owner.as_ref().map(|owner| owner.pid);
-                pid(&row.owner) != pid(&seed.owner)
+                let key = |owner: &Option<Arc<Owner>>| owner.as_ref().map(|owner| owner.key());
+                key(&row.owner) != key(&seed.owner)
             }
             Some(Evidence::FdScan) | None => row.owner != seed.owner,
         };

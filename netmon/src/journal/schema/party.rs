@@ -38,9 +38,10 @@ pub(super) struct PartyBuilder {
     last: [Option<(Arc<Owner>, i32)>; 2],
 }
 
-/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h).
+/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h); none for a
+/// process without a number here.
 pub(super) fn pid(pid: u32) -> Option<i32> {
-    i32::try_from(pid).ok()
+    i32::try_from(pid).ok().filter(|pid| *pid != 0)
 }
 
 /// Returns the text of a process' name. Bytes that are not UTF-8 are replaced.
@@ -159,7 +160,9 @@ impl PartyReader {
     }
 
     pub(super) fn owner(&mut self, row: usize) -> Option<Arc<Owner>> {
-        let (pid, uid) = (get(&self.pid, row)?, get(&self.uid, row)?);
+        let uid = get(&self.uid, row)?;
+        // A process outside of the pid namespace that the recorder was in has no number.
+        let pid = get(&self.pid, row).unwrap_or(0);
         let cgroup = get(&self.cgroup_id, row).unwrap_or(0);
         let comm = self.comm.get(row)?;
         let key = (pid, uid, cgroup, self.comm.key(row)?);
@@ -168,7 +171,7 @@ impl PartyReader {
         }
         let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
         let cgroup = cgroup.cast_unsigned();
-        let owner = Arc::new(Owner { pid, uid, cgroup, comm: comm.clone() });
+        let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.clone() });
         self.owners.insert(key, Arc::clone(&owner));
         Some(owner)
     }

@@ -10,11 +10,12 @@ use crate::{
     enclosure,
     kernel::{
         host::{
+            pid_namespace::PidNamespaces,
             privilege::{CAPABILITIES, Capability, Duty, is_before},
             time_namespace::TimeNamespace,
         },
         program::{
-            attach::{NOT_WANTED, Tier, load_iterators},
+            attach::{ELSEWHERE, NOT_WANTED, Tier, load_iterators},
             btf_types::VMLINUX,
             error::{LoadError, OBJECT_VARIABLE, errno_text},
             hook_catalog::{EXACT, FULL},
@@ -33,6 +34,7 @@ const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
 const WITH_BTF: &str = "leave out --no-btf";
 const ANOTHER_KERNEL: &str = "Linux 5.12 or newer, with BTF, has the full tier";
 const REPORT: &str = "report it, with the output of `netmon -v doctor`";
+const HOST_PIDS: &str = "run netmon in the host's pid namespace, in a container by --pid=host";
 const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' sockets take root";
 
 /// The purposes of hooks, in the order of the output.
@@ -60,6 +62,7 @@ impl HostFindings {
         let mut findings = vec![kernel(), types(options), trace_file_system(), landlock()];
         findings.extend(object());
         findings.extend(time_namespace());
+        findings.extend(pid_namespace());
         let held = CAPABILITIES.iter().filter(|capability| capability.is_of_use());
         let held = held.map(|capability| (capability, capability.is_held())).collect();
         let walks = [BpfIter::Tcp, BpfIter::Files];
@@ -121,10 +124,10 @@ impl AttachFindings {
                     Finding::new("iterators", FindingState::Ok, detail)
                 }
                 Err(why) => {
-                    let (costs, advice) = if why == NOT_WANTED {
-                        ("", "leave out --source proc")
-                    } else {
-                        ("; `snapshot` reads /proc as well", REPORT)
+                    let (costs, advice) = match why.as_str() {
+                        NOT_WANTED => ("", "leave out --source proc"),
+                        ELSEWHERE => ("; `snapshot` reads owners there as well", HOST_PIDS),
+                        _ => ("; `snapshot` reads /proc as well", REPORT),
                     };
                     let costs = format!("the table is compared with /proc and sock_diag{costs}");
                     Finding::new("iterators", FindingState::Degraded, why.clone())
@@ -254,6 +257,25 @@ fn time_namespace() -> Option<Finding> {
             ))
         }
     }
+}
+
+/// Reports a pid namespace of netmon's own, or of `/proc`.
+fn pid_namespace() -> Option<Finding> {
+    let namespaces = PidNamespaces::current();
+    let Some(shown) = namespaces.shown() else {
+        let own = namespaces.own()?;
+        let detail = format!("netmon is in pid namespace {own}, and /proc is the host's");
+        let costs = "processes have their numbers on the host, as `ps` here shows, but `kill` here \
+                     takes other numbers";
+        let finding = Finding::new("pid namespace", FindingState::Degraded, detail);
+        return Some(finding.number("inum", own).because(costs, HOST_PIDS));
+    };
+    let inum = shown.inum;
+    let detail = format!("process numbers are those of pid namespace {inum}, as `ps` here shows");
+    let costs = "processes outside of that namespace have a name and no number, and sockets that \
+                 they opened before netmon began have no owner";
+    let finding = Finding::new("pid namespace", FindingState::Degraded, detail);
+    Some(finding.number("inum", inum.into()).because(costs, HOST_PIDS))
 }
 
 /// Reports a capability. `is_complete`: netmon reads nothing in `/proc` that only root may read.

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(super) mod devices;
 pub(super) mod netns;
+pub(super) mod pid_namespace;
 pub(crate) mod privilege;
 pub(super) mod shortage;
 pub(super) mod time_namespace;

@@ -19,12 +19,16 @@ use super::{
     tracefs, walk,
 };
 use crate::kernel::{
-    host::{privilege, shortage::spawn_scoped},
+    host::{pid_namespace::PidNamespaces, privilege, shortage::spawn_scoped},
     ring::rings::{self, Rings},
 };
 
 /// The reason why a part is missing that the caller excluded.
 pub(in crate::kernel) const NOT_WANTED: &str = "not wanted";
+
+/// The reason why dumps do without iterators where these would leave processes out.
+pub(in crate::kernel) const ELSEWHERE: &str =
+    "iterators visit the processes of netmon's own pid namespace, /proc has others";
 
 /// The parts that threads make side by side, for errors.
 const PROGRAMS: &str = "the kernel program";
@@ -129,6 +133,8 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
             standby.load(&mut others, Some(&btf))?;
             let iterators = if options.without.iterators {
                 Err(NOT_WANTED.to_owned())
+            } else if !PidNamespaces::current().iterators_see_all() {
+                Err(ELSEWHERE.to_owned())
             } else {
                 load_walks(&mut others, &btf, &walks).map_err(|error| {
                     log::info!("the table is compared with /proc instead: {error}");

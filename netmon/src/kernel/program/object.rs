@@ -10,7 +10,10 @@ use aya::{
 use netmon_common::{DumpOptions, KernelFilter, Offsets, TracepointFormat};
 
 use super::error::{LoadError, OBJECT_VARIABLE, refused};
-use crate::kernel::{host::privilege, ring::rings};
+use crate::kernel::{
+    host::{pid_namespace::PidNamespaces, privilege},
+    ring::rings,
+};
 
 /// The committed object: built by `cargo xtask ebpf`, so that users need no BPF toolchain.
 static PREBUILT: &[u8] =
@@ -53,6 +56,7 @@ pub(in crate::kernel) fn open(
     let object = object()?;
     let log = [options.log as u8];
     let rings = rings::count(options.buffer)?;
+    let pid_namespace = PidNamespaces::current().shown().unwrap_or_default();
     // A loader that may borrow the values below.
     let mut loader: EbpfLoader<'_> = loader;
     loader
@@ -61,6 +65,7 @@ pub(in crate::kernel) fn open(
         .override_global("FILTER", bytemuck::bytes_of(&options.filter), true)
         .override_global("DUMP_OPTIONS", bytemuck::bytes_of(&dump_options), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
+        .override_global("PID_NAMESPACE", bytemuck::bytes_of(&pid_namespace), true)
         .override_global("RINGS", bytemuck::bytes_of(&rings), true)
         .map_max_entries(rings::NAME, rings)
         .load(&object)

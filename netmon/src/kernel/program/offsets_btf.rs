@@ -97,6 +97,9 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let tables = Structure::find(btf, "inet_hashinfo", "lhash2").ok();
     // Since Linux 5.19; the listeners of kernels before are linked in another way.
     let listeners = Structure::find(btf, "inet_listen_hashbucket", "nulls_head").ok();
+    let pid = Structure::find(btf, "pid", "numbers").ok();
+    let number = Structure::find(btf, "upid", "nr").ok();
+    let pid_namespace = Structure::find(btf, "pid_namespace", "ns.inum").ok();
     // Both timers moved in Linux 6.19; the retransmit timer had lost `icsk_timeout`, the copy of
     // its time, before. `sk_timer` still exists as another name of the retransmit timer, so it
     // comes last.
@@ -219,6 +222,13 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         listen_size: listeners.as_ref().map_or(UNKNOWN, Structure::size),
         repair: tcp.bit("repair").unwrap_or(UNKNOWN),
         skc_ipv6only: common.bit("skc_ipv6only").unwrap_or(UNKNOWN),
+        task_thread_pid: dump(Some(&task), "thread_pid"),
+        pid_level: dump(pid.as_ref(), "level"),
+        pid_numbers: dump(pid.as_ref(), "numbers"),
+        upid_nr: dump(number.as_ref(), "nr"),
+        upid_ns: dump(number.as_ref(), "ns"),
+        upid_size: number.as_ref().map_or(UNKNOWN, Structure::size),
+        pid_namespace_inum: dump(pid_namespace.as_ref(), "ns.inum"),
     })
 }
 

@@ -263,9 +263,9 @@ mod tests {
         #[test]
         fn opens_round_trip(
             transition in transition(kind::OPEN),
-            (cgroup, sock, pid, uid, comm) in any::<(u64, u64, u32, u32, [u8; 16])>(),
+            (cgroup, sock, pid, uid, comm, host_pid) in any::<(u64, u64, u32, u32, [u8; 16], u32)>(),
         ) {
-            let process = wire::Process { cgroup, pid, uid, comm };
+            let process = wire::Process { cgroup, pid, uid, comm, host_pid, reserved_end: 0 };
             let open = wire::Open { transition, sock, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
         }
@@ -290,9 +290,10 @@ mod tests {
 
         #[test]
         fn accepts_round_trip(
-            (time, cookie, cgroup, pid, uid, comm) in any::<(u64, u64, u64, u32, u32, [u8; 16])>(),
+            (time, cookie, cgroup) in any::<(u64, u64, u64)>(),
+            (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
         ) {
-            let process = wire::Process { cgroup, pid, uid, comm };
+            let process = wire::Process { cgroup, pid, uid, comm, host_pid, reserved_end: 0 };
             let (kind, reserved) = (kind::ACCEPT, [0; 7]);
             let accept = wire::Accept { kind, reserved, time, cookie, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));

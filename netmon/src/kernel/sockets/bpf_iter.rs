@@ -130,7 +130,7 @@ impl IterFile {
                     let by_inode = NonZeroU64::new(held.inode).map(HolderKey::of_inode);
                     let by_cookie = SocketId::new(held.cookie).map(HolderKey::of_socket);
                     for key in [by_inode, by_cookie].into_iter().flatten() {
-                        owners.add(key, held.pid, &held.comm[..end]);
+                        owners.add(key, held.pid, held.host_pid, &held.comm[..end]);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Lists the existing sockets from one of two sources: BPF iterators, or `/proc`.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs, io};
 
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
@@ -21,6 +21,7 @@ use crate::{
             clock::now,
             devices::DeviceNames,
             netns::{Namespace, Namespaces},
+            pid_namespace::PidNamespaces,
             privilege::Duty,
         },
         program::{
@@ -153,8 +154,10 @@ impl Dump {
         let looks = again && self.request.owners;
         match &self.iterators {
             None if looks && self.may_switch => &Duty::ALL,
-            // In another pid namespace the owners come from `/proc`.
-            Some(_) if looks && !is_initial_pid_namespace() => &[Duty::Use, Duty::Look],
+            // The owners come from `/proc`.
+            Some(_) if looks && !PidNamespaces::current().iterators_see_all() => {
+                &[Duty::Use, Duty::Look]
+            }
             Some(_) => &[Duty::Use],
             None if looks => &[Duty::Look],
             None => &[],
@@ -174,9 +177,7 @@ impl Dump {
     /// The error of reading.
     pub(crate) fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
         match &mut self.iterators {
-            // Iterators report process ids of the initial pid namespace. In another pid namespace
-            // these ids mean nothing.
-            Some(iterators) if is_initial_pid_namespace() => {
+            Some(iterators) if PidNamespaces::current().iterators_see_all() => {
                 let files = bpf_iter::open(iterators, BpfIter::Files, &Namespace::current()?)?;
                 return Ok((files.owners()?.0, 0));
             }
@@ -184,7 +185,7 @@ impl Dump {
         }
         let holders = proc::owners();
         let is_complete = holders.as_ref().is_ok_and(|(_, refused)| *refused == 0);
-        if !is_complete && self.may_switch && is_initial_pid_namespace() {
+        if !is_complete && self.may_switch && PidNamespaces::current().iterators_see_all() {
             self.may_switch = false;
             match load(&self.request) {
                 Ok((iterators, walk)) => {
@@ -256,13 +257,6 @@ impl Dump {
         }
         Ok(UnixReading { malformed, refused })
     }
-}
-
-/// Returns whether this process is in the initial pid namespace.
-pub(in crate::kernel) fn is_initial_pid_namespace() -> bool {
-    /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
-    const INITIAL: u64 = 0xeffffffc;
-    fs::metadata("/proc/self/ns/pid").is_ok_and(|own| own.ino() == INITIAL)
 }
 
 fn load(request: &DumpRequest) -> Result<(Ebpf, Option<Walk>), LoadError> {

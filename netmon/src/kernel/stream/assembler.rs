@@ -64,9 +64,9 @@ pub(super) struct Assembler {
     minisockets: Minisockets,
     /// The time of the RST of each socket that has not closed yet: not every RST is an end.
     resets: CookieMap<Mono>,
-    /// By pid: a process that opens many connections is one owner. Each record names the whole
-    /// process, so a reused pid causes no error.
-    owners: FxHashMap<u32, Arc<Owner>>,
+    /// By the numbers of the process: a process that opens many connections is one owner. Each
+    /// record names the whole process, so a reused pid causes no error.
+    owners: FxHashMap<(u32, u32), Arc<Owner>>,
 }
 
 /// The queue of complete events.
@@ -213,23 +213,23 @@ impl Assembler {
 
     /// Returns the process that acted; none for a kernel thread.
     fn owner(&mut self, process: &wire::Process) -> Option<Arc<Owner>> {
-        let wire::Process { cgroup, pid, uid, .. } = *process;
-        if pid == 0 {
+        let wire::Process { cgroup, pid, uid, host_pid, .. } = *process;
+        if (pid, host_pid) == (0, 0) {
             return None;
         }
         let comm = process.comm.split(|byte| *byte == 0).next().unwrap_or_default();
         let cached = self
             .owners
-            .get(&pid)
+            .get(&(pid, host_pid))
             .filter(|cached| (cached.uid, cached.cgroup) == (uid, cgroup) && *cached.comm == *comm);
         if let Some(cached) = cached {
             return Some(Arc::clone(cached));
         }
-        let owner = Arc::new(Owner { pid, uid, cgroup, comm: comm.into() });
+        let owner = Arc::new(Owner { pid, host_pid, uid, cgroup, comm: comm.into() });
         if self.owners.len() >= MAX_OWNERS {
             self.owners.clear();
         }
-        self.owners.insert(pid, Arc::clone(&owner));
+        self.owners.insert((pid, host_pid), Arc::clone(&owner));
         Some(owner)
     }
 

@@ -15,7 +15,7 @@ use crate::{
     core::{
         event::{DumpScope, Seed},
         id::SocketId,
-        process::{Owner, SocketHolders},
+        process::{Owner, ProcessKey, SocketHolders},
         socket::{Protocol, Socket, TimerKind},
         tcp::TcpState,
         time::Mono,
@@ -34,7 +34,7 @@ use crate::{
         },
         sockets::{
             bpf_iter::IterFile,
-            dump::{Dump, DumpRequest, is_initial_pid_namespace},
+            dump::{Dump, DumpRequest},
             walk::{Block, Walk},
         },
     },
@@ -126,9 +126,6 @@ fn holders(to: &Sender<DumpMessage>) -> io::Result<HolderCache> {
     let own = Namespace::current()?;
     let time = now();
     let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
-    // Iterators report process ids of the initial pid namespace. In another pid namespace these ids
-    // mean nothing.
-    let owners = if is_initial_pid_namespace() { owners } else { SocketHolders::default() };
     to.blocking_send(DumpMessage::Failed { time, failed }).map_err(is_over)?;
     Ok(HolderCache::new(owners))
 }
@@ -325,7 +322,7 @@ fn in_namespace(namespace: &Namespace, dumped: io::Result<()>) -> io::Result<boo
 /// The holders of each socket. A process that holds many sockets is one owner.
 struct HolderCache {
     owners: SocketHolders,
-    cache: FxHashMap<(u32, u32, u64), Arc<Owner>>,
+    cache: FxHashMap<(ProcessKey, u32, u64), Arc<Owner>>,
 }
 
 impl HolderCache {
@@ -337,8 +334,9 @@ impl HolderCache {
         let process = *self.owners.of(socket.holder_key()).first()?;
         let uid = socket.uid.unwrap_or_default();
         let cgroup = socket.cgroup.map_or(0, Into::into);
-        let owner = self.cache.entry((process.pid, uid, cgroup)).or_insert_with(|| {
-            Arc::new(Owner { pid: process.pid, uid, cgroup, comm: process.comm.clone() })
+        let owner = self.cache.entry((process.key(), uid, cgroup)).or_insert_with(|| {
+            let (pid, host_pid) = (process.pid, process.host_pid);
+            Arc::new(Owner { pid, host_pid, uid, cgroup, comm: process.comm.clone() })
         });
         Some(Arc::clone(owner))
     }

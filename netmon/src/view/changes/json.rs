@@ -24,7 +24,9 @@
 //! | `old_state`, `new_state` | the kernel's names of the states |
 //! | `in_state_us` | time spent in the old state, µs |
 //! | `direction` | `outbound`, `inbound` or `listen` |
-//! | `pid`, `comm`, `uid`, `cgroup_id` | the process |
+//! | `pid` | number of the process, as `ps` shows it where netmon runs |
+//! | `host_pid` | number of the process on the host, where that is another number |
+//! | `comm`, `uid`, `cgroup_id` | its name, user and cgroup |
 //! | `user`, `cgroup` | from a journal: the names of user and cgroup at that time |
 //! | `owner_evidence` | the evidence for the process: `connect`, `listen`, `accept` or `fd-scan` |
 //! | `errno` | on `CLOSE`, a string: the error's name, or its number if it has no name |
@@ -35,7 +37,8 @@
 //! A socket that connects again has another `opened`. A state is `TIME_WAIT` where the kernel holds
 //! a TIME_WAIT bucket in that state. The words of `owner_evidence` mean: the process called
 //! `connect`, `listen` or `accept`, or held the socket when a dump looked (`fd-scan`). `listen` was
-//! called on the socket itself or on the listener that took the connection.
+//! called on the socket itself or on the listener that took the connection. In a pid namespace, a
+//! process outside of it has no `pid`; a journal has no `host_pid`.
 //!
 //! `closed` follows the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`; from
 //! `history`, `closed` comes without the `transition`. Its fields are `host`, `time`, `cookie`,
@@ -321,7 +324,9 @@ fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
         object.word(",\"direction\":\"", direction.name());
     }
     if let Some(owner) = &row.owner {
-        object.number(",\"pid\":", u64::from(owner.pid));
+        for (key, pid) in [(",\"pid\":", owner.pid), (",\"host_pid\":", owner.host_pid)] {
+            object.some(key, Some(u64::from(pid)).filter(|pid| *pid != 0));
+        }
         object.text(",\"comm\":", &owner.comm);
         object.number(",\"uid\":", u64::from(owner.uid));
         object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));

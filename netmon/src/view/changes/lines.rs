@@ -16,6 +16,7 @@ use crate::{
         escape::Escaped,
         event::Totals,
         loss::{Gap, Loss},
+        process::PidText,
         services::Services,
         socket::Protocol,
         table::ConnectionTable,
@@ -256,7 +257,7 @@ pub(in crate::view) fn place(
     match &row.owner {
         Some(owner) => {
             let comm = Escaped(&owner.comm).to_string();
-            let _ = write!(line, " {:>7} {comm:<15}", owner.pid);
+            let _ = write!(line, " {:>7} {comm:<15}", PidText(owner.pid));
         }
         None => {
             let _ = write!(line, " {:>7} {:<15}", "-", "-");

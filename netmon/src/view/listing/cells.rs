@@ -104,7 +104,10 @@ pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], most: usize) {
         if i > 0 {
             out.push(b',');
         }
-        put_number(out, u64::from(process.pid));
+        match process.pid {
+            0 => out.push(b'-'),
+            pid => put_number(out, u64::from(pid)),
+        }
         out.push(b'/');
         let _ = write!(out, "{}", EscapedName(&process.comm));
     }

@@ -31,7 +31,7 @@
 //! | `unacked`, `retrans_out`, `retransmits` | with `-i`: segments |
 //! | `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received` | with `-i`: data bytes |
 //! | `delivery_rate` | with `-i`: bytes a second |
-//! | `owners` | with `-p`: a list of `{pid, comm}`, every process that holds the socket |
+//! | `owners` | with `-p`: a list of `{pid, host_pid, comm}`, every process that holds the socket |
 //! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
 //! | `abstract` | unix only: `true` if `path` is an abstract name; a path may begin with `@` too |
 //! | `peer` | unix only: the inode number of the other end |
@@ -185,8 +185,13 @@ fn put_owners(object: &mut JsonObject<'_>, owners: &[&Process]) {
     object.raw(",\"owners\":[");
     for (i, process) in owners.iter().enumerate() {
         object.raw(if i == 0 { "{" } else { ",{" });
-        object.number("\"pid\":", u64::from(process.pid));
-        object.text(",\"comm\":", &process.comm);
+        for (key, pid) in [("\"pid\":", process.pid), ("\"host_pid\":", process.host_pid)] {
+            if pid != 0 {
+                object.number(key, u64::from(pid));
+                object.raw(",");
+            }
+        }
+        object.text("\"comm\":", &process.comm);
         object.raw("}");
     }
     object.raw("]");

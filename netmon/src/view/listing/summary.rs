@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `proto`, `family`, `state` | one object for each protocol, family and state that occurs |
 //! | `proto` | `unix`: all unix sockets; absent if there are none |
-//! | `pid`, `comm` | with `-p`: one object for each process, the most sockets first |
+//! | `pid`, `host_pid`, `comm` | with `-p`: one object for each process, the most sockets first |
 //! | `owned` | with `-p`: `false`: sockets without a known owner; absent if there are none |
 //!
 //! `proto` is `tcp`, `udp` or `raw`, and `state` is the kernel's name, `CLOSE` for UDP without a
@@ -23,7 +23,7 @@ use super::ListingView;
 use crate::{
     core::{
         escape::{EscapedName, put_json_text},
-        process::{Process, SocketHolders},
+        process::{PidText, Process, SocketHolders},
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
@@ -111,7 +111,13 @@ impl<W: Write> ListingView for SummaryListing<W> {
                 );
             }
             for (process, count) in processes {
-                let _ = write!(out, "{{\"type\":\"summary\",\"pid\":{},\"comm\":", process.pid);
+                out.extend_from_slice(b"{\"type\":\"summary\",");
+                for (key, pid) in [("pid", process.pid), ("host_pid", process.host_pid)] {
+                    if pid != 0 {
+                        let _ = write!(out, "\"{key}\":{pid},");
+                    }
+                }
+                out.extend_from_slice(b"\"comm\":");
                 put_json_text(&process.comm, out);
                 let _ = writeln!(out, ",\"count\":{count}}}");
             }
@@ -139,7 +145,7 @@ impl<W: Write> ListingView for SummaryListing<W> {
         if self.owners {
             let _ = writeln!(out, "\n{:<17} {:>9}", "PID/Program name", "Sockets");
             for (process, count) in processes {
-                let name = format!("{}/{}", process.pid, EscapedName(&process.comm));
+                let name = format!("{}/{}", PidText(process.pid), EscapedName(&process.comm));
                 let _ = writeln!(out, "{name:<17} {count:>9}");
             }
             if self.unowned > 0 {

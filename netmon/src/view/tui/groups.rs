@@ -9,7 +9,7 @@ use crate::core::{
     connection::Connection,
     escape::{Escaped, EscapedName},
     filter::Filter,
-    process::Owner,
+    process::{Owner, PidText, ProcessKey},
     services::Services,
     socket::Protocol,
     tcp::TcpState,
@@ -51,7 +51,7 @@ impl GroupBy {
     /// Returns the group of a connection.
     pub(super) fn key(self, row: &Connection) -> GroupKey {
         match self {
-            Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.pid)),
+            Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.key())),
             Self::Remote => GroupKey::Remote(row.tuple.remote.ip()),
             Self::LocalPort => GroupKey::LocalPort(row.tuple.local.port()),
             Self::Cgroup => {
@@ -66,7 +66,7 @@ impl GroupBy {
 /// A group: the value of the property that its connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum GroupKey {
-    Process(Option<u32>),
+    Process(Option<ProcessKey>),
     Remote(IpAddr),
     LocalPort(u16),
     Cgroup(Option<u64>),
@@ -83,7 +83,11 @@ impl GroupKey {
     ) -> String {
         match self {
             Self::Process(None) => "- (no process)".to_owned(),
-            Self::Process(Some(pid)) => owner.map_or(pid.to_string(), |owner| program(Some(owner))),
+            Self::Process(Some(key)) => match (owner, key) {
+                (Some(owner), _) => program(Some(owner)),
+                (None, ProcessKey::Inside(pid)) => pid.to_string(),
+                (None, ProcessKey::Outside(_)) => "- (outside)".to_owned(),
+            },
             Self::Remote(address) => address.to_string(),
             Self::LocalPort(0) => "- (no port)".to_owned(),
             Self::LocalPort(port) => {
@@ -182,5 +186,7 @@ impl Flows {
 
 /// Returns a process as netstat shows it; `-` for none.
 pub(super) fn program(owner: Option<&Owner>) -> String {
-    owner.map_or("-".to_owned(), |owner| format!("{}/{}", owner.pid, EscapedName(&owner.comm)))
+    owner.map_or("-".to_owned(), |owner| {
+        format!("{}/{}", PidText(owner.pid), EscapedName(&owner.comm))
+    })
 }

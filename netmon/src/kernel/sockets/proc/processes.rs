@@ -120,7 +120,7 @@ fn descriptors(
             Some(name) => name,
             None => name.insert(comm(process)?),
         };
-        owners.add(HolderKey::of_inode(inode), pid, name);
+        owners.add(HolderKey::of_inode(inode), pid, 0, name);
     }
     Ok(has_any)
 }

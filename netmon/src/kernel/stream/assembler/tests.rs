@@ -110,7 +110,8 @@ fn connect(time: u64) -> Record {
     let transition =
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
-    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm };
+    let process =
+        wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, reserved_end: 0 };
     Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
@@ -305,8 +306,14 @@ fn a_connect_has_its_port_as_soon_as_it_is_reported() {
 #[test]
 fn an_accept_is_reported_unless_by_the_kernel() {
     let mut bench = reporting();
-    let mut process =
-        wire::Process { cgroup: 1, pid: 42, uid: 0, comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0" };
+    let mut process = wire::Process {
+        cgroup: 1,
+        pid: 42,
+        uid: 0,
+        comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
+        host_pid: 0,
+        reserved_end: 0,
+    };
     let accept = |process| {
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);
         Record::Accept(wire::Accept { kind, reserved, time: 9, cookie: COOKIE.get(), process })
@@ -317,7 +324,12 @@ fn an_accept_is_reported_unless_by_the_kernel() {
     };
     assert_eq!((time, cookie), (at(9), COOKIE));
     assert_eq!((owner.pid, &*owner.comm), (42, &b"nginx"[..]));
-    process.pid = 0;
+    // A process outside of the pid namespace of `/proc`, and a kernel thread.
+    (process.pid, process.host_pid) = (0, 4711);
+    bench.take(accept(process));
+    let Some(Event::Accepted { owner, .. }) = bench.out.pop_front() else { panic!("accepted") };
+    assert_eq!((owner.pid, owner.host_pid, &*owner.comm), (0, 4711, &b"nginx"[..]));
+    (process.pid, process.host_pid) = (0, 0);
     bench.take(accept(process));
     assert!(bench.out.is_empty());
 }

@@ -20,6 +20,7 @@ mod netns;
 mod owners;
 mod past;
 mod peer;
+mod pid_namespace;
 mod ports;
 mod privileges;
 mod recording;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     id::{Binding, SocketId, Tuple},
     loss::Gap,
-    process::Owner,
+    process::{Owner, ProcessKey},
     tcp::TcpState,
     time::{Anchor, Mono},
 };
@@ -136,6 +136,18 @@ pub struct Seed {
     pub minisocket: bool,
     /// A process that held it.
     pub owner: Option<Arc<Owner>>,
+    /// The other processes that held it. A process that has just forked has all descriptors of its
+    /// parent until it calls exec.
+    pub other_holders: Box<[ProcessKey]>,
+}
+
+impl Seed {
+    /// Returns the process that the dump proves: `known`, if that process held the socket.
+    #[must_use]
+    pub fn holder(&self, known: Option<&Arc<Owner>>) -> Option<Arc<Owner>> {
+        let is_other = |known: &&Arc<Owner>| self.other_holders.contains(&known.key());
+        known.filter(is_other).or(self.owner.as_ref()).cloned()
+    }
 }
 
 /// Something that the kernel reports.

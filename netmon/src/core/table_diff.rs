@@ -156,6 +156,7 @@ mod tests {
                 state,
                 minisocket: false,
                 owner,
+                other_holders: Box::default(),
             };
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");

@@ -122,6 +122,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                         state,
                         minisocket: false,
                         owner,
+                        other_holders: Box::default(),
                     })]
                 }
                 2 => vec![

@@ -125,6 +125,7 @@ fn parse(line: &str) -> Option<Event> {
                 state,
                 minisocket,
                 owner,
+                other_holders: Box::default(),
             }))
         }
         [cookie, step, ..] => {

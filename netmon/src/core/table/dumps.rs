@@ -82,6 +82,7 @@ impl ConnectionTable {
             return result.and(self.advance(key, &t, None, true, view));
         };
         (row.last_dump_pass, row.absent_once) = (pass, false);
+        let holder = seed.holder(row.owner.as_ref());
         // A process that holds the connection now is better evidence than one that holds its
         // listener.
         let may_be_other = match row.evidence {
@@ -89,9 +90,9 @@ impl ConnectionTable {
             Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
             Some(Evidence::Accept) => {
                 let key = |owner: &Option<Arc<Owner>>| owner.as_ref().map(|owner| owner.key());
-                key(&row.owner) != key(&seed.owner)
+                key(&row.owner) != key(&holder)
             }
-            Some(Evidence::FdScan) | None => row.owner != seed.owner,
+            Some(Evidence::FdScan) | None => row.owner != holder,
         };
         let as_of = row.as_of();
         let settled = as_of + SETTLED < seed.time;
@@ -100,8 +101,8 @@ impl ConnectionTable {
             row.last_dumped_at = row.last_dumped_at.max(seed.time);
         }
         let mut result = Ok(());
-        if may_be_other && seed.owner.is_some() {
-            (row.owner, row.evidence) = (seed.owner.clone(), Some(Evidence::FdScan));
+        if may_be_other && holder.is_some() {
+            (row.owner, row.evidence) = (holder, Some(Evidence::FdScan));
             // The dump may have begun before the last change of the connection.
             result = view(Change::Owned { time: seed.time.max(as_of), connection: row });
         }

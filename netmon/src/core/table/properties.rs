@@ -41,6 +41,7 @@ fn seed(cookie: u64, state: TcpState, time: i64) -> Event {
         state,
         minisocket,
         owner: None,
+        other_holders: Box::default(),
     })
 }
 

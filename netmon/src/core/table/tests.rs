@@ -35,6 +35,7 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
             state,
             minisocket: false,
             owner: None,
+            other_holders: Box::default(),
         };
         assert_eq!(table.apply(&Event::Seed(seed), |_| Err("full")), Err("full"));
     }
@@ -80,6 +81,7 @@ fn waiting(time: i64, port: u16) -> Seed {
         state,
         minisocket: true,
         owner: None,
+        other_holders: Box::default(),
     }
 }
 
@@ -139,6 +141,7 @@ fn seed(time: i64, port: u16, state: TcpState) -> Event {
         state,
         minisocket: false,
         owner: None,
+        other_holders: Box::default(),
     })
 }
 
@@ -184,4 +187,48 @@ fn a_recording_remembers_every_connection_of_a_socket() {
         opened
     };
     assert_eq!(opened(&table), opened(&former));
+}
+
+/// A process that has forked holds every descriptor of its parent until it calls exec.
+#[test]
+fn the_owner_stays_as_long_as_it_holds_the_connection() {
+    let owner = |pid| {
+        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: 0, comm: b"server".as_slice().into() })
+    };
+    let held_by = |time, pids: &[u32]| {
+        let (first, others) = pids.split_first().expect("a holder");
+        let other_holders = others.iter().map(|pid| owner(*pid).key()).collect();
+        let seed = Seed { owner: Some(owner(*first)), other_holders, ..waiting(time, 2) };
+        Event::Seed(Seed { state: TcpState::Established, minisocket: false, ..seed })
+    };
+    let (syn, open) = (TcpState::SynRecv, TcpState::Established);
+    for evidence in [Evidence::Listen, Evidence::Accept, Evidence::FdScan] {
+        let mut table = ConnectionTable::default();
+        if evidence != Evidence::FdScan {
+            let listens = Transition {
+                cookie: socket(6),
+                opening: Opening::ByProcess(Some(owner(40))),
+                ..transition(1, TcpState::Close, TcpState::Listen, Opening::None)
+            };
+            changes_of(&mut table, &Event::Transition(listens));
+            let opening = Opening::FromListener(Some(socket(6)));
+            changes_of(
+                &mut table,
+                &Event::Transition(transition(2, TcpState::Listen, syn, opening)),
+            );
+            changes_of(&mut table, &Event::Transition(transition(3, syn, open, Opening::None)));
+        }
+        if evidence == Evidence::Accept {
+            let (time, cookie) = (at(4), socket(7));
+            changes_of(&mut table, &Event::Accepted { time, cookie, owner: owner(40) });
+        }
+        let mut held = |time: i64, pids: &[u32]| {
+            changes_of(&mut table, &held_by(time * SECOND, pids));
+            let row = table.rows().find(|row| row.id.cookie == socket(7)).expect("a row");
+            row.owner.as_ref().map(|owner| owner.pid)
+        };
+        assert_eq!(held(2, &[40]), Some(40), "{evidence:?}");
+        assert_eq!(held(4, &[30, 40]), Some(40), "a child, {evidence:?}");
+        assert_eq!(held(6, &[30]), Some(30), "it was handed over, {evidence:?}");
+    }
 }

@@ -330,19 +330,22 @@ impl HolderCache {
         Self { owners, cache: FxHashMap::default() }
     }
 
-    fn owner_of(&mut self, socket: &Socket) -> Option<Arc<Owner>> {
-        let process = *self.owners.of(socket.holder_key()).first()?;
+    /// Returns the process with the least number that holds the socket, and the others.
+    fn owners_of(&mut self, socket: &Socket) -> (Option<Arc<Owner>>, Box<[ProcessKey]>) {
+        let holders = self.owners.of(socket.holder_key());
+        let Some((process, others)) = holders.split_first() else { return Default::default() };
         let uid = socket.uid.unwrap_or_default();
         let cgroup = socket.cgroup.map_or(0, Into::into);
         let owner = self.cache.entry((process.key(), uid, cgroup)).or_insert_with(|| {
             let (pid, host_pid) = (process.pid, process.host_pid);
             Arc::new(Owner { pid, host_pid, uid, cgroup, comm: process.comm.clone() })
         });
-        Some(Arc::clone(owner))
+        (Some(Arc::clone(owner)), others.iter().map(|process| process.key()).collect())
     }
 }
 
 fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> {
+    let (owner, other_holders) = holders.owners_of(socket);
     let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Some(Seed {
         time,
@@ -351,6 +354,7 @@ fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> 
         binding: socket.binding.clone(),
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
-        owner: holders.owner_of(socket),
+        owner,
+        other_holders,
     })
 }

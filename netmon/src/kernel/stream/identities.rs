@@ -210,6 +210,7 @@ mod tests {
             state: TcpState::Established,
             minisocket: false,
             owner: None,
+            other_holders: Box::default(),
         };
         identities.seed(&mut seed);
         seed.cookie.get()
@@ -266,6 +267,7 @@ mod tests {
                 state: TcpState::Established,
                 minisocket: false,
                 owner: None,
+                other_holders: Box::default(),
             };
             identities.seed(&mut seed);
             let cookie = 0x1000 + u64::from(interface);

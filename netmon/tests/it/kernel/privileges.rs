@@ -163,6 +163,9 @@ fn watch_knows_everything_with_the_documented_capabilities() {
     });
 }
 
+/// The end of the warning about sockets without a cookie.
+const NO_COOKIE: &str = "are left out until they change their state";
+
 #[test]
 fn a_missing_capability_is_reported_once_by_name() {
     let public = Public::new();
@@ -205,8 +208,11 @@ fn a_missing_capability_is_reported_once_by_name() {
                 // opens a namespace without a look at its processes.
                 let walks = has_iterators() && kernel() >= (6, 1) && !args.contains(&"proc");
                 let opens = kernel() >= (6, 18) && missing == "sys_ptrace";
+                // Half-open connections and orphans have no cookie, and take a way into their
+                // namespace. Other programs may have some.
+                let sentences = sentences.filter(|line| !walks || !line.contains(NO_COOKIE));
                 if walks && (args[0] == "watch" || opens) {
-                    assert!(!stderr.contains("that takes"), "{args:?}: {stderr}");
+                    assert_eq!(sentences.count(), 0, "{args:?}: {stderr}");
                     continue;
                 }
                 // Where owners come from `/proc`, a watch misses owners as well, and reports that.

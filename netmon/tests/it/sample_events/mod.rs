@@ -111,6 +111,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
         state,
         minisocket: false,
         owner,
+        other_holders: Box::default(),
     };
     events.extend([Event::DumpEnded { time: at_ms(200) }, Event::Seed(seed)]);
     for ms in [600, 700] {

@@ -263,7 +263,8 @@ mod tests {
         #[test]
         fn opens_round_trip(
             transition in transition(kind::OPEN),
-            (cgroup, sock, pid, uid, comm, host_pid) in any::<(u64, u64, u32, u32, [u8; 16], u32)>(),
+            (cgroup, sock) in any::<(u64, u64)>(),
+            (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
         ) {
             let process = wire::Process { cgroup, pid, uid, comm, host_pid, reserved_end: 0 };
             let open = wire::Open { transition, sock, process };

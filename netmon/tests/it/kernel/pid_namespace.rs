@@ -15,13 +15,13 @@ use crate::kernel::{
     harness::{Watch, cookie},
     netns::{Netns, sh},
     recording::{Directory, Record, history, objects},
-    tier::{Tier, arguments, has_types, sources, tier},
+    tier::{Tier, arguments, has_types, netns, sources, tier},
 };
 
 const CLIENT: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ";
 
-/// A program that listens, and prints its number and its port. For each line of its input it accepts
-/// a connection, which for `connect` is one of its own.
+/// A program that listens, and prints its number and its port. For each line of its input it
+/// accepts a connection, which for `connect` is one of its own.
 const SERVER: &str = r#"
     $| = 1;
     socket my $l, 2, 1, 0 or die;
@@ -84,9 +84,10 @@ impl PidNamespace {
         netmon
     }
 
-    fn watch(&self, args: &[&str]) -> Watch {
+    /// Watches this thread's network namespace, with the connections of before.
+    fn watch(&self, filter: &str) -> Watch {
         let mut command = self.netmon("watch");
-        command.args(["--json"]).args(args);
+        command.args(["--json", "--initial", &format!("netns = {} {filter}", netns())]);
         Watch::spawn(command)
     }
 
@@ -220,7 +221,7 @@ fn a_process_has_the_number_that_ps_shows() {
         let namespace = PidNamespace::new();
         let mut server = Server::start(&namespace);
         assert_eq!(server.pid, namespace.number("perl"));
-        let mut watch = namespace.watch(&["--initial"]);
+        let mut watch = namespace.watch("");
         server.assert_named(&mut watch, server.pid, |event| server.is_listener(event));
         server.order("connect");
         for side in ["local_port", "remote_port"] {
@@ -235,13 +236,20 @@ fn a_process_outside_has_its_name_and_its_number_on_the_host() {
     Netns::new().run(|| {
         let namespace = PidNamespace::new();
         let mut server = Server::start(&namespace);
-        let mut watch = namespace.watch(&["--initial"]);
+        let mut watch = namespace.watch("");
         let client = server.client();
         for event in watch.expect(cookie(&client), CLIENT) {
             assert_outside(&event, std::process::id(), &own_name());
         }
         let is_it = |event: &Value| server.is_established(event, "local_port");
         server.assert_named(&mut watch, server.pid, is_it);
+        let (pid, port) = (server.pid, server.port);
+        drop((client, server));
+        let is_end = |event: &&Value| event["type"] == "closed" && event["local_port"] == port;
+        watch.until("the server's end", |events| events.iter().any(|event| is_end(&event)));
+        let end = watch.events.iter().find(is_end).expect("just seen");
+        assert!(end["pid"] == pid && end["comm"] == "perl", "{end}");
+        assert!(tier() != Tier::Exact || end["owner_evidence"] == "accept", "{end}");
     });
 }
 
@@ -251,7 +259,7 @@ fn a_filter_takes_the_number_there() {
         let namespace = PidNamespace::new();
         let mut server = Server::start(&namespace);
         let filter = format!("pid = {}", server.pid);
-        let mut watch = namespace.watch(&[&filter]);
+        let mut watch = namespace.watch(&filter);
         let _client = server.client();
         server.order("connect");
         let is_it = |event: &Value| server.is_established(event, "remote_port");
@@ -283,7 +291,7 @@ fn of_two_levels_each_has_its_own_numbers() {
         let number = outer.number("perl");
         assert_eq!(server.pid, inner.number("perl"));
         let [mut from_outer, mut from_inner] =
-            [&outer, &inner].map(|namespace| namespace.watch(&["--initial"]));
+            [&outer, &inner].map(|namespace| namespace.watch(""));
         for (watch, pid) in [(&mut from_outer, number), (&mut from_inner, server.pid)] {
             server.assert_named(watch, pid, |event| server.is_listener(event));
         }
@@ -308,7 +316,7 @@ fn where_proc_is_the_hosts_so_are_the_numbers() {
     Netns::new().run(|| {
         let namespace = PidNamespace::of(Command::new("unshare"), &[]);
         let mut server = Server::start(&namespace);
-        let mut watch = namespace.watch(&["--initial"]);
+        let mut watch = namespace.watch("");
         let client = server.client();
         for event in watch.expect(cookie(&client), CLIENT) {
             assert_eq!(event["pid"], std::process::id(), "{event}");

@@ -113,7 +113,7 @@ impl EventReader {
             }
             EventKind::Owner => {
                 let connection = self.places.get(row, &self.moments, TcpState::Close)?;
-                let owner = self.parties.owner(row).ok_or(Malformed::Column("pid"))?;
+                let owner = self.parties.owner(row).ok_or(Malformed::Column("comm"))?;
                 let evidence =
                     self.parties.evidence(row).ok_or(Malformed::Column("owner_evidence"))?;
                 let (cookie, tuple) = (connection.id.cookie, connection.tuple);

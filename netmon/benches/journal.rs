@@ -100,15 +100,17 @@ fn own_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")
 }
 
-/// The CPU time of this process' thread of that name.
+/// The CPU time of this process' threads of that name: a thread and its enclosed helper.
 fn thread_time(name: &str) -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("tasks").flatten();
     let is_it = |path: &PathBuf| {
         fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
-    let task = tasks.map(|task| task.path()).find(is_it).expect("the thread");
-    let stat = fs::read_to_string(task.join("schedstat")).expect("its times");
-    Duration::from_nanos(stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("its time"))
+    let time = |task: PathBuf| {
+        let stat = fs::read_to_string(task.join("schedstat")).expect("its times");
+        stat.split(' ').next().and_then(|ns| ns.parse().ok()).map(Duration::from_nanos)
+    };
+    tasks.map(|task| task.path()).filter(is_it).map(|task| time(task).expect("its time")).sum()
 }
 
 /// Reads the whole journal and applies its events. Returns the number of changes.

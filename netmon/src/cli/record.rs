@@ -16,14 +16,16 @@ use super::{
     args::{
         journal::JournalDir,
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
-        units::{duration, is_bare, length, size},
     },
     gaps_text,
     io::stderr::report,
     names::SystemNames,
 };
 use crate::{
-    core::filter::Filter,
+    core::{
+        filter::Filter,
+        units::{duration, is_bare, length, size},
+    },
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
     kernel::{
         Namespace,

@@ -15,10 +15,7 @@ use netmon_common::KernelFilter;
 use tokio::sync::Notify;
 
 use super::{
-    args::{
-        tracing::{TracingArgs, attach, runtime, stop_on_signals},
-        units::duration,
-    },
+    args::tracing::{TracingArgs, attach, runtime, stop_on_signals},
     io::stdout::Stdout,
 };
 use crate::{
@@ -28,6 +25,7 @@ use crate::{
         table::ConnectionTable,
         table_diff::{Difference, KernelTable},
         tcp::TcpState,
+        units::duration,
     },
     kernel::{Dump, DumpRequest, Live, LoadError, Namespaces},
     session::{Limits, Session, SessionScope, View},

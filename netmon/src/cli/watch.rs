@@ -11,12 +11,12 @@ use super::{
     args::{
         journal::{JournalArgs, SpanArgs},
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
-        units::duration,
     },
     gaps_text,
     io::{progress::Progress, queued_stdout::QueuedStdout, stderr::report},
 };
 use crate::{
+    core::units::duration,
     kernel::host::privilege::{Duty, narrowed},
     session::{Limits, SessionScope, SessionSummary, Source, run},
     view::changes::{

@@ -36,9 +36,22 @@ pub(crate) const fn name(errno: u8) -> Option<&'static str> {
     })
 }
 
+/// Returns the name of `errno`, or its number if the error has no name.
+#[must_use]
+pub(crate) fn text(errno: u8) -> String {
+    name(errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
+}
+
+/// Returns the errno with this name, in capitals or not, or with this number.
+#[must_use]
+pub(crate) fn number(text: &str) -> Option<u8> {
+    let has_name = |number: &u8| name(*number).is_some_and(|name| name.eq_ignore_ascii_case(text));
+    text.parse().ok().or_else(|| (1..=u8::MAX).find(has_name))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::name;
+    use super::{name, number, text};
 
     #[test]
     fn the_common_ends_have_names() {
@@ -47,5 +60,14 @@ mod tests {
         assert_eq!(name(110), Some("ETIMEDOUT"));
         assert_eq!(name(0), None);
         assert_eq!(name(255), None);
+    }
+
+    #[test]
+    fn a_text_is_read_back() {
+        for errno in 1..=u8::MAX {
+            assert_eq!(number(&text(errno)), Some(errno));
+        }
+        assert_eq!(number("econnrefused"), Some(111));
+        assert_eq!(number("ENOSUCH"), None);
     }
 }

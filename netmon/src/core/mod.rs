@@ -21,4 +21,5 @@ pub(crate) mod table;
 pub(crate) mod table_diff;
 pub(crate) mod tcp;
 pub(crate) mod time;
+pub(crate) mod units;
 pub(crate) mod verdict;

@@ -99,6 +99,24 @@ impl Verdict {
             Self::ClosedSilently => "closed-silently",
         }
     }
+
+    /// Returns whether a connection with this end has failed: its process did not want such an end.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Aborted
+            | Self::NoFreePort
+            | Self::Refused
+            | Self::ResetByPeer
+            | Self::TimedOut
+            | Self::Unreachable => true,
+            Self::ClosedLocally
+            | Self::ClosedByPeer
+            | Self::ResetLocally
+            | Self::Vanished
+            | Self::ClosedSilently => false,
+        }
+    }
 }
 
 impl fmt::Display for Verdict {

@@ -3,4 +3,3 @@
 pub(super) mod journal;
 pub(super) mod moment;
 pub(super) mod tracing;
-pub(super) mod units;

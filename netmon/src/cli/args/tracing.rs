@@ -20,9 +20,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::units::size;
 use crate::{
     cli::io::stderr::report,
+    core::units::size,
     kernel::{Live, Options, Shortage, Without, default_size, host::privilege},
 };
 

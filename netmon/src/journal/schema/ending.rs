@@ -27,15 +27,6 @@ pub(super) struct EndingBuilder {
     rtt_us: Numbers<Int64Type>,
 }
 
-/// Returns the name of an errno, or its number if it has no name.
-fn errno_text(errno: &u8) -> String {
-    errno::name(*errno).map_or_else(|| errno.to_string(), ToOwned::to_owned)
-}
-
-fn errno_number(text: &str) -> Option<u8> {
-    text.parse().ok().or_else(|| (1..=u8::MAX).find(|number| errno::name(*number) == Some(text)))
-}
-
 impl EndingBuilder {
     pub(super) fn new() -> Self {
         Self {
@@ -55,7 +46,7 @@ impl EndingBuilder {
         let t = step.transition;
         self.verdict.put(row, step.verdict.map(|verdict| verdict as usize));
         if let Some(errno) = &t.errno {
-            self.errno.put(row, errno, errno_text);
+            self.errno.put(row, errno, |errno| errno::text(*errno));
         }
         self.reset.put(row, t.reset.map(|side| side as usize));
         let Some(totals) = &t.totals else { return };
@@ -91,7 +82,7 @@ impl EndingReader {
     pub(super) fn new(batch: &RecordBatch) -> Result<Self> {
         Ok(Self {
             verdict: WordReader::new(batch, "verdict", &Verdict::ALL, Verdict::name)?,
-            errno: TextReader::new(batch, "errno", errno_number)?,
+            errno: TextReader::new(batch, "errno", errno::number)?,
             reset: WordReader::new(batch, "reset", &ResetSide::ALL, ResetSide::name)?,
             bytes_sent: column(batch, "bytes_sent")?,
             bytes_received: column(batch, "bytes_received")?,

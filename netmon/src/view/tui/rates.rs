@@ -2,12 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::core::{
-    change::{Change, Step},
-    tcp::TcpState,
-    time::Mono,
-    verdict::Verdict,
-};
+use crate::core::{change::Change, tcp::TcpState, time::Mono, verdict::Verdict};
 
 /// The most seconds that are kept: five minutes.
 pub(super) const SECONDS: usize = 300;
@@ -23,7 +18,7 @@ pub(super) type Counts = [u32; TcpState::ALL.len()];
 pub(super) struct Happened {
     pub(super) opened: u32,
     pub(super) closed: u32,
-    /// Closed connections whose process did not want such an end.
+    /// Closed connections that failed ([`Verdict::is_failure`]).
     pub(super) failed: u32,
     pub(super) transitions: u32,
 }
@@ -41,20 +36,11 @@ impl Happened {
             }
             Change::Closed(step) if !is_listener => {
                 self.closed += 1;
-                self.failed += u32::from(is_failure(step));
+                self.failed += u32::from(step.verdict.is_some_and(Verdict::is_failure));
             }
             _ => {}
         }
     }
-}
-
-/// Returns whether a connection ended in a way that its process did not want.
-fn is_failure(step: &Step<'_>) -> bool {
-    use Verdict::{Aborted, NoFreePort, Refused, ResetByPeer, TimedOut, Unreachable};
-    matches!(
-        step.verdict,
-        Some(Aborted | NoFreePort | Refused | ResetByPeer | TimedOut | Unreachable)
-    )
 }
 
 /// A second that is over.

@@ -9,8 +9,7 @@ mod words;
 
 use jiff::{SignedDuration, Timestamp, Zoned, civil::DateTime};
 
-use super::units;
-use crate::core::{escape::Escaped, time::Wall};
+use crate::core::{escape::Escaped, time::Wall, units};
 use place::Zone;
 use words::{Day, MomentText};
 

@@ -8,7 +8,7 @@ use jiff::{SpanRelativeTo, fmt::friendly::SpanParser};
 ///
 /// A day is 24 hours and a week seven such days, also across a change of the clock. Months and
 /// years have no length.
-pub(in crate::cli) fn length(text: &str) -> Option<Duration> {
+pub(crate) fn length(text: &str) -> Option<Duration> {
     // The parser would also take a sign, `ago` and a clock: 1d 02:30:00.
     let is_plain = text.starts_with(|c: char| c.is_ascii_digit())
         && text.is_ascii()
@@ -22,7 +22,7 @@ pub(in crate::cli) fn length(text: &str) -> Option<Duration> {
 }
 
 /// Reads a length of time with a unit; a bare number is seconds.
-pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let value = match text.parse::<u64>() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => length(text),
@@ -32,9 +32,15 @@ pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is no time: write 30s, 5m or 1h"))
 }
 
-/// Reads a number of bytes with an optional unit.
-pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no size: write 64K, 16M or 1G");
+/// Reads a number of bytes above 0, with an optional unit.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    bytes(text)
+        .filter(|size| *size > 0)
+        .ok_or_else(|| format!("'{text}' is no size: write 64K, 16M or 1G"))
+}
+
+/// Reads a number of bytes with an optional unit. A K is 1024 bytes.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let unit = lower.trim_start_matches(|c: char| c.is_ascii_digit());
     let shift = match unit {
@@ -43,14 +49,14 @@ pub(in crate::cli) fn size(text: &str) -> Result<u64, String> {
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
         "t" | "tb" | "tib" => 40,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let number: u64 = lower[..lower.len() - unit.len()].parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|size| *size > 0).ok_or_else(wrong)
+    let number: u64 = lower[..lower.len() - unit.len()].parse().ok()?;
+    number.checked_mul(1 << shift)
 }
 
 /// Returns whether a text is a number without a unit.
-pub(in crate::cli) fn is_bare(text: &str) -> bool {
+pub(crate) fn is_bare(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, hint::black_box, io, time::Duration};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use netmon::testing::{
     Appearance, Change, ConnectionTable, Event, Filter, FilterNames, Json, Lines, Mono,
-    OfflineAssembler, OfflineRings, Services, View,
+    OfflineAssembler, OfflineRings, RowKind, Services, View,
 };
 
 mod synthetic_records;
@@ -155,7 +155,7 @@ fn merge(criterion: &mut Criterion, records: &SyntheticRecords) {
 
 fn filter(criterion: &mut Criterion, records: &SyntheticRecords) {
     let text = "state established and ( dport = :443 or sport = :80 ) and not src 10.0.0.0/8";
-    let filter = Filter::parse(text, &NoNames).expect("a filter");
+    let filter = Filter::parse(text, &NoNames, RowKind::Connection).expect("a filter");
     let rows: Vec<_> = records.table().rows().cloned().collect();
     let mut group = criterion.benchmark_group("filter");
     group.throughput(Throughput::Elements(rows.len() as u64));

@@ -6,7 +6,7 @@ pub use crate::{
         change::{Change, Resync, Step},
         connection::{Connection, Direction},
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
-        filter::{Filter, FilterNames},
+        filter::{Filter, FilterNames, RowKind},
         finding::{Diagnosis, Finding, FindingState},
         id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},

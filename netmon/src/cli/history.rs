@@ -9,14 +9,14 @@ use super::{
     io::{progress::Progress, stderr::report, stdout::Stdout},
 };
 use crate::{
-    core::{change::Step, loss::Gap, tcp::TcpState},
+    core::{filter::RowKind, loss::Gap, tcp::TcpState},
     journal::{HistoryItem, community_id},
     view::changes::history,
 };
 
 /// List connections of a journal: ended in a stretch of time, or open at the end of that time
 #[derive(Debug, Args)]
-#[command(after_help = super::FILTER_HELP)]
+#[command(after_help = super::filter_help())]
 pub(super) struct HistoryCommand {
     #[command(flatten)]
     stretch: SpanArgs,
@@ -35,7 +35,7 @@ pub(super) struct HistoryCommand {
 
 impl HistoryCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let filter = Arc::new(self.past.filter(&self.filter));
+        let filter = Arc::new(self.past.filter(&self.filter, RowKind::Connection));
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
@@ -63,13 +63,7 @@ impl HistoryCommand {
                 }
                 HistoryItem::Connection(ended) => ended,
             };
-            let step = Step {
-                transition: &ended.transition,
-                connection: &ended.connection,
-                in_state: None,
-                verdict: ended.connection.verdict,
-                corrected: false,
-            };
+            let step = ended.step();
             if !filter.matches(&step) {
                 return Ok(());
             }

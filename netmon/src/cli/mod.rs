@@ -15,6 +15,7 @@ mod verify;
 mod watch;
 
 use std::{
+    fmt::Write,
     io::{Error, ErrorKind},
     process::{self, ExitCode},
 };
@@ -28,7 +29,7 @@ use self::{
     io::stderr::{self, report},
 };
 use crate::{
-    core::filter::{Filter, FilterNames},
+    core::filter::{Filter, FilterError, FilterNames, Operators, RowKind, WORDS},
     kernel::host::privilege::{Duty, confine},
 };
 
@@ -46,17 +47,6 @@ struct Cli {
 /// The duties of a command that reads a journal. Such a command gives up the last one too, once it
 /// has opened a journal without it.
 const READING: &[Duty] = &[Duty::Open];
-
-/// The filter language in short, for `--help`; docs/filter.md has all of it.
-const FILTER_HELP: &str = "\
-FILTER, as for ss:
-  state NAME | exclude NAME     established, listening, time-wait, connected, ...
-  sport OP PORT, dport OP PORT  = != < > <= >=; :443, 443, https
-  src ADDRESS, dst ADDRESS      10.0.0.0/8, 10.0.0.1:443, [::1]:80, *:80
-  pid, comm, uid, netns, dev, cgroup = or !=, then a number or a name
-  verdict = refused, ...        watch, history: the end of connections that ended so
-  and, or, not, ( )             terms side by side mean and
-Quote the filter against the shell: netmon snapshot 'state established and ( dport = :443 )'";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -147,16 +137,37 @@ fn usage(error: &clap::Error) -> ! {
 
 /// Returns the filter that the words of a command line make. A bad filter ends the program, as clap
 /// would.
-fn filter(words: &[String]) -> Filter {
-    filter_with(words, &names::LocalNames::load())
+fn filter(words: &[String], rows: RowKind) -> Filter {
+    filter_with(words, &names::LocalNames::load(), rows)
 }
 
 /// Returns the filter as [`filter`] does, with the names that `known` has.
-fn filter_with(words: &[String], known: &dyn FilterNames) -> Filter {
-    Filter::parse(&words.join(" "), known).unwrap_or_else(|error| {
-        report(error);
-        process::exit(2)
-    })
+fn filter_with(words: &[String], known: &dyn FilterNames, rows: RowKind) -> Filter {
+    Filter::parse(&words.join(" "), known, rows).unwrap_or_else(|error| refuse(&error))
+}
+
+/// Ends the program for a bad filter.
+fn refuse(error: &FilterError) -> ! {
+    report(error);
+    process::exit(2)
+}
+
+/// Returns the filter language in short, for `--help`; docs/filter.md has all of it.
+fn filter_help() -> String {
+    let mut help = "FILTER, as for ss: connections\n".to_owned();
+    for word in &WORDS {
+        let operator = if word.operators == Operators::Order { "OP " } else { "" };
+        let term = format!("{} {operator}{}", word.name, word.value);
+        let also = if word.aliases.is_empty() { "" } else { "; also " };
+        let _ = writeln!(help, "  {term:<23}{}{also}{}", word.help, word.aliases.join(", "));
+    }
+    help.push_str(
+        "OP is = != < > <= >= or nothing, which means =; names also take ~ and !~ with a regular\n\
+         expression, and patterns: comm = ngin*. A list means any of its values: port in 80,443\n\
+         and, or, not and ( ) combine terms; terms side by side mean and. Quote the filter\n\
+         against the shell: netmon snapshot 'state established and ( :443 or comm = ngin* )'",
+    );
+    help
 }
 
 /// Returns the number of gaps for a summary, since the number of lost events is not always known.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
+    net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -21,6 +22,16 @@ const MAX_DEPTH: usize = 32;
 /// Returns the name of user `uid`, from any source that this host has for users.
 pub(super) fn user(uid: u32) -> Option<String> {
     Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
+}
+
+/// Returns the users of `/etc/passwd`. No other source of users can list them all in bounded time.
+fn passwd_users() -> Vec<(String, u64)> {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users = text.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
+    });
+    users.collect()
 }
 
 /// Returns a function that finds the path of a cgroup v2 by its id. The first call walks the
@@ -88,6 +99,28 @@ impl filter::FilterNames for LocalNames {
         Some(Namespace::named(name).ok()?.inum)
     }
 
+    fn all(&self, kind: filter::TextFact) -> Vec<(String, u64)> {
+        match kind {
+            filter::TextFact::User => passwd_users(),
+            filter::TextFact::Netns => {
+                let named = kernel::named_namespaces().into_iter();
+                named.map(|(inum, name)| (name, inum.into())).collect()
+            }
+            filter::TextFact::Cgroup => {
+                let mut found = HashMap::new();
+                if let Some(top) = cgroup_top() {
+                    walk(&top, &top, MAX_DEPTH, &mut found);
+                }
+                found.into_iter().map(|(id, path)| (path, id)).collect()
+            }
+            filter::TextFact::Comm | filter::TextFact::Device => Vec::new(),
+        }
+    }
+
+    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        hosts::addresses(name)
+    }
+
     fn cgroup(&self, path: &str) -> Option<u64> {
         let top = cgroup_top()?;
         let below = top.join(path.trim_start_matches('/'));
@@ -105,6 +138,10 @@ pub(super) struct RecordedNames(pub(super) LocalNames);
 impl filter::FilterNames for RecordedNames {
     fn service(&self, name: &str) -> Option<u16> {
         self.0.service(name)
+    }
+
+    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        self.0.host(name)
     }
 
     fn are_recorded(&self) -> bool {

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     core::{
-        filter::Filter,
+        filter::{Filter, RowKind},
         process::SocketHolders,
         services::Services,
         socket::{Socket, UnixSocket},
@@ -53,7 +53,7 @@ use crate::{
 /// Without any of -t -u -w -x -l -a, `netmon snapshot` is `netmon snapshot -tuap`: TCP and UDP
 /// sockets, connected and listening, with the processes that hold them.
 #[derive(Debug, Args)]
-#[command(after_help = super::FILTER_HELP)]
+#[command(after_help = super::filter_help())]
 #[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
 pub(super) struct SnapshotCommand {
     /// List TCP sockets
@@ -153,7 +153,7 @@ impl SnapshotCommand {
         if let Some(at) = &self.at {
             return self.list_past(at);
         }
-        let filter = super::filter(&self.filter);
+        let filter = super::filter(&self.filter, RowKind::Socket);
         // As for ss: a filter that names states admits sockets in them, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let mut dump = self.open(&filter)?;
@@ -203,8 +203,8 @@ impl SnapshotCommand {
     fn open(&self, filter: &Filter) -> anyhow::Result<Dump> {
         let want = DumpRequest {
             protocols: self.protocols(),
-            info: self.info,
-            identity: self.extend || self.json || filter.needs_cgroup(),
+            info: self.info || filter.needs_info(),
+            identity: self.extend || self.json || filter.needs_identity(),
             filter: filter.clauses().restrict(self.states(), self.families()),
             everywhere: self.is_everywhere(filter),
             owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),

@@ -32,8 +32,13 @@ use super::{
 };
 use crate::{
     core::{
-        change::Change, escape::Escaped, event::Event, filter::Filter, services::Services,
-        table::ConnectionTable, time::Wall,
+        change::Change,
+        escape::Escaped,
+        event::Event,
+        filter::{Filter, RowKind},
+        services::Services,
+        table::ConnectionTable,
+        time::Wall,
     },
     journal::{HostJournal, ReplayItem},
     kernel::{
@@ -66,7 +71,7 @@ const USUAL: (u16, u16) = (80, 24);
 
 /// Show the connections of this host and their changes, live, full screen; `?` shows the keys
 #[derive(Debug, Args)]
-#[command(after_help = super::FILTER_HELP)]
+#[command(after_help = super::filter_help())]
 pub(super) struct TopCommand {
     /// Print one frame as text and end
     #[arg(long)]
@@ -114,8 +119,8 @@ impl TopCommand {
 
     async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
         // A bad filter ends the program, as everywhere.
-        super::filter(&self.filter);
-        let state = ScreenState::new(self.options(self.filter.join(" "))?, size())?;
+        let options = self.options(self.filter.join(" "))?;
+        let state = ScreenState::new(options, size()).unwrap_or_else(|error| super::refuse(&error));
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
         let (to, inputs) = mpsc::channel(INPUTS);
         let (asks, questions) = channel();
@@ -150,7 +155,8 @@ impl TopCommand {
             host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
             at,
             filter,
-            parse: Box::new(move |text| Filter::parse(text, &known)),
+            // The name of a host may stall the screen for the patience of a look-up.
+            parse: Box::new(move |text| Filter::parse(text, &known, RowKind::Connection)),
             services: Services::load(),
             numeric: self.numeric,
             zone: self.past.zone(),

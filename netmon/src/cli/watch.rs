@@ -16,7 +16,7 @@ use super::{
     io::{progress::Progress, queued_stdout::QueuedStdout, stderr::report},
 };
 use crate::{
-    core::units::duration,
+    core::{filter::RowKind, units::duration},
     kernel::host::privilege::{Duty, narrowed},
     session::{Limits, SessionScope, SessionSummary, Source, run},
     view::changes::{
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Show TCP connections changing state, live, one line each
 #[derive(Debug, Args)]
-#[command(after_help = super::FILTER_HELP)]
+#[command(after_help = super::filter_help())]
 pub(super) struct WatchCommand {
     /// Write JSON Lines
     #[arg(long)]
@@ -71,7 +71,7 @@ impl WatchCommand {
     async fn watch(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(GRACE, || {})?;
         let summary = if self.is_replay() {
-            let filter = self.past.filter(&self.filter);
+            let filter = self.past.filter(&self.filter, RowKind::Connection);
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let journal = self.past.open()?;
             let span = self.past.span(&journal, &self.stretch)?;
@@ -79,7 +79,7 @@ impl WatchCommand {
             let _progress = Progress::of(journal.read_counter());
             self.show(journal.replay(span), appearance, &scope, &stop).await?
         } else {
-            let filter = super::filter(&self.filter);
+            let filter = super::filter(&self.filter, RowKind::Connection);
             let clauses = filter.clauses().in_any_state();
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);

@@ -6,6 +6,7 @@ use super::{
     connection::Connection,
     event::Transition,
     loss::Gap,
+    tcp::TcpState,
     time::{Anchor, Mono},
     verdict::Verdict,
 };
@@ -27,6 +28,14 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// Returns the time for which the connection existed, on its last transition; none where netmon
+    /// did not see the connection open.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        let ends = self.transition.is_last() && self.transition.old != TcpState::TimeWait;
+        ends.then(|| self.connection.lifetime(self.transition.time)).flatten()
+    }
+
     /// Returns whether a later state was known already, from a dump: the transition did not move
     /// the row.
     #[must_use]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::{
-    change::Resync,
+    change::{Resync, Step},
     connection::Connection,
     event::Transition,
     id::{SocketId, Tuple},
@@ -85,6 +85,20 @@ pub struct EndedConnection {
     pub connection: Connection,
     /// The transition that ended it.
     pub transition: Transition,
+}
+
+impl EndedConnection {
+    /// Returns the last step.
+    #[must_use]
+    pub fn step(&self) -> Step<'_> {
+        Step {
+            transition: &self.transition,
+            connection: &self.connection,
+            in_state: None,
+            verdict: self.connection.verdict,
+            corrected: false,
+        }
+    }
 }
 
 impl Entry {

@@ -3,6 +3,7 @@
 //! `kernel` is for root (`cargo xtask test` sees to that); the others need no privileges.
 
 mod doctor;
+mod filter;
 mod journal_docs;
 mod kernel;
 mod listing;

@@ -26,8 +26,8 @@ use crate::sample_events::{at_ms, sample_events};
 use jiff::tz::TimeZone;
 use netmon::testing::{
     ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, Mono, NameQuery, PastFrame,
-    ScreenAnswer, ScreenOptions, ScreenQuery, ScreenState, Services, Size, TcpInfo, TerminalEvent,
-    Wall, frame,
+    RowKind, ScreenAnswer, ScreenOptions, ScreenQuery, ScreenState, Services, Size, TcpInfo,
+    TerminalEvent, Wall, frame,
 };
 use ratatui::{
     Terminal,
@@ -190,7 +190,7 @@ fn options(filter: String) -> ScreenOptions {
     ScreenOptions {
         host: "web1".to_owned(),
         filter,
-        parse: Box::new(|text| Filter::parse(text, &OneService)),
+        parse: Box::new(|text| Filter::parse(text, &OneService, RowKind::Connection)),
         services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
         numeric: false,
         zone: TimeZone::UTC,

@@ -24,7 +24,7 @@ use crate::{
     },
     core::{
         connection::Connection,
-        filter::Filter,
+        filter::{Filter, RowKind},
         loss::Loss,
         process::SocketHolders,
         services::Services,
@@ -174,8 +174,8 @@ impl JournalArgs {
 
     /// Returns the filter that the words of a command line make, with the names that the journal
     /// recorded.
-    pub(in crate::cli) fn filter(&self, words: &[String]) -> Filter {
-        crate::cli::filter_with(words, &RecordedNames(LocalNames::load()))
+    pub(in crate::cli) fn filter(&self, words: &[String], rows: RowKind) -> Filter {
+        crate::cli::filter_with(words, &RecordedNames(LocalNames::load()), rows)
     }
 
     pub(in crate::cli) fn zone(&self) -> TimeZone {

@@ -1,8 +1,8 @@
-//! Names of hosts: many look-ups at once, and a short wait for them.
+//! Names of hosts and their addresses: many look-ups at once, and a short wait for them.
 
 use std::{
     collections::HashSet,
-    net::IpAddr,
+    net::{IpAddr, ToSocketAddrs},
     sync::{Arc, Mutex, PoisonError, mpsc::channel},
     thread,
     time::{Duration, Instant},
@@ -33,10 +33,7 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
         // The thread is left to itself when time is up: getnameinfo cannot be interrupted.
         let thread = thread::Builder::new().name("netmon:resolve".to_owned());
         let started = thread.spawn(move || {
-            // Answers from the network are read without any privilege.
-            if let Err(error) = privilege::narrow(&[]) {
-                log::warn!("a thread has more privileges than it needs: {error}");
-            }
+            narrow_to_nothing();
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(address) = next else { return };
@@ -62,4 +59,37 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
         }
     }
     NameCache::new(move |address| names.get(&address).cloned())
+}
+
+/// Returns the addresses of the host `name`. A resolver that does not answer costs [`PATIENCE`].
+///
+/// # Errors
+/// The reason why there is none, as a part of a sentence.
+pub(in crate::cli) fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let (to, answer) = channel();
+    let host = name.to_owned();
+    // The thread is left to itself when time is up: getaddrinfo cannot be interrupted.
+    let thread = thread::Builder::new().name("netmon:resolve".to_owned());
+    let started = thread.spawn(move || {
+        narrow_to_nothing();
+        let found = (host, 0).to_socket_addrs();
+        let _ = to.send(found.map(|found| found.map(|end| end.ip()).collect::<Vec<_>>()));
+    });
+    started.map_err(|error| Shortage::of_thread(error).to_string())?;
+    match answer.recv_timeout(PATIENCE) {
+        Ok(Ok(mut found)) => {
+            found.sort_unstable();
+            found.dedup();
+            Ok(found)
+        }
+        Ok(Err(_)) => Err("no such name is known".to_owned()),
+        Err(_) => Err(format!("no answer came within {} seconds", PATIENCE.as_secs())),
+    }
+}
+
+/// Gives up the privileges of a thread that resolves: it reads answers from the network.
+fn narrow_to_nothing() {
+    if let Err(error) = privilege::narrow(&[]) {
+        log::warn!("a thread has more privileges than it needs: {error}");
+    }
 }

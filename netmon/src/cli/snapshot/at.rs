@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     cli::{args::journal::PastTable, io::stdout::Stdout},
-    core::{escape::Escaped, socket::Socket},
+    core::{escape::Escaped, filter::RowKind, socket::Socket},
     view::listing::{ListingNames, name_cache::NameCache},
 };
 
 impl SnapshotCommand {
     /// Lists the sockets that the journal has at a moment, of every namespace unless one is chosen.
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
-        let filter = self.past.filter(&self.filter);
+        let filter = self.past.filter(&self.filter, RowKind::PastSocket);
         let (journal, at) = (self.past.open_to_ask()?, self.past.moment(at)?);
         let time = at.timestamp();
         // The names of hosts (-r) come from other programs, so this thread is not enclosed.

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{super::escape::Escaped, FilterNames};
+use super::{super::escape::Escaped, FilterNames, error::Bad, words::Word};
 
 /// The addresses that begin with the same bits.
 ///
@@ -82,17 +82,14 @@ const fn longest(address: IpAddr) -> u8 {
     }
 }
 
-/// Reads `ADDRESS[/PREFIX][:PORT]`. `*`, or nothing before `:PORT`, is any address.
+/// Reads `ADDRESS[/PREFIX][:PORT]` or `HOST[:PORT]`. Returns no net for any address: for `*`, and
+/// for nothing before `:PORT`. The name of a host stands for all of its addresses.
 pub(super) fn endpoint(
     text: &str,
     names: &dyn FilterNames,
-) -> Result<(Option<Net>, Option<u16>), String> {
-    let bad = || {
-        let text = Escaped(text.as_bytes());
-        format!(
-            "bad address '{text}': write 10.0.0.1, 10.0.0.0/8, [2001:db8::]/32, [::1]:443 or :443"
-        )
-    };
+) -> Result<(Vec<Net>, Option<u16>), Bad> {
+    const FORMS: &str = "10.0.0.1, 10.0.0.0/8, [2001:db8::]/32, [::1]:443, :443 or localhost";
+    let bad = || Bad::new(format!("bad address '{}'", Escaped(text.as_bytes())), FORMS);
     let (host, rest) = split_host(text).ok_or_else(bad)?;
     let (prefix, port) = match rest.strip_prefix('/') {
         Some(rest) => match rest.split_once(':') {
@@ -102,24 +99,45 @@ pub(super) fn endpoint(
         None if rest.is_empty() => (None, None),
         None => (None, Some(rest.strip_prefix(':').ok_or_else(bad)?)),
     };
-    let net = match (host, prefix) {
-        ("*", None) => None,
-        ("", None) if port.is_some() => None,
-        _ => {
-            let address: IpAddr = host.parse().map_err(|_| bad())?;
+    let nets = match (host, prefix, host.parse::<IpAddr>()) {
+        ("*", None, _) => Vec::new(),
+        ("", None, _) if port.is_some() => Vec::new(),
+        (_, _, Ok(address)) => {
             let longest = longest(address);
             let length = prefix.map_or(Some(longest), number);
-            Some(length.and_then(|length| Net::new(address, length)).ok_or_else(|| {
+            let net = length.and_then(|length| Net::new(address, length));
+            vec![net.ok_or_else(|| {
                 let prefix = Escaped(prefix.unwrap_or_default().as_bytes());
-                format!("bad prefix length '{prefix}' of {address}: write 0 to {longest}")
-            })?)
+                let message = format!("bad prefix length '{prefix}' of {address}");
+                Bad::new(message, format!("0 to {longest}"))
+            })?]
         }
+        (host, None, Err(_)) if is_host_name(host) => {
+            let addresses = names.host(host).map_err(|reason| {
+                let message = format!("no address of host '{host}': {reason}");
+                Bad::new(message, "an address, or a name that this host can resolve")
+            })?;
+            addresses.into_iter().filter_map(|one| Net::new(one, longest(one))).collect()
+        }
+        _ => return Err(bad()),
     };
     let port = match port {
         None | Some("*") => None,
         Some(text) => Some(self::port(text, names)?),
     };
-    Ok((net, port))
+    Ok((nets, port))
+}
+
+/// Returns whether `text` may be the name of a host: letters, digits, `-`, `_` and dots, and a last
+/// label that is no number (RFC 3696, section 2). A word of the language is no host, since
+/// `dst port 443` means something else.
+fn is_host_name(text: &str) -> bool {
+    let is_of_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    text.chars().all(is_of_name)
+        && !last.is_empty()
+        && !is_number(last)
+        && Word::named(text).is_none()
 }
 
 /// Splits the address from its prefix and port. An IPv6 address can have a port only in brackets or
@@ -139,7 +157,7 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Reads `[:]NUMBER` or `[:]SERVICE`.
-pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, String> {
+pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, Bad> {
     let text = text.strip_prefix(':').unwrap_or(text);
     id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
 }
@@ -150,9 +168,9 @@ pub(super) fn id<T: FromStr>(
     write: &str,
     text: &str,
     named: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, String> {
+) -> Result<T, Bad> {
     let value = if is_number(text) { text.parse().ok() } else { named(text) };
-    value.ok_or_else(|| format!("unknown {what} '{}': write {write}", Escaped(text.as_bytes())))
+    value.ok_or_else(|| Bad::unknown(what, text, write))
 }
 
 fn number<T: FromStr>(text: &str) -> Option<T> {

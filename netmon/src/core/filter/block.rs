@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Filter, Label, Node, Side, Term};
-use crate::core::{tcp::TcpState, verdict::Verdict};
+use super::{Filter, Node, Quantity, Side, Term, Text, TextFact};
+use crate::core::{connection::Direction, id::SocketId, tcp::TcpState, verdict::Verdict};
 
 /// One term of a filter, as a question about a row.
 pub enum Question<'a> {
@@ -16,22 +16,26 @@ pub enum Question<'a> {
     Address(Side, &'a dyn Fn(IpAddr) -> bool, Option<IpAddr>),
     /// Does the process with this id hold the connection?
     Pid(u32),
-    /// Does a process of this name hold the connection?
-    Comm(&'a str),
     /// Does the connection belong to the user with this id?
     Uid(u32),
     /// Is the connection in the network namespace with this inode number?
     Netns(u32),
     /// Is the connection bound to the network device with this number? 0 means no device.
     Interface(u32),
-    /// Is the connection bound to a network device of this name?
-    Device(&'a str),
     /// Is the connection in the cgroup with this id?
     Cgroup(u64),
-    /// Did the label have this name when the journal recorded the connection?
-    Label(Label, &'a str),
+    /// Is this the socket of the connection?
+    Cookie(SocketId),
+    /// Does a text of the connection pass this test?
+    Text(TextFact, &'a Text),
+    /// Did this side begin the connection?
+    Direction(Direction),
     /// Did the connection end for this reason?
     Verdict(Verdict),
+    /// Did the connection end with this error?
+    Errno(u8),
+    /// Is the quantity in this range, both ends included?
+    Quantity(Quantity, [u64; 2]),
 }
 
 /// Many connections, with some knowledge that needs no look at each.
@@ -127,14 +131,16 @@ impl Term {
             }
             Self::Ports(side, ports) => Question::Port(*side, *ports),
             Self::Pid(pid) => Question::Pid(*pid),
-            Self::Comm(comm) => Question::Comm(comm),
             Self::Uid(uid) => Question::Uid(*uid),
             Self::Netns(netns) => Question::Netns(*netns),
             Self::Interface(interface) => Question::Interface(*interface),
-            Self::Device(name) => Question::Device(name),
             Self::Cgroup(cgroup) => Question::Cgroup(*cgroup),
-            Self::Label(label, name) => Question::Label(*label, name),
+            Self::Cookie(cookie) => Question::Cookie(*cookie),
+            Self::Text(fact, text) => Question::Text(*fact, text),
+            Self::Direction(direction) => Question::Direction(*direction),
             Self::Verdict(verdict) => Question::Verdict(*verdict),
+            Self::Errno(errno) => Question::Errno(*errno),
+            Self::Quantity(quantity, range) => Question::Quantity(*quantity, *range),
         };
         take(&question)
     }

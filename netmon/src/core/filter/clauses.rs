@@ -79,13 +79,15 @@ impl Disjunction {
             Term::Netns(_)
             | Term::Address(..)
             | Term::Pid(_)
-            | Term::Comm(_)
             | Term::Uid(_)
             | Term::Interface(_)
-            | Term::Device(_)
             | Term::Cgroup(_)
-            | Term::Label(..)
-            | Term::Verdict(_) => one(any),
+            | Term::Cookie(_)
+            | Term::Text(..)
+            | Term::Direction(_)
+            | Term::Verdict(_)
+            | Term::Errno(_)
+            | Term::Quantity(..) => one(any),
         }
     }
 

@@ -1,16 +1,22 @@
 //! The facts of everything that can be filtered.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use super::FilterFacts;
+use super::{FilterFacts, Quantity};
 use crate::core::{
     change::Step,
-    connection::{Connection, Labels},
+    connection::{Connection, Direction, Labels},
+    event::Totals,
+    id::SocketId,
     process::SocketHolders,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     verdict::Verdict,
 };
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// A row of the table. Its process is the one that opened the connection.
 impl FilterFacts for Connection {
@@ -48,6 +54,21 @@ impl FilterFacts for Connection {
 
     fn verdict(&self) -> Option<Verdict> {
         self.verdict
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+
+    fn cookie(&self) -> Option<SocketId> {
+        Some(self.id.cookie)
+    }
+
+    /// A connection ends at the moment from which on it is in TIME_WAIT.
+    fn quantity(&self, quantity: Quantity) -> Option<u64> {
+        let is_known = quantity == Quantity::Lifetime && self.state == TcpState::TimeWait;
+        let end = self.since.filter(|_| is_known)?;
+        self.lifetime(end).map(micros)
     }
 
     fn labels(&self) -> Option<&Labels> {
@@ -97,6 +118,25 @@ impl FilterFacts for Step<'_> {
         self.verdict
     }
 
+    fn errno(&self) -> Option<u8> {
+        self.transition.errno
+    }
+
+    fn direction(&self) -> Option<Direction> {
+        self.connection.direction
+    }
+
+    fn cookie(&self) -> Option<SocketId> {
+        Some(self.transition.cookie)
+    }
+
+    fn quantity(&self, quantity: Quantity) -> Option<u64> {
+        match quantity {
+            Quantity::Lifetime => self.lifetime().map(micros),
+            _ => quantity.of(self.transition.totals.as_ref()?),
+        }
+    }
+
     fn labels(&self) -> Option<&Labels> {
         self.connection.labels()
     }
@@ -138,6 +178,20 @@ impl FilterFacts for (&Socket, &SocketHolders) {
 
     fn cgroup(&self) -> Option<u64> {
         self.0.cgroup.map(Into::into)
+    }
+
+    fn cookie(&self) -> Option<SocketId> {
+        self.0.cookie
+    }
+
+    fn quantity(&self, quantity: Quantity) -> Option<u64> {
+        let info = self.0.info.as_ref()?;
+        quantity.of(&Totals {
+            bytes_sent: Some(info.bytes_sent),
+            bytes_received: Some(info.bytes_received),
+            retransmits: Some(info.retransmits),
+            rtt_us: info.rtt_us,
+        })
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
@@ -182,6 +236,10 @@ impl FilterFacts for (&UnixSocket, &SocketHolders) {
 
     fn cgroup(&self) -> Option<u64> {
         None
+    }
+
+    fn cookie(&self) -> Option<SocketId> {
+        self.0.cookie
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {

@@ -1,28 +1,46 @@
 //! The filter language, which selects connections and is written as for `ss`.
 //!
-//! Owns the meaning of a filter, and the text of a parsed one. `token` and `parse` own the reading,
-//! `states` and `address` the values, `clauses` the part that the kernel program can decide.
+//! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
+//! own the reading, `error` its errors, `write` the text of a parsed filter; `states`, `address`
+//! and `text` the values; `clauses` the part that the kernel program can decide.
 
 mod address;
 mod block;
 mod clauses;
+mod error;
 mod facts;
 mod parse;
 mod states;
 #[cfg(test)]
 mod tests;
+mod text;
 mod token;
+mod value;
+mod words;
+mod write;
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use netmon_common::KernelFilter;
 
 use self::{address::Net, states::States};
-use super::{connection::Labels, tcp::TcpState, verdict::Verdict};
+use super::{
+    connection::{Direction, Labels},
+    event::Totals,
+    id::SocketId,
+    tcp::TcpState,
+    verdict::Verdict,
+};
 
+pub use self::words::RowKind;
 pub(crate) use self::{
     block::{Extent, Question},
-    parse::FilterError,
+    error::FilterError,
+    text::Text,
+    words::{Operators, WORDS},
 };
 
 /// The meaning of the names in a filter. Without a method of its own for a kind of name, a host has
@@ -44,6 +62,17 @@ pub trait FilterNames {
     fn cgroup(&self, _path: &str) -> Option<u64> {
         None
     }
+    /// Returns every name of a kind, with its number.
+    fn all(&self, _kind: TextFact) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+    /// Returns the addresses of the host `name`.
+    ///
+    /// # Errors
+    /// The reason why there is no address, as a part of a sentence.
+    fn host(&self, _name: &str) -> Result<Vec<IpAddr>, String> {
+        Err("names of hosts are not looked up".to_owned())
+    }
     /// Returns whether users, namespaces and cgroups have the names that a journal recorded with
     /// them, instead of this host's current names.
     fn are_recorded(&self) -> bool {
@@ -51,24 +80,48 @@ pub trait FilterNames {
     }
 }
 
-/// A kind of object whose name a journal keeps.
+/// A fact that is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// A user.
+pub enum TextFact {
+    /// The name of a process.
+    Comm,
+    /// The name of a network device.
+    Device,
+    /// The name of a user, as a journal recorded it.
     User,
-    /// A network namespace.
+    /// The name of a network namespace, as a journal recorded it.
     Netns,
-    /// A cgroup.
+    /// The path of a cgroup, as a journal recorded it.
     Cgroup,
 }
 
-impl Label {
-    /// Returns the word for the label in a filter.
-    const fn word(self) -> &'static str {
+/// A fact that is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// The time from the opening of a connection to its end, µs.
+    Lifetime,
+    /// Data bytes sent and received.
+    Bytes,
+    /// Data bytes sent.
+    BytesSent,
+    /// Data bytes received.
+    BytesReceived,
+    /// Segments retransmitted.
+    Retransmits,
+    /// The smoothed round trip time, µs.
+    Rtt,
+}
+
+impl Quantity {
+    /// Returns the quantity from the counters of a socket, if the counters have it.
+    fn of(self, totals: &Totals) -> Option<u64> {
         match self {
-            Self::User => "uid",
-            Self::Netns => "netns",
-            Self::Cgroup => "cgroup",
+            Self::Lifetime => None,
+            Self::Bytes => Some(totals.bytes_sent?.saturating_add(totals.bytes_received?)),
+            Self::BytesSent => totals.bytes_sent,
+            Self::BytesReceived => totals.bytes_received,
+            Self::Retransmits => totals.retransmits.map(Into::into),
+            Self::Rtt => totals.rtt_us.map(Into::into),
         }
     }
 }
@@ -95,6 +148,20 @@ pub trait FilterFacts {
     fn verdict(&self) -> Option<Verdict> {
         None
     }
+    /// Returns the error with which the connection ended.
+    fn errno(&self) -> Option<u8> {
+        None
+    }
+    /// Returns the side that began the connection, if known.
+    fn direction(&self) -> Option<Direction> {
+        None
+    }
+    /// Returns the socket, if known.
+    fn cookie(&self) -> Option<SocketId>;
+    /// Returns a quantity, if known.
+    fn quantity(&self, _quantity: Quantity) -> Option<u64> {
+        None
+    }
     /// Returns the names that a journal recorded with the connection.
     fn labels(&self) -> Option<&Labels> {
         None
@@ -109,13 +176,14 @@ pub trait FilterFacts {
 pub struct Filter(Node);
 
 impl Filter {
-    /// Reads a filter; blank text is the default filter.
+    /// Reads a filter for rows of a kind; blank text is the default filter.
     ///
     /// # Errors
-    /// Fails if `text` does not belong to the language, or has a name that `names` does not know.
+    /// Fails if `text` does not belong to the language, has a name that `names` does not know, or
+    /// has a word for a fact that no such row has.
     ///
     /// ```
-    /// use netmon::testing::{Filter, FilterNames};
+    /// use netmon::testing::{Filter, FilterNames, RowKind};
     ///
     /// struct OneService;
     ///
@@ -126,13 +194,14 @@ impl Filter {
     /// }
     ///
     /// let text = "state established dport = https";
-    /// let filter = Filter::parse(text, &OneService).expect("a filter");
+    /// let filter = Filter::parse(text, &OneService, RowKind::Socket).expect("a filter");
     /// assert_eq!(filter.to_string(), "state established and dport = :443");
-    /// let error = Filter::parse("dport = htps", &OneService).expect_err("no such service");
+    /// let error = Filter::parse("dport = htps", &OneService, RowKind::Socket);
+    /// let error = error.expect_err("no such service");
     /// assert!(error.to_string().contains("unknown port 'htps'"), "{error}");
     /// ```
-    pub fn parse(text: &str, names: &dyn FilterNames) -> Result<Self, FilterError> {
-        parse::parse(text, names).map(Self)
+    pub fn parse(text: &str, names: &dyn FilterNames, rows: RowKind) -> Result<Self, FilterError> {
+        parse::parse(text, names, rows).map(Self)
     }
 
     /// Returns whether the connection matches the filter. An unknown fact equals nothing.
@@ -144,13 +213,19 @@ impl Filter {
     /// Returns whether the filter tests the processes of a connection.
     #[must_use]
     pub fn needs_owners(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Pid(_) | Term::Comm(_)))
+        self.0.has(|term| matches!(term, Term::Pid(_) | Term::Text(TextFact::Comm, _)))
     }
 
-    /// Returns whether the filter tests the cgroup of a connection.
+    /// Returns whether the filter tests the cgroup or the cookie of a connection.
     #[must_use]
-    pub fn needs_cgroup(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Cgroup(_)))
+    pub fn needs_identity(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Cgroup(_) | Term::Cookie(_)))
+    }
+
+    /// Returns whether the filter tests a quantity of a connection.
+    #[must_use]
+    pub fn needs_info(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Quantity(..)))
     }
 
     /// Returns whether the filter names states.
@@ -162,7 +237,7 @@ impl Filter {
     /// Returns whether the filter distinguishes network namespaces.
     #[must_use]
     pub fn names_namespaces(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Netns(_) | Term::Label(Label::Netns, _)))
+        self.0.has(|term| matches!(term, Term::Netns(_) | Term::Text(TextFact::Netns, _)))
     }
 
     /// Returns the part of the filter that the kernel program can decide. It admits every
@@ -178,7 +253,7 @@ impl Filter {
 enum Node {
     /// All parts hold; true without parts. Holds no other `All`.
     All(Vec<Self>),
-    /// At least one part holds. Holds no other `Any`.
+    /// At least one part holds. Holds no other `Any`, and no two sets of states side by side.
     Any(Vec<Self>),
     /// The part does not hold. Holds no other `Not`.
     Not(Box<Self>),
@@ -192,14 +267,17 @@ enum Term {
     Ports(Side, [u16; 2]),
     Address(Side, Net),
     Pid(u32),
-    Comm(Box<str>),
     Uid(u32),
     Netns(u32),
     Interface(u32),
-    Device(Box<str>),
     Cgroup(u64),
-    Label(Label, Box<str>),
+    Cookie(SocketId),
+    Text(TextFact, Text),
+    Direction(Direction),
     Verdict(Verdict),
+    Errno(u8),
+    /// The number is within this range, both ends included; the range is empty if it is reversed.
+    Quantity(Quantity, [u64; 2]),
 }
 
 /// An end of a connection.
@@ -230,11 +308,17 @@ impl Node {
     }
 
     fn any(parts: impl IntoIterator<Item = Self>) -> Self {
-        let mut flat = Vec::new();
+        let parts = parts.into_iter().flat_map(|part| match part {
+            Self::Any(inner) => inner,
+            other => vec![other],
+        });
+        let mut flat: Vec<Self> = Vec::new();
         for part in parts {
-            match part {
-                Self::Any(inner) => flat.extend(inner),
-                other => flat.push(other),
+            match (part, flat.last_mut()) {
+                (Self::Term(Term::States(more)), Some(Self::Term(Term::States(states)))) => {
+                    *states = states.with(more);
+                }
+                (other, _) => flat.push(other),
             }
         }
         <[Self; 1]>::try_from(flat).map_or_else(Self::Any, |[only]| only)
@@ -263,16 +347,6 @@ impl Node {
             Self::Term(term) => test(term),
         }
     }
-
-    /// Writes the node as a part of a greater expression.
-    fn write_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // The only text for an expression that is always true, except blank text.
-            Self::All(parts) if parts.is_empty() => f.write_str("src *"),
-            Self::All(_) | Self::Any(_) => write!(f, "( {self} )"),
-            Self::Not(_) | Self::Term(_) => write!(f, "{self}"),
-        }
-    }
 }
 
 impl Term {
@@ -285,21 +359,30 @@ impl Term {
             Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
             // A process without a number has pid 0.
             Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |pid, _| pid == wanted),
-            Self::Comm(ref wanted) => facts.any_owner(&mut |_, comm| comm == wanted.as_bytes()),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::Interface(interface) => facts.interface() == interface,
-            Self::Device(ref name) => facts.device() == Some(name),
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
-            Self::Label(label, ref name) => {
-                let name_of = |labels: &Labels| match label {
-                    Label::User => labels.user.clone(),
-                    Label::Netns => labels.netns.clone(),
-                    Label::Cgroup => labels.cgroup.clone(),
+            Self::Cookie(cookie) => facts.cookie() == Some(cookie),
+            Self::Text(fact, ref text) => {
+                let label = |of: fn(&Labels) -> &Option<Arc<str>>| {
+                    let name = facts.labels().and_then(|labels| of(labels).as_deref());
+                    name.is_some_and(|name| text.matches(name))
                 };
-                facts.labels().and_then(name_of).is_some_and(|text| *text == **name)
+                match fact {
+                    TextFact::Comm => facts.any_owner(&mut |_, comm| text.matches_bytes(comm)),
+                    TextFact::Device => facts.device().is_some_and(|name| text.matches(name)),
+                    TextFact::User => label(|labels| &labels.user),
+                    TextFact::Netns => label(|labels| &labels.netns),
+                    TextFact::Cgroup => label(|labels| &labels.cgroup),
+                }
             }
+            Self::Direction(direction) => facts.direction() == Some(direction),
             Self::Verdict(verdict) => facts.verdict() == Some(verdict),
+            Self::Errno(errno) => facts.errno() == Some(errno),
+            Self::Quantity(quantity, [low, high]) => {
+                facts.quantity(quantity).is_some_and(|number| low <= number && number <= high)
+            }
         }
     }
 }
@@ -310,73 +393,5 @@ impl Side {
             Self::Local => facts.local(),
             Self::Remote => facts.remote(),
         }
-    }
-}
-
-impl fmt::Display for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (parts, separator) = match self {
-            Self::All(parts) => (parts, " and "),
-            Self::Any(parts) => (parts, " or "),
-            Self::Not(inner) => {
-                f.write_str("not ")?;
-                return inner.write_part(f);
-            }
-            Self::Term(term) => return term.fmt(f),
-        };
-        for (at, part) in parts.iter().enumerate() {
-            if at > 0 {
-                f.write_str(separator)?;
-            }
-            part.write_part(f)?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Term {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::States(states) => states.fmt(f),
-            Self::Ports(side, [low, high]) => {
-                f.write_str(match side {
-                    Side::Local => "sport ",
-                    Side::Remote => "dport ",
-                })?;
-                match (low, high) {
-                    _ if low > high => f.write_str("< :0"),
-                    _ if low == high => write!(f, "= :{low}"),
-                    (0, _) => write!(f, "<= :{high}"),
-                    // The language has no range with two inner bounds.
-                    _ => write!(f, ">= :{low}"),
-                }
-            }
-            Self::Address(Side::Local, net) => write!(f, "src {net}"),
-            Self::Address(Side::Remote, net) => write!(f, "dst {net}"),
-            Self::Pid(pid) => write!(f, "pid = {pid}"),
-            Self::Comm(ref comm) => write_text(f, "comm", comm),
-            Self::Label(label, ref name) => write_text(f, label.word(), name),
-            Self::Uid(uid) => write!(f, "uid = {uid}"),
-            Self::Netns(netns) => write!(f, "netns = {netns}"),
-            Self::Interface(interface) => write!(f, "dev = {interface}"),
-            Self::Device(ref name) => write_text(f, "dev", name),
-            Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
-            Self::Verdict(verdict) => write!(f, "verdict = {verdict}"),
-        }
-    }
-}
-
-/// Writes that a fact equals a text; quotes the text unless it is a word.
-fn write_text(f: &mut fmt::Formatter<'_>, fact: &str, text: &str) -> fmt::Result {
-    if token::is_word(text) {
-        write!(f, "{fact} = {text}")
-    } else {
-        write!(f, "{fact} = \"{}\"", text.replace('"', "\"\""))
     }
 }

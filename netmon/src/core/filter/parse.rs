@@ -1,81 +1,40 @@
-//! The grammar of a filter, and the errors for text that does not follow the grammar.
+//! The grammar of a filter.
 
-use std::{borrow::Cow, error, fmt};
+use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     super::{escape::Escaped, verdict::Verdict},
-    FilterNames, Label, Node, Side, Term,
-    address::{endpoint, id, is_number, port},
+    FilterError, FilterNames, Node, Term,
+    address::is_number,
+    error::{Bad, Wrong, nearest, wrong},
     states::States,
-    token::{COMPARISONS, Compare, Token, TokenKind, Wrong, tokens, wrong},
+    token::{COMPARISONS, Compare, Token, TokenKind, tokens},
+    value::{Value, failed, node},
+    words::{Fact, Operators, PORT, RowKind, Word},
 };
 
 /// The longest text that is read, bytes.
 const MAX_LENGTH: usize = 16 << 10;
 /// The deepest nesting of parentheses.
 const MAX_DEPTH: usize = 64;
-/// The bytes that the kernel keeps of the name of a process: `TASK_COMM_LEN` without the NUL.
-const MAX_COMM: usize = 15;
 
-/// The bytes of the longest name of a network device: `IFNAMSIZ` without the NUL.
-const MAX_DEVICE: usize = 15;
-
-/// A range without a port.
-const NO_PORTS: [u16; 2] = [1, 0];
-
-/// The reason why a text is not a filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterError {
-    /// The text.
-    pub text: String,
-    /// The place of the error in the text, in bytes.
-    pub at: usize,
-    /// The error and the correct form: one line, safe to show.
-    pub message: String,
-}
-
-impl fmt::Display for FilterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Escaped(self.text.as_bytes());
-        let before = Escaped(self.text.get(..self.at).unwrap_or_default().as_bytes());
-        let column = before.to_string().chars().count();
-        // A width in the format would have 16 bits only.
-        write!(f, "{}\n  {text}\n  {}^", self.message, " ".repeat(column))
-    }
-}
-
-impl error::Error for FilterError {}
-
-/// The words that begin a term, each with an example.
-const FACTS: [(&str, &str); 13] = [
-    ("state", "state established"),
-    ("exclude", "exclude time-wait"),
-    ("sport", "sport = :22"),
-    ("dport", "dport = :443"),
-    ("src", "src 10.0.0.0/8"),
-    ("dst", "dst [2001:db8::]/32"),
-    ("pid", "pid = 812"),
-    ("comm", "comm = nginx"),
-    ("uid", "uid = www-data"),
-    ("netns", "netns = blue"),
-    ("dev", "dev = eth0"),
-    ("cgroup", "cgroup = /system.slice/nginx.service"),
-    ("verdict", "verdict = refused"),
-];
-
-pub(super) fn parse(text: &str, names: &dyn FilterNames) -> Result<Node, FilterError> {
+pub(super) fn parse(
+    text: &str,
+    names: &dyn FilterNames,
+    rows: RowKind,
+) -> Result<Node, FilterError> {
     if text.len() > MAX_LENGTH {
         let at = text.floor_char_boundary(MAX_LENGTH);
-        let message = format!("the filter is too long: write at most {MAX_LENGTH} bytes");
-        return Err(FilterError { text: text[..at].to_owned(), at, message });
+        let bad = Bad::new("the filter is too long", format!("at most {MAX_LENGTH} bytes"));
+        return Err(bad.at(at).of(&text[..at]));
     }
-    let parsed =
-        tokens(text).and_then(|tokens| Parser { names, tokens, next: 0, depth: 0 }.whole());
-    parsed.map_err(|Wrong { at, message }| FilterError { text: text.to_owned(), at, message })
+    let parser = |tokens| Parser { names, rows, tokens, next: 0, depth: 0 };
+    tokens(text).and_then(|tokens| parser(tokens).whole()).map_err(|wrong| wrong.of(text))
 }
 
 struct Parser<'a> {
     names: &'a dyn FilterNames,
+    rows: RowKind,
     tokens: Vec<Token<'a>>,
     /// The place of the next token, never past the end.
     next: usize,
@@ -95,6 +54,15 @@ impl<'a> Parser<'a> {
         token
     }
 
+    /// Takes the next token if it is of this kind. Returns whether it is.
+    fn takes(&mut self, kind: TokenKind) -> bool {
+        let is_there = self.peek().kind == kind;
+        if is_there {
+            self.take();
+        }
+        is_there
+    }
+
     fn whole(mut self) -> Result<Node, Wrong> {
         if self.peek().kind == TokenKind::End {
             return Ok(Node::default());
@@ -109,8 +77,7 @@ impl<'a> Parser<'a> {
 
     fn alternatives(&mut self) -> Result<Node, Wrong> {
         let mut parts = vec![self.conjunction()?];
-        while self.peek().kind == TokenKind::Or {
-            self.take();
+        while self.takes(TokenKind::Or) {
             parts.push(self.conjunction()?);
         }
         Ok(Node::any(parts))
@@ -130,8 +97,7 @@ impl<'a> Parser<'a> {
 
     fn negation(&mut self) -> Result<Node, Wrong> {
         let mut negated = false;
-        while self.peek().kind == TokenKind::Not {
-            self.take();
+        while self.takes(TokenKind::Not) {
             negated = !negated;
         }
         let node = match self.peek().kind {
@@ -145,244 +111,198 @@ impl<'a> Parser<'a> {
     fn group(&mut self) -> Result<Node, Wrong> {
         let open = self.take();
         if self.depth == MAX_DEPTH {
-            return wrong(open.at, format!("too deep: nest at most {MAX_DEPTH} parentheses"));
+            return wrong(open.at, "too deep", format!("at most {MAX_DEPTH} parentheses"));
         }
         self.depth += 1;
         let node = self.alternatives()?;
         self.depth -= 1;
-        match self.take().kind {
-            TokenKind::Close => Ok(node),
-            _ => never_closed(open.at),
-        }
+        if self.takes(TokenKind::Close) { Ok(node) } else { never_closed(open.at) }
     }
 
     /// Returns the error for a missing term.
     fn nothing_here<T>(&self) -> Result<T, Wrong> {
+        const TERM: &str = "a term, as dport = :443";
         let here = self.peek();
         let before = self.next.checked_sub(1).map(|before| self.tokens[before]);
         match (before, here.kind) {
             (_, TokenKind::Compare(_)) => {
-                let message = format!("'{}' has no name before it: write {}", here.source, names());
-                wrong(here.at, message)
+                wrong(here.at, format!("'{}' has no name before it", here.source), names())
+            }
+            (_, TokenKind::Comma) => {
+                wrong(here.at, "',' is not between values", "a list after = or in: port in 80,443")
             }
             (Some(before), _)
                 if matches!(before.kind, TokenKind::And | TokenKind::Or | TokenKind::Not) =>
             {
-                wrong(
-                    before.at,
-                    format!(
-                        "'{}' has nothing after it: write a term, as dport = :443",
-                        before.source
-                    ),
-                )
+                wrong(before.at, format!("'{}' has nothing after it", before.source), TERM)
             }
-            (_, TokenKind::And | TokenKind::Or) => wrong(
-                here.at,
-                format!("'{}' has nothing before it: write a term, as dport = :443", here.source),
-            ),
-            (Some(open), TokenKind::Close) => {
-                wrong(open.at, "nothing in the parentheses: write a term, as dport = :443")
+            (_, TokenKind::And | TokenKind::Or) => {
+                wrong(here.at, format!("'{}' has nothing before it", here.source), TERM)
             }
+            (Some(open), TokenKind::Close) => wrong(open.at, "nothing in the parentheses", TERM),
             (Some(open), _) => never_closed(open.at),
             (None, _) => closes_nothing(here.at),
         }
     }
 
+    /// Reads a term. Terms of states next to each other mean any of their states, as for `ss`.
     fn term(&mut self) -> Result<Node, Wrong> {
-        let word = self.take();
-        let Some(&fact) = FACTS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word.source))
-        else {
-            let unknown = Escaped(word.source.as_bytes());
-            return wrong(word.at, format!("unknown word '{unknown}': write {}", names()));
-        };
-        let lookup = self.names;
-        match fact.0 {
-            "state" => self.states(fact),
-            "exclude" => Ok(Node::Term(Term::States(self.value(fact, states)?)).negated()),
-            "sport" => self.ports(fact, Side::Local),
-            "dport" => self.ports(fact, Side::Remote),
-            "src" => self.endpoint(fact, Side::Local),
-            "dst" => self.endpoint(fact, Side::Remote),
-            "pid" => self.equal(fact, |text| id("pid", "a number", text, |_| None).map(Term::Pid)),
-            "comm" => self.equal(fact, comm),
-            "uid" => self.equal(fact, |text| {
-                if let Some(term) = recorded(lookup, Label::User, text) {
-                    return Ok(term);
-                }
-                let write = "a number or the name of a user";
-                id("user", write, text, |name| lookup.user(name)).map(Term::Uid)
-            }),
-            "netns" => self.equal(fact, |text| {
-                if let Some(term) = recorded(lookup, Label::Netns, text) {
-                    return Ok(term);
-                }
-                let write = "a name as of ip netns or an inode number";
-                id("namespace", write, text, |name| lookup.netns(name)).map(Term::Netns)
-            }),
-            "dev" => self.equal(fact, device),
-            "verdict" => self.equal(fact, verdict),
-            _ => self.equal(fact, |text| {
-                if let Some(term) = recorded(lookup, Label::Cgroup, text) {
-                    return Ok(term);
-                }
-                let write = "a path as in /proc/PID/cgroup or an id";
-                id("cgroup", write, text, |path| lookup.cgroup(path)).map(Term::Cgroup)
-            }),
-        }
-    }
-
-    /// Reads states. Several states next to each other mean any of them, as for `ss`.
-    fn states(&mut self, fact: Fact) -> Result<Node, Wrong> {
-        let equal = self.equality(fact)?;
-        let mut either = self.value(fact, states)?;
-        if !equal {
-            return Ok(Node::Term(Term::States(either)).negated());
-        }
-        while self.peek().kind == TokenKind::Word && self.peek().source.eq_ignore_ascii_case(fact.0)
-        {
-            let here = self.next;
-            self.take();
-            if !self.equality(fact)? {
-                self.next = here;
+        let mut node = self.one_term()?;
+        while let Node::Term(Term::States(_)) = node {
+            let (here, next) = (self.next, self.peek());
+            if next.kind != TokenKind::Word || !next.source.eq_ignore_ascii_case("state") {
                 break;
             }
-            either = either.with(self.value(fact, states)?);
+            match self.one_term()? {
+                other @ Node::Term(Term::States(_)) => node = Node::any([node, other]),
+                _ => {
+                    self.next = here;
+                    break;
+                }
+            }
         }
-        Ok(Node::Term(Term::States(either)))
+        Ok(node)
     }
 
-    fn ports(&mut self, fact: Fact, side: Side) -> Result<Node, Wrong> {
-        let compare = self.compare().unwrap_or(Compare::Equal);
-        let lookup = self.names;
-        let port = self.value(fact, |text| port(text, lookup))?;
-        let ports = match compare {
-            Compare::Equal | Compare::Unequal => [port, port],
-            Compare::Less => port.checked_sub(1).map_or(NO_PORTS, |high| [0, high]),
-            Compare::Greater => port.checked_add(1).map_or(NO_PORTS, |low| [low, u16::MAX]),
-            Compare::AtMost => [0, port],
-            Compare::AtLeast => [port, u16::MAX],
-        };
-        let node = Node::Term(Term::Ports(side, ports));
-        Ok(if compare == Compare::Unequal { node.negated() } else { node })
-    }
-
-    fn endpoint(&mut self, fact: Fact, side: Side) -> Result<Node, Wrong> {
-        let equal = self.equality(fact)?;
-        let lookup = self.names;
-        let (net, port) = self.value(fact, |text| endpoint(text, lookup))?;
-        let net = net.map(|net| Term::Address(side, net));
-        let port = port.map(|port| Term::Ports(side, [port, port]));
-        let node = Node::all(net.into_iter().chain(port).map(Node::Term));
-        Ok(if equal { node } else { node.negated() })
-    }
-
-    fn equal(
-        &mut self,
-        fact: Fact,
-        read: impl FnOnce(&str) -> Result<Term, String>,
-    ) -> Result<Node, Wrong> {
-        let equal = self.equality(fact)?;
-        let node = Node::Term(self.value(fact, read)?);
-        Ok(if equal { node } else { node.negated() })
-    }
-
-    /// Takes `=`, `!=` or nothing. Returns whether the fact must equal the value.
-    fn equality(&mut self, (name, _): Fact) -> Result<bool, Wrong> {
-        let Token { at, source, .. } = self.peek();
-        match self.compare() {
-            None | Some(Compare::Equal) => Ok(true),
-            Some(Compare::Unequal) => Ok(false),
-            Some(_) => wrong(at, format!("'{source}' does not apply to {name}: write = or !=")),
-        }
-    }
-
-    fn compare(&mut self) -> Option<Compare> {
+    fn one_term(&mut self) -> Result<Node, Wrong> {
         let token = self.peek();
+        let is_word = token.kind == TokenKind::Word;
+        if is_word && token.source.starts_with(':') {
+            return self.values(PORT, Compare::Equal);
+        }
+        self.take();
+        let known = if is_word { Word::named(token.source) } else { None };
+        let Some(word) = known else { return unknown(token) };
+        word.check(self.rows).map_err(|bad| bad.at(token.at))?;
+        if word.fact == Fact::Failed {
+            return match self.peek() {
+                Token { kind: TokenKind::Compare(_) | TokenKind::Comma, at, .. } => {
+                    wrong(at, "'failed' takes no value", "failed or not failed")
+                }
+                _ => Ok(failed()),
+            };
+        }
+        let operator = self.operator(word)?;
+        let open = self.peek();
+        let in_parentheses = operator.is_some() && self.takes(TokenKind::Open);
+        let compare = operator.unwrap_or(Compare::Equal);
+        let node = self.values(word, compare)?;
+        if in_parentheses && !self.takes(TokenKind::Close) {
+            let write = format!("values with commas between them: {} in (A, B)", word.name);
+            return wrong(open.at, "this list is never closed", write);
+        }
+        let is_negative = compare.is_negative() || word.fact == Fact::Exclude;
+        Ok(if is_negative { node.negated() } else { node })
+    }
+
+    /// Reads a list of values: any of them.
+    fn values(&mut self, word: &Word, compare: Compare) -> Result<Node, Wrong> {
+        let mut nodes = vec![self.value(word, compare)?];
+        while let Token { kind: TokenKind::Comma, at, .. } = self.peek() {
+            if !matches!(compare, Compare::Equal | Compare::Unequal) {
+                let message = format!("{} takes a list only after = and !=", word.name);
+                return wrong(at, message, format!("one value, as {}", word.example));
+            }
+            self.take();
+            nodes.push(self.value(word, compare)?);
+        }
+        Ok(Node::any(nodes))
+    }
+
+    /// Takes an operator, if one is there.
+    fn operator(&mut self, word: &Word) -> Result<Option<Compare>, Wrong> {
+        let (token, after) = (self.peek(), self.tokens.get(self.next + 1));
+        let is_value = |token: &Token<'_>| {
+            matches!(token.kind, TokenKind::Word | TokenKind::Quoted | TokenKind::Open)
+        };
+        let named = |name: &str| {
+            let named = COMPARISONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+            named.map(|(_, compare)| *compare)
+        };
         let compare = match token.kind {
             TokenKind::Compare(compare) => compare,
-            TokenKind::Word => {
-                COMPARISONS.iter().find(|(word, _)| word.eq_ignore_ascii_case(token.source))?.1
+            // Without a value after it, as in `dir in`, the word is the value.
+            TokenKind::Word if after.is_some_and(is_value) => match named(token.source) {
+                Some(compare) => compare,
+                None => return Ok(None),
+            },
+            TokenKind::Not
+                if after.is_some_and(|after| after.source.eq_ignore_ascii_case("in")) =>
+            {
+                self.take();
+                Compare::Unequal
             }
-            _ => return None,
+            _ => return Ok(None),
         };
         self.take();
-        Some(compare)
-    }
-
-    fn value<T>(
-        &mut self,
-        (name, example): Fact,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, Wrong> {
-        let token = self.take();
-        let text = match token.kind {
-            TokenKind::Word => Cow::Borrowed(token.source),
-            TokenKind::Quoted => {
-                Cow::Owned(token.source[1..token.source.len() - 1].replace("\"\"", "\""))
-            }
-            _ => return wrong(token.at, format!("'{name}' has no value: write one, as {example}")),
+        let applies = match compare {
+            Compare::Equal | Compare::Unequal => word.operators != Operators::None,
+            Compare::Like | Compare::Unlike => word.operators == Operators::Text,
+            _ => word.operators == Operators::Order,
         };
-        read(&text).map_err(|message| Wrong { at: token.at, message })
+        if applies {
+            return Ok(Some(compare));
+        }
+        let Word { name, operators, example, .. } = word;
+        let write = match operators {
+            Operators::None => (*example).to_owned(),
+            _ => format!("one of {operators}, as {example}"),
+        };
+        wrong(token.at, format!("'{}' does not apply to {name}", token.source), write)
+    }
+
+    fn value(&mut self, word: &Word, compare: Compare) -> Result<Node, Wrong> {
+        let token = self.take();
+        let (text, quoted) = match token.kind {
+            TokenKind::Word => (Cow::Borrowed(token.source), false),
+            TokenKind::Quoted => {
+                let inner = &token.source[1..token.source.len() - 1];
+                (Cow::Owned(inner.replace("\"\"", "\"")), true)
+            }
+            _ => {
+                let message = format!("'{}' has no value", word.name);
+                return wrong(token.at, message, format!("one, as {}", word.example));
+            }
+        };
+        let value = Value { text: &text, quoted };
+        node(word, compare, &value, self.names).map_err(|bad| bad.at(token.at))
     }
 }
 
-/// An entry of [`FACTS`].
-type Fact = (&'static str, &'static str);
-
-/// Returns a term for the name that a journal recorded, if `text` is a name.
-fn recorded(lookup: &dyn FilterNames, label: Label, text: &str) -> Option<Term> {
-    let is_name = lookup.are_recorded() && !is_number(text);
-    is_name.then(|| Term::Label(label, text.into()))
-}
-
-fn states(text: &str) -> Result<States, String> {
-    let unknown = Escaped(text.as_bytes());
-    States::named(text)
-        .ok_or_else(|| format!("unknown state '{unknown}': write {}", States::choice()))
-}
-
-fn comm(text: &str) -> Result<Term, String> {
-    if text.len() > MAX_COMM {
-        let text = Escaped(text.as_bytes());
-        return Err(format!(
-            "'{text}' is too long: write the first {MAX_COMM} bytes, all that the kernel keeps"
-        ));
-    }
-    Ok(Term::Comm(text.into()))
-}
-
-/// Reads the number or the name of a network device. The name means another device in each
-/// namespace, so that no name is unknown.
-fn device(text: &str) -> Result<Term, String> {
-    if is_number(text) {
-        return id("device", "a number or a name", text, |_| None).map(Term::Interface);
-    }
-    if text.is_empty() || text.len() > MAX_DEVICE {
-        let text = Escaped(text.as_bytes());
-        return Err(format!(
-            "'{text}' is no device: write a name as ip link shows it, or a number"
-        ));
-    }
-    Ok(Term::Device(text.into()))
-}
-
-fn verdict(text: &str) -> Result<Term, String> {
-    let matching =
-        Verdict::ALL.into_iter().find(|verdict| verdict.name().eq_ignore_ascii_case(text));
-    matching.map(Term::Verdict).ok_or_else(|| {
-        let unknown = Escaped(text.as_bytes());
-        format!("unknown verdict '{unknown}': write {}", Verdict::ALL.map(Verdict::name).join(", "))
-    })
+/// Returns the error for a word that begins no term.
+fn unknown<T>(token: Token<'_>) -> Result<T, Wrong> {
+    let text = token.source;
+    let mut message = format!("unknown word '{}'", Escaped(text.as_bytes()));
+    let is_verdict =
+        || Verdict::ALL.iter().any(|verdict| verdict.name().eq_ignore_ascii_case(text));
+    let is_address = || text.split('/').next().is_some_and(|one| one.parse::<IpAddr>().is_ok());
+    let write = if is_number(text) {
+        format!("port = {text} or pid = {text}")
+    } else if States::named(text).is_some() {
+        format!("state {text}")
+    } else if is_verdict() {
+        format!("verdict = {text}")
+    } else if is_address() {
+        format!("host {}", Escaped(text.as_bytes()))
+    } else if let Some((near, word)) =
+        nearest(text, Word::all_names()).and_then(|near| Some((near, Word::named(near)?)))
+    {
+        message = format!("{message} (did you mean {near}?)");
+        word.example.replacen(word.name, near, 1)
+    } else {
+        names()
+    };
+    wrong(token.at, message, write)
 }
 
 fn names() -> String {
-    FACTS.map(|(name, _)| name).join(", ")
+    super::WORDS.iter().map(|word| word.name).collect::<Vec<_>>().join(", ")
 }
 
 fn never_closed<T>(at: usize) -> Result<T, Wrong> {
-    wrong(at, "'(' is never closed: write ) at its end")
+    wrong(at, "'(' is never closed", ") at its end")
 }
 
 fn closes_nothing<T>(at: usize) -> Result<T, Wrong> {
-    wrong(at, "')' closes nothing: write ( before it or leave it out")
+    wrong(at, "')' closes nothing", "( before it or leave it out")
 }

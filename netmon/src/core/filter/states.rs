@@ -72,10 +72,9 @@ impl States {
     }
 
     /// Returns the names to choose from.
-    pub(super) fn choice() -> String {
-        let names =
-            SINGLE.iter().map(|(name, _)| *name).chain(GROUPS.iter().map(|(name, _)| *name));
-        names.collect::<Vec<_>>().join(", ")
+    pub(super) fn choice() -> Vec<&'static str> {
+        let groups = GROUPS.iter().map(|(name, _)| *name);
+        SINGLE.iter().map(|(name, _)| *name).chain(groups).collect()
     }
 
     pub(super) const fn contains(self, state: TcpState) -> bool {

@@ -1,100 +1,15 @@
 //! Tests the language as a whole, construct by construct.
 
 mod errors;
+mod facts;
 mod properties;
-
-use std::net::SocketAddr;
+mod rows;
 
 use super::*;
-
-/// A host with one name of each kind.
-struct Host;
-
-impl FilterNames for Host {
-    fn service(&self, name: &str) -> Option<u16> {
-        match name {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        }
-    }
-
-    fn user(&self, name: &str) -> Option<u32> {
-        (name == "www-data").then_some(33)
-    }
-
-    fn netns(&self, name: &str) -> Option<u32> {
-        (name == "blue").then_some(4_026_532_000)
-    }
-
-    fn cgroup(&self, path: &str) -> Option<u64> {
-        matches!(path, "/system.slice" | r"/a (b)\x2d" | "/a=b").then_some(u64::MAX)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct TestRow {
-    state: TcpState,
-    local: SocketAddr,
-    remote: SocketAddr,
-    netns: u32,
-    interface: u32,
-    device: Option<&'static str>,
-    uid: Option<u32>,
-    cgroup: Option<u64>,
-    owners: Vec<(u32, Vec<u8>)>,
-}
-
-impl FilterFacts for TestRow {
-    fn state(&self) -> TcpState {
-        self.state
-    }
-    fn local(&self) -> Option<SocketAddr> {
-        Some(self.local)
-    }
-    fn remote(&self) -> Option<SocketAddr> {
-        Some(self.remote)
-    }
-    fn netns(&self) -> u32 {
-        self.netns
-    }
-    fn interface(&self) -> u32 {
-        self.interface
-    }
-    fn device(&self) -> Option<&str> {
-        self.device
-    }
-    fn uid(&self) -> Option<u32> {
-        self.uid
-    }
-    fn cgroup(&self) -> Option<u64> {
-        self.cgroup
-    }
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.owners.iter().any(|(pid, comm)| test(*pid, comm))
-    }
-}
-
-fn end(text: &str) -> SocketAddr {
-    text.parse().expect("an address with a port")
-}
-
-fn connection() -> TestRow {
-    TestRow {
-        state: TcpState::Established,
-        local: end("10.1.2.3:40000"),
-        remote: end("192.0.2.1:443"),
-        netns: 4_026_532_000,
-        interface: 3,
-        device: Some("eth0"),
-        uid: Some(33),
-        cgroup: Some(u64::MAX),
-        owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],
-    }
-}
+use rows::{Host, Recorded, TestRow, connection, end, ended};
 
 pub(super) fn filter(text: &str) -> Filter {
-    Filter::parse(text, &Host).unwrap_or_else(|error| panic!("{error}"))
+    Filter::parse(text, &Host, RowKind::Connection).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Asserts that each text matches the connection, and its opposite does not.
@@ -137,7 +52,7 @@ fn blank_text_admits_everything() {
     }
     assert_eq!(Filter::default().to_string(), "");
     assert!(Filter::default().matches(&connection()));
-    assert!(!Filter::default().needs_owners() && !Filter::default().needs_cgroup());
+    assert!(!Filter::default().needs_owners() && !Filter::default().needs_identity());
 }
 
 #[test]
@@ -360,11 +275,14 @@ fn operators_have_the_precedence_of_ss() {
 
 #[test]
 fn says_what_it_needs() {
-    let needs = |text: &str| (filter(text).needs_owners(), filter(text).needs_cgroup());
+    let needs = |text: &str| (filter(text).needs_owners(), filter(text).needs_identity());
     assert_eq!(needs("dport 1 or not (uid 1 and pid 1)"), (true, false));
     assert_eq!(needs("comm != a"), (true, false));
     assert_eq!(needs("not (dport 1 or cgroup 1)"), (false, true));
+    assert_eq!(needs("cookie = 1"), (false, true));
     assert_eq!(needs("uid 1 netns 1 state all src ::1"), (false, false));
+    assert!(filter("not rtt > 1s or sport 1").needs_info());
+    assert!(!filter("sport 1").needs_info());
 }
 
 #[test]
@@ -389,6 +307,17 @@ fn is_written_back_in_one_form() {
         ("comm nginx", "comm = nginx"),
         ("comm \"a b\"", "comm = \"a b\""),
         ("comm \"Not\"", "comm = \"Not\""),
+        ("comm ngin*", "comm = ngin*"),
+        ("comm \"ngin*\"", "comm = \"ngin*\""),
+        ("comm !~ \"^(a|b)\"", "not comm ~ \"^(a|b)\""),
+        ("port 443", "sport = :443 or dport = :443"),
+        ("lifetime < 1s", "lifetime <= 999999us"),
+        ("bytes > 1M", "bytes >= 1048577"),
+        ("bytes < 0", "bytes < 0"),
+        ("errno 111", "errno = ECONNREFUSED"),
+        ("errno 200", "errno = 200"),
+        ("cookie 255", "cookie = sk:ff"),
+        ("dir inbound", "dir = in"),
     ] {
         assert_eq!(filter(text).to_string(), written);
         assert_eq!(filter(written), filter(text));

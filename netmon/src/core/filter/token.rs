@@ -1,5 +1,7 @@
 //! The tokens of a filter.
 
+use super::error::{Wrong, wrong};
+
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum TokenKind {
     Open,
@@ -7,13 +9,14 @@ pub(super) enum TokenKind {
     Not,
     And,
     Or,
+    Comma,
     Compare(Compare),
     Word,
     Quoted,
     End,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Compare {
     Equal,
     Unequal,
@@ -21,6 +24,15 @@ pub(super) enum Compare {
     Greater,
     AtMost,
     AtLeast,
+    Like,
+    Unlike,
+}
+
+impl Compare {
+    /// Returns whether the term is the opposite of the term with the positive operator.
+    pub(super) const fn is_negative(self) -> bool {
+        matches!(self, Self::Unequal | Self::Unlike)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -31,11 +43,12 @@ pub(super) struct Token<'a> {
 }
 
 /// The symbols, longer ones first.
-const SYMBOLS: [(&str, TokenKind); 14] = [
+const SYMBOLS: [(&str, TokenKind); 17] = [
     ("&&", TokenKind::And),
     ("||", TokenKind::Or),
     ("==", TokenKind::Compare(Compare::Equal)),
     ("!=", TokenKind::Compare(Compare::Unequal)),
+    ("!~", TokenKind::Compare(Compare::Unlike)),
     ("<=", TokenKind::Compare(Compare::AtMost)),
     (">=", TokenKind::Compare(Compare::AtLeast)),
     ("(", TokenKind::Open),
@@ -46,13 +59,16 @@ const SYMBOLS: [(&str, TokenKind); 14] = [
     ("=", TokenKind::Compare(Compare::Equal)),
     ("<", TokenKind::Compare(Compare::Less)),
     (">", TokenKind::Compare(Compare::Greater)),
+    ("~", TokenKind::Compare(Compare::Like)),
+    (",", TokenKind::Comma),
 ];
 
 const KEYWORDS: [(&str, TokenKind); 3] =
     [("and", TokenKind::And), ("or", TokenKind::Or), ("not", TokenKind::Not)];
 
 /// The words that compare after the name of a fact. Elsewhere they are ordinary words.
-pub(super) const COMPARISONS: [(&str, Compare); 9] = [
+pub(super) const COMPARISONS: [(&str, Compare); 10] = [
+    ("in", Compare::Equal),
     ("eq", Compare::Equal),
     ("ne", Compare::Unequal),
     ("neq", Compare::Unequal),
@@ -64,16 +80,6 @@ pub(super) const COMPARISONS: [(&str, Compare); 9] = [
     ("geq", Compare::AtLeast),
 ];
 
-/// An error without the text of the filter.
-pub(super) struct Wrong {
-    pub(super) at: usize,
-    pub(super) message: String,
-}
-
-pub(super) fn wrong<T>(at: usize, message: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { at, message: message.into() })
-}
-
 /// Returns the tokens of `text`. The last token, and only the last, is the end.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
     let mut tokens = Vec::new();
@@ -83,7 +89,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
         let Some((kind, length)) = token(rest) else {
             return wrong(
                 at,
-                "this quote is never closed: write \" at its end, and \"\" for a quote within",
+                "this quote is never closed",
+                "\" at its end, and \"\" for a quote within",
             );
         };
         tokens.push(Token { kind, at, source: &rest[..length] });
@@ -109,7 +116,7 @@ fn token(text: &str) -> Option<(TokenKind, usize)> {
             }
         }
     }
-    let ends = |c: char| c.is_whitespace() || "()&|!=<>\"".contains(c);
+    let ends = |c: char| c.is_whitespace() || "()&|!=<>~,\"".contains(c);
     let length = text.find(ends).unwrap_or(text.len());
     let keyword = KEYWORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text[..length]));
     Some((keyword.map_or(TokenKind::Word, |(_, kind)| *kind), length))

@@ -79,7 +79,7 @@ impl HostJournal {
         }
         between.retain(|ended| match ended {
             HistoryItem::Connection(ended) => {
-                span.contains(ended.moment.wall) && filter.matches(&ended.connection)
+                span.contains(ended.moment.wall) && filter.matches(&ended.step())
             }
             HistoryItem::Gap(_) => true,
         });

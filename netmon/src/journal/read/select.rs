@@ -2,6 +2,9 @@
 //! their statistics and Bloom filters. In the other blocks, the columns that the filter names are
 //! read first.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use arrow_array::{
@@ -22,7 +25,8 @@ use super::{
 };
 use crate::{
     core::{
-        filter::{Extent, Filter, Label, Question, Side},
+        errno,
+        filter::{Extent, Filter, Quantity, Question, Side, TextFact},
         tcp::TcpState,
         time::{TimeSpan, Wall},
     },
@@ -46,30 +50,39 @@ pub(super) fn load(block: &Block, span: TimeSpan, filter: &Filter) -> Result<Rec
     let is_all = *filter == Filter::default() && span.from <= block.least && span.to >= block.most;
     let Some((file, group)) = block.group().filter(|_| !is_all) else { return block.load() };
     let mut names = vec!["time"];
-    filter.questions(&mut |question| names.push(column_of(question)));
+    filter.questions(&mut |question| names.extend(columns_of(question)));
     let filter = filter.clone();
     file.select(group, None, &names, move |batch| selected(batch, span, &filter))
 }
 
-/// Returns the column that answers a question.
-const fn column_of(question: &Question<'_>) -> &'static str {
+/// Returns the columns that answer a question.
+const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
     match question {
-        Question::State(_) => "state",
-        Question::Port(Side::Local, _) => "local_port",
-        Question::Port(Side::Remote, _) => "remote_port",
-        Question::Address(Side::Local, ..) => "local_addr",
-        Question::Address(Side::Remote, ..) => "remote_addr",
-        Question::Pid(_) => "pid",
-        Question::Comm(_) => "comm",
-        Question::Uid(_) => "uid",
-        Question::Netns(_) => "netns",
-        Question::Interface(_) => "interface",
-        Question::Device(_) => "device",
-        Question::Cgroup(_) => "cgroup_id",
-        Question::Label(Label::User, _) => "user",
-        Question::Label(Label::Netns, _) => "netns_name",
-        Question::Label(Label::Cgroup, _) => "cgroup",
-        Question::Verdict(_) => "verdict",
+        Question::State(_) => &["state"],
+        Question::Port(Side::Local, _) => &["local_port"],
+        Question::Port(Side::Remote, _) => &["remote_port"],
+        Question::Address(Side::Local, ..) => &["local_addr"],
+        Question::Address(Side::Remote, ..) => &["remote_addr"],
+        Question::Pid(_) => &["pid"],
+        Question::Uid(_) => &["uid"],
+        Question::Netns(_) => &["netns"],
+        Question::Interface(_) => &["interface"],
+        Question::Cgroup(_) => &["cgroup_id"],
+        Question::Cookie(_) => &["cookie"],
+        Question::Text(TextFact::Comm, _) => &["comm"],
+        Question::Text(TextFact::Device, _) => &["device"],
+        Question::Text(TextFact::User, _) => &["user"],
+        Question::Text(TextFact::Netns, _) => &["netns_name"],
+        Question::Text(TextFact::Cgroup, _) => &["cgroup"],
+        Question::Direction(_) => &["direction"],
+        Question::Verdict(_) => &["verdict"],
+        Question::Errno(_) => &["errno"],
+        Question::Quantity(Quantity::Lifetime, _) => &["time", "opened", "first_sight"],
+        Question::Quantity(Quantity::Bytes, _) => &["bytes_sent", "bytes_received"],
+        Question::Quantity(Quantity::BytesSent, _) => &["bytes_sent"],
+        Question::Quantity(Quantity::BytesReceived, _) => &["bytes_received"],
+        Question::Quantity(Quantity::Retransmits, _) => &["retransmits"],
+        Question::Quantity(Quantity::Rtt, _) => &["rtt_us"],
     }
 }
 
@@ -84,7 +97,7 @@ fn selected(batch: &RecordBatch, span: TimeSpan, filter: &Filter) -> Result<Bool
 
 /// Answers a question for each row of a batch.
 fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
-    let name = column_of(question);
+    let name = columns_of(question)[0];
     match *question {
         Question::State(is) => {
             let is = |text: &str| {
@@ -115,9 +128,42 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
         Question::Address(_, is, _) => {
             texts(batch, name, |text| text.parse::<IpAddr>().is_ok_and(is))
         }
-        Question::Comm(wanted) | Question::Device(wanted) | Question::Label(_, wanted) => {
-            texts(batch, name, |text| text == wanted)
+        Question::Cookie(cookie) => equal(batch, name, cookie.get().cast_signed()),
+        Question::Text(_, wanted) => texts(batch, name, |text| wanted.matches(text)),
+        Question::Direction(direction) => few_texts(batch, name, |text| text == direction.name()),
+        Question::Errno(wanted) => texts(batch, name, |text| errno::number(text) == Some(wanted)),
+        Question::Quantity(quantity, [low, high]) => {
+            let is_in = |number: Option<u64>| number.is_some_and(|n| low <= n && n <= high);
+            Ok(quantities(batch, quantity)?.into_iter().map(is_in).collect())
         }
+    }
+}
+
+/// Returns a quantity of each row, if the row has it.
+fn quantities(batch: &RecordBatch, quantity: Quantity) -> Result<Vec<Option<u64>>> {
+    let not_negative = |number: i64| u64::try_from(number).unwrap_or(0);
+    let counts = |name| -> Result<Vec<Option<u64>>> {
+        let numbers: Int64Array = column(batch, name)?;
+        Ok(numbers.iter().map(|number| number.map(not_negative)).collect())
+    };
+    match *columns_of(&Question::Quantity(quantity, [0, 0])) {
+        [time, opened, first_sight] => {
+            let time: TimestampMicrosecondArray = column(batch, time)?;
+            let opened: TimestampMicrosecondArray = column(batch, opened)?;
+            let first_sight: BooleanArray = column(batch, first_sight)?;
+            let times = time.iter().zip(&opened).zip(&first_sight);
+            let lifetime = |((time, opened), first_sight): ((Option<i64>, Option<i64>), _)| {
+                let lifetime = time?.saturating_sub(opened?);
+                (first_sight == Some(false)).then(|| not_negative(lifetime))
+            };
+            Ok(times.map(lifetime).collect())
+        }
+        [sent, received] => {
+            let sum = |(sent, received): (Option<u64>, _)| Some(sent?.saturating_add(received?));
+            Ok(counts(sent)?.into_iter().zip(counts(received)?).map(sum).collect())
+        }
+        [name, ..] => counts(name),
+        [] => Ok(Vec::new()),
     }
 }
 
@@ -217,7 +263,7 @@ impl SelectedGroup<'_> {
 
 impl Extent for SelectedGroup<'_> {
     fn may_have(&self, question: &Question<'_>) -> bool {
-        let name = column_of(question);
+        let name = columns_of(question)[0];
         let is = |number: i64| self.may_be_between(name, [number, number], None);
         match *question {
             Question::Port(_, [low, high]) => {
@@ -234,9 +280,21 @@ impl Extent for SelectedGroup<'_> {
                 self.may_be_between(name, [number.into(), number.into()], Some(0))
             }
             Question::Cgroup(id) => is(id.cast_signed()),
-            Question::Comm(wanted) => self.may_be_text(name, wanted) && self.may_be(name, wanted),
-            Question::Device(wanted) | Question::Label(_, wanted) => self.may_be_text(name, wanted),
+            Question::Cookie(cookie) => {
+                let number = cookie.get().cast_signed();
+                is(number) && self.may_be(name, &number)
+            }
+            Question::Text(_, text) => text
+                .only()
+                .is_none_or(|wanted| self.may_be_text(name, wanted) && self.may_be(name, wanted)),
+            Question::Direction(direction) => self.may_be_text(name, direction.name()),
             Question::Verdict(verdict) => self.may_be_text(name, verdict.name()),
+            Question::Errno(wanted) => self.may_be_text(name, &errno::text(wanted)),
+            Question::Quantity(Quantity::Lifetime | Quantity::Bytes, _) => true,
+            Question::Quantity(_, range) => {
+                let [low, high] = range.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+                self.may_be_between(name, [low, high], None)
+            }
         }
     }
 }

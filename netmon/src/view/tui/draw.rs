@@ -96,8 +96,11 @@ fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
             let above = |lines| Rect { y: area.y.saturating_sub(lines), ..area };
             let pad = |text: &str| format!("{text:<width$}");
             let pointer = format!("{}^", " ".repeat(column.into()));
-            Line::styled(pad(&error.message), theme.bad().add_modifier(Modifier::BOLD))
-                .render(above(2), buffer);
+            Line::styled(
+                pad(&format!("{}: {}", error.message, error.advice)),
+                theme.bad().add_modifier(Modifier::BOLD),
+            )
+            .render(above(2), buffer);
             Line::from(pad(&pointer)).render(Rect { y: area.y, ..area }, buffer);
             Line::from(text).render(above(1), buffer);
             return;

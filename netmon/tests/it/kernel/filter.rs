@@ -1,13 +1,17 @@
 //! `netmon watch FILTER`: the kernel decides the filter where it can, and no wanted event is lost.
 
-use std::net::{TcpListener, TcpStream};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 
 use serde_json::Value;
 
 use crate::kernel::{
     harness::{Watch, close_in_turn, step},
     netns::Netns,
-    tier::is_listeners,
+    tier::{is_listeners, sources},
 };
 
 /// Makes a connection to `listener`, which accepts it. The client closes first.
@@ -114,5 +118,91 @@ fn a_filter_selects_by_process() {
                 "LAST_ACK>CLOSE"
             ]
         );
+    });
+}
+
+/// The pairs of local and remote port of the transitions.
+fn ports(watch: &Watch) -> Vec<(u64, u64)> {
+    let port = |event: &Value, side: &str| event[side].as_u64().unwrap_or(0);
+    let ports = transitions(watch).into_iter();
+    ports.map(|event| (port(event, "local_port"), port(event, "remote_port"))).collect()
+}
+
+#[test]
+fn a_port_is_of_either_end_and_one_of_a_list() {
+    Netns::new().run(|| {
+        let [one, two, other] = ["127.0.0.1:8451", "127.0.0.1:8452", "127.0.0.1:8453"]
+            .map(|address| TcpListener::bind(address).expect("bound"));
+        let mut watch = Watch::start(&["port in 8451,8452 and dir = in and host localhost"]);
+        for listener in [&other, &one, &two] {
+            connect(listener);
+        }
+        watch.until("the server's ends", |events| {
+            events.iter().filter(|event| event["new_state"] == "CLOSE").count() == 2
+        });
+        watch.stop();
+        let local: Vec<_> = ports(&watch).into_iter().map(|(local, _)| local).collect();
+        assert_eq!(local, [[8451; 5], [8452; 5]].concat(), "{:#?}", watch.events);
+    });
+}
+
+#[test]
+fn ends_are_selected_by_their_facts() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:8454").expect("bound");
+        let filter = "host 127.0.0.1 and ( errno = ECONNREFUSED and failed and lifetime < 1m \
+                      or bytes > 10K and dir = out and port = 8454 )";
+        let mut watch = Watch::start(&[filter]);
+        assert!(TcpStream::connect("127.0.0.1:9").is_err());
+        connect(&listener);
+        let mut client = TcpStream::connect("127.0.0.1:8454").expect("connected");
+        let (mut server, _) = listener.accept().expect("accepted");
+        let reader = std::thread::spawn(move || {
+            std::io::copy(&mut server, &mut std::io::sink()).expect("read");
+        });
+        client.write_all(&[0; 20_000]).expect("written");
+        drop(client);
+        reader.join().expect("the end of the stream");
+        watch.until("both ends", |events| {
+            events.iter().filter(|event| event["type"] == "closed").count() == 2
+        });
+        watch.stop();
+        let steps: Vec<_> = transitions(&watch).into_iter().map(step).collect();
+        assert_eq!(steps[0], "SYN_SENT>CLOSE", "{:#?}", watch.events);
+        assert_eq!((steps.len(), ports(&watch)[1].1), (2, 8454), "{:#?}", watch.events);
+    });
+}
+
+#[test]
+fn a_listing_measures_what_its_filter_names() {
+    Netns::new().run(|| {
+        let listener = TcpListener::bind("127.0.0.1:8455").expect("bound");
+        let mut client = TcpStream::connect("127.0.0.1:8455").expect("connected");
+        let (_server, _) = listener.accept().expect("accepted");
+        client.write_all(&[0; 5000]).expect("written");
+        for source in sources() {
+            let list = |filter: &str| -> Vec<Value> {
+                let mut netmon = Command::new(env!("CARGO_BIN_EXE_netmon"));
+                netmon.args(["snapshot", "-ta", "--json", "--source", *source, filter]);
+                let output = netmon.output().expect("netmon starts");
+                assert!(output.status.success(), "{output:?}");
+                let rows = String::from_utf8(output.stdout).expect("UTF-8");
+                rows.lines().map(|row| serde_json::from_str(row).expect("JSON")).collect()
+            };
+            let client = &list("dport = 8455")[0]["cookie"];
+            for filter in [
+                "port = 8455 and sent = 5000".to_owned(),
+                "bytes > 4K and rtt < 1m and retrans = 0 and dport = 8455".to_owned(),
+                format!("cookie = {client}"),
+                format!("cookie = sk:{:x}", client.as_u64().expect("a number")),
+                ":8455 and not received > 0 and state established and comm ~ .".to_owned(),
+            ] {
+                let rows = list(&filter);
+                assert_eq!(rows.len(), 1, "{source}: {filter}: {rows:#?}");
+                assert_eq!(rows[0]["cookie"], *client, "{source}: {filter}");
+            }
+            assert_eq!(list("port = 8455").len(), 3, "{source}");
+            assert_eq!(list("port = 8455 and bytes > 1M").len(), 0, "{source}");
+        }
     });
 }

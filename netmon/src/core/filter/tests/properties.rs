@@ -49,11 +49,24 @@ fn any_term() -> impl Strategy<Value = Node> {
     let other = prop_oneof![
         (some_side(), net).prop_map(|(side, net)| Term::Address(side, net)),
         (0..3_u32).prop_map(Term::Pid),
-        comm.prop_map(|comm| Term::Comm(comm.into())),
+        (some_text_fact(), comm).prop_filter_map("as parsed", |(fact, text)| {
+            // A number is the number of a device.
+            let is_name =
+                fact == TextFact::Comm || !text.is_empty() && text.parse::<u64>().is_err();
+            is_name.then(|| Term::Text(fact, Text::equal(&text)))
+        }),
+        (some_text_fact(), select(vec!["ngin*", "*", "?", "e?h*", "é*"]))
+            .prop_map(|(fact, text)| Term::Text(fact, Text::word(text))),
+        (some_text_fact(), select(vec!["^ngin", "a b|c", "", "\"", "^(x|e)", "and", "[0-9]"]))
+            .prop_map(|(fact, text)| Term::Text(fact, Text::regex(text).expect("a regex"))),
+        (1..4_u64).prop_map(|number| Term::Cookie(SocketId::new(number).expect("not 0"))),
+        select(Direction::ALL.to_vec()).prop_map(Term::Direction),
+        (1..=u8::MAX).prop_map(Term::Errno),
+        (some_quantity(), some_range())
+            .prop_map(|(quantity, range)| Term::Quantity(quantity, range)),
         (0..3_u32).prop_map(Term::Uid),
         (0..3_u32).prop_map(Term::Netns),
         (0..3_u32).prop_map(Term::Interface),
-        select(vec!["eth0", "vrf blue", "é"]).prop_map(|name| Term::Device(name.into())),
         (0..3_u64).prop_map(Term::Cgroup),
         proptest::sample::select(Verdict::ALL.to_vec()).prop_map(Term::Verdict),
     ];
@@ -62,6 +75,34 @@ fn any_term() -> impl Strategy<Value = Node> {
         4 => other.prop_map(Node::Term),
         1 => Just(Node::default()),
     ]
+}
+
+/// Texts of users and other names stand in filters of a journal only.
+fn some_text_fact() -> impl Strategy<Value = TextFact> {
+    select(vec![TextFact::Comm, TextFact::Device])
+}
+
+fn some_quantity() -> impl Strategy<Value = Quantity> {
+    use Quantity::{Bytes, BytesReceived, BytesSent, Lifetime, Retransmits, Rtt};
+    select(vec![Bytes, BytesReceived, BytesSent, Lifetime, Retransmits, Rtt])
+}
+
+fn some_range() -> impl Strategy<Value = [u64; 2]> {
+    (0..4_u64).prop_flat_map(|number| {
+        select(vec![[number, number], [0, number], [number, u64::MAX], [1, 0]])
+    })
+}
+
+fn some_totals() -> impl Strategy<Value = Totals> {
+    let some = || option::of(0..4_u64);
+    (some(), some(), option::of(0..4_u32), option::of(0..4_u32)).prop_map(
+        |(bytes_sent, bytes_received, retransmits, rtt_us)| Totals {
+            bytes_sent,
+            bytes_received,
+            retransmits,
+            rtt_us,
+        },
+    )
 }
 
 /// A tree over at most `most` leaves, of any shape.
@@ -96,8 +137,16 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
         option::of(0..3_u32),
         option::of(0..3_u64),
         vec((0..3_u32, comm), 0..3),
+        (
+            option::of(1..4_u64),
+            option::of(select(Direction::ALL.to_vec())),
+            option::of(select(Verdict::ALL.to_vec())),
+            option::of(1..=u8::MAX),
+            some_totals(),
+            option::of(0..4_u64),
+        ),
     )
-        .prop_map(|(state, local, remote, netns, device, uid, cgroup, owners)| TestRow {
+        .prop_map(|(state, local, remote, netns, device, uid, cgroup, owners, end)| TestRow {
             state,
             local,
             remote,
@@ -107,7 +156,18 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
             uid,
             cgroup,
             owners,
+            cookie: end.0.and_then(SocketId::new),
+            direction: end.1,
+            verdict: end.2,
+            errno: end.3,
+            totals: end.4,
+            lifetime: end.5,
+            labels: None,
         })
+}
+
+fn parse_again(filter: &Filter) -> Result<Filter, FilterError> {
+    Filter::parse(&filter.to_string(), &Host, RowKind::Connection)
 }
 
 fn admits(filter: &KernelFilter, connection: &TestRow, family: u8) -> bool {
@@ -117,18 +177,19 @@ fn admits(filter: &KernelFilter, connection: &TestRow, family: u8) -> bool {
 
 /// Checks that `text` parses, or that the error has a place in the text and three lines.
 fn check_parse(text: &str) -> Result<(), TestCaseError> {
-    match Filter::parse(text, &Host) {
-        Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string(), &Host), Ok(filter)),
+    match Filter::parse(text, &Host, RowKind::Connection) {
+        Ok(filter) => prop_assert_eq!(parse_again(&filter), Ok(filter)),
         Err(error) => {
             prop_assert_eq!(&*error.text, text);
             prop_assert!(text.is_char_boundary(error.at), "{} of {text:?}", error.at);
-            prop_assert_eq!(error.to_string().lines().count(), 3);
+            prop_assert_eq!(error.to_string().lines().count(), 4);
+            prop_assert!(error.advice.starts_with("write "));
         }
     }
     Ok(())
 }
 
-const TOKENS: [&str; 49] = [
+const TOKENS: [&str; 71] = [
     "(",
     ")",
     "!",
@@ -178,6 +239,28 @@ const TOKENS: [&str; 49] = [
     "\"",
     "é",
     "\t",
+    "in",
+    "~",
+    "!~",
+    ",",
+    "port",
+    "host",
+    ":443,:80",
+    "failed",
+    "errno",
+    "ECONNRESET",
+    "dir",
+    "out",
+    "cookie",
+    "sk:4f",
+    "bytes",
+    "1M",
+    "lifetime",
+    "10ms",
+    "verdict",
+    "refused",
+    "ngin*",
+    "localhost",
 ];
 
 proptest! {
@@ -186,7 +269,7 @@ proptest! {
     #[test]
     fn what_is_written_reads_the_same(node in tree(any_term(), 12)) {
         let filter = Filter(node);
-        prop_assert_eq!(Filter::parse(&filter.to_string(), &Host), Ok(filter));
+        prop_assert_eq!(parse_again(&filter), Ok(filter));
     }
 
     #[test]

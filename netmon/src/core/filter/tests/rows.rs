@@ -1,0 +1,167 @@
+//! The host and the rows of the tests.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::*;
+
+/// A host with few names.
+pub(super) struct Host;
+
+impl FilterNames for Host {
+    fn service(&self, name: &str) -> Option<u16> {
+        match name {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        }
+    }
+
+    fn user(&self, name: &str) -> Option<u32> {
+        (name == "www-data").then_some(33)
+    }
+
+    fn netns(&self, name: &str) -> Option<u32> {
+        (name == "blue").then_some(4_026_532_000)
+    }
+
+    fn cgroup(&self, path: &str) -> Option<u64> {
+        matches!(path, "/system.slice" | r"/a (b)\x2d" | "/a=b").then_some(u64::MAX)
+    }
+
+    fn all(&self, kind: TextFact) -> Vec<(String, u64)> {
+        let names: &[(&str, u64)] = match kind {
+            TextFact::User => &[("www-data", 33), ("www-other", 34), ("root", 0)],
+            TextFact::Netns => &[("blue", 4_026_532_000)],
+            TextFact::Cgroup => return (0..300).map(|id| (format!("/slice/{id}"), id)).collect(),
+            TextFact::Comm | TextFact::Device => &[],
+        };
+        names.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
+    }
+
+    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        match name {
+            "localhost" => Ok(vec![end("127.0.0.1:0").ip(), end("[::1]:0").ip()]),
+            _ => Err("no such name is known".to_owned()),
+        }
+    }
+}
+
+/// A host of which a journal recorded the names.
+pub(super) struct Recorded;
+
+impl FilterNames for Recorded {
+    fn are_recorded(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct TestRow {
+    pub(super) state: TcpState,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) netns: u32,
+    pub(super) interface: u32,
+    pub(super) device: Option<&'static str>,
+    pub(super) uid: Option<u32>,
+    pub(super) cgroup: Option<u64>,
+    pub(super) owners: Vec<(u32, Vec<u8>)>,
+    pub(super) cookie: Option<SocketId>,
+    pub(super) direction: Option<Direction>,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) errno: Option<u8>,
+    pub(super) totals: Totals,
+    pub(super) lifetime: Option<u64>,
+    pub(super) labels: Option<Labels>,
+}
+
+impl FilterFacts for TestRow {
+    fn state(&self) -> TcpState {
+        self.state
+    }
+    fn local(&self) -> Option<SocketAddr> {
+        Some(self.local)
+    }
+    fn remote(&self) -> Option<SocketAddr> {
+        Some(self.remote)
+    }
+    fn netns(&self) -> u32 {
+        self.netns
+    }
+    fn interface(&self) -> u32 {
+        self.interface
+    }
+    fn device(&self) -> Option<&str> {
+        self.device
+    }
+    fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+    fn cgroup(&self) -> Option<u64> {
+        self.cgroup
+    }
+    fn cookie(&self) -> Option<SocketId> {
+        self.cookie
+    }
+    fn direction(&self) -> Option<Direction> {
+        self.direction
+    }
+    fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+    fn errno(&self) -> Option<u8> {
+        self.errno
+    }
+    fn quantity(&self, quantity: Quantity) -> Option<u64> {
+        if quantity == Quantity::Lifetime { self.lifetime } else { quantity.of(&self.totals) }
+    }
+    fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+        self.owners.iter().any(|(pid, comm)| test(*pid, comm))
+    }
+}
+
+pub(super) fn end(text: &str) -> SocketAddr {
+    text.parse().expect("an address with a port")
+}
+
+/// An open connection.
+pub(super) fn connection() -> TestRow {
+    TestRow {
+        state: TcpState::Established,
+        local: end("10.1.2.3:40000"),
+        remote: end("192.0.2.1:443"),
+        netns: 4_026_532_000,
+        interface: 3,
+        device: Some("eth0"),
+        uid: Some(33),
+        cgroup: Some(u64::MAX),
+        owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],
+        cookie: SocketId::new(0x4f),
+        direction: Some(Direction::Outbound),
+        verdict: None,
+        errno: None,
+        totals: Totals::default(),
+        lifetime: None,
+        labels: None,
+    }
+}
+
+/// A connection that ended with an error.
+pub(super) fn ended() -> TestRow {
+    TestRow {
+        state: TcpState::Close,
+        verdict: Some(Verdict::ResetByPeer),
+        errno: Some(104),
+        totals: Totals {
+            bytes_sent: Some(1 << 20),
+            bytes_received: Some(1000),
+            retransmits: Some(3),
+            rtt_us: Some(15_000),
+        },
+        lifetime: Some(1_500_000),
+        ..connection()
+    }
+}

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use crate::core::{
     change::{Change, Step},
     connection::Connection,
-    event::{ResetSide, Totals},
+    event::{ResetSide, Totals, Transition},
     filter::Filter,
     id::{Binding, ConnectionId, SocketId, Tuple},
     process::Owner,
@@ -94,8 +94,16 @@ impl ConnectionHistory {
 pub(super) struct Gone {
     pub(super) connection: Connection,
     pub(super) history: ConnectionHistory,
-    /// The time of the end.
-    pub(super) time: Mono,
+    transition: Transition,
+}
+
+impl Gone {
+    /// Returns the last step.
+    pub(super) fn step(&self) -> Step<'_> {
+        let Self { connection, transition, .. } = self;
+        let verdict = connection.verdict;
+        Step { transition, connection, in_state: None, verdict, corrected: false }
+    }
 }
 
 /// A line of the pane of the latest transitions.
@@ -150,7 +158,7 @@ impl Histories {
         if is_shown || is_focus {
             let mut connection = row.clone();
             connection.verdict = verdict;
-            let gone = Gone { connection, history, time: mark.time };
+            let gone = Gone { connection, history, transition: step.transition.clone() };
             if is_focus {
                 self.focus_end = Some(gone.clone());
             }
@@ -175,7 +183,7 @@ impl Histories {
     /// Forgets connections that have been gone for long.
     pub(super) fn sweep(&mut self, now: Mono) {
         // Gone connections are nearly in the order of time.
-        while self.gone.front().is_some_and(|gone| gone.time + GONE_TIME <= now) {
+        while self.gone.front().is_some_and(|gone| gone.transition.time + GONE_TIME <= now) {
             self.gone.pop_front();
         }
     }

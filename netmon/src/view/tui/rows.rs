@@ -233,7 +233,7 @@ pub(super) fn list(
             matches.add(candidate(row, false), query.expanded);
         }
     }
-    for gone in histories.gone().filter(|gone| query.filter.matches(&gone.connection)) {
+    for gone in histories.gone().filter(|gone| query.filter.matches(&gone.step())) {
         matches.add(candidate(&gone.connection, true), query.expanded);
     }
     match matches {

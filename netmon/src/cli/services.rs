@@ -6,15 +6,28 @@ use anyhow::ensure;
 use clap::Args;
 
 use super::io::stdout::Stdout;
-use crate::core::{escape::Escaped, services::Services as Database};
+use crate::core::{
+    escape::{Escaped, put_json_text},
+    services::{Service, Services as Database},
+};
 
-/// List the known ports, from the services database (/etc/services)
+/// List the known ports and their names, from /etc/services
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct ServicesCommand {
-    /// Port, or name, or the beginning of a name
-    #[arg(value_name = "WORD|PORT")]
+    /// Port, name, or part of a name: 443, :443, 22/tcp, ssh
+    #[arg(value_name = "PORT|NAME")]
     word: Option<String>,
+    /// Write JSON Lines
+    #[arg(long)]
+    json: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon services :443       the name of a port
+  netmon services ssh        the port of a name
+  netmon services sql        every name with sql in it";
 
 impl ServicesCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
@@ -24,7 +37,7 @@ impl ServicesCommand {
             !found.is_empty(),
             match &self.word {
                 Some(word) => format!(
-                    "no service is called or begins with '{}': `netmon services` lists all",
+                    "no service has the port or the name '{}': `netmon services` lists all",
                     Escaped(word.as_bytes())
                 ),
                 None => "this host has no services database: install it (on Debian, the package \
@@ -33,20 +46,48 @@ impl ServicesCommand {
             }
         );
         let mut out = Vec::new();
-        // Writing to a vector does not fail.
-        let _ = writeln!(out, "{:<16} {:<10} Also known as", "Service", "Port/Proto");
-        for service in found {
-            let name = Escaped(service.name.as_bytes()).to_string();
-            let port = format!("{}/{}", service.port, Escaped(service.protocol.as_bytes()));
-            let mut rest = service.aliases.join(", ");
-            if let Some(comment) = &service.comment {
-                rest = format!("{rest:<16} # {comment}");
-            }
-            let line = format!("{name:<16} {port:<10} {}", Escaped(rest.as_bytes()));
-            let _ = writeln!(out, "{}", line.trim_end());
+        if self.json {
+            found.into_iter().for_each(|service| put_json(&mut out, service));
+        } else {
+            // Writing to a vector does not fail, here and below.
+            let _ = writeln!(out, "{:<16} {:<10} Also known as", "Service", "Port/Proto");
+            found.into_iter().for_each(|service| put_line(&mut out, service));
         }
         let mut stdout = Stdout::lock();
         stdout.write_all(&out)?;
         Ok(stdout.flush()?)
     }
+}
+
+fn put_line(out: &mut Vec<u8>, service: &Service) {
+    let name = Escaped(service.name.as_bytes()).to_string();
+    let port = format!("{}/{}", service.port, Escaped(service.protocol.as_bytes()));
+    let mut rest = service.aliases.join(", ");
+    if let Some(comment) = &service.comment {
+        rest = format!("{rest:<16} # {comment}");
+    }
+    let line = format!("{name:<16} {port:<10} {}", Escaped(rest.as_bytes()));
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+/// Writes an object with the fields `type` (`service`), `name`, `port`, `protocol`, `aliases` and
+/// `comment`; the last only if there is one.
+fn put_json(out: &mut Vec<u8>, service: &Service) {
+    out.extend_from_slice(br#"{"type":"service","name":"#);
+    put_json_text(service.name.as_bytes(), out);
+    let _ = write!(out, r#","port":{},"protocol":"#, service.port);
+    put_json_text(service.protocol.as_bytes(), out);
+    out.extend_from_slice(br#","aliases":["#);
+    for (place, alias) in service.aliases.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        put_json_text(alias.as_bytes(), out);
+    }
+    out.push(b']');
+    if let Some(comment) = &service.comment {
+        out.extend_from_slice(br#","comment":"#);
+        put_json_text(comment.as_bytes(), out);
+    }
+    out.extend_from_slice(b"}\n");
 }

@@ -3,7 +3,7 @@
 //! Owns the format of services(5). The database is a file of the host: netmon shows its contents,
 //! but never relies on them.
 
-use std::{cmp::Reverse, fs};
+use std::fs;
 
 use rustc_hash::FxHashMap;
 
@@ -100,36 +100,62 @@ impl Services {
             .map(|service| service.port)
     }
 
-    /// Returns the services with the port `word`, or with a name that begins with `word` in any
-    /// case; all services without a word. Services with exactly that name come first, then by port
-    /// and protocol.
+    /// Returns the services that `word` means, the likeliest first; all services without a word.
+    ///
+    /// A word is a port, `443` or `:443`, or a part of a name in any case; `/tcp` after it chooses
+    /// a protocol. A service with exactly that name comes before names that begin so, and these
+    /// before names that only contain the word. Then the lowest port comes first, and TCP before
+    /// UDP before other protocols.
     #[must_use]
     pub fn search(&self, word: Option<&str>) -> Vec<&Service> {
-        let exact = |service: &Service| {
-            word.is_some_and(|word| service.names().any(|name| name.eq_ignore_ascii_case(word)))
-        };
-        let mut services: Vec<_> = self
-            .all
-            .iter()
-            .filter(|service| word.is_none_or(|word| matches(service, word)))
-            .collect();
-        services.sort_by_key(|service| (Reverse(exact(service)), service.port, &service.protocol));
-        services
+        let wanted = word.map(Wanted::read);
+        let rank = |service| wanted.as_ref().map_or(Some(0), |wanted| wanted.rank(service));
+        let mut found: Vec<_> =
+            self.all.iter().filter_map(|service| Some((rank(service)?, service))).collect();
+        found.sort_by_key(|&(rank, service)| {
+            let protocol = &*service.protocol;
+            (rank, service.port, protocol != "tcp", protocol != "udp", protocol)
+        });
+        found.into_iter().map(|(_, service)| service).collect()
     }
 }
 
-/// Returns whether the service matches `word`. A number is a port, even if no port can have that
-/// number.
-fn matches(service: &Service, word: &str) -> bool {
-    if is_number(word) {
-        return number(word) == Some(service.port);
+/// A word of a search.
+struct Wanted<'a> {
+    text: &'a str,
+    protocol: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn read(word: &'a str) -> Self {
+        let word = word.strip_prefix(':').unwrap_or(word);
+        let (text, protocol) = match word.split_once('/') {
+            Some((text, protocol)) => (text, Some(protocol)),
+            None => (word, None),
+        };
+        Self { text, protocol }
     }
-    let begins = |name: &str| {
-        name.as_bytes()
-            .get(..word.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    service.names().any(begins)
+
+    /// Returns how well a service answers, 0 for best; nothing if it does not. A number is a port,
+    /// even if no port can have that number.
+    fn rank(&self, service: &Service) -> Option<u8> {
+        let is_other = |protocol: &str| !protocol.eq_ignore_ascii_case(&service.protocol);
+        if self.protocol.is_some_and(is_other) {
+            return None;
+        }
+        if is_number(self.text) {
+            return (number(self.text) == Some(service.port)).then_some(0);
+        }
+        let wanted = self.text.to_ascii_lowercase();
+        let of_name = |name: &str| match name.to_ascii_lowercase() {
+            name if name == wanted => Some(0),
+            name if name.starts_with(&wanted) => Some(2),
+            name if name.contains(&wanted) => Some(4),
+            _ => None,
+        };
+        let of_alias = |alias: &String| of_name(alias).map(|rank| rank + 1);
+        service.aliases.iter().filter_map(of_alias).chain(of_name(&service.name)).min()
+    }
 }
 
 fn is_number(text: &str) -> bool {
@@ -209,16 +235,25 @@ mod tests {
     }
 
     #[test]
-    fn search_finds_ports_and_beginnings() {
-        assert_eq!(names(Some("80")), ["http:80/tcp", "http-alt:80/tcp", "http:80/udp"]);
-        assert_eq!(
-            names(Some("HTTP")),
-            ["http:80/tcp", "http:80/udp", "http-alt:80/tcp", "HTTPS:443/tcp"]
-        );
+    fn search_finds_ports_in_each_form() {
+        for port in ["80", ":80", "000080"] {
+            assert_eq!(names(Some(port)), ["http:80/tcp", "http-alt:80/tcp", "http:80/udp"]);
+        }
+        assert_eq!(names(Some("80/udp")), ["http:80/udp"]);
+        assert_eq!(names(Some(":53/TCP")), ["domain:53/tcp"]);
+        for nothing in ["70000", "80/sctp", "80/"] {
+            assert_eq!(names(Some(nothing)), [""; 0], "{nothing}");
+        }
+    }
+
+    #[test]
+    fn search_finds_the_name_first_and_then_names_that_have_it() {
+        let http = ["http:80/tcp", "http:80/udp", "http-alt:80/tcp", "HTTPS:443/tcp"];
+        assert_eq!(names(Some("HTTP")), http);
+        assert_eq!(names(Some("http/tcp")), ["http:80/tcp", "http-alt:80/tcp", "HTTPS:443/tcp"]);
         assert_eq!(names(Some("https")), ["HTTPS:443/tcp"]);
-        assert_eq!(names(Some("name")), ["domain:53/tcp"]);
-        assert_eq!(names(Some("70000")), [""; 0]);
-        assert_eq!(names(Some("000080")), names(Some("80")));
+        assert_eq!(names(Some("name")), ["domain:53/tcp"], "an alias begins so");
+        assert_eq!(names(Some("main")), ["domain:53/tcp", "domain:53/udp"]);
         assert_eq!(names(Some("nothing")), [""; 0]);
     }
 

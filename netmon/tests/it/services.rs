@@ -31,6 +31,23 @@ fn services_are_found_by_port_name_and_prefix() {
 }
 
 #[test]
+fn a_port_is_written_in_each_form() {
+    let port = text(&["443/tcp"]);
+    assert_eq!(port.lines().count(), 2, "{port}");
+    assert!(text(&[":443"]).contains("443/tcp"));
+    assert!(text(&["sql"]).contains("mysql"));
+}
+
+#[test]
+fn services_are_json_lines() {
+    let line = text(&["22/tcp", "--json"]);
+    let service: serde_json::Value = serde_json::from_str(line.trim_end()).expect("one object");
+    assert_eq!((&service["type"], &service["name"]), (&"service".into(), &"ssh".into()));
+    assert_eq!((&service["port"], &service["protocol"]), (&22.into(), &"tcp".into()));
+    assert!(service["aliases"].is_array(), "{service}");
+}
+
+#[test]
 fn unknown_services_are_reported() {
     let output = services(&["no-such-service\u{1b}[31m"]);
     assert_eq!(output.status.code(), Some(1));

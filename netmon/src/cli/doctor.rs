@@ -34,12 +34,13 @@ const UNUSABLE: u8 = 2;
 /// The longest time that a diagnosis may take, on any machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Diagnose this host: test every hook, and print findings, consequences and advice
+/// Test what netmon can do on this host, and advise about the rest
 ///
 /// Attaches every hook, opens a few hundred connections over loopback and checks the events. Exits
 /// with 0 when everything works in full, 1 when something works through a substitute, and 2 when
 /// nothing can be traced.
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct DoctorCommand {
     /// Write JSON Lines: an object for each finding, and a summary
     #[arg(long)]
@@ -47,6 +48,12 @@ pub(super) struct DoctorCommand {
     #[command(flatten)]
     tracing: TracingArgs,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo netmon doctor             every hook, with the kernel's answers
+  netmon doctor                  the same without root: what is missing
+  sudo netmon doctor --json      for a report or a monitor";
 
 impl DoctorCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {

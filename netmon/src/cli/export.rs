@@ -11,20 +11,27 @@ use super::{
 };
 use crate::journal;
 
-/// Write a stretch of a journal to standard output, for other programs
+/// Write a journal as CSV, JSON Lines or Parquet, for other programs
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_help = super::TIME_HELP)]
 pub(super) struct ExportCommand {
-    /// Format of the output
-    #[arg(long, value_enum)]
-    format: FormatArg,
     /// Part of the journal to write
     #[arg(long, value_enum, default_value = "events")]
     dataset: DatasetArg,
     #[command(flatten)]
     stretch: SpanArgs,
+    /// Format of the output
+    #[arg(long, value_enum)]
+    format: FormatArg,
     #[command(flatten)]
     past: JournalArgs,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon export --format csv > events.csv
+  netmon export --format jsonl --dataset connections --from yesterday | jq .
+  netmon export --format parquet --from 03:00 --to 04:00 > events.parquet";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FormatArg {

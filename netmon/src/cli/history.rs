@@ -14,24 +14,30 @@ use crate::{
     view::changes::history,
 };
 
-/// List connections of a journal: ended in a stretch of time, or open at the end of that time
+/// List how the connections of a journal ended, and which are open
 #[derive(Debug, Args)]
-#[command(after_help = super::filter_help())]
+#[command(before_help = EXAMPLES, after_help = super::FILTER_HELP)]
 pub(super) struct HistoryCommand {
     #[command(flatten)]
     stretch: SpanArgs,
-    /// Write JSON Lines
-    #[arg(long)]
-    json: bool,
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     numeric: bool,
+    /// Write JSON Lines
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     past: JournalArgs,
     /// Connections to list, as for ss: verdict = refused and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon history --from yesterday                     all that ended since
+  netmon history 'verdict = refused'                  connects that were refused
+  netmon history --from '1h ago' 'comm = nginx'       the last hour of nginx";
 
 impl HistoryCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ use crate::core::escape::Escaped;
 
 /// Check a journal for missing, torn and changed files
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct JournalCommand {
     #[command(subcommand)]
     action: Action,
@@ -30,10 +31,16 @@ enum Action {
 }
 
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 struct Check {
     #[command(flatten)]
     past: JournalArgs,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon journal check                             the journal of this host
+  netmon journal check --journal /mnt/journal      another one";
 
 /// The options with which `cargo xtask bench past` makes the journal of a month of one of minutes.
 #[derive(Debug, Args)]

@@ -3,6 +3,8 @@
 mod args;
 mod doctor;
 mod export;
+mod foreign;
+mod help;
 mod history;
 mod io;
 mod journal;
@@ -11,55 +13,73 @@ mod record;
 mod services;
 mod snapshot;
 mod top;
+mod usage;
 mod verify;
 mod watch;
 
 use std::{
-    fmt::Write,
     io::{Error, ErrorKind},
     process::{self, ExitCode},
 };
 
 use anyhow::Context;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use log::LevelFilter;
 
-use self::{
-    args::tracing::CONFINING,
-    io::stderr::{self, report},
-};
+use self::{args::tracing::CONFINING, io::stderr::report};
 use crate::{
-    core::filter::{Filter, FilterError, FilterNames, Operators, RowKind, WORDS},
+    core::filter::{Filter, FilterError, FilterNames, RowKind},
     kernel::host::privilege::{Duty, confine},
 };
 
 /// netstat that remembers: follows every TCP connection of this host through every state
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, max_term_width = 80, args_override_self = true)]
+#[command(disable_help_flag = true, disable_version_flag = true, disable_help_subcommand = true)]
+#[command(before_help = EXAMPLES, after_help = help::topics_help())]
 struct Cli {
-    /// Log the work of netmon and its kernel program (-vv for all of it)
+    /// Log the work of netmon and its kernel program; -vv: more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
+    /// Show help: -h the common options, --help all of them
+    #[arg(short, long, action = ArgAction::Help, global = true)]
+    help: Option<bool>,
+    /// Show the version
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon -tulpen            what listens, as netstat -tulpen shows it
+  sudo netmon watch         connections as they open, change and end
+  sudo netmon record        remember them, for netmon snapshot --at 03:12";
 
 /// The duties of a command that reads a journal. Such a command gives up the last one too, once it
 /// has opened a journal without it.
 const READING: &[Duty] = &[Duty::Open];
 
+/// The end of the help of commands that take a filter and a moment.
+const FILTER_HELP: &str = "netmon help filter explains FILTER, netmon help time every form of TIME";
+
+/// The end of the help of commands that take a moment.
+const TIME_HELP: &str = "netmon help time explains every form of TIME";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    Watch(watch::WatchCommand),
     Snapshot(snapshot::SnapshotCommand),
-    Doctor(doctor::DoctorCommand),
-    Export(export::ExportCommand),
-    History(history::HistoryCommand),
-    Journal(journal::JournalCommand),
-    Record(record::RecordCommand),
+    Watch(watch::WatchCommand),
     Top(top::TopCommand),
+    Record(record::RecordCommand),
+    History(history::HistoryCommand),
+    Export(export::ExportCommand),
+    Journal(journal::JournalCommand),
+    Doctor(doctor::DoctorCommand),
     Verify(verify::VerifyCommand),
     Services(services::ServicesCommand),
+    Help(help::HelpCommand),
 }
 
 impl Command {
@@ -71,7 +91,7 @@ impl Command {
             Self::Top(top) => top.duties(),
             Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
             Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
-            Self::Services(_) => &[],
+            Self::Services(_) | Self::Help(_) => &[],
         }
     }
 
@@ -89,6 +109,7 @@ impl Command {
             Self::Top(top) => top.run(log),
             Self::Verify(verify) => verify.run(log),
             Self::Services(services) => services.run(),
+            Self::Help(help) => return help.run(Cli::command()),
         }
         .map(|()| ExitCode::SUCCESS)
     }
@@ -98,7 +119,7 @@ impl Command {
 /// codes of its own.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| usage(&error));
+    let cli: Cli = usage::parse();
     let level = match cli.verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Debug,
@@ -123,18 +144,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Ends the program with the help that was asked for, or with an error. Arguments in an error
-/// cannot direct a terminal.
-fn usage(error: &clap::Error) -> ! {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    let message = error.render().to_string();
-    // The message is all there is to do about a failure.
-    let _ = stderr::write(message.as_bytes());
-    process::exit(error.exit_code())
-}
-
 /// Returns the filter that the words of a command line make. A bad filter ends the program, as clap
 /// would.
 fn filter(words: &[String], rows: RowKind) -> Filter {
@@ -150,24 +159,6 @@ fn filter_with(words: &[String], known: &dyn FilterNames, rows: RowKind) -> Filt
 fn refuse(error: &FilterError) -> ! {
     report(error);
     process::exit(2)
-}
-
-/// Returns the filter language in short, for `--help`; docs/filter.md has all of it.
-fn filter_help() -> String {
-    let mut help = "FILTER, as for ss: connections\n".to_owned();
-    for word in &WORDS {
-        let operator = if word.operators == Operators::Order { "OP " } else { "" };
-        let term = format!("{} {operator}{}", word.name, word.value);
-        let also = if word.aliases.is_empty() { "" } else { "; also " };
-        let _ = writeln!(help, "  {term:<23}{}{also}{}", word.help, word.aliases.join(", "));
-    }
-    help.push_str(
-        "OP is = != < > <= >= or nothing, which means =; names also take ~ and !~ with a regular\n\
-         expression, and patterns: comm = ngin*. A list means any of its values: port in 80,443\n\
-         and, or, not and ( ) combine terms; terms side by side mean and. Quote the filter\n\
-         against the shell: netmon snapshot 'state established and ( :443 or comm = ngin* )'",
-    );
-    help
 }
 
 /// Returns the number of gaps for a summary, since the number of lost events is not always known.

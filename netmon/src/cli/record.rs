@@ -54,24 +54,34 @@ const LEAST_SEGMENT: Duration = Duration::from_secs(10);
 const NOT_WRITABLE: &str =
     "this user may not write there: choose another --journal, or give the directory to the user";
 
-/// Record every connection into a journal, for `snapshot --at`, `watch --from` and `history`
+/// Record every connection into a journal, until Ctrl-C
+///
+/// The journal answers netmon snapshot --at, watch --from, history, export and top --at. A systemd
+/// unit for a recorder is in dist/netmon.service.
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct RecordCommand {
     #[command(flatten)]
     journal: JournalDir,
-    /// Delete the oldest files once this host's journal exceeds SIZE (64K at least), or nine tenths
-    /// of the space that other files leave
+    /// Delete the oldest files once this host's journal exceeds SIZE
+    ///
+    /// SIZE is 64K at least. The journal never takes more than nine tenths of the space that other
+    /// files leave.
     #[arg(long, value_name = "SIZE", default_value = "10G", value_parser = max_size)]
     max_size: u64,
-    /// Delete files older than TIME: 36h, 30d, 2w; 1m at least, a day is 24 hours
-    #[arg(long, value_name = "TIME", value_parser = max_age)]
+    /// Delete files older than LENGTH: 36h, 30d, 2w
+    ///
+    /// LENGTH is 1m at least, and a day is 24 hours.
+    #[arg(long, value_name = "LENGTH", value_parser = max_age)]
     max_age: Option<Duration>,
-    /// Begin a new segment at each multiple of TIME (10s at least; 1h: on the hour), and convert
-    /// the segment before to Parquet
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = segment_time)]
+    /// Begin a new segment at each multiple of LENGTH, and convert the one before to Parquet
+    ///
+    /// LENGTH is 10s at least. With 1h, segments begin on the hour.
+    #[arg(long, value_name = "LENGTH", default_value = "1h", value_parser = segment_time)]
+    #[arg(hide_short_help = true)]
     segment_time: Duration,
-    /// End after TIME: 30s, 5m, 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// End after LENGTH: 30s, 5m, 1h
+    #[arg(long, value_name = "LENGTH", value_parser = duration)]
     duration: Option<Duration>,
     /// Write the kernel's records and answers to FILE too, for tests of the assembler
     #[arg(long, value_name = "FILE", hide = true)]
@@ -79,6 +89,12 @@ pub(super) struct RecordCommand {
     #[command(flatten)]
     tracing: TracingArgs,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo netmon record                               into /var/log/netmon
+  sudo netmon record --max-size 20G --max-age 30d  keep that much, that long
+  sudo netmon record --journal /srv/net            into another directory";
 
 impl RecordCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
@@ -99,7 +115,7 @@ impl RecordCommand {
             names: Box::new(SystemNames::default()),
         };
         let path = self.journal.path();
-        let opened = narrowed(&[], || Recorder::open(path, &host, options)).context(CONFINING)?;
+        let opened = narrowed(&[], || Recorder::open(&path, &host, options)).context(CONFINING)?;
         opened.map_err(|error| {
             let is_denied = is_denied(&error);
             let error = anyhow::Error::new(error);

@@ -22,7 +22,6 @@ use self::{
 use super::{
     args::{
         journal::JournalArgs,
-        moment,
         tracing::{CONFINING, DumpSource},
     },
     io::{stderr::report, stdout::Stdout},
@@ -48,12 +47,12 @@ use crate::{
     },
 };
 
-/// List sockets as netstat does, once
+/// List sockets and their processes, as netstat does
 ///
 /// Without any of -t -u -w -x -l -a, `netmon snapshot` is `netmon snapshot -tuap`: TCP and UDP
 /// sockets, connected and listening, with the processes that hold them.
 #[derive(Debug, Args)]
-#[command(after_help = super::filter_help())]
+#[command(before_help = EXAMPLES, after_help = super::FILTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each of netstat's flags")]
 pub(super) struct SnapshotCommand {
     /// List TCP sockets
@@ -74,6 +73,23 @@ pub(super) struct SnapshotCommand {
     /// List sockets that listen, too
     #[arg(short = 'a', long)]
     all: bool,
+    /// List only sockets of IPv4
+    #[arg(short = '4', long)]
+    ipv4: bool,
+    /// List only sockets of IPv6, also IPv6 sockets that carry IPv4
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// List another network namespace: its name, the id of a process in it, or all
+    #[arg(long, value_name = "all|NAME|PID")]
+    netns: Option<String>,
+    /// Show the listing of a past moment, from a journal: 03:12:07, '10m ago', 'yesterday 14:00'
+    #[arg(long, value_name = "TIME")]
+    #[arg(conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
+    at: Option<String>,
+    /// List again and again, every second or every SECONDS
+    #[arg(short = 'c', long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    continuous: Option<u32>,
     /// Show numbers instead of names of services and users
     #[arg(short = 'n', long, overrides_with = "resolve")]
     numeric: bool,
@@ -92,22 +108,12 @@ pub(super) struct SnapshotCommand {
     /// Show TCP's measurements: round trip time, window, retransmissions, bytes
     #[arg(short = 'i', long)]
     info: bool,
-    /// List only sockets of IPv4
-    #[arg(short = '4', long)]
-    ipv4: bool,
-    /// List only sockets of IPv6, also IPv6 sockets that carry IPv4
-    #[arg(short = '6', long)]
-    ipv6: bool,
     /// Print no headings
-    #[arg(short = 'H', long = "no-header")]
+    #[arg(short = 'H', long = "no-header", hide_short_help = true)]
     no_header: bool,
     /// Do not cut addresses to the width of the terminal; name all processes of a socket
-    #[arg(short = 'W', long)]
+    #[arg(short = 'W', long, hide_short_help = true)]
     wide: bool,
-    /// List again and again, every SECONDS
-    #[arg(short = 'c', long, value_name = "SECONDS")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    continuous: Option<u32>,
     /// Order by COLUMN, the largest queue first
     #[arg(long, value_enum, value_name = "COLUMN")]
     sort: Option<Sort>,
@@ -117,23 +123,21 @@ pub(super) struct SnapshotCommand {
     /// Write JSON Lines
     #[arg(long)]
     json: bool,
-    /// List another network namespace: its name, the id of a process in it, or all
-    #[arg(long, value_name = "all|NAME|PID")]
-    netns: Option<String>,
-    /// Show the listing of a past moment, from a journal: 03:12:07, 'yesterday 14:00', '10m ago'
-    #[arg(long, value_name = "TIME")]
-    #[arg(conflicts_with_all = ["continuous", "source", "udp", "raw", "unix", "timers", "info"])]
-    #[arg(long_help = moment::help("Show the listing of a past moment, from a journal"))]
-    at: Option<String>,
     #[command(flatten)]
     past: JournalArgs,
     /// Where to read sockets from [default: the faster one that is permitted]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, hide_short_help = true)]
     source: Option<DumpSource>,
-    /// Sockets to list, as for ss: state established and ( dport = :443 or src 10.0.0.0/8 )
+    /// Sockets to list, as for ss: state established and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon snapshot -tulpen                    what listens, with its process
+  netmon snapshot 'dport = :443'             connections to that port
+  netmon snapshot --at 'yesterday 14:00'     the listing of that moment";
 
 impl SnapshotCommand {
     pub(super) fn duties(&self) -> &'static [Duty] {

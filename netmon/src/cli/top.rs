@@ -24,7 +24,6 @@ use tokio::sync::{
 use super::{
     args::{
         journal::JournalArgs,
-        moment,
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
     io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
@@ -69,28 +68,33 @@ const LAST_FRAME_TRIES: u32 = 100;
 /// Columns and lines of a terminal that does not report its size.
 const USUAL: (u16, u16) = (80, 24);
 
-/// Show the connections of this host and their changes, live, full screen; `?` shows the keys
+/// Show the live table of connections, full screen; `?` shows the keys
 #[derive(Debug, Args)]
-#[command(after_help = super::filter_help())]
+#[command(before_help = EXAMPLES, after_help = super::FILTER_HELP)]
 pub(super) struct TopCommand {
-    /// Print one frame as text and end
-    #[arg(long)]
-    once: bool,
+    /// Show only the past: begin at this moment of the journal, and trace nothing
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     numeric: bool,
-    /// Show only the past: begin at this moment of the journal, and trace nothing
-    #[arg(long, value_name = "TIME")]
-    #[arg(long_help = moment::help("Show only the past: begin at this moment, and trace nothing"))]
-    at: Option<String>,
+    /// Print one frame as text and end
+    #[arg(long)]
+    once: bool,
     #[command(flatten)]
     past: JournalArgs,
     #[command(flatten)]
     tracing: TracingArgs,
-    /// Connections to show, as for ss: dport = :443 and not dst 10.0.0.0/8; `/` changes the filter
+    /// Connections to show, as for ss: dport = :443; `/` changes the filter
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo netmon top                                the live table
+  sudo netmon top 'comm = nginx'                 only connections of nginx
+  sudo netmon top --journal /var/log/netmon      with the past, by [ and ]";
 
 /// The duties of the thread that answers: it inspects sockets of other namespaces.
 const ANSWER_DUTIES: &[Duty] = &[Duty::Enter];

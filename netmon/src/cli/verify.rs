@@ -39,17 +39,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The most differences that are printed.
 const SHOWN: usize = 20;
 
-/// Follow every connection for a while, then compare the table with the kernel's own
+/// Compare netmon's table of connections with the kernel's
+///
+/// Follows every connection for a while, and then compares the tables row by row.
 ///
 /// Exits with 0 when both agree, and 1 when they do not, or for any other error.
 #[derive(Debug, Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct VerifyCommand {
-    /// Follow the connections for TIME: 30s, 5m, 1h
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    /// Follow the connections for LENGTH: 30s, 5m, 1h
+    #[arg(long, value_name = "LENGTH", default_value = "10s", value_parser = duration)]
     duration: Duration,
     #[command(flatten)]
     tracing: TracingArgs,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo netmon verify                     ten seconds, then a comparison
+  sudo netmon verify --duration 1m       a longer look";
 
 /// A view that shows nothing: only the table counts.
 struct NullView;

@@ -28,35 +28,41 @@ use crate::{
 /// The longest time for the end after a signal: a reader that stopped reading must not hold it up.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Show TCP connections changing state, live, one line each
+/// Show every change of TCP connections, live or from a journal
 #[derive(Debug, Args)]
-#[command(after_help = super::filter_help())]
+#[command(before_help = EXAMPLES, after_help = super::FILTER_HELP)]
 pub(super) struct WatchCommand {
-    /// Write JSON Lines
-    #[arg(long)]
-    json: bool,
-    /// Show port numbers instead of service names
-    #[arg(short = 'n', long)]
-    numeric: bool,
     /// Show the existing connections first
     #[arg(long)]
     initial: bool,
-    /// End after TIME: 30s, 5m, 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// End after LENGTH: 30s, 5m, 1h
+    #[arg(long, value_name = "LENGTH", value_parser = duration)]
     duration: Option<Duration>,
     /// End after N transitions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     #[command(flatten)]
     stretch: SpanArgs,
+    /// Show port numbers instead of service names
+    #[arg(short = 'n', long)]
+    numeric: bool,
+    /// Write JSON Lines
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     past: JournalArgs,
     #[command(flatten)]
     tracing: TracingArgs,
-    /// Transitions to show, as for ss: dport = :443 and not dst 10.0.0.0/8; `state` is the new one
+    /// Changes to show, as for ss: dport = :443 and not dst 10.0.0.0/8
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo netmon watch                         every change, live
+  sudo netmon watch 'dport = :5432'         only connections to that port
+  netmon watch --from 03:10 --to 03:15      that time again, from a journal";
 
 impl WatchCommand {
     pub(super) fn duties(&self) -> &'static [Duty] {

@@ -4,9 +4,11 @@
 
 mod doctor;
 mod filter;
+mod help;
 mod journal_docs;
 mod kernel;
 mod listing;
+mod mistakes;
 mod past;
 mod privileges;
 mod rings;

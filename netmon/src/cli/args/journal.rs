@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    env, fs,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -36,10 +36,16 @@ use crate::{
     view::changes::lines::Appearance,
 };
 
+/// The variable with the directory of the journal. Other than `--journal`, it makes no replay of a
+/// `watch`.
+const VARIABLE: &str = "NETMON_JOURNAL";
+/// The directory of the journal without a choice.
+const USUAL: &str = "/var/log/netmon";
+
 /// The directory of a journal.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct JournalDir {
-    /// Directory of the journal [default: /var/log/netmon]
+    /// Directory of the journal [default: $NETMON_JOURNAL, or /var/log/netmon]
     #[arg(long = "journal", value_name = "DIR")]
     path: Option<PathBuf>,
 }
@@ -47,10 +53,10 @@ pub(in crate::cli) struct JournalDir {
 /// The stretch of time of a journal.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SpanArgs {
-    /// Begin at this moment of a journal: 03:10, 'yesterday 14:00', '10m ago', RFC 3339
-    #[arg(long, value_name = "TIME", long_help = moment::help("Begin at this moment of a journal"))]
+    /// Begin at this moment of a journal: 03:10, '10m ago', 'yesterday 14:00'
+    #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// End at this moment of a journal: TIME as for --from
+    /// End at this moment of a journal
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
 }
@@ -68,7 +74,7 @@ pub(in crate::cli) struct JournalArgs {
     #[command(flatten)]
     directory: JournalDir,
     /// Hosts to read, when DIR holds several: a name, or a pattern with * and ?
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", hide_short_help = true)]
     host: Option<String>,
     /// Read and print times in UTC
     #[arg(long)]
@@ -79,8 +85,10 @@ pub(in crate::cli) struct JournalArgs {
 }
 
 impl JournalDir {
-    pub(in crate::cli) fn path(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new("/var/log/netmon"))
+    /// Returns the directory: that of the command line, that of the environment, or the usual one.
+    pub(in crate::cli) fn path(&self) -> PathBuf {
+        let variable = || env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.path.clone().or_else(variable).unwrap_or_else(|| USUAL.into())
     }
 }
 
@@ -167,7 +175,7 @@ impl JournalArgs {
 
     fn find(&self) -> Result<Journal, ReadError> {
         let pattern = self.host.as_deref().map(WildMatch::new);
-        Journal::open(self.directory.path(), self.host.as_deref(), |host| {
+        Journal::open(&self.directory.path(), self.host.as_deref(), |host| {
             pattern.as_ref().is_none_or(|pattern| pattern.matches(host))
         })
     }

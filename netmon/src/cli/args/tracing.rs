@@ -41,7 +41,7 @@ pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are no
 pub(in crate::cli) struct TracingArgs {
     /// Size of all ring buffers between kernel and netmon, 4K to 1G, rounded up to a power of two
     /// [default: 1M for each CPU, at least 16M]
-    #[arg(long, value_name = "SIZE", value_parser = buffer)]
+    #[arg(long, value_name = "SIZE", value_parser = buffer, hide_short_help = true)]
     buffer: Option<u32>,
     /// Trace accept(2) to name the accepting process (slows every system call; `netmon doctor`
     /// measures it)

@@ -40,7 +40,7 @@ pub(crate) use self::{
     block::{Extent, Question},
     error::FilterError,
     text::Text,
-    words::{Operators, WORDS},
+    words::WORDS,
 };
 
 /// The meaning of the names in a filter. Without a method of its own for a kind of name, a host has

@@ -13,10 +13,6 @@ pub(crate) struct Word {
     pub(crate) aliases: &'static [&'static str],
     /// The operators that may follow.
     pub(crate) operators: Operators,
-    /// The form of a value; empty for a word without a value.
-    pub(crate) value: &'static str,
-    /// The connections that the term admits, in one line.
-    pub(crate) help: &'static str,
     /// A term with the word.
     pub(crate) example: &'static str,
     known: Known,
@@ -85,146 +81,61 @@ pub(super) static PORT: &Word = &WORDS[2];
 
 /// Every word.
 pub(crate) static WORDS: [Word; 25] = [
-    Word {
-        value: "NAME",
-        help: "in that state: established, listening, time-wait, connected, ...",
-        ..Word::new("state", "state established", Operators::Equality, Fact::State)
-    },
-    Word {
-        value: "NAME",
-        help: "not in that state",
-        ..Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude)
-    },
-    Word {
-        value: "PORT",
-        help: "with such a port at either end; :443 alone is port = :443",
-        ..Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER))
-    },
-    Word {
-        value: "PORT",
-        help: "with such a local port",
-        ..Word::new("sport", "sport = :22", Operators::Order, Fact::Port(LOCAL))
-    },
-    Word {
-        value: "PORT",
-        help: "with such a remote port",
-        ..Word::new("dport", "dport = :443", Operators::Order, Fact::Port(REMOTE))
-    },
-    Word {
-        value: "ADDRESS",
-        help: "with that address at either end: 10.0.0.0/8, 10.0.0.1:443, localhost",
-        ..Word::new("host", "host 10.0.0.1", Operators::Equality, Fact::Address(EITHER))
-    },
-    Word {
-        value: "ADDRESS",
-        help: "with that local address",
-        ..Word::new("src", "src 10.0.0.0/8", Operators::Equality, Fact::Address(LOCAL))
-    },
-    Word {
-        value: "ADDRESS",
-        help: "with that remote address",
-        ..Word::new("dst", "dst [2001:db8::]/32", Operators::Equality, Fact::Address(REMOTE))
-    },
-    Word {
-        value: "N",
-        help: "of the process with that id",
-        ..Word::new("pid", "pid = 812", Operators::Equality, Fact::Pid)
-    },
-    Word {
-        value: "NAME",
-        help: "of a process of that name",
-        ..Word::new("comm", "comm = ngin*", Operators::Text, Fact::Text(TextFact::Comm))
-    },
+    Word::new("state", "state established", Operators::Equality, Fact::State),
+    Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude),
+    Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER)),
+    Word::new("sport", "sport = :22", Operators::Order, Fact::Port(LOCAL)),
+    Word::new("dport", "dport = :443", Operators::Order, Fact::Port(REMOTE)),
+    Word::new("host", "host 10.0.0.1", Operators::Equality, Fact::Address(EITHER)),
+    Word::new("src", "src 10.0.0.0/8", Operators::Equality, Fact::Address(LOCAL)),
+    Word::new("dst", "dst [2001:db8::]/32", Operators::Equality, Fact::Address(REMOTE)),
+    Word::new("pid", "pid = 812", Operators::Equality, Fact::Pid),
+    Word::new("comm", "comm = ngin*", Operators::Text, Fact::Text(TextFact::Comm)),
     Word {
         aliases: &["user"],
-        value: "NAME|N",
-        help: "of that user",
         ..Word::new("uid", "uid = www-data", Operators::Text, Fact::Text(TextFact::User))
     },
-    Word {
-        value: "NAME|INUM",
-        help: "of that network namespace",
-        ..Word::new("netns", "netns = blue", Operators::Text, Fact::Text(TextFact::Netns))
-    },
+    Word::new("netns", "netns = blue", Operators::Text, Fact::Text(TextFact::Netns)),
     Word {
         aliases: &["device"],
-        value: "NAME|N",
-        help: "bound to that network device",
         ..Word::new("dev", "dev = eth0", Operators::Text, Fact::Text(TextFact::Device))
     },
-    Word {
-        value: "PATH|ID",
-        help: "of exactly that cgroup v2",
-        ..Word::new(
-            "cgroup",
-            "cgroup = /system.slice/nginx.service",
-            Operators::Text,
-            Fact::Text(TextFact::Cgroup),
-        )
-    },
-    Word {
-        value: "sk:HEX|N",
-        help: "of the socket with that cookie, as top, snapshot -e and JSON show it",
-        ..Word::new("cookie", "cookie = sk:4f", Operators::Equality, Fact::Cookie)
-    },
+    Word::new(
+        "cgroup",
+        "cgroup = /system.slice/nginx.service",
+        Operators::Text,
+        Fact::Text(TextFact::Cgroup),
+    ),
+    Word::new("cookie", "cookie = sk:4f", Operators::Equality, Fact::Cookie),
     Word {
         aliases: &["direction"],
-        value: "in|out|listen",
-        help: "begun by the peer, or by this host; or a listener",
         known: Known::Followed,
         ..Word::new("dir", "dir = in", Operators::Equality, Fact::Direction)
     },
     Word {
-        value: "NAME",
-        help: "that ended in that way: refused, timed-out, reset-by-peer, ...",
         known: Known::Ended,
         ..Word::new("verdict", "verdict = refused", Operators::Equality, Fact::Verdict)
     },
+    Word { known: Known::Ended, ..Word::new("failed", "failed", Operators::None, Fact::Failed) },
     Word {
-        help: "that ended in a way that the process did not want",
-        known: Known::Ended,
-        ..Word::new("failed", "failed", Operators::None, Fact::Failed)
-    },
-    Word {
-        value: "NAME|N",
-        help: "that ended with that error",
         known: Known::Ended,
         ..Word::new("errno", "errno = ECONNREFUSED", Operators::Equality, Fact::Errno)
     },
-    Word {
-        value: "TIME",
-        help: "that existed for such a time until the end",
-        known: Known::Ended,
-        ..Word::quantity("lifetime", "lifetime < 1s", Quantity::Lifetime)
-    },
-    Word {
-        value: "SIZE",
-        help: "with so many bytes sent and received together",
-        ..Word::quantity("bytes", "bytes > 1M", Quantity::Bytes)
-    },
+    Word { known: Known::Ended, ..Word::quantity("lifetime", "lifetime < 1s", Quantity::Lifetime) },
+    Word::quantity("bytes", "bytes > 1M", Quantity::Bytes),
     Word {
         aliases: &["sent"],
-        value: "SIZE",
-        help: "with so many bytes sent",
         ..Word::quantity("bytes_sent", "bytes_sent > 1M", Quantity::BytesSent)
     },
     Word {
         aliases: &["received"],
-        value: "SIZE",
-        help: "with so many bytes received",
         ..Word::quantity("bytes_received", "bytes_received > 1M", Quantity::BytesReceived)
     },
     Word {
         aliases: &["retransmits"],
-        value: "N",
-        help: "with so many segments retransmitted",
         ..Word::quantity("retrans", "retrans > 0", Quantity::Retransmits)
     },
-    Word {
-        value: "TIME",
-        help: "with such a smoothed round trip time",
-        ..Word::quantity("rtt", "rtt > 100ms", Quantity::Rtt)
-    },
+    Word::quantity("rtt", "rtt > 100ms", Quantity::Rtt),
 ];
 
 impl Word {
@@ -235,7 +146,7 @@ impl Word {
         fact: Fact,
     ) -> Self {
         let known = Known::Always;
-        Self { name, aliases: &[], operators, value: "", help: "", example, known, fact }
+        Self { name, aliases: &[], operators, example, known, fact }
     }
 
     const fn quantity(name: &'static str, example: &'static str, quantity: Quantity) -> Self {

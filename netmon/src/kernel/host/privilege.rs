@@ -237,7 +237,7 @@ fn release(text: &str) -> Option<(u32, u32)> {
 /// Returns whether this program has more privileges than its caller: setuid, or file capabilities.
 ///
 /// This is AT_SECURE of getauxval(3), read from `/proc/self/auxv`. In doubt the answer is yes.
-pub(in crate::kernel) fn is_secure() -> bool {
+pub(crate) fn is_secure() -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "23")]
     const AT_SECURE: usize = libc::AT_SECURE as usize;
     const WORD: usize = size_of::<usize>();

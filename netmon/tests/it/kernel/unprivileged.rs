@@ -137,7 +137,7 @@ fn errors_name_their_cause() {
         (&["netns", "=", "nope"], 2, "nope"),
         (&["--sort", "colour"], 2, "possible values"),
         (&["-c", "0"], 2, "0"),
-        (&["--no-such-flag"], 2, "unexpected argument"),
+        (&["--no-such-flag"], 2, "snapshot has no --no-such-flag"),
         (&["--no-\u{9b}2J\u{202e}flag"], 2, "--no-\\u{9b}2J\\u{202e}flag"),
         (&["--netns", "a\u{202e}b"], 1, "'a\\u{202e}b'"),
     ] {

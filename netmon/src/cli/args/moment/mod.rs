@@ -20,34 +20,19 @@ const REPEATED: usize = 40;
 /// The past years among which every day of a calendar occurs, 29 February too.
 const YEARS: i16 = 8;
 
-/// The forms of a moment, and their meanings. docs/time.md has the details.
-const FORMS: [(&str, &str); 10] = [
-    ("now, 5m ago, 5m, 1h 30m, 2d", "so long ago; a day is 24 hours, a week (w) seven of them"),
-    ("03:12, 03:12:07.5", "the last one: today's, or yesterday's if that is yet to come"),
-    ("today, yesterday, yesterday 14:00", "a day alone is its midnight"),
-    ("2026-11-23, 2026-11-23 03:12:07", "by the clock of local time, with --utc of UTC"),
+/// The forms of a moment, and their meanings, for `netmon help time`. docs/time.md has the details.
+pub(in crate::cli) const FORMS: [(&str, &str); 10] = [
+    ("now, 5m ago, 5m, 1h 30m, 2d", "so long ago; a day is 24 hours"),
+    ("03:12, 03:12:07.5", "the last one: today's or yesterday's"),
+    ("today, yesterday 14:00", "a day alone is its midnight"),
+    ("2026-11-23, 2026-11-23 03:12:07", "a day, and a time of day"),
     ("2026-11-23T03:12:07+01:00", "RFC 3339: Z, +01:00, +0100 or +01"),
     ("2026-11-23T03:12[Asia/Tokyo]", "RFC 9557: by the clock of that zone"),
     ("Nov 23 03:12:07", "as syslog writes it: the last one"),
-    ("Mon 2026-11-23 03:12:07 UTC", "as journalctl writes it; local time's CET or EDT as well"),
+    ("Mon 2026-11-23 03:12:07 UTC", "as journalctl writes it; CET, EDT too"),
     ("@1795403527.5", "seconds since 1970 UTC"),
     ("20261123T031207.123456Z", "as in the names of a journal's files"),
 ];
-
-/// Returns the help of an option that takes a moment: the effect of the option, and all forms.
-pub(in crate::cli) fn help(option: &str) -> String {
-    let mut help = format!("{option}\n\nTIME is one of:\n");
-    for (forms, meaning) in FORMS {
-        help.push_str(&format!("  {forms:<34} {meaning}\n"));
-    }
-    help.push_str(
-        "\nAn offset or a zone may follow each date and each time of day: 03:12Z, '03:12 UTC',\n\
-         'yesterday 14:00 Europe/Berlin'. Where clocks are set back, a time that comes twice is\n\
-         the first one; where they are set forward, a time that does not come is as much later.\n\
-         netmon reports the choice. docs/time.md has the details.",
-    );
-    help
-}
 
 /// A moment, read from text.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,7 +54,7 @@ pub(in crate::cli) fn moment(text: &str, now: &Zoned) -> Result<MomentArg, Strin
         let error = format!(
             "'{shown}{more}' is no moment: {why}. Write 03:12:07, 'yesterday 14:00', \
              '2026-11-23 03:12', 2026-11-23T03:12:07+01:00, '5m ago', 'Nov 23 03:12:07' or \
-             @1795403527; `netmon snapshot --help` shows every form"
+             @1795403527; `netmon help time` shows every form"
         );
         // The reason repeats pieces of the text as well.
         Escaped(error.as_bytes()).to_string()

@@ -300,12 +300,9 @@ fn anything_else_is_refused() {
 
 #[test]
 fn every_form_of_the_help_is_one() {
-    let help = help("The option.");
-    for (forms, meaning) in FORMS {
-        assert!(help.contains(forms) && help.contains(meaning), "{help}");
+    for (forms, _) in FORMS {
         forms.split(", ").for_each(|form| drop(read_at(NOW, form).expect(form)));
     }
-    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
 }
 
 #[test]

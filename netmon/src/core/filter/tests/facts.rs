@@ -244,7 +244,7 @@ fn what_is_not_known_yet_is_no_number() {
 fn unequal_is_not_equal() {
     for word in &WORDS {
         let Some((_, value)) = word.example.rsplit_once(' ') else { continue };
-        if word.operators == Operators::None {
+        if word.operators == super::super::words::Operators::None {
             continue;
         }
         let name = word.name;
@@ -253,7 +253,7 @@ fn unequal_is_not_equal() {
         same(&format!("{name} != {value}"), &format!("not {name} = {value}"));
         same(&format!("{name} ne {value}"), &format!("not ( {name} {value} )"));
         same(&format!("{name} not in {value}"), &format!("! {name} in {value}"));
-        if word.operators == Operators::Order {
+        if word.operators == super::super::words::Operators::Order {
             for row in [connection(), ended()] {
                 let matches =
                     |operator: &str| filter(&format!("{name} {operator} {value}")).matches(&row);
@@ -279,8 +279,6 @@ fn each_word_has_its_help() {
         for alias in word.aliases {
             same(&text.replacen(word.name, alias, 1), &text);
         }
-        assert!(!word.help.is_empty() && word.help.len() <= 68, "{}", word.help);
-        assert!(word.value.is_empty() == (word.name == "failed"));
         let page = include_str!("../../../../../docs/filter.md");
         assert!(page.contains(&format!("`{}", word.name)), "docs/filter.md lacks {}", word.name);
     }

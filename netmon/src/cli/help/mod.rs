@@ -1,0 +1,105 @@
+//! Help: the layout of `--help`, and `netmon help` with its topics.
+
+mod topics;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Args, Command, error::ErrorKind};
+
+use self::topics::TOPICS;
+use super::io::{stderr::report, stdout::Stdout};
+
+/// The order of the parts: examples come first.
+const TEMPLATE: &str =
+    "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
+
+/// The headings of options, and the options below each.
+const GROUPS: [(&str, &str); 6] = [
+    ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset"),
+    ("When", "at from to continuous duration count utc"),
+    (
+        "Output",
+        "numeric resolve program extend timers info no_header wide sort summary json format once",
+    ),
+    ("Journal", "path host max_size max_age segment_time days"),
+    ("Kernel", "buffer accept_syscalls no_btf no_fentry source"),
+    ("General", "verbose help version"),
+];
+
+/// Returns the definition of a command with the layout of its help, and of all commands below.
+pub(super) fn layout(command: Command) -> Command {
+    let group = |id: &str| GROUPS.iter().find(|(_, ids)| ids.split(' ').any(|one| one == id));
+    command
+        .help_template(TEMPLATE)
+        .mut_args(|arg| match group(arg.get_id().as_str()) {
+            Some((heading, _)) => arg.help_heading(*heading),
+            None => arg,
+        })
+        .mut_subcommands(layout)
+}
+
+/// Returns the examples in the help of a command, as they are typed.
+pub(super) fn examples(command: &Command) -> impl Iterator<Item = String> {
+    let text = command.get_before_help().map(ToString::to_string).unwrap_or_default();
+    let lines: Vec<_> = text.lines().skip(1).map(str::to_owned).collect();
+    lines.into_iter().filter_map(|line| {
+        let example = line.trim_start().split("  ").next()?;
+        (!example.is_empty()).then(|| example.to_owned())
+    })
+}
+
+/// Show the help of a command, or explain what netmon prints
+#[derive(Debug, Args)]
+#[command(before_help = EXAMPLES, after_help = topics_help())]
+pub(super) struct HelpCommand {
+    /// A command, or a topic
+    #[arg(value_name = "COMMAND|TOPIC")]
+    words: Vec<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  netmon help states       the states of a connection
+  netmon help filter       the language of filters
+  netmon help snapshot     the help of a command";
+
+/// Returns the list of topics, for the end of a help.
+pub(super) fn topics_help() -> String {
+    let lines = TOPICS.iter().map(|topic| format!("  {:<9} {}\n", topic.name, topic.about));
+    format!("Topics, as in netmon help states:\n{}", lines.collect::<String>().trim_end())
+}
+
+impl HelpCommand {
+    /// Prints the help that the words choose. The exit code is 2 if there is no such help.
+    pub(super) fn run(self, root: Command) -> anyhow::Result<ExitCode> {
+        let topic = match &self.words[..] {
+            [name] => TOPICS.iter().find(|topic| topic.name == name),
+            _ => None,
+        };
+        if let Some(topic) = topic {
+            let mut out = Stdout::lock();
+            out.write_all((topic.text)().as_bytes())?;
+            out.flush()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let flag = "--help".to_owned();
+        let words =
+            [root.get_name().to_owned()].into_iter().chain(self.words.clone()).chain([flag]);
+        let help = layout(root).try_get_matches_from(words).err();
+        let Some(help) = help.filter(|help| help.kind() == ErrorKind::DisplayHelp) else {
+            let topics: Vec<_> = TOPICS.iter().map(|topic| topic.name).collect();
+            report(format_args!(
+                "'{}' is no command and no topic\n  type: netmon help, or netmon help with one of \
+                 {}",
+                self.words.join(" "),
+                topics.join(", ")
+            ));
+            return Ok(ExitCode::from(2));
+        };
+        help.print()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests;

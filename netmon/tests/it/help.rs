@@ -1,0 +1,62 @@
+//! The help of each command and of each topic, to the byte.
+
+use std::process::{Command, Output};
+
+/// Runs netmon as on a terminal of 80 columns, without settings of a user.
+pub(super) fn netmon(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    for variable in ["NETMON_CONFIG", "NETMON_JOURNAL", "COLUMNS"] {
+        command.env_remove(variable);
+    }
+    command.args(args).output().expect("netmon")
+}
+
+fn help(args: &[&str]) -> String {
+    let output = netmon(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.is_empty(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+const COMMANDS: [&[&str]; 13] = [
+    &[],
+    &["snapshot"],
+    &["watch"],
+    &["top"],
+    &["record"],
+    &["history"],
+    &["export"],
+    &["journal"],
+    &["journal", "check"],
+    &["doctor"],
+    &["verify"],
+    &["services"],
+    &["help"],
+];
+
+#[test]
+fn commands() {
+    for command in COMMANDS {
+        let (short, long) =
+            (help(&[command, &["-h"]].concat()), help(&[command, &["--help"]].concat()));
+        let whole =
+            if command.is_empty() { help(&["help"]) } else { help(&[&["help"], command].concat()) };
+        assert_eq!(whole, long, "netmon help is --help");
+        let name = [&["help"], command].concat().join("_");
+        insta::assert_snapshot!(name, format!("{short}\n==== --help\n\n{long}"));
+    }
+}
+
+#[test]
+fn topics() {
+    for topic in ["states", "verdicts", "columns", "filter", "time", "flags"] {
+        insta::assert_snapshot!(format!("topic_{topic}"), help(&["help", topic]));
+    }
+}
+
+#[test]
+fn netmon_alone_shows_its_help_as_an_error() {
+    let output = netmon(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), help(&["-h"]));
+}

@@ -14,7 +14,11 @@ use netmon_common::KernelFilter;
 
 use super::{
     args::tracing::{TracingArgs, attach, is_coloured, runtime},
-    io::{stderr::report, stdout::Stdout},
+    io::{
+        progress::Steps,
+        stderr::{announce, report},
+        stdout::Stdout,
+    },
 };
 use crate::{
     core::finding::{Diagnosis, Finding, FindingState},
@@ -57,9 +61,12 @@ Examples:
 
 impl DoctorCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<ExitCode> {
+        announce("testing each hook, with connections over loopback: this takes some seconds");
+        let steps = Steps::start("looking at the kernel");
         let options = self.tracing.options(log, KernelFilter::ANY);
-        let result =
-            runtime().and_then(|runtime| within(LIMIT, || runtime.block_on(diagnose(options))));
+        let result = runtime()
+            .and_then(|runtime| within(LIMIT, || runtime.block_on(diagnose(options, &steps))));
+        drop(steps);
         let diagnosis = match result {
             Ok(diagnosis) => diagnosis,
             Err(error) => {
@@ -93,13 +100,16 @@ fn within<T>(limit: Duration, work: impl FnOnce() -> anyhow::Result<T>) -> anyho
     result
 }
 
-async fn diagnose(options: Options) -> anyhow::Result<Diagnosis> {
+async fn diagnose(options: Options, steps: &Steps) -> anyhow::Result<Diagnosis> {
     let host = HostFindings::examine(&options);
     // Before `attach` gives up the privileges for loading.
+    steps.next("measuring system calls");
     let cost = syscall_cost::accept_syscalls();
+    steps.next("attaching the hooks");
     let (attach_findings, test_findings) = match attach(options) {
         Ok(mut live) => {
             let attach_findings = AttachFindings::of(&live);
+            steps.next("testing the hooks");
             let test_findings = self_test::run(&mut live).await.unwrap_or_else(|error| {
                 vec![Finding::new("self-test", FindingState::Failed, error.to_string())]
             });

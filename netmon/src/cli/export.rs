@@ -7,7 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::{
     args::journal::{JournalArgs, SpanArgs},
-    io::{progress::Progress, stderr::report, stdout::Stdout},
+    io::{
+        progress::Progress,
+        stderr::{announce, report},
+        stdout::Stdout,
+    },
 };
 use crate::journal;
 
@@ -77,6 +81,10 @@ impl ExportCommand {
         }
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
+        if !self.stretch.is_chosen() {
+            let (from, to) = (self.past.show(span.from), self.past.show(span.to));
+            announce(format_args!("writing all {} from {from} to {to}", dataset.name()));
+        }
         let progress = Progress::of(journal.read_counter());
         let out = io::BufWriter::with_capacity(256 << 10, io::stdout());
         let result = journal.export(dataset, span, format, out, is_terminal);

@@ -1,6 +1,10 @@
 //! `netmon record`: the flight recorder.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -18,7 +22,10 @@ use super::{
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
     },
     gaps_text,
-    io::stderr::report,
+    io::{
+        progress::Progress,
+        stderr::{announce, report},
+    },
     names::SystemNames,
 };
 use crate::{
@@ -127,7 +134,7 @@ impl RecordCommand {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         let mut recorder = self.open()?;
-        report(format_args!("recording into {}", recorder.path().display()));
+        report(format_args!("recording into {}; Ctrl-C ends it", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);
         let mut live = attach(options)?;
         if let Some(path) = &self.raw {
@@ -135,6 +142,10 @@ impl RecordCommand {
         }
         notify(&[NotifyState::Ready]);
         let handle = recorder.handle();
+        let progress = Progress::start({
+            let (handle, began) = (handle.clone(), Instant::now());
+            move || progress_text(&handle.health(), began.elapsed())
+        });
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -152,6 +163,8 @@ impl RecordCommand {
         session.remember(recorder.former_rows(anchor()));
         session.follow(&mut live, &mut recorder, limits, &stop).await?;
         let summary = session.finish(&mut live, &mut recorder).await?;
+        drop(progress);
+        announce("finishing the last segment");
         notify(&[NotifyState::Stopping]);
         let health = recorder.close();
         report(format_args!(
@@ -171,6 +184,13 @@ impl RecordCommand {
         }
         Ok(())
     }
+}
+
+/// Returns the progress of a recorder.
+fn progress_text(health: &Health, time: Duration) -> String {
+    let Health { written, unwritten, .. } = health;
+    let lost = if *unwritten > 0 { format!(", {unwritten} not") } else { String::new() };
+    format!("{written} events recorded{lost}, {} s", time.as_secs())
 }
 
 /// Reads `--max-size`. Refuses a bare 10, which hardly means ten bytes.

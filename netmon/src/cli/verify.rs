@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{
     args::tracing::{TracingArgs, attach, runtime, stop_on_signals},
-    io::stdout::Stdout,
+    io::{progress::Steps, stderr::announce, stdout::Stdout},
 };
 use crate::{
     core::{
@@ -79,15 +79,23 @@ impl VerifyCommand {
 
     async fn verify(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(2 * PATIENCE, || {})?;
+        announce(format_args!(
+            "following every connection for {} s, then comparing with the kernel's tables",
+            self.duration.as_secs()
+        ));
+        let steps = Steps::start("attaching the hooks");
         let options = self.tracing.options(log, KernelFilter::ANY);
         // First, since `attach` gives up the privileges for loading.
         let mut oracle = Oracle::open()?;
         let mut live = attach(options)?;
         let scope = SessionScope::default();
         let mut session = Session::new(&scope);
+        steps.next("following every connection");
         follow(&mut session, &mut live, self.duration, &stop).await?;
 
+        steps.next("comparing with the kernel's tables");
         let first = oracle.compare(&mut session, &mut live, &stop).await?;
+        steps.next("waiting until the table has corrected itself");
         // A row that is behind now is not behind for long: this is what the table promises.
         let goal = session.reconciled() + 3;
         let begin = Instant::now();
@@ -96,7 +104,9 @@ impl VerifyCommand {
             live.expect_change();
             follow(&mut session, &mut live, CATCH_UP, &stop).await?;
         }
+        steps.next("comparing again");
         let second = oracle.compare(&mut session, &mut live, &stop).await?;
+        drop(steps);
         let lasting: HashSet<_> = first.differences.intersection(&second.differences).collect();
 
         let mut out = Stdout::lock();

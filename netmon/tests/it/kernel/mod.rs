@@ -4,6 +4,7 @@
 //! network namespaces of its own, which also separate its events from the events of the rest of the
 //! host.
 
+mod announcements;
 mod converge;
 mod devices;
 mod doctor;

@@ -4,6 +4,7 @@
 mod damaged;
 mod escapes;
 mod origins;
+mod terminal;
 
 use std::{
     collections::{BTreeSet, VecDeque},

@@ -127,17 +127,18 @@ fn columns() -> String {
 }
 
 /// The words of a filter, from `core/filter`, each with values.
-pub(super) const FILTER: [(&str, &str); 11] = [
+pub(super) const FILTER: [(&str, &str); 12] = [
     ("state, exclude", "state established, exclude time-wait"),
     ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
     ("pid, comm, uid", "the process and its user: comm = ngin*, uid = www-data"),
-    ("cgroup, netns, dev", "where it is: netns = blue, dev = eth0"),
+    ("cgroup, netns, dev", "the place: netns = blue, dev = eth0"),
     ("dir, cookie", "the side that opened it, its id: dir = in"),
     ("verdict, failed", "the end: verdict = refused, failed"),
     ("errno, lifetime", "errno = ECONNREFUSED, lifetime < 1s"),
-    ("bytes, bytes_sent", "data, both ways or one: bytes > 1M, bytes_sent > 10k"),
-    ("bytes_received, retrans, rtt", "retrans > 10, rtt > 100ms"),
+    ("bytes, bytes_sent", "data: bytes > 1M, bytes_sent > 10k"),
+    ("bytes_received", "bytes_received > 1M"),
+    ("retrans, rtt", "retrans > 10, rtt > 100ms"),
     ("and, or, not, ( )", "join terms; side by side, terms mean and"),
 ];
 

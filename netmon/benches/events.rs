@@ -25,7 +25,15 @@ impl FilterNames for NoNames {}
 
 fn appearance() -> Appearance {
     let (services, zone) = (Services::load(), jiff::tz::TimeZone::UTC);
-    Appearance { services, zone, colour: false, dated: false, netns: Vec::new(), host_width: 0 }
+    Appearance {
+        services,
+        terminal: None,
+        zone,
+        colour: false,
+        dated: false,
+        netns: Vec::new(),
+        host_width: 0,
+    }
 }
 
 /// Follows `records` with `table`, and hands each change to `view`. Returns the number of

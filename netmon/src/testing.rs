@@ -29,10 +29,7 @@ pub use crate::{
     },
     session::{Limits, Session, SessionScope, Source, TableInput, Tables, View, run},
     view::{
-        changes::{
-            json::Json,
-            lines::{Appearance, Lines},
-        },
+        changes::{appearance::Appearance, json::Json, lines::Lines},
         doctor::{json as doctor_json, text as doctor_text},
         listing::{
             ListingNames, ListingView,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::{
-    args::journal::{JournalArgs, SpanArgs, now},
+    args::journal::{FormArgs, JournalArgs, SpanArgs, now},
     io::{progress::Progress, stderr::report, stdout::Stdout},
 };
 use crate::{
@@ -20,12 +20,8 @@ use crate::{
 pub(super) struct HistoryCommand {
     #[command(flatten)]
     stretch: SpanArgs,
-    /// Show port numbers instead of service names
-    #[arg(short = 'n', long)]
-    numeric: bool,
-    /// Write JSON Lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     past: JournalArgs,
     /// Connections to list, as for ss: verdict = refused and dport = :443
@@ -46,10 +42,10 @@ impl HistoryCommand {
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
         let out = Stdout::lock();
-        let mut view = if self.json {
+        let mut view = if self.form.json {
             history::HistoryView::json(out)
         } else {
-            history::HistoryView::lines(out, self.past.appearance_of(&journal, self.numeric))?
+            history::HistoryView::lines(out, self.past.appearance_of(&journal, self.form))?
         };
         let mut gaps = Sums::default();
         let hosts = journal.hosts();

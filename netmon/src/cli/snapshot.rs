@@ -6,7 +6,7 @@ mod sort;
 mod warnings;
 
 use std::{
-    io::{self, IsTerminal},
+    io,
     net::IpAddr,
     thread,
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use super::{
         journal::JournalArgs,
         tracing::{CONFINING, DumpSource},
     },
-    io::{stderr::report, stdout::Stdout},
+    io::{stderr::report, stdout::Stdout, terminal},
     names::{self, hosts},
 };
 use crate::{
@@ -111,7 +111,7 @@ pub(super) struct SnapshotCommand {
     /// Print no headings
     #[arg(short = 'H', long = "no-header", hide_short_help = true)]
     no_header: bool,
-    /// Do not cut addresses to the width of the terminal; name all processes of a socket
+    /// Do not fit lines to the terminal; name all processes of a socket
     #[arg(short = 'W', long, hide_short_help = true)]
     wide: bool,
     /// Order by COLUMN, the largest queue first
@@ -368,25 +368,14 @@ impl SnapshotCommand {
         let columns = NetstatColumns {
             heading: !self.no_header,
             owners: self.shows_owners(),
-            all_owners: self.wide,
             extended: self.extend,
             timers: self.timers,
             info: self.info,
             netns: several,
         };
-        let terminal = if self.wide { None } else { terminal_width() };
+        let terminal = if self.wide { None } else { terminal::width() };
         Box::new(Netstat::new(out, columns, self.scope(), names, terminal))
     }
-}
-
-/// Returns the columns of the terminal that standard output is; `None` for anything else.
-fn terminal_width() -> Option<usize> {
-    let out = io::stdout();
-    if !out.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(&out).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// Returns the outcome of reading sockets: nothing where one of several namespaces ended meanwhile.

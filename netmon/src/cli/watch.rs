@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     args::{
-        journal::{JournalArgs, SpanArgs},
+        journal::{FormArgs, JournalArgs, SpanArgs},
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
     },
     gaps_text,
@@ -19,10 +19,7 @@ use crate::{
     core::{filter::RowKind, units::duration},
     kernel::host::privilege::{Duty, narrowed},
     session::{Limits, SessionScope, SessionSummary, Source, run},
-    view::changes::{
-        json::Json,
-        lines::{Appearance, Lines},
-    },
+    view::changes::{appearance::Appearance, json::Json, lines::Lines},
 };
 
 /// The longest time for the end after a signal: a reader that stopped reading must not hold it up.
@@ -43,12 +40,8 @@ pub(super) struct WatchCommand {
     count: Option<u64>,
     #[command(flatten)]
     stretch: SpanArgs,
-    /// Show port numbers instead of service names
-    #[arg(short = 'n', long)]
-    numeric: bool,
-    /// Write JSON Lines
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: FormArgs,
     #[command(flatten)]
     past: JournalArgs,
     #[command(flatten)]
@@ -81,7 +74,7 @@ impl WatchCommand {
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let journal = self.past.open()?;
             let span = self.past.span(&journal, &self.stretch)?;
-            let appearance = self.past.appearance_of(&journal, self.numeric);
+            let appearance = self.past.appearance_of(&journal, self.form);
             let _progress = Progress::of(journal.read_counter());
             self.show(journal.replay(span), appearance, &scope, &stop).await?
         } else {
@@ -89,7 +82,7 @@ impl WatchCommand {
             let clauses = filter.clauses().in_any_state();
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);
-            let appearance = self.past.appearance(self.numeric);
+            let appearance = self.past.appearance(self.form);
             self.show(attach(options)?, appearance, &scope, &stop).await?
         };
         report_summary(&summary);
@@ -110,7 +103,7 @@ impl WatchCommand {
     ) -> anyhow::Result<SessionSummary> {
         let limits = Limits { duration: self.duration, count: self.count };
         let mut out = narrowed(&[], QueuedStdout::start).context(CONFINING)??;
-        let summary = if self.json {
+        let summary = if self.form.json {
             run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
         } else {
             run(&mut source, &mut Lines::new(&mut out, appearance)?, scope, limits, stop).await

@@ -7,6 +7,8 @@
 
 pub(crate) mod changes;
 pub(crate) mod doctor;
+#[cfg(test)]
+mod line_widths;
 pub(crate) mod listing;
 mod text;
 pub(crate) mod tui;

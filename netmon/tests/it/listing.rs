@@ -184,7 +184,6 @@ fn shown_sockets<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) ->
 const PLAIN: NetstatColumns = NetstatColumns {
     heading: true,
     owners: false,
-    all_owners: false,
     extended: false,
     timers: false,
     info: false,
@@ -219,17 +218,18 @@ fn many_owners_take_little_room() {
     for pid in 1..=300 {
         owners.add(HolderKey::of_inode(NonZeroU64::MIN), pid, 0, b"worker");
     }
-    let shown = |all_owners| {
-        let columns = NetstatColumns { owners: true, all_owners, heading: false, ..PLAIN };
+    let shown = |terminal| {
+        let columns = NetstatColumns { owners: true, heading: false, ..PLAIN };
         let bytes = Bytes::default();
         let mut rows =
-            Netstat::new(bytes.clone(), columns, Listening::All, ListingNames::default(), None);
+            Netstat::new(bytes.clone(), columns, Listening::All, ListingNames::default(), terminal);
         rows.socket(&sockets()[0], &owners).expect("written");
         rows.finish(&owners).expect("written");
         String::from_utf8(bytes.0.take()).expect("UTF-8")
     };
-    assert!(shown(false).ends_with(" 1/worker,2/worker,3/worker,+297\n"), "{}", shown(false));
-    assert!(shown(true).ends_with(",299/worker,300/worker\n"), "{}", shown(true));
+    let fitting = shown(Some(80));
+    assert!(fitting.ends_with(" LISTEN 1/worker,2/worker +298\n"), "{fitting}");
+    assert!(shown(None).ends_with(",299/worker,300/worker\n"), "{}", shown(None));
 }
 
 #[test]
@@ -258,17 +258,26 @@ fn hosts_by_name() {
     }));
 }
 
+/// The frames of a listing on terminals of several widths.
+fn frames(columns: NetstatColumns) -> String {
+    let frames = [40, 80, 120, 200].map(|width| {
+        let frame = shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(width)));
+        assert!(frame.lines().all(|line| line.chars().count() <= width), "{frame}");
+        format!("{width} columns\n{frame}")
+    });
+    frames.join("\n")
+}
+
 #[test]
 fn fits_a_terminal() {
-    let columns = NetstatColumns { owners: true, ..PLAIN };
-    let shown = shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(100)));
-    for line in shown.lines().filter(|line| line.starts_with("tcp") || line.starts_with("Proto R"))
-    {
-        // The owners come last, and their width has no limit.
-        let before = line.chars().take(5 + 7 + 7 + 2 * 32).collect::<String>();
-        assert!(before.trim_end().len() < line.len() || line.chars().count() <= 100, "{line}");
-    }
-    insta::assert_snapshot!(shown);
+    insta::assert_snapshot!(frames(NetstatColumns { owners: true, ..PLAIN }));
+}
+
+#[test]
+fn all_columns_fit_a_terminal() {
+    let netns = true;
+    let columns = NetstatColumns { owners: true, extended: true, timers: true, ..PLAIN };
+    insta::assert_snapshot!(frames(NetstatColumns { info: true, netns, ..columns }));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::{
-        io::stderr::report,
+        io::{stderr::report, terminal},
         names::{LocalNames, RecordedNames},
     },
     core::{
@@ -33,7 +33,7 @@ use crate::{
     },
     journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
-    view::changes::lines::Appearance,
+    view::changes::appearance::Appearance,
 };
 
 /// The variable with the directory of the journal. Other than `--journal`, it makes no replay of a
@@ -84,6 +84,20 @@ pub(in crate::cli) struct JournalArgs {
     zone: OnceLock<TimeZone>,
 }
 
+/// The form of lines about connections.
+#[derive(Clone, Copy, Debug, Args)]
+pub(in crate::cli) struct FormArgs {
+    /// Write JSON Lines
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+    /// Show port numbers instead of service names
+    #[arg(short = 'n', long)]
+    numeric: bool,
+    /// Do not fit lines to the terminal
+    #[arg(short = 'W', long)]
+    wide: bool,
+}
+
 impl JournalDir {
     /// Returns the directory: that of the command line, that of the environment, or the usual one.
     pub(in crate::cli) fn path(&self) -> PathBuf {
@@ -99,29 +113,30 @@ impl JournalArgs {
     }
 
     /// Returns the appearance of live lines.
-    pub(in crate::cli) fn appearance(&self, numeric: bool) -> Appearance {
+    pub(in crate::cli) fn appearance(&self, form: FormArgs) -> Appearance {
         let own = fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok());
-        self.appearance_with(numeric, false, own.into_iter().collect(), 0)
+        self.appearance_with(form, false, own.into_iter().collect(), 0)
     }
 
     /// Returns the appearance of a journal's lines, the same for every reader.
-    pub(in crate::cli) fn appearance_of(&self, journal: &Journal, numeric: bool) -> Appearance {
+    pub(in crate::cli) fn appearance_of(&self, journal: &Journal, form: FormArgs) -> Appearance {
         let hosts = journal.hosts();
         let netns = hosts.iter().filter_map(HostJournal::recorder_netns).collect();
         let width = hosts.iter().map(|host| host.name().len()).max().unwrap_or(0);
         let host_width = if hosts.len() > 1 { width.max("Host".len()) } else { 0 };
-        self.appearance_with(numeric, true, netns, host_width)
+        self.appearance_with(form, true, netns, host_width)
     }
 
     fn appearance_with(
         &self,
-        numeric: bool,
+        form: FormArgs,
         dated: bool,
         netns: Vec<u32>,
         host_width: usize,
     ) -> Appearance {
         Appearance {
-            services: if numeric { Services::default() } else { Services::load() },
+            services: if form.numeric { Services::default() } else { Services::load() },
+            terminal: if form.wide { None } else { terminal::width() },
             colour: is_coloured(),
             zone: self.zone(),
             dated,

@@ -5,3 +5,4 @@ pub(super) mod progress;
 pub(super) mod queued_stdout;
 pub(super) mod stderr;
 pub(super) mod stdout;
+pub(super) mod terminal;

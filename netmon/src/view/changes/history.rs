@@ -6,36 +6,25 @@ use std::{
 };
 
 use super::{
+    appearance::Appearance,
+    cells::{ConnectionLines, LineFacts},
     json::{self, JsonContext},
-    lines::{self, Appearance, place, time_heading, why},
+    why::why,
 };
 use crate::{
-    core::{
-        change::Step,
-        connection::Connection,
-        loss::Gap,
-        time::{Anchor, Mono},
-    },
-    view::{
-        listing::cells::end_line,
-        text::{
-            clock::{Clock, Elapsed, TimeStyle},
-            output::Output,
-        },
-    },
+    core::{change::Step, connection::Connection, loss::Gap, time::Anchor},
+    view::text::output::Output,
 };
 
 /// The form of the output.
 enum Form {
-    Lines(Appearance),
-    Json,
+    Lines(Box<ConnectionLines>),
+    Json(JsonContext),
 }
 
 /// Writes connections.
 pub(crate) struct HistoryView<W> {
     out: Output<W>,
-    clock: Clock,
-    context: JsonContext,
     form: Form,
 }
 
@@ -45,30 +34,23 @@ impl<W: Write> HistoryView<W> {
     /// # Errors
     /// The error of the output.
     pub(crate) fn lines(to: W, look: Appearance) -> io::Result<Self> {
-        let mut out = Output::new(to);
-        let style = look.style();
-        let line = out.line()?;
-        time_heading(line, &style, &look);
-        // Writing to a vector does not fail, here and below.
-        let _ = writeln!(line, " {:>8}  Why", "Lifetime");
-        let (clock, context) = (Clock::new(style), JsonContext::new());
-        Ok(Self { out, clock, context, form: Form::Lines(look) })
+        let (mut out, mut lines) = (Output::new(to), ConnectionLines::of_connections(look));
+        lines.heading(out.line()?);
+        Ok(Self { out, form: Form::Lines(Box::new(lines)) })
     }
 
     /// Writes JSON Lines to `to`.
     pub(crate) fn json(to: W) -> Self {
-        let (clock, context) = (Clock::new(TimeStyle::Rfc3339), JsonContext::new());
-        Self { out: Output::new(to), clock, context, form: Form::Json }
+        Self { out: Output::new(to), form: Form::Json(JsonContext::new()) }
     }
 
     /// Sets the host of the rows that follow.
     pub(crate) fn host(&mut self, host: &Arc<str>) {
-        self.context.host = Some(Arc::clone(host));
-    }
-
-    /// Ties the clocks of the rows that follow.
-    fn tie(&mut self, anchor: Anchor) {
-        (self.clock.anchor, self.context.clock.anchor) = (anchor, anchor);
+        let of = match &mut self.form {
+            Form::Lines(lines) => &mut lines.host,
+            Form::Json(context) => &mut context.host,
+        };
+        *of = Some(Arc::clone(host));
     }
 
     /// Writes a connection that ended with `step`.
@@ -84,21 +66,20 @@ impl<W: Write> HistoryView<W> {
         step: &Step<'_>,
         community_id: impl FnOnce() -> Option<String>,
     ) -> io::Result<()> {
-        self.tie(anchor);
-        let line = self.out.line()?;
-        let look = match &self.form {
-            Form::Lines(look) => look,
-            Form::Json => {
-                json::closed(line, &mut self.context, step, community_id().as_deref());
-                return Ok(());
+        let out = self.out.line()?;
+        match &mut self.form {
+            Form::Lines(lines) => {
+                lines.tie(anchor);
+                let (time, connection) = (step.transition.time, step.connection);
+                let (new, span) = (connection.state, connection.lifetime(time));
+                let facts = LineFacts { time, connection, old: None, new, span };
+                lines.write(out, facts, |line, look| why(line, look, step));
             }
-        };
-        let time = step.transition.time;
-        let host = self.context.host.as_deref();
-        place(line, &mut self.clock, look, host, time, step.connection);
-        put_lifetime(line, step.connection, time);
-        why(line, look, step);
-        end_line(line);
+            Form::Json(context) => {
+                context.clock.anchor = anchor;
+                json::closed(out, context, step, community_id().as_deref());
+            }
+        }
         Ok(())
     }
 
@@ -107,20 +88,22 @@ impl<W: Write> HistoryView<W> {
     /// # Errors
     /// The error of the output.
     pub(crate) fn open(&mut self, anchor: Anchor, row: &Connection) -> io::Result<()> {
-        self.tie(anchor);
-        let line = self.out.line()?;
-        let look = match &self.form {
-            Form::Lines(look) => look,
-            Form::Json => {
-                json::row(line, &mut self.context, anchor.monotonic, row, "");
-                return Ok(());
+        let (out, time) = (self.out.line()?, anchor.monotonic);
+        match &mut self.form {
+            Form::Lines(lines) => {
+                lines.tie(anchor);
+                let (new, span) = (row.state, row.lifetime(time));
+                let facts = LineFacts { time, connection: row, old: None, new, span };
+                lines.write(out, facts, |line, _| {
+                    // Writing to a vector does not fail.
+                    let _ = write!(line, "open, {new}");
+                });
             }
-        };
-        let host = self.context.host.as_deref();
-        place(line, &mut self.clock, look, host, anchor.monotonic, row);
-        put_lifetime(line, row, anchor.monotonic);
-        let _ = write!(line, "open, {}", row.state);
-        end_line(line);
+            Form::Json(context) => {
+                context.clock.anchor = anchor;
+                json::row(out, context, time, row, "");
+            }
+        }
         Ok(())
     }
 
@@ -129,14 +112,16 @@ impl<W: Write> HistoryView<W> {
     /// # Errors
     /// The error of the output.
     pub(crate) fn gap(&mut self, anchor: Anchor, gap: &Gap) -> io::Result<()> {
-        self.tie(anchor);
-        match &self.form {
-            Form::Lines(look) => {
-                let host = self.context.host.as_deref();
-                lines::gap(self.out.line()?, &mut self.clock, look, host, gap);
+        match &mut self.form {
+            Form::Lines(lines) => {
+                lines.tie(anchor);
+                lines.gap(self.out.line()?, gap);
                 Ok(())
             }
-            Form::Json => json::gap(&mut self.out, &mut self.context, gap, true),
+            Form::Json(context) => {
+                context.clock.anchor = anchor;
+                json::gap(&mut self.out, context, gap, true)
+            }
         }
     }
 
@@ -147,11 +132,4 @@ impl<W: Write> HistoryView<W> {
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.out.flush()
     }
-}
-
-fn put_lifetime(line: &mut Vec<u8>, row: &Connection, time: Mono) {
-    let _ = match row.lifetime(time) {
-        None => write!(line, " {:>8}  ", "-"),
-        Some(lifetime) => write!(line, " {:>8}  ", Elapsed(lifetime)),
-    };
 }

@@ -1,5 +1,8 @@
 //! Changes as lines or as JSON: transitions, and connections that ended.
 
+pub(crate) mod appearance;
+mod cells;
 pub(crate) mod history;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(super) mod why;

@@ -9,33 +9,22 @@ use crate::{
         process::Process,
         socket::{Protocol, Socket, TcpInfo, Timer},
     },
-    view::text::host::Host,
+    view::text::{
+        host::Host,
+        layout::{Form, columns_of, cut},
+    },
 };
-
-/// Writes the bytes of `put`, and spaces up to `width` columns.
-#[inline]
-pub(in crate::view) fn put_left(out: &mut Vec<u8>, width: usize, put: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    put(out);
-    let used = columns_of(&out[start..]);
-    out.resize(out.len() + width.saturating_sub(used), b' ');
-}
-
-/// Writes a space and a number, aligned to the right of `width` columns; `-` without a number.
-#[inline]
-pub(super) fn put_right(out: &mut Vec<u8>, width: usize, number: Option<u32>) {
-    let mut digits = itoa::Buffer::new();
-    let text = number.map_or("-", |number| digits.format(number));
-    out.resize(out.len() + 1 + width.saturating_sub(text.len()), b' ');
-    out.extend_from_slice(text.as_bytes());
-}
-
-pub(in crate::view) fn digits(number: Option<u32>) -> usize {
-    number.map_or(1, |number| number.checked_ilog10().map_or(1, |log| log as usize + 1))
-}
 
 pub(super) fn put_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes a number; `-` without a number.
+pub(super) fn put_known(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => put_number(out, number),
+        None => out.push(b'-'),
+    }
 }
 
 pub(super) fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
@@ -54,21 +43,13 @@ pub(super) fn put_unix_path(out: &mut Vec<u8>, path: &[u8], is_abstract: bool) {
     }
 }
 
-/// Returns the number of columns of the text. Each character counts as one column: names from
-/// outside were escaped, and wide scripts are rare in names.
-pub(super) fn columns_of(text: &[u8]) -> usize {
-    if text.is_ascii() { text.len() } else { String::from_utf8_lossy(text).chars().count() }
-}
-
-/// Writes an address and its port; cuts the address if both do not fit `width`.
+/// Writes an address and its port.
 pub(super) fn put_endpoint(
     out: &mut Vec<u8>,
     names: &mut ListingNames,
     protocol: Protocol,
     (host, port): (Host<'_>, u16),
-    width: usize,
 ) {
-    let start = out.len();
     match names.hosts.name(host.address) {
         Some(name) => {
             put_escaped(out, name.as_bytes());
@@ -76,31 +57,22 @@ pub(super) fn put_endpoint(
         }
         None => host.put(out),
     }
-    let host = out.len();
     out.push(b':');
     match (port, names.services.name(protocol, port)) {
         (0, _) => out.push(b'*'),
         (_, Some(name)) => put_escaped(out, name.as_bytes()),
         (port, None) => put_number(out, u64::from(port)),
     }
-    if width == usize::MAX || columns_of(&out[start..]) <= width {
-        return;
-    }
-    let port = out.split_off(host);
-    let text = String::from_utf8_lossy(&out[start..]).into_owned();
-    out.truncate(start);
-    let room = width.saturating_sub(columns_of(&port) + 1);
-    out.extend(text.chars().take(room).collect::<String>().bytes());
-    out.extend_from_slice("…".as_bytes());
-    out.extend_from_slice(&port);
 }
 
-/// Writes the first `most` processes, and the number of the others.
-pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], most: usize) {
+/// Writes the first process, as many others as fit `room` columns, and the number of the rest.
+pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], room: usize) {
     if owners.is_empty() {
         out.push(b'-');
     }
-    for (i, process) in owners.iter().take(most).enumerate() {
+    let start = out.len();
+    for (i, process) in owners.iter().enumerate() {
+        let before = out.len();
         if i > 0 {
             out.push(b',');
         }
@@ -110,11 +82,29 @@ pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], most: usize) {
         }
         out.push(b'/');
         let _ = write!(out, "{}", EscapedName(&process.comm));
+        let rest = owners.len() - i - 1;
+        if room == usize::MAX || columns_of(&out[start..]) + note(rest) <= room {
+            continue;
+        }
+        let mut left_out = rest;
+        if i == 0 {
+            let first = out.split_off(start);
+            let room = room.saturating_sub(note(rest));
+            out.extend(cut(&String::from_utf8_lossy(&first), room, Form::Text).bytes());
+        } else {
+            out.truncate(before);
+            left_out += 1;
+        }
+        if left_out > 0 {
+            let _ = write!(out, " +{left_out}");
+        }
+        return;
     }
-    let others = owners.len().saturating_sub(most);
-    if others > 0 {
-        let _ = write!(out, ",+{others}");
-    }
+}
+
+/// Returns the columns of the number of processes that are left out.
+fn note(left_out: usize) -> usize {
+    left_out.checked_ilog10().map_or(0, |log| " +1".len() + log as usize)
 }
 
 /// Writes the timer as netstat does: its name, seconds left, retransmissions, probes.
@@ -141,10 +131,9 @@ pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut Listi
     }
 }
 
-/// Writes TCP's measurements as `ss -i` does, on a line of their own.
+/// Writes TCP's measurements as `ss -i` does.
 pub(super) fn put_info(out: &mut Vec<u8>, info: &TcpInfo) {
     let ms = |us: u32| f64::from(us) / 1_000.0;
-    out.push(b'\t');
     if let Some(rtt) = info.rtt_us {
         let _ = write!(out, " rtt:{:.3}/{:.3}", ms(rtt), ms(info.rttvar_us));
     }
@@ -166,12 +155,4 @@ pub(super) fn put_info(out: &mut Vec<u8>, info: &TcpInfo) {
     if let Some(rate) = info.delivery_rate {
         let _ = write!(out, " delivery_rate:{}bps", rate.saturating_mul(8));
     }
-    out.push(b'\n');
-}
-
-pub(in crate::view) fn end_line(out: &mut Vec<u8>) {
-    while out.last() == Some(&b' ') {
-        out.pop();
-    }
-    out.push(b'\n');
 }

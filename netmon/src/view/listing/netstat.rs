@@ -1,18 +1,21 @@
 //! The listing as netstat prints it.
 //!
 //! Columns are as wide as the first rows need, and keep that width: a listing of any length takes
-//! no more memory than its beginning.
+//! no more memory than its beginning. A list of owners takes the room of a few: a longer list is
+//! counted on a terminal, and shifts the rest of its own row in a pipe. What a terminal has no room
+//! for follows its row, on a line of its own.
 
 use std::{
     io::{self, Write},
     mem,
+    num::NonZeroU64,
 };
 
 use super::{
     ListingNames, ListingView,
     cells::{
-        columns_of, digits, end_line, put_endpoint, put_escaped, put_identity, put_info, put_left,
-        put_number, put_owners, put_right, put_timer, put_unix_path,
+        put_endpoint, put_escaped, put_identity, put_info, put_known, put_number, put_owners,
+        put_timer, put_unix_path,
     },
 };
 use crate::{
@@ -21,7 +24,16 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
-    view::text::{host::Host, output::Output},
+    view::text::{
+        host::Host,
+        layout::{
+            Column,
+            Fold::{self, Hide, Shrink},
+            Form::{Address, Number, Text},
+            Layout,
+        },
+        output::Output,
+    },
 };
 
 /// The parts of a listing besides netstat's usual columns.
@@ -31,8 +43,6 @@ pub struct NetstatColumns {
     pub heading: bool,
     /// PID/Program name.
     pub owners: bool,
-    /// Every process that holds a socket, however many do.
-    pub all_owners: bool,
     /// User, inode; and at the end cookie, namespace and cgroup.
     pub extended: bool,
     /// Timer.
@@ -41,13 +51,6 @@ pub struct NetstatColumns {
     pub info: bool,
     /// The network namespace.
     pub netns: bool,
-}
-
-impl NetstatColumns {
-    /// Returns the most processes that a row names.
-    const fn most_owners(self) -> usize {
-        if self.all_owners { usize::MAX } else { OWNERS }
-    }
 }
 
 /// The sockets that the headings name.
@@ -74,42 +77,100 @@ impl Listening {
 
 /// The most rows that are held until the widths of the columns are known.
 const HEAD: usize = 1_000;
-/// Columns are as wide as netstat's, at least.
-const QUEUE: usize = 6;
-const ADDRESS: usize = 23;
-const PROGRAM: usize = 19;
-/// The most processes in a row: a server may share one socket with hundreds of workers.
-const OWNERS: usize = 3;
-/// The least width of a cut address: room for any IPv4 address with its port.
-const LEAST: usize = 21;
+/// The room of a list of owners: a server may share one socket with hundreds of workers.
+const OWNERS: usize = 30;
+
+const PROTO: usize = 0;
+const RECV_Q: usize = 1;
+const SEND_Q: usize = 2;
+const LOCAL: usize = 3;
+const REMOTE: usize = 4;
+const STATE: usize = 5;
+const USER: usize = 6;
+const INODE: usize = 7;
+const PROGRAM: usize = 8;
+const NETNS: usize = 9;
+const TIMER: usize = 10;
+
+/// The columns, each with its width in a pipe at least, which is netstat's.
+const HEADINGS: [(&str, usize); 11] = [
+    ("Proto", 5),
+    ("Recv-Q", 6),
+    ("Send-Q", 6),
+    ("Local Address", 23),
+    ("Foreign Address", 23),
+    ("State", 11),
+    ("User", 10),
+    ("Inode", 10),
+    ("PID/Program name", 19),
+    ("Netns", 12),
+    ("Timer", 27),
+];
+
+/// Columns that are left out follow on a line of their own; of the queues, those that are not
+/// empty.
+const FOLDS: &[Fold] = &[
+    Hide(TIMER),
+    Hide(INODE),
+    Hide(NETNS),
+    Hide(USER),
+    Hide(SEND_Q),
+    Hide(RECV_Q),
+    Shrink(PROGRAM, 16),
+    Shrink(REMOTE, 21),
+    Shrink(LOCAL, 21),
+    Shrink(PROGRAM, 12),
+    Shrink(REMOTE, 12),
+    Shrink(LOCAL, 12),
+    Hide(PROGRAM),
+    Shrink(REMOTE, 7),
+    Shrink(LOCAL, 7),
+];
+
+const UNIX_PROGRAM: usize = 6;
+/// The columns of unix sockets, each with its widths in a pipe and on a terminal, at least.
+const UNIX_HEADINGS: [(&str, usize, usize); 7] = [
+    ("Proto", 5, 5),
+    ("RefCnt", 6, 6),
+    ("Flags", 11, 7),
+    ("Type", 10, 9),
+    ("State", 13, 9),
+    ("I-Node", 9, 6),
+    ("PID/Program name", 19, 16),
+];
+const UNIX_FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(UNIX_PROGRAM, 8), Hide(3)];
+/// The heading over the rest of a unix socket's line.
+const PATH: &str = "  Path";
 
 /// Writes rows as netstat does.
 pub struct Netstat<W> {
     out: Output<W>,
-    columns: NetstatColumns,
     scope: Listening,
-    names: ListingNames,
+    rows: Rows,
     /// Width of the terminal that rows must fit; none for a file or a pipe.
     terminal: Option<usize>,
     /// Rows that came before the widths were known.
     head: Vec<Socket>,
-    widths: Option<Widths>,
+    has_begun: bool,
+    unix: Layout<7>,
     unix_heading: bool,
+}
+
+/// The form of rows.
+struct Rows {
+    columns: NetstatColumns,
+    names: ListingNames,
+    layout: Layout<11>,
+    /// The room of a list of owners.
+    room: usize,
+    /// The parts of a row that have no room in their columns.
+    folded: Vec<u8>,
 }
 
 /// Returns both ends of a socket, with their ports.
 fn ends(socket: &Socket) -> [(Host<'_>, u16); 2] {
     let Socket { tuple, binding, .. } = socket;
     [(Host::local(tuple, binding), tuple.local.port()), (Host::remote(tuple), tuple.remote.port())]
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Widths {
-    recv_q: usize,
-    send_q: usize,
-    local: usize,
-    remote: usize,
-    program: usize,
 }
 
 impl<W: Write> Netstat<W> {
@@ -122,242 +183,214 @@ impl<W: Write> Netstat<W> {
         names: ListingNames,
         terminal: Option<usize>,
     ) -> Self {
+        let NetstatColumns { owners, extended, timers, netns, .. } = columns;
+        let mut at = 0;
+        let layout = HEADINGS.map(|(heading, width)| {
+            let (form, has) = match at {
+                RECV_Q | SEND_Q => (Number, true),
+                LOCAL | REMOTE => (Address, true),
+                USER | INODE => (Text, extended),
+                PROGRAM => (Text, owners),
+                NETNS => (Text, netns),
+                TIMER => (Text, timers),
+                _ => (Text, true),
+            };
+            at += 1;
+            let width = if terminal.is_some() { heading.len() } else { width };
+            Column::new(heading, form, if has { width } else { 0 })
+        });
+        let unix = UNIX_HEADINGS.map(|(heading, piped, shown)| {
+            let width = if terminal.is_some() { shown } else { piped };
+            let has = owners || heading != UNIX_HEADINGS[UNIX_PROGRAM].0;
+            Column::new(heading, Text, if has { width } else { 0 })
+        });
+        let layout = Layout::measuring(layout, FOLDS);
         Self {
             out: Output::new(to),
-            columns,
             scope,
-            names,
+            rows: Rows { columns, names, layout, room: OWNERS, folded: Vec::new() },
             terminal,
             head: Vec::new(),
-            widths: None,
+            has_begun: false,
+            unix: Layout::new(terminal, unix, UNIX_FOLDS),
             unix_heading: false,
         }
     }
 
     /// Settles the widths, then writes the heading and the rows that were held.
     fn begin(&mut self, owners: &SocketHolders) -> io::Result<()> {
+        self.has_begun = true;
         let head = mem::take(&mut self.head);
-        let mut widths = Widths {
-            recv_q: QUEUE,
-            send_q: QUEUE,
-            local: ADDRESS,
-            remote: ADDRESS,
-            program: PROGRAM,
-        };
         let mut scratch = Vec::new();
-        let mut width = |put: &mut dyn FnMut(&mut Vec<u8>)| {
-            scratch.clear();
-            put(&mut scratch);
-            columns_of(&scratch)
-        };
         for socket in &head {
-            let [local, remote] = ends(socket);
-            let names = &mut self.names;
-            widths.recv_q = widths.recv_q.max(digits(socket.recv_q));
-            widths.send_q = widths.send_q.max(digits(socket.send_q));
-            widths.local = widths.local.max(width(&mut |out| {
-                put_endpoint(out, names, socket.protocol, local, usize::MAX);
-            }));
-            widths.remote = widths.remote.max(width(&mut |out| {
-                put_endpoint(out, names, socket.protocol, remote, usize::MAX);
-            }));
-            if self.columns.owners {
-                let most = self.columns.most_owners();
-                widths.program = widths.program.max(width(&mut |out| {
-                    put_owners(out, &owners.of(socket.holder_key()), most);
-                }));
-            }
+            scratch.clear();
+            self.rows.put(&mut scratch, socket, owners);
         }
-        if let Some(terminal) = self.terminal {
-            widths.fit(terminal, self.columns);
+        let layout = &mut self.rows.layout;
+        layout.settle(self.terminal);
+        self.rows.room = match self.terminal {
+            Some(_) if !layout.is_folded(PROGRAM) => layout.width(PROGRAM),
+            Some(_) => OWNERS,
+            None => usize::MAX,
+        };
+        if self.rows.columns.heading {
+            let out = self.out.line()?;
+            title(out, layout, "Internet connections", self.scope);
+            layout.heading(out, "");
         }
-        self.widths = Some(widths);
-        if self.columns.heading {
-            self.heading(widths)?;
-        }
-        head.iter().try_for_each(|socket| self.row(socket, owners, widths))
+        head.iter().try_for_each(|socket| self.row(socket, owners))
     }
 
-    fn heading(&mut self, widths: Widths) -> io::Result<()> {
-        let NetstatColumns { owners, extended, timers, netns, .. } = self.columns;
-        let out = self.out.line()?;
-        // Writing to a vector does not fail, here and below.
-        let _ = writeln!(out, "Active Internet connections ({})", self.scope.words());
-        let _ = write!(
-            out,
-            "{:<5} {:>recv_q$} {:>send_q$} {:<local$} {:<remote$} {:<11}",
-            "Proto",
-            "Recv-Q",
-            "Send-Q",
-            "Local Address",
-            "Foreign Address",
-            "State",
-            recv_q = widths.recv_q,
-            send_q = widths.send_q,
-            local = widths.local,
-            remote = widths.remote,
-        );
-        if extended {
-            let _ = write!(out, " {:<10} {:<10}", "User", "Inode");
-        }
-        if owners {
-            let _ = write!(out, " {:<width$}", "PID/Program name", width = widths.program);
-        }
-        if netns {
-            let _ = write!(out, " {:<12}", "Netns");
-        }
-        if timers {
-            let _ = write!(out, " {:<27}", "Timer");
-        }
-        end_line(out);
+    fn row(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
+        self.rows.put(self.out.line()?, socket, owners);
         Ok(())
     }
+}
 
-    fn row(&mut self, socket: &Socket, owners: &SocketHolders, widths: Widths) -> io::Result<()> {
-        let out = self.out.line()?;
-        let names = &mut self.names;
-        let six = if socket.ipv6 { "6" } else { "" };
-        put_left(out, 5, |out| {
-            out.extend_from_slice(socket.protocol.name().as_bytes());
-            out.extend_from_slice(six.as_bytes());
-        });
-        put_right(out, widths.recv_q, socket.recv_q);
-        put_right(out, widths.send_q, socket.send_q);
-        out.push(b' ');
+/// Writes the line above the headings.
+fn title<const N: usize>(out: &mut Vec<u8>, layout: &Layout<N>, of: &str, scope: Listening) {
+    let start = out.len();
+    // Writing to a vector does not fail.
+    let _ = write!(out, "Active {of} ({})", scope.words());
+    layout.end(out, start, start);
+}
+
+/// The cells of a row.
+struct Cells<'a> {
+    layout: &'a mut Layout<11>,
+    /// The parts of the row that have no room in their columns.
+    folded: &'a mut Vec<u8>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Cells<'_> {
+    /// Writes a cell. If the column of the cell is folded, keeps the cell, with `word` before it.
+    #[inline]
+    fn put(&mut self, at: usize, word: &str, put: impl FnOnce(&mut Vec<u8>)) {
+        if self.layout.is_folded(at) {
+            self.folded.push(b' ');
+            self.folded.extend_from_slice(word.as_bytes());
+            put(self.folded);
+        } else {
+            self.layout.cell(self.out, at, put);
+        }
+    }
+}
+
+impl Cells<'_> {
+    #[inline]
+    fn put_queue(&mut self, at: usize, word: &str, length: Option<u32>, is_limit: bool) {
+        if !self.layout.is_folded(at) || length.is_some_and(|length| length > 0 && !is_limit) {
+            self.put(at, word, |out| put_known(out, length.map(u64::from)));
+        }
+    }
+}
+
+impl Rows {
+    fn put(&mut self, out: &mut Vec<u8>, socket: &Socket, owners: &SocketHolders) {
+        let Self { columns, names, layout, room, folded } = self;
         let Socket { protocol, tuple, .. } = *socket;
         let [local, remote] = ends(socket);
-        // Only a terminal has a width that rows must not exceed.
-        let limit = |width| if self.terminal.is_some() { width } else { usize::MAX };
-        put_left(out, widths.local, |out| {
-            put_endpoint(out, names, protocol, local, limit(widths.local));
+        let start = out.len();
+        let mut cells = Cells { layout, folded, out };
+        cells.put(PROTO, "", |out| {
+            out.extend_from_slice(protocol.name().as_bytes());
+            out.extend_from_slice(if socket.ipv6 { b"6" } else { b"" });
         });
-        out.push(b' ');
-        put_left(out, widths.remote, |out| {
-            put_endpoint(out, names, protocol, remote, limit(widths.remote));
-        });
-        out.push(b' ');
-        put_left(out, 11, |out| {
+        cells.put_queue(RECV_Q, "recv-q:", socket.recv_q, false);
+        // The Send-Q of a listener is a limit, and not the length of a queue.
+        cells.put_queue(SEND_Q, "send-q:", socket.send_q, socket.is_listening());
+        cells.put(LOCAL, "", |out| put_endpoint(out, names, protocol, local));
+        cells.put(REMOTE, "", |out| put_endpoint(out, names, protocol, remote));
+        cells.put(STATE, "", |out| {
             // A person would not call CLOSE a state of UDP: the socket has no connection.
             if protocol == Protocol::Tcp || socket.state != TcpState::Close {
                 out.extend_from_slice(socket.state.name().as_bytes());
             }
         });
-        if self.columns.extended {
-            out.push(b' ');
-            put_left(out, 10, |out| match socket.uid.map(|uid| (uid, names.users.name(uid))) {
-                Some((_, Some(name))) => put_escaped(out, name.as_bytes()),
-                Some((uid, None)) => put_number(out, u64::from(uid)),
-                None => out.push(b'-'),
+        if columns.extended {
+            cells.put(USER, "user:", |out| match socket.uid.map(|uid| names.users.name(uid)) {
+                Some(Some(name)) => put_escaped(out, name.as_bytes()),
+                _ => put_known(out, socket.uid.map(u64::from)),
             });
-            out.push(b' ');
-            put_left(out, 10, |out| match socket.inode {
-                Some(inode) => put_number(out, inode.get()),
-                None => out.push(b'-'),
-            });
+            cells.put(INODE, "inode:", |out| put_known(out, socket.inode.map(NonZeroU64::get)));
         }
-        if self.columns.owners {
-            let most = self.columns.most_owners();
-            out.push(b' ');
-            put_left(out, widths.program, |out| {
-                put_owners(out, &owners.of(socket.holder_key()), most);
-            });
+        if columns.owners {
+            let owners = owners.of(socket.holder_key());
+            cells.put(PROGRAM, "", |out| put_owners(out, &owners, *room));
         }
-        if self.columns.netns {
-            out.push(b' ');
-            put_left(out, 12, |out| match names.namespaces.name(tuple.netns) {
+        if columns.netns {
+            cells.put(NETNS, "netns:", |out| match names.namespaces.name(tuple.netns) {
                 Some(name) => put_escaped(out, name.as_bytes()),
                 None => put_number(out, u64::from(tuple.netns)),
             });
         }
-        if self.columns.timers {
-            out.push(b' ');
-            put_left(out, 27, |out| put_timer(out, socket));
+        if columns.timers {
+            cells.put(TIMER, "timer:", |out| put_timer(out, socket));
         }
-        if self.columns.extended {
+        let free = out.len();
+        out.append(folded);
+        if columns.extended {
             put_identity(out, socket, names);
         }
-        end_line(out);
-        if self.columns.info
-            && let Some(info) = &socket.info
-        {
+        layout.end(out, start, free);
+        if let Some(info) = socket.info.as_ref().filter(|_| columns.info) {
+            let start = out.len();
+            out.extend_from_slice(if layout.terminal().is_some() { b"        " } else { b"\t" });
             put_info(out, info);
+            layout.end(out, start, start);
         }
-        Ok(())
     }
 }
 
 impl<W: Write> ListingView for Netstat<W> {
     fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
-        if let Some(widths) = self.widths {
-            return self.row(socket, owners, widths);
+        if self.has_begun {
+            return self.row(socket, owners);
         }
         self.head.push(socket.clone());
         if self.head.len() == HEAD { self.begin(owners) } else { Ok(()) }
     }
 
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
-        if self.widths.is_none() && !self.head.is_empty() {
+        if !self.has_begun && !self.head.is_empty() {
             self.begin(owners)?;
         }
-        if self.columns.heading && !mem::replace(&mut self.unix_heading, true) {
-            let out = self.out.line()?;
-            let _ = writeln!(out, "Active UNIX domain sockets ({})", self.scope.words());
-            let _ = write!(out, "Proto RefCnt Flags       Type       State         I-Node   ");
-            if self.columns.owners {
-                let _ = write!(out, " {:<PROGRAM$}", "PID/Program name");
+        let (out, layout) = (self.out.line()?, &mut self.unix);
+        if self.rows.columns.heading && !mem::replace(&mut self.unix_heading, true) {
+            title(out, layout, "UNIX domain sockets", self.scope);
+            layout.heading(out, PATH);
+        }
+        let owners = owners.of(socket.holder_key());
+        layout.row(out, PATH, |layout, out| {
+            let start = out.len();
+            let references = socket.references.map(u64::from);
+            let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
+            let room = match layout.terminal() {
+                Some(_) => layout.width(UNIX_PROGRAM),
+                None => usize::MAX,
+            };
+            layout.cell(out, 0, |out| out.extend_from_slice(b"unix"));
+            layout.cell(out, 1, |out| put_known(out, references));
+            layout.cell(out, 2, |out| out.extend_from_slice(flags.as_bytes()));
+            layout.cell(out, 3, |out| out.extend_from_slice(socket.kind_name().as_bytes()));
+            layout.cell(out, 4, |out| out.extend_from_slice(socket.state_name().as_bytes()));
+            layout.cell(out, 5, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
+            layout.cell(out, UNIX_PROGRAM, |out| put_owners(out, &owners, room));
+            let free = out.len();
+            if let Some(path) = &socket.path {
+                out.extend_from_slice(b"  ");
+                put_unix_path(out, path, socket.is_abstract);
             }
-            out.extend_from_slice(b"  Path\n");
-        }
-        let out = self.out.line()?;
-        let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
-        out.extend_from_slice(b"unix  ");
-        put_left(out, 6, |out| match socket.references {
-            Some(references) => put_number(out, references.into()),
-            None => out.push(b'-'),
+            layout.end(out, start, free);
         });
-        let _ = write!(out, " {flags:<11} {:<10} {:<13} ", socket.kind_name(), socket.state_name());
-        put_left(out, 9, |out| match socket.inode {
-            Some(inode) => put_number(out, inode.get()),
-            None => out.push(b'-'),
-        });
-        if self.columns.owners {
-            let most = self.columns.most_owners();
-            out.push(b' ');
-            put_left(out, PROGRAM, |out| put_owners(out, &owners.of(socket.holder_key()), most));
-        }
-        if let Some(path) = &socket.path {
-            out.extend_from_slice(b"  ");
-            put_unix_path(out, path, socket.is_abstract);
-        }
-        end_line(out);
         Ok(())
     }
 
     fn finish(&mut self, owners: &SocketHolders) -> io::Result<()> {
-        if self.widths.is_none() && !self.unix_heading {
+        if !self.has_begun && !self.unix_heading {
             self.begin(owners)?;
         }
         self.out.flush()
-    }
-}
-
-impl Widths {
-    /// Cuts the addresses to the room of the terminal, both alike.
-    fn fit(&mut self, terminal: usize, columns: NetstatColumns) {
-        let NetstatColumns { owners, extended, timers, netns, .. } = columns;
-        let others = [
-            (true, 5 + 1 + self.recv_q + 1 + self.send_q + 1 + 1 + 1 + 11),
-            (extended, 22),
-            (owners, 1 + self.program.min(PROGRAM)),
-            (netns, 13),
-            (timers, 28),
-        ];
-        let fixed: usize = others.iter().filter_map(|(on, width)| on.then_some(width)).sum();
-        let room = terminal.saturating_sub(fixed).max(2 * LEAST);
-        if self.local + self.remote > room {
-            let half = room / 2;
-            self.local = self.local.min(half.max(room.saturating_sub(self.remote)));
-            self.remote = self.remote.min(room - self.local);
-        }
     }
 }

@@ -3,5 +3,6 @@
 pub(super) mod clock;
 pub(super) mod host;
 pub(super) mod json_object;
+pub(super) mod layout;
 pub(super) mod output;
-mod stack_text;
+pub(super) mod stack_text;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     core::{connection::Direction, escape::Escaped, process::Evidence, tcp::TcpState, time::Mono},
     view::{
-        changes::lines::Bytes,
+        changes::why::Bytes,
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             groups::program,

@@ -1,0 +1,32 @@
+//! The look of lines.
+
+use jiff::tz::TimeZone;
+
+use crate::{core::services::Services, view::text::clock::TimeStyle};
+
+/// The look of lines.
+#[derive(Clone, Debug)]
+pub struct Appearance {
+    /// Names for ports; a port without a name is shown as a number.
+    pub services: Services,
+    /// The columns of the terminal that lines must fit; none for a file or a pipe.
+    pub terminal: Option<usize>,
+    /// Failures, gaps and corrections have colours.
+    pub colour: bool,
+    /// The zone of times.
+    pub zone: TimeZone,
+    /// Times have their date, because they are not of today.
+    pub dated: bool,
+    /// Namespaces whose number is not shown. A line shows the number of any other namespace; with
+    /// an empty list, no line shows a number. A name from a journal is always shown.
+    pub netns: Vec<u32>,
+    /// Columns of the host's name; 0 if there is one host.
+    pub host_width: usize,
+}
+
+impl Appearance {
+    pub(super) fn style(&self) -> TimeStyle {
+        let zone = self.zone.clone();
+        if self.dated { TimeStyle::date_time(zone) } else { TimeStyle::TimeOfDay(zone) }
+    }
+}

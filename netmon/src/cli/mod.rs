@@ -41,6 +41,8 @@ struct Cli {
     /// Log the work of netmon and its kernel program; -vv: more
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
+    #[command(flatten)]
+    color: colorchoice_clap::Color,
     /// Show help: -h the common options, --help all of them
     #[arg(short, long, action = ArgAction::Help, global = true)]
     help: Option<bool>,
@@ -120,6 +122,7 @@ impl Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli: Cli = usage::parse();
+    cli.color.write_global();
     let level = match cli.verbose {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Debug,

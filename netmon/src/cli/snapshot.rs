@@ -22,7 +22,7 @@ use self::{
 use super::{
     args::{
         journal::JournalArgs,
-        tracing::{CONFINING, DumpSource},
+        tracing::{CONFINING, DumpSource, is_coloured},
     },
     io::{stderr::report, stdout::Stdout, terminal},
     names::{self, hosts},
@@ -374,7 +374,7 @@ impl SnapshotCommand {
             netns: several,
         };
         let terminal = if self.wide { None } else { terminal::width() };
-        Box::new(Netstat::new(out, columns, self.scope(), names, terminal))
+        Box::new(Netstat::new(out, columns, self.scope(), names, terminal, is_coloured()))
     }
 }
 

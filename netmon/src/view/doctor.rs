@@ -54,15 +54,15 @@ use std::{
     io::{self, Write},
 };
 
-use super::text::{json_object::JsonObject, output::Output};
+use super::{
+    palette::{Palette, Tone},
+    text::{json_object::JsonObject, output::Output},
+};
 use crate::core::{
     escape::Escaped,
     finding::{Diagnosis, Fact, Finding, FindingState},
 };
 
-const RED: &str = "\x1b[31m";
-const YELLOW: &str = "\x1b[33m";
-const PLAIN: &str = "\x1b[0m";
 /// The most names on one line; JSON has all names.
 const NAMES: usize = 8;
 
@@ -84,12 +84,11 @@ pub fn text(to: impl Write, diagnosis: &Diagnosis, colour: bool) -> io::Result<(
                 line = line + sign + text;
             }
         }
-        let (on, off) = match finding.state {
-            _ if !colour => ("", ""),
-            FindingState::Ok => ("", ""),
-            FindingState::Degraded => (YELLOW, PLAIN),
-            FindingState::Failed => (RED, PLAIN),
-        };
+        let (on, off) = Palette { colour }.around(match finding.state {
+            FindingState::Ok => Tone::Plain,
+            FindingState::Degraded => Tone::Warning,
+            FindingState::Failed => Tone::Bad,
+        });
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(
             out.line()?,

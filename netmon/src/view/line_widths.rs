@@ -12,7 +12,7 @@ use super::{
         name_cache::NameCache,
         netstat::{Listening, Netstat, NetstatColumns},
     },
-    text::layout::columns_of,
+    text::layout::shown_columns,
 };
 use crate::{
     core::{
@@ -145,7 +145,7 @@ impl Row {
 fn fits(text: &[u8], width: usize) -> Result<(), TestCaseError> {
     let text = std::str::from_utf8(text).expect("UTF-8");
     for line in text.lines() {
-        prop_assert!(columns_of(line.as_bytes()) <= width, "{width}: {line:?}\n{text}");
+        prop_assert!(shown_columns(line.as_bytes()) <= width, "{width}: {line:?}\n{text}");
     }
     Ok(())
 }
@@ -154,7 +154,7 @@ fn look(width: usize, dated: bool, host_width: usize) -> Appearance {
     Appearance {
         services: Services::parse(b"a-service-with-a-name 80/tcp\n"),
         terminal: Some(width),
-        colour: false,
+        colour: true,
         zone: TimeZone::UTC,
         dated,
         netns: vec![1],
@@ -227,7 +227,7 @@ proptest! {
             ..ListingNames::default()
         };
         let mut out = Vec::new();
-        let mut view = Netstat::new(&mut out, columns, Listening::All, names, Some(width));
+        let mut view = Netstat::new(&mut out, columns, Listening::All, names, Some(width), true);
         for (inode, row) in (1..).zip(&rows) {
             view.socket(&row.socket(inode), &holders).expect("written");
         }

@@ -10,6 +10,7 @@ pub(crate) mod doctor;
 #[cfg(test)]
 mod line_widths;
 pub(crate) mod listing;
+mod palette;
 mod text;
 pub(crate) mod tui;
 

@@ -59,7 +59,7 @@ fn colour_adds_nothing_but_colour() {
     for diagnosis in [degraded(), failed()] {
         let coloured = text(&diagnosis, true);
         assert!(coloured.contains('\u{1b}'), "{coloured}");
-        let plain = ["\u{1b}[31m", "\u{1b}[33m", "\u{1b}[0m"]
+        let plain = ["\u{1b}[31m", "\u{1b}[1;33m", "\u{1b}[0m"]
             .iter()
             .fold(coloured, |text, colour| text.replace(colour, ""));
         assert_eq!(plain, text(&diagnosis, false));

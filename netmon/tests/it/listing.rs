@@ -191,7 +191,7 @@ const PLAIN: NetstatColumns = NetstatColumns {
 };
 
 fn netstat(columns: NetstatColumns) -> String {
-    shown(|out| Netstat::new(out, columns, Listening::All, names(), None))
+    shown(|out| Netstat::new(out, columns, Listening::All, names(), None, false))
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn plain() {
 fn numeric_without_headings() {
     let columns = NetstatColumns { heading: false, ..PLAIN };
     insta::assert_snapshot!(shown(|out| {
-        Netstat::new(out, columns, Listening::All, ListingNames::default(), None)
+        Netstat::new(out, columns, Listening::All, ListingNames::default(), None, false)
     }));
 }
 
@@ -221,8 +221,14 @@ fn many_owners_take_little_room() {
     let shown = |terminal| {
         let columns = NetstatColumns { owners: true, heading: false, ..PLAIN };
         let bytes = Bytes::default();
-        let mut rows =
-            Netstat::new(bytes.clone(), columns, Listening::All, ListingNames::default(), terminal);
+        let mut rows = Netstat::new(
+            bytes.clone(),
+            columns,
+            Listening::All,
+            ListingNames::default(),
+            terminal,
+            false,
+        );
         rows.socket(&sockets()[0], &owners).expect("written");
         rows.finish(&owners).expect("written");
         String::from_utf8(bytes.0.take()).expect("UTF-8")
@@ -254,14 +260,15 @@ fn hosts_by_name() {
             (address.to_string() == "203.0.113.9").then(|| "a-host.example\u{7}".to_owned())
         };
         let names = ListingNames { hosts: NameCache::new(known), ..names() };
-        Netstat::new(out, PLAIN, Listening::Connected, names, None)
+        Netstat::new(out, PLAIN, Listening::Connected, names, None, false)
     }));
 }
 
 /// The frames of a listing on terminals of several widths.
 fn frames(columns: NetstatColumns) -> String {
     let frames = [40, 80, 120, 200].map(|width| {
-        let frame = shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(width)));
+        let frame =
+            shown(|out| Netstat::new(out, columns, Listening::All, names(), Some(width), false));
         assert!(frame.lines().all(|line| line.chars().count() <= width), "{frame}");
         format!("{width} columns\n{frame}")
     });
@@ -286,7 +293,8 @@ fn the_first_rows_set_the_widths() {
     let mut many =
         vec![socket(Protocol::Tcp, TcpState::Listen, "0.0.0.0:9", "0.0.0.0:0", 9); 1_000];
     many.push(sockets().swap_remove(3));
-    let shown = shown_sockets(&many, |out| Netstat::new(out, PLAIN, Listening::All, names(), None));
+    let shown =
+        shown_sockets(&many, |out| Netstat::new(out, PLAIN, Listening::All, names(), None, false));
     let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("tcp")).collect();
     assert_eq!(lines.len(), 1_001);
     assert!(lines[..1_000].iter().all(|line| line.find("LISTEN") == lines[0].find("LISTEN")));

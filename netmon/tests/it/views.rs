@@ -57,6 +57,24 @@ fn text_fits_a_terminal() {
 }
 
 #[test]
+fn colour_adds_nothing_but_colour() {
+    let coloured = lines(None, true);
+    for words in [
+        "\u{1b}[32mESTABLISHED\u{1b}[0m",
+        "\u{1b}[36mout\u{1b}[0m",
+        "\u{1b}[1;33m17 events lost",
+    ] {
+        assert!(coloured.contains(words), "{words:?}: {coloured}");
+    }
+    let plain = ["0", "1", "2", "31", "32", "35", "36", "1;33"]
+        .map(|number| format!("\u{1b}[{number}m"))
+        .iter()
+        .fold(coloured, |text, colour| text.replace(colour, ""));
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed.join("\n"), lines(None, false).trim_end());
+}
+
+#[test]
 fn rows_before_a_change_of_the_clock_show_their_offset() {
     let zone = TimeZone::get("Europe/Berlin").expect("a zone");
     let now = jiff::Timestamp::now().to_zoned(zone.clone()).strftime("%:z").to_string();

@@ -1,14 +1,13 @@
 //! Common parts of the subcommands that trace: options, the runtime, the end.
 
 use std::{
-    env,
-    io::{self, IsTerminal},
-    process,
+    io, process,
     sync::{Arc, mpsc::channel},
     thread,
     time::Duration,
 };
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use log::LevelFilter;
@@ -106,9 +105,10 @@ pub(in crate::cli) fn attach(options: Options) -> anyhow::Result<Live> {
     Ok(live)
 }
 
-/// Returns whether output may be coloured.
+/// Returns whether standard output has colours: by `--color`, by the variables that other programs
+/// obey as well, or because standard output is a terminal.
 pub(in crate::cli) fn is_coloured() -> bool {
-    io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
 /// Returns a notification for the session to end in order, which SIGINT and SIGTERM send.

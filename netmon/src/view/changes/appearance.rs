@@ -2,7 +2,10 @@
 
 use jiff::tz::TimeZone;
 
-use crate::{core::services::Services, view::text::clock::TimeStyle};
+use crate::{
+    core::services::Services,
+    view::{palette::Palette, text::clock::TimeStyle},
+};
 
 /// The look of lines.
 #[derive(Clone, Debug)]
@@ -11,7 +14,7 @@ pub struct Appearance {
     pub services: Services,
     /// The columns of the terminal that lines must fit; none for a file or a pipe.
     pub terminal: Option<usize>,
-    /// Failures, gaps and corrections have colours.
+    /// Words have colours by their meaning.
     pub colour: bool,
     /// The zone of times.
     pub zone: TimeZone,
@@ -25,6 +28,10 @@ pub struct Appearance {
 }
 
 impl Appearance {
+    pub(super) const fn palette(&self) -> Palette {
+        Palette { colour: self.colour }
+    }
+
     pub(super) fn style(&self) -> TimeStyle {
         let zone = self.zone.clone();
         if self.dated { TimeStyle::date_time(zone) } else { TimeStyle::TimeOfDay(zone) }

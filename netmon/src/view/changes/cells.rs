@@ -16,6 +16,7 @@ use crate::{
         tcp::TcpState,
         time::{Anchor, Mono},
     },
+    view::palette::Tone,
     view::text::{
         clock::{Clock, Elapsed, TimeStyle},
         host::Host,
@@ -148,7 +149,7 @@ impl ConnectionLines {
             Column::new("State", Text, state),
             Column::new(span, Number, 8),
         ];
-        let layout = Layout::new(look.terminal, columns, folds);
+        let layout = Layout::new(look.terminal, look.palette(), columns, folds);
         Self { look, layout, clock: Clock::new(style), host: None }
     }
 
@@ -174,7 +175,7 @@ impl ConnectionLines {
         layout.row(out, WHY, |layout, out| {
             let start = out.len();
             put_place(layout, out, clock, look, host.as_deref(), time);
-            layout.cell(out, PROGRAM, |out| match &connection.owner {
+            layout.cell(out, PROGRAM, Tone::Plain, |out| match &connection.owner {
                 Some(owner) => {
                     // Writing to a vector does not fail, here and below.
                     let _ = write!(out, "{}/{}", PidText(owner.pid), EscapedName(&owner.comm));
@@ -187,19 +188,25 @@ impl ConnectionLines {
                 Some(Direction::Listen) => "lis",
                 None => "-",
             };
-            layout.cell(out, DIRECTION, |out| out.extend_from_slice(direction.as_bytes()));
+            layout.cell(out, DIRECTION, Tone::of_direction(connection.direction), |out| {
+                out.extend_from_slice(direction.as_bytes())
+            });
             let (local, remote) = (Host::local(tuple, binding), Host::remote(tuple));
             let services = &look.services;
-            layout.cell(out, LOCAL, |out| put_end(out, local, tuple.local.port(), services, "?"));
-            layout.cell(out, REMOTE, |out| {
+            layout.cell(out, LOCAL, Tone::Plain, |out| {
+                put_end(out, local, tuple.local.port(), services, "?");
+            });
+            layout.cell(out, REMOTE, Tone::Plain, |out| {
                 put_end(out, remote, tuple.remote.port(), services, "*");
             });
-            layout.cell(out, OLD, |out| {
+            layout.cell(out, OLD, old.map_or(Tone::Plain, Tone::of_state), |out| {
                 out.extend_from_slice(old.map_or("", TcpState::name).as_bytes());
                 out.extend_from_slice(b" ->");
             });
-            layout.cell(out, STATE, |out| out.extend_from_slice(new.name().as_bytes()));
-            layout.cell(out, SPAN, |out| match span {
+            layout.cell(out, STATE, Tone::of_state(new), |out| {
+                out.extend_from_slice(new.name().as_bytes());
+            });
+            layout.cell(out, SPAN, Tone::Plain, |out| match span {
                 Some(span) => {
                     let _ = write!(out, "{}", Elapsed(span));
                 }
@@ -225,7 +232,7 @@ impl ConnectionLines {
             put_place(layout, out, clock, look, host.as_deref(), time);
             let free = out.len();
             out.push(b' ');
-            text(out, clock);
+            look.palette().put(out, Tone::Warning, |out| text(out, clock));
             layout.end(out, start, free);
         });
     }
@@ -265,11 +272,11 @@ fn put_place(
     clock.put(&mut moment, time);
     let (date, time) = moment.text().split_at(if look.dated { DATES } else { 0 });
     let date = if layout.width(DATE) < DATES { &date[YEAR.min(date.len())..] } else { date };
-    layout.cell(out, DATE, |out| out.extend_from_slice(date));
+    layout.cell(out, DATE, Tone::Plain, |out| out.extend_from_slice(date));
     let time = time.trim_ascii_start();
     let time = if layout.width(TIME) < MICROSECONDS { &time[..SECONDS] } else { time };
-    layout.cell(out, TIME, |out| out.extend_from_slice(time));
-    layout.cell(out, HOST, |out| {
+    layout.cell(out, TIME, Tone::Plain, |out| out.extend_from_slice(time));
+    layout.cell(out, HOST, Tone::Plain, |out| {
         let _ = write!(out, "{}", Escaped(host.unwrap_or("-").as_bytes()));
     });
 }

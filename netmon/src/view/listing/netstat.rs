@@ -24,15 +24,18 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
     },
-    view::text::{
-        host::Host,
-        layout::{
-            Column,
-            Fold::{self, Hide, Shrink},
-            Form::{Address, Number, Text},
-            Layout,
+    view::{
+        palette::{Palette, Tone},
+        text::{
+            host::Host,
+            layout::{
+                Column,
+                Fold::{self, Hide, Shrink},
+                Form::{Address, Number, Text},
+                Layout,
+            },
+            output::Output,
         },
-        output::Output,
     },
 };
 
@@ -175,13 +178,14 @@ fn ends(socket: &Socket) -> [(Host<'_>, u16); 2] {
 
 impl<W: Write> Netstat<W> {
     /// Writes to `to`. Rows fit the width `terminal`; without a width, as for a file or a pipe,
-    /// nothing is cut.
+    /// nothing is cut. With `colour`, states have colours.
     pub fn new(
         to: W,
         columns: NetstatColumns,
         scope: Listening,
         names: ListingNames,
         terminal: Option<usize>,
+        colour: bool,
     ) -> Self {
         let NetstatColumns { owners, extended, timers, netns, .. } = columns;
         let mut at = 0;
@@ -204,7 +208,8 @@ impl<W: Write> Netstat<W> {
             let has = owners || heading != UNIX_HEADINGS[UNIX_PROGRAM].0;
             Column::new(heading, Text, if has { width } else { 0 })
         });
-        let layout = Layout::measuring(layout, FOLDS);
+        let palette = Palette { colour };
+        let layout = Layout::measuring(palette, layout, FOLDS);
         Self {
             out: Output::new(to),
             scope,
@@ -212,7 +217,7 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: Layout::new(terminal, unix, UNIX_FOLDS),
+            unix: Layout::new(terminal, palette, unix, UNIX_FOLDS),
             unix_heading: false,
         }
     }
@@ -267,12 +272,17 @@ impl Cells<'_> {
     /// Writes a cell. If the column of the cell is folded, keeps the cell, with `word` before it.
     #[inline]
     fn put(&mut self, at: usize, word: &str, put: impl FnOnce(&mut Vec<u8>)) {
+        self.put_toned(at, word, Tone::Plain, put);
+    }
+
+    #[inline]
+    fn put_toned(&mut self, at: usize, word: &str, tone: Tone, put: impl FnOnce(&mut Vec<u8>)) {
         if self.layout.is_folded(at) {
             self.folded.push(b' ');
             self.folded.extend_from_slice(word.as_bytes());
             put(self.folded);
         } else {
-            self.layout.cell(self.out, at, put);
+            self.layout.cell(self.out, at, tone, put);
         }
     }
 }
@@ -302,7 +312,7 @@ impl Rows {
         cells.put_queue(SEND_Q, "send-q:", socket.send_q, socket.is_listening());
         cells.put(LOCAL, "", |out| put_endpoint(out, names, protocol, local));
         cells.put(REMOTE, "", |out| put_endpoint(out, names, protocol, remote));
-        cells.put(STATE, "", |out| {
+        cells.put_toned(STATE, "", Tone::of_state(socket.state), |out| {
             // A person would not call CLOSE a state of UDP: the socket has no connection.
             if protocol == Protocol::Tcp || socket.state != TcpState::Close {
                 out.extend_from_slice(socket.state.name().as_bytes());
@@ -370,13 +380,18 @@ impl<W: Write> ListingView for Netstat<W> {
                 Some(_) => layout.width(UNIX_PROGRAM),
                 None => usize::MAX,
             };
-            layout.cell(out, 0, |out| out.extend_from_slice(b"unix"));
-            layout.cell(out, 1, |out| put_known(out, references));
-            layout.cell(out, 2, |out| out.extend_from_slice(flags.as_bytes()));
-            layout.cell(out, 3, |out| out.extend_from_slice(socket.kind_name().as_bytes()));
-            layout.cell(out, 4, |out| out.extend_from_slice(socket.state_name().as_bytes()));
-            layout.cell(out, 5, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
-            layout.cell(out, UNIX_PROGRAM, |out| put_owners(out, &owners, room));
+            layout.cell(out, 0, Tone::Plain, |out| out.extend_from_slice(b"unix"));
+            layout.cell(out, 1, Tone::Plain, |out| put_known(out, references));
+            layout.cell(out, 2, Tone::Plain, |out| out.extend_from_slice(flags.as_bytes()));
+            layout.cell(out, 3, Tone::Plain, |out| {
+                out.extend_from_slice(socket.kind_name().as_bytes());
+            });
+            layout.cell(out, 4, Tone::Plain, |out| {
+                out.extend_from_slice(socket.state_name().as_bytes());
+            });
+            layout
+                .cell(out, 5, Tone::Plain, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
+            layout.cell(out, UNIX_PROGRAM, Tone::Plain, |out| put_owners(out, &owners, room));
             let free = out.len();
             if let Some(path) = &socket.path {
                 out.extend_from_slice(b"  ");

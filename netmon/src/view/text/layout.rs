@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::view::palette::{Palette, Tone};
+
 /// The content of a column, which decides about its alignment and about the place of a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::view) enum Form {
@@ -70,6 +72,7 @@ pub(in crate::view) struct Layout<const N: usize> {
     columns: [Column; N],
     folds: &'static [Fold],
     terminal: Option<usize>,
+    palette: Palette,
     /// The first column that is shown.
     first: usize,
     /// Columns grow by steps of this width; 0 for columns that keep their widths.
@@ -82,18 +85,23 @@ impl<const N: usize> Layout<N> {
     /// Makes a layout for a terminal of the width `terminal`; without a width, for a pipe.
     pub(in crate::view) fn new(
         terminal: Option<usize>,
+        palette: Palette,
         columns: [Column; N],
         folds: &'static [Fold],
     ) -> Self {
         let (first, step, has_grown) = (0, STEP, false);
-        let mut layout = Self { columns, folds, terminal, first, step, has_grown };
+        let mut layout = Self { columns, folds, terminal, palette, first, step, has_grown };
         layout.fit();
         layout
     }
 
     /// Makes a layout that only measures rows, until [`Self::settle`].
-    pub(in crate::view) fn measuring(columns: [Column; N], folds: &'static [Fold]) -> Self {
-        Self { step: 1, ..Self::new(None, columns, folds) }
+    pub(in crate::view) fn measuring(
+        palette: Palette,
+        columns: [Column; N],
+        folds: &'static [Fold],
+    ) -> Self {
+        Self { step: 1, ..Self::new(None, palette, columns, folds) }
     }
 
     /// Ends the measurement: columns are as wide as the rows so far need, and stay so.
@@ -157,12 +165,12 @@ impl<const N: usize> Layout<N> {
         let start = out.len();
         for at in 0..N {
             let heading = self.columns[at].heading.clone();
-            self.cell(out, at, |out| out.extend_from_slice(heading.as_bytes()));
+            self.cell(out, at, Tone::Heading, |out| out.extend_from_slice(heading.as_bytes()));
         }
         let free = out.len();
-        let shown = columns_of(&out[start..]) + rest.len();
-        if self.terminal.is_none_or(|terminal| shown <= terminal) {
-            out.extend_from_slice(rest.as_bytes());
+        let shown = shown_columns(&out[start..]) + rest.len();
+        if !rest.is_empty() && self.terminal.is_none_or(|terminal| shown <= terminal) {
+            self.palette.put(out, Tone::Heading, |out| out.extend_from_slice(rest.as_bytes()));
         }
         self.end(out, start, free);
     }
@@ -173,6 +181,7 @@ impl<const N: usize> Layout<N> {
         &mut self,
         out: &mut Vec<u8>,
         at: usize,
+        tone: Tone,
         put: impl FnOnce(&mut Vec<u8>),
     ) {
         let Column { width, form, .. } = self.columns[at];
@@ -182,16 +191,20 @@ impl<const N: usize> Layout<N> {
         if at != self.first {
             out.push(b' ');
         }
+        let (on, off) = self.palette.around(tone);
+        let begin = out.len();
+        out.extend_from_slice(on.as_bytes());
         let start = out.len();
         put(out);
         let mut used = columns_of(&out[start..]);
         if used > width {
             used = self.overflow(out, start, at, used);
         }
+        out.extend_from_slice(off.as_bytes());
         if used < width {
             out.resize(out.len() + width - used, b' ');
             if form == Form::Number {
-                out[start..].rotate_right(width - used);
+                out[begin..].rotate_right(width - used);
             }
         }
     }
@@ -244,7 +257,7 @@ impl<const N: usize> Layout<N> {
     #[inline]
     pub(in crate::view) fn end(&self, out: &mut Vec<u8>, start: usize, free: usize) {
         if let Some(terminal) = self.terminal
-            && columns_of(&out[start..]) > terminal
+            && shown_columns(&out[start..]) > terminal
         {
             let text = out.split_off(free);
             wrap(out, start, &String::from_utf8_lossy(&text), terminal);
@@ -256,7 +269,7 @@ impl<const N: usize> Layout<N> {
 /// Appends `text` to the line that begins at `start`. Breaks the text at spaces, and within words
 /// that are wider than a line.
 fn wrap(out: &mut Vec<u8>, start: usize, text: &str, terminal: usize) {
-    let mut used = columns_of(&out[start..]);
+    let mut used = shown_columns(&out[start..]);
     let indent = INDENT.min(terminal / 4);
     let mut space = text.len() - text.trim_start_matches(' ').len();
     let line = |out: &mut Vec<u8>, used: &mut usize, space: &mut usize| {
@@ -270,13 +283,14 @@ fn wrap(out: &mut Vec<u8>, start: usize, text: &str, terminal: usize) {
         line(out, &mut used, &mut space);
     }
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if used > indent && used + space + columns(word) > terminal {
+        if used > indent && used + space + shown_columns(word.as_bytes()) > terminal {
             line(out, &mut used, &mut space);
         }
         out.resize(out.len() + space, b' ');
         used += space;
+        let mut sequences = Sequences::default();
         for c in word.chars() {
-            let width = c.width().unwrap_or(0);
+            let width = if sequences.has(c) { 0 } else { c.width().unwrap_or(0) };
             if used + width > terminal && used > indent {
                 line(out, &mut used, &mut space);
             }
@@ -335,6 +349,34 @@ fn suffix(text: &str, width: usize) -> &str {
 #[inline]
 pub(in crate::view) fn columns_of(text: &[u8]) -> usize {
     if text.is_ascii() { text.len() } else { columns(&String::from_utf8_lossy(text)) }
+}
+
+/// Returns the number of columns that the text takes, without its escape sequences.
+pub(in crate::view) fn shown_columns(text: &[u8]) -> usize {
+    if !text.contains(&ESCAPE) {
+        return columns_of(text);
+    }
+    let mut sequences = Sequences::default();
+    let text = String::from_utf8_lossy(text);
+    let shown = text.chars().filter(|c| !sequences.has(*c));
+    shown.map(|c| c.width().unwrap_or(0)).sum()
+}
+
+const ESCAPE: u8 = 0x1b;
+
+/// The escape sequences in a text. All are colours, since text from outside is escaped.
+#[derive(Default)]
+struct Sequences {
+    is_within: bool,
+}
+
+impl Sequences {
+    /// Returns whether the next character `c` belongs to a sequence.
+    fn has(&mut self, c: char) -> bool {
+        let is_within = self.is_within || c == char::from(ESCAPE);
+        self.is_within = is_within && c != 'm';
+        is_within
+    }
 }
 
 fn columns(text: &str) -> usize {

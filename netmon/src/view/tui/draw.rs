@@ -10,7 +10,7 @@ mod state_diagram;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
-    style::{Color, Modifier, Style},
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::Widget,
 };
@@ -19,36 +19,10 @@ use super::{
     layout::Areas,
     state::{Mode, ScreenState},
 };
+use crate::view::palette::{Palette, Tone};
 
 /// The least columns and lines of a screen: a smaller frame could not be understood.
 const LEAST: (u16, u16) = (40, 10);
-
-/// Styles that are readable on light and on dark. Words show the same as the colours, for screens
-/// without colours.
-#[derive(Clone, Copy)]
-struct Theme {
-    colour: bool,
-}
-
-impl Theme {
-    fn colour(self, colour: Color) -> Style {
-        if self.colour { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    /// The style of a failure.
-    fn bad(self) -> Style {
-        self.colour(Color::Red)
-    }
-
-    /// The style of a warning.
-    fn warning(self) -> Style {
-        self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
-    }
-
-    fn curve(self) -> Style {
-        self.colour(Color::Cyan)
-    }
-}
 
 const HEADING: Style = Style::new().add_modifier(Modifier::REVERSED);
 const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -61,7 +35,7 @@ pub(super) fn draw(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
         Line::from(format!("netmon top needs {width}x{height}")).render(area, buffer);
         return;
     }
-    let (areas, theme) = (Areas::of(area), Theme { colour: state.options.colour });
+    let (areas, theme) = (Areas::of(area), Palette { colour: state.options.colour });
     header::title(state, theme, Rect { height: 1, ..areas.header }, buffer);
     match (&state.mode, &state.detail) {
         (Mode::Detail(_), Some(detail)) => detail::draw(state, detail, theme, areas.body(), buffer),
@@ -76,7 +50,7 @@ pub(super) fn draw(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
 }
 
 /// Draws the filter that is being written, a message, or the keys.
-fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
+fn footer(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
     if let Mode::Filter(line, error) = &state.mode {
         let before: String = line.text.chars().take(line.at).collect();
         let after: String = line.text.chars().skip(line.at + 1).collect();
@@ -98,7 +72,7 @@ fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
             let pointer = format!("{}^", " ".repeat(column.into()));
             Line::styled(
                 pad(&format!("{}: {}", error.message, error.advice)),
-                theme.bad().add_modifier(Modifier::BOLD),
+                theme.style(Tone::Bad).add_modifier(Modifier::BOLD),
             )
             .render(above(2), buffer);
             Line::from(pad(&pointer)).render(Rect { y: area.y, ..area }, buffer);
@@ -109,7 +83,7 @@ fn footer(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
         return;
     }
     if let Some(message) = &state.message {
-        Line::styled(format!(" {message}"), theme.warning()).render(area, buffer);
+        Line::styled(format!(" {message}"), theme.style(Tone::Warning)).render(area, buffer);
         return;
     }
     let past: &[(&str, &str)] = match (state.options.past, &state.past) {

@@ -11,15 +11,16 @@ use ratatui::{
 };
 
 use super::{
-    STRONG, Theme,
+    STRONG,
     cells::{fit, local_end, remote_end},
-    list::{is_bad, services, why},
+    list::{services, why},
     state_diagram,
 };
 use crate::{
     core::{connection::Direction, escape::Escaped, process::Evidence, tcp::TcpState, time::Mono},
     view::{
         changes::why::Bytes,
+        palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             groups::program,
@@ -34,7 +35,7 @@ const NAME: usize = 9;
 pub(super) fn draw(
     state: &ScreenState,
     detail: &Detail,
-    theme: Theme,
+    theme: Palette,
     area: Rect,
     buffer: &mut Buffer,
 ) {
@@ -68,7 +69,7 @@ pub(super) fn draw(
 fn facts<'a>(
     state: &ScreenState,
     detail: &Detail,
-    theme: Theme,
+    theme: Palette,
     time: &mut impl FnMut(Mono) -> String,
 ) -> Vec<Line<'a>> {
     let (row, services) = (&detail.row, services(state));
@@ -121,7 +122,10 @@ fn facts<'a>(
     }
     lines.push(match row.verdict {
         Some(verdict) => {
-            let style = if is_bad(verdict) { theme.bad().patch(STRONG) } else { Style::new() };
+            let style = match Tone::of_verdict(verdict) {
+                Tone::Plain => Style::new(),
+                tone => theme.style(tone).patch(STRONG),
+            };
             let mut line = fact("Verdict", String::new());
             line.spans[1] = Span::styled(verdict.to_string(), style);
             line
@@ -183,7 +187,7 @@ fn traffic(detail: &Detail) -> String {
 /// Draws the steps, the latest last; leaves the first steps out if there is no room for all.
 fn history(
     detail: &Detail,
-    theme: Theme,
+    theme: Palette,
     area: Rect,
     time: &mut impl FnMut(Mono) -> String,
     buffer: &mut Buffer,
@@ -206,7 +210,8 @@ fn history(
             step.new,
             why(step)
         );
-        let style = if step.verdict.is_some_and(is_bad) { theme.bad() } else { Style::new() };
+        let tone = step.verdict.map_or(Tone::Plain, Tone::of_verdict);
+        let style = theme.style(tone);
         Line::styled(fit(&text, area.width.into()), style)
             .render(Rect { y, height: 1, ..area }, buffer);
     }

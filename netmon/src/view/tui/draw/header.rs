@@ -8,10 +8,11 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{HEADING, STRONG, Theme, cells::fit};
+use super::{HEADING, STRONG, cells::fit};
 use crate::{
     core::{loss::Loss, tcp::TcpState},
     view::{
+        palette::{Palette, Tone},
         text::clock::Elapsed,
         tui::{layout::HEADER, rates::Happened, state::ScreenState},
     },
@@ -45,7 +46,7 @@ const RATES: [(&str, Measure); 4] = [
 ];
 
 /// Draws everything below the title.
-pub(super) fn draw(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
     if area.height < HEADER {
         return;
     }
@@ -106,7 +107,7 @@ fn room(area: Rect) -> usize {
     area.width.saturating_sub(TEXT).into()
 }
 
-fn put(text: &str, curve: &[u8], is_some: bool, theme: Theme, area: Rect, buffer: &mut Buffer) {
+fn put(text: &str, curve: &[u8], is_some: bool, theme: Palette, area: Rect, buffer: &mut Buffer) {
     const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let style = if is_some { STRONG } else { super::DIM };
     Line::styled(text, style).render(area, buffer);
@@ -115,7 +116,7 @@ fn put(text: &str, curve: &[u8], is_some: bool, theme: Theme, area: Rect, buffer
     let left = area.right().saturating_sub(width).max(area.x + TEXT);
     let curve: String = curve.iter().map(|height| HEIGHTS[usize::from(*height)]).collect();
     let area = Rect { x: left, width: area.right().saturating_sub(left), ..area };
-    Line::styled(curve, theme.curve()).render(area, buffer);
+    Line::styled(curve, theme.style(Tone::Begin)).render(area, buffer);
 }
 
 /// Returns a number with about three digits.
@@ -128,7 +129,7 @@ pub(super) fn number(number: f64) -> String {
 }
 
 /// Draws the title: the host, the time, losses, corrections and gaps.
-pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn title(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
     let activity = state.activity();
     let wall = match &state.past {
         Some(past) => past.at.wall,
@@ -144,7 +145,7 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
     let moment = state.past.as_ref().map_or(state.now, |past| past.at.monotonic);
     if let Some(distance) = activity.rare_at(moment) {
         let text = format!("compared every {}  ", Elapsed(distance));
-        spans.push(Span::styled(text, theme.warning()));
+        spans.push(Span::styled(text, theme.style(Tone::Warning)));
     }
     let lost = match activity.gap {
         Some(gap) if state.past.is_none() => {
@@ -153,7 +154,7 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
         }
         _ => format!("lost {}", activity.lost),
     };
-    let style = if activity.lost > 0 { theme.warning() } else { Style::new() };
+    let style = if activity.lost > 0 { theme.style(Tone::Warning) } else { Style::new() };
     spans.extend([Span::styled(lost, style), format!("  corrected {}", activity.corrected).into()]);
     if let Some(gap) = state.gap() {
         let what = match (gap.loss, gap.count) {
@@ -161,9 +162,10 @@ pub(super) fn title(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut 
             (loss, 0) => format!("gap: {}", loss.name()),
             (loss, count) => format!("gap: {count} {}", loss.name()),
         };
-        spans.push(Span::styled(format!("  {what}"), theme.warning()));
+        spans.push(Span::styled(format!("  {what}"), theme.style(Tone::Warning)));
     }
-    let style = if state.past.is_some() { HEADING.patch(theme.warning()) } else { HEADING };
+    let style =
+        if state.past.is_some() { HEADING.patch(theme.style(Tone::Warning)) } else { HEADING };
     buffer.set_style(area, style);
     Line::from(spans).style(style).render(area, buffer);
 }

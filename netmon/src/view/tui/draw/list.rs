@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
 
 use super::{
-    DIM, HEADING, STRONG, Theme,
+    DIM, HEADING, STRONG,
     cells::{fit, local_end, remote_end},
     header::number,
 };
@@ -14,9 +14,9 @@ use crate::{
         event::ResetSide,
         services::Services,
         tcp::TcpState,
-        verdict::Verdict,
     },
     view::{
+        palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             groups::program,
@@ -31,7 +31,7 @@ use crate::{
 const HEADINGS: [&str; 8] =
     ["PID/Program", "Local Address", "Foreign Address", "State", "In", "Dir", "Age", "Evidence"];
 
-pub(super) fn draw(state: &ScreenState, theme: Theme, areas: &Areas, buffer: &mut Buffer) {
+pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &mut Buffer) {
     let list = &state.list;
     heading(state, areas.heading, buffer);
     let mut line = Rect { height: 1, ..areas.rows };
@@ -100,7 +100,7 @@ fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
 /// Draws a connection. Returns the style of its line.
 fn connection(
     state: &ScreenState,
-    theme: Theme,
+    theme: Palette,
     row: &Connection,
     is_gone: bool,
     area: Rect,
@@ -119,13 +119,18 @@ fn connection(
             2 => (remote_end(&row.tuple, services, width), style),
             3 => match row.verdict.filter(|_| is_gone) {
                 // Small letters show that the connection has ended.
-                Some(verdict) if is_bad(verdict) => (verdict.to_string(), style.patch(theme.bad())),
-                Some(verdict) => (verdict.to_string(), style),
+                Some(verdict) => {
+                    let tone = theme.style(Tone::of_verdict(verdict));
+                    (verdict.to_string(), style.patch(tone))
+                }
                 None if is_gone => ("gone".to_owned(), style),
-                None => (row.state.to_string(), style),
+                None => (row.state.to_string(), theme.style(Tone::of_state(row.state))),
             },
             4 => (format!("{:>width$}", since.as_deref().unwrap_or("-")), style),
-            5 => (direction(row.direction).to_owned(), style),
+            5 => {
+                let tone = theme.style(Tone::of_direction(row.direction));
+                (direction(row.direction).to_owned(), style.patch(tone))
+            }
             6 => (format!("{:>width$}", age.as_deref().unwrap_or("-")), style),
             _ => (row.evidence.map_or("-", |evidence| evidence.name()).to_owned(), style),
         };
@@ -147,13 +152,8 @@ pub(super) fn services(state: &ScreenState) -> Option<&Services> {
     (!state.options.numeric).then_some(&state.options.services)
 }
 
-pub(super) const fn is_bad(verdict: Verdict) -> bool {
-    use Verdict::{ClosedByPeer, ClosedLocally, ClosedSilently};
-    !matches!(verdict, ClosedLocally | ClosedByPeer | ClosedSilently)
-}
-
 /// Draws the latest transitions as they come, the newest at the bottom.
-pub(super) fn latest(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut Buffer) {
+pub(super) fn latest(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
     if area.height < 2 {
         return;
     }
@@ -175,8 +175,10 @@ pub(super) fn latest(state: &ScreenState, theme: Theme, area: Rect, buffer: &mut
     for (y, latest) in (area.y + 1..).zip(latest.into_iter().rev()) {
         let text = latest_line(latest, &mut clock, services(state), width);
         let text = fit(&text, width);
-        let is_failed = latest.mark.verdict.is_some_and(is_bad);
-        let style = if is_failed { theme.bad() } else { Style::new() };
+        let style = latest
+            .mark
+            .verdict
+            .map_or(Style::new(), |verdict| theme.style(Tone::of_verdict(verdict)));
         Line::styled(text, style).render(Rect { y, height: 1, ..area }, buffer);
     }
 }

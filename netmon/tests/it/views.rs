@@ -60,6 +60,7 @@ fn text_fits_a_terminal() {
 fn colour_adds_nothing_but_colour() {
     let coloured = lines(None, true);
     for words in [
+        "\u{1b}[31mrefused\u{1b}[0m",
         "\u{1b}[32mESTABLISHED\u{1b}[0m",
         "\u{1b}[36mout\u{1b}[0m",
         "\u{1b}[1;33m17 events lost",

@@ -8,7 +8,7 @@ use std::{
 use super::{
     appearance::Appearance,
     cells::{ConnectionLines, LineFacts},
-    why::{put_netns, why},
+    why::{found, why},
 };
 use crate::{
     core::{
@@ -57,12 +57,7 @@ impl<W: Sink> View for Lines<W> {
                 let (time, connection, new) = (*time, *connection, connection.state);
                 let facts = LineFacts { time, connection, old: None, new, span: None };
                 self.lines.write(self.out.line()?, facts, |line, look| {
-                    line.extend_from_slice(if *initial {
-                        b"initial "
-                    } else {
-                        b"found (its beginning was lost) "
-                    });
-                    put_netns(line, look, connection);
+                    found(line, look, connection, *initial);
                 });
                 Ok(true)
             }

@@ -49,3 +49,4 @@ pub(crate) mod json;
 pub(crate) mod name_cache;
 pub(crate) mod netstat;
 pub(crate) mod summary;
+mod unix_rows;

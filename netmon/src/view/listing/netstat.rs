@@ -15,8 +15,9 @@ use super::{
     ListingNames, ListingView,
     cells::{
         put_endpoint, put_escaped, put_identity, put_info, put_known, put_number, put_owners,
-        put_timer, put_unix_path,
+        put_timer,
     },
+    unix_rows::UnixRows,
 };
 use crate::{
     core::{
@@ -130,21 +131,6 @@ const FOLDS: &[Fold] = &[
     Shrink(LOCAL, 7),
 ];
 
-const UNIX_PROGRAM: usize = 6;
-/// The columns of unix sockets, each with its widths in a pipe and on a terminal, at least.
-const UNIX_HEADINGS: [(&str, usize, usize); 7] = [
-    ("Proto", 5, 5),
-    ("RefCnt", 6, 6),
-    ("Flags", 11, 7),
-    ("Type", 10, 9),
-    ("State", 13, 9),
-    ("I-Node", 9, 6),
-    ("PID/Program name", 19, 16),
-];
-const UNIX_FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(UNIX_PROGRAM, 8), Hide(3)];
-/// The heading over the rest of a unix socket's line.
-const PATH: &str = "  Path";
-
 /// Writes rows as netstat does.
 pub struct Netstat<W> {
     out: Output<W>,
@@ -155,8 +141,8 @@ pub struct Netstat<W> {
     /// Rows that came before the widths were known.
     head: Vec<Socket>,
     has_begun: bool,
-    unix: Layout<7>,
-    unix_heading: bool,
+    unix: UnixRows,
+    has_unix: bool,
 }
 
 /// The form of rows.
@@ -203,11 +189,6 @@ impl<W: Write> Netstat<W> {
             let width = if terminal.is_some() { heading.len() } else { width };
             Column::new(heading, form, if has { width } else { 0 })
         });
-        let unix = UNIX_HEADINGS.map(|(heading, piped, shown)| {
-            let width = if terminal.is_some() { shown } else { piped };
-            let has = owners || heading != UNIX_HEADINGS[UNIX_PROGRAM].0;
-            Column::new(heading, Text, if has { width } else { 0 })
-        });
         let palette = Palette { colour };
         let layout = Layout::measuring(palette, layout, FOLDS);
         Self {
@@ -217,8 +198,8 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: Layout::new(terminal, palette, unix, UNIX_FOLDS),
-            unix_heading: false,
+            unix: UnixRows::new(terminal, palette, owners),
+            has_unix: false,
         }
     }
 
@@ -276,6 +257,13 @@ impl Cells<'_> {
     }
 
     #[inline]
+    fn put_queue(&mut self, at: usize, word: &str, length: Option<u32>, is_limit: bool) {
+        if !self.layout.is_folded(at) || length.is_some_and(|length| length > 0 && !is_limit) {
+            self.put(at, word, |out| put_known(out, length.map(u64::from)));
+        }
+    }
+
+    #[inline]
     fn put_toned(&mut self, at: usize, word: &str, tone: Tone, put: impl FnOnce(&mut Vec<u8>)) {
         if self.layout.is_folded(at) {
             self.folded.push(b' ');
@@ -283,15 +271,6 @@ impl Cells<'_> {
             put(self.folded);
         } else {
             self.layout.cell(self.out, at, tone, put);
-        }
-    }
-}
-
-impl Cells<'_> {
-    #[inline]
-    fn put_queue(&mut self, at: usize, word: &str, length: Option<u32>, is_limit: bool) {
-        if !self.layout.is_folded(at) || length.is_some_and(|length| length > 0 && !is_limit) {
-            self.put(at, word, |out| put_known(out, length.map(u64::from)));
         }
     }
 }
@@ -366,44 +345,17 @@ impl<W: Write> ListingView for Netstat<W> {
         if !self.has_begun && !self.head.is_empty() {
             self.begin(owners)?;
         }
-        let (out, layout) = (self.out.line()?, &mut self.unix);
-        if self.rows.columns.heading && !mem::replace(&mut self.unix_heading, true) {
-            title(out, layout, "UNIX domain sockets", self.scope);
-            layout.heading(out, PATH);
+        let (out, rows) = (self.out.line()?, &mut self.unix);
+        if !mem::replace(&mut self.has_unix, true) && self.rows.columns.heading {
+            title(out, &rows.layout, "UNIX domain sockets", self.scope);
+            rows.heading(out);
         }
-        let owners = owners.of(socket.holder_key());
-        layout.row(out, PATH, |layout, out| {
-            let start = out.len();
-            let references = socket.references.map(u64::from);
-            let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
-            let room = match layout.terminal() {
-                Some(_) => layout.width(UNIX_PROGRAM),
-                None => usize::MAX,
-            };
-            layout.cell(out, 0, Tone::Plain, |out| out.extend_from_slice(b"unix"));
-            layout.cell(out, 1, Tone::Plain, |out| put_known(out, references));
-            layout.cell(out, 2, Tone::Plain, |out| out.extend_from_slice(flags.as_bytes()));
-            layout.cell(out, 3, Tone::Plain, |out| {
-                out.extend_from_slice(socket.kind_name().as_bytes());
-            });
-            layout.cell(out, 4, Tone::Plain, |out| {
-                out.extend_from_slice(socket.state_name().as_bytes());
-            });
-            layout
-                .cell(out, 5, Tone::Plain, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
-            layout.cell(out, UNIX_PROGRAM, Tone::Plain, |out| put_owners(out, &owners, room));
-            let free = out.len();
-            if let Some(path) = &socket.path {
-                out.extend_from_slice(b"  ");
-                put_unix_path(out, path, socket.is_abstract);
-            }
-            layout.end(out, start, free);
-        });
+        rows.put(out, socket, owners);
         Ok(())
     }
 
     fn finish(&mut self, owners: &SocketHolders) -> io::Result<()> {
-        if !self.has_begun && !self.unix_heading {
+        if !self.has_begun && !self.has_unix {
             self.begin(owners)?;
         }
         self.out.flush()

@@ -1,0 +1,83 @@
+//! The rows of unix sockets, as netstat prints them.
+
+use std::num::NonZeroU64;
+
+use super::cells::{put_known, put_owners, put_unix_path};
+use crate::{
+    core::{process::SocketHolders, socket::UnixSocket},
+    view::{
+        palette::{Palette, Tone},
+        text::layout::{
+            Column,
+            Fold::{self, Hide, Shrink},
+            Form::Text,
+            Layout,
+        },
+    },
+};
+
+const PROGRAM: usize = 6;
+/// The columns, each with its widths in a pipe and on a terminal, at least.
+const HEADINGS: [(&str, usize, usize); 7] = [
+    ("Proto", 5, 5),
+    ("RefCnt", 6, 6),
+    ("Flags", 11, 7),
+    ("Type", 10, 9),
+    ("State", 13, 9),
+    ("I-Node", 9, 6),
+    ("PID/Program name", 19, 16),
+];
+const FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(PROGRAM, 8), Hide(3)];
+/// The heading over the rest of a unix socket's line.
+const PATH: &str = "  Path";
+
+/// The form of rows of unix sockets. Columns grow, since no row waits for the next.
+pub(super) struct UnixRows {
+    pub(super) layout: Layout<7>,
+}
+
+impl UnixRows {
+    pub(super) fn new(terminal: Option<usize>, palette: Palette, owners: bool) -> Self {
+        let columns = HEADINGS.map(|(heading, piped, shown)| {
+            let width = if terminal.is_some() { shown } else { piped };
+            let has = owners || heading != HEADINGS[PROGRAM].0;
+            Column::new(heading, Text, if has { width } else { 0 })
+        });
+        Self { layout: Layout::new(terminal, palette, columns, FOLDS) }
+    }
+
+    pub(super) fn heading(&mut self, out: &mut Vec<u8>) {
+        self.layout.heading(out, PATH);
+    }
+
+    pub(super) fn put(&mut self, out: &mut Vec<u8>, socket: &UnixSocket, owners: &SocketHolders) {
+        let owners = owners.of(socket.holder_key());
+        self.layout.row(out, PATH, |layout, out| {
+            let start = out.len();
+            let references = socket.references.map(u64::from);
+            let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
+            let room = match layout.terminal() {
+                Some(_) => layout.width(PROGRAM),
+                None => usize::MAX,
+            };
+            layout.cell(out, 0, Tone::Plain, |out| out.extend_from_slice(b"unix"));
+            layout.cell(out, 1, Tone::Plain, |out| put_known(out, references));
+            layout.cell(out, 2, Tone::Plain, |out| out.extend_from_slice(flags.as_bytes()));
+            layout.cell(out, 3, Tone::Plain, |out| {
+                out.extend_from_slice(socket.kind_name().as_bytes());
+            });
+            layout.cell(out, 4, Tone::Plain, |out| {
+                out.extend_from_slice(socket.state_name().as_bytes());
+            });
+            layout
+                .cell(out, 5, Tone::Plain, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
+            layout.cell(out, PROGRAM, Tone::Plain, |out| put_owners(out, &owners, room));
+            let free = out.len();
+            if let Some(path) = &socket.path {
+                out.extend_from_slice(b"  ");
+                put_unix_path(out, path, socket.is_abstract);
+            }
+            layout.end(out, start, free);
+        });
+    }
+}

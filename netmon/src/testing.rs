@@ -36,8 +36,8 @@ pub use crate::{
             json::JsonRows,
             name_cache::NameCache,
             netstat::{Listening, Netstat, NetstatColumns},
-            summary::SummaryListing,
         },
+        summary::{Summary, SummaryForm},
         tui::{
             Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenOptions, ScreenQuery,
             ScreenState, Size, TerminalEvent, frame, terminal::TerminalGuard,

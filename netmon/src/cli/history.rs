@@ -1,18 +1,46 @@
 //! `netmon history`: the connections of a journal.
 
-use std::sync::Arc;
+mod row;
+
+use std::{
+    io::{self, Write},
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
+use tokio::{runtime::Builder, time::sleep};
 
+use self::row::{Sort, order};
 use super::{
-    args::journal::{FormArgs, JournalArgs, SpanArgs, now},
-    io::{progress::Progress, stderr::report, stdout::Stdout},
+    args::{
+        journal::{FormArgs, JournalArgs, SpanArgs, now},
+        tracing::{is_coloured, stop_on_signals},
+    },
+    io::{pager::Pager, progress::Progress, stderr::report, terminal},
 };
 use crate::{
-    core::{filter::RowKind, loss::Gap, tcp::TcpState},
-    journal::{HistoryItem, community_id},
-    view::changes::history,
+    core::{
+        filter::{Filter, RowKind},
+        loss::Gap,
+        services::Services,
+        time::TimeSpan,
+    },
+    journal::{Journal, community_id},
+    view::{
+        changes::history::{HistoryEntry, HistoryView},
+        listing::name_cache::NameCache,
+        summary::{Summary, SummaryForm},
+    },
 };
+
+/// The time between two looks at a journal (`--follow`).
+const EVERY: Duration = Duration::from_secs(1);
+/// A recorder writes an event within so much time. `--follow` shows events so late.
+const WRITTEN: Duration = Duration::from_secs(2);
+/// The longest time for the end after a signal.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// List how the connections of a journal ended, and which are open
 #[derive(Debug, Args)]
@@ -22,6 +50,24 @@ pub(super) struct HistoryCommand {
     stretch: SpanArgs,
     #[command(flatten)]
     form: FormArgs,
+    /// List N connections at most
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+    /// Order by COLUMN: the longest lifetime and the most bytes first [default: ended]
+    #[arg(long, value_enum, value_name = "COLUMN")]
+    sort: Option<Sort>,
+    /// List in the reverse order: without --sort, the connection that ended last comes first
+    #[arg(long)]
+    reverse: bool,
+    /// Go on with the connections that end from now on
+    #[arg(long, conflicts_with_all = ["to", "limit", "sort", "reverse", "summary"])]
+    follow: bool,
+    /// Print counts instead of connections
+    #[arg(long, conflicts_with_all = ["limit", "sort", "reverse"])]
+    summary: bool,
+    /// Do not show the lines in a pager
+    #[arg(long)]
+    no_pager: bool,
     #[command(flatten)]
     past: JournalArgs,
     /// Connections to list, as for ss: verdict = refused and dport = :443
@@ -38,55 +84,152 @@ Examples:
 impl HistoryCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let filter = Arc::new(self.past.filter(&self.filter, RowKind::Connection));
+        let pages = !(self.no_pager || self.follow);
+        // The pager is a program: it starts before this thread gives up all files but the journal.
+        let mut pager = if pages { Pager::start() } else { Pager::none() };
         let journal = self.past.open()?;
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
-        let out = Stdout::lock();
-        let mut view = if self.form.json {
-            history::HistoryView::json(out)
-        } else {
-            history::HistoryView::lines(out, self.past.appearance_of(&journal, self.form))?
-        };
         let mut gaps = Sums::default();
-        let hosts = journal.hosts();
-        let several = hosts.len() > 1;
-        let mut current = None;
-        let mut turn_to = |view: &mut history::HistoryView<_>, number: usize| {
-            if several && current.replace(number) != Some(number) {
-                view.host(hosts[number].name());
+        if self.summary {
+            self.count(&journal, span, &filter, pager.output(), &mut gaps)?;
+        } else {
+            let mut view = self.view(&journal, pager.output());
+            self.list(&journal, span, &filter, &mut view, &mut gaps)?;
+            view.finish()?;
+            if self.follow {
+                drop(progress);
+                // One thread is enough to wait, and needs no privileges of its own.
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                return runtime.block_on(self.follow(view, span, &filter));
             }
-        };
-        journal.ended(span, &filter, |number, ended| {
-            turn_to(&mut view, number);
-            let ended = match ended {
-                HistoryItem::Gap(gap) => {
-                    gaps.add(&gap.gap);
-                    return view.gap(gap.moment, &gap.gap);
-                }
-                HistoryItem::Connection(ended) => ended,
-            };
-            let step = ended.step();
-            if !filter.matches(&step) {
-                return Ok(());
-            }
-            view.closed(ended.moment, &step, || community_id(&ended.connection.tuple))
-        })?;
-        for (number, host) in hosts.iter().enumerate() {
-            turn_to(&mut view, number);
-            let (table, anchor, _) = host.table_at(span.to.min(host.span(now()).to));
-            // Listeners are no connections, and a connection in TIME_WAIT has ended.
-            let is_open =
-                |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);
-            let mut rows: Vec<_> =
-                table.rows().filter(|row| is_open(row.state) && filter.matches(*row)).collect();
-            rows.sort_by_key(|row| (row.opened, row.id.cookie));
-            rows.into_iter().try_for_each(|row| view.open(anchor, row))?;
         }
-        view.finish()?;
-        drop(progress);
+        // The pager ends after its input, and then messages have the terminal.
+        drop((progress, pager));
         gaps.report();
         Ok(())
     }
+
+    fn view(&self, journal: &Journal, out: Box<dyn Write>) -> View {
+        if self.form.json {
+            let several = journal.hosts().len() > 1;
+            HistoryView::json(out, several, |row| community_id(&row.tuple))
+        } else {
+            HistoryView::lines(out, self.past.appearance_of(journal, self.form))
+        }
+    }
+
+    fn list(
+        &self,
+        journal: &Journal,
+        span: TimeSpan,
+        filter: &Arc<Filter>,
+        view: &mut View,
+        gaps: &mut Sums,
+    ) -> io::Result<()> {
+        let is_ordered = self.sort.is_some() || self.reverse;
+        let mut left = self.limit.map_or(usize::MAX, NonZeroUsize::get);
+        let mut rows = Vec::new();
+        let take = |entry: HistoryEntry| match entry {
+            HistoryEntry::Gap(_, _, gap) if is_ordered => {
+                // Rows in another order than that of time have no place for a gap.
+                gaps.add(&gap);
+                Ok(())
+            }
+            HistoryEntry::Gap(_, _, gap) => {
+                gaps.add(&gap);
+                view.put(entry).map_err(Stop::Failed)
+            }
+            HistoryEntry::Row(row) if is_ordered => {
+                rows.push(*row);
+                Ok(())
+            }
+            HistoryEntry::Row(_) => {
+                view.put(entry).map_err(Stop::Failed)?;
+                left -= 1;
+                if left == 0 { Err(Stop::Enough) } else { Ok(()) }
+            }
+        };
+        let read = if self.follow {
+            row::ended(journal, span, filter, take)
+        } else {
+            row::items(journal, span, filter, take)
+        };
+        match read {
+            Ok(()) | Err(Stop::Enough) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+        order(&mut rows, self.sort.unwrap_or(Sort::Ended));
+        if self.reverse {
+            rows.reverse();
+        }
+        let mut rows = rows.into_iter().take(left);
+        rows.try_for_each(|row| view.put(HistoryEntry::Row(Box::new(row))))
+    }
+
+    fn count(
+        &self,
+        journal: &Journal,
+        span: TimeSpan,
+        filter: &Arc<Filter>,
+        out: Box<dyn Write>,
+        gaps: &mut Sums,
+    ) -> io::Result<()> {
+        let form = SummaryForm {
+            json: self.form.json,
+            owners: true,
+            services: if self.form.numeric { Services::default() } else { Services::load() },
+            // The journal has the names of its users.
+            users: NameCache::default(),
+            terminal: if self.form.wide { None } else { terminal::width() },
+            colour: is_coloured(),
+        };
+        let mut summary = Summary::new(out, "Connections", form);
+        row::items(journal, span, filter, |entry| {
+            match entry {
+                HistoryEntry::Gap(_, _, gap) => gaps.add(&gap),
+                HistoryEntry::Row(row) => summary.connection(&row.connection),
+            }
+            Ok::<_, io::Error>(())
+        })?;
+        summary.write()
+    }
+
+    /// Shows the connections that end after `span`, until a signal comes or the reader leaves.
+    async fn follow(
+        &self,
+        mut view: View,
+        span: TimeSpan,
+        filter: &Arc<Filter>,
+    ) -> anyhow::Result<()> {
+        let stop = stop_on_signals(GRACE, || {})?;
+        let mut shown = span.to;
+        loop {
+            tokio::select! {
+                () = stop.notified() => return Ok(()),
+                () = sleep(EVERY) => {}
+            }
+            let to = now() - WRITTEN;
+            if to > shown {
+                // A recorder begins new files, and other hosts may come.
+                let journal = self.past.open()?;
+                let span = TimeSpan { from: shown + Duration::from_micros(1), to };
+                self.list(&journal, span, filter, &mut view, &mut Sums::default())?;
+                shown = to;
+            }
+            // Also without a row, this notices that the reader has left.
+            view.finish()?;
+        }
+    }
+}
+
+type View = HistoryView<Box<dyn Write>>;
+
+/// The reason to read no further.
+enum Stop {
+    /// There are enough rows.
+    Enough,
+    Failed(io::Error),
 }
 
 /// The numbers of gaps and of lost events in a stretch of time.

@@ -38,12 +38,14 @@ use crate::{
         self, Dump, DumpRequest, Namespace, Namespaces,
         host::privilege::{Duty, advice, narrow},
     },
-    view::listing::{
-        ListingNames, ListingView,
-        json::JsonRows,
-        name_cache::NameCache,
-        netstat::{Listening, Netstat, NetstatColumns},
-        summary::SummaryListing,
+    view::{
+        listing::{
+            ListingNames, ListingView,
+            json::JsonRows,
+            name_cache::NameCache,
+            netstat::{Listening, Netstat, NetstatColumns},
+        },
+        summary::{Summary, SummaryForm},
     },
 };
 
@@ -359,8 +361,18 @@ impl SnapshotCommand {
         if self.numeric {
             names.users = NameCache::default();
         }
+        let terminal = if self.wide { None } else { terminal::width() };
         if self.summary {
-            return Box::new(SummaryListing::new(out, self.json, self.shows_owners()));
+            let ListingNames { services, users, .. } = names;
+            let form = SummaryForm {
+                json: self.json,
+                owners: self.shows_owners(),
+                services,
+                users,
+                terminal,
+                colour: is_coloured(),
+            };
+            return Box::new(Summary::new(out, "Sockets", form));
         }
         if self.json {
             return Box::new(JsonRows::new(out, names, time, host, self.shows_owners()));
@@ -373,7 +385,6 @@ impl SnapshotCommand {
             info: self.info,
             netns: several,
         };
-        let terminal = if self.wide { None } else { terminal::width() };
         Box::new(Netstat::new(out, columns, self.scope(), names, terminal, is_coloured()))
     }
 }

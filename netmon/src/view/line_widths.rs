@@ -6,13 +6,17 @@ use jiff::tz::TimeZone;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    changes::{appearance::Appearance, history::HistoryView, lines::Lines},
+    changes::{
+        appearance::Appearance,
+        history::{HistoryEntry, HistoryRow, HistoryView},
+        lines::Lines,
+    },
     listing::{
         ListingNames, ListingView,
         name_cache::NameCache,
         netstat::{Listening, Netstat, NetstatColumns},
     },
-    text::layout::shown_columns,
+    text::width::shown_columns,
 };
 use crate::{
     core::{
@@ -172,8 +176,7 @@ proptest! {
     ) {
         let (mut out, mut past) = (Vec::new(), Vec::new());
         let mut lines = Lines::new(&mut out, look(width, dated, host_width)).expect("written");
-        let mut history =
-            HistoryView::lines(&mut past, look(width, dated, host_width)).expect("written");
+        let mut history = HistoryView::lines(&mut past, look(width, dated, host_width));
         let anchor = Anchor { monotonic: Mono::BOOT, wall: Wall::from_nanos(1_700_000_000 << 30) };
         let gap = Gap { time: Mono::BOOT, from: Mono::BOOT, count: u64::MAX, loss: Loss::RingFull };
         for row in &rows {
@@ -194,9 +197,13 @@ proptest! {
             ] {
                 lines.change(&change).expect("written");
             }
-            history.closed(anchor, &step, || None).expect("written");
-            history.open(anchor, &connection).expect("written");
-            history.gap(anchor, &gap).expect("written");
+            let host: Arc<str> = "a-host".into();
+            for end in [Some(transition.clone()), None] {
+                let (host, connection) = (Arc::clone(&host), connection.clone());
+                let row = HistoryRow { host, anchor, connection, end };
+                history.put(HistoryEntry::Row(Box::new(row))).expect("written");
+            }
+            history.put(HistoryEntry::Gap(host, anchor, gap)).expect("written");
         }
         lines.flush(&ConnectionTable::default()).expect("written");
         history.finish().expect("written");

@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 mod line_widths;
 pub(crate) mod listing;
 mod palette;
+pub(crate) mod summary;
 mod text;
 pub(crate) mod tui;
 

@@ -11,8 +11,8 @@ use std::{
 
 use netmon::testing::{
     Binding, HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Netstat,
-    NetstatColumns, Protocol, Services, Socket, SocketHolders, SocketId, SummaryListing, TcpInfo,
-    TcpState, Timer, TimerKind, Tuple, UnixSocket,
+    NetstatColumns, Protocol, Services, Socket, SocketHolders, SocketId, Summary, SummaryForm,
+    TcpInfo, TcpState, Timer, TimerKind, Tuple, UnixSocket,
 };
 
 const HERE: u32 = 4_026_531_840;
@@ -312,14 +312,26 @@ fn json() {
     insta::assert_snapshot!(shown);
 }
 
+fn summary_form(json: bool, terminal: Option<usize>) -> SummaryForm {
+    let ListingNames { services, users, .. } = names();
+    SummaryForm { json, owners: true, services, users, terminal, colour: false }
+}
+
 #[test]
 fn summary() {
-    insta::assert_snapshot!(shown(|out| SummaryListing::new(out, false, true)));
+    let form = summary_form(false, None);
+    insta::assert_snapshot!(shown(|out| Summary::new(out, "Sockets", form)));
+}
+
+#[test]
+fn a_summary_fits_a_terminal() {
+    let frame = shown(|out| Summary::new(out, "Sockets", summary_form(false, Some(24))));
+    assert!(frame.lines().all(|line| line.chars().count() <= 24), "{frame}");
 }
 
 #[test]
 fn summary_as_json() {
-    let shown = shown(|out| SummaryListing::new(out, true, true));
+    let shown = shown(|out| Summary::new(out, "Sockets", summary_form(true, None)));
     assert!(shown.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
     insta::assert_snapshot!(shown);
 }

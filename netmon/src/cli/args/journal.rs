@@ -92,10 +92,10 @@ pub(in crate::cli) struct FormArgs {
     pub(in crate::cli) json: bool,
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
-    numeric: bool,
+    pub(in crate::cli) numeric: bool,
     /// Do not fit lines to the terminal
     #[arg(short = 'W', long)]
-    wide: bool,
+    pub(in crate::cli) wide: bool,
 }
 
 impl JournalDir {

@@ -14,8 +14,8 @@ pub(in crate::cli) fn width() -> Option<usize> {
     if !out.is_terminal() {
         return None;
     }
-    let told = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
+    let columns = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col.into());
     let set = || env::var("COLUMNS").ok()?.parse().ok();
-    let columns = Some(usize::from(told)).filter(|columns| *columns > 0).or_else(set);
-    Some(columns.filter(|columns| *columns > 0).unwrap_or(USUAL))
+    let is_some = |columns: &usize| *columns > 0;
+    Some(columns).filter(is_some).or_else(|| set().filter(is_some)).or(Some(USUAL))
 }

@@ -32,14 +32,15 @@ use crate::{
 
 const DATE: usize = 0;
 const TIME: usize = 1;
-const HOST: usize = 2;
-const PROGRAM: usize = 3;
-const DIRECTION: usize = 4;
-const LOCAL: usize = 5;
-const REMOTE: usize = 6;
-const OLD: usize = 7;
-const STATE: usize = 8;
-const SPAN: usize = 9;
+const OPENED: usize = 2;
+const HOST: usize = 3;
+const PROGRAM: usize = 4;
+const DIRECTION: usize = 5;
+const LOCAL: usize = 6;
+const REMOTE: usize = 7;
+const OLD: usize = 8;
+const STATE: usize = 9;
+const SPAN: usize = 10;
 
 /// The columns of a time of day with microseconds, and without.
 const MICROSECONDS: usize = 15;
@@ -72,12 +73,14 @@ const TRANSITION_FOLDS: &[Fold] = &[
 
 /// The steps that make lines of connections narrower.
 const CONNECTION_FOLDS: &[Fold] = &[
+    Shorten(OPENED, SECONDS),
     Shorten(TIME, SECONDS),
     Shrink(HOST, 12),
     Shrink(REMOTE, 21),
     Shrink(LOCAL, 21),
     Shorten(DATE, YEAR),
     Shrink(PROGRAM, 12),
+    Hide(OPENED),
     Shrink(LOCAL, 8),
     Shrink(REMOTE, 14),
     Hide(DIRECTION),
@@ -91,6 +94,9 @@ const CONNECTION_FOLDS: &[Fold] = &[
     Hide(PROGRAM),
 ];
 
+/// The text of a moment.
+type Moment = StackText<{ Clock::LONGEST }>;
+
 /// The heading over the rest of a line.
 const WHY: &str = "  Why";
 
@@ -99,6 +105,8 @@ const WHY: &str = "  Why";
 pub(super) struct LineFacts<'a> {
     pub(super) time: Mono,
     pub(super) connection: &'a Connection,
+    /// `time` is no end: the connection is open then.
+    pub(super) is_open: bool,
     /// The states of a transition; the old one is unknown on a row of a dump.
     pub(super) old: Option<TcpState>,
     pub(super) new: TcpState,
@@ -109,8 +117,10 @@ pub(super) struct LineFacts<'a> {
 /// Writes lines about connections.
 pub(super) struct ConnectionLines {
     pub(super) look: Appearance,
-    layout: Layout<10>,
+    layout: Layout<11>,
     clock: Clock,
+    /// The clock of openings: a clock keeps the text of one second.
+    opened: Clock,
     /// The host of the lines, if there are several hosts.
     pub(super) host: Option<Arc<str>>,
 }
@@ -118,39 +128,60 @@ pub(super) struct ConnectionLines {
 impl ConnectionLines {
     /// Makes lines of transitions.
     pub(super) fn of_transitions(look: Appearance) -> Self {
-        Self::new(look, "In state", 11, TRANSITION_FOLDS)
+        Self::new(look, ["Time", "In state"], 11, TRANSITION_FOLDS)
     }
 
-    /// Makes lines of connections, which have no states.
+    /// Makes lines of connections, which have no states. The lines only measure until
+    /// [`Self::settle`].
     pub(super) fn of_connections(look: Appearance) -> Self {
-        Self::new(look, "Lifetime", 0, CONNECTION_FOLDS)
+        Self::new(look, ["Ended", "Lifetime"], 0, CONNECTION_FOLDS)
     }
 
-    fn new(look: Appearance, span: &'static str, state: usize, folds: &'static [Fold]) -> Self {
+    fn new(
+        look: Appearance,
+        [time, span]: [&'static str; 2],
+        state: usize,
+        folds: &'static [Fold],
+    ) -> Self {
         let style = look.style();
-        let time = match &style {
+        let heading = match &style {
             // The heading shows the offset, since a reader may not know the zone.
             TimeStyle::DateTime(_, offset) => {
                 let now = Timestamp::UNIX_EPOCH.to_zoned(TimeZone::fixed(*offset));
-                now.strftime("Time (%:z)").to_string().into()
+                Cow::Owned(format!("{time} ({})", now.strftime("%:z")))
             }
-            TimeStyle::TimeOfDay(_) | TimeStyle::Rfc3339 => Cow::Borrowed("Time"),
+            TimeStyle::TimeOfDay(_) | TimeStyle::Rfc3339 => Cow::Borrowed(time),
         };
+        let date = if look.dated { DATES + 1 } else { 0 };
+        let opened = if state == 0 { date + MICROSECONDS } else { 0 };
         let old = if state == 0 { 0 } else { state + " ->".len() };
+        // A history is measured before it is written to a terminal.
+        let address = if state == 0 && look.terminal.is_some() { 0 } else { 21 };
         let columns = [
             Column::new("Date", Text, if look.dated { DATES } else { 0 }),
-            Column::new(time, Text, MICROSECONDS),
+            Column::new(heading, Text, MICROSECONDS),
+            Column::new("Opened", Text, opened),
             Column::new("Host", Text, look.host_width),
             Column::new("PID/Program name", Text, 16),
-            Column::new("Dir", Text, 3),
-            Column::new("Local Address", Address, 21),
-            Column::new("Foreign Address", Address, 21),
+            Column::new("Dir", Text, 4),
+            Column::new("Local Address", Address, address.max("Local Address".len())),
+            Column::new("Foreign Address", Address, address.max("Foreign Address".len())),
             Column::new("Old state ->", Number, old),
             Column::new("State", Text, state),
             Column::new(span, Number, 8),
         ];
-        let layout = Layout::new(look.terminal, look.palette(), columns, folds);
-        Self { look, layout, clock: Clock::new(style), host: None }
+        let layout = if state == 0 {
+            Layout::measuring(look.palette(), columns, folds)
+        } else {
+            Layout::new(look.terminal, look.palette(), columns, folds)
+        };
+        let (clock, opened) = (Clock::new(style.clone()), Clock::new(style));
+        Self { look, layout, clock, opened, host: None }
+    }
+
+    /// Ends the measurement of lines of connections.
+    pub(super) fn settle(&mut self) {
+        self.layout.settle(self.look.terminal, true);
     }
 
     /// Ties the clocks of the lines that follow.
@@ -169,12 +200,23 @@ impl ConnectionLines {
         facts: LineFacts<'_>,
         rest: impl Fn(&mut Vec<u8>, &Appearance),
     ) {
-        let Self { look, layout, clock, host } = self;
-        let LineFacts { time, connection, old, new, span } = facts;
+        let Self { look, layout, clock, opened, host } = self;
+        let LineFacts { time, is_open, connection, old, new, span } = facts;
         let Connection { tuple, binding, .. } = connection;
         layout.row(out, WHY, |layout, out| {
             let start = out.len();
-            put_place(layout, out, clock, look, host.as_deref(), time);
+            let date = put_time(layout, out, clock, look, (time, is_open));
+            let width = layout.width(OPENED);
+            layout.cell(out, OPENED, Tone::Plain, |out| {
+                if connection.first_sight {
+                    out.push(b'-');
+                } else {
+                    let mut moment = Moment::new();
+                    opened.put_wall(&mut moment, connection.opened);
+                    put_opened(out, width, &moment, &date);
+                }
+            });
+            put_host(layout, out, host.as_deref());
             layout.cell(out, PROGRAM, Tone::Plain, |out| match &connection.owner {
                 Some(owner) => {
                     // Writing to a vector does not fail, here and below.
@@ -182,14 +224,9 @@ impl ConnectionLines {
                 }
                 None => out.push(b'-'),
             });
-            let direction = match connection.direction {
-                Some(Direction::Outbound) => "out",
-                Some(Direction::Inbound) => "in",
-                Some(Direction::Listen) => "lis",
-                None => "-",
-            };
-            layout.cell(out, DIRECTION, Tone::of_direction(connection.direction), |out| {
-                out.extend_from_slice(direction.as_bytes())
+            let known = connection.direction;
+            layout.cell(out, DIRECTION, Tone::of_direction(known), |out| {
+                out.extend_from_slice(direction(known).as_bytes());
             });
             let (local, remote) = (Host::local(tuple, binding), Host::remote(tuple));
             let services = &look.services;
@@ -226,10 +263,11 @@ impl ConnectionLines {
         time: Mono,
         text: impl Fn(&mut Vec<u8>, &mut Clock),
     ) {
-        let Self { look, layout, clock, host } = self;
+        let Self { look, layout, clock, host, .. } = self;
         layout.row(out, WHY, |layout, out| {
             let start = out.len();
-            put_place(layout, out, clock, look, host.as_deref(), time);
+            put_time(layout, out, clock, look, (time, false));
+            put_host(layout, out, host.as_deref());
             let free = out.len();
             out.push(b' ');
             look.palette().put(out, Tone::Warning, |out| text(out, clock));
@@ -259,23 +297,54 @@ impl ConnectionLines {
     }
 }
 
-/// Writes the time and the host.
-fn put_place(
-    layout: &mut Layout<10>,
+const fn direction(direction: Option<Direction>) -> &'static str {
+    match direction {
+        Some(Direction::Outbound) => "out",
+        Some(Direction::Inbound) => "in",
+        Some(Direction::Listen) => "lis",
+        None => "-",
+    }
+}
+
+/// Writes a time in the columns of date and time, unless a connection is open then. Returns the
+/// date.
+fn put_time(
+    layout: &mut Layout<11>,
     out: &mut Vec<u8>,
     clock: &mut Clock,
     look: &Appearance,
-    host: Option<&str>,
-    time: Mono,
-) {
-    let mut moment = StackText::<{ Clock::LONGEST }>::new();
+    (time, is_open): (Mono, bool),
+) -> [u8; DATES] {
+    let mut moment = Moment::new();
     clock.put(&mut moment, time);
     let (date, time) = moment.text().split_at(if look.dated { DATES } else { 0 });
-    let date = if layout.width(DATE) < DATES { &date[YEAR.min(date.len())..] } else { date };
-    layout.cell(out, DATE, Tone::Plain, |out| out.extend_from_slice(date));
+    let shown = if layout.width(DATE) < DATES { &date[YEAR.min(date.len())..] } else { date };
+    let none: &[u8] = b"-";
+    layout.cell(out, DATE, Tone::Plain, |out| {
+        out.extend_from_slice(if is_open { none } else { shown });
+    });
     let time = time.trim_ascii_start();
     let time = if layout.width(TIME) < MICROSECONDS { &time[..SECONDS] } else { time };
-    layout.cell(out, TIME, Tone::Plain, |out| out.extend_from_slice(time));
+    layout.cell(out, TIME, Tone::Plain, |out| {
+        out.extend_from_slice(if is_open { none } else { time });
+    });
+    date.try_into().unwrap_or_default()
+}
+
+/// Writes the time of an opening. In a narrow column, the date takes the place of the time if the
+/// connection was open for days.
+fn put_opened(out: &mut Vec<u8>, width: usize, moment: &Moment, ended: &[u8; DATES]) {
+    let text = moment.text();
+    match text.split_at_checked(DATES).filter(|(date, _)| date.contains(&b'-')) {
+        Some((date, time)) if width <= SECONDS => {
+            out.extend_from_slice(if date == ended { &time[1..=SECONDS] } else { &date[YEAR..] });
+        }
+        None if width <= SECONDS => out.extend_from_slice(&text[..SECONDS]),
+        _ => out.extend_from_slice(text),
+    }
+}
+
+fn put_host(layout: &mut Layout<11>, out: &mut Vec<u8>, host: Option<&str>) {
     layout.cell(out, HOST, Tone::Plain, |out| {
         let _ = write!(out, "{}", Escaped(host.unwrap_or("-").as_bytes()));
     });

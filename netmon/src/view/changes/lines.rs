@@ -55,7 +55,8 @@ impl<W: Sink> View for Lines<W> {
             Change::Owned { .. } | Change::Reconciled { .. } => Ok(false),
             Change::Found { time, connection, initial } => {
                 let (time, connection, new) = (*time, *connection, connection.state);
-                let facts = LineFacts { time, connection, old: None, new, span: None };
+                let facts =
+                    LineFacts { time, is_open: false, connection, old: None, new, span: None };
                 self.lines.write(self.out.line()?, facts, |line, look| {
                     found(line, look, connection, *initial);
                 });
@@ -76,7 +77,7 @@ impl<W: Sink> View for Lines<W> {
                 let t = step.transition;
                 let (connection, span) = (step.connection, step.in_state);
                 let (time, old, new) = (t.time, Some(t.old), t.new);
-                let facts = LineFacts { time, connection, old, new, span };
+                let facts = LineFacts { time, is_open: false, connection, old, new, span };
                 self.lines.write(self.out.line()?, facts, |line, look| why(line, look, step));
                 Ok(true)
             }
@@ -101,7 +102,8 @@ impl<W: Sink> Lines<W> {
                 ),
                 None => write!(
                     line,
-                    "compared with the kernel's tables: {} connections found, {} moved on, {} ended",
+                    "compared with the kernel's tables: {} connections found, {} moved on, {} \
+                     ended",
                     resync.found, resync.moved, resync.ended
                 ),
             };

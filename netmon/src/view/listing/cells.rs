@@ -11,7 +11,8 @@ use crate::{
     },
     view::text::{
         host::Host,
-        layout::{Form, columns_of, cut},
+        layout::{Form, cut},
+        width::columns_of,
     },
 };
 

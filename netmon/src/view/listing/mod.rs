@@ -48,5 +48,4 @@ pub(super) mod cells;
 pub(crate) mod json;
 pub(crate) mod name_cache;
 pub(crate) mod netstat;
-pub(crate) mod summary;
 mod unix_rows;

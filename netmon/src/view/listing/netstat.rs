@@ -213,7 +213,7 @@ impl<W: Write> Netstat<W> {
             self.rows.put(&mut scratch, socket, owners);
         }
         let layout = &mut self.rows.layout;
-        layout.settle(self.terminal);
+        layout.settle(self.terminal, false);
         self.rows.room = match self.terminal {
             Some(_) if !layout.is_folded(PROGRAM) => layout.width(PROGRAM),
             Some(_) => OWNERS,

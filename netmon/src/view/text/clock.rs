@@ -69,7 +69,7 @@ impl Clock {
 
     /// Puts a wall time.
     #[inline]
-    pub(super) fn put_wall<const N: usize>(&mut self, out: &mut StackText<N>, wall: Wall) {
+    pub(in crate::view) fn put_wall<const N: usize>(&mut self, out: &mut StackText<N>, wall: Wall) {
         let wall = wall.as_nanos();
         let second = wall.div_euclid(SECOND);
         if second != self.second {

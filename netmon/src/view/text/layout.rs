@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
+use super::width::{Sequences, columns, columns_of, shown_columns};
 use crate::view::palette::{Palette, Tone};
 
 /// The content of a column, which decides about its alignment and about the place of a cut.
@@ -104,9 +105,10 @@ impl<const N: usize> Layout<N> {
         Self { step: 1, ..Self::new(None, palette, columns, folds) }
     }
 
-    /// Ends the measurement: columns are as wide as the rows so far need, and stay so.
-    pub(in crate::view) fn settle(&mut self, terminal: Option<usize>) {
-        (self.terminal, self.step) = (terminal, 0);
+    /// Ends the measurement: columns are as wide as the rows so far need. Columns keep these widths
+    /// unless the layout `grows`.
+    pub(in crate::view) fn settle(&mut self, terminal: Option<usize>, grows: bool) {
+        (self.terminal, self.step) = (terminal, if grows { STEP } else { 0 });
         self.fit();
     }
 
@@ -164,8 +166,11 @@ impl<const N: usize> Layout<N> {
     pub(in crate::view) fn heading(&mut self, out: &mut Vec<u8>, rest: &str) {
         let start = out.len();
         for at in 0..N {
-            let heading = self.columns[at].heading.clone();
-            self.cell(out, at, Tone::Heading, |out| out.extend_from_slice(heading.as_bytes()));
+            let Column { heading, width, .. } = self.columns[at].clone();
+            // The first word of a heading is enough.
+            let words = if heading.len() > width { heading.split(' ').next() } else { None };
+            let heading = words.unwrap_or(&heading).as_bytes();
+            self.cell(out, at, Tone::Heading, |out| out.extend_from_slice(heading));
         }
         let free = out.len();
         let shown = shown_columns(&out[start..]) + rest.len();
@@ -343,44 +348,6 @@ fn suffix(text: &str, width: usize) -> &str {
     };
     let end = text.char_indices().rev().find(fits);
     end.map_or(text, |(at, c)| &text[at + c.len_utf8()..])
-}
-
-/// Returns the number of columns that the text takes on a terminal.
-#[inline]
-pub(in crate::view) fn columns_of(text: &[u8]) -> usize {
-    if text.is_ascii() { text.len() } else { columns(&String::from_utf8_lossy(text)) }
-}
-
-/// Returns the number of columns that the text takes, without its escape sequences.
-pub(in crate::view) fn shown_columns(text: &[u8]) -> usize {
-    if !text.contains(&ESCAPE) {
-        return columns_of(text);
-    }
-    let mut sequences = Sequences::default();
-    let text = String::from_utf8_lossy(text);
-    let shown = text.chars().filter(|c| !sequences.has(*c));
-    shown.map(|c| c.width().unwrap_or(0)).sum()
-}
-
-const ESCAPE: u8 = 0x1b;
-
-/// The escape sequences in a text. All are colours, since text from outside is escaped.
-#[derive(Default)]
-struct Sequences {
-    is_within: bool,
-}
-
-impl Sequences {
-    /// Returns whether the next character `c` belongs to a sequence.
-    fn has(&mut self, c: char) -> bool {
-        let is_within = self.is_within || c == char::from(ESCAPE);
-        self.is_within = is_within && c != 'm';
-        is_within
-    }
-}
-
-fn columns(text: &str) -> usize {
-    text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
 fn trim(out: &mut Vec<u8>) {

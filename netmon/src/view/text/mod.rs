@@ -6,3 +6,4 @@ pub(super) mod json_object;
 pub(super) mod layout;
 pub(super) mod output;
 pub(super) mod stack_text;
+pub(super) mod width;

@@ -14,6 +14,7 @@ mod filter;
 mod harness;
 mod journal;
 mod lifecycle;
+mod line_views;
 mod loss;
 mod minisockets;
 mod namespaces;

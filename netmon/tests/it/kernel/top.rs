@@ -18,19 +18,35 @@ use crate::kernel::{
 /// The variable that makes this program panic when it starts itself.
 const PANICS: &str = "NETMON_TEST_PANICS";
 /// The text that a shell prints when the command before has ended.
-const ENDED: &str = "ended with";
+pub(crate) const ENDED: &str = "ended with";
 
-/// A terminal of 100 columns and 40 lines.
+/// A terminal.
 pub(crate) struct Terminal {
     socket: String,
 }
 
 impl Terminal {
-    /// Runs a command in a new terminal, in the namespace of this thread, and then a shell.
+    /// Runs a command in a new terminal of 100 columns and 40 lines, in the namespace of this
+    /// thread, and then a shell.
     pub(crate) fn run(name: &str, command: &str) -> Self {
+        Self::sized(name, ["100", "40"], command)
+    }
+
+    /// Runs a command in a new terminal of so many columns and lines.
+    pub(crate) fn sized(name: &str, [columns, lines]: [&str; 2], command: &str) -> Self {
         let terminal = Self { socket: format!("netmon-{name}-{}", std::process::id()) };
         let script = format!("{command}; echo {ENDED} $?; stty -a; exec sleep 60");
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", &script]);
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            columns,
+            "-y",
+            lines,
+            &script,
+        ]);
         terminal
     }
 
@@ -57,6 +73,11 @@ impl Terminal {
 
     fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Everything that was written, with the parts of a wrapped line joined.
+    pub(crate) fn joined_lines(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-J", "-S", "-"])
     }
 
     /// Waits until `done` holds for the screen. Returns the screen.

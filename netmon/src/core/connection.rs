@@ -58,6 +58,9 @@ pub struct Connection {
     pub since: Option<Mono>,
     /// The side that began it; unknown when it was open before netmon started.
     pub direction: Option<Direction>,
+    /// The side that must have begun it, as its state or a listener at its port shows, while
+    /// `direction` is unknown. No journal keeps it.
+    pub inferred_direction: Option<Direction>,
     /// The process behind it.
     pub owner: Option<Arc<Owner>>,
     /// How that is known; none without an owner.
@@ -106,6 +109,7 @@ impl Connection {
             first_sight: true,
             since: None,
             direction: None,
+            inferred_direction: None,
             owner: None,
             evidence: None,
             first_fin: None,
@@ -122,6 +126,7 @@ impl Connection {
     pub(crate) fn bare(mut self) -> Self {
         (self.last_dumped_at, self.last_dump_pass, self.absent_once, self.labels) =
             (Mono::MIN, NEVER, false, None);
+        self.inferred_direction = None;
         self
     }
 

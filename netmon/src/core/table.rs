@@ -29,11 +29,13 @@ pub(crate) use super::{
 };
 use cookie_map::CookieMap;
 use dumps::DumpedScopes;
+use listeners::Listeners;
 use recently_closed::RecentlyClosed;
 
 pub(crate) mod cookie_map;
 mod dumps;
 mod endings;
+mod listeners;
 mod openings;
 mod recently_closed;
 mod redo;
@@ -53,6 +55,7 @@ pub struct ConnectionTable {
     /// From the hash of a tuple to the key of the TIME_WAIT at that tuple, which ends when another
     /// connection takes the tuple. Of two TIME_WAITs with the same hash, one waits for a dump.
     waiting: FxHashMap<u64, TableKey>,
+    listeners: Listeners,
     closed: RecentlyClosed,
     /// Namespaces that the current dump has read, each with the moment at which it began.
     dumped: DumpedScopes,
@@ -85,6 +88,9 @@ impl ConnectionTable {
                 }
                 None => table.put(key, row),
             }
+        }
+        for row in table.rows.values_mut() {
+            table.listeners.complete(row);
         }
         table
     }
@@ -309,10 +315,18 @@ impl ConnectionTable {
     }
 
     fn put(&mut self, key: TableKey, row: Box<Connection>) {
-        if row.state == TcpState::TimeWait {
-            self.waiting.insert(hash(&row.tuple), key);
+        match row.state {
+            TcpState::TimeWait => {
+                self.waiting.insert(hash(&row.tuple), key);
+            }
+            TcpState::Listen => self.listeners.add(&row.tuple),
+            _ => {}
         }
-        self.rows.insert(key, row);
+        if let Some(replaced) =
+            self.rows.insert(key, row).filter(|row| row.state == TcpState::Listen)
+        {
+            self.listeners.remove(&replaced.tuple);
+        }
     }
 
     fn remove(&mut self, key: TableKey, time: Mono) -> Option<Box<Connection>> {
@@ -322,6 +336,9 @@ impl ConnectionTable {
             if self.waiting.get(&hash) == Some(&key) {
                 self.waiting.remove(&hash);
             }
+        }
+        if row.state == TcpState::Listen {
+            self.listeners.remove(&row.tuple);
         }
         // Of a socket that connected again, its key says which of its connections ended.
         self.closed.add(key, time);

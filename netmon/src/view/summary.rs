@@ -175,7 +175,8 @@ impl<W: Write> Summary<W> {
             }
             None => self.count_owners(&[]),
         }
-        let listens = row.direction == Some(Direction::Inbound);
+        let direction = row.direction.or(row.inferred_direction);
+        let listens = direction == Some(Direction::Inbound);
         self.count_ends(Protocol::Tcp, &row.tuple, listens);
     }
 

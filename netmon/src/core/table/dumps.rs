@@ -186,6 +186,7 @@ impl ConnectionTable {
         Connection {
             opened: self.anchor.wall_time(epoch),
             direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
+            inferred_direction: self.listeners.direction(&seed.tuple, &[seed.state]),
             owner: seed.owner.clone(),
             evidence: seed.owner.is_some().then_some(Evidence::FdScan),
             last_dumped_at: seed.time,

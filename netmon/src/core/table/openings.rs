@@ -45,7 +45,7 @@ impl ConnectionTable {
                     **known = Connection { tuple, binding, last_dumped_at, last_dump_pass, ..row };
                 } else {
                     (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
-                    known.direction = row.direction;
+                    (known.direction, known.inferred_direction) = (row.direction, None);
                     (known.owner, known.evidence) = (row.owner, row.evidence);
                     if known.state == t.new {
                         known.since = known.since.or(Some(t.time));
@@ -97,6 +97,10 @@ impl ConnectionTable {
         };
         let evidence = owner.is_some().then_some(evidence);
         let first_sight = direction.is_none();
+        let inferred_direction = match direction {
+            None => self.listeners.direction(&t.tuple, &[t.old, t.new]),
+            Some(_) => None,
+        };
         let first_fin = FirstFin::proved_by(t);
         let id = ConnectionId { cookie: t.cookie, epoch: t.time };
         Connection {
@@ -104,6 +108,7 @@ impl ConnectionTable {
             first_sight,
             since: Some(t.time),
             direction,
+            inferred_direction,
             owner,
             evidence,
             first_fin,

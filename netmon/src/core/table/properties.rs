@@ -55,6 +55,8 @@ fn rows(table: &ConnectionTable) -> Vec<Connection> {
     let mut rows: Vec<_> = table.rows().cloned().collect();
     for row in &mut rows {
         (row.last_dumped_at, row.last_dump_pass, row.absent_once) = (Mono::MIN, 0, false);
+        // An inference takes the listeners of its moment.
+        row.inferred_direction = None;
     }
     rows.sort_by_key(|row| (row.id.cookie, row.id.epoch));
     rows

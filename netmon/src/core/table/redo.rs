@@ -38,6 +38,7 @@ impl ConnectionTable {
             Entry::Step(step) => self.redo_step(step, view),
             Entry::Found { time, connection, initial } => {
                 let (time, initial) = (*time, *initial);
+                let connection = &self.with_direction(connection);
                 self.redo_found(connection);
                 view(Change::Found { time, connection, initial })
             }
@@ -73,9 +74,10 @@ impl ConnectionTable {
         self.anchor = anchor;
         if is_first {
             let initial = true;
-            return rows
-                .iter()
-                .try_for_each(|connection| view(Change::Found { time, connection, initial }));
+            return rows.iter().try_for_each(|row| {
+                let connection = &self.with_direction(row);
+                view(Change::Found { time, connection, initial })
+            });
         }
         if !after_gap {
             return Ok(());
@@ -107,11 +109,22 @@ impl ConnectionTable {
         Ok(())
     }
 
+    /// Returns a row with the direction that the table shows, since no journal keeps that.
+    fn with_direction(&self, row: &Connection) -> Connection {
+        let mut row = row.clone();
+        self.listeners.complete(&mut row);
+        row
+    }
+
     /// Takes a connection that a dump found. What was recorded later of its beginning is here
     /// already.
     fn redo_found(&mut self, found: &Connection) {
         let key = self.key_beside(found.id.cookie, &found.tuple, found.state);
-        let begun = self.rows.remove(&key).filter(|row| row.tuple == found.tuple);
+        let begun = self.rows.remove(&key);
+        if let Some(row) = begun.as_ref().filter(|row| row.state == TcpState::Listen) {
+            self.listeners.remove(&row.tuple);
+        }
+        let begun = begun.filter(|row| row.tuple == found.tuple);
         let row = match begun {
             Some(mut row) => {
                 if row.owner.is_none() {
@@ -163,6 +176,9 @@ impl ConnectionTable {
         if row.first_sight || !after.first_sight {
             (row.id, row.opened, row.first_sight) = (after.id, after.opened, after.first_sight);
             row.direction = after.direction;
+            if row.direction.is_none() && row.inferred_direction.is_none() {
+                row.inferred_direction = self.listeners.direction(&t.tuple, &[t.old, t.new]);
+            }
             (row.owner, row.evidence) = (after.owner.clone(), after.evidence);
         }
         row.labels.clone_from(&after.labels);

@@ -65,6 +65,41 @@ fn connected_twice() -> ConnectionTable {
     table
 }
 
+#[test]
+fn a_direction_is_inferred_from_states_and_listeners() {
+    use TcpState::{Close, Established, Listen, SynRecv, SynSent};
+    let mut table = ConnectionTable::default();
+    let mut found = |cookie, port, state| {
+        let tuple = tuple_from(port);
+        let seed = Seed { cookie: socket(cookie), tuple, state, ..waiting(1, port) };
+        let mut direction = None;
+        let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |change| {
+            if let Change::Found { connection, .. } = change {
+                direction = connection.inferred_direction;
+            }
+            Ok(())
+        });
+        result.expect("infallible");
+        if state == Listen {
+            let end = Transition::bare(socket(cookie), tuple, Listen, Close);
+            let ends = Event::Transition(Transition { time: at(SECOND), ..end });
+            return (direction, Some(ends));
+        }
+        (direction, None)
+    };
+    assert_eq!(found(1, 1, SynSent).0, Some(Direction::Outbound));
+    assert_eq!(found(2, 2, SynRecv).0, Some(Direction::Inbound));
+    assert_eq!(found(3, 3, Established).0, None);
+    let (direction, ends) = found(4, 4, Listen);
+    assert_eq!(direction, None);
+    assert_eq!(found(5, 4, Established).0, Some(Direction::Inbound));
+    changes_of(&mut table, &ends.expect("a listener"));
+    let seed = Seed { cookie: socket(6), state: Established, ..waiting(1, 4) };
+    changes_of(&mut table, &Event::Seed(seed));
+    let row = table.rows().find(|row| row.id.cookie == socket(6)).expect("a row");
+    assert_eq!(row.inferred_direction, None);
+}
+
 fn tuple_from(port: u16) -> Tuple {
     let end = |port| SocketAddr::from(([127, 0, 0, 1], port));
     Tuple { netns: 1, interface: 0, local: end(port), remote: end(80) }

@@ -86,16 +86,19 @@ impl Walk {
         mut run: impl RunStep,
         mut each: impl FnMut(Block) -> io::Result<()>,
     ) -> io::Result<()> {
-        let tables = |namespace: &wire::Namespace| {
-            let wire::Namespace { ehash, ehash_buckets, lhash2, lhash2_buckets, .. } = *namespace;
-            [
-                HashTable { address: ehash, stride: HEAD, buckets: ehash_buckets },
-                HashTable { address: lhash2, stride: self.listen_size, buckets: lhash2_buckets },
-            ]
+        let listeners = |namespace: &wire::Namespace| {
+            let wire::Namespace { lhash2, lhash2_buckets, .. } = *namespace;
+            HashTable { address: lhash2, stride: self.listen_size, buckets: lhash2_buckets }
         };
-        let tables: HashSet<HashTable> = namespaces.iter().flat_map(tables).collect();
+        let connections = |namespace: &wire::Namespace| {
+            let wire::Namespace { ehash, ehash_buckets, .. } = *namespace;
+            HashTable { address: ehash, stride: HEAD, buckets: ehash_buckets }
+        };
+        let listeners: HashSet<HashTable> = namespaces.iter().map(listeners).collect();
+        let connections: HashSet<HashTable> = namespaces.iter().map(connections).collect();
         let mut faults = 0;
-        for table in tables {
+        // Listeners come first, since a listener shows the direction of its connections.
+        for table in listeners.into_iter().chain(connections) {
             let (mut bucket, mut skip) = (0, 0);
             for number in 0.. {
                 let time = run(Step::Sockets { table, bucket, skip })?;

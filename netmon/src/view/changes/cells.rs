@@ -224,9 +224,9 @@ impl ConnectionLines {
                 }
                 None => out.push(b'-'),
             });
-            let known = connection.direction;
+            let (word, known) = direction(connection);
             layout.cell(out, DIRECTION, Tone::of_direction(known), |out| {
-                out.extend_from_slice(direction(known).as_bytes());
+                out.extend_from_slice(word.as_bytes());
             });
             let (local, remote) = (Host::local(tuple, binding), Host::remote(tuple));
             let services = &look.services;
@@ -297,12 +297,15 @@ impl ConnectionLines {
     }
 }
 
-const fn direction(direction: Option<Direction>) -> &'static str {
-    match direction {
-        Some(Direction::Outbound) => "out",
-        Some(Direction::Inbound) => "in",
-        Some(Direction::Listen) => "lis",
-        None => "-",
+/// Returns the word for the direction of a connection, with `?` if the direction is inferred.
+const fn direction(row: &Connection) -> (&'static str, Option<Direction>) {
+    match (row.direction, row.inferred_direction) {
+        (Some(Direction::Outbound), _) => ("out", row.direction),
+        (Some(Direction::Inbound), _) => ("in", row.direction),
+        (Some(Direction::Listen), _) => ("lis", row.direction),
+        (None, Some(Direction::Outbound)) => ("out?", row.inferred_direction),
+        (None, Some(Direction::Inbound)) => ("in?", row.inferred_direction),
+        (None, _) => ("-", None),
     }
 }
 

@@ -115,8 +115,13 @@ impl Row {
     fn connection(&self) -> Connection {
         let cookie = SocketId::new(1).expect("not 0");
         let id = ConnectionId { cookie, epoch: Mono::from_nanos(0) };
-        let owner =
-            Owner { pid: self.numbers.0, uid: 0, cgroup: 0, comm: self.comm.as_slice().into() };
+        let owner = Owner {
+            pid: self.numbers.0,
+            host_pid: 0,
+            uid: 0,
+            cgroup: 0,
+            comm: self.comm.as_slice().into(),
+        };
         let mut row = Connection::new(id, self.tuple(), self.states.1);
         row.owner = (self.owners > 0).then(|| Arc::new(owner));
         row.direction = self.direction;
@@ -224,7 +229,7 @@ proptest! {
         for (inode, row) in (1..).zip(&rows) {
             for pid in 0..row.owners {
                 let key = HolderKey::of_inode(NonZeroU64::new(inode).expect("not 0"));
-                holders.add(key, u32::MAX - u32::try_from(pid).expect("few"), &row.comm);
+                holders.add(key, u32::MAX - u32::try_from(pid).expect("few"), 0, &row.comm);
             }
         }
         let names = ListingNames {

@@ -16,10 +16,11 @@ const TEMPLATE: &str =
 /// The headings of options, and the options below each.
 const GROUPS: [(&str, &str); 6] = [
     ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset"),
-    ("When", "at from to continuous duration count utc"),
+    ("When", "at from to continuous duration count follow utc"),
     (
         "Output",
-        "numeric resolve program extend timers info no_header wide sort summary json format once",
+        "numeric resolve program extend timers info no_header wide sort reverse limit summary json \
+         format once no_pager color",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
     ("Kernel", "buffer accept_syscalls no_btf no_fentry source"),

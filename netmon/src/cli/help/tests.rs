@@ -113,7 +113,7 @@ fn every_heading_is_explained() {
     }
     let all: Vec<_> = LISTING.into_iter().chain(CHANGES).collect();
     for heading in VIEWS.iter().flat_map(|text| text.lines()) {
-        if heading.starts_with("Time ") {
+        if heading.starts_with("Time ") || heading.starts_with("Date ") {
             // The offset of the times.
             assert_explained(&heading.replace("(+00:00)", ""), &all);
         }

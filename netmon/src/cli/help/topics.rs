@@ -107,12 +107,12 @@ pub(super) const UNIX: [&str; 5] = ["RefCnt", "Flags", "Type", "I-Node", "Path"]
 
 /// The columns of `watch` and `history` that a listing has not.
 pub(super) const CHANGES: [(&str, &str); 7] = [
-    ("Time", "the moment of the change; in history, of the end"),
-    ("PID, Program name", "the process of the connection: netmon help verdicts"),
+    ("Date, Time", "the moment of the change"),
+    ("Opened, Ended", "in history: the moments of the connection"),
     ("Dir", "out: this host called; in: a peer called; lis: a server"),
-    ("State", "the state before -> the state now"),
+    ("Old state ->", "the state before"),
     ("In state", "the time in the state before"),
-    ("Lifetime", "in history: the time from the opening to the end"),
+    ("Lifetime", "the time from the opening to the end"),
     ("Why", "how it ended, bytes, retransmits: netmon help verdicts"),
 ];
 

@@ -20,12 +20,14 @@ const GROUPS: [(&str, &str); 6] = [
     (
         "Output",
         "numeric resolve program extend timers info no_header wide sort reverse limit summary json \
-         format once no_pager color",
+         format once no_pager",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
     ("Kernel", "buffer accept_syscalls no_btf no_fentry source"),
-    ("General", "verbose help version"),
+    ("General", "color verbose help version"),
 ];
+
+const COLOR: &str = "When to use colours; auto: on a terminal";
 
 /// Returns the definition of a command with the layout of its help, and of all commands below.
 pub(super) fn layout(command: Command) -> Command {
@@ -36,6 +38,8 @@ pub(super) fn layout(command: Command) -> Command {
             Some((heading, _)) => arg.help_heading(*heading),
             None => arg,
         })
+        // The crate of this option has words of its own.
+        .mut_args(|arg| if arg.get_id() == "color" { arg.help(COLOR) } else { arg })
         .mut_subcommands(layout)
 }
 

@@ -85,7 +85,7 @@ impl TableInput for Event {
 }
 
 /// The table of the current host, and the tables of the other hosts of a journal.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// The table that items change.
     pub current: ConnectionTable,

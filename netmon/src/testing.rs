@@ -40,7 +40,8 @@ pub use crate::{
         summary::{Summary, SummaryForm},
         tui::{
             Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenOptions, ScreenQuery,
-            ScreenState, Size, TerminalEvent, frame, terminal::TerminalGuard,
+            ScreenSettings, ScreenState, Size, TIMELINE_PARTS, TerminalEvent, Timeline, Traffic,
+            TrafficFigures, TrafficScope, frame, terminal::TerminalGuard,
         },
     },
 };

@@ -1,12 +1,17 @@
 //! `netmon top`: the live table, full screen.
 
+mod answers;
+mod kept_settings;
+mod played;
+mod traffic;
+
 use std::{
     collections::VecDeque,
     env,
     io::{self, IsTerminal, Write},
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel, sync_channel},
+        mpsc::{Sender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -21,13 +26,16 @@ use tokio::sync::{
     mpsc::{self, Sender as Inputs},
 };
 
+use answers::answer;
+use kept_settings::KeptSettings;
+
 use super::{
     args::{
         journal::JournalArgs,
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
     io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
-    names::{LocalNames, cgroups, user},
+    names::LocalNames,
 };
 use crate::{
     core::{
@@ -37,20 +45,15 @@ use crate::{
         filter::{Filter, RowKind},
         services::Services,
         table::ConnectionTable,
-        time::Wall,
     },
-    journal::{HostJournal, ReplayItem},
-    kernel::{
-        host::{
-            clock::now,
-            privilege::{Duty, narrow},
-        },
-        inspect,
+    kernel::host::{
+        clock::now,
+        privilege::{Duty, narrow},
     },
     session::{Limits, Session, SessionScope, SessionSummary, Source, View, run},
     view::tui::{
-        Channels, Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenInput, ScreenOptions,
-        ScreenQuery, ScreenState, Size, frame,
+        Channels, ScreenAnswer, ScreenInput, ScreenOptions, ScreenQuery, ScreenSettings,
+        ScreenState, Size, TopView, frame,
         terminal::{self, TerminalGuard},
         text,
     },
@@ -123,7 +126,9 @@ impl TopCommand {
 
     async fn show(self, log: LevelFilter) -> anyhow::Result<()> {
         // A bad filter ends the program, as everywhere.
-        let options = self.options(self.filter.join(" "))?;
+        // One frame is the same for every user.
+        let kept = if self.once { KeptSettings::none() } else { KeptSettings::read() };
+        let options = self.options(self.filter.join(" "), kept.settings.clone())?;
         let state = ScreenState::new(options, size()).unwrap_or_else(|error| super::refuse(&error));
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
         let (to, inputs) = mpsc::channel(INPUTS);
@@ -139,13 +144,13 @@ impl TopCommand {
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
             narrow(&[]).context(CONFINING)?;
-            return self.screen(state, &mut IdleSource, outside, &stop).await;
+            return self.screen(state, &mut IdleSource, outside, kept, &stop).await;
         }
         let mut live = attach(self.tracing.options(log, KernelFilter::ANY))?;
-        self.screen(state, &mut live, outside, &stop).await
+        self.screen(state, &mut live, outside, kept, &stop).await
     }
 
-    fn options(&self, filter: String) -> anyhow::Result<ScreenOptions> {
+    fn options(&self, filter: String, settings: ScreenSettings) -> anyhow::Result<ScreenOptions> {
         let known = LocalNames::load();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let past = self.past.is_chosen() || self.at.is_some();
@@ -165,7 +170,9 @@ impl TopCommand {
             numeric: self.numeric,
             zone: self.past.zone(),
             colour: is_coloured(),
+            settings,
             past,
+            moment: Box::new(self.past.reader_of_moments()),
         })
     }
 
@@ -175,6 +182,7 @@ impl TopCommand {
         state: ScreenState,
         source: &mut impl Source,
         outside: Outside,
+        kept: KeptSettings,
         stop: &Arc<Notify>,
     ) -> anyhow::Result<()> {
         let scope = SessionScope { filter: Filter::default(), initial: true, include_dumped: true };
@@ -193,8 +201,9 @@ impl TopCommand {
         })?;
         spawn("netmon:keys", &[], move || terminal::listen(to))?;
         let channels = Channels { inputs, asks, frames, stop: Arc::clone(stop), now };
-        let mut top = crate::view::tui::TopView::new(state, channels);
+        let mut top = TopView::new(state, channels);
         let result = run(source, &mut top, &scope, Limits::default(), stop).await;
+        let settings = top.settings().clone();
         // No frame may come after the terminal was given back. A terminal that does not take its
         // last frame is not waited for.
         drop(top);
@@ -205,6 +214,7 @@ impl TopCommand {
             thread::sleep(LAST_FRAME / LAST_FRAME_TRIES);
         }
         drop(guard);
+        kept.write(&settings);
         let summary = result?;
         if self.at.is_none() {
             let SessionSummary { seen, lost, .. } = summary;
@@ -299,84 +309,6 @@ fn spawn(
         Err(error) => log::error!("{CONFINING}: {error}"),
     };
     thread::Builder::new().name(name.to_owned()).spawn(narrowed).context("starting a thread")
-}
-
-/// Answers questions until no sender of questions is left.
-fn answer(questions: &Receiver<ScreenQuery>, to: &Inputs<ScreenInput>, past: &JournalArgs) {
-    let mut paths = cgroups();
-    for question in questions {
-        let answer = match question {
-            ScreenQuery::Name(of) => ScreenAnswer::Name(
-                of,
-                match of {
-                    NameQuery::User(id) => user(id),
-                    NameQuery::Cgroup(id) => paths(id),
-                },
-            ),
-            ScreenQuery::Inspect(tuple, cookie) => {
-                let found = inspect(&tuple, cookie)
-                    .map(|(recv_q, send_q, info)| Box::new(Inspected { recv_q, send_q, info }));
-                ScreenAnswer::Inspected(cookie, found)
-            }
-            ScreenQuery::Past(from, jump, filter) => match past_frame(past, from, jump, &filter) {
-                Ok(moment) => ScreenAnswer::Past(Box::new(moment)),
-                Err(error) => ScreenAnswer::Nowhere(escaped(&format!("{error:#}"))),
-            },
-        };
-        if to.blocking_send(ScreenInput::Answer(answer)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Returns the moment of the past that a jump from another moment leads to.
-fn past_frame(
-    past: &JournalArgs,
-    from: Wall,
-    jump: Jump,
-    filter: &Filter,
-) -> anyhow::Result<PastFrame> {
-    // Opened anew, since a recorder that runs writes meanwhile. The thread that answers is not
-    // enclosed: it asks other programs for names.
-    let journal = past.open_one()?;
-    journal.enclosed(|| frame_of(&journal, past, from, jump, filter))
-}
-
-fn frame_of(
-    journal: &HostJournal,
-    past: &JournalArgs,
-    from: Wall,
-    jump: Jump,
-    filter: &Filter,
-) -> anyhow::Result<PastFrame> {
-    let coverage = journal.span(super::args::journal::now());
-    let at = match jump {
-        Jump::Seconds(seconds) => {
-            let time = Duration::from_secs(seconds.unsigned_abs());
-            if seconds < 0 { from - time } else { from + time }
-        }
-        Jump::Last => coverage.to,
-        Jump::Next => journal
-            .next_change_after(from)
-            .context("nothing happened after this, or nothing was recorded")?,
-        Jump::Previous => journal
-            .last_change_before(from)
-            .context("nothing happened before this, or nothing was recorded")?,
-    };
-    if at < coverage.from {
-        bail!("the journal begins at {}", past.show(coverage.from));
-    }
-    if at > coverage.to {
-        bail!("the journal ends at {}", past.show(coverage.to));
-    }
-    let mut moment = PastFrame::new(at);
-    journal.replay_up_to(at, |anchor, entry| {
-        moment.seen_at(anchor);
-        moment.take(&ReplayItem::Entry(entry), filter);
-    });
-    moment.arrive();
-    moment.gaps = journal.gaps_at(at).into_iter().map(|gap| gap.gap).collect();
-    Ok(moment)
 }
 
 /// Returns columns and lines of the terminal. Without a terminal, COLUMNS and LINES of the

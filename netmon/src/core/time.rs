@@ -178,7 +178,7 @@ impl Anchor {
 }
 
 /// A stretch of wall time; both ends belong to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeSpan {
     /// The first moment.
     pub from: Wall,

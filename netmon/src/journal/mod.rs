@@ -14,8 +14,8 @@ mod status;
 mod write;
 
 pub(crate) use read::{
-    ExportFormat, HistoryItem, HostJournal, JournalGap, ReadCounter, ReadError, ReplayItem,
-    community_id,
+    ExportFormat, HistoryItem, HostJournal, JournalGap, Playback, ReadCounter, ReadError,
+    ReplayItem, community_id,
 };
 pub use read::{Journal, entries_of};
 pub use schema::Dataset;

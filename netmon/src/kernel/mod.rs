@@ -24,6 +24,7 @@ pub(crate) use ring::rings::default_size;
 pub(crate) use sockets::{
     dump::{Dump, DumpRequest, has_few_sockets},
     proc::process_started,
+    sock_diag::Diag,
     sock_diag_dump::inspect,
 };
 pub(crate) use stream::live::Live;

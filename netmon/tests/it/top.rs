@@ -8,14 +8,14 @@
 //! | `until MS` | plays the sample events up to that time, and looks then |
 //! | `press KEY …` | presses keys |
 //! | `type TEXT` | types a text, character by character |
-//! | `click COLUMN LINE` | clicks the left button; column and line count from 0 |
+//! | `click COLUMN LINE [S]` | clicks the left button, with Shift if `S`; both count from 0 |
 //! | `kernel` | answers the questions of the screen: about a socket, and for names |
 //! | `journal` | the same, for questions to a journal, which has the sample events |
 //! | `show` | the frame |
 //!
 //! A key is a single character, `Enter`, `Esc`, `Up`, `Down`, `Left`, `Right`, `PgUp`, `PgDn`,
-//! `Home`, `End`, `Space` or `Backspace`. The prefix `S-` holds Shift, and `C-` holds Control:
-//! `S-Left`, `C-u`. An empty line and a line that begins with `#` have no effect.
+//! `Home`, `End`, `Space`, `Backspace` or `F2`. The prefix `S-` holds Shift, and `C-` holds
+//! Control: `S-Left`, `C-u`. An empty line and a line that begins with `#` have no effect.
 //!
 //! The lines of a frame begin with two spaces. This test makes these lines again and compares. With
 //! `SCENARIOS=write` it writes them.
@@ -25,9 +25,10 @@ use std::{collections::VecDeque, env, fmt::Write, fs, path::Path, time::Duration
 use crate::sample_events::{at_ms, sample_events};
 use jiff::tz::TimeZone;
 use netmon::testing::{
-    ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, Mono, NameQuery, PastFrame,
-    RowKind, ScreenAnswer, ScreenOptions, ScreenQuery, ScreenState, Services, Size, TcpInfo,
-    TerminalEvent, Wall, frame,
+    Connection, ConnectionTable, Event, Filter, FilterNames, Inspected, Jump, Mono, NameQuery,
+    PastFrame, RowKind, ScreenAnswer, ScreenOptions, ScreenQuery, ScreenSettings, ScreenState,
+    Services, Size, TIMELINE_PARTS, TcpInfo, TcpState, TerminalEvent, TimeSpan, Timeline, Traffic,
+    TrafficFigures, TrafficScope, Wall, frame,
 };
 use ratatui::{
     Terminal,
@@ -111,7 +112,10 @@ impl Player {
                 kind: MouseEventKind::Down(MouseButton::Left),
                 column: number(0),
                 row: number(1),
-                modifiers: KeyModifiers::NONE,
+                modifiers: match words.get(2) {
+                    Some(_) => KeyModifiers::SHIFT,
+                    None => KeyModifiers::NONE,
+                },
             })),
             "kernel" | "journal" => self.answer(),
             "show" => self.show(made),
@@ -156,14 +160,22 @@ impl Player {
                 ScreenQuery::Inspect(_, cookie) => {
                     ScreenAnswer::Inspected(cookie, Some(Box::new(inspected())))
                 }
-                ScreenQuery::Past(from, leap, filter) => {
-                    let Jump::Seconds(seconds) = leap else { panic!("{leap:?}") };
-                    let length = Duration::from_secs(seconds.unsigned_abs());
-                    let at = if seconds < 0 { from - length } else { from + length };
+                ScreenQuery::Traffic(scope) => ScreenAnswer::Traffic(traffic(&scope, &self.table)),
+                ScreenQuery::Timeline(span) => ScreenAnswer::Timeline(timeline(span)),
+                ScreenQuery::Past(from, jump, filter) => {
+                    let at = match jump {
+                        Jump::Seconds(seconds) => {
+                            let length = Duration::from_secs(seconds.unsigned_abs());
+                            if seconds < 0 { from - length } else { from + length }
+                        }
+                        Jump::To(moment) => moment,
+                        _ => panic!("{jump:?}"),
+                    };
                     let until = Mono::BOOT + at.since(WALL);
                     let events = sample_events().into_iter().filter(|event| time(event) <= until);
-                    let mut moment = PastFrame::new(at);
-                    events.for_each(|event| moment.take(&event, &filter));
+                    let mut moment = PastFrame::new(at, *filter);
+                    moment.coverage = TimeSpan { from: WALL, to: WALL + Duration::from_secs(60) };
+                    events.for_each(|event| moment.take(&event));
                     moment.arrive();
                     ScreenAnswer::Past(Box::new(moment))
                 }
@@ -195,9 +207,52 @@ fn options(filter: String) -> ScreenOptions {
         numeric: false,
         zone: TimeZone::UTC,
         colour: true,
+        settings: ScreenSettings::default(),
         past: true,
+        moment: Box::new(|text| match text.parse() {
+            Ok(seconds) => Ok(WALL + Duration::from_secs(seconds)),
+            Err(_) => Err(format!("'{text}' is no moment")),
+        }),
         at: None,
     }
+}
+
+/// Traffic that is greater where the number of the socket is greater; of a listener, its queues.
+fn traffic(scope: &TrafficScope, table: &ConnectionTable) -> Traffic {
+    let is_asked = |row: &&Connection| match scope {
+        TrafficScope::Rows(rows) => rows.iter().any(|(_, cookie)| *cookie == row.id.cookie),
+        TrafficScope::Namespaces(namespaces) => namespaces.contains(&row.tuple.netns),
+    };
+    let rows = table.rows().filter(is_asked).filter(|row| row.state != TcpState::TimeWait);
+    let figures = rows.map(|row| {
+        let number = row.id.cookie.get();
+        let small = u32::try_from(number).expect("small");
+        let queues =
+            TrafficFigures { recv_q: Some(small), send_q: Some(128), ..Default::default() };
+        let figures = match row.state {
+            TcpState::Listen => queues,
+            _ => TrafficFigures {
+                sent: Some(number * 1000),
+                received: Some(number * 1_000_000),
+                sent_rate: Some(number * 10),
+                received_rate: Some(number * 10_000),
+                rtt_us: Some(small * 100),
+                retransmits: Some(small),
+                ..queues
+            },
+        };
+        (row.id.cookie, figures)
+    });
+    let is_all = matches!(scope, TrafficScope::Namespaces(_));
+    let cost = Duration::from_millis(if is_all { 100 } else { 1 });
+    Traffic { sockets: figures.collect(), is_all, cost }
+}
+
+/// A timeline whose changes grow from part to part, with a gap of five minutes.
+fn timeline(span: TimeSpan) -> Timeline {
+    let minutes = |count: u64| span.from + Duration::from_secs(60 * count);
+    let gaps = vec![TimeSpan { from: minutes(10), to: minutes(15) }];
+    Timeline { span, counts: (0..).take(TIMELINE_PARTS).collect(), gaps }
 }
 
 fn name(query: NameQuery) -> Option<String> {
@@ -254,6 +309,7 @@ fn key(word: &str) -> TerminalEvent {
             "End" => KeyCode::End,
             "Space" => KeyCode::Char(' '),
             "Backspace" => KeyCode::Backspace,
+            "F2" => KeyCode::F(2),
             _ => panic!("{word} is no key"),
         },
     };

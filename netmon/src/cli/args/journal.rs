@@ -216,6 +216,17 @@ impl JournalArgs {
         Ok(moment.time)
     }
 
+    /// Returns a function that reads a moment, for a screen on which nothing else is printed.
+    pub(in crate::cli) fn reader_of_moments(
+        &self,
+    ) -> impl Fn(&str) -> Result<Wall, String> + use<> {
+        let zone = self.zone();
+        move |text| {
+            let now = Zoned::now().with_time_zone(zone.clone());
+            Ok(moment::moment(text, &now)?.time)
+        }
+    }
+
     /// Returns the text of a moment, with its zone.
     pub(in crate::cli) fn show(&self, moment: Wall) -> String {
         moment.timestamp().to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()

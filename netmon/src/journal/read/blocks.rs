@@ -62,6 +62,25 @@ impl Block {
         }
     }
 
+    /// Reads all rows of the block, with the columns `names` at least.
+    pub(super) fn load_columns(&self, names: &[&str]) -> Result<RecordBatch> {
+        match &self.source {
+            BlockSource::Group(file, group) => file.group_columns(*group, names),
+            BlockSource::Batch(batch) => Ok(batch.clone()),
+        }
+    }
+
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> usize {
+        match &self.source {
+            BlockSource::Group(file, group) => file
+                .groups()
+                .get(*group)
+                .map_or(0, |group| usize::try_from(group.num_rows()).unwrap_or(0)),
+            BlockSource::Batch(batch) => batch.num_rows(),
+        }
+    }
+
     /// Returns the row group of the block, if the block is a row group.
     pub(super) fn group(&self) -> Option<(&Arc<ParquetFile>, usize)> {
         match &self.source {

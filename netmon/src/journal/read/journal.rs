@@ -250,11 +250,18 @@ impl HostJournal {
     /// Returns the gaps in which a moment lies.
     #[must_use]
     pub fn gaps_at(&self, moment: Wall) -> Vec<JournalGap> {
+        self.gaps_within(TimeSpan { from: moment, to: moment })
+    }
+
+    /// Returns the gaps of which any part lies in a stretch of time, also those that were reported
+    /// after the stretch.
+    #[must_use]
+    pub fn gaps_within(&self, span: TimeSpan) -> Vec<JournalGap> {
         // A gap is reported later, at the latest when the next segment begins.
-        let next = self.segments.iter().find(|segment| segment.start > moment);
-        let to = next.map_or(moment, |next| next.start) + LATE;
-        let mut gaps = self.gaps(TimeSpan { from: moment, to });
-        gaps.retain(|gap| gap.span.contains(moment));
+        let next = self.segments.iter().find(|segment| segment.start > span.to);
+        let to = next.map_or(span.to, |next| next.start) + LATE;
+        let mut gaps = self.gaps(TimeSpan { from: span.from, to });
+        gaps.retain(|gap| gap.span.from <= span.to && gap.span.to >= span.from);
         gaps
     }
 }

@@ -19,6 +19,7 @@ mod replay;
 mod seek;
 mod select;
 mod source;
+mod timeline;
 
 pub(crate) use community::community_id;
 pub(crate) use export::ExportFormat;
@@ -27,6 +28,7 @@ pub(crate) use history::HistoryItem;
 pub use journal::Journal;
 pub(crate) use journal::{HostJournal, ReadCounter, ReadError};
 pub use replay::entries_of;
+pub(crate) use seek::Playback;
 pub(crate) use source::ReplayItem;
 
 #[cfg(test)]

@@ -177,9 +177,23 @@ impl ParquetFile {
 
     /// Returns all rows of a row group as one batch.
     pub(super) fn group(&self, group: usize) -> Result<RecordBatch> {
+        self.rows(group, None)
+    }
+
+    /// Returns the columns `names` of all rows of a row group as one batch.
+    pub(super) fn group_columns(&self, group: usize, names: &[&str]) -> Result<RecordBatch> {
+        self.rows(group, Some(names))
+    }
+
+    fn rows(&self, group: usize, names: Option<&[&str]>) -> Result<RecordBatch> {
         let rows = self.groups().get(group).map_or(0, RowGroupMetaData::num_rows);
         let rows = usize::try_from(rows).unwrap_or(0).max(1);
         self.read(|builder| {
+            let mask = |names: &[&str]| {
+                ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
+            };
+            let projection = names.map_or_else(ProjectionMask::all, mask);
+            let builder = builder.with_projection(projection);
             let mut batches = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
             batches.next().transpose()?.ok_or(Malformed::Corrupt)
         })

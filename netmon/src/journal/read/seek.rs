@@ -7,24 +7,31 @@ use crate::core::{
     time::{Anchor, TimeSpan, Wall},
 };
 
+/// The entries of a host's journal in the order of time, from the beginning of a segment on: the
+/// table at that beginning, and the changes after that.
+pub struct Playback(HostReplay);
+
+impl Iterator for Playback {
+    type Item = (Anchor, Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
 impl HostJournal {
-    /// Calls `take` with the entries up to a moment, from the beginning of the segment: the table
-    /// at that beginning, and the changes after that.
-    pub fn replay_up_to(&self, moment: Wall, mut take: impl FnMut(Anchor, Entry)) {
+    /// Returns the beginning of the segment that has a moment.
+    #[must_use]
+    pub fn beginning_of(&self, moment: Wall) -> Wall {
         let segment = self.segments.iter().rev().find(|segment| segment.start <= moment);
-        let from = segment.map_or(moment, |segment| segment.start);
-        let mut replay = self.replay(TimeSpan { from, to: moment });
-        while let Some((at, entry)) = replay.next() {
-            take(at, entry);
-        }
+        segment.map_or(moment, |segment| segment.start)
     }
 
-    /// Returns the time of the first change of any connection after a moment.
+    /// Returns the entries of a stretch of time, from the beginning of the segment on that has the
+    /// beginning of the stretch.
     #[must_use]
-    pub fn next_change_after(&self, moment: Wall) -> Option<Wall> {
-        let mut replay = self.replay(TimeSpan { from: moment, to: Wall::MAX });
-        replay.skip();
-        changes(&mut replay).find(|time| *time > moment)
+    pub fn play(&self, span: TimeSpan) -> Playback {
+        Playback(self.replay(TimeSpan { from: self.beginning_of(span.from), ..span }))
     }
 
     /// Returns the time of the last change of any connection before a moment.

@@ -5,5 +5,6 @@ pub(super) mod dump;
 pub(crate) mod proc;
 pub(super) mod sock_diag;
 pub(super) mod sock_diag_dump;
+pub(super) mod traffic;
 mod unix_diag;
 pub(super) mod walk;

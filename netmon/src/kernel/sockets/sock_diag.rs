@@ -57,7 +57,7 @@ pub(in crate::kernel) struct SockQuery {
 
 /// The sock_diag sockets, one for each namespace in question.
 #[derive(Default)]
-pub(in crate::kernel) struct Diag {
+pub(crate) struct Diag {
     /// By inode number: the time of the last use, or of the failure to open a socket.
     sockets: HashMap<u32, (Instant, Option<Socket>)>,
 }
@@ -75,7 +75,7 @@ impl Diag {
                 if let Err(error) = ask(socket, queries, batch, &mut states) {
                     log::debug!("sock_diag: {error}");
                     // Late answers would be taken for answers to the next questions.
-                    self.sockets.remove(&netns);
+                    self.close(netns);
                 }
             }
         }
@@ -83,11 +83,21 @@ impl Diag {
     }
 
     /// Closes the sockets that were not used lately.
-    pub(in crate::kernel) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         self.sockets.retain(|_, (used, _)| used.elapsed() < KEPT);
     }
 
-    fn socket(&mut self, inum: u32) -> Option<&Socket> {
+    /// Returns whether any socket is open.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.sockets.is_empty()
+    }
+
+    /// Closes the socket of a namespace.
+    pub(super) fn close(&mut self, netns: u32) {
+        self.sockets.remove(&netns);
+    }
+
+    pub(super) fn socket(&mut self, inum: u32) -> Option<&Socket> {
         self.sweep();
         if self.sockets.len() >= MAX_NAMESPACES && !self.sockets.contains_key(&inum) {
             self.sockets.clear();

@@ -227,7 +227,7 @@ pub(crate) fn inspect(tuple: &Tuple, cookie: SocketId) -> Option<(u32, u32, Opti
     figures
 }
 
-fn figures_of(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
+pub(super) fn figures_of(answer: &InetResponse) -> (u32, u32, Option<TcpInfo>) {
     let is_listener = answer.header.state == netmon_common::state::LISTEN;
     let info = answer.nlas.iter().find_map(|attribute| match attribute {
         nlas::Nla::TcpInfo(info) if !is_listener => Some(decode(info)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     groups::Flows,
     history::Histories,
-    rates::{Counts, Rates},
+    rates::{Rates, Tally},
 };
 use crate::core::{
     change::Change,
@@ -15,10 +15,13 @@ use crate::core::{
 };
 
 /// Everything that is derived from changes, without the table itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Activity {
     pub(super) histories: Histories,
+    /// Of all connections.
     pub(super) rates: Rates,
+    /// Of those that the filter admits.
+    pub(super) shown_rates: Rates,
     pub(super) flows: Flows,
     /// The anchor that ties the clocks.
     pub(super) anchor: Anchor,
@@ -35,9 +38,13 @@ pub struct Activity {
 impl Activity {
     /// Takes a change; keeps the details of connections that pass `filter`.
     pub fn add(&mut self, change: &Change<'_>, filter: &Filter) {
+        let is_shown = change.step().is_some_and(|step| filter.matches(step));
         self.rates.add(change);
-        self.flows.add(change, filter);
-        self.histories.add(change, filter);
+        if is_shown {
+            self.shown_rates.add(change);
+            self.flows.add(change);
+        }
+        self.histories.add(change, is_shown);
         match change {
             Change::Anchor(anchor) => self.anchor = *anchor,
             Change::Gap(gap) => {
@@ -61,13 +68,26 @@ impl Activity {
         (now < time + distance + distance / 2).then_some(distance)
     }
 
-    /// Advances the time to `now`. `counts` returns the connections in each
-    /// state; it is called only if a second is over.
-    pub(super) fn tick(&mut self, now: Mono, counts: impl FnOnce() -> Counts) {
-        let seconds = self.rates.tick(now, counts);
+    /// Advances the time to `now`. `tally` counts the connections; it is called only if a second is
+    /// over.
+    pub(super) fn tick(&mut self, now: Mono, tally: impl FnOnce() -> Tally) {
+        let mut shown = None;
+        let seconds = self.rates.tick(now, || {
+            let tally = tally();
+            shown = Some(tally.shown);
+            tally.all
+        });
+        // Both have the same seconds.
+        self.shown_rates.tick(now, || shown.unwrap_or_default());
         if seconds > 0 {
             self.flows.tick(seconds);
         }
         self.histories.sweep(now);
+    }
+
+    /// Forgets everything that passed a filter: another filter follows.
+    pub(super) fn forget_filtered(&mut self) {
+        self.histories.forget_latest();
+        self.shown_rates.clear();
     }
 }

@@ -6,9 +6,8 @@ use rustc_hash::FxHashMap;
 
 use crate::core::{
     change::Change,
-    connection::Connection,
+    connection::{Connection, Direction},
     escape::{Escaped, EscapedName},
-    filter::Filter,
     process::{Owner, PidText, ProcessKey},
     services::Services,
     socket::Protocol,
@@ -23,20 +22,21 @@ const RECENT: usize = 5;
 pub(super) enum GroupBy {
     Process,
     Remote,
-    LocalPort,
+    /// The port of the service: that of the listener, not of the client.
+    Port,
     Cgroup,
     State,
 }
 
 impl GroupBy {
-    const ALL: [Self; 5] =
-        [Self::Process, Self::Remote, Self::LocalPort, Self::Cgroup, Self::State];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Process, Self::Remote, Self::Port, Self::Cgroup, Self::State];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Remote => "foreign address",
-            Self::LocalPort => "local port",
+            Self::Port => "port of the service",
             Self::Cgroup => "cgroup",
             Self::State => "state",
         }
@@ -53,7 +53,7 @@ impl GroupBy {
         match self {
             Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.key())),
             Self::Remote => GroupKey::Remote(row.tuple.remote.ip()),
-            Self::LocalPort => GroupKey::LocalPort(row.tuple.local.port()),
+            Self::Port => GroupKey::Port(service_port(row)),
             Self::Cgroup => {
                 let cgroup = row.owner.as_ref().map(|owner| owner.cgroup);
                 GroupKey::Cgroup(cgroup.filter(|cgroup| *cgroup != 0))
@@ -63,12 +63,25 @@ impl GroupBy {
     }
 }
 
+/// Returns the port of the end that waits for connections. Where netmon did not see the beginning,
+/// the lower port is taken: ephemeral ports are high (`ip_local_port_range`, by default from 32768
+/// on).
+fn service_port(row: &Connection) -> u16 {
+    let (local, remote) = (row.tuple.local.port(), row.tuple.remote.port());
+    match row.direction {
+        Some(Direction::Outbound) => remote,
+        Some(Direction::Inbound | Direction::Listen) => local,
+        None if remote == 0 => local,
+        None => local.min(remote),
+    }
+}
+
 /// A group: the value of the property that its connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum GroupKey {
     Process(Option<ProcessKey>),
     Remote(IpAddr),
-    LocalPort(u16),
+    Port(u16),
     Cgroup(Option<u64>),
     State(TcpState),
 }
@@ -89,8 +102,8 @@ impl GroupKey {
                 (None, ProcessKey::Outside(_)) => "- (outside)".to_owned(),
             },
             Self::Remote(address) => address.to_string(),
-            Self::LocalPort(0) => "- (no port)".to_owned(),
-            Self::LocalPort(port) => {
+            Self::Port(0) => "- (no port)".to_owned(),
+            Self::Port(port) => {
                 let name = services.and_then(|services| services.name(Protocol::Tcp, port));
                 let name = name.map(|name| format!(" ({})", Escaped(name.as_bytes())));
                 format!(":{port}{}", name.unwrap_or_default())
@@ -109,7 +122,7 @@ impl GroupKey {
 type Flow = [u32; 2];
 
 /// The flows of the last seconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Flows {
     by: Option<GroupBy>,
     now: FxHashMap<GroupKey, Flow>,
@@ -124,13 +137,10 @@ impl Flows {
         *self = Self { by, ..Self::default() };
     }
 
-    /// Takes a change, if `filter` lets it pass.
-    pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
+    /// Takes a change of a connection that is shown.
+    pub(super) fn add(&mut self, change: &Change<'_>) {
         let Some(by) = self.by else { return };
         let Some(step) = change.step() else { return };
-        if !filter.matches(step) {
-            return;
-        }
         if by == GroupBy::State {
             // A connection that begins leaves no state, and a connection that ends comes to none.
             if step.transition.new != TcpState::Close {

@@ -9,7 +9,6 @@ use crate::core::{
     change::{Change, Step},
     connection::Connection,
     event::{ResetSide, Totals, Transition},
-    filter::Filter,
     id::{Binding, ConnectionId, SocketId, Tuple},
     process::Owner,
     tcp::TcpState,
@@ -116,7 +115,7 @@ pub(super) struct Latest {
 }
 
 /// The histories of all connections.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Histories {
     open: FxHashMap<ConnectionId, ConnectionHistory>,
     gone: VecDeque<Gone>,
@@ -128,15 +127,14 @@ pub(super) struct Histories {
 }
 
 impl Histories {
-    /// Takes a change; keeps the latest transitions and ends that pass `filter`, to show them.
-    pub(super) fn add(&mut self, change: &Change<'_>, filter: &Filter) {
+    /// Takes a change; keeps the latest transitions and ends that are shown.
+    pub(super) fn add(&mut self, change: &Change<'_>, is_shown: bool) {
         let Some(step) = change.step() else { return };
         let (row, mark) = (step.connection, Mark::of(step));
         // The beginning of a socket may be reported after a dump found the socket.
         if matches!(change, Change::Opened(_)) && !row.first_sight {
             self.open.remove(&ConnectionId { epoch: FIRST_SIGHT_EPOCH, ..row.id });
         }
-        let is_shown = filter.matches(step);
         if is_shown {
             let latest = Latest {
                 mark,
@@ -201,6 +199,22 @@ impl Histories {
     /// Forgets the latest transitions.
     pub(super) fn forget_latest(&mut self) {
         self.latest.clear();
+    }
+
+    /// Returns the totals of a connection that has ended, in its TIME_WAIT or gone.
+    pub(super) fn totals(&self, row: &Connection) -> Option<&Totals> {
+        let gone =
+            || Some(&self.gone.iter().rev().find(|gone| gone.connection.id == row.id)?.history);
+        // Only these have totals, and most rows are others.
+        let has_ended = matches!(row.state, TcpState::TimeWait | TcpState::Close);
+        has_ended.then(|| self.of(row).or_else(gone))??.totals.as_deref()
+    }
+
+    /// Returns the last step of a connection, open or gone.
+    pub(super) fn last_step(&self, row: &Connection) -> Option<Mark> {
+        let gone =
+            || Some(&self.gone.iter().rev().find(|gone| gone.connection.id == row.id)?.history);
+        self.of(row).or_else(gone)?.steps.last().copied()
     }
 
     /// Returns the history of an open connection.

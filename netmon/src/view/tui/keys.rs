@@ -20,13 +20,20 @@ pub(super) enum KeyMeaning {
     /// The last row; in the past, back to now.
     End,
     Filter,
-    Follow,
+    /// Holds the list still, or lets it go on.
+    Freeze,
     Sort,
     Reverse,
+    /// The choice of columns.
+    Columns,
+    /// Scrolls the columns: to the right if true.
+    Scroll(bool),
     Group,
     Numeric,
     /// Moves through the past by this number of seconds.
     Seconds(i64),
+    /// To a moment that is typed.
+    Time,
     /// To the next event if true, to the event before if false.
     Event(bool),
     /// A click at a column and a row of the screen.
@@ -40,6 +47,8 @@ const WHEEL: isize = 3;
 pub(super) fn meaning(event: &Event) -> Option<KeyMeaning> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => of_key(*key),
+        // With Shift, a terminal that takes the mouse for itself lets a person choose text to copy.
+        Event::Mouse(mouse) if mouse.modifiers.contains(KeyModifiers::SHIFT) => None,
         Event::Mouse(MouseEvent { kind, column, row, .. }) => match kind {
             MouseEventKind::Down(MouseButton::Left) => Some(KeyMeaning::Click(*column, *row)),
             MouseEventKind::ScrollDown => Some(KeyMeaning::Move(WHEEL)),
@@ -64,11 +73,15 @@ fn of_key(key: KeyEvent) -> Option<KeyMeaning> {
         KeyCode::Char('/') | KeyCode::F(4) => KeyMeaning::Filter,
         KeyCode::Char('s') | KeyCode::F(6) => KeyMeaning::Sort,
         KeyCode::Char('S') => KeyMeaning::Reverse,
+        KeyCode::Char('c') | KeyCode::F(2) => KeyMeaning::Columns,
+        KeyCode::Char('<') => KeyMeaning::Scroll(false),
+        KeyCode::Char('>') => KeyMeaning::Scroll(true),
         KeyCode::Char('g') => KeyMeaning::Group,
-        KeyCode::Char('F') => KeyMeaning::Follow,
+        KeyCode::Char(' ') => KeyMeaning::Freeze,
         KeyCode::Char('n') => KeyMeaning::Numeric,
         KeyCode::Char('[') => KeyMeaning::Seconds(-60),
         KeyCode::Char(']') => KeyMeaning::Seconds(60),
+        KeyCode::Char('t') => KeyMeaning::Time,
         KeyCode::Char(',') => KeyMeaning::Event(false),
         KeyCode::Char('.') => KeyMeaning::Event(true),
         KeyCode::Left if is_shift => KeyMeaning::Seconds(-60),
@@ -81,7 +94,7 @@ fn of_key(key: KeyEvent) -> Option<KeyMeaning> {
         KeyCode::PageDown => KeyMeaning::Page(1),
         KeyCode::Home => KeyMeaning::Top,
         KeyCode::End | KeyCode::Char('G') => KeyMeaning::End,
-        KeyCode::Enter | KeyCode::Char(' ' | '+') => KeyMeaning::Enter,
+        KeyCode::Enter | KeyCode::Char('+') => KeyMeaning::Enter,
         KeyCode::Esc | KeyCode::Backspace => KeyMeaning::Back,
         _ => return None,
     })

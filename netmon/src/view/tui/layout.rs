@@ -2,10 +2,10 @@
 
 use ratatui::layout::Rect;
 
-use super::rows::SortColumn;
-
 /// Lines of the header.
 pub(super) const HEADER: u16 = 6;
+/// Lines of a timeline.
+const TIMELINE: u16 = 2;
 
 /// The areas of a screen.
 #[derive(Clone, Copy, Debug)]
@@ -14,13 +14,16 @@ pub(super) struct Areas {
     pub(super) heading: Rect,
     pub(super) rows: Rect,
     pub(super) latest: Rect,
+    /// The hour around a moment of the past.
+    pub(super) timeline: Rect,
     pub(super) footer: Rect,
 }
 
 impl Areas {
     /// Returns the areas of a screen of this size. The rows get the lines that the header, the
-    /// heading, the latest transitions and the footer leave.
-    pub(super) fn of(area: Rect) -> Self {
+    /// heading, the latest transitions and the footer leave. In the past, a timeline takes lines of
+    /// the latest transitions.
+    pub(super) fn of(area: Rect, is_past: bool) -> Self {
         let line = |y: u16, height: u16| {
             let y = y.min(area.height);
             Rect {
@@ -36,11 +39,13 @@ impl Areas {
             height => (5 + (height - 16) / 5).min(14),
         };
         let rows = area.height.saturating_sub(header + latest + 2);
+        let timeline = if is_past && latest > TIMELINE { TIMELINE } else { 0 };
         Self {
             header: line(0, header),
             heading: line(header, 1),
             rows: line(header + 1, rows),
-            latest: line(header + 1 + rows, latest),
+            latest: line(header + 1 + rows, latest - timeline),
+            timeline: line(header + 1 + rows + latest - timeline, timeline),
             footer: line(area.height.saturating_sub(1), 1),
         }
     }
@@ -50,49 +55,22 @@ impl Areas {
         let top = self.header.y + 1;
         Rect { y: top, height: self.footer.y.saturating_sub(top), ..self.header }
     }
+}
 
-    /// Returns the column that a click at `x` on the heading sorts by.
-    pub(super) fn column_at(&self, x: u16) -> Option<SortColumn> {
-        columns(self.heading.width).find_map(|(column, from, to)| {
-            (from..to).contains(&x.checked_sub(self.heading.x)?).then_some(column)?
-        })
+/// The columns of a timeline: from which on, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimelineColumns {
+    pub(super) from: u16,
+    pub(super) count: u16,
+}
+
+impl TimelineColumns {
+    /// Returns the columns of a timeline in an area: one for each minute of an hour, or two.
+    pub(super) fn of(area: Rect) -> Self {
+        /// Columns for a time of day at either end.
+        const TIME: u16 = 7;
+        let room = area.width.saturating_sub(2 * TIME);
+        let count = if room >= 120 { 120 } else { room.min(60) };
+        Self { from: area.x + TIME, count }
     }
-}
-
-/// Returns the columns of a screen of this width: their sort column, beginning and end.
-///
-/// The columns of netstat come first; a wider screen has room for more columns.
-pub(super) fn columns(width: u16) -> impl Iterator<Item = (Option<SortColumn>, u16, u16)> {
-    let widths = widths(width);
-    let mut from = 0;
-    widths.into_iter().map(move |(column, width)| {
-        let place = (column, from, from + width);
-        from += width + 1;
-        place
-    })
-}
-
-/// Returns the widths of Program, Local, Foreign, State, In state; then direction, age, evidence.
-fn widths(width: u16) -> Vec<(Option<SortColumn>, u16)> {
-    const STATE: u16 = 14;
-    const SPAN: u16 = 6;
-    let more: &[u16] = match width {
-        ..100 => &[],
-        100..130 => &[3, SPAN],
-        _ => &[3, SPAN, 8],
-    };
-    let fixed: u16 = STATE + SPAN + 4 + more.iter().map(|width| width + 1).sum::<u16>();
-    let rest = width.saturating_sub(fixed);
-    // Addresses get three eighths each.
-    let address = (rest * 3 / 8).min(47);
-    let program = rest.saturating_sub(address * 2).min(24);
-    let mut widths = vec![
-        (Some(SortColumn::Program), program),
-        (Some(SortColumn::Local), address),
-        (Some(SortColumn::Remote), address),
-        (Some(SortColumn::State), STATE),
-        (Some(SortColumn::InState), SPAN),
-    ];
-    widths.extend(more.iter().map(|width| (None, *width)));
-    widths
 }

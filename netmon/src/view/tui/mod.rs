@@ -6,6 +6,7 @@
 //! one channel, frames and questions leave through others, and a slow terminal gets fewer frames.
 
 mod activity;
+mod columns;
 mod draw;
 mod groups;
 mod history;
@@ -13,9 +14,11 @@ mod keys;
 mod layout;
 mod rates;
 mod rows;
+mod settings;
 mod state;
 pub(crate) mod terminal;
 mod time_travel;
+mod traffic;
 
 use std::{
     io,
@@ -38,8 +41,12 @@ use crate::{
     core::{change::Change, table::ConnectionTable, time::Mono},
     session::View,
 };
+pub use settings::ScreenSettings;
 pub use state::{ScreenOptions, ScreenState};
-pub use time_travel::{Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery};
+pub use time_travel::{
+    Inspected, Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery, TIMELINE_PARTS, Timeline,
+};
+pub use traffic::{Traffic, TrafficFigures, TrafficScope};
 
 /// The least time between frames, on average: ten frames a second.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -130,8 +137,16 @@ impl TopView {
         }
     }
 
+    /// Returns the settings as they are now.
+    pub(crate) fn settings(&self) -> &ScreenSettings {
+        &self.state.settings
+    }
+
     fn take(&mut self, input: ScreenInput) {
-        self.has_input = true;
+        // Traffic comes each second, and no key asked for it.
+        let is_traffic = matches!(input, ScreenInput::Answer(ScreenAnswer::Traffic(_)));
+        self.has_change |= is_traffic;
+        self.has_input |= !is_traffic;
         match input {
             ScreenInput::Event(event) => self.state.event(&event),
             ScreenInput::Answer(answer) => self.state.answer(answer),

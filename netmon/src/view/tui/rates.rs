@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::core::{change::Change, tcp::TcpState, time::Mono, verdict::Verdict};
+use crate::core::{
+    change::Change, connection::Connection, filter::Filter, table::ConnectionTable, tcp::TcpState,
+    time::Mono, verdict::Verdict,
+};
 
 /// The most seconds that are kept: five minutes.
 pub(super) const SECONDS: usize = 300;
@@ -12,6 +15,39 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// The number of connections in each state, by the kernel's number of the state less one.
 pub(super) type Counts = [u32; TcpState::ALL.len()];
+
+/// The connections in each state: all, and those that the filter admits. Half-open connections
+/// count as SYN_RECV, whatever the kernel's name for their state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) all: Counts,
+    pub(super) shown: Counts,
+}
+
+impl Tally {
+    pub(super) fn of(table: &ConnectionTable, filter: &Filter) -> Self {
+        let mut tally = Self::default();
+        table.rows().for_each(|row| tally.add(row, filter.matches(row)));
+        tally
+    }
+
+    pub(super) fn add(&mut self, row: &Connection, is_shown: bool) {
+        let half_open = row.state == TcpState::NewSynRecv;
+        let state = if half_open { TcpState::SynRecv } else { row.state };
+        self.all[state as usize - 1] += 1;
+        self.shown[state as usize - 1] += u32::from(is_shown);
+    }
+
+    /// Returns the number of all connections.
+    pub(super) fn total(&self) -> u32 {
+        self.all.iter().sum()
+    }
+
+    /// Returns the number of connections that the filter admits.
+    pub(super) fn matching(&self) -> u32 {
+        self.shown.iter().sum()
+    }
+}
 
 /// Counts of events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +87,7 @@ struct Sample {
 }
 
 /// The last minutes, second by second.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rates {
     samples: VecDeque<Sample>,
     now: Happened,
@@ -62,6 +98,11 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn add(&mut self, change: &Change<'_>) {
         self.now.add(change);
+    }
+
+    /// Forgets all counts, but not the beginning of the current second.
+    pub(super) fn clear(&mut self) {
+        *self = Self { since: self.since, ..Self::default() };
     }
 
     /// Returns the end of the current second.
@@ -102,12 +143,12 @@ impl Rates {
     /// Returns the last minutes of a state as heights from 0 to 8, the latest last, in at most
     /// `width` columns.
     pub(super) fn of_state(&self, state: TcpState, width: usize) -> Vec<u8> {
-        heights(self.samples.iter().map(|sample| sample.counts[state as usize - 1]), width)
+        heights(self.samples.iter().map(|sample| sample.counts[state as usize - 1].into()), width)
     }
 
     /// Returns the last minutes of a kind of event, as [`Self::of_state`] does for a state.
     pub(super) fn of(&self, what: fn(&Happened) -> u32, width: usize) -> Vec<u8> {
-        heights(self.samples.iter().map(|sample| what(&sample.happened)), width)
+        heights(self.samples.iter().map(|sample| what(&sample.happened).into()), width)
     }
 }
 
@@ -115,7 +156,7 @@ impl Rates {
 ///
 /// A column has one second, or 2, 4, 8 … seconds, the least number that fits. The column shows the
 /// greatest of its values. A value above 0 has a height of 1 at least.
-fn heights(values: impl ExactSizeIterator<Item = u32>, width: usize) -> Vec<u8> {
+pub(super) fn heights(values: impl ExactSizeIterator<Item = u64>, width: usize) -> Vec<u8> {
     let count = values.len();
     let mut each = 1;
     while count.div_ceil(each) > width.max(1) {
@@ -125,10 +166,10 @@ fn heights(values: impl ExactSizeIterator<Item = u32>, width: usize) -> Vec<u8> 
     for (i, value) in values.enumerate() {
         // Counted from the end, where the latest is.
         let column = columns.len() - 1 - (count - 1 - i) / each;
-        columns[column] = u32::max(columns[column], value);
+        columns[column] = u64::max(columns[column], value);
     }
     let most = columns.iter().copied().max().unwrap_or(0).max(1);
-    let height = |value: u32| (u64::from(value) * 8).div_ceil(u64::from(most));
+    let height = |value: u64| value.saturating_mul(8).div_ceil(most);
     columns.into_iter().map(|value| u8::try_from(height(value)).unwrap_or(8)).collect()
 }
 
@@ -148,7 +189,7 @@ mod tests {
         assert_eq!(heights([0, 0].into_iter(), 300), [0, 0]);
         assert_eq!(heights([].into_iter(), 10), [0; 0]);
         // Eight seconds each, the last of them full.
-        let values: Vec<u32> = (1..=40).collect();
+        let values: Vec<u64> = (1..=40).collect();
         assert_eq!(heights(values.into_iter(), 5), [2, 4, 5, 7, 8]);
         assert_eq!(heights([5].into_iter(), 0), [8]);
     }

@@ -1,76 +1,50 @@
 //! The rows on the screen: matching, in order, grouped. Only visible rows are sorted.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
+    columns::{Column, SortKey},
     groups::{Flows, GroupBy, GroupKey},
-    history::Histories,
-    rates::Counts,
+    history::{Gone, Mark},
+    rates::Tally,
+    traffic::{TrafficFigures, TrafficOf},
 };
 use crate::core::{
     connection::Connection,
     filter::Filter,
     id::{ConnectionId, SocketId},
     process::Owner,
-    table::ConnectionTable,
-    tcp::TcpState,
     time::Mono,
 };
-
-/// The column that rows are sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SortColumn {
-    Program,
-    Local,
-    Remote,
-    State,
-    /// The time in the current state; the shortest first.
-    InState,
-}
-
-impl SortColumn {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Program, Self::Local, Self::Remote, Self::State, Self::InState];
-
-    pub(super) fn after(self) -> Self {
-        let at = Self::ALL.iter().position(|column| *column == self).unwrap_or(0);
-        Self::ALL[(at + 1) % Self::ALL.len()]
-    }
-
-    /// Returns the key that rows are sorted by. The least key comes first, an unknown value last.
-    fn key(self, row: &Connection) -> (u128, i64) {
-        let address = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(u32::from(address)),
-            IpAddr::V6(address) => u128::from(address),
-        };
-        // The latest comes first.
-        let time = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
-        match self {
-            Self::Program => row.owner.as_ref().map_or((u128::MAX, 0), |owner| {
-                let mut name = [0; 16];
-                let length = owner.comm.len().min(name.len());
-                name[..length].copy_from_slice(&owner.comm[..length]);
-                (u128::from_be_bytes(name), owner.pid.into())
-            }),
-            Self::Local => (address(row.tuple.local.ip()), row.tuple.local.port().into()),
-            Self::Remote => (address(row.tuple.remote.ip()), row.tuple.remote.port().into()),
-            Self::State => (row.state as u128, time),
-            Self::InState => (0, time),
-        }
-    }
-}
 
 /// The request for rows.
 pub(super) struct Query<'a> {
     pub(super) filter: &'a Filter,
-    pub(super) sort: SortColumn,
+    pub(super) sort: Column,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
     pub(super) expanded: &'a FxHashSet<GroupKey>,
-    /// The connection whose row must be visible, wherever the row is.
-    pub(super) follow: Option<ConnectionId>,
+    /// The selected row, wherever it is.
+    pub(super) selected: Option<RowKey>,
+    pub(super) traffic: TrafficOf<'a>,
+}
+
+/// The part of the list that was on the screen: the number of the first row in sight, of the
+/// selected row, and the lines of the window.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    pub(super) top: usize,
+    pub(super) selected: usize,
+    pub(super) height: usize,
+}
+
+/// The identity of a row, wherever the row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowKey {
+    Group(GroupKey),
+    Connection(ConnectionId),
 }
 
 /// A visible row.
@@ -81,6 +55,8 @@ pub(super) enum Row {
         count: usize,
         /// Connections that came and connections that left, a second.
         flow: Option<[f64; 2]>,
+        /// The sums of the traffic of its connections.
+        traffic: TrafficFigures,
         is_expanded: bool,
         /// The owner of one of the connections.
         owner: Option<Arc<Owner>>,
@@ -89,7 +65,26 @@ pub(super) enum Row {
     Connection {
         row: Connection,
         is_gone: bool,
+        /// The last step, if netmon saw a step.
+        last: Option<Mark>,
     },
+}
+
+impl Row {
+    pub(super) fn key(&self) -> RowKey {
+        match self {
+            Self::Group { key, .. } => RowKey::Group(*key),
+            Self::Connection { row, .. } => RowKey::Connection(row.id),
+        }
+    }
+
+    /// Returns the network namespace of a connection.
+    pub(super) fn netns(&self) -> Option<u32> {
+        match self {
+            Self::Group { .. } => None,
+            Self::Connection { row, .. } => Some(row.tuple.netns),
+        }
+    }
 }
 
 /// The visible rows, and their place among all rows.
@@ -102,44 +97,25 @@ pub(super) struct List {
     pub(super) length: usize,
     /// The number of the selected row.
     pub(super) selected: usize,
-    /// The number of connections that match, without the gone ones.
-    pub(super) matching: usize,
-    /// The number of connections in the table.
-    pub(super) total: usize,
     /// The number of connections in each state.
-    pub(super) counts: Counts,
-    /// The connection to follow has no row: it is not there any more, or does not match.
-    pub(super) is_follow_lost: bool,
+    pub(super) tally: Tally,
 }
 
 /// A row that may become visible.
 #[derive(Clone, Copy)]
 struct Candidate<'a> {
-    key: (u128, i64),
+    key: SortKey,
     row: &'a Connection,
     is_gone: bool,
 }
 
 /// The order of rows: by sort key, then by socket.
-type Order = ((u128, i64), SocketId, Mono);
+type Order = (SortKey, SocketId, Mono);
 
 impl Candidate<'_> {
     fn order(&self) -> Order {
         (self.key, self.row.id.cookie, self.row.id.epoch)
     }
-}
-
-/// Returns the number of connections in each state. Half-open connections count as SYN_RECV,
-/// whatever the kernel's name for their state.
-pub(super) fn counts(table: &ConnectionTable) -> Counts {
-    let mut counts = Counts::default();
-    table.rows().for_each(|row| counts[place(row.state)] += 1);
-    counts
-}
-
-fn place(state: TcpState) -> usize {
-    let state = if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state };
-    state as usize - 1
 }
 
 /// The matching rows, as far as rows may become visible.
@@ -151,13 +127,14 @@ enum Matches<'a> {
 #[derive(Default)]
 struct Group<'a> {
     count: usize,
+    traffic: TrafficFigures,
     owner: Option<&'a Arc<Owner>>,
     /// The rows of the group, if the group is unfolded.
     members: Vec<Candidate<'a>>,
 }
 
 impl<'a> Matches<'a> {
-    fn add(&mut self, candidate: Candidate<'a>, expanded: &FxHashSet<GroupKey>) {
+    fn add(&mut self, candidate: Candidate<'a>, query: &Query<'_>) {
         match self {
             Self::Plain(least) => least.add(candidate),
             Self::Grouped(groups, by) => {
@@ -165,7 +142,14 @@ impl<'a> Matches<'a> {
                 let group = groups.entry(key).or_default();
                 group.count += usize::from(!candidate.is_gone);
                 group.owner = group.owner.or(candidate.row.owner.as_ref());
-                if expanded.contains(&key) {
+                // Without an answer about all sockets, sums would be of a part of them.
+                if query.traffic.is_of_all()
+                    && !candidate.is_gone
+                    && let Some(figures) = query.traffic.row(candidate.row)
+                {
+                    group.traffic.add(&figures);
+                }
+                if query.expanded.contains(&key) {
                     group.members.push(candidate);
                 }
             }
@@ -205,93 +189,95 @@ impl<'a> Least<'a> {
     }
 }
 
-/// Returns the visible rows of a window of `height` rows. The window was at `top`, and must show
-/// the row `selected`.
-pub(super) fn list(
-    table: &ConnectionTable,
-    histories: &Histories,
+/// Returns the visible rows of `rows`, some of which are gone. The window shows the selected
+/// row on the line on which the row was, wherever the row is now.
+pub(super) fn list<'a>(
+    rows: impl Iterator<Item = (&'a Connection, Option<&'a Gone>)>,
     flows: &Flows,
     query: &Query<'_>,
-    (top, selected, height): (usize, usize, usize),
+    window: Window,
 ) -> List {
-    let mut list = List { total: table.len(), ..List::default() };
-    let candidate = |row, is_gone| {
-        let (first, second) = query.sort.key(row);
-        let key = if query.reversed { (!first, !second) } else { (first, second) };
-        Candidate { key, row, is_gone }
-    };
+    let mut list = List::default();
     let mut matches = match query.group {
         Some(by) => Matches::Grouped(FxHashMap::default(), by),
-        // The place of the followed row is known only when all rows are known.
-        None if query.follow.is_some() => Matches::Plain(Least::new(usize::MAX)),
-        None => Matches::Plain(Least::new((top.max(selected) + height).max(1))),
-    };
-    for row in table.rows() {
-        list.counts[place(row.state)] += 1;
-        if query.filter.matches(row) {
-            list.matching += 1;
-            matches.add(candidate(row, false), query.expanded);
+        // The place of the selected row is known only when all rows are known.
+        None if query.selected.is_some() => Matches::Plain(Least::new(usize::MAX)),
+        None => {
+            Matches::Plain(Least::new((window.top.max(window.selected) + window.height).max(1)))
         }
-    }
-    for gone in histories.gone().filter(|gone| query.filter.matches(&gone.step())) {
-        matches.add(candidate(&gone.connection, true), query.expanded);
-    }
+    };
+    // Most of the time goes into waiting for the memory of the rows: as few facts as possible are
+    // looked at.
+    rows.for_each(|(row, gone)| {
+        let is_gone = gone.is_some();
+        let is_match = match gone {
+            Some(gone) => query.filter.matches(&gone.step()),
+            None => query.filter.matches(row),
+        };
+        if !is_gone {
+            list.tally.add(row, is_match);
+        }
+        if is_match {
+            let (first, second) = query.sort.key(row, query.traffic);
+            let key = if query.reversed { (!first, !second) } else { (first, second) };
+            matches.add(Candidate { key, row, is_gone }, query);
+        }
+    });
     match matches {
-        Matches::Plain(least) => list.plain(least, query.follow, (top, selected, height)),
+        Matches::Plain(least) => list.plain(least, query.selected, window),
         Matches::Grouped(mut groups, _) => {
             // The rate shows connections that came and left between two looks.
             flows.keys().for_each(|key| _ = groups.entry(key).or_default());
-            list.grouped(groups, flows, query.expanded, (top, selected, height));
+            list.grouped(groups, flows, query, window);
         }
     }
     list
 }
 
 impl List {
-    /// Scrolls until the selected row is visible. Returns the range of visible rows.
-    fn scroll(
-        &mut self,
-        length: usize,
-        (top, selected, height): (usize, usize, usize),
-    ) -> (usize, usize) {
+    /// Scrolls so that the selected row, which is `selected` now, stays on its line, and is visible
+    /// in any case. Returns the range of visible rows.
+    fn scroll(&mut self, length: usize, selected: usize, window: Window) -> (usize, usize) {
+        let Window { top, selected: before, height } = window;
         self.length = length;
         self.selected = selected.min(length.saturating_sub(1));
+        let top = (top + self.selected).saturating_sub(before);
         let last = length.saturating_sub(height);
         let least = (self.selected + 1).saturating_sub(height);
         self.top = top.clamp(least, self.selected.max(least)).min(last);
         (self.top, (self.top + height).min(length))
     }
 
-    fn plain(
-        &mut self,
-        mut least: Least<'_>,
-        follow: Option<ConnectionId>,
-        (top, mut selected, height): (usize, usize, usize),
-    ) {
+    fn plain(&mut self, mut least: Least<'_>, selected: Option<RowKey>, window: Window) {
         let candidates = &mut least.candidates;
-        // The epoch may be another: the beginning may have been reported since.
-        let follow_row = follow.and_then(|id| {
-            candidates.iter().find(|candidate| candidate.row.id.cookie == id.cookie)
-        });
-        self.is_follow_lost = follow.is_some() && follow_row.is_none();
-        if let Some(order) = follow_row.map(Candidate::order) {
-            selected = candidates.iter().filter(|candidate| candidate.order() < order).count();
-        }
-        let (from, to) = self.scroll(least.count, (top, selected, height));
-        self.rows = window(candidates, from, to).iter().map(Row::from).collect();
+        let place = selected.and_then(|key| place_of(key, candidates));
+        let (from, to) = self.scroll(least.count, place.unwrap_or(window.selected), window);
+        self.rows = sorted_part(candidates, from, to).iter().map(Row::from).collect();
     }
 
     fn grouped(
         &mut self,
         groups: FxHashMap<GroupKey, Group<'_>>,
         flows: &Flows,
-        expanded: &FxHashSet<GroupKey>,
-        place: (usize, usize, usize),
+        query: &Query<'_>,
+        window: Window,
     ) {
         let mut order: Vec<_> = groups.into_iter().collect();
-        order.sort_unstable_by_key(|(key, group)| (std::cmp::Reverse(group.count), *key));
-        let length = order.iter().map(|(_, group)| 1 + group.members.len()).sum();
-        let (from, to) = self.scroll(length, place);
+        order.sort_unstable_by_key(|(key, group)| {
+            let value = query.sort.figure(&group.traffic);
+            let count = u64::try_from(group.count).unwrap_or(u64::MAX);
+            let value = if query.sort.is_traffic() { value } else { Some(count) };
+            (Reverse(value), Reverse(count), *key)
+        });
+        let (mut length, mut place) = (0, None);
+        for (key, group) in &order {
+            place = place.or_else(|| match query.selected? {
+                RowKey::Group(selected) => (selected == *key).then_some(length),
+                selected => Some(length + 1 + place_of(selected, &group.members)?),
+            });
+            length += 1 + group.members.len();
+        }
+        let (from, to) = self.scroll(length, place.unwrap_or(window.selected), window);
         let mut at = 0;
         for (key, mut group) in order {
             if (from..to).contains(&at) {
@@ -299,7 +285,8 @@ impl List {
                     key,
                     count: group.count,
                     flow: flows.of(key),
-                    is_expanded: expanded.contains(&key),
+                    traffic: group.traffic,
+                    is_expanded: query.expanded.contains(&key),
                     owner: group.owner.cloned(),
                     name: String::new(),
                 });
@@ -307,15 +294,30 @@ impl List {
             at += 1;
             let members = group.members.len();
             let (first, last) = (from.clamp(at, at + members), to.clamp(at, at + members));
-            let rows = window(&mut group.members, first - at, last - at);
+            let rows = sorted_part(&mut group.members, first - at, last - at);
             self.rows.extend(rows.iter().map(Row::from));
             at += members;
         }
     }
 }
 
+/// Returns the place that a connection would have if all candidates were sorted.
+fn place_of(key: RowKey, candidates: &[Candidate<'_>]) -> Option<usize> {
+    let RowKey::Connection(id) = key else { return None };
+    let of_socket = |candidate: &&Candidate<'_>| candidate.row.id.cookie == id.cookie;
+    let is_it = |candidate: &&Candidate<'_>| candidate.row.id == id;
+    // The epoch may be another: the beginning may have been reported since.
+    let found = candidates.iter().find(is_it).or_else(|| candidates.iter().find(of_socket))?;
+    let order = found.order();
+    Some(candidates.iter().filter(|candidate| candidate.order() < order).count())
+}
+
 /// Returns the candidates that would be `from..to` if all candidates were sorted.
-fn window<'a, 'b>(all: &'a mut [Candidate<'b>], from: usize, to: usize) -> &'a [Candidate<'b>] {
+fn sorted_part<'a, 'b>(
+    all: &'a mut [Candidate<'b>],
+    from: usize,
+    to: usize,
+) -> &'a [Candidate<'b>] {
     let to = to.min(all.len());
     if from >= to {
         return &[];
@@ -333,7 +335,8 @@ fn window<'a, 'b>(all: &'a mut [Candidate<'b>], from: usize, to: usize) -> &'a [
 
 impl From<&Candidate<'_>> for Row {
     fn from(candidate: &Candidate<'_>) -> Self {
-        Self::Connection { row: candidate.row.clone(), is_gone: candidate.is_gone }
+        let row = candidate.row.clone();
+        Self::Connection { row, is_gone: candidate.is_gone, last: None }
     }
 }
 

@@ -1,9 +1,17 @@
 //! The state of the screen, and the effect of keys on the state. The state has no clock, does not
 //! wait, and draws nothing.
 
+mod choose;
+mod figures;
+mod filter;
+mod freeze;
 mod inspect;
+mod jumps;
 mod mouse;
 mod names;
+mod selection;
+
+use std::collections::VecDeque;
 
 use jiff::tz::TimeZone;
 use ratatui::{crossterm::event::Event, layout::Size};
@@ -12,9 +20,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     activity::Activity,
     groups::{self, GroupBy},
-    keys::{KeyMeaning, LineEditor, Written, meaning},
-    rows::{List, Query, Row, SortColumn, counts, list},
-    time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery},
+    keys::{KeyMeaning, LineEditor, meaning},
+    rates::Tally,
+    rows::{List, Query, Window, list},
+    settings::ScreenSettings,
+    time_travel::{Jump, NameQuery, PastFrame, ScreenAnswer, ScreenQuery, Timeline},
+    traffic::TrafficState,
 };
 use crate::core::{
     change::Change,
@@ -25,10 +36,17 @@ use crate::core::{
     table::ConnectionTable,
     time::{Mono, Wall},
 };
+pub(super) use choose::ColumnChoice;
+use freeze::{Frozen, rows};
 pub(super) use inspect::Detail;
+use inspect::InspectedRow;
+use selection::Selection;
 
 /// A function that reads a filter.
 pub(crate) type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
+
+/// A function that reads a moment.
+pub(crate) type ParseMoment = Box<dyn Fn(&str) -> Result<Wall, String>>;
 
 /// The options that the screen begins with.
 pub struct ScreenOptions {
@@ -46,8 +64,12 @@ pub struct ScreenOptions {
     pub zone: TimeZone,
     /// Colours may be used; nothing is shown by colour alone.
     pub colour: bool,
+    /// The settings at the beginning.
+    pub settings: ScreenSettings,
     /// There is a journal to go back in.
     pub past: bool,
+    /// The function that reads a moment. Its error is for people.
+    pub moment: ParseMoment,
     /// Only the past is shown, from this moment on.
     pub at: Option<Wall>,
 }
@@ -58,7 +80,11 @@ pub(super) enum Mode {
     List,
     /// A filter is being written.
     Filter(LineEditor, Option<FilterError>),
+    /// A moment is being written.
+    Time(LineEditor, Option<String>),
     Detail(ConnectionId),
+    /// Columns are being chosen.
+    Columns(ColumnChoice),
     Help,
 }
 
@@ -69,24 +95,37 @@ pub struct ScreenState {
     pub(super) mode: Mode,
     pub(super) filter: Filter,
     pub(super) filter_text: String,
-    pub(super) sort: SortColumn,
-    pub(super) reversed: bool,
-    pub(super) group: Option<GroupBy>,
+    pub(super) settings: ScreenSettings,
+    /// The number of columns after the first that are scrolled out of sight.
+    first_column: usize,
     expanded: FxHashSet<groups::GroupKey>,
-    follow: Option<ConnectionId>,
+    selection: Selection,
+    /// The list is held still from the next look on.
+    is_freezing: bool,
+    pub(super) frozen: Option<Box<Frozen>>,
     live: Activity,
     pub(super) past: Option<Box<PastFrame>>,
+    pub(super) traffic: TrafficState,
     questions: Vec<ScreenQuery>,
     /// Names of users and cgroups; none from the question until the answer comes.
     names: FxHashMap<NameQuery, Option<String>>,
+    /// The namespace of the first row that was in sight, and whether another was.
+    first_namespace: Option<u32>,
+    has_many_namespaces: bool,
     /// An answer about the past is on its way.
-    is_waiting: bool,
+    pub(super) is_waiting: bool,
+    /// The jumps that follow once the answer is there.
+    pending: VecDeque<Jump>,
+    /// The hour around the moment of the past; without its changes until the answer comes.
+    pub(super) timeline: Option<Timeline>,
     /// The time of the last question about the connection in the detail view.
     inspected_at: Option<Mono>,
     pub(super) message: Option<String>,
     is_over: bool,
     /// The visible rows at the time `now`.
     pub(super) list: List,
+    /// The connections in each state, at the moment of the header.
+    pub(super) tally: Tally,
     pub(super) detail: Option<Detail>,
     pub(super) now: Mono,
 }
@@ -100,26 +139,36 @@ impl ScreenState {
         let filter = (options.parse)(&options.filter)?;
         let first =
             options.at.map(|at| ScreenQuery::Past(at, Jump::Seconds(0), Box::new(filter.clone())));
+        let settings = options.settings.clone();
+        let mut live = Activity::default();
+        live.flows.group(settings.group);
         Ok(Self {
             filter_text: options.filter.clone(),
             options,
             size,
             mode: Mode::List,
             filter,
-            sort: SortColumn::InState,
-            reversed: false,
-            group: None,
+            settings,
+            first_column: 0,
             expanded: FxHashSet::default(),
-            follow: None,
-            live: Activity::default(),
+            selection: Selection::First,
+            is_freezing: false,
+            frozen: None,
+            live,
             past: None,
             is_waiting: first.is_some(),
+            pending: VecDeque::new(),
+            timeline: None,
+            traffic: TrafficState::default(),
             questions: first.into_iter().collect(),
             names: FxHashMap::default(),
+            first_namespace: None,
+            has_many_namespaces: false,
             inspected_at: None,
             message: None,
             is_over: false,
             list: List::default(),
+            tally: Tally::default(),
             detail: None,
             now: Mono::BOOT,
         })
@@ -159,11 +208,6 @@ impl ScreenState {
         self.past.as_ref().map_or(&self.live, |past| &past.activity)
     }
 
-    /// Returns whether the selected connection stays selected, wherever its row goes.
-    pub(super) fn is_following(&self) -> bool {
-        self.follow.is_some()
-    }
-
     /// Returns the gap at the moment of the past that is shown.
     pub(super) fn gap(&self) -> Option<&Gap> {
         self.past.as_ref()?.gaps.first()
@@ -182,17 +226,14 @@ impl ScreenState {
     /// Takes an answer.
     pub fn answer(&mut self, answer: ScreenAnswer) {
         match answer {
-            // After a return to now, nothing waits for the answer any more.
-            ScreenAnswer::Past(_) | ScreenAnswer::Nowhere(_) if !self.is_waiting => {}
-            ScreenAnswer::Past(moment) => {
-                self.is_waiting = false;
-                self.message = None;
-                self.past = Some(moment);
+            ScreenAnswer::Past(_) | ScreenAnswer::Nowhere(_) => self.answer_past(answer),
+            // Another hour may be shown meanwhile.
+            ScreenAnswer::Timeline(timeline) => {
+                if self.timeline.as_ref().is_some_and(|asked| asked.span == timeline.span) {
+                    self.timeline = Some(timeline);
+                }
             }
-            ScreenAnswer::Nowhere(why) => {
-                self.is_waiting = false;
-                self.show_message(why);
-            }
+            ScreenAnswer::Traffic(traffic) => self.traffic.answer(traffic),
             ScreenAnswer::Name(of, name) => {
                 self.names.insert(of, name);
             }
@@ -214,26 +255,11 @@ impl ScreenState {
             self.size = Size::new(*width, *height);
             return;
         }
-        if let Mode::Filter(line, error) = &mut self.mode {
-            match line.take(event) {
-                Written::More => *error = None,
-                Written::Cancelled => self.mode = Mode::List,
-                Written::Done => match (self.options.parse)(&line.text) {
-                    Ok(filter) => {
-                        (self.filter, self.filter_text) = (filter, std::mem::take(&mut line.text));
-                        self.mode = Mode::List;
-                        // The latest transitions were kept for the filter before.
-                        self.live.histories.forget_latest();
-                        self.live.flows.group(self.group);
-                        (self.list.selected, self.list.top) = (0, 0);
-                        if self.past.is_some() {
-                            self.jump(Jump::Seconds(0));
-                        }
-                    }
-                    Err(wrong) => *error = Some(wrong),
-                },
-            }
-            return;
+        if matches!(self.mode, Mode::Filter(..)) {
+            return self.edit_filter(event);
+        }
+        if matches!(self.mode, Mode::Time(..)) {
+            return self.edit_time(event);
         }
         if matches!(self.mode, Mode::Help) {
             // Any key, but not a mouse that moves.
@@ -244,13 +270,17 @@ impl ScreenState {
         }
         let Some(key) = meaning(event) else { return };
         self.message = None;
-        self.key(key);
+        match self.mode {
+            Mode::Columns(_) => self.choose(key),
+            _ => self.key(key),
+        }
     }
 
     fn key(&mut self, key: KeyMeaning) {
         let page = isize::try_from(self.height().max(2) - 1).unwrap_or(1);
         match key {
             KeyMeaning::Quit => self.is_over = true,
+            KeyMeaning::Back if matches!(self.mode, Mode::List) => self.clear_filter(),
             KeyMeaning::Back => self.mode = Mode::List,
             KeyMeaning::Help => self.mode = Mode::Help,
             KeyMeaning::Seconds(seconds) => self.jump(Jump::Seconds(seconds)),
@@ -259,84 +289,39 @@ impl ScreenState {
             KeyMeaning::End if self.options.at.is_some() => self.jump(Jump::Last),
             KeyMeaning::End if self.past.is_some() || self.is_waiting => {
                 (self.past, self.is_waiting) = (None, false);
+                self.pending.clear();
             }
+            KeyMeaning::Time => self.ask_time(),
             KeyMeaning::Numeric => self.options.numeric ^= true,
             KeyMeaning::Filter => {
                 self.mode = Mode::Filter(LineEditor::new(self.filter_text.clone()), None);
             }
             _ if matches!(self.mode, Mode::Detail(_)) => {}
+            KeyMeaning::Columns => {
+                self.mode = Mode::Columns(ColumnChoice::new(&self.settings.columns));
+            }
+            KeyMeaning::Scroll(right) => self.scroll_columns(right),
             KeyMeaning::Enter => self.enter(),
             KeyMeaning::Move(rows) => self.select(self.list.selected.saturating_add_signed(rows)),
             KeyMeaning::Page(pages) => {
                 self.select(self.list.selected.saturating_add_signed(pages * page));
             }
-            KeyMeaning::Top => self.select(0),
+            KeyMeaning::Top => self.select_first(),
             KeyMeaning::End => self.select(usize::MAX),
-            KeyMeaning::Sort => self.sort = self.sort.after(),
-            KeyMeaning::Reverse => self.reversed ^= true,
-            KeyMeaning::Group => self.regroup(GroupBy::after(self.group)),
-            KeyMeaning::Follow => self.follow(),
+            KeyMeaning::Sort => self.sort_by_next(),
+            KeyMeaning::Reverse => self.settings.reversed ^= true,
+            KeyMeaning::Group => self.regroup(GroupBy::after(self.settings.group)),
+            KeyMeaning::Freeze => self.freeze(),
             KeyMeaning::Click(column, row) => self.click(column, row),
         }
     }
 
-    fn select(&mut self, row: usize) {
-        self.list.selected = row.min(self.list.length.saturating_sub(1));
-        self.follow = None;
-    }
-
-    fn selected(&self) -> Option<&Row> {
-        self.list.rows.get(self.list.selected.checked_sub(self.list.top)?)
-    }
-
-    fn enter(&mut self) {
-        match self.selected() {
-            Some(Row::Connection { row, .. }) => {
-                self.mode = Mode::Detail(row.id);
-                (self.detail, self.inspected_at) = (None, None);
-            }
-            Some(Row::Group { key, .. }) => {
-                let key = *key;
-                if !self.expanded.remove(&key) {
-                    self.expanded.insert(key);
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn follow(&mut self) {
-        let id = match self.selected() {
-            Some(Row::Connection { row, .. }) if self.group.is_none() => row.id,
-            _ => return self.show_message("F follows a connection, where they are not grouped"),
-        };
-        self.follow = if self.follow == Some(id) { None } else { Some(id) };
-    }
-
     fn regroup(&mut self, by: Option<GroupBy>) {
-        self.group = by;
+        self.settings.group = by;
         self.expanded.clear();
-        self.select(0);
+        self.select_first();
         self.live.flows.group(by);
-    }
-
-    fn jump(&mut self, jump: Jump) {
-        if !self.options.past {
-            return self.show_message(
-                "there is no past without a journal: `netmon record` keeps one, --journal names it",
-            );
-        }
-        if self.is_waiting {
-            return;
-        }
-        let from = match &self.past {
-            Some(past) => past.at.wall,
-            // From the present, the only way is back.
-            None if !matches!(jump, Jump::Previous | Jump::Seconds(..0)) => return,
-            None => self.live.anchor.wall_time(self.now),
-        };
-        self.is_waiting = true;
-        self.questions.push(ScreenQuery::Past(from, jump, Box::new(self.filter.clone())));
+        self.traffic.forget_time();
     }
 
     /// Finds the visible rows at `now` in the present table.
@@ -346,34 +331,47 @@ impl ScreenState {
             Mode::Detail(id) => Some(id.cookie),
             _ => None,
         });
-        let live = table;
-        let (table, activity) = match &self.past {
+        if std::mem::take(&mut self.is_freezing) {
+            self.frozen = Some(Box::new(Frozen::new(table, &self.live, now)));
+        }
+        let (shown, activity) = match &self.past {
             Some(past) => (&past.tables.current, &past.activity),
             None => (table, &self.live),
         };
         let query = Query {
             filter: &self.filter,
-            sort: self.sort,
-            reversed: self.reversed,
-            group: self.group,
+            sort: self.settings.sort,
+            reversed: self.settings.reversed,
+            group: self.settings.group,
             expanded: &self.expanded,
-            follow: self.follow,
+            selected: self.selected_key(),
+            traffic: self.traffic_of(),
         };
-        let place = (self.list.top, self.list.selected, self.height());
-        self.list = list(table, &activity.histories, &activity.flows, &query, place);
+        let List { top, selected, .. } = self.list;
+        let window = Window { top, selected, height: self.height() };
+        let list = match &self.frozen {
+            Some(frozen) => list(frozen.rows(), &frozen.flows, &query, window),
+            None => list(rows(shown, activity), &activity.flows, &query, window),
+        };
+        // The list has counted the table already, unless the list is of another moment.
+        let tally = match &self.frozen {
+            Some(_) => Tally::of(shown, &self.filter),
+            None => list.tally,
+        };
         let inspected = match self.mode {
-            Mode::Detail(id) => inspect::find(table, &activity.histories, id),
+            Mode::Detail(id) => inspect::find(shown, &activity.histories, id)
+                .or_else(|| Some(InspectedRow::gone(self.frozen.as_ref()?.find(id)?))),
             _ => None,
         };
-        if self.list.is_follow_lost {
-            self.follow = None;
-        }
-        // The list has counted the live table already, unless the list is of the past.
-        let list_counts = self.list.counts;
+        (self.list, self.tally) = (list, tally);
+        self.keep_selection();
         let is_live = self.past.is_none();
-        self.live.tick(now, || if is_live { list_counts } else { counts(live) });
+        self.live.tick(now, || if is_live { tally } else { Tally::of(table, &self.filter) });
         self.now = self.past.as_ref().map_or(now, |past| past.at.monotonic);
+        self.note_steps();
+        self.ask_traffic(table, now);
         self.name_groups();
+        self.name_namespaces();
         if matches!(self.mode, Mode::Detail(_)) {
             self.look(inspected, now);
         } else {
@@ -381,3 +379,6 @@ impl ScreenState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,25 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use super::{activity::Activity, rows::counts};
+use super::{
+    activity::Activity,
+    rates::Tally,
+    traffic::{Traffic, TrafficScope},
+};
 use crate::{
     core::{
         filter::Filter,
         id::{SocketId, Tuple},
         loss::Gap,
         socket::TcpInfo,
-        time::{Anchor, Mono, Wall},
+        time::{Anchor, Mono, TimeSpan, Wall},
     },
     session::{TableInput, Tables},
 };
 
-/// The visible minutes.
-const MINUTES: Duration = Duration::from_secs(300);
+/// The minutes before a moment whose connections are counted: those of the curves, and as many for
+/// moments before that moment.
+const MINUTES: Duration = Duration::from_secs(600);
 /// The most rows that are counted for the curves of the past: about a tenth of a second.
 const COUNT_BUDGET: usize = 10_000_000;
 
@@ -30,6 +35,8 @@ pub enum Jump {
     Previous,
     /// To the end.
     Last,
+    /// To a moment.
+    To(Wall),
 }
 
 /// A question of the screen whose answer takes longer than a frame may.
@@ -38,6 +45,10 @@ pub enum ScreenQuery {
     /// The table at a jump from a moment, with details of the connections that
     /// pass the filter.
     Past(Wall, Jump, Box<Filter>),
+    /// The changes and gaps of a stretch of time.
+    Timeline(TimeSpan),
+    /// The traffic of sockets.
+    Traffic(TrafficScope),
     /// The kernel's counts of this socket.
     Inspect(Tuple, SocketId),
     /// The name of a user or a cgroup.
@@ -49,17 +60,48 @@ pub enum ScreenQuery {
 pub enum ScreenAnswer {
     /// The past as it was.
     Past(Box<PastFrame>),
+    /// The changes and gaps of a stretch of time.
+    Timeline(Timeline),
     /// The reason why there is no past to show: nothing is there, or nothing can be read.
     Nowhere(String),
+    /// The traffic of sockets.
+    Traffic(Traffic),
     /// The kernel's counts of this socket, if the socket is there.
     Inspected(SocketId, Option<Box<Inspected>>),
     /// The name of a user or a cgroup, if there is a name.
     Name(NameQuery, Option<String>),
 }
 
+/// The number of the parts of a timeline: two a minute for an hour.
+pub const TIMELINE_PARTS: usize = 120;
+/// The length of a timeline.
+const TIMELINE: Duration = Duration::from_secs(3_600);
+const MINUTE: i64 = 60_000_000_000;
+
+/// The changes of a stretch of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// The stretch of time.
+    pub span: TimeSpan,
+    /// The number of changes in each of [`TIMELINE_PARTS`] equal parts.
+    pub counts: Vec<u64>,
+    /// The gaps.
+    pub gaps: Vec<TimeSpan>,
+}
+
+/// Returns the hour to show when the moment `at` of a journal is shown: the last hour that the
+/// journal covers, or the hour around the moment. The hour begins and ends with a minute.
+pub(super) fn hour_of(at: Wall, coverage: TimeSpan) -> TimeSpan {
+    let end = if at + TIMELINE > coverage.to { coverage.to } else { at + TIMELINE / 2 };
+    let to = Wall::from_nanos((end.as_nanos().div_euclid(MINUTE) + 1).saturating_mul(MINUTE));
+    TimeSpan { from: to - TIMELINE, to }
+}
+
 /// A number with a name that may take long to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameQuery {
+    /// A network namespace, by inode number.
+    Netns(u32),
     /// A user, by id.
     User(u32),
     /// A cgroup, by id.
@@ -78,7 +120,7 @@ pub struct Inspected {
 }
 
 /// A moment of the past.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PastFrame {
     /// The tables at that moment.
     pub tables: Tables,
@@ -88,16 +130,27 @@ pub struct PastFrame {
     pub at: Anchor,
     /// The gaps at that moment.
     pub gaps: Vec<Gap>,
+    /// The time that the journal covers.
+    pub coverage: TimeSpan,
+    /// The connections whose details are kept.
+    filter: Filter,
     /// Rows that may still be counted.
     budget: usize,
 }
 
 impl PastFrame {
-    /// Returns an empty frame on its way to the wall time `at`.
+    /// Returns an empty frame on its way to the wall time `at`. The frame will have details of the
+    /// connections that pass `filter`.
     #[must_use]
-    pub fn new(at: Wall) -> Self {
-        let at = Anchor { monotonic: Mono::BOOT, wall: at };
-        Self { at, budget: COUNT_BUDGET, ..Self::default() }
+    pub fn new(at: Wall, filter: Filter) -> Self {
+        let mut frame = Self { filter, ..Self::default() };
+        frame.head_for(at);
+        frame
+    }
+
+    /// Sets the wall time to which the frame is on its way.
+    pub fn head_for(&mut self, at: Wall) {
+        (self.at.wall, self.budget) = (at, COUNT_BUDGET);
     }
 
     /// Ties the clocks, if `moment` ties the clocks differently from here on.
@@ -107,12 +160,12 @@ impl PastFrame {
         }
     }
 
-    /// Takes an item on the way to the moment; keeps details of connections that pass `filter`.
-    pub fn take(&mut self, input: &impl TableInput, filter: &Filter) {
+    /// Takes an item on the way to the moment.
+    pub fn take(&mut self, input: &impl TableInput) {
         if let Some(time) = input.transition_time() {
             self.tick(time);
         }
-        let activity = &mut self.activity;
+        let (activity, filter) = (&mut self.activity, &self.filter);
         let Ok(()) = input.apply(&mut self.tables, |change| {
             activity.add(&change, filter);
             Ok::<_, Infallible>(())
@@ -129,13 +182,13 @@ impl PastFrame {
         let table = &self.tables.current;
         let is_in_sight = self.activity.anchor.wall_time(now) + MINUTES >= self.at.wall;
         let is_affordable = table.len() <= self.budget && is_in_sight;
-        let budget = &mut self.budget;
+        let (budget, filter) = (&mut self.budget, &self.filter);
         self.activity.tick(now, || {
             if !is_affordable {
                 return Default::default();
             }
             *budget -= table.len();
-            counts(table)
+            Tally::of(table, filter)
         });
     }
 }

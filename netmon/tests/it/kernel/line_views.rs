@@ -12,7 +12,7 @@ use crate::kernel::{
     top::{ENDED, Terminal},
 };
 
-const SIZE: [&str; 2] = ["80", "24"];
+const SIZE: (u16, u16) = (80, 24);
 const NETMON: &str = env!("CARGO_BIN_EXE_netmon");
 
 fn assert_no_line_wraps(terminal: &Terminal) {

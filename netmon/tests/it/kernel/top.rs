@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -20,38 +21,62 @@ const PANICS: &str = "NETMON_TEST_PANICS";
 /// The text that a shell prints when the command before has ended.
 pub(crate) const ENDED: &str = "ended with";
 
-/// A terminal.
+/// A terminal, by default of 100 columns and 40 lines.
 pub(crate) struct Terminal {
     socket: String,
+    _settings: Option<Settings>,
 }
+
+/// A directory for settings, removed on drop. Settings that a user of this host keeps would change
+/// the screen.
+struct Settings(PathBuf);
+
+impl Settings {
+    fn new(name: &str) -> Self {
+        let name = format!("netmon-top-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// Returns the command line of a top with these settings.
+    fn top(&self, arguments: &str) -> String {
+        let (settings, netmon) = (self.0.display(), env!("CARGO_BIN_EXE_netmon"));
+        format!("XDG_STATE_HOME={settings} {netmon} top {arguments}")
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const SIZE: (u16, u16) = (100, 40);
 
 impl Terminal {
     /// Runs a command in a new terminal of 100 columns and 40 lines, in the namespace of this
     /// thread, and then a shell.
     pub(crate) fn run(name: &str, command: &str) -> Self {
-        Self::sized(name, ["100", "40"], command)
+        Self::sized(name, SIZE, command)
     }
 
     /// Runs a command in a new terminal of so many columns and lines.
-    pub(crate) fn sized(name: &str, [columns, lines]: [&str; 2], command: &str) -> Self {
-        let terminal = Self { socket: format!("netmon-{name}-{}", std::process::id()) };
+    pub(crate) fn sized(name: &str, (columns, lines): (u16, u16), command: &str) -> Self {
+        let socket = format!("netmon-{name}-{}", std::process::id());
+        let terminal = Self { socket, _settings: None };
         let script = format!("{command}; echo {ENDED} $?; stty -a; exec sleep 60");
-        terminal.tmux(&[
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            columns,
-            "-y",
-            lines,
-            &script,
-        ]);
+        let (columns, lines) = (columns.to_string(), lines.to_string());
+        let size = ["-x", &columns, "-y", &lines, &script];
+        terminal.tmux(&[&["-f", "/dev/null", "new-session", "-d"][..], &size].concat());
         terminal
     }
 
     pub(crate) fn netmon(name: &str, arguments: &str) -> Self {
-        Self::run(name, &format!("{} top {arguments}", env!("CARGO_BIN_EXE_netmon")))
+        let settings = Settings::new(name);
+        let mut terminal = Self::run(name, &settings.top(arguments));
+        terminal._settings = Some(settings);
+        terminal
     }
 
     fn tmux(&self, words: &[&str]) -> String {
@@ -197,6 +222,44 @@ fn top_lists_filters_and_inspects_connections() {
         terminal.press(&["q"]);
         let screen = terminal.assert_given_back();
         assert!(screen.contains("ended with 0"), "{screen}");
+    });
+}
+
+#[test]
+fn the_list_freezes_and_settings_are_kept() {
+    let netns = Netns::new();
+    netns.run(|| {
+        let (listener, mut held) = connections(3);
+        let settings = Settings::new("kept");
+        let command = settings.top(&format!("-n 'netns = {}'", netns.inum));
+        let terminal = Terminal::sized("freezes", (80, 24), &command);
+        terminal.until("all rows", |screen| screen.contains(" 7 of "));
+        terminal.press(&["Down", "Space"]);
+        terminal.until("the ice", |screen| screen.contains("list frozen for"));
+        held.clear();
+        // The header goes on: TIME_WAITs are counted. The list stays.
+        let is_later = |screen: &str| {
+            let count = screen.split("TIME_WAIT").nth(1).unwrap_or_default().trim_start();
+            !count.is_empty() && !count.starts_with("0/")
+        };
+        let screen = terminal.until("the end of the connections", is_later);
+        let established = rows(&screen).iter().filter(|row| row.contains(" ESTABLISHED")).count();
+        assert_eq!((established, rows(&screen).len()), (6, 7), "{screen}");
+        terminal.press(&["Space"]);
+        terminal.until("the thaw", |screen| !screen.contains("frozen"));
+        // No process any more.
+        terminal.press(&["F2"]);
+        terminal.until("the columns", |screen| screen.contains("[x] PID/Program"));
+        terminal.press(&["Space"]);
+        terminal.until("the choice", |screen| screen.contains("[ ] PID/Program"));
+        terminal.press(&["q"]);
+        terminal.until("the end", |screen| screen.contains(ENDED));
+        let terminal = Terminal::sized("kept", (200, 60), &command);
+        let screen = terminal.until("all rows", |screen| screen.contains("Evidence"));
+        assert!(screen.contains("Why") && !screen.contains("PID/Program"), "{screen}");
+        terminal.press(&["q"]);
+        terminal.until("the end", |screen| screen.contains(ENDED));
+        drop(listener);
     });
 }
 

@@ -33,6 +33,21 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     cut
 }
 
+/// Returns the text in `width` columns; cuts the middle of a wider text. Of an address, the network
+/// and the host are left.
+fn fit_ends(text: &str, width: usize) -> String {
+    if columns(text) <= width || width < 3 {
+        return fit(text, width);
+    }
+    // Addresses have no characters of two columns; a text that has some is cut at its end.
+    let all: Vec<char> = text.chars().collect();
+    let tail = (width - 1) / 2;
+    let head = width - 1 - tail;
+    let ends = all[..head].iter().chain(['…'].iter()).chain(&all[all.len() - tail..]);
+    let cut = String::from_iter(ends);
+    if columns(&cut) <= width { cut } else { fit(text, width) }
+}
+
 /// Returns the number of columns that the text takes.
 pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|c| usize::from(c.encode_utf8(&mut [0; 4]).cell_width())).sum()
@@ -72,5 +87,28 @@ fn endpoint(
         (port, None) => port.to_string(),
     };
     let room = width.saturating_sub(columns(&port) + 1);
-    fit(&format!("{}:{port}", fit(&host, room)), width)
+    fit(&format!("{}:{port}", fit_ends(&host, room)), width)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_middle_of_an_address_is_cut() {
+        let address = "[2001:db8:85a3::8a2e:370:7334]";
+        assert_eq!(fit_ends(address, 30), address);
+        assert_eq!(fit_ends(address, 17), "[2001:db…70:7334]");
+        assert_eq!(fit_ends(address, 2), "[…");
+        assert_eq!(fit_ends(address, 0), "");
+    }
+
+    proptest! {
+        #[test]
+        fn it_fits(text in "[a-f:0世]{0,50}", width in 0..50_usize) {
+            prop_assert!(columns(&fit_ends(&text, width)) <= width);
+        }
+    }
 }

@@ -14,7 +14,11 @@ use crate::{
     view::{
         palette::{Palette, Tone},
         text::clock::Elapsed,
-        tui::{layout::HEADER, rates::Happened, state::ScreenState},
+        tui::{
+            layout::HEADER,
+            rates::{Happened, Rates, Tally},
+            state::ScreenState,
+        },
     },
 };
 
@@ -57,42 +61,44 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut
         width: width - 1,
         height: 1,
     };
-    let rates = &state.activity().rates;
+    let activity = state.activity();
+    let is_filtered = state.is_filtered();
+    // Under a filter, the curves are of what the filter admits, beside the host's total.
+    let shown = if is_filtered { &activity.shown_rates } else { &activity.rates };
+    let of_all = |shown: String, all: String| {
+        if is_filtered { format!("{shown}/{all}") } else { all }
+    };
     for (column, states) in (0..).zip(STATES) {
         for (line, of) in (0..).zip(states) {
             let area = cell(column, line);
-            let count = state.list.counts[of as usize - 1];
-            let curve = rates.of_state(of, room(area));
-            put(
-                &cell_text(of.name(), &count.to_string(), area),
-                &curve,
-                count > 0,
-                theme,
-                area,
-                buffer,
-            );
+            let Tally { all, shown: admitted } = &state.tally;
+            let place = of as usize - 1;
+            let text = of_all(admitted[place].to_string(), all[place].to_string());
+            let text = cell_text(of.name(), &text, area);
+            put(&text, |room| shown.of_state(of, room), admitted[place] > 0, theme, area, buffer);
         }
     }
     for (line, (name, what)) in (0..).zip(RATES) {
         let area = cell(2, line);
-        let rate = rates.rate(what);
-        let text = rate.map_or("-".to_owned(), number);
-        let curve = rates.of(what, room(area));
-        let is_some = rate.is_some_and(|rate| rate > 0.0);
-        put(&cell_text(name, &text, area), &curve, is_some, theme, area, buffer);
+        let rate = |rates: &Rates| rates.rate(what).map_or("-".to_owned(), number);
+        let text = cell_text(name, &of_all(rate(shown), rate(&activity.rates)), area);
+        let is_some = shown.rate(what).is_some_and(|rate| rate > 0.0);
+        put(&text, |room| shown.of(what, room), is_some, theme, area, buffer);
     }
     let area = cell(2, 4);
-    let total = cell_text("sockets", &state.list.total.to_string(), area);
-    Line::styled(total, STRONG).render(area, buffer);
+    let total = of_all(state.tally.matching().to_string(), state.tally.total().to_string());
+    Line::styled(cell_text("sockets", &total, area), STRONG).render(area, buffer);
 }
 
 /// Columns of a cell before its curve.
 const TEXT: u16 = 20;
 
 /// Returns a name and a number, in the columns before the curve. A number is never cut: its name
-/// is, and a number without room is left out.
+/// is, and a number without room is left out. A long number takes columns of the curve.
 fn cell_text(name: &str, number: &str, area: Rect) -> String {
-    let width = usize::from(area.width.min(TEXT - 1));
+    const LEAST_NAME: usize = 6;
+    let usual = usize::from(TEXT - 1);
+    let width = usize::from(area.width).min(usual.max(LEAST_NAME + 1 + number.len()));
     match width.checked_sub(number.len()) {
         Some(room @ 2..) => {
             let room = room - 1;
@@ -103,17 +109,23 @@ fn cell_text(name: &str, number: &str, area: Rect) -> String {
     }
 }
 
-fn room(area: Rect) -> usize {
-    area.width.saturating_sub(TEXT).into()
-}
-
-fn put(text: &str, curve: &[u8], is_some: bool, theme: Palette, area: Rect, buffer: &mut Buffer) {
+/// Draws a text, and after the text the curve for the columns that are left.
+fn put(
+    text: &str,
+    curve: impl Fn(usize) -> Vec<u8>,
+    is_some: bool,
+    theme: Palette,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let style = if is_some { STRONG } else { super::DIM };
     Line::styled(text, style).render(area, buffer);
+    let used = u16::try_from(text.chars().count() + 1).unwrap_or(u16::MAX).max(TEXT);
+    let curve = curve(area.width.saturating_sub(used).into());
     // The latest value stays at the right.
     let width = u16::try_from(curve.len()).unwrap_or(0);
-    let left = area.right().saturating_sub(width).max(area.x + TEXT);
+    let left = area.right().saturating_sub(width).max(area.x.saturating_add(used));
     let curve: String = curve.iter().map(|height| HEIGHTS[usize::from(*height)]).collect();
     let area = Rect { x: left, width: area.right().saturating_sub(left), ..area };
     Line::styled(curve, theme.style(Tone::Begin)).render(area, buffer);
@@ -138,9 +150,16 @@ pub(super) fn title(state: &ScreenState, theme: Palette, area: Rect, buffer: &mu
     let date = wall.timestamp().to_zoned(state.options.zone.clone());
     let mut spans = vec![Span::raw(format!(" netmon top {}  ", state.options.host))];
     if state.past.is_some() {
-        spans.push(format!("{} PAST  ", date.strftime("%Y-%m-%d %H:%M:%S%.3f")).into());
-    } else {
+        spans.push(format!("{} PAST  ", date.strftime("%Y-%m-%d %H:%M:%S%.6f")).into());
+    } else if state.options.at.is_none() {
         spans.push(format!("{} live  ", date.strftime("%H:%M:%S")).into());
+    }
+    if state.is_waiting {
+        spans.push(Span::styled("reading …  ", theme.style(Tone::Warning)));
+    }
+    if let Some(frozen) = &state.frozen {
+        let text = format!("list frozen for {}  ", Elapsed(state.now.since(frozen.at)));
+        spans.push(Span::styled(text, theme.style(Tone::Warning)));
     }
     let moment = state.past.as_ref().map_or(state.now, |past| past.at.monotonic);
     if let Some(distance) = activity.rare_at(moment) {

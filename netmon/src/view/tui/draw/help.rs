@@ -9,23 +9,27 @@ use ratatui::{
 
 use super::STRONG;
 
-const KEYS: [(&str, &str); 17] = [
-    ("↑ ↓ j k, wheel", "select a row"),
-    ("PgUp PgDn Home", "by screens; the first row"),
-    ("End G", "the last row; in the past, back to now"),
+const KEYS: [(&str, &str); 21] = [
+    ("↑ ↓ j k, wheel", "select a row, which then stays selected"),
+    ("PgUp PgDn", "by screens"),
+    ("Home End G", "the top of the list; the last row; in the past, back to now"),
     ("Enter, click", "look at a connection closely; unfold a group"),
-    ("Esc", "back"),
-    ("/", "filter, as everywhere: dport = :443 and not src ::1"),
+    ("Shift and mouse", "choose text on the screen, to copy it"),
+    ("Esc", "back; in the list: no filter any more"),
+    ("/ F4", "filter, as everywhere: dport = :443 and not src ::1"),
     ("s S", "sort by the next column; backwards (or click its heading)"),
-    ("g", "group: by process, address, port, cgroup, state, not"),
-    ("F", "follow the selected connection wherever it goes"),
+    ("c F2", "choose columns, and their order"),
+    ("< >", "scroll the columns"),
+    ("g", "group: by process, address, service, cgroup, state, not"),
+    ("Space", "hold the list still, to read it; again: let it go on"),
     ("n", "ports as numbers, or by name"),
     ("← →", "through the past, by seconds: with --journal"),
-    ("[ ] Shift-← Shift-→", "by minutes"),
+    ("[ ] Shift-← Shift-→", "by minutes; or click the timeline"),
     (", .", "to the event before, to the next"),
+    ("t", "to a time: 03:12:07, yesterday 14:00, 5m ago"),
     ("q Ctrl-C", "quit"),
-    ("", ""),
-    ("dimmed rows", "are gone; small letters show why; for five seconds"),
+    ("small letters", "the row is gone, and why; for five seconds"),
+    ("12/345", "connections that the filter admits, and all"),
     ("lost, corrected", "events that did not come; rows set right by the kernel's"),
 ];
 

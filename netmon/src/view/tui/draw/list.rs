@@ -1,5 +1,7 @@
 //! The table, and the pane of the latest transitions.
 
+use std::time::Duration;
+
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
 
 use super::{
@@ -11,6 +13,7 @@ use crate::{
     core::{
         connection::{Connection, Direction},
         errno,
+        escape::Escaped,
         event::ResetSide,
         services::Services,
         tcp::TcpState,
@@ -19,21 +22,21 @@ use crate::{
         palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
+            columns::{Column, ColumnPlace, group_columns},
             groups::program,
             history::{Latest, Mark},
-            layout::{Areas, columns},
+            layout::Areas,
             rows::Row,
             state::ScreenState,
+            time_travel::NameQuery,
         },
     },
 };
 
-const HEADINGS: [&str; 8] =
-    ["PID/Program", "Local Address", "Foreign Address", "State", "In", "Dir", "Age", "Evidence"];
-
 pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &mut Buffer) {
     let list = &state.list;
     heading(state, areas.heading, buffer);
+    let places = state.places();
     let mut line = Rect { height: 1, ..areas.rows };
     for (at, row) in (list.top..).zip(&list.rows) {
         if line.y >= areas.rows.bottom() {
@@ -44,8 +47,18 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &
                 group(row, line, buffer);
                 STRONG
             }
-            Row::Connection { row, is_gone } => {
-                connection(state, theme, row, *is_gone, line, buffer)
+            Row::Connection { row, is_gone, last } => {
+                let style = if *is_gone { DIM } else { Style::new() };
+                for place in &places {
+                    let area =
+                        Rect { x: line.x + place.from, width: place.to - place.from, ..line };
+                    let cell =
+                        ConnectionCell { state, row, last: last.as_ref(), is_gone: *is_gone };
+                    let text = cell.text(place.column, area.width.into());
+                    let style = style.patch(theme.style(cell.tone(place.column)));
+                    Line::styled(text, style).render(area, buffer);
+                }
+                style
             }
         };
         // Reversed, so that the row stands out without colours.
@@ -55,32 +68,45 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &
         line.y += 1;
     }
     if list.length == 0 {
-        let nothing =
-            if list.total == 0 { "no connections" } else { "no connection matches the filter" };
+        let nothing = if list.tally.total() == 0 {
+            "no connections"
+        } else {
+            "no connection matches the filter"
+        };
         Line::styled(format!(" {nothing}"), DIM).render(Rect { height: 1, ..areas.rows }, buffer);
     }
 }
 
 fn heading(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
-    for ((column, from, to), name) in columns(area.width).zip(HEADINGS) {
-        let is_sorted = column == Some(state.sort) && state.group.is_none();
-        let sign = match (is_sorted, state.reversed) {
+    let settings = &state.settings;
+    for ColumnPlace { column, from, to } in state.places() {
+        let is_sorted = column == settings.sort && settings.group.is_none();
+        let sign = match (is_sorted, settings.reversed) {
             (false, _) => "",
             (true, false) => "▲",
             (true, true) => "▼",
         };
         let area = Rect { x: area.x + from, width: to - from, ..area };
-        let text = fit(&format!("{name}{sign}"), area.width.into());
+        let text = fit(&format!("{}{sign}", column.name()), area.width.into());
         Line::styled(text, if is_sorted { STRONG } else { Style::new() }).render(area, buffer);
     }
-    if let Some(by) = state.group {
+    if let Some(by) = settings.group {
         let text = format!(
             "{:<width$}",
             format!("By {} (Enter unfolds)", by.name()),
             width = area.width.into()
         );
         Line::styled(text, STRONG).render(area, buffer);
-        let right = format!("{:>9} {:>9} {:>9} ", "Sockets", "New/s", "Ended/s");
+        let name = |column: &Column| {
+            let sign = if *column == settings.sort { "▲" } else { "" };
+            format!(
+                " {:>1$}",
+                format!("{}{sign}", column.name()),
+                usize::from(column.least(area.width))
+            )
+        };
+        let traffic: String = group_columns(area.width).iter().map(name).collect();
+        let right = format!("{:>9} {:>9} {:>9}{traffic} ", "Sockets", "New/s", "Ended/s");
         Line::styled(right, STRONG).right_aligned().render(area, buffer);
     }
     buffer.set_style(area, Style::new().add_modifier(ratatui::style::Modifier::UNDERLINED));
@@ -88,55 +114,79 @@ fn heading(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
 
 /// Draws a group: its name at the left, its numbers at the right.
 fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
-    let Row::Group { count, flow, is_expanded, name, .. } = row else { return };
+    let Row::Group { count, flow, traffic, is_expanded, name, .. } = row else { return };
     let sign = if *is_expanded { '-' } else { '+' };
     let rate = |at: usize| flow.map_or("-".to_owned(), |flow| number(flow[at]));
-    let numbers = format!("{count:>9} {:>9} {:>9} ", rate(0), rate(1));
+    let figure = |column: &Column| {
+        format!(" {:>1$}", column.figure_text(traffic), usize::from(column.least(area.width)))
+    };
+    let traffic: String = group_columns(area.width).iter().map(figure).collect();
+    let numbers = format!("{count:>9} {:>9} {:>9}{traffic} ", rate(0), rate(1));
     let room = usize::from(area.width).saturating_sub(numbers.len());
     let name = fit(&format!("{sign} {name}"), room);
     Line::styled(format!("{name:<room$}{numbers}"), STRONG).render(area, buffer);
 }
 
-/// Draws a connection. Returns the style of its line.
-fn connection(
-    state: &ScreenState,
-    theme: Palette,
-    row: &Connection,
+/// The facts of a connection, cell by cell.
+struct ConnectionCell<'a> {
+    state: &'a ScreenState,
+    row: &'a Connection,
+    last: Option<&'a Mark>,
     is_gone: bool,
-    area: Rect,
-    buffer: &mut Buffer,
-) -> Style {
-    let services = services(state);
-    let style = if is_gone { DIM } else { Style::new() };
-    let since = row.since.map(|since| Elapsed(state.now.since(since)).to_string());
-    let age = row.lifetime(state.now).map(|age| Elapsed(age).to_string());
-    for (place, (_, from, to)) in columns(area.width).enumerate() {
-        let area = Rect { x: area.x + from, width: to - from, ..area };
-        let width = area.width.into();
-        let (text, style) = match place {
-            0 => (fit(&program(row.owner.as_deref()), width), style),
-            1 => (local_end(&row.tuple, &row.binding, services, width), style),
-            2 => (remote_end(&row.tuple, services, width), style),
-            3 => match row.verdict.filter(|_| is_gone) {
-                // Small letters show that the connection has ended.
-                Some(verdict) => {
-                    let tone = theme.style(Tone::of_verdict(verdict));
-                    (verdict.to_string(), style.patch(tone))
-                }
-                None if is_gone => ("gone".to_owned(), style),
-                None => (row.state.to_string(), theme.style(Tone::of_state(row.state))),
-            },
-            4 => (format!("{:>width$}", since.as_deref().unwrap_or("-")), style),
-            5 => {
-                let tone = theme.style(Tone::of_direction(row.direction));
-                (direction(row.direction).to_owned(), style.patch(tone))
-            }
-            6 => (format!("{:>width$}", age.as_deref().unwrap_or("-")), style),
-            _ => (row.evidence.map_or("-", |evidence| evidence.name()).to_owned(), style),
-        };
-        Line::styled(text, style).render(area, buffer);
+}
+
+impl ConnectionCell<'_> {
+    /// Returns the meaning of a column, for its colour.
+    fn tone(&self, column: Column) -> Tone {
+        let verdict = self.row.verdict.map_or(Tone::Plain, Tone::of_verdict);
+        match column {
+            Column::State if !self.is_gone => Tone::of_state(self.row.state),
+            Column::State | Column::Why => verdict,
+            Column::Direction => Tone::of_direction(self.row.direction),
+            _ => Tone::Plain,
+        }
     }
-    style
+
+    /// Returns the text of a column.
+    fn text(&self, column: Column, width: usize) -> String {
+        let (row, services, now) = (self.row, services(self.state), self.state.list_time());
+        let span = |span: Option<Duration>| {
+            format!("{:>width$}", span.map_or("-".to_owned(), |span| Elapsed(span).to_string()))
+        };
+        match column {
+            Column::Program => fit(&program(row.owner.as_deref()), width),
+            Column::Local => local_end(&row.tuple, &row.binding, services, width),
+            Column::Remote => remote_end(&row.tuple, services, width),
+            // Small letters show that the connection has ended.
+            Column::State if self.is_gone => {
+                row.verdict.map_or("gone".to_owned(), |verdict| verdict.to_string())
+            }
+            Column::State => row.state.to_string(),
+            Column::InState => span(row.since.map(|since| now.since(since))),
+            Column::Direction => direction(row.direction).to_owned(),
+            Column::Age => span(row.lifetime(now)),
+            Column::Why => {
+                let verdict = || row.verdict.map(|verdict| verdict.to_string());
+                let why = self.last.map(why).filter(|why| !why.is_empty()).or_else(verdict);
+                fit(&why.unwrap_or_default(), width)
+            }
+            Column::Netns => fit(&self.netns(), width),
+            Column::Evidence => row.evidence.map_or("-", |evidence| evidence.name()).to_owned(),
+            // Nothing for a figure that is not known.
+            _ => {
+                let figures = self.state.figures(row).unwrap_or_default();
+                format!("{:>width$}", column.figure_text(&figures))
+            }
+        }
+    }
+
+    /// Returns the name of the namespace, that of then in the past, or its number.
+    fn netns(&self) -> String {
+        let inum = self.row.tuple.netns;
+        let recorded = self.row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
+        let name = recorded.or_else(|| self.state.known_name(NameQuery::Netns(inum)));
+        name.map_or(inum.to_string(), |name| Escaped(name.as_bytes()).to_string())
+    }
 }
 
 pub(super) const fn direction(direction: Option<Direction>) -> &'static str {
@@ -158,12 +208,18 @@ pub(super) fn latest(state: &ScreenState, theme: Palette, area: Rect, buffer: &m
         return;
     }
     let list = &state.list;
-    let mut title = format!(" {} of {} ", list.matching, list.total);
+    let mut title = format!(" {} of {} ", list.tally.matching(), list.tally.total());
     if !state.filter_text.is_empty() {
         title += &format!("· filter: {} ", state.filter_text);
     }
-    if state.is_following() {
-        title += "· following ";
+    if state.has_rare_traffic() {
+        title += &format!("· traffic every {} ", Elapsed(state.traffic.interval()));
+    }
+    let settings = &state.settings;
+    let is_in_sight = state.places().iter().any(|place| place.column == settings.sort);
+    if !is_in_sight && settings.group.is_none() {
+        let order = if settings.reversed { "▼" } else { "▲" };
+        title += &format!("· by {}{order} ", settings.sort.name());
     }
     let width = usize::from(area.width);
     let title = fit(&title, width.saturating_sub(2));
@@ -171,8 +227,9 @@ pub(super) fn latest(state: &ScreenState, theme: Palette, area: Rect, buffer: &m
     let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
     clock.anchor = state.activity().anchor;
     let lines = usize::from(area.height - 1);
-    let latest: Vec<&Latest> = state.activity().histories.latest().rev().take(lines).collect();
-    for (y, latest) in (area.y + 1..).zip(latest.into_iter().rev()) {
+    let latest = state.latest();
+    let latest = latest.iter().take(lines).rev();
+    for (y, latest) in (area.y + 1..).zip(latest) {
         let text = latest_line(latest, &mut clock, services(state), width);
         let text = fit(&text, width);
         let style = latest

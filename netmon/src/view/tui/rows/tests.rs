@@ -5,7 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::id::{Tuple, socket};
+use crate::core::{
+    id::{Tuple, socket},
+    table::ConnectionTable,
+    tcp::TcpState,
+};
+use crate::view::tui::history::Histories;
 
 fn id(cookie: u64) -> ConnectionId {
     ConnectionId { cookie: socket(cookie), epoch: Mono::BOOT }
@@ -21,35 +26,41 @@ fn table(ports: &[u16]) -> ConnectionTable {
     ConnectionTable::restore(rows)
 }
 
+fn cookie(row: &Row) -> u64 {
+    match row {
+        Row::Connection { row, .. } => row.id.cookie.get(),
+        Row::Group { .. } => 0,
+    }
+}
+
 proptest! {
-    /// The visible rows are the same as if all rows were sorted.
+    /// The visible rows are the same as if all rows were sorted. The selected row is selected
+    /// wherever it is, and stays on its line where the list has room.
     #[test]
     fn a_window_is_a_part_of_the_whole(
         ports in proptest::collection::vec(1..50_u16, 0..300),
-        (top, selected, height) in (0..320_usize, 0..320_usize, 0..40_usize),
-        (reversed, follow) in (any::<bool>(), proptest::option::of(1..300_u64)),
+        (top, line, height) in (0..320_usize, 0..40_usize, 0..40_usize),
+        (reversed, chosen) in (any::<bool>(), proptest::option::of(1..300_u64)),
     ) {
         let table = table(&ports);
         let query = Query {
             filter: &Filter::default(),
-            sort: SortColumn::Local,
+            sort: Column::Local,
             reversed,
             group: None,
             expanded: &FxHashSet::default(),
-            follow: follow.map(id),
+            selected: chosen.map(|cookie| RowKey::Connection(id(cookie))),
+            traffic: TrafficOf { latest: None, histories: &Histories::default() },
         };
-        let (histories, flows) = (Histories::default(), Flows::default());
-        let list = list(&table, &histories, &flows, &query, (top, selected, height));
+        let window = Window { top, selected: top + line, height };
+        let rows = table.rows().map(|row| (row, None));
+        let list = list(rows, &Flows::default(), &query, window);
         let mut all: Vec<_> = ports.iter().copied().zip(1..).collect();
         all.sort_by_key(|(port, cookie): &(u16, u64)| {
             (if reversed { !*port } else { *port }, *cookie)
         });
         prop_assert_eq!(list.length, ports.len());
         let end = (list.top + height).min(all.len());
-        let cookie = |row: &Row| match row {
-            Row::Connection { row, .. } => row.id.cookie.get(),
-            Row::Group { .. } => 0,
-        };
         let cookies: Vec<_> = list.rows.iter().map(cookie).collect();
         let visible = &all[list.top.min(end)..end];
         let expected: Vec<_> = visible.iter().map(|(_, cookie)| *cookie).collect();
@@ -58,8 +69,11 @@ proptest! {
             prop_assert!((list.top..end).contains(&list.selected));
         }
         let place_of = |wanted: u64| all.iter().position(|(_, cookie)| *cookie == wanted);
-        if let Some(place) = follow.and_then(place_of) {
+        if let Some(place) = chosen.and_then(place_of) {
             prop_assert_eq!(list.selected, place);
+            if line < height && place >= line && place - line + height <= all.len() {
+                prop_assert_eq!(list.selected - list.top, line);
+            }
         }
     }
 }

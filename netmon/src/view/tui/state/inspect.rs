@@ -72,6 +72,13 @@ pub(super) struct InspectedRow {
     is_gone: bool,
 }
 
+impl InspectedRow {
+    /// Returns a connection that was listed and of which nothing else is known any more.
+    pub(super) fn gone(row: &Connection) -> Self {
+        Self { row: row.clone(), history: ConnectionHistory::default(), is_gone: true }
+    }
+}
+
 /// Returns the connection `id`, also if its beginning was reported since, or if the connection is
 /// gone.
 pub(super) fn find(

@@ -1,13 +1,16 @@
 //! Clicks, and the areas of the screen.
 
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 use super::ScreenState;
-use crate::view::tui::layout::Areas;
+use crate::view::tui::{
+    layout::{Areas, TimelineColumns},
+    time_travel::Jump,
+};
 
 impl ScreenState {
     pub(super) fn areas(&self) -> Areas {
-        Areas::of(Rect::new(0, 0, self.size.width, self.size.height))
+        Areas::of(Rect::new(0, 0, self.size.width, self.size.height), self.past.is_some())
     }
 
     pub(super) fn height(&self) -> usize {
@@ -17,11 +20,18 @@ impl ScreenState {
     pub(super) fn click(&mut self, column: u16, row: u16) {
         let areas = self.areas();
         if row == areas.heading.y {
-            if let Some(sort) = areas.column_at(column) {
-                self.reversed = sort == self.sort && !self.reversed;
-                self.sort = sort;
+            let places = self.places();
+            let place = places.iter().find(|place| (place.from..place.to).contains(&column));
+            if let Some(place) = place {
+                let settings = &mut self.settings;
+                settings.reversed = place.column == settings.sort && !settings.reversed;
+                settings.sort = place.column;
+                self.traffic.forget_time();
             }
             return;
+        }
+        if areas.timeline.contains(Position::new(column, row)) {
+            return self.click_timeline(TimelineColumns::of(areas.timeline), column);
         }
         let Some(line) = row.checked_sub(areas.rows.y).filter(|line| *line < areas.rows.height)
         else {
@@ -31,10 +41,18 @@ impl ScreenState {
         if at >= self.list.length {
             return;
         }
-        let is_again = at == self.list.selected;
         self.select(at);
-        if is_again {
-            self.enter();
-        }
+        self.enter();
+    }
+
+    /// Goes to the beginning of the part of the timeline at a column of the screen.
+    fn click_timeline(&mut self, columns: TimelineColumns, column: u16) {
+        let Some(timeline) = &self.timeline else { return };
+        let Some(place) = column.checked_sub(columns.from).filter(|at| *at < columns.count) else {
+            return;
+        };
+        let span = timeline.span;
+        let part = span.to.since(span.from) / u32::from(columns.count);
+        self.jump(Jump::To(span.from + part * u32::from(place)));
     }
 }

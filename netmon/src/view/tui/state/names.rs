@@ -18,6 +18,38 @@ impl ScreenState {
         name.as_deref()
     }
 
+    /// Returns a name, if the name is known.
+    pub(in crate::view::tui) fn known_name(&self, of: NameQuery) -> Option<&str> {
+        self.names.get(&of)?.as_deref()
+    }
+
+    /// Notes whether rows that were in sight have several namespaces, which does not change back,
+    /// and asks for the names of those that are in sight.
+    pub(super) fn name_namespaces(&mut self) {
+        let namespaces: Vec<u32> = self.list.rows.iter().filter_map(Row::netns).collect();
+        for netns in &namespaces {
+            let first = *self.first_namespace.get_or_insert(*netns);
+            self.has_many_namespaces |= *netns != first;
+        }
+        if self.has_many_namespaces && self.past.is_none() {
+            for inum in namespaces {
+                let _ = self.name(NameQuery::Netns(inum));
+            }
+        }
+    }
+
+    /// Notes the last step of each connection in sight.
+    pub(super) fn note_steps(&mut self) {
+        let mut rows = std::mem::take(&mut self.list.rows);
+        let histories = &self.activity().histories;
+        for row in &mut rows {
+            if let Row::Connection { row, last, .. } = row {
+                *last = histories.last_step(row);
+            }
+        }
+        self.list.rows = rows;
+    }
+
     pub(super) fn name_groups(&mut self) {
         let mut rows = std::mem::take(&mut self.list.rows);
         for row in &mut rows {

@@ -1,0 +1,326 @@
+//! The columns of the list: names, widths, and the order that each makes.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::traffic::{TrafficFigures, TrafficOf};
+use crate::{core::connection::Connection, view::text::clock::Elapsed};
+
+/// A column of the list. Rows can be sorted by each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Program,
+    Local,
+    Remote,
+    State,
+    /// The time in the current state; the shortest first.
+    InState,
+    Direction,
+    /// The time since the beginning; the oldest first. No row overtakes another in this order, and
+    /// new rows come last.
+    Age,
+    /// The reason of the end, or of the last step.
+    Why,
+    /// The network namespace. The column is there only if connections have more than one.
+    Netns,
+    SentRate,
+    ReceivedRate,
+    Rtt,
+    Retransmits,
+    RecvQ,
+    SendQ,
+    Sent,
+    Received,
+    Evidence,
+}
+
+impl Column {
+    /// Every column, in the order at the beginning.
+    pub(super) const ALL: [Self; 18] = [
+        Self::Program,
+        Self::Local,
+        Self::Remote,
+        Self::State,
+        Self::InState,
+        Self::Direction,
+        Self::Age,
+        Self::Why,
+        Self::Netns,
+        Self::SentRate,
+        Self::ReceivedRate,
+        Self::Rtt,
+        Self::Retransmits,
+        Self::RecvQ,
+        Self::SendQ,
+        Self::Sent,
+        Self::Received,
+        Self::Evidence,
+    ];
+
+    /// The columns of traffic, which groups have too.
+    pub(super) const TRAFFIC: [Self; 8] = [
+        Self::SentRate,
+        Self::ReceivedRate,
+        Self::Retransmits,
+        Self::Rtt,
+        Self::Sent,
+        Self::Received,
+        Self::RecvQ,
+        Self::SendQ,
+    ];
+
+    /// Returns whether the column shows traffic.
+    pub(super) fn is_traffic(self) -> bool {
+        Self::TRAFFIC.contains(&self)
+    }
+
+    /// Returns the heading.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Program => "PID/Program",
+            Self::Local => "Local Address",
+            Self::Remote => "Foreign Address",
+            Self::State => "State",
+            Self::InState => "In",
+            Self::Direction => "Dir",
+            Self::Age => "Age",
+            Self::Why => "Why",
+            Self::Netns => "Netns",
+            Self::SentRate => "Sent/s",
+            Self::ReceivedRate => "Recvd/s",
+            Self::Rtt => "RTT",
+            Self::Retransmits => "Retr",
+            Self::RecvQ => "Recv-Q",
+            Self::SendQ => "Send-Q",
+            Self::Sent => "Sent",
+            Self::Received => "Recvd",
+            Self::Evidence => "Evidence",
+        }
+    }
+
+    /// Returns the content of the column, for people who choose columns.
+    pub(super) const fn about(self) -> &'static str {
+        match self {
+            Self::Program => "the process behind the connection",
+            Self::Local => "the end on this host",
+            Self::Remote => "the other end",
+            Self::State => "the state; of a row that is gone, the verdict",
+            Self::InState => "the time in this state",
+            Self::Direction => "out, in, or a listener",
+            Self::Age => "the time since the beginning",
+            Self::Why => "the reason of the end: verdict, error, RST",
+            Self::Netns => "the network namespace, where there are several",
+            Self::SentRate => "bytes sent a second",
+            Self::ReceivedRate => "bytes received a second",
+            Self::Rtt => "round trip time; of a group, the longest",
+            Self::Retransmits => "segments retransmitted",
+            Self::RecvQ => "bytes not read; of a listener, not accepted",
+            Self::SendQ => "bytes not acknowledged; of a listener, its limit",
+            Self::Sent => "bytes sent",
+            Self::Received => "bytes received",
+            Self::Evidence => "how the process is known",
+        }
+    }
+
+    /// Returns the least width on a screen of so many columns.
+    pub(super) fn least(self, screen: u16) -> u16 {
+        match self {
+            Self::Program if screen < 80 => screen * 14 / 80,
+            Self::Local | Self::Remote if screen < 80 => screen * 21 / 80,
+            Self::Program | Self::State => 14,
+            Self::Local | Self::Remote => (screen / 5).clamp(21, WIDEST_ADDRESS),
+            Self::InState | Self::Age | Self::Rtt | Self::RecvQ | Self::SendQ => 6,
+            Self::Sent | Self::Received | Self::SentRate => 6,
+            Self::ReceivedRate => 7,
+            Self::Retransmits => 5,
+            Self::Direction => 3,
+            Self::Why => 16,
+            Self::Netns => 10,
+            Self::Evidence => 8,
+        }
+    }
+
+    /// Returns the eighths of the spare width that the column takes, and its greatest width.
+    const fn share(self) -> Option<(u16, u16)> {
+        match self {
+            Self::Program => Some((2, 24)),
+            Self::Local | Self::Remote => Some((3, WIDEST_ADDRESS)),
+            _ => None,
+        }
+    }
+
+    /// Returns the figure of the column; none for a column of other facts, and if it is not known.
+    pub(super) fn figure(self, figures: &TrafficFigures) -> Option<u64> {
+        match self {
+            Self::RecvQ => figures.recv_q.map(Into::into),
+            Self::SendQ => figures.send_q.map(Into::into),
+            Self::Sent => figures.sent,
+            Self::Received => figures.received,
+            Self::SentRate => figures.sent_rate,
+            Self::ReceivedRate => figures.received_rate,
+            Self::Rtt => figures.rtt_us.map(Into::into),
+            Self::Retransmits => figures.retransmits.map(Into::into),
+            _ => None,
+        }
+    }
+
+    /// Returns the text of the figure; nothing if the figure is not known.
+    pub(super) fn figure_text(self, figures: &TrafficFigures) -> String {
+        self.figure(figures).map_or(String::new(), |value| match self {
+            Self::Rtt => Elapsed(Duration::from_micros(value)).to_string(),
+            Self::Retransmits => value.to_string(),
+            _ => short_bytes(value),
+        })
+    }
+
+    /// Returns the key that rows are sorted by. The least key comes first, an unknown value last.
+    pub(super) fn key(self, row: &Connection, traffic: TrafficOf<'_>) -> SortKey {
+        let address = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(u32::from(address)),
+            IpAddr::V6(address) => u128::from(address),
+        };
+        // The latest comes first.
+        let time = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
+        let epoch = row.id.epoch.as_nanos();
+        match self {
+            Self::Program => row.owner.as_ref().map_or((u128::MAX, 0), |owner| {
+                let mut name = [0; 16];
+                let length = owner.comm.len().min(name.len());
+                name[..length].copy_from_slice(&owner.comm[..length]);
+                (u128::from_be_bytes(name), owner.pid.into())
+            }),
+            Self::Local => (address(row.tuple.local.ip()), row.tuple.local.port().into()),
+            Self::Remote => (address(row.tuple.remote.ip()), row.tuple.remote.port().into()),
+            Self::State => (row.state as u128, time),
+            Self::InState => (0, time),
+            Self::Direction => (row.direction.map_or(u128::MAX, |way| way as u128), epoch),
+            // What was there before netmon looked is older than all that netmon saw begin.
+            Self::Age => (u128::from(!row.first_sight), epoch),
+            Self::Why => (row.verdict.map_or(u128::MAX, |verdict| verdict as u128), epoch),
+            Self::Netns => (row.tuple.netns.into(), epoch),
+            Self::Evidence => (row.evidence.map_or(u128::MAX, |known| known as u128), epoch),
+            // The greatest comes first.
+            _ => {
+                let value = traffic.row(row).and_then(|figures| self.figure(&figures));
+                (value.map_or(u128::MAX, |value| u128::from(u64::MAX - value)), epoch)
+            }
+        }
+    }
+}
+
+/// Columns of an IPv6 address and a port.
+const WIDEST_ADDRESS: u16 = 47;
+
+/// The key of a row in the order of a column.
+pub(super) type SortKey = (u128, i64);
+
+/// A column on the screen: from one place of the line to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ColumnPlace {
+    pub(super) column: Column,
+    pub(super) from: u16,
+    pub(super) to: u16,
+}
+
+/// Returns the first of `columns` that fit a screen of this width, with the widths that they get.
+pub(super) fn places(columns: &[Column], screen: u16) -> Vec<ColumnPlace> {
+    let mut widths = Vec::new();
+    let mut used = 0;
+    for column in columns {
+        let width = column.least(screen).min(screen);
+        let gap = u16::from(!widths.is_empty());
+        if used + gap + width > screen {
+            break;
+        }
+        used += gap + width;
+        widths.push((*column, width));
+    }
+    // In rounds, since a column that has all that it takes leaves the rest to the others.
+    loop {
+        let spare = screen - used;
+        let can_grow = |(column, width): &(Column, u16)| {
+            let (share, most) = column.share()?;
+            (*width < most).then_some((share, most))
+        };
+        let shares: u16 = widths.iter().filter_map(can_grow).map(|(share, _)| share).sum();
+        if spare == 0 || shares == 0 {
+            break;
+        }
+        for place in &mut widths {
+            if let Some((share, most)) = can_grow(place) {
+                let more = (spare * share).div_ceil(shares).min(most - place.1).min(screen - used);
+                place.1 += more;
+                used += more;
+            }
+        }
+    }
+    let mut from = 0;
+    let place = |(column, width)| {
+        let place = ColumnPlace { column, from, to: from + width };
+        from += width + 1;
+        place
+    };
+    widths.into_iter().map(place).collect()
+}
+
+/// Columns of a group's name, at least, and of its other numbers.
+const GROUP_NAME: u16 = 24;
+pub(super) const GROUP_NUMBERS: u16 = 30;
+
+/// Returns the traffic that groups show on a screen of this width.
+pub(super) fn group_columns(screen: u16) -> &'static [Column] {
+    let mut room = screen.saturating_sub(GROUP_NAME + GROUP_NUMBERS);
+    let fits = |column: &&Column| {
+        let width = column.least(screen) + 1;
+        let fits = room >= width;
+        room = room.saturating_sub(width);
+        fits
+    };
+    let count = Column::TRAFFIC.iter().take_while(fits).count();
+    &Column::TRAFFIC[..count]
+}
+
+/// Returns a number of bytes in four characters at most: `517`, `4.2K`, `38M`.
+fn short_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
+    let (mut whole, mut tenths, mut unit) = (bytes, 0, 0);
+    while whole >= 1024 {
+        (whole, tenths, unit) = (whole >> 10, ((whole & 1023) * 10) >> 10, unit + 1);
+    }
+    let name = UNITS[unit];
+    if unit > 0 && whole < 10 {
+        format!("{whole}.{tenths}{name}")
+    } else {
+        format!("{whole}{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Columns do not overlap, keep their order, and have their least width at least.
+        #[test]
+        fn columns_fit_the_screen(screen in 40..400_u16, first in 0..Column::ALL.len()) {
+            let chosen = &Column::ALL[first..];
+            let places = places(chosen, screen);
+            prop_assert!(!places.is_empty());
+            for (place, column) in places.iter().zip(chosen) {
+                prop_assert_eq!(place.column, *column);
+                prop_assert!(place.to - place.from >= column.least(screen).min(screen));
+            }
+            for two in places.windows(2) {
+                prop_assert_eq!(two[1].from, two[0].to + 1);
+            }
+            prop_assert!(places.last().is_some_and(|last| last.to <= screen));
+        }
+    }
+
+    #[test]
+    fn netstats_columns_fit_80_columns() {
+        let places = places(&Column::ALL, 80);
+        assert_eq!(places.last().map(|last| (last.column, last.to)), Some((Column::InState, 80)));
+    }
+}

@@ -1,0 +1,147 @@
+//! The selection and the order of rows, while connections come and go.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::*;
+use crate::{
+    core::{
+        connection::Connection,
+        id::{Tuple, socket},
+        tcp::TcpState,
+    },
+    view::tui::rows::{Row, RowKey},
+};
+
+const HEIGHT: u16 = 15;
+
+struct NoNames;
+
+impl crate::core::filter::FilterNames for NoNames {}
+
+fn screen() -> ScreenState {
+    let options = ScreenOptions {
+        host: "web1".to_owned(),
+        filter: String::new(),
+        parse: Box::new(|text| {
+            Filter::parse(text, &NoNames, crate::core::filter::RowKind::Connection)
+        }),
+        services: Services::default(),
+        numeric: true,
+        zone: TimeZone::UTC,
+        colour: false,
+        settings: ScreenSettings::default(),
+        past: false,
+        moment: Box::new(|text| Err(text.to_owned())),
+        at: None,
+    };
+    ScreenState::new(options, Size::new(80, HEIGHT)).expect("a filter")
+}
+
+/// A table of these sockets; a socket with a greater number began later.
+fn table(cookies: impl IntoIterator<Item = u64>) -> ConnectionTable {
+    let rows = cookies.into_iter().map(|cookie| {
+        let port = u16::try_from(1 + cookie * 7919 % 60_000).expect("a port");
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
+        let tuple = Tuple { netns: 1, interface: 0, local, remote };
+        let epoch = moment(cookie);
+        let id = ConnectionId { cookie: socket(cookie), epoch };
+        let state = if cookie % 3 == 0 { TcpState::CloseWait } else { TcpState::Established };
+        let mut row = Connection::new(id, tuple, state);
+        (row.first_sight, row.since) = (false, Some(epoch));
+        row
+    });
+    ConnectionTable::restore(rows)
+}
+
+fn moment(cookie: u64) -> Mono {
+    Mono::from_nanos(i64::try_from(cookie).expect("small") * 1_000_000)
+}
+
+fn press(state: &mut ScreenState, code: KeyCode) {
+    state.event(&Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+}
+
+fn shown(state: &ScreenState) -> Vec<u64> {
+    let cookie = |row: &Row| match row.key() {
+        RowKey::Connection(id) => id.cookie.get(),
+        RowKey::Group(_) => 0,
+    };
+    state.list.rows.iter().map(cookie).collect()
+}
+
+fn selected(state: &ScreenState) -> Option<u64> {
+    shown(state).get(state.list.selected - state.list.top).copied()
+}
+
+/// The sockets at each of some looks at the table.
+fn looks() -> impl Strategy<Value = Vec<BTreeSet<u64>>> {
+    proptest::collection::vec(proptest::collection::btree_set(1..80_u64, 0..60), 1..12)
+}
+
+proptest! {
+    /// The selected connection stays selected while it is listed, in any order of the rows.
+    #[test]
+    fn a_selected_row_stays_selected(
+        looks in looks(),
+        (downs, sorts) in (1..40_usize, 0..6_usize),
+    ) {
+        let mut state = screen();
+        (0..sorts).for_each(|_| press(&mut state, KeyCode::Char('s')));
+        state.settle(&table(1..50), moment(100));
+        for _ in 0..downs {
+            press(&mut state, KeyCode::Down);
+            state.settle(&table(1..50), moment(100));
+        }
+        let mut before = selected(&state);
+        prop_assert!(before.is_some());
+        for (cookies, at) in looks.iter().zip(101..) {
+            state.settle(&table(cookies.iter().copied()), moment(at));
+            if before.is_some_and(|before| cookies.contains(&before)) {
+                prop_assert_eq!(selected(&state), before);
+            }
+            before = selected(&state).or(before);
+        }
+    }
+
+    /// In the order at the beginning no row overtakes another, and new rows come last.
+    #[test]
+    fn the_first_order_is_steady(
+        looks in looks(),
+    ) {
+        let mut state = screen();
+        for (cookies, at) in looks.iter().zip(100..) {
+            state.settle(&table(cookies.iter().copied()), moment(at));
+            let height = state.height();
+            let first: Vec<u64> = cookies.iter().copied().take(height).collect();
+            prop_assert_eq!(shown(&state), first);
+        }
+    }
+
+    /// A list that is held still has the same rows until it goes on, whatever happens.
+    #[test]
+    fn a_frozen_list_stays(
+        looks in looks(),
+    ) {
+        let mut state = screen();
+        press(&mut state, KeyCode::Char(' '));
+        state.settle(&table(1..50), moment(100));
+        let before = shown(&state);
+        for (cookies, at) in looks.iter().zip(101..) {
+            state.settle(&table(cookies.iter().copied()), moment(at));
+            prop_assert_eq!(&shown(&state), &before);
+            prop_assert_eq!(state.list_time(), moment(100));
+            prop_assert_eq!(usize::try_from(state.tally.total()), Ok(cookies.len()));
+        }
+        press(&mut state, KeyCode::Char(' '));
+        state.settle(&table([7, 9]), moment(200));
+        prop_assert_eq!(shown(&state), [7, 9]);
+    }
+}

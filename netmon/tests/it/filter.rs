@@ -33,7 +33,7 @@ fn mistakes_name_the_correct_form() {
         ("bytes > lots", "unknown size 'lots'", 8, "1M"),
         ("rtt > 10", "unknown time '10'", 6, "10ms"),
         ("comm ~ \"(\"", "bad regular expression", 7, "^ngin"),
-        ("user = nobody-of-this-name", "unknown user", 7, "the name of a user"),
+        ("user = no-user-of-this-name", "unknown user", 7, "the name of a user"),
         ("port ~ 80", "'~' does not apply to port", 5, "= != < >"),
     ] {
         refuses(&["snapshot", filter], mistake, column, correct);

@@ -14,7 +14,6 @@ fn long_work_is_announced_and_shows_its_progress() {
             "netmon: following every connection for 4 s",
             "every connection: ",
         ),
-        ("doctor", "doctor", "netmon: testing each hook", "hooks: "),
     ] {
         let line = format!("{} {command}", env!("CARGO_BIN_EXE_netmon"));
         let terminal = Terminal::run(&format!("announced-{name}"), &line);

@@ -79,12 +79,12 @@ fn no_line_of_a_history_wraps() {
         record.stop();
     });
     // A pager that shows its work.
-    let pager = "sed s/closed-/paged-/";
+    let pager = "sed s/-locally/-paged/";
     let command = format!("PAGER='{pager}' {NETMON} history -n --journal {journal}");
     let terminal = Terminal::sized("lines-history", SIZE, &command);
     let screen = terminal.until("the history", |screen| screen.contains(ENDED));
     assert!(screen.contains("ended with 0"), "{screen}");
     let lines = terminal.joined_lines();
-    assert!(lines.contains("paged-") && !lines.contains("closed-"), "{lines}");
+    assert!(lines.contains("-paged") && !lines.contains("-locally"), "{lines}");
     assert_no_line_wraps(&terminal);
 }

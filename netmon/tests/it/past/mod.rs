@@ -378,28 +378,6 @@ fn a_filter_leaves_out_row_groups_without_its_rows() {
     }
 }
 
-/// Records more sockets than may wait otherwise: all of them come at once.
-#[test]
-fn every_initial_socket_is_recorded() {
-    const SOCKETS: u64 = 600_000;
-    let directory = Directory::new("many");
-    let mut recorder = open(&directory.0, "here", "a boot");
-    let mut show = |change: Change<'_>| {
-        recorder.change(&change).expect("recorded");
-    };
-    show(Change::Anchor(Anchor { monotonic: Mono::BOOT, wall: NOON }));
-    let (local, remote) = (([10, 0, 0, 1], 443).into(), ([10, 0, 0, 2], 40_000).into());
-    for cookie in 1..=SOCKETS {
-        let id = ConnectionId { cookie: socket(cookie), epoch: Mono::BOOT };
-        let row = Connection::new(id, Tuple { netns: 1, interface: 0, local, remote }, Established);
-        show(Change::Found { time: at_ms(1), connection: &row, initial: true });
-    }
-    recorder.flush(&ConnectionTable::default()).expect("recorded");
-    let health = recorder.close();
-    assert_eq!(health.unwritten, 0, "{health:?}");
-    assert!(health.written > SOCKETS, "{health:?}");
-}
-
 #[test]
 fn a_history_is_ordered_limited_and_counted() {
     let (directory, _) = copy("ordered");

@@ -173,7 +173,7 @@ fn a_frame_has_the_connections_that_open_and_their_age() {
         for namespace in TimeNamespace::each() {
             let mut top = namespace.netmon("top");
             let filter = format!("dport = :{}", address.port());
-            top.args(["--once", "--numeric", &filter]).env("COLUMNS", "160");
+            top.args(["--once", "--numeric", &filter]).env("COLUMNS", "160").env("LINES", "200");
             let mut top = top.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("netmon");
             let mut held = Vec::new();
             while top.try_wait().expect("its status").is_none() {

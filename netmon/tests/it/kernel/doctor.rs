@@ -68,7 +68,9 @@ fn status(findings: &[Value], programs: &[&str]) -> Vec<String> {
 #[test]
 fn it_tells_what_this_kernel_allows() {
     let (output, findings, sum) = undisturbed();
-    let code = if tier() == Tier::Exact { 0 } else { 1 };
+    // An emulated machine may be too slow for frequent comparisons.
+    let is_slow = finding(&findings, "comparisons")["state"] != "ok";
+    let code = if tier() == Tier::Exact && !is_slow { 0 } else { 1 };
     assert_eq!(output.status.code(), Some(code), "{findings:#?}");
     assert_eq!(sum["state"], if code == 0 { "ok" } else { "degraded" });
     assert_eq!((&sum["watch"], &sum["record"]), (&true.into(), &true.into()));

@@ -18,9 +18,9 @@ use crate::core::{
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     pub(super) histories: Histories,
-    /// Of all connections.
+    /// The rates of all connections.
     pub(super) rates: Rates,
-    /// Of those that the filter admits.
+    /// The rates of the connections that the filter admits.
     pub(super) shown_rates: Rates,
     pub(super) flows: Flows,
     /// The anchor that ties the clocks.

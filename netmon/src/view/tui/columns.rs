@@ -3,7 +3,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::traffic::{TrafficFigures, TrafficOf};
-use crate::{core::connection::Connection, view::text::clock::Elapsed};
+use crate::{
+    core::connection::Connection,
+    view::{changes::why::Bytes, text::clock::Elapsed},
+};
 
 /// A column of the list. Rows can be sorted by each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +171,7 @@ impl Column {
         self.figure(figures).map_or(String::new(), |value| match self {
             Self::Rtt => Elapsed(Duration::from_micros(value)).to_string(),
             Self::Retransmits => value.to_string(),
-            _ => short_bytes(value),
+            _ => Bytes(value).to_string(),
         })
     }
 
@@ -277,21 +280,6 @@ pub(super) fn group_columns(screen: u16) -> &'static [Column] {
     };
     let count = Column::TRAFFIC.iter().take_while(fits).count();
     &Column::TRAFFIC[..count]
-}
-
-/// Returns a number of bytes in four characters at most: `517`, `4.2K`, `38M`.
-fn short_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["", "K", "M", "G", "T", "P", "E"];
-    let (mut whole, mut tenths, mut unit) = (bytes, 0, 0);
-    while whole >= 1024 {
-        (whole, tenths, unit) = (whole >> 10, ((whole & 1023) * 10) >> 10, unit + 1);
-    }
-    let name = UNITS[unit];
-    if unit > 0 && whole < 10 {
-        format!("{whole}.{tenths}{name}")
-    } else {
-        format!("{whole}{name}")
-    }
 }
 
 #[cfg(test)]

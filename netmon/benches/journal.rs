@@ -11,8 +11,8 @@ use std::{
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use netmon::testing::{
-    ConnectionTable, Event, HostNames, Journal, NamedNamespace, OfflineAssembler, Recorder,
-    RecorderOptions, Retention, Source, TableInput, Tables, TimeSpan, View, Wall,
+    ConnectionTable, Event, HostNames, Journal, OfflineAssembler, Recorder, RecorderOptions,
+    Retention, Source, TableInput, Tables, TimeSpan, View, Wall,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -78,23 +78,7 @@ fn record(records: &SyntheticRecords, path: &Path) -> (Duration, Duration) {
 /// A host that has no names: looking names up is not measured.
 struct NoNames;
 
-impl HostNames for NoNames {
-    fn user(&mut self, _: u32) -> Option<String> {
-        None
-    }
-
-    fn cgroup(&mut self, _: u64) -> Option<String> {
-        None
-    }
-
-    fn namespaces(&mut self) -> Vec<NamedNamespace> {
-        Vec::new()
-    }
-
-    fn process_started(&mut self, _: u32) -> Option<Wall> {
-        None
-    }
-}
+impl HostNames for NoNames {}
 
 fn own_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().expect("a time")

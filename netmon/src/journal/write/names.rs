@@ -28,15 +28,24 @@ const LISTED_EVERY: Duration = Duration::from_secs(1);
 const REMEMBERED: usize = 64 << 10;
 
 /// Names the users, cgroups and namespaces of this host, and knows when processes started.
+/// Without a method of its own for a kind of name, a host has no name of that kind.
 pub trait HostNames: Send {
     /// Returns the name of a user.
-    fn user(&mut self, uid: u32) -> Option<String>;
+    fn user(&mut self, _uid: u32) -> Option<String> {
+        None
+    }
     /// Returns the path of a cgroup v2.
-    fn cgroup(&mut self, id: u64) -> Option<String>;
+    fn cgroup(&mut self, _id: u64) -> Option<String> {
+        None
+    }
     /// Returns the network namespaces whose name or cookie is known.
-    fn namespaces(&mut self) -> Vec<NamedNamespace>;
+    fn namespaces(&mut self) -> Vec<NamedNamespace> {
+        Vec::new()
+    }
     /// Returns the start time of a process.
-    fn process_started(&mut self, pid: u32) -> Option<Wall>;
+    fn process_started(&mut self, _pid: u32) -> Option<Wall> {
+        None
+    }
 }
 
 /// A network namespace, as far as it is known.

@@ -18,7 +18,7 @@ use crate::{
         tcp::TcpState::{self, Close, Established, SynSent},
         time::Mono,
     },
-    journal::{HostNames, NamedNamespace, Recorder, RecorderHandle, RecorderOptions, Retention},
+    journal::{HostNames, Recorder, RecorderHandle, RecorderOptions, Retention},
     session::{Limits, SessionScope, Source, run},
     view::tui::{ScreenAnswer, ScreenOptions, ScreenSettings, ScreenState, Size, frame, text},
 };
@@ -33,23 +33,7 @@ struct NoNames;
 
 impl FilterNames for NoNames {}
 
-impl HostNames for NoNames {
-    fn user(&mut self, _: u32) -> Option<String> {
-        None
-    }
-
-    fn cgroup(&mut self, _: u64) -> Option<String> {
-        None
-    }
-
-    fn namespaces(&mut self) -> Vec<NamedNamespace> {
-        Vec::new()
-    }
-
-    fn process_started(&mut self, _: u32) -> Option<Wall> {
-        None
-    }
-}
+impl HostNames for NoNames {}
 
 /// Events, and the number of events that are left when a segment begins.
 struct Script(VecDeque<Event>, Option<(usize, RecorderHandle)>);

@@ -136,6 +136,7 @@ pub struct Offsets {
     pub upid_size: u32,
     /// `ns.inum` in `struct pid_namespace`.
     pub pid_namespace_inum: u32,
+    pub sk_err_soft: u32,
 }
 
 impl Offsets {

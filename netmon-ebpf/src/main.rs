@@ -9,6 +9,7 @@
 
 mod accept;
 mod connect;
+mod ending;
 mod filter;
 mod iter;
 mod minisocket;

@@ -16,16 +16,13 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::{debug, warn};
-use netmon_common::{
-    Child, End, IPPROTO_TCP, Open, Transition, UNKNOWN, counter, flag, kind, state,
-};
+use netmon_common::{Child, End, IPPROTO_TCP, Open, Transition, counter, flag, kind, state};
 
 use crate::{
-    filter, minisocket, netns,
+    ending, filter, netns,
     offsets::offset,
-    reset,
     ring::{count, reserve},
-    sock::{Listener, Sock, SockAccess, TransitionWords, bit, v6only},
+    sock::{Listener, Sock, SockAccess, TransitionWords, v6only},
 };
 
 /// The first transition of a connection that a listener took, kept until the next one.
@@ -180,72 +177,20 @@ pub fn handle(ctx: &impl EbpfContext, sk: impl SockAccess, old: u8, new: u8, tim
     }
 }
 
-/// Returns [`flag::BUCKETS_FULL`] if `inet_twsk_alloc` may have refused a TIME_WAIT bucket, else 0.
-///
-/// The function refuses while `tw_refcount - 1 >= sysctl_max_tw_buckets`; a bucket that was just
-/// made counts.
-#[inline(always)]
-fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
-    if offset!(net_tw_refcount) == 0 {
-        return 0;
-    }
-    let count: i32 = S::net_field(net, offset!(net_tw_refcount));
-    let most: i32 = S::net_field(net, offset!(net_max_tw_buckets));
-    if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
-}
-
-/// Returns whether a connect has failed before there was a SYN.
-///
-/// A SYN that waits for data (TCP Fast Open) is not there either: a close of such a socket has shut
-/// the socket down.
-#[inline(always)]
-fn sent_nothing(sk: impl SockAccess) -> bool {
-    if offset!(packets_out) == UNKNOWN as usize || offset!(sk_shutdown) == UNKNOWN as usize {
-        return false;
-    }
-    let shutdown: u8 = sk.field(offset!(sk_shutdown));
-    let Some(tcp) = sk.tcp() else { return false };
-    // The SYN counts as soon as it is queued (`tcp_connect_queue_skb`, net/ipv4/tcp_output.c).
-    let packets: u32 = tcp.field(offset!(packets_out));
-    // A connect that has timed out has an empty queue again, but this time of its SYN
-    // (`tcp_connect`). Its errno is 0 if the process has read the error by now.
-    let is_stamped =
-        offset!(retrans_stamp) != UNKNOWN as usize && tcp.field::<u32>(offset!(retrans_stamp)) != 0;
-    shutdown == 0 && packets == 0 && !is_stamped
-}
-
-/// Returns whether a socket is under repair (TCP_REPAIR): its close sends nothing.
-#[inline(always)]
-fn is_under_repair(sk: impl SockAccess) -> bool {
-    if offset!(repair) == UNKNOWN as usize {
-        return false;
-    }
-    sk.tcp().and_then(|tcp| bit(tcp, offset!(repair))) == Some(true)
-}
-
 /// Returns a [`Transition`] without its kind, as words.
 #[inline(always)]
 fn record_words<S: SockAccess>(sk: S, old: u8, new: u8, time: u64) -> TransitionWords {
     let family = sk.family();
     let flags: u64 = sk.field(offset!(skc_flags));
-    let errno: u32 = sk.field(offset!(sk_err));
+    // Only the last transition has an error.
+    let mut errno = 0;
     let mut flags = flags as u8 & flag::MASK;
     let id = sk.id();
     let net = sk.net();
     if new == state::CLOSE {
-        if old == state::FIN_WAIT2 || old == state::CLOSING {
-            flags |= buckets_full::<S>(net) | minisocket::was_made(id);
-        }
-        if reset::was_received(id) {
-            flags |= flag::RESET_RECEIVED;
-        }
-        if old == state::SYN_SENT {
-            if sent_nothing(sk) {
-                flags |= flag::NO_SYN;
-            }
-        } else if is_under_repair(sk) {
-            flags |= flag::REPAIR;
-        }
+        let end = ending::describe(sk, old, net, id);
+        flags |= end.flags;
+        errno = end.errno;
     }
     if new == state::LISTEN {
         flags |= match v6only(sk, family) {

@@ -25,6 +25,9 @@
 //!
 //! (1) `tcp_write_err` replaces ETIMEDOUT by a soft error.
 //!
+//! A process may read the error of a connection on which the kernel gave up before the kernel ends
+//! the connection. The kernel program puts that error in its place.
+//!
 //! (2) The socket has no error: the assembler adds what connect returned, if there was no SYN.
 //!
 //! A connection without an end that two dumps of the kernel in a row did not have has vanished.

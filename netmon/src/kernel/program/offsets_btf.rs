@@ -198,6 +198,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         files_fdt: dump(files.as_ref(), "fdt"),
         fdt_fd: dump(table.as_ref(), "fd"),
         file_private_data: dump(file.as_ref(), "private_data"),
+        sk_err_soft: sock.offset("sk_err_soft").unwrap_or(UNKNOWN),
         sk_shutdown: sock.offset("sk_shutdown").unwrap_or(UNKNOWN),
         sk_uid: dump(Some(&sock), "sk_uid"),
         retrans_stamp: dump(Some(&tcp), "retrans_stamp"),

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{setsockopt_impl, sockopt_impl, sys::socket::setsockopt};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::{
-    harness::{Watch, cookie, slow},
+    harness::{Watch, cookie, load, patience, slow},
     netns::{Netns, sh},
     peer::{Connection, Wire},
     tier::{Tier, has_types, is_listeners, tier},
@@ -117,6 +117,41 @@ fn timed_out_while_established() {
         cookie(&*held.insert(socket))
     });
     assert_eq!(closed["verdict"], "timed-out", "{closed}");
+}
+
+/// The kernel reports an error before it ends the connection. A process that asks for the error all
+/// the time reads it in between, from another CPU.
+#[test]
+fn the_error_may_have_been_read_before_the_end() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let _wire = Wire::new();
+        let connect = |_| {
+            let socket = begin("10.9.0.2:7000");
+            socket
+                .set_tcp_user_timeout(Some(Duration::from_millis(300)))
+                .expect("TCP_USER_TIMEOUT");
+            socket
+        };
+        let sockets: Vec<Socket> = (0..load(600)).map(connect).collect();
+        let ids: Vec<u64> = sockets.iter().map(cookie).collect();
+        let (mut open, end) = (sockets.iter().collect::<Vec<_>>(), Instant::now() + patience());
+        while !open.is_empty() {
+            assert!(Instant::now() < end, "{} of {} have no error", open.len(), sockets.len());
+            open.retain(|socket| socket.take_error().expect("SO_ERROR").is_none());
+        }
+        for id in ids {
+            let closed = watch.closed(id);
+            match closed["verdict"].as_str() {
+                Some("vanished") if tier() == Tier::Basic => {}
+                Some("aborted") if !has_types() => {}
+                _ => assert_eq!(
+                    (&closed["verdict"], &closed["errno"]),
+                    (&"timed-out".into(), &"ETIMEDOUT".into())
+                ),
+            }
+        }
+    });
 }
 
 #[test]

@@ -45,7 +45,7 @@ WITH checkpoint AS (
     SELECT {key}, opened, first_sight, state, pid, 0::HUGEINT AS rank
     FROM read_parquet($checkpoint)
 ), event AS (
-    SELECT {key}, opened, first_sight, CASE WHEN type <> 'owner' THEN new_state END AS state,
+    SELECT {key}, opened, first_sight, coalesce(new_state, state) AS state,
         pid, epoch_us(time)::HUGEINT * 10000000 + tie
             - if(late AND time < make_timestamptz($start), 10::HUGEINT ** 25, 0)::HUGEINT AS rank
     FROM read_parquet($events)

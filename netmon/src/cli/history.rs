@@ -112,8 +112,7 @@ impl HistoryCommand {
 
     fn view(&self, journal: &Journal, out: Box<dyn Write>) -> View {
         if self.form.json {
-            let several = journal.hosts().len() > 1;
-            HistoryView::json(out, several, |row| community_id(&row.tuple))
+            HistoryView::json(out, |row| community_id(&row.tuple))
         } else {
             HistoryView::lines(out, self.past.appearance_of(journal, self.form))
         }

@@ -70,12 +70,11 @@ fn put_line(out: &mut Vec<u8>, service: &Service) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// Writes an object with the fields `type` (`service`), `name`, `port`, `protocol`, `aliases` and
-/// `comment`; the last only if there is one.
+/// Writes an object of type `service`: `docs/netmon.schema.json` describes its fields.
 fn put_json(out: &mut Vec<u8>, service: &Service) {
     out.extend_from_slice(br#"{"type":"service","name":"#);
     put_json_text(service.name.as_bytes(), out);
-    let _ = write!(out, r#","port":{},"protocol":"#, service.port);
+    let _ = write!(out, r#","port":{},"proto":"#, service.port);
     put_json_text(service.protocol.as_bytes(), out);
     out.extend_from_slice(br#","aliases":["#);
     for (place, alias) in service.aliases.iter().enumerate() {

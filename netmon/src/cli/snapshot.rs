@@ -8,6 +8,7 @@ mod warnings;
 use std::{
     io,
     net::IpAddr,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -33,6 +34,7 @@ use crate::{
         process::SocketHolders,
         services::Services,
         socket::{Socket, UnixSocket},
+        time::Anchor,
     },
     kernel::{
         self, Dump, DumpRequest, Namespace, Namespaces,
@@ -355,7 +357,7 @@ impl SnapshotCommand {
         time: &jiff::Timestamp,
         several: bool,
         mut names: ListingNames,
-        host: Option<&str>,
+        past: Option<(Arc<str>, Anchor)>,
     ) -> Box<dyn ListingView> {
         let out = Stdout::lock();
         if self.numeric {
@@ -375,7 +377,7 @@ impl SnapshotCommand {
             return Box::new(Summary::new(out, "Sockets", form));
         }
         if self.json {
-            return Box::new(JsonRows::new(out, names, time, host, self.shows_owners()));
+            return Box::new(JsonRows::new(out, names, time, past, self.shows_owners()));
         }
         let columns = NetstatColumns {
             heading: !self.no_header,

@@ -1,6 +1,6 @@
 //! A socket in a listing: the facts that `/proc/net`, sock_diag and the iterators share.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{
     connection::Connection,
@@ -136,6 +136,8 @@ pub struct Socket {
     pub probes: u32,
     /// TCP's measurements, if requested.
     pub info: Option<Box<TcpInfo>>,
+    /// The row of a table from which the socket was made.
+    pub row: Option<Arc<Connection>>,
 }
 
 /// The row that a listing has for a connection of the table: a table knows neither queues nor
@@ -159,6 +161,7 @@ impl From<&Connection> for Socket {
             retransmits: 0,
             probes: 0,
             info: None,
+            row: Some(Arc::new(row.clone())),
         }
     }
 }

@@ -1,53 +1,7 @@
 //! The diagnosis of a host, as lines for people or as JSON Lines.
 //!
-//! JSON: one object of type `finding` for each subject, then one object of type `doctor`. A field
-//! that is unknown, or that has no meaning for the subject, is absent.
-//!
-//! `finding`:
-//!
-//! | field | |
-//! |---|---|
-//! | `what` | the subject |
-//! | `name` | one of several: the capability or the hook |
-//! | `state` | `ok`, `degraded`, or `failed`: nothing is traced without the subject |
-//! | `detail` | the fact that netmon found, or the kernel's answer |
-//! | `consequence`, `advice` | the cost of the fact; the remedy |
-//! | `program` | of a hook: the function of the kernel program |
-//! | `tells` | of a hook: the events that the hook reports |
-//! | `status` | of a hook: `attached`, `absent`, `refused`, `unwanted` or `passed_over` |
-//! | `purpose` | of a capability |
-//! | `release`, `machine` | of the kernel |
-//! | `bytes` | of BTF |
-//! | `version` | of Landlock: the version of its interface; absent if no thread is enclosed |
-//! | `offset_s` | of a time namespace: the offset of its monotonic clock, s, as text |
-//! | `inum` | of a pid namespace: its inode number, as in `/proc/PID/ns/pid` |
-//! | `rings`, `bytes_each`, `cpus_online`, `cpus_possible` | of the ring buffers |
-//! | `expected` | of the self-test: the number of transitions that a connection makes |
-//! | `seen` | of the self-test: the number of these transitions that came out |
-//! | `took_us` | of the self-test: time until all came out or the test gave up, µs |
-//! | `mean_ns` | of the cost: time of all programs together for each transition |
-//! | `transitions` | of the cost: the number of transitions that were measured |
-//! | `programs` | of the cost: the time of each program, as text |
-//! | `count` | of lost events |
-//! | `slower_ns` | of the accept calls: time that `--accept-syscalls` adds to each system call |
-//! | `without_ns` | of the accept calls: time of a system call without `--accept-syscalls` |
-//!
-//! `what` is `kernel`, `BTF`, `tracefs`, `Landlock`, `object`, `time namespace`, `pid namespace`,
-//! `capabilities`, `tier`, `transitions`, `resets`, `minisockets`, `accepting`, `local ports`,
-//! `hooks` (each hook, if no hook is attached), `iterators`, `ring buffers`, `comparisons`,
-//! `self-test`, `cost`, `lost` or `accept calls`. A hook's `name` is `tp_btf/NAME`,
-//! `tracepoint/CATEGORY/NAME`, `fentry/NAME` or `fexit/NAME`.
-//!
-//! `doctor`:
-//!
-//! | field | |
-//! |---|---|
-//! | `version` | netmon's version |
-//! | `state` | the worst of the findings; `failed` if nothing is traced |
-//! | `exit` | the exit code: 0 for `ok`, 1 for `degraded`, 2 for `failed` |
-//! | `tier` | `full` or `basic`; absent if nothing is traced |
-//! | `watch`, `record` | `true` if the command works |
-//! | `snapshot` | the source of `snapshot`: `iterators` or `proc` |
+//! JSON: one object of type `finding` for each subject, then one object of type `doctor`;
+//! `docs/netmon.schema.json` describes the fields.
 
 use std::{
     fmt::Write as _,

@@ -147,6 +147,7 @@ impl Row {
             retransmits: 3,
             probes: 0,
             info: Some(Box::new(TcpInfo { bytes_sent: self.numbers.2, ..TcpInfo::default() })),
+            row: None,
         }
     }
 }

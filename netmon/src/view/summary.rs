@@ -1,24 +1,8 @@
 //! Counts instead of rows: by state or verdict, process, remote address, port and user.
 //!
-//! JSON Lines: objects of type `summary`, in the order of the table. Each object has `count`, the
-//! number of its sockets or connections, and the fields of one row.
-//!
-//! | fields | |
-//! |---|---|
-//! | `proto`, `family`, `state` | one object for each protocol, family and state that occurs |
-//! | `proto` | `unix`: all unix sockets; absent if there are none |
-//! | `verdict` | of `history`: one object for each verdict; connections without one have a state |
-//! | `pid`, `host_pid`, `comm` | with `-p`: one object for each process, the most sockets first |
-//! | `owned` | with `-p`: `false`: sockets without a known owner; absent if there are none |
-//! | `remote_addr` | one object for each remote address |
-//! | `proto`, `port` | one object for each port of a service |
-//! | `uid`, `user` | one object for each user; `user` is absent if the name is not known |
-//!
-//! `proto` is `tcp`, `udp` or `raw`, and `state` is the kernel's name, `CLOSE` for UDP without a
-//! connection. `family` is `ipv4` or `ipv6`, the family of the socket: an `ipv6` socket may carry
-//! IPv4. A socket of several processes counts for each process. The `port` of a service is the
-//! local port where a socket listens, and the remote port of any other connection. No object has a
-//! `time` or a `host`.
+//! JSON Lines: objects of type `summary`, in the order of the table; `docs/netmon.schema.json`
+//! describes the fields. A socket of several processes counts for each process. The port of a
+//! service is the local port where a socket listens, and the remote port of any other connection.
 //!
 //! Text has the same rows, of each table the ten largest.
 
@@ -285,7 +269,7 @@ impl Subject<'_> {
                 }
                 object.text(",\"comm\":", &process.comm);
             }
-            Self::Unowned => object.raw(",\"owned\":false"),
+            Self::Unowned => object.raw(",\"unowned\":true"),
             Self::Remote(address) => object.address(",\"remote_addr\":\"", *address),
             Self::Port(protocol, port) => {
                 object.word(",\"proto\":\"", protocol.name());

@@ -1,4 +1,4 @@
-//! The docs and rustdoc list the columns and words of the journal that the code has.
+//! The docs list the columns and words of the journal that the code has.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,6 @@ use arrow_schema::DataType;
 use netmon::testing::{Dataset, Direction, Evidence, FirstFin, Loss, ResetSide, TcpState, Verdict};
 
 const PAGE: &str = include_str!("../../../docs/journal.md");
-const JSON: &str = include_str!("../../src/view/changes/json.rs");
 const EVENTS: &str = include_str!("../../src/journal/schema/events.rs");
 
 /// The word of the page for a type.
@@ -102,7 +101,7 @@ fn every_type_stands_in_its_table() {
     let names = EVENTS[start..].split("fn name").nth(1).expect("their names");
     let names = &names[..names.find("\n    }\n").expect("an end")];
     let code: BTreeSet<_> = names.split('"').skip(1).step_by(2).collect();
-    assert_eq!(code.len(), 7, "{code:?}");
+    assert_eq!(code.len(), 6, "{code:?}");
     same(&code, &words("### `type`"));
 }
 
@@ -121,26 +120,4 @@ fn every_word_stands_with_its_column() {
     same(&Direction::ALL.map(Direction::name).into(), &words_in_row("direction"));
     same(&ResetSide::ALL.map(ResetSide::name).into(), &words_in_row("reset"));
     same(&FirstFin::ALL.map(FirstFin::name).into(), &words_in_row("first_fin"));
-}
-
-/// The text of JSON's rustdoc about a field: the rest of its row, or of the sentence after the
-/// field.
-fn json_docs(field: &str) -> String {
-    let docs: Vec<_> = JSON.lines().filter_map(|line| line.strip_prefix("//!")).collect();
-    let docs = docs.join("\n");
-    let start =
-        docs.find(field).unwrap_or_else(|| panic!("the rustdoc lacks {field}")) + field.len();
-    // A row is a line, a sentence ends with its paragraph.
-    let end = if field.starts_with('|') { "\n" } else { "\n\n" };
-    docs[start..].split(end).next().unwrap_or_default().to_owned()
-}
-
-#[test]
-fn every_word_stands_in_the_rustdoc_of_json() {
-    let evidence = json_docs("| `owner_evidence` |");
-    same(&Evidence::ALL.map(Evidence::name).into(), &quoted(&evidence));
-    let verdict = json_docs("The words of `verdict` are:");
-    same(&Verdict::ALL.map(Verdict::name).into(), &quoted(&verdict));
-    let loss = json_docs("and `reason`:");
-    same(&Loss::ALL.map(Loss::name).into(), &quoted(&loss));
 }

@@ -14,6 +14,7 @@ mod privileges;
 mod rings;
 mod sample_events;
 mod scenarios;
+mod schema;
 mod services;
 mod top;
 mod views;

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use crate::schema::object;
+
 fn services(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_netmon")).arg("services").args(args).output().expect("netmon")
 }
@@ -41,9 +43,9 @@ fn a_port_is_written_in_each_form() {
 #[test]
 fn services_are_json_lines() {
     let line = text(&["22/tcp", "--json"]);
-    let service: serde_json::Value = serde_json::from_str(line.trim_end()).expect("one object");
+    let service = object(line.trim_end());
     assert_eq!((&service["type"], &service["name"]), (&"service".into(), &"ssh".into()));
-    assert_eq!((&service["port"], &service["protocol"]), (&22.into(), &"tcp".into()));
+    assert_eq!((&service["port"], &service["proto"]), (&22.into(), &"tcp".into()));
     assert!(service["aliases"].is_array(), "{service}");
 }
 

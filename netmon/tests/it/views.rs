@@ -1,6 +1,7 @@
 //! The output of a session, to the byte: the sample events through the table and both views.
 
 use crate::sample_events::{at_ms, sample_events};
+use crate::schema::object;
 use jiff::tz::TimeZone;
 use netmon::testing::{
     Anchor, Appearance, Change, ConnectionTable, Json, Lines, Mono, Resync, Services, View, Wall,
@@ -120,7 +121,7 @@ fn json() {
     drop(view);
     let text = String::from_utf8(out).expect("UTF-8");
     for line in text.lines() {
-        serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        object(line);
     }
     insta::assert_snapshot!("json", text);
 }

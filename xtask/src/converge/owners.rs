@@ -87,7 +87,7 @@ impl ClosedLines {
             } else if line.starts_with(br#"{"type":"lost""#) {
                 let value: Value = serde_json::from_slice(&line).context("a line of netmon's")?;
                 let reason = value["reason"].as_str().unwrap_or("unknown").to_owned();
-                *stream.lost.entry(reason).or_default() += value["count"].as_u64().unwrap_or(0);
+                *stream.lost.entry(reason).or_default() += value["lost"].as_u64().unwrap_or(0);
             }
             line.clear();
         }

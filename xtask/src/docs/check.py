@@ -78,19 +78,15 @@ def compare_answers(netmon, answers):
 
     title = "How many transitions there were into each state"
     read = {(row["host"], row["new_state"]): row["transitions"] for row in answers[title]}
-    kinds = {kind: [row for row in events if row["type"] == kind]
-             for kind in ("transition", "expired")}
-    same(f"{title}, and export", read, count(kinds["transition"], "host", "new_state"))
-    # `watch` shows the end of a half-open connection as a transition.
-    seen = count([row for row in watched if row["type"] == "transition"], "host", "new_state")
-    seen = Counter(seen) - Counter(count(kinds["expired"], "host", "new_state"))
-    same(f"{title}, and watch", read, dict(seen))
+    for source, rows in [("export", events), ("watch", watched)]:
+        transitions = [row for row in rows if row["type"] == "transition"]
+        same(f"{title}, and {source}", read, count(transitions, "host", "new_state"))
 
     title = "Connections opened each second"
     read = Counter()
     for row in answers[title]:
         read[row["host"], row["direction"]] += row["opened"]
-    opened = [row for row in events if row["opens"] and row["direction"] != "listen"]
+    opened = [row for row in events if row.get("opens") and row.get("direction") != "listen"]
     same(f"{title}, and export", dict(read), count(opened, "host", "direction"))
 
     title = "What failed, and where it wanted to go"

@@ -130,7 +130,7 @@ impl Reported {
                 let value: Value = serde_json::from_slice(&line).context("a line of netmon's")?;
                 if is("lost") {
                     let reason = value["reason"].as_str().unwrap_or("unknown").to_owned();
-                    let count = value["count"].as_u64().unwrap_or(1);
+                    let count = value["lost"].as_u64().unwrap_or(1);
                     *reported.lost.entry(reason).or_default() += count;
                 } else if let Some(end) = End::reported(&value) {
                     let netns = value["netns"].as_u64().unwrap_or(0);

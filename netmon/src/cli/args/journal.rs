@@ -29,7 +29,7 @@ use crate::{
         process::SocketHolders,
         services::Services,
         socket::Socket,
-        time::{TimeSpan, Wall},
+        time::{Anchor, TimeSpan, Wall},
     },
     journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
@@ -324,10 +324,10 @@ impl JournalArgs {
                 report(format_args!("the journal of {} does not cover that", host.name()));
                 continue;
             }
-            let (table, _, gaps) = host.table_at(moment);
+            let (table, anchor, gaps) = host.table_at(moment);
             gaps.iter().for_each(report_gap);
             let rows: Vec<_> = table.rows().filter(|row| filter.matches(*row)).collect();
-            tables.push(PastTable::new(Arc::clone(host.name()), &rows));
+            tables.push(PastTable::new(Arc::clone(host.name()), anchor, &rows));
         }
         Ok(tables)
     }
@@ -355,6 +355,8 @@ fn report_gap(gap: &JournalGap) {
 pub(in crate::cli) struct PastTable {
     /// The host.
     pub(in crate::cli) host: Arc<str>,
+    /// The clocks at that moment.
+    pub(in crate::cli) anchor: Anchor,
     pub(in crate::cli) sockets: Vec<Socket>,
     pub(in crate::cli) owners: SocketHolders,
     /// Names at that time.
@@ -364,7 +366,7 @@ pub(in crate::cli) struct PastTable {
 }
 
 impl PastTable {
-    fn new(host: Arc<str>, rows: &[&Connection]) -> Self {
+    fn new(host: Arc<str>, anchor: Anchor, rows: &[&Connection]) -> Self {
         let mut owners = SocketHolders::default();
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
@@ -387,7 +389,7 @@ impl PastTable {
                 cgroups.insert(owner.cgroup, path.to_string());
             }
         }
-        Self { host, sockets, owners, users, namespaces, cgroups }
+        Self { host, anchor, sockets, owners, users, namespaces, cgroups }
     }
 }
 

@@ -21,7 +21,7 @@ impl SnapshotCommand {
         // The names of hosts (-r) come from other programs, so this thread is not enclosed.
         let tables = journal.enclosed(|| self.past.tables(&journal, at, &filter))?;
         for table in tables {
-            let PastTable { host, mut sockets, owners, users, namespaces, cgroups } = table;
+            let PastTable { host, anchor, mut sockets, owners, users, namespaces, cgroups } = table;
             let netns = self.netns.as_deref().filter(|name| *name != "all");
             let is_there = |socket: &Socket| {
                 let inum = socket.tuple.netns;
@@ -45,7 +45,7 @@ impl SnapshotCommand {
                 cgroups: NameCache::new(move |id| cgroups.get(&id).cloned()),
                 ..self.names()
             };
-            let mut rows = self.rows(&time, several, names, Some(&host));
+            let mut rows = self.rows(&time, several, names, Some((host, anchor)));
             for socket in &sockets {
                 rows.socket(socket, &owners)?;
             }

@@ -101,11 +101,24 @@ impl Journal {
     }
 }
 
-/// Returns the columns of a dataset with the columns that an export adds: the host, and for
-/// connections the Community ID and the gaps.
+/// Returns the type of a dataset's rows, as the JSON of the views has it; none for events, which
+/// have a column of types.
+const fn type_of(dataset: Dataset) -> Option<&'static str> {
+    match dataset {
+        Dataset::Events => None,
+        Dataset::Connections => Some("closed"),
+        Dataset::Checkpoints => Some("connection"),
+        Dataset::Processes => Some("process"),
+        Dataset::Namespaces => Some("namespace"),
+    }
+}
+
+/// Returns the columns of a dataset with the columns that an export adds: the host, the type of
+/// rows, and for connections the Community ID and the gaps.
 fn schema_of(dataset: Dataset) -> Result<SchemaRef> {
     let schema = dataset.schema()?;
     let mut fields = vec![Field::new("host", DataType::Utf8, false)];
+    fields.extend(type_of(dataset).map(|_| Field::new("type", DataType::Utf8, false)));
     // A row for a gap has no values of a connection.
     fields.extend(schema.fields().iter().map(|field| {
         let is_kept = field.name() == "time";
@@ -235,6 +248,9 @@ impl HostJournal {
         let rows = batch.num_rows();
         let host = vec![&**self.name(); rows];
         let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(host))];
+        if let Some(name) = type_of(dataset) {
+            columns.push(Arc::new(StringArray::from(vec![name; rows])));
+        }
         columns.extend(batch.columns().iter().cloned());
         if dataset == Dataset::Connections {
             columns.push(Arc::new(community::ids(&batch)?));

@@ -88,7 +88,7 @@ pub(super) enum TextFormat {
         /// The reader is a terminal.
         is_terminal: bool,
     },
-    /// JSON Lines, without unknown values.
+    /// JSON Lines, without unknown values and without flags that are false.
     Jsonl,
 }
 
@@ -188,12 +188,15 @@ fn is_taken_for_formula(text: &str) -> bool {
     text.starts_with(|first| firsts.contains(first))
 }
 
-/// Appends an object with the known values. An integer that most readers would round is a string
-/// of digits.
+/// Appends an object with the known values, without flags that are false. An integer that most
+/// readers would round is a string of digits.
 fn put_json_row(columns: &[(&str, Column<'_>)], row: usize, out: &mut Vec<u8>) {
     let mut before = b'{';
     for (name, column) in columns {
         let Some(value) = column.get(row) else { continue };
+        if matches!(value, Value::Flag(false)) {
+            continue;
+        }
         out.extend_from_slice(&[before, b'"']);
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
@@ -222,12 +225,12 @@ fn put_number(number: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a flag, or a time in UTC as RFC 3339 has it, with microseconds.
+/// Appends a flag, or a time in UTC as RFC 3339 has it, with nanoseconds as the JSON of the views.
 fn put_word(value: Value<'_>, out: &mut Vec<u8>) {
     // Writing to a vector does not fail.
     let _ = match value {
         Value::Flag(flag) => write!(out, "{flag}"),
-        Value::Time(time) => write!(out, "{:.6}", time.timestamp()),
+        Value::Time(time) => write!(out, "{:.9}", time.timestamp()),
         Value::Text(_) | Value::Number(_) => Ok(()),
     };
 }
@@ -272,14 +275,14 @@ mod tests {
         let json = written(TextFormat::Jsonl, all_types());
         let expected = concat!(
             "{\"text\":\"\\u009b2J\\u202e\u{e9}\",\"few\":\"a\",\"large\":1,\"flag\":true,",
-            "\"time\":\"1970-01-01T00:00:01.500000Z\"}\n",
+            "\"time\":\"1970-01-01T00:00:01.500000000Z\"}\n",
             "{\"words\":\"b \\\"c\\\",\\nd\",\"small\":-7}\n"
         );
         assert_eq!(json, expected);
         let csv = written(TextFormat::Csv { is_terminal: false }, all_types());
         let expected = concat!(
             "text,few,words,small,large,flag,time\n",
-            "\u{9b}2J\u{202e}\u{e9},a,,,1,true,1970-01-01T00:00:01.500000Z\n",
+            "\u{9b}2J\u{202e}\u{e9},a,,,1,true,1970-01-01T00:00:01.500000000Z\n",
             ",,\"b \"\"c\"\",\nd\",-7,,,\n"
         );
         assert_eq!(csv, expected);

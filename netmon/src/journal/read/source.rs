@@ -82,7 +82,7 @@ impl Replay {
     }
 
     fn turn_to(&mut self, number: usize, items: &mut VecDeque<ReplayItem>) {
-        if self.current != number && self.hosts.len() > 1 {
+        if self.current != number {
             items.push_back(ReplayItem::Host(number, Arc::clone(&self.hosts[number].name)));
         }
         self.current = number;

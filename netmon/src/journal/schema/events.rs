@@ -36,8 +36,6 @@ pub(in crate::journal) enum EventKind {
     Transition,
     /// A dump found a connection.
     Connection,
-    /// Dumps do not find a half-open connection any more.
-    Expired,
     /// A dump or an accept named the process.
     Owner,
     /// The clocks were compared.
@@ -50,22 +48,14 @@ pub(in crate::journal) enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub(in crate::journal) const ALL: [Self; 7] = [
-        Self::Transition,
-        Self::Connection,
-        Self::Expired,
-        Self::Owner,
-        Self::Anchor,
-        Self::Lost,
-        Self::Resync,
-    ];
+    pub(in crate::journal) const ALL: [Self; 6] =
+        [Self::Transition, Self::Connection, Self::Owner, Self::Anchor, Self::Lost, Self::Resync];
 
     /// Returns the word for the kind in the column `type`.
     pub(in crate::journal) const fn name(self) -> &'static str {
         match self {
             Self::Transition => "transition",
             Self::Connection => "connection",
-            Self::Expired => "expired",
             Self::Owner => "owner",
             Self::Anchor => "anchor",
             Self::Lost => "lost",
@@ -81,6 +71,7 @@ pub(in crate::journal) struct EventBuilder {
     places: PlaceBuilder,
     old_state: WordBuilder,
     new_state: WordBuilder,
+    state: WordBuilder,
     parties: PartyBuilder,
     opens: Flags,
     listener: Numbers<Int64Type>,
@@ -109,6 +100,7 @@ impl EventBuilder {
             places: PlaceBuilder::new(),
             old_state: states(),
             new_state: states(),
+            state: states(),
             parties: PartyBuilder::new(),
             opens: Flags::default(),
             listener: Numbers::default(),
@@ -150,15 +142,12 @@ impl EventBuilder {
                 self.step(row, step);
                 boot = boot_of(step.connection);
                 is_late = step.is_late();
-                let is_half_open_end = step.transition.is_half_open_end(step.verdict);
-                let kind =
-                    if is_half_open_end { EventKind::Expired } else { EventKind::Transition };
-                (kind, step.transition.time)
+                (EventKind::Transition, step.transition.time)
             }
             Change::Found { time, connection, initial } => {
                 self.places.put(row, connection, &connection.tuple);
                 // The kernel's numbers of states begin with 1.
-                self.new_state.put(row, Some(connection.state as usize - 1));
+                self.state.put(row, Some(connection.state as usize - 1));
                 self.parties.put(row, connection);
                 self.initial.put(row, *initial);
                 (EventKind::Connection, *time)
@@ -219,6 +208,7 @@ impl EventBuilder {
         self.places.finish(rows, names, to);
         to.some("old_state", self.old_state.finish(rows));
         to.some("new_state", self.new_state.finish(rows));
+        to.some("state", self.state.finish(rows));
         self.parties.finish(rows, names, to);
         to.always("opens", self.opens.finish(rows));
         to.some("listener", self.listener.finish(rows));

@@ -7,8 +7,10 @@ use std::{
 };
 
 use arrow_array::{
-    Array, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
-    types::{Int32Type, Int64Type, TimestampMicrosecondType},
+    Array, BooleanArray, DictionaryArray, Int8Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+    cast::AsArray,
+    types::{Int8Type, Int32Type, Int64Type, TimestampMicrosecondType},
 };
 
 use super::{
@@ -22,14 +24,15 @@ use crate::{
     core::{
         connection::Connection,
         id::{Binding, ConnectionId, SocketId, Tuple},
+        socket::Protocol,
         tcp::TcpState,
         time::Wall,
     },
     journal::error::{Malformed, Result},
 };
 
-/// Builds the columns `cookie`, `opened`, `first_sight`, `netns`, `netns_name`, those of the device
-/// and those of both ends.
+/// Builds the columns `cookie`, `opened`, `first_sight`, `netns`, `netns_name`, those of the
+/// device, `proto`, `family`, and those of both ends.
 pub(super) struct PlaceBuilder {
     cookie: Numbers<Int64Type>,
     opened: Numbers<TimestampMicrosecondType>,
@@ -56,6 +59,26 @@ fn as_number(address: IpAddr) -> u128 {
 
 fn as_text(number: &u128) -> String {
     Ipv6Addr::from_bits(*number).to_canonical().to_string()
+}
+
+/// Returns the protocols of the rows with an address: a journal has TCP.
+fn proto(addresses: &DictionaryArray<Int32Type>) -> DictionaryArray<Int8Type> {
+    let keys = addresses.keys().iter().map(|key| key.map(|_| 0)).collect();
+    words_of(keys, &[Protocol::Tcp.name()])
+}
+
+/// Returns the families of addresses. No text of an IPv4 address has a colon.
+fn family(addresses: &DictionaryArray<Int32Type>) -> DictionaryArray<Int8Type> {
+    let texts = addresses.values().as_string::<i32>();
+    let families: Vec<i8> =
+        texts.iter().map(|text| i8::from(text.is_some_and(|text| text.contains(':')))).collect();
+    let keys = addresses.keys().iter();
+    let keys = keys.map(|key| Some(families[usize::try_from(key?).ok()?])).collect();
+    words_of(keys, &["ipv4", "ipv6"])
+}
+
+fn words_of(keys: Int8Array, words: &[&str]) -> DictionaryArray<Int8Type> {
+    DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(words)))
 }
 
 impl PlaceBuilder {
@@ -107,6 +130,7 @@ impl PlaceBuilder {
     ) {
         let netns = self.netns.finish(rows);
         let netns_name = names_of(&netns, |inum| names.netns(inum.try_into().ok()?));
+        let local_addr = self.local_addr.finish(rows);
         to.some("cookie", self.cookie.finish(rows));
         to.times("opened", self.opened.finish(rows), true);
         to.always("first_sight", self.first_sight.finish(rows));
@@ -115,7 +139,9 @@ impl PlaceBuilder {
         to.some("interface", self.interface.finish(rows));
         to.some("device", self.device.finish(rows));
         to.some("v6only", self.v6only.finish(rows));
-        to.some("local_addr", self.local_addr.finish(rows));
+        to.some("proto", proto(&local_addr));
+        to.some("family", family(&local_addr));
+        to.some("local_addr", local_addr);
         to.some("local_port", self.local_port.finish(rows));
         to.some("remote_addr", self.remote_addr.finish(rows));
         to.some("remote_port", self.remote_port.finish(rows));

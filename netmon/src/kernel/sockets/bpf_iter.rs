@@ -264,6 +264,7 @@ pub(super) fn decode(
         retransmits: u32::from(record.retransmits),
         probes: u32::from(record.probes),
         info,
+        row: None,
     })
 }
 

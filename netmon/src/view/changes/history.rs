@@ -62,8 +62,6 @@ enum Form {
 pub(crate) struct HistoryView<W> {
     out: Output<W>,
     form: Form,
-    /// Entries have their host.
-    several_hosts: bool,
     /// Entries that came before the widths were known; none once the widths are known.
     head: Option<Vec<HistoryEntry>>,
 }
@@ -71,21 +69,16 @@ pub(crate) struct HistoryView<W> {
 impl<W: Write> HistoryView<W> {
     /// Writes lines to `to`.
     pub(crate) fn lines(to: W, look: Appearance) -> Self {
-        let several_hosts = look.host_width > 0;
         let lines = Box::new(ConnectionLines::of_connections(look));
         let (out, form) = (Output::new(to), Form::Lines(lines));
-        Self { out, form, several_hosts, head: Some(Vec::new()) }
+        Self { out, form, head: Some(Vec::new()) }
     }
 
     /// Writes JSON Lines to `to`. `community_id` returns the name that other tools have for the
     /// flow of a connection.
-    pub(crate) fn json(
-        to: W,
-        several_hosts: bool,
-        community_id: fn(&Connection) -> Option<String>,
-    ) -> Self {
+    pub(crate) fn json(to: W, community_id: fn(&Connection) -> Option<String>) -> Self {
         let form = Form::Json(Box::new(JsonContext::new()), community_id);
-        Self { out: Output::new(to), form, several_hosts, head: None }
+        Self { out: Output::new(to), form, head: None }
     }
 
     /// Writes an entry.
@@ -114,7 +107,7 @@ impl<W: Write> HistoryView<W> {
     }
 
     fn write(&mut self, entry: &HistoryEntry) -> io::Result<()> {
-        let host = self.several_hosts.then(|| Arc::clone(entry.host()));
+        let host = Some(Arc::clone(entry.host()));
         match &mut self.form {
             Form::Lines(lines) => {
                 lines.host = host;

@@ -1,90 +1,15 @@
 //! JSON Lines: one object for each change, for other programs.
 //!
-//! Every object has a `type`. The fields are flat, snake_case and stable. An unknown value is
-//! absent, never 0 or "". No number is larger than 2^53, beyond which most readers round integers:
-//! a larger value is a string of its digits. Only counts of bytes can grow so large. In the basic
-//! tier, `cookie` may be a number of netmon's own, from 2^52 on.
+//! `docs/netmon.schema.json` describes every type of object and every field; tests compare the
+//! output of every command with that file. In short: each object has a `type`; fields are flat; an
+//! unknown value is absent, and so is a flag that is false.
 //!
-//! `transition`:
-//!
-//! | field | |
-//! |---|---|
-//! | `host` | the host of the object; only from a journal of several hosts |
-//! | `time` | time of the transition: RFC 3339, UTC, nanoseconds; from a journal, microseconds |
-//! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
-//! | `opened` | time at which the connection opened; absent if it was open before netmon looked |
-//! | `netns` | inode number of the network namespace |
-//! | `netns_name` | from a journal: the name of the namespace at that time |
-//! | `interface` | number of the network device that the socket is bound to; 65535 for any larger |
-//! | `device` | name of that device at that time; absent if it is not known |
-//! | `v6only` | `true`: the listener takes IPv6 only |
-//! | `proto`, `family` | `tcp`; `ipv4` or `ipv6`, as on the wire |
-//! | `local_addr`, `local_port` | this host's end |
-//! | `remote_addr`, `remote_port` | the other end; a listener has no `remote_port` |
-//! | `old_state`, `new_state` | the kernel's names of the states |
-//! | `in_state_us` | time spent in the old state, µs |
-//! | `direction` | `outbound`, `inbound` or `listen` |
-//! | `pid` | number of the process, as `ps` shows it where netmon runs |
-//! | `host_pid` | number of the process on the host, where that is another number |
-//! | `comm`, `uid`, `cgroup_id` | its name, user and cgroup |
-//! | `user`, `cgroup` | from a journal: the names of user and cgroup at that time |
-//! | `owner_evidence` | the evidence for the process: `connect`, `listen`, `accept` or `fd-scan` |
-//! | `errno` | on `CLOSE`, a string: the error's name, or its number if it has no name |
-//! | `reset` | on `CLOSE`: `sent` or `received`, if a RST ended the connection |
-//! | `orphan` | `true`: the process has closed the connection; absent on the last transition |
-//! | `inferred` | `true`: no hook saw the transition; a later look, at `time`, found it done |
-//!
-//! A socket that connects again has another `opened`. A state is `TIME_WAIT` where the kernel holds
-//! a TIME_WAIT bucket in that state. The words of `owner_evidence` mean: the process called
-//! `connect`, `listen` or `accept`, or held the socket when a dump looked (`fd-scan`). `listen` was
-//! called on the socket itself or on the listener that took the connection. In a pid namespace, a
-//! process outside of it has no `pid`; a journal has no `host_pid`.
-//!
-//! `closed` follows the `transition` that ends a connection, to `CLOSE` or `TIME_WAIT`; from
-//! `history`, `closed` comes without the `transition`. Its fields are `host`, `time`, `cookie`,
-//! `opened`, the namespace, the device, `proto`, `family`, both ends, `direction` and the process
-//! as above, and
-//!
-//! | field | |
-//! |---|---|
-//! | `verdict` | the reason of the end; absent where no rule (`core/verdict.rs`) applies |
-//! | `errno`, `reset` | as above |
-//! | `lifetime_us` | time since the connection opened, µs; absent if `opened` is absent |
-//! | `bytes_sent` | data bytes sent, retransmitted bytes included |
-//! | `bytes_received` | data bytes received |
-//! | `retransmits` | retransmitted segments |
-//! | `rtt_us` | the last smoothed round trip time, µs |
-//! | `community_id` | from `history`: Community ID v1, seed 0, as in logs of Zeek and Suricata |
-//! | `inferred` | as above |
-//!
-//! The fields from `bytes_sent` to `rtt_us` are counts of the connection's socket; all of them are
-//! absent if no hook saw the end of the connection, and one of them if the kernel's types lack it.
-//!
-//! The words of `verdict` are: `closed-locally`, `closed-by-peer`, `refused`, `timed-out`,
-//! `reset-by-peer`, `reset-locally`, `unreachable`, `aborted`,
-//! `no-free-port`, `closed-silently` and `vanished`.
-//!
-//! `connection` is a connection in its present state: `host`, `time`, `cookie`, `opened`, the
-//! namespace, the device, `v6only`, `proto`, `family`, both ends, `state`, `direction` and the
-//! process as above. `opened` is absent as above. A `connection` comes in three cases:
-//!
-//! - With `--initial`, before all other objects: a connection that was there when netmon began,
-//!   with `initial`, which is `true`.
-//! - With and without `--initial`: a connection whose beginning was lost, when netmon finds the
-//!   connection, with `resync`, which is `true`.
-//! - From `history`, after all `closed` objects: a connection that is open at the end of the
-//!   stretch of time, with neither `initial` nor `resync`.
-//!
-//! `gap`: transitions may be missing between `from` and `time`. A `lost` follows for each reason:
-//! `time`, `count` and `reason`: `ring_full`, `recursion`, `malformed`, `storage` or `unhooked`;
-//! from a journal also `unwritten`, `not_recorded` and `missing`, the last two without a count.
-//!
-//! `resync`: at `time`, netmon compared the table with the kernel's own and corrected the table.
-//! `found`, `moved` (to another state) and `ended` are numbers of connections. Each of these
-//! connections has a line before the `resync`, with `resync` or `inferred`. After a gap, a `resync`
-//! comes when the table is whole again, even if its numbers are all 0. With `distance_us`, the
-//! `resync` says something else: the next comparison comes so many microseconds after the last,
-//! more than ten seconds, because comparisons cost much or fail. Until then, corrections wait.
+//! - `transition`: a connection changed its state.
+//! - `closed` follows the transition that ends a connection. `history` has it alone.
+//! - `connection`: a connection in its present state.
+//! - `gap`: events may be missing. `lost` follows for each reason.
+//! - `resync`: a comparison with the kernel corrected the table. Each corrected connection has an
+//!   object before it. After a gap, a `resync` comes also if nothing had to be corrected.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -94,9 +19,11 @@ use crate::{
         connection::Connection,
         errno,
         loss::Gap,
+        socket::Protocol,
         table::ConnectionTable,
         tcp::TcpState,
         time::Mono,
+        verdict::Verdict,
     },
     session::View,
     view::text::{
@@ -120,7 +47,7 @@ pub(in crate::view) struct JsonContext {
     /// The clock of `opened`: it keeps the text of one second, and `opened` is in other seconds
     /// than `time`.
     opened: Clock,
-    /// The host of the objects, if there are several hosts.
+    /// The host of the objects, if they come from a journal.
     pub(in crate::view) host: Option<Arc<str>>,
 }
 
@@ -130,7 +57,7 @@ impl JsonContext {
         Self { clock: clock(), opened: clock(), host: None }
     }
 
-    /// Begins an object with its type, and with its host if there are several hosts.
+    /// Begins an object with its type, and with its host if it comes from a journal.
     #[inline]
     pub(in crate::view) fn begin<'a>(&self, out: &'a mut Vec<u8>, head: &str) -> JsonObject<'a> {
         let mut object = JsonObject::begin(out, head);
@@ -167,13 +94,14 @@ pub(in crate::view) fn gap<W: Sink>(
     if is_new {
         let mut object = context.begin(out.line()?, "{\"type\":\"gap\"");
         object.time(",\"time\":\"", &mut context.clock, gap.time);
-        object.time(",\"from\":\"", &mut context.clock, gap.from);
+        object.time(",\"gap_from\":\"", &mut context.clock, gap.from);
         object.end();
     }
     let mut object = context.begin(out.line()?, "{\"type\":\"lost\"");
     object.time(",\"time\":\"", &mut context.clock, gap.time);
-    object.some(",\"count\":", Some(gap.count).filter(|count| *count > 0));
     object.word(",\"reason\":\"", gap.loss.name());
+    object.time(",\"gap_from\":\"", &mut context.clock, gap.from);
+    object.some(",\"lost\":", Some(gap.count).filter(|count| *count > 0));
     object.end();
     Ok(())
 }
@@ -231,18 +159,15 @@ impl<W: Sink> View for Json<W> {
 fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
     let Step { transition: t, in_state, .. } = step;
     let mut object = context.begin(out, "{\"type\":\"transition\"");
-    put_place(&mut object, context, step.transition.time, step.connection);
+    object.time(",\"time\":\"", &mut context.clock, t.time);
+    put_place(&mut object, context, step.connection);
     object.word(",\"old_state\":\"", t.old.name());
     object.word(",\"new_state\":\"", t.new.name());
     object.some(",\"in_state_us\":", in_state.map(micros));
     put_parties(&mut object, step.connection);
     put_failure(&mut object, step);
-    if t.orphan && !t.is_last() {
-        object.raw(",\"orphan\":true");
-    }
-    if t.inferred {
-        object.raw(",\"inferred\":true");
-    }
+    object.flag(",\"orphan\":", t.orphan && !t.is_last());
+    object.flag(",\"inferred\":", t.inferred);
     object.end();
 }
 
@@ -255,11 +180,25 @@ pub(in crate::view) fn row(
     mark: &'static str,
 ) {
     let mut object = context.begin(out, "{\"type\":\"connection\"");
-    put_place(&mut object, context, time, row);
-    object.word(",\"state\":\"", row.state.name());
-    put_parties(&mut object, row);
+    object.time(",\"time\":\"", &mut context.clock, time);
+    put_row(&mut object, context, row);
     object.raw(mark);
     object.end();
+}
+
+/// Writes the facts of a row of the table.
+pub(in crate::view) fn put_row(
+    object: &mut JsonObject<'_>,
+    context: &mut JsonContext,
+    row: &Connection,
+) {
+    put_place(object, context, row);
+    object.word(",\"state\":\"", row.state.name());
+    if let Some(since) = row.since {
+        object.time(",\"since\":\"", &mut context.clock, since);
+    }
+    put_parties(object, row);
+    put_verdict(object, row.verdict);
 }
 
 pub(in crate::view) fn closed(
@@ -268,53 +207,37 @@ pub(in crate::view) fn closed(
     step: &Step<'_>,
     community_id: Option<&str>,
 ) {
+    let Step { transition: t, connection, verdict, .. } = step;
     let mut object = context.begin(out, "{\"type\":\"closed\"");
-    put_place(&mut object, context, step.transition.time, step.connection);
-    put_parties(&mut object, step.connection);
-    if let Some(verdict) = step.verdict {
-        object.word(",\"verdict\":\"", verdict.name());
-    }
+    object.time(",\"time\":\"", &mut context.clock, t.time);
+    put_place(&mut object, context, connection);
+    object.word(",\"state\":\"", t.new.name());
+    put_parties(&mut object, connection);
+    put_verdict(&mut object, *verdict);
     put_failure(&mut object, step);
-    let lifetime = step.connection.lifetime(step.transition.time);
-    object.some(",\"lifetime_us\":", lifetime.map(micros));
-    if let Some(totals) = &step.transition.totals {
+    object.some(",\"lifetime_us\":", connection.lifetime(t.time).map(micros));
+    if let Some(totals) = &t.totals {
         object.some(",\"bytes_sent\":", totals.bytes_sent);
         object.some(",\"bytes_received\":", totals.bytes_received);
         object.some(",\"retransmits\":", totals.retransmits.map(u64::from));
         object.some(",\"rtt_us\":", totals.rtt_us.map(u64::from));
     }
-    if let Some(id) = community_id {
-        object.text(",\"community_id\":", id.as_bytes());
-    }
-    if step.transition.inferred {
-        object.raw(",\"inferred\":true");
-    }
+    object.name(",\"community_id\":", community_id);
+    object.flag(",\"inferred\":", t.inferred);
     object.end();
 }
 
-/// Writes the time, the identity of the connection, and its place.
+/// Writes the identity of a connection, and its place.
 #[inline]
-fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: Mono, row: &Connection) {
-    object.time(",\"time\":\"", &mut context.clock, time);
+fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Connection) {
+    let labels = row.labels.as_deref();
+    object.name(",\"boot_id\":", labels.and_then(|labels| labels.boot_id.as_deref()));
     object.number(",\"cookie\":", row.id.cookie.get());
-    if !row.first_sight {
-        object.wall_time(",\"opened\":\"", &mut context.opened, row.opened);
-    }
+    object.wall_time(",\"opened\":\"", &mut context.opened, row.opened);
+    object.flag(",\"first_sight\":", row.first_sight);
     object.number(",\"netns\":", u64::from(row.tuple.netns));
-    if let Some(name) = row.labels.as_ref().and_then(|labels| labels.netns.as_deref()) {
-        object.text(",\"netns_name\":", name.as_bytes());
-    }
-    object.binding(&row.tuple, &row.binding);
-    object.raw(if row.tuple.remote.is_ipv4() {
-        ",\"proto\":\"tcp\",\"family\":\"ipv4\""
-    } else {
-        ",\"proto\":\"tcp\",\"family\":\"ipv6\""
-    });
-    object.address(",\"local_addr\":\"", row.tuple.local.ip());
-    let port = |port: u16| Some(u64::from(port)).filter(|port| *port != 0);
-    object.some(",\"local_port\":", port(row.tuple.local.port()));
-    object.address(",\"remote_addr\":\"", row.tuple.remote.ip());
-    object.some(",\"remote_port\":", port(row.tuple.remote.port()));
+    object.name(",\"netns_name\":", labels.and_then(|labels| labels.netns.as_deref()));
+    object.ends(Protocol::Tcp, &row.tuple, &row.binding);
 }
 
 /// Writes the direction and the process.
@@ -322,33 +245,32 @@ fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, time: Mono,
 fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     if let Some(direction) = row.direction {
         object.word(",\"direction\":\"", direction.name());
+    } else if let Some(direction) = row.inferred_direction {
+        object.word(",\"inferred_direction\":\"", direction.name());
     }
     if let Some(owner) = &row.owner {
-        for (key, pid) in [(",\"pid\":", owner.pid), (",\"host_pid\":", owner.host_pid)] {
-            object.some(key, Some(u64::from(pid)).filter(|pid| *pid != 0));
-        }
-        object.text(",\"comm\":", &owner.comm);
+        object.process(owner.pid, owner.host_pid, &owner.comm);
         object.number(",\"uid\":", u64::from(owner.uid));
+        let labels = row.labels.as_deref();
+        object.name(",\"user\":", labels.and_then(|labels| labels.user.as_deref()));
         object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
-        if let Some(labels) = &row.labels {
-            put_name(object, ",\"user\":", labels.user.as_deref());
-            put_name(object, ",\"cgroup\":", labels.cgroup.as_deref());
-        }
+        object.name(",\"cgroup\":", labels.and_then(|labels| labels.cgroup.as_deref()));
     }
     if let Some(evidence) = row.evidence {
         object.word(",\"owner_evidence\":\"", evidence.name());
     }
 }
 
+#[inline]
+fn put_verdict(object: &mut JsonObject<'_>, verdict: Option<Verdict>) {
+    if let Some(verdict) = verdict {
+        object.word(",\"verdict\":\"", verdict.name());
+    }
+}
+
 /// Returns whole microseconds.
 fn micros(time: Duration) -> u64 {
     time.as_secs() * 1_000_000 + u64::from(time.subsec_micros())
-}
-
-fn put_name(object: &mut JsonObject<'_>, key: &'static str, name: Option<&str>) {
-    if let Some(name) = name {
-        object.text(key, name.as_bytes());
-    }
 }
 
 #[inline]

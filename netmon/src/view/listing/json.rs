@@ -1,141 +1,81 @@
 //! The listing as JSON Lines: one object of type `connection` for each socket.
 //!
-//! An unknown value is absent, never 0 or "".
-//!
-//! | field | |
-//! |---|---|
-//! | `time` | beginning of the listing, or the moment of the past: RFC 3339, UTC |
-//! | `host` | from a journal: the host that was recorded |
-//! | `cookie` | the socket's cookie (`sk:` of `ss -e`, there in hexadecimal) |
-//! | `netns` | inode number of the network namespace |
-//! | `netns_name` | from a journal: the name of the namespace at that time |
-//! | `interface` | number of the network device that the socket is bound to |
-//! | `device` | name of that device; absent if it is not known |
-//! | `v6only` | `true`: the socket waits for others, and takes IPv6 only |
-//! | `proto` | `tcp`, `udp`, `raw` or `unix` |
-//! | `family` | `ipv4` or `ipv6`, as on the wire; absent for unix |
-//! | `local_addr`, `local_port` | the local end; for raw, the port is the IP protocol's number |
-//! | `remote_addr`, `remote_port` | the other end; a listener has no `remote_port` |
-//! | `state` | the kernel's name of the state; `CLOSE` for UDP without a connection |
-//! | `recv_q`, `send_q` | bytes; of a listener, connections that wait, and the most that may wait |
-//! | `uid`, `inode` | absent for TIME_WAIT buckets |
-//! | `cgroup` | path of the cgroup v2 below its mount; absent for TIME_WAIT buckets |
-//! | `cgroup_id` | id of the cgroup v2; absent for TIME_WAIT buckets |
-//! | `timer` | the timer that runs: `on`, `keepalive`, `timewait` or `probe` |
-//! | `timer_ms` | time that the timer has left, ms |
-//! | `timer_retransmits` | how often the segment in flight was sent again by timeout |
-//! | `timer_probes` | probes that were sent without an answer |
-//! | `rtt_us`, `rttvar_us`, `rto_us` | with `-i`: round trip time, variation, timeout, µs |
-//! | `mss` | with `-i`: maximum segment size, bytes |
-//! | `cwnd`, `ssthresh` | with `-i`: congestion window, slow start threshold, segments |
-//! | `unacked`, `retrans_out`, `retransmits` | with `-i`: segments |
-//! | `bytes_sent`, `bytes_retrans`, `bytes_acked`, `bytes_received` | with `-i`: data bytes |
-//! | `delivery_rate` | with `-i`: bytes a second |
-//! | `owners` | with `-p`: a list of `{pid, host_pid, comm}`, every process that holds the socket |
-//! | `references`, `kind`, `path` | unix only; an abstract name begins with `@` |
-//! | `abstract` | unix only: `true` if `path` is an abstract name; a path may begin with `@` too |
-//! | `peer` | unix only: the inode number of the other end |
-//!
-//! A unix socket has `kind` and `state` in the words of netstat.
+//! `docs/netmon.schema.json` describes every field. A unix socket has `kind` and `state` in the
+//! words of netstat.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use super::{ListingNames, ListingView};
 use crate::{
     core::{
-        escape::put_json_text,
-        process::{Process, SocketHolders},
+        connection::Direction,
+        id::SocketId,
+        process::{Evidence, Process, SocketHolders},
         socket::{Socket, TcpInfo, UnixSocket},
+        tcp::TcpState,
+        time::Anchor,
     },
-    view::text::{json_object::JsonObject, output::Output},
+    view::{
+        changes::json::{JsonContext, put_row},
+        text::{json_object::JsonObject, output::Output},
+    },
 };
 
 /// Writes rows as JSON Lines.
 pub struct JsonRows<W> {
     out: Output<W>,
     names: ListingNames,
-    /// The beginning of every object: the type, the time and the host.
+    context: JsonContext,
+    /// The beginning of every object: the type and the time.
     head: String,
     owners: bool,
-    /// The listing is of the past: objects have `netns_name`.
-    is_past: bool,
 }
 
 impl<W: Write> JsonRows<W> {
-    /// Writes to `to`. The listing began at `time`; with a `host`, the listing shows the past of
-    /// `host` at `time`.
+    /// Writes to `to`. The listing began at `time`; with a host, it shows the past of the host at
+    /// `time`, and the anchor ties the clocks of that time.
     pub fn new(
         to: W,
         names: ListingNames,
         time: &jiff::Timestamp,
-        host: Option<&str>,
+        past: Option<(Arc<str>, Anchor)>,
         owners: bool,
     ) -> Self {
-        let mut head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
-        if let Some(host) = host {
-            let mut json = Vec::new();
-            put_json_text(host.as_bytes(), &mut json);
-            head.push_str(",\"host\":");
-            head.push_str(&String::from_utf8_lossy(&json));
+        let head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
+        let mut context = JsonContext::new();
+        if let Some((host, anchor)) = past {
+            (context.host, context.clock.anchor) = (Some(host), anchor);
         }
-        Self { out: Output::new(to), names, head, owners, is_past: host.is_some() }
+        Self { out: Output::new(to), names, context, head, owners }
     }
 }
 
 impl<W: Write> ListingView for JsonRows<W> {
     fn socket(&mut self, socket: &Socket, owners: &SocketHolders) -> io::Result<()> {
-        let mut object = JsonObject::begin(self.out.line()?, &self.head);
-        if let Some(cookie) = socket.cookie {
-            object.number(",\"cookie\":", cookie.get());
-        }
-        object.number(",\"netns\":", u64::from(socket.tuple.netns));
-        if self.is_past
-            && let Some(name) = self.names.namespaces.name(socket.tuple.netns)
-        {
-            object.text(",\"netns_name\":", name.as_bytes());
-        }
-        object.binding(&socket.tuple, &socket.binding);
-        object.word(",\"proto\":\"", socket.protocol.name());
-        let (local, remote) = (socket.tuple.local, socket.tuple.remote);
-        object.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });
-        object.address(",\"local_addr\":\"", local.ip());
-        object.some(",\"local_port\":", Some(u64::from(local.port())).filter(|port| *port != 0));
-        object.address(",\"remote_addr\":\"", remote.ip());
-        object.some(",\"remote_port\":", Some(u64::from(remote.port())).filter(|port| *port != 0));
-        object.word(",\"state\":\"", socket.state.name());
-        object.some(",\"recv_q\":", socket.recv_q.map(u64::from));
-        object.some(",\"send_q\":", socket.send_q.map(u64::from));
-        object.some(",\"uid\":", socket.uid.map(u64::from));
-        object.some(",\"inode\":", socket.inode.map(Into::into));
-        if let Some(cgroup) = socket.cgroup {
-            if let Some(path) = self.names.cgroups.name(cgroup.get()) {
-                object.text(",\"cgroup\":", path.as_bytes());
+        let mut object = self.context.begin(self.out.line()?, &self.head);
+        let holders = if self.owners { owners.of(socket.holder_key()) } else { Vec::new() };
+        match &socket.row {
+            Some(row) => put_row(&mut object, &mut self.context, row),
+            None => {
+                put_socket(&mut object, &mut self.names, socket);
+                put_owner(&mut object, holders.first().copied());
             }
-            object.number(",\"cgroup_id\":", cgroup.get());
-        }
-        if let Some(timer) = socket.timer {
-            object.word(",\"timer\":\"", timer.kind.name());
-            let ms = u64::try_from(timer.left.as_millis()).unwrap_or(u64::MAX);
-            object.number(",\"timer_ms\":", ms);
-            object.number(",\"timer_retransmits\":", u64::from(socket.retransmits));
-            object.number(",\"timer_probes\":", u64::from(socket.probes));
-        }
-        if let Some(info) = &socket.info {
-            put_info(&mut object, info);
         }
         if self.owners {
-            put_owners(&mut object, &owners.of(socket.holder_key()));
+            put_owners(&mut object, &holders);
         }
         object.end();
         Ok(())
     }
 
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
-        let mut object = JsonObject::begin(self.out.line()?, &self.head);
-        if let Some(cookie) = socket.cookie {
-            object.number(",\"cookie\":", cookie.get());
-        }
+        let mut object = self.context.begin(self.out.line()?, &self.head);
+        object.some(",\"cookie\":", socket.cookie.map(SocketId::get));
         object.number(",\"netns\":", u64::from(socket.netns));
+        object.name(",\"netns_name\":", self.names.namespaces.name(socket.netns));
         object.raw(",\"proto\":\"unix\"");
         object.word(",\"kind\":\"", socket.kind_name());
         if !socket.state_name().is_empty() {
@@ -146,12 +86,12 @@ impl<W: Write> ListingView for JsonRows<W> {
         object.some(",\"peer\":", socket.peer.map(Into::into));
         if let Some(path) = &socket.path {
             object.text(",\"path\":", path);
-            if socket.is_abstract {
-                object.raw(",\"abstract\":true");
-            }
+            object.flag(",\"abstract\":", socket.is_abstract);
         }
         if self.owners {
-            put_owners(&mut object, &owners.of(socket.holder_key()));
+            let holders = owners.of(socket.holder_key());
+            put_owner(&mut object, holders.first().copied());
+            put_owners(&mut object, &holders);
         }
         object.end();
         Ok(())
@@ -159,6 +99,39 @@ impl<W: Write> ListingView for JsonRows<W> {
 
     fn finish(&mut self, _: &SocketHolders) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Writes the facts of a socket.
+fn put_socket(object: &mut JsonObject<'_>, names: &mut ListingNames, socket: &Socket) {
+    object.some(",\"cookie\":", socket.cookie.map(SocketId::get));
+    object.number(",\"netns\":", u64::from(socket.tuple.netns));
+    object.name(",\"netns_name\":", names.namespaces.name(socket.tuple.netns));
+    object.ends(socket.protocol, &socket.tuple, &socket.binding);
+    object.word(",\"state\":\"", socket.state.name());
+    object.some(",\"recv_q\":", socket.recv_q.map(u64::from));
+    object.some(",\"send_q\":", socket.send_q.map(u64::from));
+    object.some(",\"inode\":", socket.inode.map(Into::into));
+    if socket.state == TcpState::Listen {
+        object.word(",\"direction\":\"", Direction::Listen.name());
+    }
+    if let Some(uid) = socket.uid {
+        object.number(",\"uid\":", u64::from(uid));
+        object.name(",\"user\":", names.users.name(uid));
+    }
+    if let Some(cgroup) = socket.cgroup {
+        object.number(",\"cgroup_id\":", cgroup.get());
+        object.name(",\"cgroup\":", names.cgroups.name(cgroup.get()));
+    }
+    if let Some(timer) = socket.timer {
+        object.word(",\"timer\":\"", timer.kind.name());
+        let ms = u64::try_from(timer.left.as_millis()).unwrap_or(u64::MAX);
+        object.number(",\"timer_ms\":", ms);
+        object.number(",\"timer_retransmits\":", u64::from(socket.retransmits));
+        object.number(",\"timer_probes\":", u64::from(socket.probes));
+    }
+    if let Some(info) = &socket.info {
+        put_info(object, info);
     }
 }
 
@@ -179,6 +152,14 @@ fn put_info(object: &mut JsonObject<'_>, info: &TcpInfo) {
     object.number(",\"bytes_acked\":", info.bytes_acked);
     object.number(",\"bytes_received\":", info.bytes_received);
     object.some(",\"delivery_rate\":", info.delivery_rate);
+}
+
+/// Writes the process that the views of changes would name.
+fn put_owner(object: &mut JsonObject<'_>, owner: Option<&Process>) {
+    if let Some(process) = owner {
+        object.process(process.pid, process.host_pid, &process.comm);
+        object.word(",\"owner_evidence\":\"", Evidence::FdScan.name());
+    }
 }
 
 fn put_owners(object: &mut JsonObject<'_>, owners: &[&Process]) {

@@ -6,6 +6,7 @@ use super::{clock::Clock, output::put_address, stack_text::StackText};
 use crate::core::{
     escape::{EXACT, put_json_text},
     id::{Binding, Tuple},
+    socket::Protocol,
     time::{Mono, Wall},
 };
 
@@ -114,18 +115,49 @@ impl<'a> JsonObject<'a> {
         put_json_text(value, self.out);
     }
 
-    /// Writes the facts that tell apart sockets with the same addresses, as far as they hold.
+    /// Writes a flag, and nothing if the flag is false.
     #[inline(always)]
-    pub(in crate::view) fn binding(&mut self, tuple: &Tuple, binding: &Binding) {
+    pub(in crate::view) fn flag(&mut self, key: &'static str, flag: bool) {
+        if flag {
+            self.raw(key);
+            self.raw("true");
+        }
+    }
+
+    /// Writes a name from outside, and nothing if the name is unknown.
+    #[inline(always)]
+    pub(in crate::view) fn name(&mut self, key: &'static str, name: Option<&str>) {
+        if let Some(name) = name {
+            self.text(key, name.as_bytes());
+        }
+    }
+
+    /// Writes the device, the protocol and both ends of a socket.
+    #[inline(always)]
+    pub(in crate::view) fn ends(&mut self, protocol: Protocol, tuple: &Tuple, binding: &Binding) {
         if tuple.interface != 0 {
             self.number(",\"interface\":", tuple.interface.into());
         }
-        if let Some(device) = &binding.device {
-            self.text(",\"device\":", device.as_bytes());
+        self.name(",\"device\":", binding.device.as_deref());
+        self.flag(",\"v6only\":", binding.v6only == Some(true));
+        self.word(",\"proto\":\"", protocol.name());
+        let Tuple { local, remote, .. } = tuple;
+        self.word(",\"family\":\"", if local.is_ipv4() { "ipv4" } else { "ipv6" });
+        let port = |port: u16| Some(u64::from(port)).filter(|port| *port != 0);
+        self.address(",\"local_addr\":\"", local.ip());
+        self.some(",\"local_port\":", port(local.port()));
+        self.address(",\"remote_addr\":\"", remote.ip());
+        self.some(",\"remote_port\":", port(remote.port()));
+    }
+
+    /// Writes a process: its number here, its number on the host where that is another number, and
+    /// its name. A number of 0 is unknown.
+    #[inline(always)]
+    pub(in crate::view) fn process(&mut self, pid: u32, host_pid: u32, comm: &[u8]) {
+        for (key, pid) in [(",\"pid\":", pid), (",\"host_pid\":", host_pid)] {
+            self.some(key, Some(u64::from(pid)).filter(|pid| *pid != 0));
         }
-        if binding.v6only == Some(true) {
-            self.raw(",\"v6only\":true");
-        }
+        self.text(",\"comm\":", comm);
     }
 
     #[inline(always)]

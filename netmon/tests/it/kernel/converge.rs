@@ -70,7 +70,7 @@ fn lost_connections_are_found_again() {
         let at = |kind: &str| watch.events.iter().position(|event| event["type"] == kind);
         assert!(at("gap") < at("lost") && at("lost") < at("resync"), "{:#?}", watch.events);
         let gap = events_of_type(&watch, "gap")[0];
-        assert!(gap["from"].as_str() < gap["time"].as_str(), "{gap}");
+        assert!(gap["gap_from"].as_str() < gap["time"].as_str(), "{gap}");
         // The found connection is followed as if it had never been lost.
         drop(begun);
         let closed = watch.closed(begun_id);

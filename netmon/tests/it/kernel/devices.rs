@@ -18,6 +18,7 @@ use crate::kernel::{
     recording::{Directory, Record, history},
     tier::{Tier, cookie, sources, tier},
 };
+use crate::schema::object;
 
 /// A namespace with two devices, `va` and `vc`, and two more with a peer behind each. Both peers
 /// have the address 10.4.0.2.
@@ -112,8 +113,7 @@ fn snapshot(args: &[&str]) -> Vec<String> {
 }
 
 fn objects(args: &[&str]) -> Vec<Value> {
-    let parse = |line: &String| serde_json::from_str(line).expect("JSON");
-    snapshot(&[&["--json"], args].concat()).iter().map(parse).collect()
+    snapshot(&[&["--json"], args].concat()).iter().map(|line| object(line)).collect()
 }
 
 fn field(line: &str, at: usize) -> String {

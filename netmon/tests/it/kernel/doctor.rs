@@ -10,6 +10,7 @@ use crate::kernel::{
     recording::Directory,
     tier::{Tier, arguments, tier},
 };
+use crate::schema::object;
 
 /// The kernel programs of the hooks of the full tier, attached or not.
 const FULL: [&str; 4] = ["inet_sock_set_state", "standby", "tcp_send_reset", "tcp_receive_reset"];
@@ -29,8 +30,7 @@ fn text(output: &Output) -> String {
 /// Parses every line, which must be an object of either type. Returns the findings, and the last
 /// line, which sums up.
 fn json(output: &Output) -> (Vec<Value>, Value) {
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    let mut findings: Vec<Value> = text(output).lines().map(parse).collect();
+    let mut findings: Vec<Value> = text(output).lines().map(object).collect();
     let sum = findings.pop().unwrap_or_else(|| panic!("{output:?}"));
     assert_eq!(sum["type"], "doctor", "{sum}");
     assert!(findings.iter().all(|finding| finding["type"] == "finding"), "{findings:#?}");

@@ -13,6 +13,7 @@ use crate::kernel::{
     netns::Netns,
     tier::{is_listeners, sources},
 };
+use crate::schema::object;
 
 /// Makes a connection to `listener`, which accepts it. The client closes first.
 fn connect(listener: &TcpListener) {
@@ -187,7 +188,7 @@ fn a_listing_measures_what_its_filter_names() {
                 let output = netmon.output().expect("netmon starts");
                 assert!(output.status.success(), "{output:?}");
                 let rows = String::from_utf8(output.stdout).expect("UTF-8");
-                rows.lines().map(|row| serde_json::from_str(row).expect("JSON")).collect()
+                rows.lines().map(object).collect()
             };
             let client = &list("dport = 8455")[0]["cookie"];
             for filter in [

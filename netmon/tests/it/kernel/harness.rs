@@ -20,6 +20,7 @@ use serde_json::Value;
 
 pub(crate) use crate::kernel::tier::cookie;
 use crate::kernel::tier::{arguments, identify_all, netns};
+use crate::schema::object;
 
 /// The variable with the factor by which the tests may wait longer than on the machine where they
 /// were written. `cargo xtask vm` sets it for emulated machines.
@@ -295,8 +296,7 @@ fn follow(from: impl Read + Send + 'static) -> Receiver<String> {
 
 /// Parses a line, which must be a JSON object that keeps the promises about all lines.
 fn parse(line: &str) -> Value {
-    let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    assert!(event["type"].is_string() && event["time"].is_string(), "{line}");
+    let event = object(line);
     if event["type"] == "transition" {
         assert_ne!(event["old_state"], event["new_state"], "a same-state event: {line}");
         assert_ne!(event["pid"], 0, "{line}");

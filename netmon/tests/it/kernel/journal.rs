@@ -202,7 +202,7 @@ fn a_full_disk_is_survived_and_admitted() {
         assert_eq!(ended, 1, "{found:?}");
         let events = objects(&["watch", "--json", "--journal"], &directory.0);
         let lost: Vec<_> = events.iter().filter(|row| row["reason"] == "unwritten").collect();
-        assert!(lost.iter().any(|row| row["count"].as_u64() > Some(0)), "{lost:?}");
+        assert!(lost.iter().any(|row| row["lost"].as_u64() > Some(0)), "{lost:?}");
     });
 }
 

@@ -252,9 +252,10 @@ fn a_connection_older_than_netmon_has_no_invented_past() {
         close_in_turn(client, server);
         let path = "ESTABLISHED>FIN_WAIT1 FIN_WAIT1>FIN_WAIT2 FIN_WAIT2>TIME_WAIT";
         let events = watch.expect(ids.0, path);
-        for absent in ["in_state_us", "direction", "opened"] {
+        for absent in ["in_state_us", "direction"] {
             assert!(events[0].get(absent).is_none(), "{absent}: {events:#?}");
         }
+        assert_eq!(events[0]["first_sight"], true, "{events:#?}");
         // netmon found the connection, and the process that held it.
         assert_eq!(events[0]["pid"], std::process::id());
         assert_eq!(events[0]["owner_evidence"], "fd-scan");

@@ -33,7 +33,7 @@ fn lost(events: &[Value]) -> u64 {
     events
         .iter()
         .filter(|event| event["type"] == "lost")
-        .filter_map(|event| event["count"].as_u64())
+        .filter_map(|event| event["lost"].as_u64())
         .sum()
 }
 

@@ -19,6 +19,7 @@ mod loss;
 mod minisockets;
 mod namespaces;
 mod netns;
+mod one_object;
 mod owners;
 mod past;
 mod peer;

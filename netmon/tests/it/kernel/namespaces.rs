@@ -15,6 +15,7 @@ use crate::kernel::{
     netns::{Netns, sh},
     tier::{arguments, has_types, sources},
 };
+use crate::schema::object;
 
 fn pair() -> (TcpListener, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
@@ -69,9 +70,7 @@ fn ports(source: &str) -> (Vec<u64>, String) {
         .expect("netmon");
     assert!(listing.status.success(), "{listing:?}");
     let rows = String::from_utf8(listing.stdout).expect("UTF-8");
-    let port = |row: &str| {
-        serde_json::from_str::<Value>(row).expect("JSON")["local_port"].as_u64().expect("a port")
-    };
+    let port = |row: &str| object(row)["local_port"].as_u64().expect("a port");
     (rows.lines().map(port).collect(), String::from_utf8_lossy(&listing.stderr).into_owned())
 }
 

@@ -17,6 +17,7 @@ use crate::kernel::{
     recording::{Directory, Record, history, objects},
     tier::{Tier, arguments, has_types, netns, sources, tier},
 };
+use crate::schema::object;
 
 const CLIENT: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ";
 
@@ -95,7 +96,7 @@ impl PidNamespace {
     fn objects(&self, args: &[&str]) -> Vec<Value> {
         let output = self.enter(env!("CARGO_BIN_EXE_netmon")).args(args).output().expect("netmon");
         let text = String::from_utf8(output.stdout).expect("text");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        text.lines().map(object).collect()
     }
 
     /// Returns the number of a process by `ps` in the namespace, where that process has this name.
@@ -373,7 +374,7 @@ fn doctor_names_the_namespace() {
     let finding = |mut doctor: Command| {
         let output = doctor.args(["doctor", "--json"]).args(arguments()).output().expect("netmon");
         let text = String::from_utf8(output.stdout).expect("text");
-        let findings = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let findings = text.lines().map(object);
         findings.into_iter().find(|finding: &Value| finding["what"] == "pid namespace")
     };
     let netmon = env!("CARGO_BIN_EXE_netmon");

@@ -15,6 +15,7 @@ use crate::kernel::{
     netns::sh,
     tier::{arguments, identify},
 };
+use crate::schema::object;
 
 /// A directory that is removed on drop.
 pub(crate) struct Directory(pub(crate) PathBuf);
@@ -158,8 +159,7 @@ pub(crate) fn objects(args: &[&str], journal: &Path) -> Vec<Value> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {stderr}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let mut objects: Vec<_> =
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let mut objects: Vec<_> = text.lines().map(object).collect();
     objects.iter_mut().for_each(identify);
     objects
 }

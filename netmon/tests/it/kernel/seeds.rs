@@ -14,6 +14,7 @@ use crate::kernel::{
     netns::Netns,
     tier::{is_listeners, sources},
 };
+use crate::schema::object;
 
 #[test]
 fn a_listener_older_than_netmon_owns_its_connections() {
@@ -56,7 +57,7 @@ fn initial_shows_the_sockets_of_a_listing() {
         let key = |row: &Value| (row["cookie"].as_u64(), row["state"].to_string());
         let listed: BTreeSet<_> = listing
             .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .map(object)
             .filter(|row| row["local_port"] != 9999)
             .map(|row| key(&row))
             .collect();

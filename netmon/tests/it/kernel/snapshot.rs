@@ -14,6 +14,7 @@ use crate::kernel::{
     netns::Netns,
     tier::{has_iterators, sources},
 };
+use crate::schema::object;
 
 fn netmon(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_netmon"))
@@ -36,8 +37,7 @@ fn text(args: &[&str]) -> String {
 fn rows(args: &[&str]) -> Vec<Value> {
     let mut all = vec!["--json"];
     all.extend(args);
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    text(&all).lines().map(parse).collect()
+    text(&all).lines().map(object).collect()
 }
 
 /// A socket as both programs print it.

@@ -19,6 +19,7 @@ use crate::kernel::{
     recording::{Directory, Record, history, objects, pair},
     tier::arguments,
 };
+use crate::schema::object;
 
 const CLIENT: &str = "CLOSE>SYN_SENT SYN_SENT>ESTABLISHED ";
 
@@ -201,7 +202,7 @@ fn doctor_names_the_namespace_and_its_self_test_comes_out() {
         let mut doctor = namespace.netmon("doctor");
         let output = doctor.arg("--json").output().expect("netmon");
         let stdout = String::from_utf8(output.stdout).expect("text");
-        let findings = stdout.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        let findings = stdout.lines().map(object);
         let findings: Vec<Value> = findings.collect();
         let finding = |what: &str| findings.iter().find(|finding| finding["what"] == what);
         let found = finding("time namespace").unwrap_or_else(|| panic!("none: {stdout}"));

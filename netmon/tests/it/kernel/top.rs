@@ -15,6 +15,7 @@ use crate::kernel::{
     harness::patience,
     netns::{Netns, sh},
 };
+use crate::schema::object;
 
 /// The variable that makes this program panic when it starts itself.
 const PANICS: &str = "NETMON_TEST_PANICS";
@@ -164,7 +165,7 @@ fn listed(state: &str) -> usize {
     let output =
         command.args(["snapshot", "-tan", "--summary", "--json"]).output().expect("netmon");
     let counts = String::from_utf8(output.stdout).expect("text");
-    let counts = counts.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+    let counts = counts.lines().map(object);
     let in_state = counts.filter(|count: &serde_json::Value| count["state"] == state);
     in_state
         .map(|count| usize::try_from(count["count"].as_u64().expect("a count")).expect("few"))

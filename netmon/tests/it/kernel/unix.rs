@@ -18,6 +18,7 @@ use std::{
 use serde_json::Value;
 
 use crate::kernel::{every_state::HeldSockets, netns::Netns, tier::sources};
+use crate::schema::object;
 
 fn snapshot(args: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
@@ -31,8 +32,7 @@ fn snapshot(args: &[&str]) -> String {
 
 fn rows(args: &[&str]) -> Vec<Value> {
     let text = snapshot(&[&["--json"], args].concat());
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    text.lines().map(parse).collect()
+    text.lines().map(object).collect()
 }
 
 fn inode_of(socket: impl AsFd) -> u64 {

@@ -36,6 +36,7 @@ pub(in crate::journal) struct EventReader {
     places: PlaceReader,
     old_state: WordReader<TcpState>,
     new_state: WordReader<TcpState>,
+    state: WordReader<TcpState>,
     parties: PartyReader,
     opens: BooleanArray,
     listener: Int64Array,
@@ -63,6 +64,7 @@ impl EventReader {
             places: PlaceReader::new(batch)?,
             old_state: state("old_state")?,
             new_state: state("new_state")?,
+            state: state("state")?,
             parties: PartyReader::new(batch)?,
             opens: column(batch, "opens")?,
             listener: column(batch, "listener")?,
@@ -103,11 +105,9 @@ impl EventReader {
             get(array, row).map_or(0, |count| u64::try_from(count).unwrap_or(0))
         };
         let entry = match self.kind.get(row).ok_or(Malformed::Column("type"))? {
-            EventKind::Transition | EventKind::Expired => {
-                Entry::Step(Box::new(self.step(row, time)?))
-            }
+            EventKind::Transition => Entry::Step(Box::new(self.step(row, time)?)),
             EventKind::Connection => {
-                let state = self.new_state.get(row).ok_or(Malformed::Column("new_state"))?;
+                let state = self.state.get(row).ok_or(Malformed::Column("state"))?;
                 let connection = Box::new(self.connection(row, state)?);
                 Entry::Found { time, connection, initial: self.initial.value(row) }
             }

@@ -65,6 +65,7 @@ pub fn parse_inet(
         retransmits,
         probes,
         info: None,
+        row: None,
     })
 }
 

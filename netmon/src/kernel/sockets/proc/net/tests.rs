@@ -46,6 +46,7 @@ mod fixtures {
             retransmits: 2,
             probes: 3,
             info: None,
+            row: None,
         };
         assert_eq!(parsed(line, Protocol::Tcp, false), expected);
     }
@@ -232,6 +233,7 @@ fn any_socket() -> impl Strategy<Value = Socket> {
                 retransmits,
                 probes,
                 info: None,
+                row: None,
             }
         },
     )

@@ -20,7 +20,14 @@ use crate::schema::object;
 const HERE: u32 = 4_026_531_840;
 const THERE: u32 = 4_026_532_200;
 
-fn socket(protocol: Protocol, state: TcpState, local: &str, remote: &str, inode: u64) -> Socket {
+/// A socket without data; no process holds the socket of inode 0.
+pub(crate) fn socket(
+    protocol: Protocol,
+    state: TcpState,
+    local: &str,
+    remote: &str,
+    inode: u64,
+) -> Socket {
     let end = |text: &str| text.parse().expect("an address");
     Socket {
         protocol,

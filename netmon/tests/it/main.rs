@@ -10,6 +10,7 @@ mod kernel;
 mod listing;
 mod mistakes;
 mod past;
+mod pictures;
 mod privileges;
 mod rings;
 mod sample_events;

@@ -1,4 +1,5 @@
-//! `docs`: the queries of docs/journal.md, run against a journal and compared with netmon.
+//! `docs`: the pictures of README, drawn again; and the queries of docs/journal.md, run against a
+//! journal and compared with netmon.
 
 use std::{
     env, fs,
@@ -16,6 +17,7 @@ use rustix::process::{getgid, getuid};
 use super::{
     daemon::RunningNetmon,
     python::python,
+    run::PROGRAM,
     shell::{as_root, cargo, is_root, output, root, run},
 };
 
@@ -35,17 +37,26 @@ const SEGMENT: &str = "10s";
 /// The time after a signal in which a recorder begins a segment.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Run the queries of docs/journal.md against a journal, and compare the answers with netmon's
+/// Draw the pictures of README again; run the queries of docs/journal.md against a journal, and
+/// compare the answers with netmon's
 #[derive(Args, Debug, Default)]
 pub(crate) struct Docs {
+    /// Draw the pictures only
+    #[arg(long, conflicts_with = "spark")]
+    pictures: bool,
     /// Check Spark too, with its default settings, on several worker processes
     #[arg(long)]
     spark: bool,
 }
 
 impl Docs {
-    /// Records a journal and runs every query against it.
+    /// Draws the pictures. Then records a journal and runs every query against it.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
+        // The test that compares the pictures writes them.
+        run(cargo().args(PROGRAM).args(["--", "pictures::"]).env("SCENARIOS", "write"))?;
+        if self.pictures {
+            return Ok(());
+        }
         // The debug build, which the tests have made: speed does not matter here. The build leaves
         // the file of this program alone, which the scene runs.
         run(cargo().args(["build", "--quiet", "--workspace", "--bin", "netmon"]))?;

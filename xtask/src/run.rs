@@ -18,7 +18,7 @@ pub(crate) fn run(args: &[OsString]) -> anyhow::Result<()> {
 pub(crate) const KERNEL: &str = "kernel::";
 /// The program of the integration tests. Every command compiles the whole workspace, so that each
 /// crate is compiled once, with one set of features.
-const PROGRAM: [&str; 4] = ["test", "--workspace", "--test", "it"];
+pub(crate) const PROGRAM: [&str; 4] = ["test", "--workspace", "--test", "it"];
 
 /// Runs the tests, or only the kernel tests. The kernel tests run as root, with `object` if given.
 pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {

@@ -114,20 +114,18 @@ impl Clock {
     }
 }
 
-/// A span of time as a person reads it: three figures and a unit.
+/// A span of time as a person reads it: three figures and a unit. The rest is cut off, so that a
+/// span of 999.9 ms is not one of 1000 ms.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::view) struct Elapsed(pub(in crate::view) Duration);
 
 impl fmt::Display for Elapsed {
-    #[expect(clippy::cast_precision_loss, reason = "three figures are shown")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
         let text = match micros {
             0..1_000 => format!("{micros}us"),
-            1_000..1_000_000 => format!("{:.*}ms", decimals(micros / 1_000), micros as f64 / 1e3),
-            1_000_000..60_000_000 => {
-                format!("{:.*}s", decimals(micros / 1_000_000), micros as f64 / 1e6)
-            }
+            1_000..1_000_000 => three_figures(micros, 1_000) + "ms",
+            1_000_000..60_000_000 => three_figures(micros, 1_000_000) + "s",
             _ => {
                 let seconds = micros / 1_000_000;
                 let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
@@ -143,12 +141,13 @@ impl fmt::Display for Elapsed {
     }
 }
 
-/// Returns the decimals that give a number with this whole part three figures.
-const fn decimals(whole: u128) -> usize {
+/// Returns the text of a number below 1000 units: its whole part, and decimals to three figures.
+fn three_figures(number: u128, unit: u128) -> String {
+    let whole = number / unit;
     match whole {
-        0..10 => 2,
-        10..100 => 1,
-        _ => 0,
+        0..10 => format!("{whole}.{:02}", number % unit * 100 / unit),
+        10..100 => format!("{whole}.{}", number % unit * 10 / unit),
+        _ => whole.to_string(),
     }
 }
 
@@ -235,6 +234,10 @@ mod tests {
         let shown: Vec<_> =
             spans.iter().map(|span| Elapsed(Duration::from_nanos(*span)).to_string()).collect();
         assert_eq!(shown, ["0us", "0us", "412us", "1.23ms", "16.4ms", "999ms", "3.21s"]);
+        // Cut off, not rounded to the next unit.
+        let spans = [9_999, 99_999, 999_999, 9_999_999, 59_999_999]
+            .map(|micros| Elapsed(Duration::from_micros(micros)).to_string());
+        assert_eq!(spans, ["9.99ms", "99.9ms", "999ms", "9.99s", "59.9s"]);
         let spans =
             [125, 3_725, 90_000].map(|seconds| Elapsed(Duration::from_secs(seconds)).to_string());
         assert_eq!(spans, ["2m05s", "1h02m", "1d01h"]);

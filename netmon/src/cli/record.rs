@@ -103,8 +103,27 @@ Examples:
   sudo netmon record --max-size 20G --max-age 30d  keep that much, that long
   sudo netmon record --journal /srv/net            into another directory";
 
+/// Makes the C library return large blocks to the kernel as soon as they are free. By default glibc
+/// keeps the more of them the larger they were (mallopt(3)): the memory of a recorder then differs
+/// by a tenth from one conversion to Parquet to the next.
+#[cfg(target_env = "gnu")]
+fn return_freed_memory() {
+    /// Bytes: more than any buffer of the hot path.
+    const LARGE: libc::c_int = 256 << 10;
+    for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        #[expect(unsafe_code, reason = "no crate has this call")]
+        // SAFETY: the call takes any numbers.
+        let is_set = unsafe { libc::mallopt(parameter, LARGE) } == 1;
+        if !is_set {
+            log::debug!("mallopt refuses parameter {parameter}");
+        }
+    }
+}
+
 impl RecordCommand {
     pub(super) fn run(self, log: LevelFilter) -> anyhow::Result<()> {
+        #[cfg(target_env = "gnu")]
+        return_freed_memory();
         runtime()?.block_on(self.record(log))
     }
 

@@ -137,6 +137,7 @@ pub struct Offsets {
     /// `ns.inum` in `struct pid_namespace`.
     pub pid_namespace_inum: u32,
     pub sk_err_soft: u32,
+    pub sk_wmem_queued: u32,
 }
 
 impl Offsets {

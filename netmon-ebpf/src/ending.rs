@@ -25,20 +25,14 @@ pub fn describe<S: SockAccess>(sk: S, old: u8, net: *const u8, id: u64) -> Endin
     if reset::was_received(id) {
         flags |= flag::RESET_RECEIVED;
     }
-    let is_emptied = is_emptied(sk);
-    let gave_up = if old == state::SYN_SENT {
-        let has_sent_syn = has_sent_syn(sk);
-        if is_emptied && !has_sent_syn {
-            flags |= flag::NO_SYN;
-        }
-        has_sent_syn
-    } else {
-        if is_under_repair(sk) {
-            flags |= flag::REPAIR;
-        }
-        is_peer_silent(sk)
-    };
-    if errno == 0 && is_emptied && gave_up && flags & flag::RESET_RECEIVED == 0 {
+    let sent_nothing = old == state::SYN_SENT && sent_nothing(sk);
+    if sent_nothing {
+        flags |= flag::NO_SYN;
+    } else if old != state::SYN_SENT && is_under_repair(sk) {
+        flags |= flag::REPAIR;
+    }
+    let may_be_read = errno == 0 && !sent_nothing && flags & flag::RESET_RECEIVED == 0;
+    if may_be_read && was_given_up(sk) {
         errno = read_error(sk);
     }
     Ending { flags, errno }
@@ -58,46 +52,57 @@ fn buckets_full<S: SockAccess>(net: *const u8) -> u8 {
     if count - 1 >= most { flag::BUCKETS_FULL } else { 0 }
 }
 
-/// Returns whether the kernel has ended a connection, or a connect, with nothing in flight: the
-/// process has not closed the socket, and no segment waits for an answer.
+/// Returns whether a connect has failed before there was a SYN.
 ///
-/// A SYN counts as soon as it is queued (`tcp_connect_queue_skb`, net/ipv4/tcp_output.c). A SYN
-/// that waits for data (TCP Fast Open) does not: but a close shuts such a socket down.
+/// A SYN that waits for data (TCP Fast Open) is not there either: a close of such a socket has shut
+/// the socket down.
 #[inline(always)]
-fn is_emptied(sk: impl SockAccess) -> bool {
-    /// Both directions are shut down (include/net/sock.h), as by a close.
-    const SHUTDOWN_MASK: u8 = 3;
+fn sent_nothing(sk: impl SockAccess) -> bool {
     if offset!(packets_out) == UNKNOWN as usize || offset!(sk_shutdown) == UNKNOWN as usize {
         return false;
     }
     let shutdown: u8 = sk.field(offset!(sk_shutdown));
     let Some(tcp) = sk.tcp() else { return false };
-    shutdown != SHUTDOWN_MASK && tcp.field::<u32>(offset!(packets_out)) == 0
+    // The SYN counts as soon as it is queued (`tcp_connect_queue_skb`, net/ipv4/tcp_output.c).
+    let packets: u32 = tcp.field(offset!(packets_out));
+    // A connect that has timed out has an empty queue again, but this time of its SYN
+    // (`tcp_connect`). Its errno is 0 if the process has read the error by now.
+    let is_stamped =
+        offset!(retrans_stamp) != UNKNOWN as usize && tcp.field::<u32>(offset!(retrans_stamp)) != 0;
+    shutdown == 0 && packets == 0 && !is_stamped
 }
 
-/// Returns whether a connect has sent its SYN (`tcp_connect`).
+/// Returns whether the kernel gave up on the peer: no process has closed the socket, and the queue
+/// was emptied though the peer has not acknowledged everything, or has left probes unanswered
+/// (`tcp_write_queue_purge`, net/ipv4/tcp.c). Where a process ends the connection, the queue is
+/// still there at this transition.
 #[inline(always)]
-fn has_sent_syn(sk: impl SockAccess) -> bool {
-    offset!(retrans_stamp) != UNKNOWN as usize
-        && sk.tcp().is_some_and(|tcp| tcp.field::<u32>(offset!(retrans_stamp)) != 0)
-}
-
-/// Returns whether the peer has left retransmissions or probes without an answer.
-#[inline(always)]
-fn is_peer_silent(sk: impl SockAccess) -> bool {
-    if offset!(icsk_retransmits) == UNKNOWN as usize || offset!(icsk_probes_out) == UNKNOWN as usize
-    {
+fn was_given_up(sk: impl SockAccess) -> bool {
+    /// Both directions are shut down (include/net/sock.h), as by a close.
+    const SHUTDOWN_MASK: u8 = 3;
+    let offsets = [
+        offset!(sk_shutdown),
+        offset!(sk_wmem_queued),
+        offset!(write_seq),
+        offset!(snd_una),
+        offset!(icsk_probes_out),
+    ];
+    if offsets.contains(&(UNKNOWN as usize)) {
+        return false;
+    }
+    let shutdown: u8 = sk.field(offset!(sk_shutdown));
+    let queued: u32 = sk.field(offset!(sk_wmem_queued));
+    if shutdown == SHUTDOWN_MASK || queued != 0 {
         return false;
     }
     let Some(tcp) = sk.tcp() else { return false };
-    let retransmits: u8 = tcp.field(offset!(icsk_retransmits));
     let probes: u8 = tcp.field(offset!(icsk_probes_out));
-    retransmits | probes != 0
+    probes != 0 || tcp.field::<u32>(offset!(write_seq)) != tcp.field::<u32>(offset!(snd_una))
 }
 
 /// Returns the error of a connection on which the kernel gave up, and whose process has read the
-/// error before the end: `tcp_write_err` reports the error first. It empties the queue, and takes a
-/// soft error before ETIMEDOUT.
+/// error before the end: `tcp_write_err` sets the error first. It takes a soft error before
+/// ETIMEDOUT.
 #[inline(always)]
 fn read_error(sk: impl SockAccess) -> u32 {
     const ETIMEDOUT: u32 = 110;

@@ -199,6 +199,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         fdt_fd: dump(table.as_ref(), "fd"),
         file_private_data: dump(file.as_ref(), "private_data"),
         sk_err_soft: sock.offset("sk_err_soft").unwrap_or(UNKNOWN),
+        sk_wmem_queued: sock.offset("sk_wmem_queued").unwrap_or(UNKNOWN),
         sk_shutdown: sock.offset("sk_shutdown").unwrap_or(UNKNOWN),
         sk_uid: dump(Some(&sock), "sk_uid"),
         retrans_stamp: dump(Some(&tcp), "retrans_stamp"),

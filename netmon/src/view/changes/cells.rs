@@ -298,7 +298,7 @@ impl ConnectionLines {
 }
 
 /// Returns the word for the direction of a connection, with `?` if the direction is inferred.
-const fn direction(row: &Connection) -> (&'static str, Option<Direction>) {
+pub(in crate::view) const fn direction(row: &Connection) -> (&'static str, Option<Direction>) {
     match (row.direction, row.inferred_direction) {
         (Some(Direction::Outbound), _) => ("out", row.direction),
         (Some(Direction::Inbound), _) => ("in", row.direction),

@@ -1,7 +1,7 @@
 //! Changes as lines or as JSON: transitions, and connections that ended.
 
 pub(crate) mod appearance;
-mod cells;
+pub(super) mod cells;
 pub(crate) mod history;
 pub(crate) mod json;
 pub(crate) mod lines;

@@ -1,4 +1,5 @@
-//! The rest of a line: the reason of a connection's end, its totals, and its namespace.
+//! The reason of a step in words, for lines and for the screen; and the rest of a line, which also
+//! has totals and the namespace.
 
 use std::{
     fmt::{self, Display},
@@ -14,38 +15,78 @@ use crate::{
         escape::Escaped,
         event::{ResetSide, Totals},
         tcp::TcpState,
+        time::Mono,
         verdict::Verdict,
     },
-    view::palette::Tone,
+    view::palette::{Palette, Tone},
 };
+
+/// A step of a connection, in few bytes: the screen keeps some for every connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::view) struct Mark {
+    /// The time of the step.
+    pub(in crate::view) time: Mono,
+    pub(in crate::view) old: TcpState,
+    pub(in crate::view) new: TcpState,
+    errno: Option<u8>,
+    reset: Option<ResetSide>,
+    pub(in crate::view) verdict: Option<Verdict>,
+    orphan: bool,
+    /// No hook saw the step: a later look found the step done.
+    inferred: bool,
+}
+
+const _: () = assert!(size_of::<Mark>() == 16);
+
+impl Mark {
+    pub(in crate::view) fn of(step: &Step<'_>) -> Self {
+        let t = step.transition;
+        Self {
+            time: t.time,
+            old: t.old,
+            new: t.new,
+            errno: t.errno,
+            reset: t.reset,
+            verdict: step.verdict,
+            orphan: t.orphan,
+            inferred: t.inferred,
+        }
+    }
+
+    /// Returns the reason of the step in words, with the totals where they are known.
+    pub(in crate::view) fn why(&self, totals: Option<&Totals>) -> String {
+        let mut text = Vec::new();
+        Parts::new(&mut text, Palette { colour: false }).put_why(self, totals);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
 
 /// The parts of the rest of a line, with commas between the parts.
 struct Parts<'a> {
     line: &'a mut Vec<u8>,
-    look: &'a Appearance,
+    palette: Palette,
     start: usize,
 }
 
 impl<'a> Parts<'a> {
-    const fn new(line: &'a mut Vec<u8>, look: &'a Appearance) -> Self {
+    const fn new(line: &'a mut Vec<u8>, palette: Palette) -> Self {
         let start = line.len();
-        Self { line, look, start }
+        Self { line, palette, start }
     }
 
     fn put(&mut self, tone: Tone, part: impl Display) {
         if self.line.len() > self.start {
             self.line.extend_from_slice(b", ");
         }
-        self.look.palette().put(self.line, tone, |line| {
+        self.palette.put(self.line, tone, |line| {
             // Writing to a vector does not fail.
             let _ = write!(line, "{part}");
         });
     }
 
     /// Writes the namespace, unless it is implied.
-    fn put_netns(&mut self, row: &Connection) {
+    fn put_netns(&mut self, row: &Connection, netns: &[u32]) {
         let name = row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
-        let netns = &self.look.netns;
         let is_implied = netns.is_empty() || netns.contains(&row.tuple.netns);
         match name {
             Some(name) => {
@@ -53,6 +94,38 @@ impl<'a> Parts<'a> {
             }
             None if is_implied => {}
             None => self.put(Tone::Plain, format_args!("netns={}", row.tuple.netns)),
+        }
+    }
+
+    /// Writes the reason of a step. The error and the RST are left out where the verdict says the
+    /// same.
+    fn put_why(&mut self, mark: &Mark, totals: Option<&Totals>) {
+        let is_last = matches!(mark.new, TcpState::Close | TcpState::TimeWait);
+        match mark.verdict {
+            Some(verdict) => self.put(Tone::of_verdict(verdict), verdict),
+            None if mark.old == TcpState::TimeWait => self.put(Tone::Quiet, "expired"),
+            None if is_last => self.put(Tone::Plain, "closed"),
+            None => {}
+        }
+        let (implied_error, implied_reset) = mark.verdict.map_or((None, None), implied);
+        if let Some(number) = mark.errno {
+            match errno::name(number) {
+                Some(name) if Some(name) == implied_error => {}
+                Some(name) => self.put(Tone::Bad, name),
+                None => self.put(Tone::Bad, format_args!("errno {number}")),
+            }
+        }
+        if let Some(side) = mark.reset.filter(|side| Some(*side) != implied_reset) {
+            self.put(Tone::Bad, format_args!("RST {}", side.name()));
+        }
+        if let Some(totals) = totals {
+            self.put_totals(totals);
+        }
+        if mark.orphan && !is_last {
+            self.put(Tone::Plain, "orphan");
+        }
+        if mark.inferred {
+            self.put(Tone::Plain, "inferred");
         }
     }
 
@@ -82,48 +155,20 @@ impl<'a> Parts<'a> {
 
 /// Writes the rest of a row that a dump reported.
 pub(super) fn found(line: &mut Vec<u8>, look: &Appearance, row: &Connection, initial: bool) {
-    let mut parts = Parts::new(line, look);
+    let mut parts = Parts::new(line, look.palette());
     if initial {
         parts.put(Tone::Quiet, "initial");
     } else {
         parts.put(Tone::Warning, "found (its beginning was lost)");
     }
-    parts.put_netns(row);
+    parts.put_netns(row, &look.netns);
 }
 
 /// Writes the rest of a line: on the last line of a connection, why the connection ended.
-///
-/// The error and the RST are left out where the verdict says the same.
 pub(super) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
-    let t = step.transition;
-    let mut parts = Parts::new(line, look);
-    match step.verdict {
-        Some(verdict) => parts.put(Tone::of_verdict(verdict), verdict),
-        None if t.old == TcpState::TimeWait => parts.put(Tone::Quiet, "expired"),
-        None if t.is_last() => parts.put(Tone::Plain, "closed"),
-        None => {}
-    }
-    let (implied_error, implied_reset) = step.verdict.map_or((None, None), implied);
-    if let Some(number) = t.errno {
-        match errno::name(number) {
-            Some(name) if Some(name) == implied_error => {}
-            Some(name) => parts.put(Tone::Bad, name),
-            None => parts.put(Tone::Bad, format_args!("errno {number}")),
-        }
-    }
-    if let Some(side) = t.reset.filter(|side| Some(*side) != implied_reset) {
-        parts.put(Tone::Bad, format_args!("RST {}", side.name()));
-    }
-    if let Some(totals) = &t.totals {
-        parts.put_totals(totals);
-    }
-    if t.orphan && !t.is_last() {
-        parts.put(Tone::Plain, "orphan");
-    }
-    if t.inferred {
-        parts.put(Tone::Plain, "inferred");
-    }
-    parts.put_netns(step.connection);
+    let mut parts = Parts::new(line, look.palette());
+    parts.put_why(&Mark::of(step), step.transition.totals.as_ref());
+    parts.put_netns(step.connection, &look.netns);
 }
 
 /// Returns the error and the side of the RST that a reader expects of a verdict.

@@ -135,7 +135,7 @@ impl Column {
             Self::Sent | Self::Received | Self::SentRate => 6,
             Self::ReceivedRate => 7,
             Self::Retransmits => 5,
-            Self::Direction => 3,
+            Self::Direction => 4,
             Self::Why => 16,
             Self::Netns => 10,
             Self::Evidence => 8,
@@ -195,7 +195,10 @@ impl Column {
             Self::Remote => (address(row.tuple.remote.ip()), row.tuple.remote.port().into()),
             Self::State => (row.state as u128, time),
             Self::InState => (0, time),
-            Self::Direction => (row.direction.map_or(u128::MAX, |way| way as u128), epoch),
+            Self::Direction => {
+                let direction = row.direction.or(row.inferred_direction);
+                (direction.map_or(u128::MAX, |way| way as u128), epoch)
+            }
             // What was there before netmon looked is older than all that netmon saw begin.
             Self::Age => (u128::from(!row.first_sight), epoch),
             Self::Why => (row.verdict.map_or(u128::MAX, |verdict| verdict as u128), epoch),

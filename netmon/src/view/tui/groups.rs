@@ -63,12 +63,12 @@ impl GroupBy {
     }
 }
 
-/// Returns the port of the end that waits for connections. Where netmon did not see the beginning,
-/// the lower port is taken: ephemeral ports are high (`ip_local_port_range`, by default from 32768
+/// Returns the port of the end that waits for connections. Where the direction is not known, the
+/// lower port is taken: ephemeral ports are high (`ip_local_port_range`, by default from 32768
 /// on).
 fn service_port(row: &Connection) -> u16 {
     let (local, remote) = (row.tuple.local.port(), row.tuple.remote.port());
-    match row.direction {
+    match row.direction.or(row.inferred_direction) {
         Some(Direction::Outbound) => remote,
         Some(Direction::Inbound | Direction::Listen) => local,
         None if remote == 0 => local,

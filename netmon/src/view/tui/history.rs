@@ -5,15 +5,17 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 
-use crate::core::{
-    change::{Change, Step},
-    connection::Connection,
-    event::{ResetSide, Totals, Transition},
-    id::{Binding, ConnectionId, SocketId, Tuple},
-    process::Owner,
-    tcp::TcpState,
-    time::Mono,
-    verdict::Verdict,
+use crate::{
+    core::{
+        change::{Change, Step},
+        connection::Connection,
+        event::{Totals, Transition},
+        id::{Binding, ConnectionId, SocketId, Tuple},
+        process::Owner,
+        tcp::TcpState,
+        time::Mono,
+    },
+    view::changes::why::Mark,
 };
 
 /// The time for which a gone connection stays on the screen.
@@ -27,35 +29,6 @@ const USUAL_STEPS: usize = 6;
 /// The most steps of a connection that are kept: a socket that listens and closes again and again
 /// makes steps without end.
 const STEPS: usize = 32;
-
-/// A step of a connection, in few bytes: there are some for every connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// The time of the step.
-    pub(super) time: Mono,
-    pub(super) old: TcpState,
-    pub(super) new: TcpState,
-    pub(super) errno: Option<u8>,
-    pub(super) reset: Option<ResetSide>,
-    pub(super) verdict: Option<Verdict>,
-    /// No hook saw the step: a later look found the step done.
-    pub(super) inferred: bool,
-}
-
-impl Mark {
-    fn of(step: &Step<'_>) -> Self {
-        let t = step.transition;
-        Self {
-            time: t.time,
-            old: t.old,
-            new: t.new,
-            errno: t.errno,
-            reset: t.reset,
-            verdict: step.verdict,
-            inferred: t.inferred,
-        }
-    }
-}
 
 /// The steps of a connection, and its totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,6 +82,7 @@ impl Gone {
 #[derive(Clone, Debug)]
 pub(super) struct Latest {
     pub(super) mark: Mark,
+    pub(super) totals: Option<Totals>,
     pub(super) tuple: Tuple,
     pub(super) binding: Binding,
     pub(super) owner: Option<Arc<Owner>>,
@@ -138,6 +112,7 @@ impl Histories {
         if is_shown {
             let latest = Latest {
                 mark,
+                totals: step.transition.totals,
                 tuple: row.tuple,
                 binding: row.binding.clone(),
                 owner: row.owner.clone(),

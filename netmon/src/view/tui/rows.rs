@@ -7,16 +7,19 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{
     columns::{Column, SortKey},
     groups::{Flows, GroupBy, GroupKey},
-    history::{Gone, Mark},
+    history::Gone,
     rates::Tally,
     traffic::{TrafficFigures, TrafficOf},
 };
-use crate::core::{
-    connection::Connection,
-    filter::Filter,
-    id::{ConnectionId, SocketId},
-    process::Owner,
-    time::Mono,
+use crate::{
+    core::{
+        connection::Connection,
+        filter::Filter,
+        id::{ConnectionId, SocketId},
+        process::Owner,
+        time::Mono,
+    },
+    view::changes::why::Mark,
 };
 
 /// The request for rows.

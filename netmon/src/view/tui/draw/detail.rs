@@ -13,7 +13,7 @@ use ratatui::{
 use super::{
     STRONG,
     cells::{fit, local_end, remote_end},
-    list::{services, why},
+    list::services,
     state_diagram,
 };
 use crate::{
@@ -79,13 +79,15 @@ fn facts<'a>(
     let ago = |moment: Mono| Elapsed(state.now.since(moment));
     let local = local_end(&row.tuple, &row.binding, services, 60);
     let remote = remote_end(&row.tuple, services, 60);
-    let (sign, direction) = match row.direction {
+    let (sign, direction) = match row.direction.or(row.inferred_direction) {
         Some(Direction::Outbound) => ("→", "outbound"),
         Some(Direction::Inbound) => ("←", "inbound"),
         Some(Direction::Listen) => ("←", "listens"),
         None => ("–", "direction not known"),
     };
-    let place = format!("{local} {sign} {remote}   {direction}");
+    let is_inferred = row.direction.is_none() && row.inferred_direction.is_some();
+    let inferred = if is_inferred { ", inferred" } else { "" };
+    let place = format!("{local} {sign} {remote}   {direction}{inferred}");
     let since = row
         .since
         .map_or("from before netmon looked".to_owned(), |since| format!("for {}", ago(since)));
@@ -208,7 +210,7 @@ fn history(
             " {number:>2} {:<15} {:<11} {after:>6} {}",
             time(step.time),
             step.new,
-            why(step)
+            step.why(None)
         );
         let tone = step.verdict.map_or(Tone::Plain, Tone::of_verdict);
         let style = theme.style(tone);

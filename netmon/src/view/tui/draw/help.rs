@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::STRONG;
 
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 22] = [
     ("↑ ↓ j k, wheel", "select a row, which then stays selected"),
     ("PgUp PgDn", "by screens"),
     ("Home End G", "the top of the list; the last row; in the past, back to now"),
@@ -29,12 +29,13 @@ const KEYS: [(&str, &str); 21] = [
     ("t", "to a time: 03:12:07, yesterday 14:00, 5m ago"),
     ("q Ctrl-C", "quit"),
     ("small letters", "the row is gone, and why; for five seconds"),
+    ("in? out?", "the side that must have begun it, as a listener shows"),
     ("12/345", "connections that the filter admits, and all"),
     ("lost, corrected", "events that did not come; rows set right by the kernel's"),
 ];
 
 pub(super) fn draw(area: Rect, buffer: &mut Buffer) {
-    for (y, (key, what)) in (area.y + 1..area.bottom()).zip(KEYS) {
+    for (y, (key, what)) in (area.y..area.bottom()).zip(KEYS) {
         let line = Line::from(vec![Span::styled(format!(" {key:<20} "), STRONG), Span::raw(what)]);
         line.render(Rect { y, height: 1, ..area }, buffer);
     }

@@ -10,21 +10,15 @@ use super::{
     header::number,
 };
 use crate::{
-    core::{
-        connection::{Connection, Direction},
-        errno,
-        escape::Escaped,
-        event::ResetSide,
-        services::Services,
-        tcp::TcpState,
-    },
+    core::{connection::Connection, escape::Escaped, services::Services},
     view::{
+        changes::{cells::direction, why::Mark},
         palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
             columns::{Column, ColumnPlace, group_columns},
             groups::program,
-            history::{Latest, Mark},
+            history::Latest,
             layout::Areas,
             rows::Row,
             state::ScreenState,
@@ -142,7 +136,7 @@ impl ConnectionCell<'_> {
         match column {
             Column::State if !self.is_gone => Tone::of_state(self.row.state),
             Column::State | Column::Why => verdict,
-            Column::Direction => Tone::of_direction(self.row.direction),
+            Column::Direction => Tone::of_direction(direction(self.row).1),
             _ => Tone::Plain,
         }
     }
@@ -163,12 +157,12 @@ impl ConnectionCell<'_> {
             }
             Column::State => row.state.to_string(),
             Column::InState => span(row.since.map(|since| now.since(since))),
-            Column::Direction => direction(row.direction).to_owned(),
+            Column::Direction => direction(row).0.to_owned(),
             Column::Age => span(row.lifetime(now)),
             Column::Why => {
                 let verdict = || row.verdict.map(|verdict| verdict.to_string());
-                let why = self.last.map(why).filter(|why| !why.is_empty()).or_else(verdict);
-                fit(&why.unwrap_or_default(), width)
+                let why = self.last.map(|step| step.why(None)).filter(|why| !why.is_empty());
+                fit(&why.or_else(verdict).unwrap_or_default(), width)
             }
             Column::Netns => fit(&self.netns(), width),
             Column::Evidence => row.evidence.map_or("-", |evidence| evidence.name()).to_owned(),
@@ -186,15 +180,6 @@ impl ConnectionCell<'_> {
         let recorded = self.row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
         let name = recorded.or_else(|| self.state.known_name(NameQuery::Netns(inum)));
         name.map_or(inum.to_string(), |name| Escaped(name.as_bytes()).to_string())
-    }
-}
-
-pub(super) const fn direction(direction: Option<Direction>) -> &'static str {
-    match direction {
-        Some(Direction::Outbound) => "out",
-        Some(Direction::Inbound) => "in",
-        Some(Direction::Listen) => "lis",
-        None => "-",
     }
 }
 
@@ -252,13 +237,14 @@ fn latest_line(
     clock.write(&mut time, latest.mark.time);
     let mut time = String::from_utf8_lossy(&time).into_owned();
     let Mark { old, new, .. } = latest.mark;
-    let mut states = format!("{new} {}", why(&latest.mark));
+    let mut states = format!("{new} {}", latest.mark.why(None));
     let room = if width < 120 {
         time.truncate(SECONDS);
         // The longest usual text: TIME_WAIT closed-locally.
         width.saturating_sub(SECONDS + 4 + 24)
     } else {
-        states = format!("{old:>11} → {new:<11} {}", why(&latest.mark));
+        let why = latest.mark.why(latest.totals.as_ref());
+        states = format!("{old:>11} → {new:<11} {why}");
         width.saturating_sub(15 + 4 + 26 + 32)
     };
     let (program_width, end) = (room / 4, room * 3 / 8);
@@ -266,26 +252,4 @@ fn latest_line(
     let local = local_end(&latest.tuple, &latest.binding, services, end);
     let remote = remote_end(&latest.tuple, services, end);
     format!("{time} {program:<program_width$} {local:<end$} {remote:<end$} {states}")
-}
-
-/// Returns the rest of a step: verdict, error, RST, and a mark if the step is inferred.
-pub(super) fn why(mark: &Mark) -> String {
-    let mut words = Vec::new();
-    if let Some(verdict) = mark.verdict {
-        words.push(verdict.to_string());
-    } else if mark.old == TcpState::TimeWait {
-        words.push("expired".to_owned());
-    }
-    if let Some(number) = mark.errno {
-        words.push(errno::name(number).map_or(format!("errno {number}"), ToOwned::to_owned));
-    }
-    match mark.reset {
-        Some(ResetSide::Sent) => words.push("RST sent".to_owned()),
-        Some(ResetSide::Received) => words.push("RST received".to_owned()),
-        None => {}
-    }
-    if mark.inferred {
-        words.push("(inferred)".to_owned());
-    }
-    words.join(" ")
 }

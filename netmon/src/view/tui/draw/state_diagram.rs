@@ -3,7 +3,7 @@
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
 
 use super::{DIM, HEADING, STRONG};
-use crate::{core::tcp::TcpState, view::tui::history::Mark};
+use crate::{core::tcp::TcpState, view::changes::why::Mark};
 
 /// The picture of the states. Lines between states lead from the upper state to the lower one.
 const PICTURE: [&str; 15] = [

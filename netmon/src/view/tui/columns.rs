@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::traffic::{TrafficFigures, TrafficOf};
 use crate::{
-    core::connection::Connection,
+    core::{connection::Connection, tcp::TcpState},
     view::{changes::why::Bytes, text::clock::Elapsed},
 };
 
@@ -18,8 +18,8 @@ pub(super) enum Column {
     /// The time in the current state; the shortest first.
     InState,
     Direction,
-    /// The time since the beginning; the oldest first. No row overtakes another in this order, and
-    /// new rows come last.
+    /// The time since the beginning; the newest first. No row overtakes another in this order: new
+    /// rows come first, and push the others down.
     Age,
     /// The reason of the end, or of the last step.
     Why,
@@ -175,39 +175,71 @@ impl Column {
         })
     }
 
-    /// Returns the key that rows are sorted by. The least key comes first, an unknown value last.
-    pub(super) fn key(self, row: &Connection, traffic: TrafficOf<'_>) -> SortKey {
+    /// Returns the key that rows are sorted by. The least key comes first, an unknown value last,
+    /// in the reversed order too; of equal values, the newest row. `state` is the state of the row,
+    /// of a row that is gone its last state: such a row stays where it is.
+    pub(super) fn key(
+        self,
+        row: &Connection,
+        state: TcpState,
+        reversed: bool,
+        traffic: TrafficOf<'_>,
+    ) -> SortKey {
+        let (value, second) = self.value(row, state, traffic);
+        match value {
+            Some(value) if reversed => (!value, !second),
+            Some(value) => (value, second),
+            None => (u128::MAX, second),
+        }
+    }
+
+    /// Returns the value of the column for the order, and the value for the order of equal values.
+    /// A value that may be unknown is above 0.
+    fn value(
+        self,
+        row: &Connection,
+        state: TcpState,
+        traffic: TrafficOf<'_>,
+    ) -> (Option<u128>, i64) {
         let address = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(u32::from(address)),
             IpAddr::V6(address) => u128::from(address),
         };
-        // The latest comes first.
-        let time = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
-        let epoch = row.id.epoch.as_nanos();
+        let newest = row.id.epoch.as_nanos().saturating_neg();
+        let latest = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
         match self {
-            Self::Program => row.owner.as_ref().map_or((u128::MAX, 0), |owner| {
+            Self::Program => row.owner.as_ref().map_or((None, newest), |owner| {
                 let mut name = [0; 16];
                 let length = owner.comm.len().min(name.len());
                 name[..length].copy_from_slice(&owner.comm[..length]);
-                (u128::from_be_bytes(name), owner.pid.into())
+                (Some(u128::from_be_bytes(name)), owner.pid.into())
             }),
-            Self::Local => (address(row.tuple.local.ip()), row.tuple.local.port().into()),
-            Self::Remote => (address(row.tuple.remote.ip()), row.tuple.remote.port().into()),
-            Self::State => (row.state as u128, time),
-            Self::InState => (0, time),
+            Self::Local => (Some(address(row.tuple.local.ip())), row.tuple.local.port().into()),
+            Self::Remote => (Some(address(row.tuple.remote.ip())), row.tuple.remote.port().into()),
+            Self::State => (Some(state as u128), latest),
+            Self::InState => (row.since.map(|_| 1), latest),
             Self::Direction => {
-                let direction = row.direction.or(row.inferred_direction);
-                (direction.map_or(u128::MAX, |way| way as u128), epoch)
+                (row.direction.or(row.inferred_direction).map(|way| way as u128 + 1), newest)
             }
-            // What was there before netmon looked is older than all that netmon saw begin.
-            Self::Age => (u128::from(!row.first_sight), epoch),
-            Self::Why => (row.verdict.map_or(u128::MAX, |verdict| verdict as u128), epoch),
-            Self::Netns => (row.tuple.netns.into(), epoch),
-            Self::Evidence => (row.evidence.map_or(u128::MAX, |known| known as u128), epoch),
+            Self::Age => {
+                // What was there before netmon looked is older than all that netmon saw begin:
+                // listeners as a rule the oldest. A TIME_WAIT is a minute old at most, and its
+                // connection is over: the age of that connection is of no interest.
+                let age = match (row.first_sight, state) {
+                    (false, _) => Some(1),
+                    (true, TcpState::TimeWait) => None,
+                    (true, TcpState::Listen) => Some(3),
+                    (true, _) => Some(2),
+                };
+                (age, newest)
+            }
+            Self::Why => (row.verdict.map(|verdict| verdict as u128 + 1), newest),
+            Self::Netns => (Some(row.tuple.netns.into()), newest),
+            Self::Evidence => (row.evidence.map(|known| known as u128 + 1), newest),
             // The greatest comes first.
             _ => {
                 let value = traffic.row(row).and_then(|figures| self.figure(&figures));
-                (value.map_or(u128::MAX, |value| u128::from(u64::MAX - value)), epoch)
+                (value.map(|value| u128::from(u64::MAX - value) + 1), newest)
             }
         }
     }

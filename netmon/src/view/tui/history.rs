@@ -70,6 +70,11 @@ pub(super) struct Gone {
 }
 
 impl Gone {
+    /// Returns the last state that the connection was in.
+    pub(super) const fn last_state(&self) -> TcpState {
+        self.transition.old
+    }
+
     /// Returns the last step.
     pub(super) fn step(&self) -> Step<'_> {
         let Self { connection, transition, .. } = self;

@@ -32,6 +32,8 @@ pub(super) struct Query<'a> {
     /// The selected row, wherever it is.
     pub(super) selected: Option<RowKey>,
     pub(super) traffic: TrafficOf<'a>,
+    /// The ranks of the groups that were visible.
+    pub(super) ranks: FxHashMap<GroupKey, u64>,
 }
 
 /// The part of the list that was on the screen: the number of the first row in sight, of the
@@ -55,6 +57,8 @@ pub(super) enum RowKey {
 pub(super) enum Row {
     Group {
         key: GroupKey,
+        /// The number that gives the group its place.
+        rank: Option<u64>,
         count: usize,
         /// Connections that came and connections that left, a second.
         flow: Option<[f64; 2]>,
@@ -221,8 +225,8 @@ pub(super) fn list<'a>(
             list.tally.add(row, is_match);
         }
         if is_match {
-            let (first, second) = query.sort.key(row, query.traffic);
-            let key = if query.reversed { (!first, !second) } else { (first, second) };
+            let state = gone.map_or(row.state, Gone::last_state);
+            let key = query.sort.key(row, state, query.reversed, query.traffic);
             matches.add(Candidate { key, row, is_gone }, query);
         }
     });
@@ -238,6 +242,15 @@ pub(super) fn list<'a>(
 }
 
 impl List {
+    /// Returns the ranks of the visible groups.
+    pub(super) fn ranks(&self) -> FxHashMap<GroupKey, u64> {
+        let rank = |row: &Row| match row {
+            Row::Group { key, rank, .. } => Some((*key, (*rank)?)),
+            Row::Connection { .. } => None,
+        };
+        self.rows.iter().filter_map(rank).collect()
+    }
+
     /// Scrolls so that the selected row, which is `selected` now, stays on its line, and is visible
     /// in any case. Returns the range of visible rows.
     fn scroll(&mut self, length: usize, selected: usize, window: Window) -> (usize, usize) {
@@ -265,15 +278,20 @@ impl List {
         query: &Query<'_>,
         window: Window,
     ) {
-        let mut order: Vec<_> = groups.into_iter().collect();
-        order.sort_unstable_by_key(|(key, group)| {
-            let value = query.sort.figure(&group.traffic);
-            let count = u64::try_from(group.count).unwrap_or(u64::MAX);
-            let value = if query.sort.is_traffic() { value } else { Some(count) };
-            (Reverse(value), Reverse(count), *key)
-        });
+        let rank = |key: &GroupKey, group: &Group<'_>| {
+            let value = if query.sort.is_traffic() && query.traffic.is_of_all() {
+                query.sort.figure(&group.traffic)?
+            } else {
+                u64::try_from(group.count).unwrap_or(u64::MAX)
+            };
+            Some(steady(value, query.ranks.get(key).copied()))
+        };
+        let groups =
+            groups.into_iter().map(|(key, group)| (Reverse(rank(&key, &group)), key, group));
+        let mut order: Vec<_> = groups.collect();
+        order.sort_unstable_by_key(|(rank, key, _)| (*rank, *key));
         let (mut length, mut place) = (0, None);
-        for (key, group) in &order {
+        for (_, key, group) in &order {
             place = place.or_else(|| match query.selected? {
                 RowKey::Group(selected) => (selected == *key).then_some(length),
                 selected => Some(length + 1 + place_of(selected, &group.members)?),
@@ -282,10 +300,11 @@ impl List {
         }
         let (from, to) = self.scroll(length, place.unwrap_or(window.selected), window);
         let mut at = 0;
-        for (key, mut group) in order {
+        for (Reverse(rank), key, mut group) in order {
             if (from..to).contains(&at) {
                 self.rows.push(Row::Group {
                     key,
+                    rank,
                     count: group.count,
                     flow: flows.of(key),
                     traffic: group.traffic,
@@ -301,6 +320,16 @@ impl List {
             self.rows.extend(rows.iter().map(Row::from));
             at += members;
         }
+    }
+}
+
+/// Returns the rank of a group with a number that had the rank `before`. A rank follows its number
+/// only if they differ by more than an eighth and one: numbers that go up and down do not shuffle
+/// the groups at each look.
+const fn steady(number: u64, before: Option<u64>) -> u64 {
+    match before {
+        Some(before) if number.abs_diff(before) <= 1 + before / 8 => before,
+        _ => number,
     }
 }
 

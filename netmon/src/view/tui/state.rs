@@ -346,6 +346,7 @@ impl ScreenState {
             expanded: &self.expanded,
             selected: self.selected_key(),
             traffic: self.traffic_of(),
+            ranks: self.list.ranks(),
         };
         let List { top, selected, .. } = self.list;
         let window = Window { top, selected, height: self.height() };

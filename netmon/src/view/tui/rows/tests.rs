@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use proptest::prelude::*;
+use proptest::{array::uniform4, prelude::*};
 
 use super::*;
 use crate::core::{
@@ -51,6 +51,7 @@ proptest! {
             expanded: &FxHashSet::default(),
             selected: chosen.map(|cookie| RowKey::Connection(id(cookie))),
             traffic: TrafficOf { latest: None, histories: &Histories::default() },
+            ranks: FxHashMap::default(),
         };
         let window = Window { top, selected: top + line, height };
         let rows = table.rows().map(|row| (row, None));
@@ -74,6 +75,71 @@ proptest! {
             if line < height && place >= line && place - line + height <= all.len() {
                 prop_assert_eq!(list.selected - list.top, line);
             }
+        }
+    }
+}
+
+const STATES: [TcpState; 4] =
+    [TcpState::Established, TcpState::SynSent, TcpState::FinWait1, TcpState::TimeWait];
+
+/// Returns the groups by state after the list `before`, with so many connections in each state.
+fn grouped(counts: [usize; 4], before: &List) -> List {
+    let states = STATES.into_iter().zip(counts);
+    let states = states.flat_map(|(state, count)| std::iter::repeat_n(state, count));
+    let rows = states.zip(1..).map(|(state, cookie)| {
+        let end = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
+        let tuple = Tuple { netns: 1, interface: 0, local: end, remote: end };
+        Connection::new(id(cookie), tuple, state)
+    });
+    let query = Query {
+        filter: &Filter::default(),
+        sort: Column::Age,
+        reversed: false,
+        group: Some(GroupBy::State),
+        expanded: &FxHashSet::default(),
+        selected: None,
+        traffic: TrafficOf { latest: None, histories: &Histories::default() },
+        ranks: before.ranks(),
+    };
+    let table = ConnectionTable::restore(rows);
+    let rows = table.rows().map(|row| (row, None));
+    list(rows, &Flows::default(), &query, Window { top: 0, selected: 0, height: 20 })
+}
+
+/// Returns each group with its number.
+fn groups(list: &List) -> Vec<(GroupKey, usize)> {
+    let group = |row: &Row| match row {
+        Row::Group { key, count, .. } => Some((*key, *count)),
+        Row::Connection { .. } => None,
+    };
+    list.rows.iter().filter_map(group).collect()
+}
+
+proptest! {
+    /// Numbers that go up and down by one leave the groups where they are.
+    #[test]
+    fn groups_stay_in_their_places(
+        counts in uniform4(2..40_usize),
+        changes in proptest::collection::vec(uniform4(0..=2_usize), 1..6),
+    ) {
+        let first = grouped(counts, &List::default());
+        let keys = |list: &List| groups(list).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let mut last = first.clone();
+        for change in changes {
+            last = grouped(std::array::from_fn(|at| counts[at] + change[at] - 1), &last);
+            prop_assert_eq!(keys(&last), keys(&first));
+        }
+    }
+
+    /// A group is not far behind smaller ones, after any numbers before.
+    #[test]
+    fn greater_groups_come_first(looks in proptest::collection::vec(uniform4(1..40_usize), 1..6)) {
+        let mut list = List::default();
+        for counts in looks {
+            list = grouped(counts, &list);
+            let counts: Vec<_> = groups(&list).into_iter().map(|(_, count)| count).collect();
+            // Both ranks may be off by an eighth and one.
+            prop_assert!(counts.is_sorted_by(|a, b| (a + 1) * 9 / 7 + 2 >= *b), "{:?}", counts);
         }
     }
 }

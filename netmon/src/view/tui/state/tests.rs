@@ -111,7 +111,7 @@ proptest! {
         }
     }
 
-    /// In the order at the beginning no row overtakes another, and new rows come last.
+    /// In the order at the beginning no row overtakes another, and new rows come first.
     #[test]
     fn the_first_order_is_steady(
         looks in looks(),
@@ -120,7 +120,7 @@ proptest! {
         for (cookies, at) in looks.iter().zip(100..) {
             state.settle(&table(cookies.iter().copied()), moment(at));
             let height = state.height();
-            let first: Vec<u64> = cookies.iter().copied().take(height).collect();
+            let first: Vec<u64> = cookies.iter().rev().copied().take(height).collect();
             prop_assert_eq!(shown(&state), first);
         }
     }
@@ -142,6 +142,31 @@ proptest! {
         }
         press(&mut state, KeyCode::Char(' '));
         state.settle(&table([7, 9]), moment(200));
-        prop_assert_eq!(shown(&state), [7, 9]);
+        prop_assert_eq!(shown(&state), [9, 7]);
     }
+}
+
+/// Connections that netmon saw begin come first, then open ones of unknown age, listeners, and
+/// TIME_WAITs. The reversed order has the oldest first, and a TIME_WAIT of unknown age last again.
+#[test]
+fn the_newest_row_is_the_first() {
+    use TcpState::{Established, Listen, TimeWait};
+    let all = table(1..=8).rows().cloned().collect::<Vec<_>>();
+    let rows = all.into_iter().map(|mut row| {
+        let cookie = row.id.cookie.get();
+        row.first_sight = cookie <= 6;
+        row.state = match cookie {
+            1 | 4 => TimeWait,
+            2 | 5 => Listen,
+            _ => Established,
+        };
+        row
+    });
+    let table = ConnectionTable::restore(rows);
+    let mut state = screen();
+    state.settle(&table, moment(100));
+    assert_eq!(shown(&state), [8, 7, 6, 3, 5, 2, 4, 1]);
+    press(&mut state, KeyCode::Char('S'));
+    state.settle(&table, moment(100));
+    assert_eq!(shown(&state), [2, 5, 3, 6, 7, 8, 4, 1]);
 }

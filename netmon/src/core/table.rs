@@ -113,6 +113,13 @@ impl ConnectionTable {
         self.rows.keys().any(|key| key.is_former())
     }
 
+    /// Returns whether a dump of everything was taken: no row of the kernel is missing as far as
+    /// netmon knows.
+    #[must_use]
+    pub const fn is_reconciled(&self) -> bool {
+        self.reconciled > 0
+    }
+
     /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -124,13 +124,13 @@ impl Column {
         }
     }
 
-    /// Returns the least width on a screen of so many columns.
-    pub(super) fn least(self, screen: u16) -> u16 {
+    /// Returns the least width on a screen of so many columns, whose addresses take `address`.
+    pub(super) fn least(self, screen: u16, address: u16) -> u16 {
         match self {
             Self::Program if screen < 80 => screen * 14 / 80,
             Self::Local | Self::Remote if screen < 80 => screen * 21 / 80,
             Self::Program | Self::State => 14,
-            Self::Local | Self::Remote => (screen / 5).clamp(21, WIDEST_ADDRESS),
+            Self::Local | Self::Remote => address.min(screen / 5).max(ADDRESS),
             Self::InState | Self::Age | Self::Rtt | Self::RecvQ | Self::SendQ => 6,
             Self::Sent | Self::Received | Self::SentRate => 6,
             Self::ReceivedRate => 7,
@@ -142,11 +142,12 @@ impl Column {
         }
     }
 
-    /// Returns the eighths of the spare width that the column takes, and its greatest width.
-    const fn share(self) -> Option<(u16, u16)> {
+    /// Returns the part of the spare width that the column takes, and its greatest width.
+    const fn share(self, address: u16) -> Option<(u16, u16)> {
         match self {
             Self::Program => Some((2, 24)),
-            Self::Local | Self::Remote => Some((3, WIDEST_ADDRESS)),
+            Self::Local | Self::Remote => Some((3, address)),
+            Self::Why => Some((2, 40)),
             _ => None,
         }
     }
@@ -173,6 +174,17 @@ impl Column {
             Self::Retransmits => value.to_string(),
             _ => Bytes(value).to_string(),
         })
+    }
+
+    /// Returns whether numbers stand below the heading, at the right of the column.
+    pub(super) fn is_number(self) -> bool {
+        self.is_traffic() || matches!(self, Self::InState | Self::Age)
+    }
+
+    /// Returns the sign of an order by the column: `▲` if the least value comes first.
+    pub(super) fn order_sign(self, reversed: bool) -> char {
+        // Traffic begins with the greatest.
+        if self.is_traffic() == reversed { '▲' } else { '▼' }
     }
 
     /// Returns the key that rows are sorted by. The least key comes first, an unknown value last,
@@ -245,8 +257,8 @@ impl Column {
     }
 }
 
-/// Columns of an IPv6 address and a port.
-const WIDEST_ADDRESS: u16 = 47;
+/// Columns of an IPv4 address and a port.
+pub(super) const ADDRESS: u16 = 21;
 
 /// The key of a row in the order of a column.
 pub(super) type SortKey = (u128, i64);
@@ -260,11 +272,12 @@ pub(super) struct ColumnPlace {
 }
 
 /// Returns the first of `columns` that fit a screen of this width, with the widths that they get.
-pub(super) fn places(columns: &[Column], screen: u16) -> Vec<ColumnPlace> {
+/// The widest address takes `address` columns.
+pub(super) fn places(columns: &[Column], screen: u16, address: u16) -> Vec<ColumnPlace> {
     let mut widths = Vec::new();
     let mut used = 0;
     for column in columns {
-        let width = column.least(screen).min(screen);
+        let width = column.least(screen, address).min(screen);
         let gap = u16::from(!widths.is_empty());
         if used + gap + width > screen {
             break;
@@ -276,7 +289,7 @@ pub(super) fn places(columns: &[Column], screen: u16) -> Vec<ColumnPlace> {
     loop {
         let spare = screen - used;
         let can_grow = |(column, width): &(Column, u16)| {
-            let (share, most) = column.share()?;
+            let (share, most) = column.share(address)?;
             (*width < most).then_some((share, most))
         };
         let shares: u16 = widths.iter().filter_map(can_grow).map(|(share, _)| share).sum();
@@ -308,7 +321,7 @@ pub(super) const GROUP_NUMBERS: u16 = 30;
 pub(super) fn group_columns(screen: u16) -> &'static [Column] {
     let mut room = screen.saturating_sub(GROUP_NAME + GROUP_NUMBERS);
     let fits = |column: &&Column| {
-        let width = column.least(screen) + 1;
+        let width = column.least(screen, ADDRESS) + 1;
         let fits = room >= width;
         room = room.saturating_sub(width);
         fits
@@ -326,13 +339,17 @@ mod tests {
     proptest! {
         /// Columns do not overlap, keep their order, and have their least width at least.
         #[test]
-        fn columns_fit_the_screen(screen in 40..400_u16, first in 0..Column::ALL.len()) {
+        fn columns_fit_the_screen(
+            (screen, address) in (40..400_u16, ADDRESS..60_u16),
+            first in 0..Column::ALL.len(),
+        ) {
             let chosen = &Column::ALL[first..];
-            let places = places(chosen, screen);
+            let places = places(chosen, screen, address);
             prop_assert!(!places.is_empty());
             for (place, column) in places.iter().zip(chosen) {
                 prop_assert_eq!(place.column, *column);
-                prop_assert!(place.to - place.from >= column.least(screen).min(screen));
+                let least = column.least(screen, address).min(screen);
+                prop_assert!(place.to - place.from >= least);
             }
             for two in places.windows(2) {
                 prop_assert_eq!(two[1].from, two[0].to + 1);
@@ -343,7 +360,18 @@ mod tests {
 
     #[test]
     fn netstats_columns_fit_80_columns() {
-        let places = places(&Column::ALL, 80);
+        let places = places(&Column::ALL, 80, ADDRESS);
         assert_eq!(places.last().map(|last| (last.column, last.to)), Some((Column::InState, 80)));
+    }
+
+    /// IPv4 addresses leave room for every column; IPv6 addresses take the room that they need.
+    #[test]
+    fn addresses_take_the_room_that_they_need() {
+        let width = |address| {
+            let places = places(&Column::ALL, 200, address);
+            (places.len(), places[1].to - places[1].from)
+        };
+        assert_eq!(width(ADDRESS), (Column::ALL.len(), 21));
+        assert_eq!(width(47).1, 40);
     }
 }

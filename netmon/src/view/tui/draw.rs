@@ -1,6 +1,5 @@
 //! From state to frame: a pure function.
 
-mod cells;
 mod choose;
 mod detail;
 mod header;
@@ -20,6 +19,7 @@ use ratatui::{
 
 use super::{
     layout::Areas,
+    rates::HEIGHT,
     state::{Mode, ScreenState},
 };
 use crate::{
@@ -77,32 +77,46 @@ fn footer(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) 
         Line::styled(format!(" {message}"), theme.style(Tone::Warning)).render(area, buffer);
         return;
     }
-    let past: &[(&str, &str)] = match (state.options.past, &state.past) {
-        _ if matches!(state.mode, Mode::Columns(_)) => &[],
-        (_, Some(_)) => {
-            &[("←→", "second"), ("[]", "minute"), (",.", "event"), ("t", "time"), ("End", "now")]
-        }
-        (true, None) => &[("←", "past")],
-        (false, None) => &[],
+    let mut room = area.width;
+    let fits = |(key, word): &(&str, &str)| {
+        let width = key.chars().count() + word.chars().count() + 3;
+        let left = u16::try_from(width).ok().and_then(|width| room.checked_sub(width));
+        room = left.unwrap_or(0);
+        left.is_some()
     };
-    let keys: &[(&str, &str)] = match &state.mode {
-        Mode::Detail(_) => &[("Esc", "back")],
-        Mode::Help => &[("any key", "back")],
-        Mode::Columns(_) => &[("Space", "choose"), ("←→", "move"), ("Esc", "back")],
-        // A narrow screen has no room for the last.
-        _ => &[
-            ("?", "help"),
-            ("/", "filter"),
-            ("s", "sort"),
-            ("g", "group"),
-            ("c", "columns"),
-            ("Space", "freeze"),
-            ("q", "quit"),
-            ("Enter", "look"),
-        ],
-    };
-    let keys = past.iter().chain(keys).flat_map(|(key, what)| {
-        [Span::styled(format!(" {key}"), STRONG), Span::raw(format!(" {what} "))]
+    let keys = keys(state).into_iter().take_while(fits);
+    let keys = keys.flat_map(|(key, word)| {
+        [Span::styled(format!(" {key}"), HEADING), Span::raw(format!(" {word} "))]
     });
     Line::from_iter(keys).render(area, buffer);
+}
+
+/// Returns the keys and their meanings. A narrow screen has room for the first of them.
+fn keys(state: &ScreenState) -> Vec<(&'static str, &'static str)> {
+    let mut keys = match (state.options.past, &state.past) {
+        (_, Some(_)) => {
+            vec![("←→", "second"), ("[]", "minute"), (",.", "event"), ("t", "time"), ("End", "now")]
+        }
+        (true, None) => vec![("←", "past")],
+        (false, None) => Vec::new(),
+    };
+    match &state.mode {
+        Mode::Detail(_) => keys.push(("Esc", "back")),
+        Mode::Help => return vec![("any key", "back")],
+        Mode::Columns(_) => return vec![("Space", "choose"), ("←→", "move"), ("Esc", "back")],
+        Mode::List | Mode::Filter(..) | Mode::Time(..) => {
+            keys.extend([("?", "help"), ("/", "filter"), ("s", "sort"), ("g", "group")]);
+            keys.push(("c", "columns"));
+            keys.extend(state.has_more_columns().then_some(("<>", "scroll")));
+            keys.extend([("Space", "freeze"), ("q", "quit"), ("Enter", "look")]);
+        }
+    }
+    keys
+}
+
+/// Returns the bar of a height up to [`HEIGHT`]. No bar fills its line: bars of lines above each
+/// other stay apart.
+fn bar(height: u8) -> char {
+    const BARS: [char; HEIGHT as usize + 1] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'];
+    BARS[usize::from(height.min(HEIGHT))]
 }

@@ -20,9 +20,9 @@ pub(super) struct Areas {
 }
 
 impl Areas {
-    /// Returns the areas of a screen of this size. The rows get the lines that the header, the
-    /// heading, the latest transitions and the footer leave. In the past, a timeline takes lines of
-    /// the latest transitions.
+    /// Returns the areas of a screen of this size. A low screen has rows alone below the title. On
+    /// higher ones the header is whole, eight rows come next, and the rows and the latest
+    /// transitions share the lines that are left. In the past, a timeline takes lines of the rows.
     pub(super) fn of(area: Rect, is_past: bool) -> Self {
         let line = |y: u16, height: u16| {
             let y = y.min(area.height);
@@ -33,19 +33,18 @@ impl Areas {
                 height: height.min(area.height - y),
             }
         };
-        let header = if area.height < 16 { 1 } else { HEADER };
-        let latest = match area.height {
-            ..16 => 0,
-            height => (5 + (height - 16) / 5).min(14),
+        let (header, timeline) = match area.height {
+            ..16 => (1, 0),
+            _ => (HEADER, if is_past { TIMELINE } else { 0 }),
         };
-        let rows = area.height.saturating_sub(header + latest + 2);
-        let timeline = if is_past && latest > TIMELINE { TIMELINE } else { 0 };
+        let latest = (area.height.saturating_sub(16) / 2).min(14);
+        let rows = area.height.saturating_sub(header + latest + timeline + 2);
         Self {
             header: line(0, header),
             heading: line(header, 1),
             rows: line(header + 1, rows),
-            latest: line(header + 1 + rows, latest - timeline),
-            timeline: line(header + 1 + rows + latest - timeline, timeline),
+            latest: line(header + 1 + rows, latest),
+            timeline: line(header + 1 + rows + latest, timeline),
             footer: line(area.height.saturating_sub(1), 1),
         }
     }

@@ -6,6 +6,7 @@
 //! one channel, frames and questions leave through others, and a slow terminal gets fewer frames.
 
 mod activity;
+mod cells;
 mod columns;
 mod draw;
 mod groups;

@@ -140,7 +140,7 @@ impl Rates {
         (count > 0).then(|| f64::from(sum) / count as f64)
     }
 
-    /// Returns the last minutes of a state as heights from 0 to 8, the latest last, in at most
+    /// Returns the last minutes of a state as heights up to [`HEIGHT`], the latest last, in at most
     /// `width` columns.
     pub(super) fn of_state(&self, state: TcpState, width: usize) -> Vec<u8> {
         heights(self.samples.iter().map(|sample| sample.counts[state as usize - 1].into()), width)
@@ -151,6 +151,9 @@ impl Rates {
         heights(self.samples.iter().map(|sample| what(&sample.happened).into()), width)
     }
 }
+
+/// The greatest height of a column of a curve.
+pub(super) const HEIGHT: u8 = 7;
 
 /// Returns the heights of the columns for `values`, one value a second, in `width` columns at most.
 ///
@@ -169,8 +172,8 @@ pub(super) fn heights(values: impl ExactSizeIterator<Item = u64>, width: usize) 
         columns[column] = u64::max(columns[column], value);
     }
     let most = columns.iter().copied().max().unwrap_or(0).max(1);
-    let height = |value: u64| value.saturating_mul(8).div_ceil(most);
-    columns.into_iter().map(|value| u8::try_from(height(value)).unwrap_or(8)).collect()
+    let height = |value: u64| value.saturating_mul(HEIGHT.into()).div_ceil(most);
+    columns.into_iter().map(|value| u8::try_from(height(value)).unwrap_or(HEIGHT)).collect()
 }
 
 #[cfg(test)]
@@ -184,14 +187,14 @@ mod tests {
 
     #[test]
     fn heights_are_of_the_greatest() {
-        assert_eq!(heights([0, 1, 100, 200].into_iter(), 300), [0, 1, 4, 8]);
-        assert_eq!(heights([7, 7].into_iter(), 300), [8, 8]);
+        assert_eq!(heights([0, 1, 100, 200].into_iter(), 300), [0, 1, 4, 7]);
+        assert_eq!(heights([7, 7].into_iter(), 300), [7, 7]);
         assert_eq!(heights([0, 0].into_iter(), 300), [0, 0]);
         assert_eq!(heights([].into_iter(), 10), [0; 0]);
         // Eight seconds each, the last of them full.
         let values: Vec<u64> = (1..=40).collect();
-        assert_eq!(heights(values.into_iter(), 5), [2, 4, 5, 7, 8]);
-        assert_eq!(heights([5].into_iter(), 0), [8]);
+        assert_eq!(heights(values.into_iter(), 5), [2, 3, 5, 6, 7]);
+        assert_eq!(heights([5].into_iter(), 0), [7]);
     }
 
     #[test]

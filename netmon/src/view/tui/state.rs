@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     activity::Activity,
+    columns::ADDRESS,
     groups::{self, GroupBy},
     keys::{KeyMeaning, LineEditor, meaning},
     rates::Tally,
@@ -98,6 +99,9 @@ pub struct ScreenState {
     pub(super) settings: ScreenSettings,
     /// The number of columns after the first that are scrolled out of sight.
     first_column: usize,
+    /// The columns of the widest address that was in sight. Addresses get no narrower while the
+    /// screen scrolls, so that columns stay where they are.
+    pub(super) address_width: u16,
     expanded: FxHashSet<groups::GroupKey>,
     selection: Selection,
     /// The list is held still from the next look on.
@@ -122,6 +126,8 @@ pub struct ScreenState {
     inspected_at: Option<Mono>,
     pub(super) message: Option<String>,
     is_over: bool,
+    /// The rows of the kernel are there.
+    pub(super) has_rows: bool,
     /// The visible rows at the time `now`.
     pub(super) list: List,
     /// The connections in each state, at the moment of the header.
@@ -150,6 +156,7 @@ impl ScreenState {
             filter,
             settings,
             first_column: 0,
+            address_width: ADDRESS,
             expanded: FxHashSet::default(),
             selection: Selection::First,
             is_freezing: false,
@@ -167,6 +174,7 @@ impl ScreenState {
             inspected_at: None,
             message: None,
             is_over: false,
+            has_rows: false,
             list: List::default(),
             tally: Tally::default(),
             detail: None,
@@ -326,6 +334,7 @@ impl ScreenState {
 
     /// Finds the visible rows at `now` in the present table.
     pub fn settle(&mut self, table: &ConnectionTable, now: Mono) {
+        self.has_rows = table.is_reconciled();
         self.live.histories.sweep(now);
         self.live.histories.look_at(match self.mode {
             Mode::Detail(id) => Some(id.cookie),
@@ -373,6 +382,7 @@ impl ScreenState {
         self.ask_traffic(table, now);
         self.name_groups();
         self.name_namespaces();
+        self.note_widths();
         if matches!(self.mode, Mode::Detail(_)) {
             self.look(inspected, now);
         } else {

@@ -188,7 +188,7 @@ fn top_lists_filters_and_inspects_connections() {
         let port = listener.local_addr().expect("bound").port();
         let terminal = Terminal::netmon("looks", &format!("-n 'netns = {}'", netns.inum));
         // 2 listeners, 7 connections with two ends.
-        let screen = terminal.until("all rows", |screen| screen.contains(" 16 of "));
+        let screen = terminal.until("all rows", |screen| screen.contains(" of 16 "));
         assert_eq!(rows(&screen).len(), 16, "{screen}");
         let established = rows(&screen).iter().filter(|row| row.contains(" ESTABLISHED")).count();
         assert_eq!((established, listed("ESTABLISHED")), (14, 14));
@@ -197,7 +197,7 @@ fn top_lists_filters_and_inspects_connections() {
         terminal.press(&["/", "C-u"]);
         terminal.write(&format!("netns = {} and sport = {port}", netns.inum));
         terminal.press(&["Enter"]);
-        let screen = terminal.until("its rows", |screen| screen.contains(" 6 of "));
+        let screen = terminal.until("its rows", |screen| screen.contains(" of 6 "));
         assert!(
             rows(&screen).iter().all(|row| row.contains(&format!("127.0.0.1:{port} "))),
             "{screen}"
@@ -234,7 +234,7 @@ fn the_list_freezes_and_settings_are_kept() {
         let settings = Settings::new("kept");
         let command = settings.top(&format!("-n 'netns = {}'", netns.inum));
         let terminal = Terminal::sized("freezes", (80, 24), &command);
-        terminal.until("all rows", |screen| screen.contains(" 7 of "));
+        terminal.until("all rows", |screen| screen.contains(" of 7 "));
         terminal.press(&["Down", "Space"]);
         terminal.until("the ice", |screen| screen.contains("list frozen for"));
         held.clear();

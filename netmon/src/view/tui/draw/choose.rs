@@ -2,8 +2,8 @@
 
 use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
 
-use super::{HEADING, STRONG, cells::fit};
-use crate::view::tui::state::ColumnChoice;
+use super::{HEADING, STRONG};
+use crate::view::tui::{cells::fit, state::ColumnChoice};
 
 /// Draws all columns in their order.
 pub(super) fn draw(choice: &ColumnChoice, area: Rect, buffer: &mut Buffer) {

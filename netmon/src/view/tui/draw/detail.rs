@@ -10,12 +10,7 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{
-    STRONG,
-    cells::{fit, local_end, remote_end},
-    list::services,
-    state_diagram,
-};
+use super::{STRONG, state_diagram};
 use crate::{
     core::{connection::Direction, escape::Escaped, process::Evidence, tcp::TcpState, time::Mono},
     view::{
@@ -23,6 +18,7 @@ use crate::{
         palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
+            cells::{fit, local_end, remote_end},
             groups::program,
             state::{Detail, ScreenState},
         },
@@ -72,7 +68,7 @@ fn facts<'a>(
     theme: Palette,
     time: &mut impl FnMut(Mono) -> String,
 ) -> Vec<Line<'a>> {
-    let (row, services) = (&detail.row, services(state));
+    let (row, services) = (&detail.row, state.services());
     let fact = |name: &str, value: String| {
         Line::from(vec![Span::styled(format!(" {name:<NAME$} "), STRONG), Span::raw(value)])
     };

@@ -8,16 +8,18 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{HEADING, STRONG, cells::fit};
+use super::{DIM, HEADING, STRONG, bar};
 use crate::{
     core::{loss::Loss, tcp::TcpState},
     view::{
         palette::{Palette, Tone},
         text::clock::Elapsed,
         tui::{
+            cells::fit,
             layout::HEADER,
             rates::{Happened, Rates, Tally},
-            state::ScreenState,
+            rows::List,
+            state::{Mode, ScreenState},
         },
     },
 };
@@ -55,10 +57,12 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut
         return;
     }
     let width = area.width / 3;
+    // A curve is not taken for a part of the name after it.
+    let gap = if width > 32 { 3 } else { 1 };
     let cell = |column: u16, line: u16| Rect {
         x: area.x + column * width,
         y: area.y + 1 + line,
-        width: width - 1,
+        width: width - gap,
         height: 1,
     };
     let activity = state.activity();
@@ -118,15 +122,14 @@ fn put(
     area: Rect,
     buffer: &mut Buffer,
 ) {
-    const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let style = if is_some { STRONG } else { super::DIM };
+    let style = if is_some { STRONG } else { DIM };
     Line::styled(text, style).render(area, buffer);
     let used = u16::try_from(text.chars().count() + 1).unwrap_or(u16::MAX).max(TEXT);
     let curve = curve(area.width.saturating_sub(used).into());
     // The latest value stays at the right.
     let width = u16::try_from(curve.len()).unwrap_or(0);
     let left = area.right().saturating_sub(width).max(area.x.saturating_add(used));
-    let curve: String = curve.iter().map(|height| HEIGHTS[usize::from(*height)]).collect();
+    let curve: String = curve.iter().map(|height| bar(*height)).collect();
     let area = Rect { x: left, width: area.right().saturating_sub(left), ..area };
     Line::styled(curve, theme.style(Tone::Begin)).render(area, buffer);
 }
@@ -137,6 +140,15 @@ pub(super) fn number(number: f64) -> String {
         small if small < 10.0 => format!("{small:.1}"),
         number if number < 100_000.0 => format!("{number:.0}"),
         large => format!("{:.0}K", large / 1e3),
+    }
+}
+
+/// Returns the place of the rows in sight among all rows of the list.
+pub(super) fn position(state: &ScreenState) -> String {
+    let List { rows, top, length, .. } = &state.list;
+    match rows.len() {
+        0 => "no rows".to_owned(),
+        count => format!("rows {}–{} of {length}", top + 1, top + count),
     }
 }
 
@@ -186,7 +198,16 @@ pub(super) fn title(state: &ScreenState, theme: Palette, area: Rect, buffer: &mu
     let style =
         if state.past.is_some() { HEADING.patch(theme.style(Tone::Warning)) } else { HEADING };
     buffer.set_style(area, style);
-    Line::from(spans).style(style).render(area, buffer);
+    let line = Line::from(spans).style(style);
+    let used = line.width();
+    line.render(area, buffer);
+    // A low screen has no other place for the position.
+    if matches!(state.mode, Mode::List) && state.areas().latest.height == 0 {
+        let position = Line::from(format!("{} ", position(state)));
+        if used + position.width() <= usize::from(area.width) {
+            position.right_aligned().render(area, buffer);
+        }
+    }
 }
 
 #[cfg(test)]

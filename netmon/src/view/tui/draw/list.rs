@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style, text::Line, widgets::Widget};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Modifier, Style},
+    text::Line,
+    widgets::Widget,
+};
 
 use super::{
-    DIM, HEADING, STRONG,
-    cells::{fit, local_end, remote_end},
-    header::number,
+    DIM, STRONG,
+    header::{number, position},
 };
 use crate::{
-    core::{connection::Connection, escape::Escaped, services::Services},
+    core::{connection::Connection, escape::Escaped},
     view::{
         changes::{cells::direction, why::Mark},
         palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
-            columns::{Column, ColumnPlace, group_columns},
+            cells::{fit, local_end, remote_end},
+            columns::{ADDRESS, Column, ColumnPlace, group_columns},
             groups::program,
             history::Latest,
             layout::Areas,
@@ -27,6 +33,9 @@ use crate::{
     },
 };
 
+/// The selected row. One style stands out with colours and without.
+const SELECTED: Style = Style::reset().add_modifier(Modifier::REVERSED);
+
 pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &mut Buffer) {
     let list = &state.list;
     heading(state, areas.heading, buffer);
@@ -36,74 +45,87 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, areas: &Areas, buffer: &
         if line.y >= areas.rows.bottom() {
             break;
         }
-        let style = match row {
-            Row::Group { .. } => {
-                group(row, line, buffer);
-                STRONG
-            }
+        match row {
+            Row::Group { .. } => group(row, line, buffer),
             Row::Connection { row, is_gone, last } => {
-                let style = if *is_gone { DIM } else { Style::new() };
                 for place in &places {
                     let area =
                         Rect { x: line.x + place.from, width: place.to - place.from, ..line };
                     let cell =
                         ConnectionCell { state, row, last: last.as_ref(), is_gone: *is_gone };
                     let text = cell.text(place.column, area.width.into());
-                    let style = style.patch(theme.style(cell.tone(place.column)));
-                    Line::styled(text, style).render(area, buffer);
+                    let tone = match text.trim_start() {
+                        // Other values stand out.
+                        "-" | "0" => Tone::Quiet,
+                        _ => cell.tone(place.column),
+                    };
+                    // A failure is read before the row is gone from the screen.
+                    let style = if *is_gone && tone != Tone::Bad { DIM } else { Style::new() };
+                    Line::styled(text, style.patch(theme.style(tone))).render(area, buffer);
                 }
-                style
             }
-        };
-        // Reversed, so that the row stands out without colours.
+        }
         if at == list.selected {
-            buffer.set_style(line, style.patch(HEADING));
+            buffer.set_style(line, SELECTED);
         }
         line.y += 1;
     }
     if list.length == 0 {
-        let nothing = if list.tally.total() == 0 {
-            "no connections"
-        } else {
-            "no connection matches the filter"
-        };
-        Line::styled(format!(" {nothing}"), DIM).render(Rect { height: 1, ..areas.rows }, buffer);
+        Line::styled(format!(" {}", nothing(state)), DIM)
+            .render(Rect { height: 1, ..areas.rows }, buffer);
+    }
+}
+
+/// Returns why the list is empty, and the keys that lead on.
+fn nothing(state: &ScreenState) -> String {
+    match (state.list.tally.total(), &state.past) {
+        _ if state.is_waiting => "reading …".to_owned(),
+        (_, None) if state.options.at.is_some() => "no moment: t leads to a time".to_owned(),
+        (_, None) if !state.has_rows => "reading …".to_owned(),
+        (0, None) => "this host has no TCP sockets".to_owned(),
+        (0, Some(_)) => "no TCP sockets at this moment: . leads to the next event".to_owned(),
+        (count, _) => {
+            format!("the filter admits none of {count} sockets: / changes it, Esc clears it")
+        }
     }
 }
 
 fn heading(state: &ScreenState, area: Rect, buffer: &mut Buffer) {
     let settings = &state.settings;
-    for ColumnPlace { column, from, to } in state.places() {
-        let is_sorted = column == settings.sort && settings.group.is_none();
-        let sign = match (is_sorted, settings.reversed) {
-            (false, _) => "",
-            (true, false) => "▲",
-            (true, true) => "▼",
-        };
-        let area = Rect { x: area.x + from, width: to - from, ..area };
-        let text = fit(&format!("{}{sign}", column.name()), area.width.into());
-        Line::styled(text, if is_sorted { STRONG } else { Style::new() }).render(area, buffer);
-    }
+    let sign = |column: Column| match column == settings.sort {
+        true => column.order_sign(settings.reversed && settings.group.is_none()).to_string(),
+        false => String::new(),
+    };
     if let Some(by) = settings.group {
-        let text = format!(
-            "{:<width$}",
-            format!("By {} (Enter unfolds)", by.name()),
-            width = area.width.into()
-        );
-        Line::styled(text, STRONG).render(area, buffer);
+        Line::from(format!("By {} (Enter unfolds)", by.name())).render(area, buffer);
         let name = |column: &Column| {
-            let sign = if *column == settings.sort { "▲" } else { "" };
-            format!(
-                " {:>1$}",
-                format!("{}{sign}", column.name()),
-                usize::from(column.least(area.width))
-            )
+            let width = usize::from(column.least(area.width, ADDRESS)) + 1;
+            format!("{:>width$}", format!("{}{}", sign(*column), column.name()))
         };
         let traffic: String = group_columns(area.width).iter().map(name).collect();
-        let right = format!("{:>9} {:>9} {:>9}{traffic} ", "Sockets", "New/s", "Ended/s");
-        Line::styled(right, STRONG).right_aligned().render(area, buffer);
+        let count = if settings.sort.is_traffic() { "Sockets" } else { "▼Sockets" };
+        let right = format!("{count:>9} {:>9} {:>9}{traffic} ", "New/s", "Ended/s");
+        Line::from(right).right_aligned().render(area, buffer);
+    } else {
+        for ColumnPlace { column, from, to } in state.places() {
+            let (name, sign) = (column.name(), sign(column));
+            let (from, text) = match (column.is_number(), from) {
+                // The sign stands in the gap before the column.
+                (true, 1..) => {
+                    let width = usize::from(to - from) + 1;
+                    (from - 1, format!("{:>width$}", format!("{sign}{name}")))
+                }
+                _ => {
+                    let room = usize::from(to - from) - sign.chars().count();
+                    (from, format!("{}{sign}", fit(name, room)))
+                }
+            };
+            let style = if sign.is_empty() { Style::new() } else { STRONG };
+            let area = Rect { x: area.x + from, width: to - from, ..area };
+            Line::styled(text, style).render(area, buffer);
+        }
     }
-    buffer.set_style(area, Style::new().add_modifier(ratatui::style::Modifier::UNDERLINED));
+    buffer.set_style(area, Style::new().add_modifier(Modifier::UNDERLINED));
 }
 
 /// Draws a group: its name at the left, its numbers at the right.
@@ -112,7 +134,8 @@ fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
     let sign = if *is_expanded { '-' } else { '+' };
     let rate = |at: usize| flow.map_or("-".to_owned(), |flow| number(flow[at]));
     let figure = |column: &Column| {
-        format!(" {:>1$}", column.figure_text(traffic), usize::from(column.least(area.width)))
+        let width = usize::from(column.least(area.width, ADDRESS));
+        format!(" {:>width$}", column.figure_text(traffic))
     };
     let traffic: String = group_columns(area.width).iter().map(figure).collect();
     let numbers = format!("{count:>9} {:>9} {:>9}{traffic} ", rate(0), rate(1));
@@ -143,7 +166,7 @@ impl ConnectionCell<'_> {
 
     /// Returns the text of a column.
     fn text(&self, column: Column, width: usize) -> String {
-        let (row, services, now) = (self.row, services(self.state), self.state.list_time());
+        let (row, services, now) = (self.row, self.state.services(), self.state.list_time());
         let span = |span: Option<Duration>| {
             format!("{:>width$}", span.map_or("-".to_owned(), |span| Elapsed(span).to_string()))
         };
@@ -183,39 +206,39 @@ impl ConnectionCell<'_> {
     }
 }
 
-pub(super) fn services(state: &ScreenState) -> Option<&Services> {
-    (!state.options.numeric).then_some(&state.options.services)
-}
-
 /// Draws the latest transitions as they come, the newest at the bottom.
 pub(super) fn latest(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
-    if area.height < 2 {
+    if area.height == 0 {
         return;
     }
-    let list = &state.list;
-    let mut title = format!(" {} of {} ", list.tally.matching(), list.tally.total());
-    if !state.filter_text.is_empty() {
-        title += &format!("· filter: {} ", state.filter_text);
+    let mut title = format!("─ {} ", position(state));
+    let settings = &state.settings;
+    let is_in_sight = state.places().iter().any(|place| place.column == settings.sort);
+    if !is_in_sight && settings.group.is_none() {
+        let sign = settings.sort.order_sign(settings.reversed);
+        title += &format!("· by {sign}{} ", settings.sort.name());
     }
     if state.has_rare_traffic() {
         title += &format!("· traffic every {} ", Elapsed(state.traffic.interval()));
     }
-    let settings = &state.settings;
-    let is_in_sight = state.places().iter().any(|place| place.column == settings.sort);
-    if !is_in_sight && settings.group.is_none() {
-        let order = if settings.reversed { "▼" } else { "▲" };
-        title += &format!("· by {}{order} ", settings.sort.name());
+    if !state.filter_text.is_empty() {
+        title += &format!("· filter: {} ", state.filter_text);
     }
     let width = usize::from(area.width);
-    let title = fit(&title, width.saturating_sub(2));
-    Line::from(format!("{title:─^width$}")).render(Rect { height: 1, ..area }, buffer);
+    let title = fit(&title, width);
+    Line::from(format!("{title:─<width$}")).render(Rect { height: 1, ..area }, buffer);
     let mut clock = Clock::new(TimeStyle::TimeOfDay(state.options.zone.clone()));
     clock.anchor = state.activity().anchor;
     let lines = usize::from(area.height - 1);
     let latest = state.latest();
+    if latest.is_empty() && lines > 0 {
+        let which = if state.is_filtered() { " that the filter admits" } else { "" };
+        Line::styled(format!(" no transition yet{which}"), DIM)
+            .render(Rect { y: area.y + 1, height: 1, ..area }, buffer);
+    }
     let latest = latest.iter().take(lines).rev();
     for (y, latest) in (area.y + 1..).zip(latest) {
-        let text = latest_line(latest, &mut clock, services(state), width);
+        let text = latest_line(latest, &mut clock, state, width);
         let text = fit(&text, width);
         let style = latest
             .mark
@@ -225,14 +248,10 @@ pub(super) fn latest(state: &ScreenState, theme: Palette, area: Rect, buffer: &m
     }
 }
 
-/// Returns a transition as a line, without the old state if there is little room.
-fn latest_line(
-    latest: &Latest,
-    clock: &mut Clock,
-    services: Option<&Services>,
-    width: usize,
-) -> String {
+/// Returns a transition as a line, without the old state and the totals if there is little room.
+fn latest_line(latest: &Latest, clock: &mut Clock, state: &ScreenState, width: usize) -> String {
     const SECONDS: usize = 8;
+    let services = state.services();
     let mut time = Vec::new();
     clock.write(&mut time, latest.mark.time);
     let mut time = String::from_utf8_lossy(&time).into_owned();
@@ -245,9 +264,9 @@ fn latest_line(
     } else {
         let why = latest.mark.why(latest.totals.as_ref());
         states = format!("{old:>11} → {new:<11} {why}");
-        width.saturating_sub(15 + 4 + 26 + 32)
+        width.saturating_sub(15 + 4 + 26 + 16)
     };
-    let (program_width, end) = (room / 4, room * 3 / 8);
+    let (program_width, end) = ((room / 4).min(24), (room * 3 / 8).min(state.address_width.into()));
     let program = fit(&program(latest.owner.as_deref()), program_width);
     let local = local_end(&latest.tuple, &latest.binding, services, end);
     let remote = remote_end(&latest.tuple, services, end);

@@ -8,9 +8,9 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{HEADING, STRONG, cells::columns};
+use super::{HEADING, STRONG};
 use crate::view::palette::{Palette, Tone};
-use crate::view::tui::keys::LineEditor;
+use crate::view::tui::{cells::columns, keys::LineEditor};
 
 /// The part of a line that is in sight.
 #[derive(Debug, PartialEq, Eq)]

@@ -47,15 +47,16 @@ pub(super) fn draw(steps: &[Mark], now: TcpState, area: Rect, buffer: &mut Buffe
 fn mark(state: TcpState, number: Option<usize>, is_now: bool, area: Rect, buffer: &mut Buffer) {
     let state = if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state };
     let Some((x, y)) = place(state, number) else { return };
-    let style: Style = if is_now { STRONG.patch(HEADING) } else { STRONG };
+    // The picture is dim.
+    let style = Style::reset().patch(if is_now { STRONG.patch(HEADING) } else { STRONG });
     let text = match number {
-        Some(number) => format!("{state} {number} "),
+        Some(number) => format!("{state} {number}"),
         None => state.to_string(),
     };
     let (left, top) = (area.x.saturating_add(x), area.y.saturating_add(y));
     if left < area.right() && top < area.bottom() {
-        let area = Rect { x: left, y: top, width: area.right() - left, height: 1 };
-        Line::styled(text, style).render(area, buffer);
+        let room = usize::from(area.right() - left);
+        buffer.set_stringn(left, top, text, room, style);
     }
 }
 

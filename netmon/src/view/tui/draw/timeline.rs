@@ -7,18 +7,23 @@ use ratatui::{
     widgets::Widget,
 };
 
-use super::{DIM, HEADING, cells::fit, header::number};
+use super::{DIM, HEADING, bar, header::number};
 use crate::view::palette::{Palette, Tone};
 use crate::{
     core::time::Wall,
     view::tui::{
-        layout::TimelineColumns, rates::heights, state::ScreenState, time_travel::Timeline,
+        cells::fit,
+        layout::TimelineColumns,
+        rates::{HEIGHT, heights},
+        state::ScreenState,
+        time_travel::Timeline,
     },
 };
 
+/// The factor that keeps the roots of small numbers apart.
+const FINE: u64 = 10_000;
 /// The sign of a gap.
 const GAP: char = '×';
-const HEIGHTS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) {
     let (Some(past), Some(timeline)) = (&state.past, &state.timeline) else { return };
@@ -32,7 +37,8 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut
     let start = |place: usize| span.from + part * u32::try_from(place).unwrap_or(u32::MAX);
     let sums: Vec<u64> = sums(counts, count);
     let most = sums.iter().copied().max().unwrap_or(0);
-    let heights = heights(sums.iter().copied(), count);
+    // Roots, so that few changes stay in sight beside a burst.
+    let heights = heights(sums.iter().map(|sum| sum.saturating_mul(FINE).isqrt()), count);
     let here = (0..count).rev().find(|place| start(*place) <= past.at.wall).unwrap_or(0);
     let time = |moment: Wall, format: &str| {
         moment.timestamp().to_zoned(state.options.zone.clone()).strftime(format).to_string()
@@ -44,7 +50,7 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut
         let height = heights.get(place).copied().unwrap_or(0);
         let (sign, style) = match has_gap {
             true => (GAP, theme.style(Tone::Warning)),
-            false => (HEIGHTS[usize::from(height.min(8))], theme.style(Tone::Begin)),
+            false => (bar(height), theme.style(Tone::Begin)),
         };
         let style = if place == here { style.patch(HEADING) } else { style };
         spans.push(Span::styled(sign.to_string(), style));
@@ -57,17 +63,20 @@ pub(super) fn draw(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut
         false => {
             let rate = most as f64 / part.as_secs_f64().max(1.0);
             let gap = if gaps.is_empty() { "" } else { "; × a gap" };
-            format!("at most {} changes/s{gap}", number(rate))
+            let (full, part) = (bar(HEIGHT), bar(HEIGHT / 2));
+            // Heights are roots.
+            let less = rate * (f64::from(HEIGHT / 2) / f64::from(HEIGHT)).powi(2);
+            format!("{full} {} changes/s, {part} {}{gap}", number(rate), number(less))
         }
     };
     let indent = usize::from(columns.from - area.x);
     let moment = format!("▲ {}", time(past.at.wall, "%H:%M"));
     // The legend stands where the moment does not.
     let line = if here < count / 2 {
-        let room = count.saturating_sub(here);
-        format!("{:1$}{moment:<2$}{legend:>3$}", "", indent + here, 8, room.saturating_sub(8))
+        let room = count.saturating_sub(here + 8);
+        format!("{:1$}{moment:<8}{2:>room$}", "", indent + here, fit(&legend, room))
     } else {
-        format!("{:1$}{legend:<2$}{moment}", "", indent, here)
+        format!("{:indent$}{:<here$}{moment}", "", fit(&legend, here))
     };
     let line = fit(&line, area.width.into());
     Line::styled(line, DIM).render(Rect { y: area.y + 1, height: 1, ..area }, buffer);

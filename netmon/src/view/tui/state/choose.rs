@@ -33,7 +33,12 @@ impl ScreenState {
         let mut columns = self.listed_columns();
         let first = self.first_column.min(columns.len() - 1);
         columns.drain(1..=first);
-        places(&columns, self.size.width)
+        places(&columns, self.size.width, self.address_width)
+    }
+
+    /// Returns whether columns are scrolled out of sight, or have no room.
+    pub(in crate::view::tui) fn has_more_columns(&self) -> bool {
+        self.settings.group.is_none() && self.places().len() < self.listed_columns().len()
     }
 
     /// Returns the chosen columns, without a column that has the same value everywhere.

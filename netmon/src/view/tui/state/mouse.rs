@@ -9,7 +9,7 @@ use crate::view::tui::{
 };
 
 impl ScreenState {
-    pub(super) fn areas(&self) -> Areas {
+    pub(in crate::view::tui) fn areas(&self) -> Areas {
         Areas::of(Rect::new(0, 0, self.size.width, self.size.height), self.past.is_some())
     }
 

@@ -1,13 +1,39 @@
 //! Names that the screen asks for.
 
 use super::ScreenState;
-use crate::view::tui::{
-    groups,
-    rows::Row,
-    time_travel::{NameQuery, ScreenQuery},
+use crate::{
+    core::services::Services,
+    view::tui::{
+        cells::width_of_ends,
+        groups,
+        history::Latest,
+        rows::Row,
+        time_travel::{NameQuery, ScreenQuery},
+    },
 };
 
 impl ScreenState {
+    /// Returns the names of ports, unless ports are shown as numbers.
+    pub(in crate::view::tui) fn services(&self) -> Option<&Services> {
+        (!self.options.numeric).then_some(&self.options.services)
+    }
+
+    /// Notes the width of the widest address in sight.
+    pub(super) fn note_widths(&mut self) {
+        let services = self.services();
+        let of_row = |row: &Row| match row {
+            Row::Connection { row, .. } => width_of_ends(&row.tuple, &row.binding, services),
+            Row::Group { .. } => 0,
+        };
+        let of_latest = |row: &&Latest| width_of_ends(&row.tuple, &row.binding, services);
+        let rows = self.list.rows.iter().map(of_row);
+        let latest = self.latest();
+        let latest = latest.iter().take(self.areas().latest.height.into()).map(of_latest);
+        let widest = rows.chain(latest).max().unwrap_or(0);
+        let widest = u16::try_from(widest).unwrap_or(u16::MAX);
+        self.address_width = self.address_width.max(widest);
+    }
+
     /// Returns a name, if the name is known yet; asks for the name once.
     pub(super) fn name(&mut self, of: NameQuery) -> Option<&str> {
         let questions = &mut self.questions;
@@ -60,8 +86,7 @@ impl ScreenState {
                     }
                     _ => None,
                 };
-                let services = (!self.options.numeric).then_some(&self.options.services);
-                *name = key.name(owner.as_deref(), services, cgroup.as_deref());
+                *name = key.name(owner.as_deref(), self.services(), cgroup.as_deref());
             }
         }
         self.list.rows = rows;

@@ -69,6 +69,16 @@ pub(super) fn remote_end(tuple: &Tuple, services: Option<&Services>, width: usiz
     endpoint(Host::remote(tuple), tuple.remote.port(), services, "*", width)
 }
 
+/// Returns the columns that the wider end of a connection takes.
+pub(super) fn width_of_ends(
+    tuple: &Tuple,
+    binding: &Binding,
+    services: Option<&Services>,
+) -> usize {
+    let local = local_end(tuple, binding, services, usize::MAX);
+    columns(&local).max(columns(&remote_end(tuple, services, usize::MAX)))
+}
+
 /// Returns an address and its port; cuts the address if both do not fit `width`.
 fn endpoint(
     host: Host<'_>,

@@ -1,6 +1,7 @@
 //! Names that this host gives to numbers: users, services, namespaces, cgroups.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs,
     net::IpAddr,
@@ -11,7 +12,11 @@ use std::{
 use nix::unistd::{Uid, User};
 
 use crate::{
-    core::{filter, services::Services, time::Wall},
+    core::{
+        filter::{self, Filter, FilterError, RowKind},
+        services::Services,
+        time::Wall,
+    },
     journal::{HostNames, NamedNamespace},
     kernel::{self, Namespace},
 };
@@ -129,6 +134,58 @@ impl filter::FilterNames for LocalNames {
         let found = if path.starts_with(&top) { path.to_owned() } else { below };
         Some(fs::metadata(found).ok()?.ino())
     }
+}
+
+/// Names that are known at once. Other names are not looked up.
+#[derive(Debug)]
+struct NamesAtOnce<'a> {
+    services: &'a Services,
+    /// A filter has another name.
+    is_missing: Cell<bool>,
+}
+
+impl NamesAtOnce<'_> {
+    fn missing<T: Default>(&self) -> T {
+        self.is_missing.set(true);
+        T::default()
+    }
+}
+
+impl filter::FilterNames for NamesAtOnce<'_> {
+    fn service(&self, name: &str) -> Option<u16> {
+        self.services.port(name)
+    }
+
+    fn user(&self, _: &str) -> Option<u32> {
+        self.missing()
+    }
+
+    fn netns(&self, _: &str) -> Option<u32> {
+        self.missing()
+    }
+
+    fn cgroup(&self, _: &str) -> Option<u64> {
+        self.missing()
+    }
+
+    fn all(&self, _: filter::TextFact) -> Vec<(String, u64)> {
+        self.missing()
+    }
+
+    fn host(&self, _: &str) -> Result<Vec<IpAddr>, String> {
+        Err(self.missing())
+    }
+}
+
+/// Reads a filter for connections of this host without a look-up of a name; none if the filter has
+/// names to look up.
+pub(super) fn filter_at_once(
+    text: &str,
+    services: &Services,
+) -> Option<Result<Filter, FilterError>> {
+    let names = NamesAtOnce { services, is_missing: Cell::new(false) };
+    let filter = Filter::parse(text, &names, RowKind::Connection);
+    (!names.is_missing.get()).then_some(filter)
 }
 
 /// Names for a filter of a journal: users, namespaces and cgroups have the names that were

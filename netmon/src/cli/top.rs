@@ -35,7 +35,7 @@ use super::{
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
     io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
-    names::LocalNames,
+    names::{LocalNames, filter_at_once},
 };
 use crate::{
     core::{
@@ -128,8 +128,11 @@ impl TopCommand {
         // A bad filter ends the program, as everywhere.
         // One frame is the same for every user.
         let kept = if self.once { KeptSettings::none() } else { KeptSettings::read() };
-        let options = self.options(self.filter.join(" "), kept.settings.clone())?;
-        let state = ScreenState::new(options, size()).unwrap_or_else(|error| super::refuse(&error));
+        let names = LocalNames::load();
+        let text = self.filter.join(" ");
+        let filter = Filter::parse(&text, &names, RowKind::Connection)
+            .unwrap_or_else(|error| super::refuse(&error));
+        let state = ScreenState::new(self.options((filter, text), kept.settings.clone())?, size());
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
         let (to, inputs) = mpsc::channel(INPUTS);
         let (asks, questions) = channel();
@@ -140,7 +143,9 @@ impl TopCommand {
             (false, true) => PAST_ANSWER_DUTIES,
             (false, false) => ANSWER_DUTIES,
         };
-        spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || answer(&questions, &answers, &past))?;
+        spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || {
+            answer(&questions, &answers, &past, &names);
+        })?;
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
             narrow(&[]).context(CONFINING)?;
@@ -150,8 +155,13 @@ impl TopCommand {
         self.screen(state, &mut live, outside, kept, &stop).await
     }
 
-    fn options(&self, filter: String, settings: ScreenSettings) -> anyhow::Result<ScreenOptions> {
-        let known = LocalNames::load();
+    fn options(
+        &self,
+        filter: (Filter, String),
+        settings: ScreenSettings,
+    ) -> anyhow::Result<ScreenOptions> {
+        let services = Services::load();
+        let known = services.clone();
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let past = self.past.is_chosen() || self.at.is_some();
         // Errors of the journal are better reported before the screen is taken over.
@@ -164,9 +174,8 @@ impl TopCommand {
             host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
             at,
             filter,
-            // The name of a host may stall the screen for the patience of a look-up.
-            parse: Box::new(move |text| Filter::parse(text, &known, RowKind::Connection)),
-            services: Services::load(),
+            parse: Box::new(move |text| filter_at_once(text, &known)),
+            services,
             numeric: self.numeric,
             zone: self.past.zone(),
             colour: is_coloured(),

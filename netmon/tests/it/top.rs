@@ -9,7 +9,7 @@
 //! | `press KEY …` | presses keys |
 //! | `type TEXT` | types a text, character by character |
 //! | `click COLUMN LINE [S]` | clicks the left button, with Shift if `S`; both count from 0 |
-//! | `kernel` | answers the questions of the screen: about a socket, and for names |
+//! | `kernel` | answers the questions of the screen: about a socket, for names and filters |
 //! | `journal` | the same, for questions to a journal, which has the sample events |
 //! | `show` | the frame |
 //!
@@ -20,7 +20,7 @@
 //! The lines of a frame begin with two spaces. This test makes these lines again and compares. With
 //! `SCENARIOS=write` it writes them.
 
-use std::{collections::VecDeque, env, fmt::Write, fs, path::Path, time::Duration};
+use std::{collections::VecDeque, env, fmt::Write, fs, net::IpAddr, path::Path, time::Duration};
 
 use crate::sample_events::{at_ms, sample_events};
 use jiff::tz::TimeZone;
@@ -38,11 +38,18 @@ use ratatui::{
 
 const WALL: Wall = Wall::from_nanos(1_766_000_000_123_456_789);
 
-struct OneService;
+struct Names;
 
-impl FilterNames for OneService {
+impl FilterNames for Names {
     fn service(&self, name: &str) -> Option<u16> {
         (name == "https").then_some(443)
+    }
+
+    fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        match name {
+            "web" => Ok(vec![IpAddr::from([93, 184, 216, 34])]),
+            _ => Err("no such name is known".to_owned()),
+        }
     }
 }
 
@@ -90,7 +97,7 @@ impl Player {
     fn state(&mut self) -> &mut ScreenState {
         let filter = self.filter.clone();
         let size = Size::new(self.size.0, self.size.1);
-        self.state.get_or_insert_with(|| ScreenState::new(options(filter), size).expect("a filter"))
+        self.state.get_or_insert_with(|| ScreenState::new(options(filter), size))
     }
 
     fn line(&mut self, line: &str, made: &mut String) {
@@ -161,6 +168,10 @@ impl Player {
                     ScreenAnswer::Inspected(cookie, Some(Box::new(inspected())))
                 }
                 ScreenQuery::Traffic(scope) => ScreenAnswer::Traffic(traffic(&scope, &self.table)),
+                ScreenQuery::Filter(text) => {
+                    let filter = Filter::parse(&text, &Names, RowKind::Connection);
+                    ScreenAnswer::Filter(text, filter)
+                }
                 ScreenQuery::Timeline(span) => ScreenAnswer::Timeline(timeline(span)),
                 ScreenQuery::Past(from, jump, filter) => {
                     let at = match jump {
@@ -199,10 +210,12 @@ impl Player {
 }
 
 fn options(filter: String) -> ScreenOptions {
+    let parse = |text: &str| Filter::parse(text, &Names, RowKind::Connection);
     ScreenOptions {
         host: "web1".to_owned(),
-        filter,
-        parse: Box::new(|text| Filter::parse(text, &OneService, RowKind::Connection)),
+        filter: (parse(&filter).expect("a filter"), filter),
+        // Names of hosts are looked up.
+        parse: Box::new(move |text| (!text.contains("dst")).then(|| parse(text))),
         services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
         numeric: false,
         zone: TimeZone::UTC,

@@ -1,4 +1,5 @@
-//! The thread that answers the questions of the screen: about names, sockets, and the past.
+//! The thread that answers the questions of the screen: about names, filters with
+//! names, sockets, and the past.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -10,9 +11,10 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     cli::{
         args::journal::JournalArgs,
-        names::{cgroups, user},
+        names::{LocalNames, cgroups, user},
         top::{escaped, played::PastReader, traffic::TrafficReader},
     },
+    core::filter::{Filter, RowKind},
     kernel::{inspect, name_of},
     view::tui::{Inspected, NameQuery, ScreenAnswer, ScreenInput, ScreenQuery},
 };
@@ -25,6 +27,7 @@ pub(super) fn answer(
     questions: &Receiver<ScreenQuery>,
     to: &Sender<ScreenInput>,
     past: &JournalArgs,
+    names: &LocalNames,
 ) {
     let mut paths = cgroups();
     let mut past = PastReader::new(past);
@@ -65,6 +68,10 @@ pub(super) fn answer(
                     Ok(frame) => ScreenAnswer::Past(Box::new(frame)),
                     Err(error) => ScreenAnswer::Nowhere(escaped(&format!("{error:#}"))),
                 }
+            }
+            ScreenQuery::Filter(text) => {
+                let filter = Filter::parse(&text, names, RowKind::Connection);
+                ScreenAnswer::Filter(text, filter)
             }
             ScreenQuery::Traffic(scope) => ScreenAnswer::Traffic(traffic.answer(&scope)),
             ScreenQuery::Timeline(span) => match past.timeline(span) {

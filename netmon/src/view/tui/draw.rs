@@ -67,7 +67,8 @@ fn footer(state: &ScreenState, theme: Palette, area: Rect, buffer: &mut Buffer) 
         let message = |error: &FilterError| format!("{}: {}", error.message, error.advice);
         let error = error.as_ref().map(|error| (message(error), place(error)));
         let error = error.as_ref().map(|(message, place)| (&**message, *place));
-        return prompt::draw("Filter: ", line, error, theme, area, buffer);
+        let label = if state.resolving.is_some() { "Resolving: " } else { "Filter: " };
+        return prompt::draw(label, line, error, theme, area, buffer);
     }
     if let Mode::Time(line, error) = &state.mode {
         let error = error.as_ref().map(|error| (&**error, 0));

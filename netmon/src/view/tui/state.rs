@@ -43,8 +43,8 @@ pub(super) use inspect::Detail;
 use inspect::InspectedRow;
 use selection::Selection;
 
-/// A function that reads a filter.
-pub(crate) type Parse = Box<dyn Fn(&str) -> Result<Filter, FilterError>>;
+/// A function that reads a filter at once; none if names must be looked up, which may take long.
+pub(crate) type Parse = Box<dyn Fn(&str) -> Option<Result<Filter, FilterError>>>;
 
 /// A function that reads a moment.
 pub(crate) type ParseMoment = Box<dyn Fn(&str) -> Result<Wall, String>>;
@@ -53,9 +53,9 @@ pub(crate) type ParseMoment = Box<dyn Fn(&str) -> Result<Wall, String>>;
 pub struct ScreenOptions {
     /// The name of the host.
     pub host: String,
-    /// The filter, as it was written.
-    pub filter: String,
-    /// The function that reads this filter, and others.
+    /// The filter, and its text.
+    pub filter: (Filter, String),
+    /// The function that reads other filters.
     pub parse: Parse,
     /// Names of ports.
     pub services: Services,
@@ -96,6 +96,8 @@ pub struct ScreenState {
     pub(super) mode: Mode,
     pub(super) filter: Filter,
     pub(super) filter_text: String,
+    /// The text of a filter with names that are being looked up.
+    pub(super) resolving: Option<String>,
     pub(super) settings: ScreenSettings,
     /// The number of columns after the first that are scrolled out of sight.
     first_column: usize,
@@ -138,22 +140,21 @@ pub struct ScreenState {
 
 impl ScreenState {
     /// Begins without a connection, on a screen of `size`.
-    ///
-    /// # Errors
-    /// The error of the filter.
-    pub fn new(options: ScreenOptions, size: Size) -> Result<Self, FilterError> {
-        let filter = (options.parse)(&options.filter)?;
+    #[must_use]
+    pub fn new(options: ScreenOptions, size: Size) -> Self {
+        let (filter, filter_text) = options.filter.clone();
         let first =
             options.at.map(|at| ScreenQuery::Past(at, Jump::Seconds(0), Box::new(filter.clone())));
         let settings = options.settings.clone();
         let mut live = Activity::default();
         live.flows.group(settings.group);
-        Ok(Self {
-            filter_text: options.filter.clone(),
+        Self {
             options,
             size,
             mode: Mode::List,
             filter,
+            filter_text,
+            resolving: None,
             settings,
             first_column: 0,
             address_width: ADDRESS,
@@ -179,7 +180,7 @@ impl ScreenState {
             tally: Tally::default(),
             detail: None,
             now: Mono::BOOT,
-        })
+        }
     }
 
     /// Returns whether there is a journal to go back in.
@@ -242,6 +243,7 @@ impl ScreenState {
                 }
             }
             ScreenAnswer::Traffic(traffic) => self.traffic.answer(traffic),
+            ScreenAnswer::Filter(text, filter) => self.answer_filter(text, filter),
             ScreenAnswer::Name(of, name) => {
                 self.names.insert(of, name);
             }

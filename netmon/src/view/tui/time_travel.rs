@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     core::{
-        filter::Filter,
+        filter::{Filter, FilterError},
         id::{SocketId, Tuple},
         loss::Gap,
         socket::TcpInfo,
@@ -53,6 +53,8 @@ pub enum ScreenQuery {
     Inspect(Tuple, SocketId),
     /// The name of a user or a cgroup.
     Name(NameQuery),
+    /// The filter with this text, some names of which must be looked up.
+    Filter(String),
 }
 
 /// The answer to a [`ScreenQuery`].
@@ -70,6 +72,8 @@ pub enum ScreenAnswer {
     Inspected(SocketId, Option<Box<Inspected>>),
     /// The name of a user or a cgroup, if there is a name.
     Name(NameQuery, Option<String>),
+    /// The filter with this text.
+    Filter(String, Result<Filter, FilterError>),
 }
 
 /// The number of the parts of a timeline: two a minute for an hour.

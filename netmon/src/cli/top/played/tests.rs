@@ -11,7 +11,6 @@ use super::*;
 use crate::{
     core::{
         event::{Event, Transition},
-        filter::{FilterNames, RowKind},
         id::{SocketId, Tuple},
         services::Services,
         table::ConnectionTable,
@@ -30,8 +29,6 @@ const CONNECTIONS: i64 = 9_000;
 const OPEN: i64 = 500;
 
 struct NoNames;
-
-impl FilterNames for NoNames {}
 
 impl HostNames for NoNames {}
 
@@ -115,8 +112,8 @@ struct Arguments {
 fn screen(frame_of_past: PastFrame) -> String {
     let options = ScreenOptions {
         host: "host".to_owned(),
-        filter: String::new(),
-        parse: Box::new(|text| Filter::parse(text, &NoNames, RowKind::Connection)),
+        filter: Default::default(),
+        parse: Box::new(|_| None),
         services: Services::default(),
         numeric: true,
         zone: TimeZone::UTC,
@@ -127,7 +124,7 @@ fn screen(frame_of_past: PastFrame) -> String {
         at: Some(NOON),
     };
     let size = Size::new(160, 50);
-    let mut state = ScreenState::new(options, size).expect("a filter");
+    let mut state = ScreenState::new(options, size);
     state.answer(ScreenAnswer::Past(Box::new(frame_of_past)));
     state.settle(&ConnectionTable::default(), Mono::BOOT);
     text(&frame(&state, size))

@@ -4,8 +4,11 @@ use ratatui::crossterm::event::Event;
 
 use super::{Mode, ScreenState};
 use crate::{
-    core::filter::FilterError,
-    view::tui::{keys::Written, time_travel::Jump},
+    core::filter::{Filter, FilterError},
+    view::tui::{
+        keys::Written,
+        time_travel::{Jump, ScreenQuery},
+    },
 };
 
 impl ScreenState {
@@ -17,32 +20,53 @@ impl ScreenState {
     pub(super) fn edit_filter(&mut self, event: &Event) {
         let Mode::Filter(line, error) = &mut self.mode else { return };
         match line.take(event) {
-            Written::More => *error = None,
-            Written::Cancelled => self.mode = Mode::List,
+            Written::More => {
+                *error = None;
+                // Another text needs no answer about this one.
+                self.resolving.take_if(|text| *text != line.text);
+            }
+            Written::Cancelled => (self.mode, self.resolving) = (Mode::List, None),
             Written::Done => {
-                let text = std::mem::take(&mut line.text);
-                match self.set_filter(&text) {
-                    Ok(()) => self.mode = Mode::List,
-                    Err(wrong) => {
-                        if let Mode::Filter(line, error) = &mut self.mode {
-                            (line.text, *error) = (text, Some(wrong));
-                        }
+                let text = line.text.clone();
+                match (self.options.parse)(&text) {
+                    Some(filter) => self.take_filter(text, filter),
+                    None if self.resolving.as_ref() == Some(&text) => {}
+                    None => {
+                        self.questions.push(ScreenQuery::Filter(text.clone()));
+                        self.resolving = Some(text);
                     }
                 }
             }
         }
     }
 
-    pub(super) fn clear_filter(&mut self) {
-        if self.is_filtered() {
-            // The empty filter is a filter.
-            let _ = self.set_filter("");
+    /// Takes the filter for a text with names that were looked up, if it is still waited for.
+    pub(super) fn answer_filter(&mut self, text: String, filter: Result<Filter, FilterError>) {
+        if self.resolving.take_if(|waiting| *waiting == text).is_some() {
+            self.take_filter(text, filter);
         }
     }
 
-    fn set_filter(&mut self, text: &str) -> Result<(), FilterError> {
-        self.filter = (self.options.parse)(text)?;
-        text.clone_into(&mut self.filter_text);
+    pub(super) fn clear_filter(&mut self) {
+        if self.is_filtered() {
+            self.set_filter(String::new(), Filter::default());
+        }
+    }
+
+    /// Takes what was read from the text that is being written: a filter, or an error.
+    fn take_filter(&mut self, text: String, filter: Result<Filter, FilterError>) {
+        match (filter, &mut self.mode) {
+            (Ok(filter), _) => {
+                self.mode = Mode::List;
+                self.set_filter(text, filter);
+            }
+            (Err(wrong), Mode::Filter(_, error)) => *error = Some(wrong),
+            (Err(_), _) => {}
+        }
+    }
+
+    fn set_filter(&mut self, text: String, filter: Filter) {
+        (self.filter, self.filter_text) = (filter, text);
         // What was counted and kept before passed the filter before.
         self.live.forget_filtered();
         self.live.flows.group(self.settings.group);
@@ -53,6 +77,5 @@ impl ScreenState {
         if self.past.is_some() {
             self.jump(Jump::Seconds(0));
         }
-        Ok(())
     }
 }

@@ -28,9 +28,10 @@ impl crate::core::filter::FilterNames for NoNames {}
 fn screen() -> ScreenState {
     let options = ScreenOptions {
         host: "web1".to_owned(),
-        filter: String::new(),
+        filter: Default::default(),
         parse: Box::new(|text| {
-            Filter::parse(text, &NoNames, crate::core::filter::RowKind::Connection)
+            let filter = Filter::parse(text, &NoNames, crate::core::filter::RowKind::Connection);
+            (!text.contains("slow")).then_some(filter)
         }),
         services: Services::default(),
         numeric: true,
@@ -41,7 +42,7 @@ fn screen() -> ScreenState {
         moment: Box::new(|text| Err(text.to_owned())),
         at: None,
     };
-    ScreenState::new(options, Size::new(80, HEIGHT)).expect("a filter")
+    ScreenState::new(options, Size::new(80, HEIGHT))
 }
 
 /// A table of these sockets; a socket with a greater number began later.
@@ -169,4 +170,31 @@ fn the_newest_row_is_the_first() {
     press(&mut state, KeyCode::Char('S'));
     state.settle(&table, moment(100));
     assert_eq!(shown(&state), [2, 5, 3, 6, 7, 8, 4, 1]);
+}
+
+/// A filter whose names are looked up keeps nothing waiting, and comes in force with its answer,
+/// unless another text was written meanwhile.
+#[test]
+fn a_filter_with_names_comes_later() {
+    let mut state = screen();
+    let write = |state: &mut ScreenState, text: &str| {
+        press(state, KeyCode::Char('/'));
+        text.chars().for_each(|c| press(state, KeyCode::Char(c)));
+        press(state, KeyCode::Enter);
+    };
+    let filter =
+        || Filter::parse("dport = :443", &NoNames, crate::core::filter::RowKind::Connection);
+    let answer = |text: &str| ScreenAnswer::Filter(text.to_owned(), filter());
+    write(&mut state, "dst slow");
+    press(&mut state, KeyCode::Enter);
+    assert!(matches!(&state.asks()[..], [ScreenQuery::Filter(text)] if text == "dst slow"));
+    assert!(matches!(state.mode, Mode::Filter(..)));
+    press(&mut state, KeyCode::Backspace);
+    state.answer(answer("dst slow"));
+    assert_eq!((state.filter_text.as_str(), state.resolving.as_deref()), ("", None));
+    press(&mut state, KeyCode::Esc);
+    write(&mut state, "dst slow");
+    state.answer(answer("dst slow"));
+    assert!(matches!(state.mode, Mode::List));
+    assert_eq!((&state.filter, &*state.filter_text), (&filter().expect("a filter"), "dst slow"));
 }

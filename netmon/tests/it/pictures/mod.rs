@@ -199,8 +199,8 @@ fn timeline(span: TimeSpan) -> Timeline {
 fn screen(filter: &str, at: Option<Wall>) -> ScreenState {
     let options = ScreenOptions {
         host: "web1".to_owned(),
-        filter: filter.to_owned(),
-        parse: Box::new(|text| Ok(parse(text))),
+        filter: (parse(filter), filter.to_owned()),
+        parse: Box::new(|text| Some(Ok(parse(text)))),
         services: services(),
         numeric: false,
         zone: TimeZone::UTC,
@@ -210,7 +210,7 @@ fn screen(filter: &str, at: Option<Wall>) -> ScreenState {
         moment: Box::new(|text| Err(text.to_owned())),
         at,
     };
-    ScreenState::new(options, Size::new(COLUMNS, LINES)).expect("a filter")
+    ScreenState::new(options, Size::new(COLUMNS, LINES))
 }
 
 fn services() -> Services {

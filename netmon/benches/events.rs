@@ -31,7 +31,7 @@ fn appearance() -> Appearance {
         zone,
         colour: false,
         dated: false,
-        netns: Vec::new(),
+        own_netns: None,
         host_width: 0,
     }
 }
@@ -103,7 +103,7 @@ fn events(criterion: &mut Criterion) {
     });
     group.bench_function("decode, apply, JSON", |bencher| {
         bencher.iter_batched_ref(
-            || (table.clone(), Json::new(io::sink())),
+            || (table.clone(), Json::new(io::sink(), Box::new(|_| None))),
             |(table, view)| through(view, &records, table),
             BatchSize::PerIteration,
         );
@@ -111,7 +111,8 @@ fn events(criterion: &mut Criterion) {
     group.bench_function("decode, apply, text", |bencher| {
         bencher.iter_batched_ref(
             || {
-                let lines = Lines::new(io::sink(), appearance()).expect("nowhere");
+                let lines =
+                    Lines::new(io::sink(), appearance(), Box::new(|_| None)).expect("nowhere");
                 (table.clone(), lines)
             },
             |(table, view)| through(view, &records, table),

@@ -52,7 +52,7 @@ pub(super) const FLAGS: [ForeignFlag; 21] = [
         "one kind of numbers in netstat",
         "netmon snapshot -n (addresses are numbers without -r)",
     ),
-    flag(&["-N", "--net"], "ss's network namespace", "netmon snapshot --netns NAME"),
+    flag(&["-N", "--net"], "ss's network namespace", "netmon snapshot --netns NAME (or self)"),
     flag(&["-E", "--events"], "ss's sockets as they close", "sudo netmon watch"),
     flag(
         &["-T", "--notrim", "--threads"],

@@ -15,7 +15,7 @@ use tokio::{runtime::Builder, time::sleep};
 use self::row::{Sort, order};
 use super::{
     args::{
-        journal::{FormArgs, JournalArgs, SpanArgs, now},
+        journal::{FormArgs, JournalArgs, SpanArgs, now, report_unknown_self},
         tracing::{is_coloured, stop_on_signals},
     },
     io::{pager::Pager, progress::Progress, stderr::report, terminal},
@@ -88,6 +88,7 @@ impl HistoryCommand {
         // The pager is a program: it starts before this thread gives up all files but the journal.
         let mut pager = if pages { Pager::start() } else { Pager::none() };
         let journal = self.past.open()?;
+        report_unknown_self(journal.hosts(), filter.names_own_netns());
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
         let mut gaps = Sums::default();

@@ -150,7 +150,7 @@ pub fn main() -> ExitCode {
 /// Returns the filter that the words of a command line make. A bad filter ends the program, as clap
 /// would.
 fn filter(words: &[String], rows: RowKind) -> Filter {
-    filter_with(words, &names::LocalNames::load(), rows)
+    filter_with(words, &names::LocalNames::new(), rows)
 }
 
 /// Returns the filter as [`filter`] does, with the names that `known` has.

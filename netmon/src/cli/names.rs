@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use nix::unistd::{Uid, User};
@@ -80,14 +81,26 @@ fn cgroup_top() -> Option<PathBuf> {
     })
 }
 
+/// Returns a function that finds the name of a network namespace by its inode number.
+pub(super) fn namespaces() -> impl FnMut(u32) -> Option<String> {
+    let mut names = kernel::netns_names();
+    move |inum| names(inum).map(|name| name.to_string())
+}
+
+/// Returns the inode number of netmon's own network namespace.
+pub(super) fn own_netns() -> Option<u32> {
+    Namespace::current().ok().map(|own| own.inum)
+}
+
 /// Names for a filter of this host.
 pub(super) struct LocalNames {
-    services: Services,
+    /// Few filters name a service.
+    services: LazyLock<Services>,
 }
 
 impl LocalNames {
-    pub(super) fn load() -> Self {
-        Self { services: Services::load() }
+    pub(super) fn new() -> Self {
+        Self { services: LazyLock::new(Services::load) }
     }
 }
 
@@ -102,6 +115,10 @@ impl filter::FilterNames for LocalNames {
 
     fn netns(&self, name: &str) -> Option<u32> {
         Some(Namespace::named(name).ok()?.inum)
+    }
+
+    fn own_netns(&self) -> Option<u32> {
+        own_netns()
     }
 
     fn all(&self, kind: filter::TextFact) -> Vec<(String, u64)> {
@@ -162,6 +179,10 @@ impl filter::FilterNames for NamesAtOnce<'_> {
 
     fn netns(&self, _: &str) -> Option<u32> {
         self.missing()
+    }
+
+    fn own_netns(&self) -> Option<u32> {
+        own_netns()
     }
 
     fn cgroup(&self, _: &str) -> Option<u64> {

@@ -3,6 +3,7 @@
 mod at;
 mod selection;
 mod sort;
+mod source;
 mod warnings;
 
 use std::{
@@ -13,17 +14,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use clap::Args;
 
 use self::{
     sort::{Sort, order},
-    warnings::{Warnings, unix_from_proc},
+    warnings::{Unowned, Warnings, unix_from_proc},
 };
 use super::{
     args::{
         journal::JournalArgs,
-        tracing::{CONFINING, DumpSource, is_coloured},
+        tracing::{DumpSource, is_coloured},
     },
     io::{stderr::report, stdout::Stdout, terminal},
     names::{self, hosts},
@@ -31,15 +31,11 @@ use super::{
 use crate::{
     core::{
         filter::{Filter, RowKind},
-        process::SocketHolders,
         services::Services,
         socket::{Socket, UnixSocket},
         time::Anchor,
     },
-    kernel::{
-        self, Dump, DumpRequest, Namespace, Namespaces,
-        host::privilege::{Duty, advice, narrow},
-    },
+    kernel::{Dump, Namespaces, host::privilege::Duty},
     view::{
         listing::{
             ListingNames, ListingView,
@@ -83,8 +79,9 @@ pub(super) struct SnapshotCommand {
     /// List only sockets of IPv6, also IPv6 sockets that carry IPv4
     #[arg(short = '6', long)]
     ipv6: bool,
-    /// List another network namespace: its name, the id of a process in it, or all
-    #[arg(long, value_name = "all|NAME|PID")]
+    /// List only this network namespace: a name, the id of a process in it, or self, which is
+    /// netmon's own [default: all]
+    #[arg(long, value_name = "NAME|PID")]
     netns: Option<String>,
     /// Show the listing of a past moment, from a journal: 03:12:07, '10m ago', 'yesterday 14:00'
     #[arg(long, value_name = "TIME")]
@@ -148,15 +145,6 @@ impl SnapshotCommand {
         if self.at.is_some() { super::READING } else { &Duty::ALL }
     }
 
-    /// Gives up the privileges that neither the rest of this listing takes, after the owners, nor a
-    /// later listing.
-    fn narrow(&self, dump: &Dump, filter: &Filter) -> anyhow::Result<()> {
-        let enters = self.netns.is_some() || filter.names_namespaces();
-        let reads = dump.duties(self.continuous.is_some());
-        let duties: Vec<_> = reads.iter().copied().chain(enters.then_some(Duty::Enter)).collect();
-        narrow(&duties).context(CONFINING)
-    }
-
     pub(super) fn run(mut self) -> anyhow::Result<()> {
         if let Some(at) = &self.at {
             return self.list_past(at);
@@ -164,37 +152,16 @@ impl SnapshotCommand {
         let filter = super::filter(&self.filter, RowKind::Socket);
         // As for ss: a filter that names states admits sockets in them, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
-        let mut dump = self.open(&filter)?;
+        let (mut dump, mut found) = self.open(&filter)?;
         let mut warnings = Warnings::default();
         loop {
             let start = Instant::now();
-            // Namespaces may have come or gone since the last listing.
-            let Namespaces { reachable, refused, unreachable } =
-                self.namespaces(&mut dump, &filter)?;
-            if let Some(hidden) = unreachable.filter(|hidden| !hidden.is_empty()) {
-                let count = dump.count(&hidden)?;
-                warnings.once(
-                    "hidden",
-                    &format!(
-                        "{count} TCP sockets are left out, in {} network namespaces that this \
-                         process cannot enter{}",
-                        hidden.len(),
-                        advice(Duty::Enter)
-                    ),
-                );
-            } else if refused > 0 {
-                warnings.once(
-                    "namespaces",
-                    &format!(
-                        "{refused} processes or names do not let this one into their network \
-                         namespace, which may be missing here{}",
-                        advice(Duty::Enter)
-                    ),
-                );
-            }
-            self.list(&mut dump, &reachable, &filter, &mut warnings)?;
+            warnings.left_out(&found.unreachable, filter.namespaces().is_some());
+            self.list(&mut dump, &found, &filter, &mut warnings)?;
             let Some(seconds) = self.continuous else { return Ok(()) };
             thread::sleep(Duration::from_secs(seconds.into()).saturating_sub(start.elapsed()));
+            // Namespaces may have come or gone.
+            found = self.namespaces(&mut dump, &filter)?;
         }
     }
 
@@ -207,35 +174,6 @@ impl SnapshotCommand {
         self.program || self.is_bare()
     }
 
-    /// Opens the requested source, or the better one that works.
-    fn open(&self, filter: &Filter) -> anyhow::Result<Dump> {
-        let want = DumpRequest {
-            protocols: self.protocols(),
-            info: self.info || filter.needs_info(),
-            identity: self.extend || self.json || filter.needs_identity(),
-            filter: filter.clauses().restrict(self.states(), self.families()),
-            everywhere: self.is_everywhere(filter),
-            owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
-        };
-        match self.source {
-            Some(DumpSource::Bpf) => Ok(Dump::through_iterators(want)?),
-            Some(DumpSource::Proc) => Ok(Dump::through_proc(want)),
-            // One namespace only: the count does not have the sockets of any other.
-            None if self.netns.is_none() && !want.everywhere && kernel::has_few_sockets() => {
-                Ok(Dump::proc_then_iterators(want))
-            }
-            None => match Dump::through_iterators(want.clone()) {
-                Ok(dump) => Ok(dump),
-                // Expected without root; any other error should be known.
-                Err(kernel::LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
-                Err(error) => {
-                    report(format_args!("{error}; reading /proc instead"));
-                    Ok(Dump::through_proc(want))
-                }
-            },
-        }
-    }
-
     fn hosts(&self, sockets: &[Socket]) -> NameCache<IpAddr> {
         let addresses = sockets.iter().flat_map(|s| [s.tuple.local.ip(), s.tuple.remote.ip()]);
         if self.resolve { hosts::resolve(addresses) } else { NameCache::default() }
@@ -244,26 +182,30 @@ impl SnapshotCommand {
     fn list(
         &self,
         dump: &mut Dump,
-        namespaces: &[Namespace],
+        found: &Namespaces,
         filter: &Filter,
         warnings: &mut Warnings,
     ) -> anyhow::Result<()> {
         let time = jiff::Timestamp::now();
-        let owners = if dump.wants_owners() {
-            self.owners(dump, warnings)?
-        } else {
-            SocketHolders::default()
-        };
-        self.narrow(dump, filter)?;
+        let (owners, hidden) =
+            if dump.wants_owners() { dump.owners()? } else { Default::default() };
+        let mut unowned = Unowned::new(hidden);
+        self.narrow(dump, found)?;
         let collects = self.sort.is_some() || self.resolve;
         let mut collected = Vec::new();
-        let several = namespaces.len() > 1 || self.netns.as_deref() == Some("all");
+        let namespaces = &found.reachable;
+        let several = namespaces.len() > 1;
         let mut rows =
             if collects { None } else { Some(self.rows(&time, several, self.names(), None)) };
         let mut malformed = 0;
         for namespace in namespaces {
             let result = dump.sockets(namespace, |socket| {
-                if !self.shows(&socket) || !filter.matches(&(&socket, &owners)) {
+                let is_shown = self.shows(&socket);
+                let matches = is_shown && filter.matches(&(&socket, &owners));
+                if is_shown {
+                    unowned.count(socket.inode, &owners, matches);
+                }
+                if !matches {
                     return Ok(());
                 }
                 match &mut rows {
@@ -274,7 +216,7 @@ impl SnapshotCommand {
                     }
                 }
             });
-            malformed += unless_ended(result, several)?;
+            malformed += unless_ended(result, self.is_everywhere())?;
         }
         if let Some(sort) = self.sort {
             order(&mut collected, sort, &owners);
@@ -289,10 +231,14 @@ impl SnapshotCommand {
         if self.unix {
             for namespace in namespaces {
                 let result = Dump::unix(namespace, |socket| {
-                    let is_shown = self.shows_unix(&socket) && filter.matches(&(&socket, &owners));
-                    if is_shown { rows.unix(&socket, &owners) } else { Ok(()) }
+                    let is_shown = self.shows_unix(&socket);
+                    let matches = is_shown && filter.matches(&(&socket, &owners));
+                    if is_shown {
+                        unowned.count(socket.inode, &owners, matches);
+                    }
+                    if matches { rows.unix(&socket, &owners) } else { Ok(()) }
                 });
-                let reading = unless_ended(result, several)?;
+                let reading = unless_ended(result, self.is_everywhere())?;
                 malformed += reading.malformed;
                 if let Some(error) = reading.refused {
                     warnings.once("unix", &unix_from_proc(&error));
@@ -300,27 +246,15 @@ impl SnapshotCommand {
             }
         }
         rows.finish(&owners)?;
+        if self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners() {
+            warnings.unowned(&unowned, filter.needs_owners());
+        }
         if malformed > 0 {
             report(format_args!(
                 "{malformed} sockets were not understood and are not shown here: -v shows them"
             ));
         }
         Ok(())
-    }
-
-    fn owners(&self, dump: &mut Dump, warnings: &mut Warnings) -> io::Result<SocketHolders> {
-        let (owners, refused) = dump.owners()?;
-        if refused > 0 && (self.shows_owners() || self.sort == Some(Sort::Pid)) {
-            warnings.once(
-                "owners",
-                &format!(
-                    "{refused} of the processes do not show what they hold, so that their sockets \
-                     have no owner here{}",
-                    advice(Duty::Look)
-                ),
-            );
-        }
-        Ok(owners)
     }
 
     fn shows(&self, socket: &Socket) -> bool {
@@ -347,7 +281,8 @@ impl SnapshotCommand {
             services: if self.numeric { Services::default() } else { Services::load() },
             hosts: NameCache::default(),
             users: if self.numeric { NameCache::default() } else { NameCache::new(names::user) },
-            namespaces: NameCache::new(kernel::name_of),
+            own_netns: names::own_netns(),
+            namespaces: NameCache::new(names::namespaces()),
             cgroups: NameCache::new(names::cgroups()),
         }
     }
@@ -391,10 +326,11 @@ impl SnapshotCommand {
     }
 }
 
-/// Returns the outcome of reading sockets: nothing where one of several namespaces ended meanwhile.
-fn unless_ended<T: Default>(result: io::Result<T>, several: bool) -> io::Result<T> {
+/// Returns the outcome of reading sockets: nothing where the namespace ended meanwhile, unless it
+/// is the one that was asked for.
+fn unless_ended<T: Default>(result: io::Result<T>, is_everywhere: bool) -> io::Result<T> {
     match result {
-        Err(error) if several && error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) if is_everywhere && error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         other => other,
     }
 }

@@ -9,6 +9,7 @@ use std::{
     collections::VecDeque,
     env,
     io::{self, IsTerminal, Write},
+    slice,
     sync::{
         Arc,
         mpsc::{Sender, channel, sync_channel},
@@ -31,11 +32,11 @@ use kept_settings::KeptSettings;
 
 use super::{
     args::{
-        journal::JournalArgs,
+        journal::{JournalArgs, report_unknown_self},
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
     io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
-    names::{LocalNames, filter_at_once},
+    names::{LocalNames, filter_at_once, own_netns},
 };
 use crate::{
     core::{
@@ -128,7 +129,7 @@ impl TopCommand {
         // A bad filter ends the program, as everywhere.
         // One frame is the same for every user.
         let kept = if self.once { KeptSettings::none() } else { KeptSettings::read() };
-        let names = LocalNames::load();
+        let names = LocalNames::new();
         let text = self.filter.join(" ");
         let filter = Filter::parse(&text, &names, RowKind::Connection)
             .unwrap_or_else(|error| super::refuse(&error));
@@ -170,8 +171,12 @@ impl TopCommand {
         if let (Some(journal), Some(at)) = (&journal, at) {
             journal.enclosed(|| self.past.check_host(journal, at))?;
         }
+        if let Some(journal) = &journal {
+            report_unknown_self(slice::from_ref(journal), filter.0.names_own_netns());
+        }
         Ok(ScreenOptions {
             host: escaped(journal.as_ref().map_or(&*host, |journal| &**journal.name())),
+            own_netns: own_netns(),
             at,
             filter,
             parse: Box::new(move |text| filter_at_once(text, &known)),
@@ -262,6 +267,13 @@ async fn once(
         }
     }
     glance.state.settle(session.table(), now());
+    let names = glance.state.asks().into_iter().filter(|ask| matches!(ask, ScreenQuery::Name(_)));
+    for question in names {
+        let _ = asks.send(question);
+        if let Some(ScreenInput::Answer(answer)) = inputs.recv().await {
+            glance.state.answer(answer);
+        }
+    }
     let frame = frame(&glance.state, glance.state.size());
     let mut out = Stdout::lock();
     out.write_all(text(&frame).as_bytes())?;

@@ -27,7 +27,7 @@ use crate::{
         tcp::TcpState,
         units::duration,
     },
-    kernel::{Dump, DumpRequest, Live, LoadError, Namespaces},
+    kernel::{Dump, DumpRequest, Live, LoadError, Namespaces, netns_text},
     session::{Limits, Session, SessionScope, View},
 };
 
@@ -139,10 +139,10 @@ impl VerifyCommand {
             begin.elapsed().as_secs_f64(),
         )?;
         for (netns, count) in elsewhere.iter().take(SHOWN) {
-            writeln!(out, "not compared, in network namespace {netns}: {count} rows")?;
+            writeln!(out, "not compared, in {}: {count} rows", netns_text(&[*netns]))?;
         }
         for difference in lasting.iter().take(SHOWN) {
-            writeln!(out, "{difference}")?;
+            writeln!(out, "{}", difference.text(|netns| netns_text(&[netns])))?;
         }
         out.flush()?;
         match lasting.len() {
@@ -219,8 +219,8 @@ impl Oracle {
 }
 
 fn kernel(dump: &mut Dump, mut kernel: KernelTable) -> anyhow::Result<KernelTable> {
-    let Namespaces { reachable, unreachable, .. } = dump.namespaces()?;
-    if let Some(unreachable) = unreachable {
+    let Namespaces { reachable, unreachable, is_all } = dump.namespaces()?;
+    if is_all {
         let existing = reachable.iter().map(|namespace| namespace.inum).chain(unreachable);
         kernel.set_existing(existing.collect());
     }

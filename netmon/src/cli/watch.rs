@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     args::{
-        journal::{FormArgs, JournalArgs, SpanArgs},
+        journal::{FormArgs, JournalArgs, SpanArgs, report_unknown_self},
         tracing::{CONFINING, TracingArgs, attach, runtime, stop_on_signals},
     },
     gaps_text,
@@ -17,9 +17,15 @@ use super::{
 };
 use crate::{
     core::{filter::RowKind, units::duration},
-    kernel::host::privilege::{Duty, narrowed},
+    kernel::{
+        host::privilege::{Duty, narrowed},
+        netns_names,
+    },
     session::{Limits, SessionScope, SessionSummary, Source, run},
-    view::changes::{appearance::Appearance, json::Json, lines::Lines},
+    view::{
+        NetnsNames,
+        changes::{appearance::Appearance, json::Json, lines::Lines},
+    },
 };
 
 /// The longest time for the end after a signal: a reader that stopped reading must not hold it up.
@@ -73,17 +79,20 @@ impl WatchCommand {
             let filter = self.past.filter(&self.filter, RowKind::Connection);
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let journal = self.past.open()?;
+            report_unknown_self(journal.hosts(), scope.filter.names_own_netns());
             let span = self.past.span(&journal, &self.stretch)?;
             let appearance = self.past.appearance_of(&journal, self.form);
             let _progress = Progress::of(journal.read_counter());
-            self.show(journal.replay(span), appearance, &scope, &stop).await?
+            // The journal has the names of its namespaces.
+            let lines = (appearance, Box::new(|_| None) as NetnsNames);
+            self.show(journal.replay(span), lines, &scope, &stop).await?
         } else {
             let filter = super::filter(&self.filter, RowKind::Connection);
             let clauses = filter.clauses().in_any_state();
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);
-            let appearance = self.past.appearance(self.form);
-            self.show(attach(options)?, appearance, &scope, &stop).await?
+            let lines = (self.past.appearance(self.form), Box::new(netns_names()) as NetnsNames);
+            self.show(attach(options)?, lines, &scope, &stop).await?
         };
         report_summary(&summary);
         Ok(())
@@ -97,16 +106,17 @@ impl WatchCommand {
     async fn show(
         &self,
         mut source: impl Source,
-        appearance: Appearance,
+        (appearance, names): (Appearance, NetnsNames),
         scope: &SessionScope,
         stop: &Notify,
     ) -> anyhow::Result<SessionSummary> {
         let limits = Limits { duration: self.duration, count: self.count };
         let mut out = narrowed(&[], QueuedStdout::start).context(CONFINING)??;
         let summary = if self.form.json {
-            run(&mut source, &mut Json::new(&mut out), scope, limits, stop).await
+            run(&mut source, &mut Json::new(&mut out, names), scope, limits, stop).await
         } else {
-            run(&mut source, &mut Lines::new(&mut out, appearance)?, scope, limits, stop).await
+            run(&mut source, &mut Lines::new(&mut out, appearance, names)?, scope, limits, stop)
+                .await
         };
         // Shown lines are written, also if the session failed.
         let output = out.close();

@@ -85,6 +85,8 @@ pub struct Connection {
 pub struct Labels {
     /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): cookies are unique within a boot.
     pub boot_id: Option<Arc<str>>,
+    /// Inode number of the recorder's own network namespace.
+    pub own_netns: Option<u32>,
     /// Name of the network namespace, as `ip netns` has it.
     pub netns: Option<Arc<str>>,
     /// Name of the user.

@@ -1,7 +1,5 @@
 //! The table against the kernel's own: what differs.
 
-use std::fmt;
-
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
@@ -106,19 +104,24 @@ pub(crate) struct Difference {
     pub kernel: Option<TcpState>,
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Difference {
+    /// Returns the text of the difference, with the text of the socket's network namespace.
+    pub(crate) fn text(&self, netns: impl FnOnce(u32) -> String) -> String {
         let state = |state: Option<TcpState>| state.map_or("nothing", TcpState::name);
         let Self { cookie, tuple, table, kernel } = *self;
-        match cookie {
-            None => f.write_str("a socket")?,
-            Some(cookie) => write!(f, "socket {}", cookie.get())?,
-        }
-        write!(f, " of namespace {}, {} to {}", tuple.netns, tuple.local, tuple.remote)?;
-        if tuple.interface != 0 {
-            write!(f, " on interface {}", tuple.interface)?;
-        }
-        write!(f, ": {} in the table, {} in the kernel", state(table), state(kernel))
+        let socket = cookie.map_or_else(|| "a socket".into(), |id| format!("socket {}", id.get()));
+        let device = match tuple.interface {
+            0 => String::new(),
+            interface => format!(" on interface {interface}"),
+        };
+        format!(
+            "{socket} of {}, {} to {}{device}: {} in the table, {} in the kernel",
+            netns(tuple.netns),
+            tuple.local,
+            tuple.remote,
+            state(table),
+            state(kernel)
+        )
     }
 }
 
@@ -137,6 +140,10 @@ mod tests {
     fn tuple(netns: u32, port: u16) -> Tuple {
         let end = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
         Tuple { netns, interface: 0, local: end(port), remote: end(80) }
+    }
+
+    fn text(difference: &Difference) -> String {
+        difference.text(|netns| format!("namespace {netns}"))
     }
 
     #[test]
@@ -166,8 +173,7 @@ mod tests {
         kernel.add(socket(1), tuple(1, 1001), Established);
         kernel.add(socket(2), tuple(1, 1002), TimeWait);
         kernel.add(socket(5), tuple(1, 1005), Established);
-        let mut reported: Vec<String> =
-            kernel.differences(table.rows()).iter().map(ToString::to_string).collect();
+        let mut reported: Vec<String> = kernel.differences(table.rows()).iter().map(text).collect();
         reported.sort();
         assert_eq!(
             reported,
@@ -186,8 +192,7 @@ mod tests {
             let state = if cookie == 2 { TimeWait } else { Established };
             places.add(socket(u64::from(cookie) + 10), tuple(1, 1000 + cookie), state);
         }
-        let reported: Vec<String> =
-            places.differences(table.rows()).iter().map(ToString::to_string).collect();
+        let reported: Vec<String> = places.differences(table.rows()).iter().map(text).collect();
         assert_eq!(
             reported,
             ["a socket of namespace 1, 127.0.0.1:1002 to 127.0.0.1:80: FIN_WAIT2 in the table, \

@@ -12,7 +12,9 @@ pub(crate) mod sockets;
 mod stream;
 
 pub(crate) use host::{
-    netns::{Namespace, Namespaces, name_of, named_namespaces, own_netns_cookie},
+    namespaces::Namespaces,
+    netns::{Namespace, own_netns_cookie},
+    netns_names::{named_namespaces, netns_names, netns_text},
     shortage::Shortage,
 };
 pub(crate) use program::{
@@ -22,7 +24,7 @@ pub(crate) use program::{
 pub use ring::offline::OfflineRings;
 pub(crate) use ring::rings::default_size;
 pub(crate) use sockets::{
-    dump::{Dump, DumpRequest, has_few_sockets},
+    dump::{Dump, DumpRequest, has_few_files, has_few_sockets},
     proc::process_started,
     sock_diag::Diag,
     sock_diag_dump::inspect,

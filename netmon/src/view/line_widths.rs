@@ -167,7 +167,7 @@ fn look(width: usize, dated: bool, host_width: usize) -> Appearance {
         colour: true,
         zone: TimeZone::UTC,
         dated,
-        netns: vec![1],
+        own_netns: Some(1),
         host_width,
     }
 }
@@ -181,8 +181,10 @@ proptest! {
         host_width in 0..20_usize,
     ) {
         let (mut out, mut past) = (Vec::new(), Vec::new());
-        let mut lines = Lines::new(&mut out, look(width, dated, host_width)).expect("written");
-        let mut history = HistoryView::lines(&mut past, look(width, dated, host_width));
+        let names = |inum: u32| inum.is_multiple_of(2).then(|| "ein Netz 使用者".into());
+        let look = || look(width, dated, host_width);
+        let mut lines = Lines::new(&mut out, look(), Box::new(names)).expect("written");
+        let mut history = HistoryView::lines(&mut past, look());
         let anchor = Anchor { monotonic: Mono::BOOT, wall: Wall::from_nanos(1_700_000_000 << 30) };
         let gap = Gap { time: Mono::BOOT, from: Mono::BOOT, count: u64::MAX, loss: Loss::RingFull };
         for row in &rows {

@@ -15,4 +15,4 @@ pub(crate) mod summary;
 mod text;
 pub(crate) mod tui;
 
-pub(crate) use text::output::Sink;
+pub(crate) use text::{netns::NetnsNames, output::Sink};

@@ -155,6 +155,7 @@ fn names() -> ListingNames {
         ),
         users: NameCache::new(|uid| (uid == 33).then(|| "www-data".to_owned())),
         namespaces: NameCache::new(|inum| (inum == THERE).then(|| "blue".to_owned())),
+        own_netns: Some(HERE),
         cgroups: NameCache::new(|id| (id == 77).then(|| "/system.slice/nginx.service".to_owned())),
         hosts: NameCache::default(),
     }
@@ -256,6 +257,25 @@ fn extended() {
 #[test]
 fn timers_and_namespaces() {
     insta::assert_snapshot!(netstat(NetstatColumns { timers: true, netns: true, ..PLAIN }));
+}
+
+/// The column says nothing where all sockets are in the own namespace, unless more rows may come.
+#[test]
+fn the_own_namespace_alone_has_no_column() {
+    let listed = |netns: bool, sockets: &[Socket]| {
+        let columns = NetstatColumns { netns, ..PLAIN };
+        let shown = shown_sockets(sockets, |out| {
+            Netstat::new(out, columns, Listening::All, names(), None, false)
+        });
+        shown.split("Active UNIX").next().expect("IP sockets").to_owned()
+    };
+    let own: Vec<_> = sockets().into_iter().filter(|socket| socket.tuple.netns == HERE).collect();
+    assert!(own.len() > 5);
+    assert_eq!(listed(true, &own), listed(false, &own));
+    let all = listed(true, &sockets());
+    assert!(all.contains(" self\n") && all.contains(" blue\n"), "{all}");
+    let many = listed(true, &vec![own[0].clone(); 1_001]);
+    assert!(many.lines().skip(2).all(|line| line.ends_with(" self")), "{many}");
 }
 
 #[test]

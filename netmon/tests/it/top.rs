@@ -213,6 +213,7 @@ fn options(filter: String) -> ScreenOptions {
     let parse = |text: &str| Filter::parse(text, &Names, RowKind::Connection);
     ScreenOptions {
         host: "web1".to_owned(),
+        own_netns: Some(4_026_531_840),
         filter: (parse(&filter).expect("a filter"), filter),
         // Names of hosts are looked up.
         parse: Box::new(move |text| (!text.contains("dst")).then(|| parse(text))),

@@ -31,12 +31,13 @@ fn lines(terminal: Option<usize>, colour: bool) -> String {
         terminal,
         colour,
         zone: TimeZone::UTC,
-        netns: vec![4_026_531_840],
+        own_netns: Some(4_026_531_840),
         host_width: 0,
         dated: false,
     };
     let mut out = Vec::new();
-    let mut view = Lines::new(&mut out, look).expect("written");
+    let names = |inum| (inum == 4_026_532_200).then(|| "blue\u{7}".into());
+    let mut view = Lines::new(&mut out, look, Box::new(names)).expect("written");
     assert_eq!(show(&mut view), 14);
     drop(view);
     String::from_utf8(out).expect("text")
@@ -85,12 +86,12 @@ fn rows_before_a_change_of_the_clock_show_their_offset() {
         terminal: None,
         colour: false,
         zone,
-        netns: Vec::new(),
+        own_netns: None,
         host_width: 0,
         dated: true,
     };
     let mut out = Vec::new();
-    let mut view = Lines::new(&mut out, look).expect("written");
+    let mut view = Lines::new(&mut out, look, Box::new(|_| None)).expect("written");
     // The clock goes back at 2026-10-25T01:00:00Z. One anchor is five days before, one five after.
     for (second, monotonic) in [(1_792_458_727, 1), (1_793_322_727, 2)] {
         let monotonic = Mono::from_nanos(monotonic);
@@ -116,7 +117,7 @@ fn rows_before_a_change_of_the_clock_show_their_offset() {
 #[test]
 fn json() {
     let mut out = Vec::new();
-    let mut view = Json::new(&mut out);
+    let mut view = Json::new(&mut out, Box::new(|_| None));
     assert_eq!(show(&mut view), 14);
     drop(view);
     let text = String::from_utf8(out).expect("UTF-8");

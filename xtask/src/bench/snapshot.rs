@@ -99,9 +99,11 @@ pub(super) fn measure(program: &str, flags: &str) -> anyhow::Result<(f64, f64)> 
 /// them.
 type Rows = BTreeMap<(SocketAddr, SocketAddr, String), (u32, Vec<u32>)>;
 
-/// Checks that both programs list the same sockets with the same owners.
+/// Checks that both programs list the same sockets of this network namespace with the same owners.
 fn compare() -> anyhow::Result<()> {
-    let ours = as_root(release_binary()).args(["snapshot", "-tanp", "--json"]).output()?;
+    let ours = as_root(release_binary())
+        .args(["snapshot", "-tanp", "--json", "--netns", "self"])
+        .output()?;
     ensure!(ours.status.success(), "netmon: {}", String::from_utf8_lossy(&ours.stderr));
     let theirs = as_root("ss").arg("-tanpHO").output().context("running ss")?;
     ensure!(theirs.status.success(), "ss: {}", String::from_utf8_lossy(&theirs.stderr));

@@ -1,9 +1,7 @@
 //! Common parts of the subcommands that read a journal.
 
 use std::{
-    collections::HashMap,
-    env, fs,
-    os::unix::fs::MetadataExt,
+    env,
     path::PathBuf,
     sync::{Arc, OnceLock},
 };
@@ -15,21 +13,19 @@ use wildmatch::WildMatch;
 
 use super::{
     moment,
+    past_table::PastTable,
     tracing::{CONFINING, is_coloured},
 };
 use crate::{
     cli::{
         io::{stderr::report, terminal},
-        names::{LocalNames, RecordedNames},
+        names::{LocalNames, RecordedNames, own_netns},
     },
     core::{
-        connection::Connection,
-        filter::{Filter, RowKind},
+        filter::{Filter, OWN_NETNS, RowKind},
         loss::Loss,
-        process::SocketHolders,
         services::Services,
-        socket::Socket,
-        time::{Anchor, TimeSpan, Wall},
+        time::{TimeSpan, Wall},
     },
     journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
@@ -114,33 +110,25 @@ impl JournalArgs {
 
     /// Returns the appearance of live lines.
     pub(in crate::cli) fn appearance(&self, form: FormArgs) -> Appearance {
-        let own = fs::metadata("/proc/self/ns/net").ok().and_then(|ns| ns.ino().try_into().ok());
-        self.appearance_with(form, false, own.into_iter().collect(), 0)
+        Appearance { own_netns: own_netns(), ..self.appearance_with(form, false, 0) }
     }
 
     /// Returns the appearance of a journal's lines, the same for every reader.
     pub(in crate::cli) fn appearance_of(&self, journal: &Journal, form: FormArgs) -> Appearance {
         let hosts = journal.hosts();
-        let netns = hosts.iter().filter_map(HostJournal::recorder_netns).collect();
         let width = hosts.iter().map(|host| host.name().len()).max().unwrap_or(0);
         let host_width = if hosts.len() > 1 { width.max("Host".len()) } else { 0 };
-        self.appearance_with(form, true, netns, host_width)
+        self.appearance_with(form, true, host_width)
     }
 
-    fn appearance_with(
-        &self,
-        form: FormArgs,
-        dated: bool,
-        netns: Vec<u32>,
-        host_width: usize,
-    ) -> Appearance {
+    fn appearance_with(&self, form: FormArgs, dated: bool, host_width: usize) -> Appearance {
         Appearance {
             services: if form.numeric { Services::default() } else { Services::load() },
             terminal: if form.wide { None } else { terminal::width() },
             colour: is_coloured(),
             zone: self.zone(),
             dated,
-            netns,
+            own_netns: None,
             host_width,
         }
     }
@@ -198,7 +186,7 @@ impl JournalArgs {
     /// Returns the filter that the words of a command line make, with the names that the journal
     /// recorded.
     pub(in crate::cli) fn filter(&self, words: &[String], rows: RowKind) -> Filter {
-        crate::cli::filter_with(words, &RecordedNames(LocalNames::load()), rows)
+        crate::cli::filter_with(words, &RecordedNames(LocalNames::new()), rows)
     }
 
     pub(in crate::cli) fn zone(&self) -> TimeZone {
@@ -333,6 +321,17 @@ impl JournalArgs {
     }
 }
 
+/// Reports the hosts whose journals do not have the network namespace `self`, if it `is_asked` for.
+pub(in crate::cli) fn report_unknown_self(hosts: &[HostJournal], is_asked: bool) {
+    for host in hosts.iter().filter(|host| is_asked && host.recorder_netns().is_none()) {
+        report(format_args!(
+            "the journal of {} does not have its recorder's network namespace, so that \
+             '{OWN_NETNS}' is none there",
+            host.name()
+        ));
+    }
+}
+
 /// Reports the loss at a moment.
 fn report_gap(gap: &JournalGap) {
     let loss = match gap.gap.loss {
@@ -349,48 +348,6 @@ fn report_gap(gap: &JournalGap) {
         }
     };
     report(format_args!("{}: {loss}", gap.host));
-}
-
-/// The table of a host at a moment, as a listing takes it.
-pub(in crate::cli) struct PastTable {
-    /// The host.
-    pub(in crate::cli) host: Arc<str>,
-    /// The clocks at that moment.
-    pub(in crate::cli) anchor: Anchor,
-    pub(in crate::cli) sockets: Vec<Socket>,
-    pub(in crate::cli) owners: SocketHolders,
-    /// Names at that time.
-    pub(in crate::cli) users: HashMap<u32, String>,
-    pub(in crate::cli) namespaces: HashMap<u32, String>,
-    pub(in crate::cli) cgroups: HashMap<u64, String>,
-}
-
-impl PastTable {
-    fn new(host: Arc<str>, anchor: Anchor, rows: &[&Connection]) -> Self {
-        let mut owners = SocketHolders::default();
-        let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
-        for (row, socket) in rows.iter().zip(&sockets) {
-            if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-                owners.add(key, owner.pid, owner.host_pid, &owner.comm);
-            }
-        }
-        let (mut users, mut namespaces, mut cgroups) =
-            (HashMap::new(), HashMap::new(), HashMap::new());
-        for row in rows {
-            let Some(labels) = &row.labels else { continue };
-            if let Some(name) = &labels.netns {
-                namespaces.insert(row.tuple.netns, name.to_string());
-            }
-            let Some(owner) = &row.owner else { continue };
-            if let Some(name) = &labels.user {
-                users.insert(owner.uid, name.to_string());
-            }
-            if let Some(path) = &labels.cgroup {
-                cgroups.insert(owner.cgroup, path.to_string());
-            }
-        }
-        Self { host, anchor, sockets, owners, users, namespaces, cgroups }
-    }
 }
 
 /// Returns the current time.

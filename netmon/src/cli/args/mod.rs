@@ -2,4 +2,5 @@
 
 pub(super) mod journal;
 pub(super) mod moment;
+pub(super) mod past_table;
 pub(super) mod tracing;

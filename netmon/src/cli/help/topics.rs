@@ -98,7 +98,7 @@ pub(super) const LISTING: [(&str, &str); 11] = [
     ("User", "with -e: the user that the socket belongs to"),
     ("Inode", "with -e: the number of the socket, as in /proc/PID/fd"),
     ("PID/Program name", "processes that hold the socket; - for none, or not yours"),
-    ("Netns", "with --netns all: the network namespace"),
+    ("Netns", "network namespace, if others have rows; self: netmon's own"),
     ("Timer", "with -o: timer (seconds left/retransmissions/probes)"),
 ];
 
@@ -132,7 +132,7 @@ pub(super) const FILTER: [(&str, &str); 12] = [
     ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
     ("pid, comm, uid", "the process and its user: comm = ngin*, uid = www-data"),
-    ("cgroup, netns, dev", "the place: netns = blue, dev = eth0"),
+    ("cgroup, netns, dev", "the place: netns = blue, netns = self, dev = eth0"),
     ("dir, cookie", "the side that opened it, its id: dir = in"),
     ("verdict, failed", "the end: verdict = refused, failed"),
     ("errno, lifetime", "errno = ECONNREFUSED, lifetime < 1s"),

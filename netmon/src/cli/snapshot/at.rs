@@ -7,8 +7,15 @@ use super::{
     sort::{Sort, order},
 };
 use crate::{
-    cli::{args::journal::PastTable, io::stdout::Stdout},
-    core::{escape::Escaped, filter::RowKind, socket::Socket},
+    cli::{
+        args::{journal::report_unknown_self, past_table::PastTable},
+        io::stdout::Stdout,
+    },
+    core::{
+        escape::Escaped,
+        filter::{OWN_NETNS, RowKind},
+        socket::Socket,
+    },
     view::listing::{ListingNames, name_cache::NameCache},
 };
 
@@ -17,22 +24,35 @@ impl SnapshotCommand {
     pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter, RowKind::PastSocket);
         let (journal, at) = (self.past.open_to_ask()?, self.past.moment(at)?);
+        let is_own = self.netns.as_deref() == Some(OWN_NETNS);
         let time = at.timestamp();
         // The names of hosts (-r) come from other programs, so this thread is not enclosed.
-        let tables = journal.enclosed(|| self.past.tables(&journal, at, &filter))?;
+        let tables = journal.enclosed(|| {
+            report_unknown_self(journal.hosts(), is_own || filter.names_own_netns());
+            self.past.tables(&journal, at, &filter)
+        })?;
         for table in tables {
-            let PastTable { host, anchor, mut sockets, owners, users, namespaces, cgroups } = table;
+            let PastTable {
+                host,
+                anchor,
+                mut sockets,
+                owners,
+                own_netns,
+                users,
+                namespaces,
+                cgroups,
+            } = table;
             let netns = self.netns.as_deref().filter(|name| *name != "all");
             let is_there = |socket: &Socket| {
                 let inum = socket.tuple.netns;
                 netns.is_none_or(|name| {
-                    namespaces.get(&inum).is_some_and(|known| known == name)
+                    name == OWN_NETNS && own_netns == Some(inum)
+                        || namespaces.get(&inum).is_some_and(|known| known == name)
                         || name.parse() == Ok(inum)
                 })
             };
             sockets.retain(|socket| is_there(socket) && self.shows(socket));
             order(&mut sockets, self.sort.unwrap_or(Sort::Local), &owners);
-            let several = sockets.windows(2).any(|pair| pair[0].tuple.netns != pair[1].tuple.netns);
             if !self.json && !self.no_header {
                 let (host, time) = (Escaped(host.as_bytes()), self.past.show(at));
                 writeln!(Stdout::lock(), "What there was on {host} at {time}")?;
@@ -42,10 +62,12 @@ impl SnapshotCommand {
                 hosts,
                 users: NameCache::new(move |uid| users.get(&uid).cloned()),
                 namespaces: NameCache::new(move |inum| namespaces.get(&inum).cloned()),
+                own_netns,
                 cgroups: NameCache::new(move |id| cgroups.get(&id).cloned()),
                 ..self.names()
             };
-            let mut rows = self.rows(&time, several, names, Some((host, anchor)));
+            let past = Some((host, anchor));
+            let mut rows = self.rows(&time, self.is_everywhere(), names, past);
             for socket in &sockets {
                 rows.socket(socket, &owners)?;
             }

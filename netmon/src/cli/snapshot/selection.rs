@@ -2,8 +2,7 @@
 
 use super::SnapshotCommand;
 use crate::{
-    core::{filter::Filter, socket::Protocol, tcp::TcpState},
-    kernel::{Dump, Namespace, Namespaces},
+    core::{socket::Protocol, tcp::TcpState},
     view::listing::netstat::Listening,
 };
 
@@ -49,26 +48,5 @@ impl SnapshotCommand {
             (false, true) => 2,
             _ => 3,
         }
-    }
-
-    /// Returns whether the listing has the sockets of all namespaces. A filter that names a
-    /// namespace means to see its sockets.
-    pub(super) fn is_everywhere(&self, filter: &Filter) -> bool {
-        match self.netns.as_deref() {
-            None => filter.names_namespaces(),
-            Some(name) => name == "all",
-        }
-    }
-
-    pub(super) fn namespaces(
-        &self,
-        dump: &mut Dump,
-        filter: &Filter,
-    ) -> anyhow::Result<Namespaces> {
-        if self.is_everywhere(filter) {
-            return Ok(dump.namespaces()?);
-        }
-        let one = self.netns.as_deref().map_or_else(Namespace::current, Namespace::named)?;
-        Ok(Namespaces { reachable: vec![one], refused: 0, unreachable: None })
     }
 }

@@ -11,11 +11,11 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     cli::{
         args::journal::JournalArgs,
-        names::{LocalNames, cgroups, user},
+        names::{LocalNames, cgroups, namespaces, user},
         top::{escaped, played::PastReader, traffic::TrafficReader},
     },
     core::filter::{Filter, RowKind},
-    kernel::{inspect, name_of},
+    kernel::inspect,
     view::tui::{Inspected, NameQuery, ScreenAnswer, ScreenInput, ScreenQuery},
 };
 
@@ -29,7 +29,7 @@ pub(super) fn answer(
     past: &JournalArgs,
     names: &LocalNames,
 ) {
-    let mut paths = cgroups();
+    let (mut paths, mut netns_name) = (cgroups(), namespaces());
     let mut past = PastReader::new(past);
     let mut traffic = TrafficReader::default();
     loop {
@@ -50,7 +50,7 @@ pub(super) fn answer(
             ScreenQuery::Name(of) => ScreenAnswer::Name(
                 of,
                 match of {
-                    NameQuery::Netns(inum) => name_of(inum),
+                    NameQuery::Netns(inum) => netns_name(inum),
                     NameQuery::User(id) => user(id),
                     NameQuery::Cgroup(id) => paths(id),
                 },

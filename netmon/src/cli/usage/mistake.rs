@@ -119,7 +119,7 @@ fn instead(word: &str, words: &[OsString]) -> Option<String> {
     }
     let words = words.get(1..)?.iter().map(|word| word.to_str());
     let words: Vec<_> = words.collect::<Option<_>>()?;
-    let names = LocalNames::load();
+    let names = LocalNames::new();
     let is_filter = |text: &String| {
         !text.contains('\'') && Filter::parse(text, &names, RowKind::Connection).is_ok()
     };

@@ -20,6 +20,8 @@ pub enum Question<'a> {
     Uid(u32),
     /// Is the connection in the network namespace with this inode number?
     Netns(u32),
+    /// Is the connection in the network namespace of the recorder?
+    OwnNetns,
     /// Is the connection bound to the network device with this number? 0 means no device.
     Interface(u32),
     /// Is the connection in the cgroup with this id?
@@ -133,6 +135,7 @@ impl Term {
             Self::Pid(pid) => Question::Pid(*pid),
             Self::Uid(uid) => Question::Uid(*uid),
             Self::Netns(netns) => Question::Netns(*netns),
+            Self::OwnNetns(_) => Question::OwnNetns,
             Self::Interface(interface) => Question::Interface(*interface),
             Self::Cgroup(cgroup) => Question::Cgroup(*cgroup),
             Self::Cookie(cookie) => Question::Cookie(*cookie),

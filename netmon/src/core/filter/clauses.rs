@@ -75,8 +75,11 @@ impl Disjunction {
                 }
             }
             // In a clause, 0 stands for any namespace.
-            Term::Netns(netns) if wanted => one(Clause { netns, ..any }),
+            Term::Netns(netns) | Term::OwnNetns(Some(netns)) if wanted => {
+                one(Clause { netns, ..any })
+            }
             Term::Netns(_)
+            | Term::OwnNetns(_)
             | Term::Address(..)
             | Term::Pid(_)
             | Term::Uid(_)
@@ -170,7 +173,10 @@ fn meet(one: &Clause, two: &Clause) -> Option<Clause> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::filter, *};
+    use super::{
+        super::tests::{OWN, filter},
+        *,
+    };
 
     fn compiled(text: &str) -> Vec<Clause> {
         let compiled = filter(text).clauses();
@@ -206,6 +212,7 @@ mod tests {
         assert_eq!(compiled("dport != :0"), [remote(1, 65535)]);
         assert_eq!(compiled("dport != :65535"), [remote(0, 65534)]);
         assert_eq!(compiled("netns = 5"), [Clause { netns: 5, ..Clause::ANY }]);
+        assert_eq!(compiled("netns = self"), [Clause { netns: OWN, ..Clause::ANY }]);
         assert_eq!(
             compiled("not (sport = :1 or dport > :9)"),
             [

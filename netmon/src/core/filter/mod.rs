@@ -1,14 +1,15 @@
 //! The filter language, which selects connections and is written as for `ss`.
 //!
 //! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
-//! own the reading, `error` its errors, `write` the text of a parsed filter; `states`, `address`
-//! and `text` the values; `clauses` the part that the kernel program can decide.
+//! own the reading, `error` its errors, `write` the text of a parsed filter; `names`, `states`,
+//! `address` and `text` the values; `clauses` the part that the kernel program can decide.
 
 mod address;
 mod block;
 mod clauses;
 mod error;
 mod facts;
+mod names;
 mod parse;
 mod states;
 #[cfg(test)]
@@ -19,10 +20,7 @@ mod value;
 mod words;
 mod write;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use netmon_common::KernelFilter;
 
@@ -35,50 +33,14 @@ use super::{
     verdict::Verdict,
 };
 
-pub use self::words::RowKind;
 pub(crate) use self::{
     block::{Extent, Question},
     error::FilterError,
+    names::OWN_NETNS,
     text::Text,
     words::WORDS,
 };
-
-/// The meaning of the names in a filter. Without a method of its own for a kind of name, a host has
-/// no name of that kind.
-pub trait FilterNames {
-    /// Returns the port of the TCP service `name`.
-    fn service(&self, _name: &str) -> Option<u16> {
-        None
-    }
-    /// Returns the id of the user `name`.
-    fn user(&self, _name: &str) -> Option<u32> {
-        None
-    }
-    /// Returns the inode number of the network namespace `name`.
-    fn netns(&self, _name: &str) -> Option<u32> {
-        None
-    }
-    /// Returns the id of the cgroup at `path`.
-    fn cgroup(&self, _path: &str) -> Option<u64> {
-        None
-    }
-    /// Returns every name of a kind, with its number.
-    fn all(&self, _kind: TextFact) -> Vec<(String, u64)> {
-        Vec::new()
-    }
-    /// Returns the addresses of the host `name`.
-    ///
-    /// # Errors
-    /// The reason why there is no address, as a part of a sentence.
-    fn host(&self, _name: &str) -> Result<Vec<IpAddr>, String> {
-        Err("names of hosts are not looked up".to_owned())
-    }
-    /// Returns whether users, namespaces and cgroups have the names that a journal recorded with
-    /// them, instead of this host's current names.
-    fn are_recorded(&self) -> bool {
-        false
-    }
-}
+pub use self::{names::FilterNames, words::RowKind};
 
 /// A fact that is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,10 +196,20 @@ impl Filter {
         self.0.has(|term| matches!(term, Term::States(_)))
     }
 
-    /// Returns whether the filter distinguishes network namespaces.
+    /// Returns whether the filter tests for the network namespace `self`.
     #[must_use]
-    pub fn names_namespaces(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Netns(_) | Term::Text(TextFact::Netns, _)))
+    pub fn names_own_netns(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::OwnNetns(_)))
+    }
+
+    /// Returns the inode numbers of the only network namespaces that a connection outside of a
+    /// journal can match in; none if a connection of any namespace may match.
+    #[must_use]
+    pub fn namespaces(&self) -> Option<Vec<u32>> {
+        let KernelFilter { clauses, count } = self.clauses();
+        let used = clauses.get(..usize::try_from(count).ok()?)?;
+        let is_bound = count > 0 && used.iter().all(|clause| clause.netns != 0);
+        is_bound.then(|| used.iter().map(|clause| clause.netns).collect())
     }
 
     /// Returns the part of the filter that the kernel program can decide. It admits every
@@ -269,6 +241,9 @@ enum Term {
     Pid(u32),
     Uid(u32),
     Netns(u32),
+    /// The network namespace is the own one: on a row of a journal that of the recorder, on other
+    /// rows the one with this inode number.
+    OwnNetns(Option<u32>),
     Interface(u32),
     Cgroup(u64),
     Cookie(SocketId),
@@ -361,6 +336,10 @@ impl Term {
             Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |pid, _| pid == wanted),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
+            Self::OwnNetns(own) => {
+                let own = facts.labels().map_or(own, |labels| labels.own_netns);
+                own == Some(facts.netns())
+            }
             Self::Interface(interface) => facts.interface() == interface,
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
             Self::Cookie(cookie) => facts.cookie() == Some(cookie),

@@ -6,6 +6,7 @@ mod properties;
 mod rows;
 
 use super::*;
+pub(super) use rows::OWN;
 use rows::{Host, Recorded, TestRow, connection, end, ended};
 
 pub(super) fn filter(text: &str) -> Filter {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{connection::Direction, errno, escape::Escaped, id::SocketId, units, verdict::Verdict},
-    FilterNames, Node, Quantity, Side, Term, TextFact,
+    FilterNames, Node, OWN_NETNS, Quantity, Side, Term, TextFact,
     address::{endpoint, id, is_number, port},
     error::{Bad, nearest},
     states::States,
@@ -133,6 +133,9 @@ fn named(
             ));
         }
         TextFact::Comm | TextFact::Device => Term::Text(fact, test),
+        TextFact::Netns if !value.quoted && !is_regex && text == OWN_NETNS => {
+            Term::OwnNetns(names.own_netns())
+        }
         _ if names.are_recorded() && !is_number => Term::Text(fact, test),
         _ if is_pattern => {
             let found = names.all(fact).into_iter().filter(|(name, _)| test.matches(name));
@@ -143,7 +146,7 @@ fn named(
             Term::Uid(id("user", write, text, |name| names.user(name))?)
         }
         TextFact::Netns => {
-            let write = "a name as of ip netns or an inode number";
+            let write = "a name as of ip netns, an inode number, or self";
             Term::Netns(id("namespace", write, text, |name| names.netns(name))?)
         }
         TextFact::Cgroup => {

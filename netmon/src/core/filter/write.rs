@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Filter, Node, Quantity, Side, Term, TextFact};
+use super::{Filter, Node, OWN_NETNS, Quantity, Side, Term, TextFact};
 use crate::core::{connection::Direction, errno};
 
 impl Node {
@@ -60,9 +60,14 @@ impl fmt::Display for Term {
             Self::Pid(pid) => write!(f, "pid = {pid}"),
             Self::Uid(uid) => write!(f, "uid = {uid}"),
             Self::Netns(netns) => write!(f, "netns = {netns}"),
+            Self::OwnNetns(_) => write!(f, "netns = {OWN_NETNS}"),
             Self::Interface(interface) => write!(f, "dev = {interface}"),
             Self::Cgroup(cgroup) => write!(f, "cgroup = {cgroup}"),
             Self::Cookie(cookie) => write!(f, "cookie = sk:{:x}", cookie.get()),
+            // Only in quotes, the word is a name like others.
+            Self::Text(TextFact::Netns, ref text) if text.only() == Some(OWN_NETNS) => {
+                write!(f, "netns = \"{OWN_NETNS}\"")
+            }
             Self::Text(fact, ref text) => {
                 let word = match fact {
                     TextFact::Comm => "comm",

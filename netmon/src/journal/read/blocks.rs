@@ -22,7 +22,7 @@ use crate::{
         layout::{FileKind, HostDir, Segment},
         schema::{
             CLOCK_OFFSET_KEY, Dataset, FOLLOWS_KEY, FOLLOWS_NOTHING, Follows, NETNS_KEY,
-            OrderReader,
+            OrderReader, column::recorder_netns_of,
         },
     },
 };
@@ -146,7 +146,7 @@ impl Beginning {
         };
         let offset = value(CLOCK_OFFSET_KEY).and_then(|offset| offset.parse().ok());
         let clock = offset.map(Anchor::from_offset);
-        let netns = value(NETNS_KEY).and_then(|inum| inum.parse().ok());
+        let netns = recorder_netns_of(value(NETNS_KEY));
         Self { follows, clock, netns }
     }
 

@@ -35,7 +35,7 @@ use super::{
 use crate::journal::{
     error::{Malformed, Result},
     layout::HostDir,
-    schema::{self, CHECKSUMS_KEY, Dataset, FOOTER_SUM_KEY, VERSION_KEY},
+    schema::{self, CHECKSUMS_KEY, Dataset, FOOTER_SUM_KEY, NETNS_KEY, VERSION_KEY},
 };
 
 /// The maximum number of rows of a row group: eight times the rows that are written.
@@ -188,7 +188,7 @@ impl ParquetFile {
     fn rows(&self, group: usize, names: Option<&[&str]>) -> Result<RecordBatch> {
         let rows = self.groups().get(group).map_or(0, RowGroupMetaData::num_rows);
         let rows = usize::try_from(rows).unwrap_or(0).max(1);
-        self.read(|builder| {
+        let batch = self.read(|builder| {
             let mask = |names: &[&str]| {
                 ProjectionMask::columns(builder.parquet_schema(), names.iter().copied())
             };
@@ -196,7 +196,8 @@ impl ParquetFile {
             let builder = builder.with_projection(projection);
             let mut batches = builder.with_row_groups(vec![group]).with_batch_size(rows).build()?;
             batches.next().transpose()?.ok_or(Malformed::Corrupt)
-        })
+        })?;
+        Ok(with_netns(batch, self.key(NETNS_KEY)))
     }
 
     /// Returns the rows of a row group that `test` accepts, as one batch, with the columns `names`,
@@ -209,11 +210,13 @@ impl ParquetFile {
         tested: &[&str],
         test: impl Fn(&RecordBatch) -> Result<BooleanArray> + Send + 'static,
     ) -> Result<RecordBatch> {
-        self.read(|builder| {
+        let netns = self.key(NETNS_KEY).map(ToOwned::to_owned);
+        let batch = self.read(|builder| {
             let columns = builder.parquet_schema();
             let mask = |names: &[&str]| ProjectionMask::columns(columns, names.iter().copied());
             let predicate = ArrowPredicateFn::new(mask(tested), move |batch| {
-                test(&batch).map_err(|error| ArrowError::ExternalError(error.into()))
+                test(&with_netns(batch, netns.as_deref()))
+                    .map_err(|error| ArrowError::ExternalError(error.into()))
             });
             let projection = names.map_or_else(ProjectionMask::all, mask);
             let reader = builder
@@ -225,13 +228,23 @@ impl ParquetFile {
             let schema = reader.schema();
             let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
             Ok(arrow_select::concat::concat_batches(&schema, &batches)?)
-        })
+        })?;
+        Ok(with_netns(batch, self.key(NETNS_KEY)))
     }
 
     /// Compares every chunk with its checksum.
     pub(in crate::journal) fn check(&self) -> Result<()> {
         self.chunks.iter().try_for_each(|chunk| load(&self.source, chunk).map(drop))
     }
+}
+
+/// Returns a batch with the recorder's own network namespace in its metadata, as batches of a
+/// stream have it: the parquet crate does not pass on the metadata of a file.
+fn with_netns(mut batch: RecordBatch, netns: Option<&str>) -> RecordBatch {
+    if let Some(netns) = netns {
+        batch.schema_metadata_mut().insert(NETNS_KEY, netns);
+    }
+    batch
 }
 
 fn decode(footer: &[u8]) -> Result<(Arc<ParquetMetaData>, FxHashMap<String, String>)> {

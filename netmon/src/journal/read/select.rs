@@ -32,7 +32,10 @@ use crate::{
     },
     journal::{
         error::{Malformed, Result},
-        schema::column::column,
+        schema::{
+            NETNS_KEY,
+            column::{column, recorder_netns, recorder_netns_of},
+        },
     },
 };
 
@@ -65,7 +68,7 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Address(Side::Remote, ..) => &["remote_addr"],
         Question::Pid(_) => &["pid"],
         Question::Uid(_) => &["uid"],
-        Question::Netns(_) => &["netns"],
+        Question::Netns(_) | Question::OwnNetns => &["netns"],
         Question::Interface(_) => &["interface"],
         Question::Cgroup(_) => &["cgroup_id"],
         Question::Cookie(_) => &["cookie"],
@@ -119,6 +122,10 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
         }
         Question::Uid(number) | Question::Netns(number) => equal(batch, name, number.into()),
+        Question::OwnNetns => match recorder_netns(batch) {
+            Some(own) => equal(batch, name, own.into()),
+            None => Ok(vec![false; batch.num_rows()]),
+        },
         Question::Interface(0) => {
             let numbers: Int64Array = column(batch, name)?;
             Ok(numbers.iter().map(|number| number.is_none()).collect())
@@ -276,6 +283,9 @@ impl Extent for SelectedGroup<'_> {
                 is(pid.into()) && i32::try_from(pid).is_ok_and(|pid| self.may_be(name, &pid))
             }
             Question::Uid(number) | Question::Netns(number) => is(number.into()),
+            Question::OwnNetns => {
+                recorder_netns_of(self.file.key(NETNS_KEY)).is_some_and(|own| is(own.into()))
+            }
             Question::Interface(number) => {
                 self.may_be_between(name, [number.into(), number.into()], Some(0))
             }

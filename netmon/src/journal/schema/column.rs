@@ -12,7 +12,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, Field, Schema};
 use rustc_hash::FxHashMap;
 
-use super::{VERSION, VERSION_KEY};
+use super::{NETNS_KEY, VERSION, VERSION_KEY};
 use crate::journal::error::{Malformed, Result};
 
 /// The offset of UTC, so that readers need no time zone database.
@@ -258,6 +258,18 @@ pub(in crate::journal) fn column<T: Array + Clone + 'static>(
 ) -> Result<T> {
     let array = batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref::<T>());
     array.cloned().ok_or(Malformed::Column(name))
+}
+
+/// Returns the inode number of the recorder's own network namespace, if the batch comes from a file
+/// or a stream that has it.
+pub(in crate::journal) fn recorder_netns(batch: &RecordBatch) -> Option<u32> {
+    recorder_netns_of(batch.schema_ref().metadata().get(NETNS_KEY).map(String::as_str))
+}
+
+/// Returns the inode number that the metadata of a file or a stream has for [`NETNS_KEY`]. 0 stands
+/// for a number that the recorder did not know.
+pub(in crate::journal) fn recorder_netns_of(value: Option<&str>) -> Option<u32> {
+    value?.parse().ok().filter(|inum| *inum != 0)
 }
 
 /// Returns the number in a row, if the row has one.

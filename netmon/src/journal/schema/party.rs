@@ -12,6 +12,7 @@ use super::{
     NumberNames,
     column::{
         BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
+        recorder_netns,
     },
     moment::MomentReader,
     place::PlaceReader,
@@ -122,6 +123,7 @@ pub(in crate::journal) struct PartyReader {
     cgroup_id: Int64Array,
     cgroup: TextReader<Arc<str>>,
     evidence: WordReader<Evidence>,
+    own_netns: Option<u32>,
     owners: FxHashMap<(i32, i64, i64, usize), Arc<Owner>>,
     labels: FxHashMap<LabelKeys, Arc<Labels>>,
     last_labels: Option<(LabelKeys, Arc<Labels>)>,
@@ -139,6 +141,7 @@ impl PartyReader {
             cgroup_id: column(batch, "cgroup_id")?,
             cgroup: TextReader::new(batch, "cgroup", text)?,
             evidence: WordReader::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?,
+            own_netns: recorder_netns(batch),
             owners: FxHashMap::default(),
             labels: FxHashMap::default(),
             last_labels: None,
@@ -191,6 +194,7 @@ impl PartyReader {
         let labels = self.labels.entry(keys).or_insert_with(|| {
             Arc::new(Labels {
                 boot_id: boot.get(row).cloned(),
+                own_netns: self.own_netns,
                 netns: netns.get(row).cloned(),
                 user: self.user.get(row).cloned(),
                 cgroup: self.cgroup.get(row).cloned(),

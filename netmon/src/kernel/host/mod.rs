@@ -2,7 +2,9 @@
 
 pub(crate) mod clock;
 pub(super) mod devices;
+pub(super) mod namespaces;
 pub(super) mod netns;
+pub(super) mod netns_names;
 pub(super) mod pid_namespace;
 pub(crate) mod privilege;
 pub(super) mod shortage;

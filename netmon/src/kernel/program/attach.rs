@@ -233,7 +233,7 @@ pub(in crate::kernel) fn load_iterators(
     let mut programs = Programs::of(&mut ebpf);
     load_walks(&mut programs, &btf, walks)?;
     let walk = if everywhere {
-        walk::load(&mut programs, &walk::PROGRAMS, &offsets)
+        walk::load(&mut programs, &[walk::NAMESPACES], &offsets)
     } else {
         Err(NOT_WANTED.to_owned())
     };

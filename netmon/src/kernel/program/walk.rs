@@ -14,7 +14,8 @@ use super::{
     object::{Programs, program},
 };
 
-const NAMESPACES: &str = "walk_namespaces";
+/// The program that lists the namespaces.
+pub(super) const NAMESPACES: &str = "walk_namespaces";
 const SOCKETS: &str = "walk_sockets";
 /// The programs of a walk over sockets.
 pub(super) const PROGRAMS: [&str; 2] = [NAMESPACES, SOCKETS];

@@ -1,16 +1,11 @@
 //! Lists the existing sockets from one of two sources: BPF iterators, or `/proc`.
 
-use std::{fs, io};
+use std::{fs, io, path::Path};
 
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
 
-use super::{
-    bpf_iter, proc,
-    sock_diag_dump::Details,
-    unix_diag,
-    walk::{Block, Walk},
-};
+use super::{bpf_iter, proc, sock_diag::connect, sock_diag_dump::Details, unix_diag, walk::Walk};
 use crate::{
     core::{
         process::SocketHolders,
@@ -18,11 +13,8 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::now,
-            devices::DeviceNames,
-            netns::{Namespace, Namespaces},
-            pid_namespace::PidNamespaces,
-            privilege::Duty,
+            clock::now, devices::DeviceNames, namespaces::Namespaces, netns::Namespace,
+            pid_namespace::PidNamespaces, privilege::Duty,
         },
         program::{
             attach::{LoadedIterators, load_iterators},
@@ -55,7 +47,7 @@ pub(crate) struct Dump {
     request: DumpRequest,
     /// The loaded iterators; without them, `/proc` is read.
     iterators: Option<Ebpf>,
-    /// The reader of walks, where the kernel runs them.
+    /// The reader of the kernel's list of namespaces, where the kernel lets it be read.
     walk: Option<Walk>,
     /// `true` to change to iterators if `/proc` does not show all owners.
     may_switch: bool,
@@ -72,20 +64,42 @@ pub(crate) struct UnixReading {
     pub refused: Option<io::Error>,
 }
 
-/// The number of files and TIME_WAIT buckets below which reading `/proc` (some 4 µs for each open
-/// file) takes less time than loading iterators (some 60 ms, most of it for the kernel's types).
+/// The cost from which on loading iterators, some 60 ms and most of it for the kernel's types,
+/// takes less time than reading `/proc`. The unit is the cost of an open file or a TIME_WAIT bucket
+/// there, some 4 µs.
 const FEW: u64 = 10_000;
+/// The cost of the tables of another namespace: the kernel passes over every bucket of its own, and
+/// a thread enters the namespace.
+const TABLES: u64 = 1_500;
 
-/// Returns whether the host has so few sockets that loading iterators would take longer than
-/// iterators save.
+/// Returns whether the host has so few open files that reading `/proc` may take less time than
+/// loading iterators.
 #[must_use]
-pub(crate) fn has_few_sockets() -> bool {
-    // The open files of the whole host: every socket has one, except in TIME_WAIT.
-    let files = fs::read_to_string("/proc/sys/fs/file-nr").ok();
-    let files = files.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
-    let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+pub(crate) fn has_few_files() -> bool {
+    files() < FEW
+}
+
+/// Returns whether reading the sockets of these namespaces and their owners from `/proc` takes less
+/// time than loading iterators.
+#[must_use]
+pub(crate) fn has_few_sockets(namespaces: &[Namespace]) -> bool {
+    let tables = TABLES * namespaces.len().saturating_sub(1) as u64;
+    // A namespace that ends meanwhile costs nothing.
+    let waiting = || namespaces.iter().map(|known| known.run(waiting).unwrap_or(0)).sum::<u64>();
+    files() + tables < FEW && files() + tables + waiting() < FEW
+}
+
+/// Returns the number of open files of the whole host. Every socket has one, except in TIME_WAIT.
+fn files() -> u64 {
+    let files = fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default();
+    files.split_whitespace().next().and_then(|files| files.parse().ok()).unwrap_or(FEW)
+}
+
+/// Returns the number of TIME_WAIT buckets of this thread's namespace.
+fn waiting() -> io::Result<u64> {
+    let sockets = fs::read_to_string(Path::new(proc::TABLES).join("sockstat"))?;
     let waiting = sockets.split("tw ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    files.zip(waiting).is_some_and(|(files, waiting): (u64, u64)| files + waiting < FEW)
+    Ok(waiting.unwrap_or(FEW))
 }
 
 impl Dump {
@@ -117,35 +131,17 @@ impl Dump {
         Self { request, iterators, walk: None, may_switch: false, devices }
     }
 
-    /// Returns the network namespaces that can be entered.
+    /// Returns every network namespace that is known.
     ///
     /// # Errors
-    /// As for [`Namespace::all`].
+    /// As for [`Namespaces::find`].
     pub(crate) fn namespaces(&mut self) -> io::Result<Namespaces> {
         let (Some(walk), Some(ebpf)) = (&mut self.walk, &mut self.iterators) else {
-            return Namespace::all();
+            return Namespaces::find();
         };
         let listed = walk.namespaces(|step| run(ebpf, step).map(|()| now()))?;
         let pairs = listed.iter().map(|namespace| (namespace.inum, namespace.cookie));
-        Namespace::all_of(&pairs.collect::<Vec<_>>())
-    }
-
-    /// Returns the number of TCP sockets of the namespaces with these inode numbers.
-    ///
-    /// # Errors
-    /// The error of reading the kernel's tables.
-    pub(crate) fn count(&mut self, namespaces: &[u32]) -> io::Result<usize> {
-        let mut count = 0;
-        if let (Some(walk), Some(ebpf)) = (&mut self.walk, &mut self.iterators) {
-            let mut run = |step| run(ebpf, step).map(|()| now());
-            let listed = walk.namespaces(&mut run)?;
-            walk.sockets(&listed, &mut run, |Block { sockets, .. }| {
-                let is_one = |socket: &&Socket| namespaces.contains(&socket.tuple.netns);
-                count += sockets.iter().filter(is_one).count();
-                Ok(())
-            })?;
-        }
-        Ok(count)
+        Namespaces::listed(&pairs.collect::<Vec<_>>())
     }
 
     /// Returns the duties of reading the sockets of this namespace, and of reading owners `again`.
@@ -225,9 +221,13 @@ impl Dump {
                 }
                 _ => {
                     let DumpRequest { info, identity, .. } = self.request;
-                    let mut details = Details::ask(namespace, protocol, info || identity, info);
-                    for ipv6 in [false, true] {
-                        let table = namespace.run(|| proc::open_inet(protocol, ipv6))?;
+                    // Once for all, since to enter a namespace takes a thread and milliseconds.
+                    let (diag, tables) = namespace.run(|| {
+                        let open = |ipv6| proc::open_inet(protocol, ipv6);
+                        Ok((connect(), [(false, open(false)?), (true, open(true)?)]))
+                    })?;
+                    let mut details = Details::ask(diag, protocol, info || identity, info);
+                    for (ipv6, table) in tables {
                         let netns = namespace.inum;
                         malformed +=
                             proc::read_inet(table, protocol, ipv6, netns, |mut socket| {

@@ -68,16 +68,23 @@ enum Asked {
 }
 
 impl Details {
-    /// Asks about the sockets of `protocol` in the namespace: about every socket if `all`,
-    /// otherwise about those that `/proc` does not tell apart. Adds nothing if the kernel has no
-    /// sock_diag.
+    /// Asks about the sockets of `protocol` in the namespace of `socket`: about every socket if
+    /// `all`, otherwise about those that `/proc` does not tell apart. Adds nothing if the kernel
+    /// has no sock_diag.
     pub(in crate::kernel) fn ask(
-        namespace: &Namespace,
+        socket: io::Result<Netlink>,
         protocol: Protocol,
         all: bool,
         info: bool,
     ) -> Self {
         let mut details = Self::default();
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => {
+                log::debug!("sock_diag: {error}");
+                return details;
+            }
+        };
         let number = match protocol {
             Protocol::Tcp => IPPROTO_TCP,
             Protocol::Udp => IPPROTO_UDP,
@@ -108,16 +115,16 @@ impl Details {
                 };
                 let code = if *asked == Asked::Bound { &bound_to_a_device()[..] } else { &[] };
                 let request = SockDiagMessage::InetRequest(request);
-                let result = namespace.run(connect).and_then(|socket| {
-                    ask_with(&socket, request, NLM_F_DUMP, code, |answer| {
-                        if let SockDiagMessage::InetResponse(response) = answer {
-                            details.add(protocol, response);
-                        }
-                        Ok(())
-                    })
+                let result = ask_with(&socket, request, NLM_F_DUMP, code, |answer| {
+                    if let SockDiagMessage::InetResponse(response) = answer {
+                        details.add(protocol, response);
+                    }
+                    Ok(())
                 });
                 if let Err(error) = result {
                     log::debug!("sock_diag: {error}");
+                    // The rest of an answer must not pass for the answer to another question.
+                    return details;
                 }
             }
         }

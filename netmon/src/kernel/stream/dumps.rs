@@ -1,7 +1,7 @@
 //! Dumps every TCP socket of every namespace, a block at a time, for the table to compare itself.
 
 use std::{
-    fmt, io,
+    io,
     sync::{Arc, Mutex, Once, PoisonError, mpsc as answer},
     time::Duration,
 };
@@ -23,7 +23,9 @@ use crate::{
     kernel::{
         host::{
             clock::now,
-            netns::{Namespace, Namespaces},
+            namespaces::Namespaces,
+            netns::Namespace,
+            netns_names::netns_text,
             privilege::{self, Duty},
             shortage::Shortage,
         },
@@ -45,8 +47,8 @@ const TOGETHER: usize = 512;
 
 /// The warning about namespaces is logged once, not for every dump.
 static NAMESPACES_WARNING: Once = Once::new();
-/// The warning about owners is logged once too.
-static OWNERS_WARNING: Once = Once::new();
+/// The owners of connections from before are counted once.
+static FIRST_DUMP: Once = Once::new();
 
 /// Work for the thread that has the loaded program.
 pub(super) type KernelWork = Box<dyn FnOnce(&mut Ebpf) + Send>;
@@ -84,15 +86,10 @@ pub(super) enum DumpMessage {
     GaveUp { cost: Duration, error: io::Error },
 }
 
-/// Logs a count of refusals; warns once, if a capability is missing.
-fn report_refusals(once: &Once, refused: usize, duty: Duty, message: fmt::Arguments<'_>) {
-    if refused == 0 {
-        return;
-    }
+/// Logs the loss of what is in other namespaces; as a warning the first time.
+fn warn_of_namespaces(message: &str) {
     log::debug!("{message}");
-    if !privilege::missing(duty).is_empty() {
-        once.call_once(|| log::warn!("{message}{}", privilege::advice(duty)));
-    }
+    NAMESPACES_WARNING.call_once(|| log::warn!("{message}{}", privilege::advice(Duty::Enter)));
 }
 
 /// Returns the error after the receiver is gone, because the session is over.
@@ -178,7 +175,7 @@ fn through_walk(to: &Sender<DumpMessage>, walk: &mut Walk) -> io::Result<()> {
     if !nameless.is_empty() {
         let listed = namespaces.iter().map(|namespace| (namespace.inum, namespace.cookie));
         let listed: Vec<_> = listed.filter(|(inum, _)| nameless.contains_key(inum)).collect();
-        for namespace in &Namespace::all_of(&listed)?.reachable {
+        for namespace in &Namespaces::listed(&listed)?.reachable {
             if nameless.remove(&namespace.inum).is_some() {
                 in_namespace(namespace, iterate(to, namespace, &mut holders))?;
             }
@@ -197,14 +194,13 @@ fn report_nameless(nameless: &FxHashMap<u32, usize>) {
     if nameless.is_empty() {
         return;
     }
+    let inums: Vec<u32> = nameless.keys().copied().collect();
     let message = format!(
-        "{} sockets of {} network namespaces that netmon cannot enter are left out until they \
-         change their state",
+        "{} sockets of {}, which netmon cannot enter, are left out until they change their state",
         nameless.values().sum::<usize>(),
-        nameless.len()
+        netns_text(&inums)
     );
-    log::debug!("{message}");
-    NAMESPACES_WARNING.call_once(|| log::warn!("{message}{}", privilege::advice(Duty::Enter)));
+    warn_of_namespaces(&message);
 }
 
 /// Has the loop do work with the loaded program. Returns the result.
@@ -235,22 +231,18 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         everywhere: true,
     };
     let mut tables = Dump::through_proc(want);
-    let (owners, refused) = tables.owners()?;
-    report_refusals(
-        &OWNERS_WARNING,
-        refused,
-        Duty::Look,
-        format_args!(
-            "cannot see the sockets of {refused} processes: connections that existed before have \
-             no owner"
-        ),
-    );
+    let (owners, hidden) = tables.owners()?;
     let mut holders = HolderCache::new(owners);
+    let mut unowned = 0;
     each_namespace(to, offsets, |namespace| {
         let time = now();
         let mut seeds = Vec::new();
         tables.sockets(namespace, |socket| {
-            seeds.extend(seed(&socket, &mut holders, time));
+            let seed = seed(&socket, &mut holders, time);
+            let is_held = socket.inode.is_some();
+            unowned +=
+                usize::from(is_held && seed.as_ref().is_some_and(|seed| seed.owner.is_none()));
+            seeds.extend(seed);
             Ok(())
         })?;
         while !seeds.is_empty() {
@@ -259,7 +251,18 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
             seeds = rest;
         }
         Ok(())
-    })
+    })?;
+    // Later dumps have connections whose owners are known from their beginnings.
+    FIRST_DUMP.call_once(|| {
+        if hidden > 0 && unowned > 0 {
+            log::warn!(
+                "{unowned} of the connections that existed before have no owner, since their \
+                 processes do not show what they hold{}",
+                privilege::advice(Duty::Look)
+            );
+        }
+    });
+    Ok(())
 }
 
 fn each_namespace(
@@ -267,41 +270,35 @@ fn each_namespace(
     offsets: &Offsets,
     mut dump: impl FnMut(&Namespace) -> io::Result<()>,
 ) -> io::Result<()> {
-    let Namespaces { reachable, refused, .. } = Namespace::all()?;
-    report_refusals(
-        &NAMESPACES_WARNING,
-        refused,
-        Duty::Enter,
-        format_args!(
-            "cannot enter the network namespaces of {refused} processes or names: unless netmon \
-             is in the same one, transitions there are shown, but existing connections are not, \
-             and losses are not repaired"
-        ),
-    );
-    for namespace in &reachable {
+    let mut found = Namespaces::find()?;
+    for namespace in &found.reachable {
         let began = now();
         if in_namespace(namespace, dump(namespace))? {
             let scope = DumpScope::Namespace(namespace.inum);
             to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)?;
         }
     }
-    end_of_namespaces(to, *offsets, &reachable)
-}
-
-/// Sends the end of the namespaces that do not exist any more, where the kernel's list is known.
-fn end_of_namespaces(
-    to: &Sender<DumpMessage>,
-    offsets: Offsets,
-    reachable: &[Namespace],
-) -> io::Result<()> {
-    let began = now();
-    let Some(mut existing) = ask(to, move |ebpf| peek::namespaces(ebpf, &offsets))?? else {
-        return Ok(());
-    };
-    existing.extend(reachable.iter().map(|namespace| namespace.inum));
-    existing.sort_unstable();
-    let scope = DumpScope::AllBut(existing);
-    to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)
+    // Where the kernel's list is known, the namespaces that are not on it have ended.
+    let (began, offsets) = (now(), *offsets);
+    if let Some(mut existing) = ask(to, move |ebpf| peek::namespaces(ebpf, &offsets))?? {
+        // Processes hide their namespaces from this one. Otherwise, one that was not found is new.
+        if !privilege::missing(Duty::Enter).is_empty() {
+            let is_found = |inum: &u32| found.reachable.iter().any(|known| known.inum == *inum);
+            found.unreachable = existing.iter().copied().filter(|inum| !is_found(inum)).collect();
+        }
+        existing.extend(found.reachable.iter().map(|namespace| namespace.inum));
+        existing.sort_unstable();
+        let scope = DumpScope::AllBut(existing);
+        to.blocking_send(DumpMessage::Dumped { scope, began }).map_err(is_over)?;
+    }
+    if !found.unreachable.is_empty() {
+        let message = format!(
+            "connections of {} are known by their changes only, and losses there are not repaired",
+            netns_text(&found.unreachable)
+        );
+        warn_of_namespaces(&message);
+    }
+    Ok(())
 }
 
 /// Returns whether a namespace was dumped, or an error that ends the whole dump.

@@ -20,9 +20,9 @@ pub struct Appearance {
     pub zone: TimeZone,
     /// Times have their date, because they are not of today.
     pub dated: bool,
-    /// Namespaces whose number is not shown. A line shows the number of any other namespace; with
-    /// an empty list, no line shows a number. A name from a journal is always shown.
-    pub netns: Vec<u32>,
+    /// The inode number of the own network namespace, which live lines do not show. A row of a
+    /// journal has the recorder's.
+    pub own_netns: Option<u32>,
     /// Columns of the host's name; 0 if there is one host.
     pub host_width: usize,
 }

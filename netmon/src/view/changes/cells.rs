@@ -26,6 +26,7 @@ use crate::{
             Form::{Address, Number, Text},
             Layout,
         },
+        netns::{Netns, NetnsNames},
         stack_text::StackText,
     },
 };
@@ -123,12 +124,13 @@ pub(super) struct ConnectionLines {
     opened: Clock,
     /// The host of the lines, if there are several hosts.
     pub(super) host: Option<Arc<str>>,
+    names: NetnsNames,
 }
 
 impl ConnectionLines {
     /// Makes lines of transitions.
-    pub(super) fn of_transitions(look: Appearance) -> Self {
-        Self::new(look, ["Time", "In state"], 11, TRANSITION_FOLDS)
+    pub(super) fn of_transitions(look: Appearance, names: NetnsNames) -> Self {
+        Self { names, ..Self::new(look, ["Time", "In state"], 11, TRANSITION_FOLDS) }
     }
 
     /// Makes lines of connections, which have no states. The lines only measure until
@@ -176,7 +178,7 @@ impl ConnectionLines {
             Layout::new(look.terminal, look.palette(), columns, folds)
         };
         let (clock, opened) = (Clock::new(style.clone()), Clock::new(style));
-        Self { look, layout, clock, opened, host: None }
+        Self { look, layout, clock, opened, host: None, names: Box::new(|_| None) }
     }
 
     /// Ends the measurement of lines of connections.
@@ -193,16 +195,23 @@ impl ConnectionLines {
         self.layout.heading(out, WHY);
     }
 
-    /// Writes a line. `rest` writes the end of the line.
+    /// Writes a line. `rest` writes the end of the line, with the network namespace.
     pub(super) fn write(
         &mut self,
         out: &mut Vec<u8>,
         facts: LineFacts<'_>,
-        rest: impl Fn(&mut Vec<u8>, &Appearance),
+        rest: impl Fn(&mut Vec<u8>, &Appearance, Netns<'_>),
     ) {
-        let Self { look, layout, clock, opened, host } = self;
+        let Self { look, layout, clock, opened, host, names } = self;
         let LineFacts { time, is_open, connection, old, new, span } = facts;
         let Connection { tuple, binding, .. } = connection;
+        let inum = tuple.netns;
+        let (own, name) = match &connection.labels {
+            Some(labels) => (labels.own_netns, labels.netns.clone()),
+            None if look.own_netns == Some(inum) => (look.own_netns, None),
+            None => (look.own_netns, names(inum)),
+        };
+        let netns = Netns { inum, own, name: name.as_deref() };
         layout.row(out, WHY, |layout, out| {
             let start = out.len();
             let date = put_time(layout, out, clock, look, (time, is_open));
@@ -251,7 +260,7 @@ impl ConnectionLines {
             });
             let free = out.len();
             out.extend_from_slice(b"  ");
-            rest(out, look);
+            rest(out, look, netns);
             layout.end(out, start, free);
         });
     }

@@ -9,7 +9,7 @@ use super::{
     appearance::Appearance,
     cells::{ConnectionLines, LineFacts},
     json::{self, JsonContext},
-    why::why,
+    why::{open, why},
 };
 use crate::{
     core::{change::Step, connection::Connection, event::Transition, loss::Gap, time::Anchor},
@@ -77,7 +77,7 @@ impl<W: Write> HistoryView<W> {
     /// Writes JSON Lines to `to`. `community_id` returns the name that other tools have for the
     /// flow of a connection.
     pub(crate) fn json(to: W, community_id: fn(&Connection) -> Option<String>) -> Self {
-        let form = Form::Json(Box::new(JsonContext::new()), community_id);
+        let form = Form::Json(Box::new(JsonContext::new(Box::new(|_| None))), community_id);
         Self { out: Output::new(to), form, head: None }
     }
 
@@ -160,10 +160,11 @@ fn put_lines(out: &mut Vec<u8>, lines: &mut ConnectionLines, entry: &HistoryEntr
         span: connection.lifetime(time),
     };
     match row.step() {
-        Some(step) => lines.write(out, facts, |line, look| why(line, look, &step)),
-        None => lines.write(out, facts, |line, _| {
-            // Writing to a vector does not fail.
-            let _ = write!(line, "open, {}", connection.state);
+        Some(step) => {
+            lines.write(out, facts, |line, look, netns| why(line, look, netns, &step));
+        }
+        None => lines.write(out, facts, |line, look, netns| {
+            open(line, look, netns, connection.state);
         }),
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     view::text::{
         clock::{Clock, TimeStyle},
         json_object::JsonObject,
+        netns::NetnsNames,
         output::{Output, Sink},
     },
 };
@@ -49,12 +50,14 @@ pub(in crate::view) struct JsonContext {
     opened: Clock,
     /// The host of the objects, if they come from a journal.
     pub(in crate::view) host: Option<Arc<str>>,
+    /// Names of network namespaces for rows that come from no journal.
+    names: NetnsNames,
 }
 
 impl JsonContext {
-    pub(in crate::view) fn new() -> Self {
+    pub(in crate::view) fn new(names: NetnsNames) -> Self {
         let clock = || Clock::new(TimeStyle::Rfc3339);
-        Self { clock: clock(), opened: clock(), host: None }
+        Self { clock: clock(), opened: clock(), host: None, names }
     }
 
     /// Begins an object with its type, and with its host if it comes from a journal.
@@ -69,9 +72,10 @@ impl JsonContext {
 }
 
 impl<W: Sink> Json<W> {
-    /// Writes to `to`.
-    pub fn new(to: W) -> Self {
-        Self { out: Output::new(to), context: JsonContext::new(), gap: None }
+    /// Writes to `to`. Rows that come from no journal have the names of network namespaces from
+    /// `names`.
+    pub fn new(to: W, names: NetnsNames) -> Self {
+        Self { out: Output::new(to), context: JsonContext::new(names), gap: None }
     }
 }
 
@@ -236,7 +240,10 @@ fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Conne
     object.wall_time(",\"opened\":\"", &mut context.opened, row.opened);
     object.flag(",\"first_sight\":", row.first_sight);
     object.number(",\"netns\":", u64::from(row.tuple.netns));
-    object.name(",\"netns_name\":", labels.and_then(|labels| labels.netns.as_deref()));
+    match labels {
+        Some(labels) => object.name(",\"netns_name\":", labels.netns.as_deref()),
+        None => object.name(",\"netns_name\":", (context.names)(row.tuple.netns).as_deref()),
+    }
     object.ends(Protocol::Tcp, &row.tuple, &row.binding);
 }
 

@@ -18,6 +18,7 @@ use crate::{
     session::View,
     view::text::{
         clock::Elapsed,
+        netns::NetnsNames,
         output::{Output, Sink},
     },
 };
@@ -29,12 +30,14 @@ pub struct Lines<W> {
 }
 
 impl<W: Sink> Lines<W> {
-    /// Writes to `to`, beginning with the heading.
+    /// Writes to `to`, beginning with the heading. Rows that come from no journal
+    /// have the names of network namespaces from `names`.
     ///
     /// # Errors
     /// The error of the output.
-    pub fn new(to: W, look: Appearance) -> io::Result<Self> {
-        let (mut out, mut lines) = (Output::new(to), ConnectionLines::of_transitions(look));
+    pub fn new(to: W, look: Appearance, names: NetnsNames) -> io::Result<Self> {
+        let mut lines = ConnectionLines::of_transitions(look, names);
+        let mut out = Output::new(to);
         lines.heading(out.line()?);
         out.flush()?;
         Ok(Self { out, lines })
@@ -57,8 +60,8 @@ impl<W: Sink> View for Lines<W> {
                 let (time, connection, new) = (*time, *connection, connection.state);
                 let facts =
                     LineFacts { time, is_open: false, connection, old: None, new, span: None };
-                self.lines.write(self.out.line()?, facts, |line, look| {
-                    found(line, look, connection, *initial);
+                self.lines.write(self.out.line()?, facts, |line, look, netns| {
+                    found(line, look, netns, *initial);
                 });
                 Ok(true)
             }
@@ -78,7 +81,9 @@ impl<W: Sink> View for Lines<W> {
                 let (connection, span) = (step.connection, step.in_state);
                 let (time, old, new) = (t.time, Some(t.old), t.new);
                 let facts = LineFacts { time, is_open: false, connection, old, new, span };
-                self.lines.write(self.out.line()?, facts, |line, look| why(line, look, step));
+                self.lines.write(self.out.line()?, facts, |line, look, netns| {
+                    why(line, look, netns, step);
+                });
                 Ok(true)
             }
         }

@@ -10,15 +10,16 @@ use super::appearance::Appearance;
 use crate::{
     core::{
         change::Step,
-        connection::Connection,
         errno,
-        escape::Escaped,
         event::{ResetSide, Totals},
         tcp::TcpState,
         time::Mono,
         verdict::Verdict,
     },
-    view::palette::{Palette, Tone},
+    view::{
+        palette::{Palette, Tone},
+        text::netns::Netns,
+    },
 };
 
 /// A step of a connection, in few bytes: the screen keeps some for every connection.
@@ -84,16 +85,10 @@ impl<'a> Parts<'a> {
         });
     }
 
-    /// Writes the namespace, unless it is implied.
-    fn put_netns(&mut self, row: &Connection, netns: &[u32]) {
-        let name = row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
-        let is_implied = netns.is_empty() || netns.contains(&row.tuple.netns);
-        match name {
-            Some(name) => {
-                self.put(Tone::Plain, format_args!("netns={}", Escaped(name.as_bytes())));
-            }
-            None if is_implied => {}
-            None => self.put(Tone::Plain, format_args!("netns={}", row.tuple.netns)),
+    /// Writes the namespace, unless it is the own one.
+    fn put_netns(&mut self, netns: Netns<'_>) {
+        if !netns.is_own() {
+            self.put(Tone::Plain, format_args!("netns={netns}"));
         }
     }
 
@@ -154,21 +149,28 @@ impl<'a> Parts<'a> {
 }
 
 /// Writes the rest of a row that a dump reported.
-pub(super) fn found(line: &mut Vec<u8>, look: &Appearance, row: &Connection, initial: bool) {
+pub(super) fn found(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, initial: bool) {
     let mut parts = Parts::new(line, look.palette());
     if initial {
         parts.put(Tone::Quiet, "initial");
     } else {
         parts.put(Tone::Warning, "found (its beginning was lost)");
     }
-    parts.put_netns(row, &look.netns);
+    parts.put_netns(netns);
+}
+
+/// Writes the rest of a row of a connection that is open.
+pub(super) fn open(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, state: TcpState) {
+    let mut parts = Parts::new(line, look.palette());
+    parts.put(Tone::Plain, format_args!("open, {state}"));
+    parts.put_netns(netns);
 }
 
 /// Writes the rest of a line: on the last line of a connection, why the connection ended.
-pub(super) fn why(line: &mut Vec<u8>, look: &Appearance, step: &Step<'_>) {
+pub(super) fn why(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, step: &Step<'_>) {
     let mut parts = Parts::new(line, look.palette());
     parts.put_why(&Mark::of(step), step.transition.totals.as_ref());
-    parts.put_netns(step.connection, &look.netns);
+    parts.put_netns(netns);
 }
 
 /// Returns the error and the side of the RST that a reader expects of a verdict.

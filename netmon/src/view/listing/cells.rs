@@ -12,6 +12,7 @@ use crate::{
     view::text::{
         host::Host,
         layout::{Form, cut},
+        netns::Netns,
         width::columns_of,
     },
 };
@@ -122,7 +123,7 @@ pub(super) fn put_identity(out: &mut Vec<u8>, socket: &Socket, names: &mut Listi
     if let Some(cookie) = socket.cookie {
         let _ = write!(out, " sk:{:x}", cookie.get());
     }
-    let _ = write!(out, " netns:{}", socket.tuple.netns);
+    let _ = write!(out, " netns:{}", Netns { own: None, ..names.netns(socket.tuple.netns) });
     if let Some(cgroup) = socket.cgroup {
         out.extend_from_slice(b" cgroup:");
         match names.cgroups.name(cgroup.get()) {

@@ -45,7 +45,7 @@ impl<W: Write> JsonRows<W> {
         owners: bool,
     ) -> Self {
         let head = format!("{{\"type\":\"connection\",\"time\":\"{time}\"");
-        let mut context = JsonContext::new();
+        let mut context = JsonContext::new(Box::new(|_| None));
         if let Some((host, anchor)) = past {
             (context.host, context.clock.anchor) = (Some(host), anchor);
         }

@@ -1,11 +1,20 @@
 //! Listings of sockets: the interface of every form, and the names that rows show.
 
+pub(super) mod cells;
+pub(crate) mod json;
+pub(crate) mod name_cache;
+pub(crate) mod netstat;
+mod unix_rows;
+
 use std::{io, net::IpAddr};
 
-use crate::core::{
-    process::SocketHolders,
-    services::Services,
-    socket::{Socket, UnixSocket},
+use crate::{
+    core::{
+        process::SocketHolders,
+        services::Services,
+        socket::{Socket, UnixSocket},
+    },
+    view::text::netns::Netns,
 };
 use name_cache::NameCache;
 
@@ -41,11 +50,14 @@ pub struct ListingNames {
     pub users: NameCache<u32>,
     /// Names of network namespaces, by inode number.
     pub namespaces: NameCache<u32>,
+    /// The inode number of the own network namespace, which is called `self`.
+    pub own_netns: Option<u32>,
     /// Paths of cgroups, by id.
     pub cgroups: NameCache<u64>,
 }
-pub(super) mod cells;
-pub(crate) mod json;
-pub(crate) mod name_cache;
-pub(crate) mod netstat;
-mod unix_rows;
+
+impl ListingNames {
+    fn netns(&mut self, inum: u32) -> Netns<'_> {
+        Netns { inum, own: self.own_netns, name: self.namespaces.name(inum) }
+    }
+}

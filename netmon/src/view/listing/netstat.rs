@@ -13,10 +13,7 @@ use std::{
 
 use super::{
     ListingNames, ListingView,
-    cells::{
-        put_endpoint, put_escaped, put_identity, put_info, put_known, put_number, put_owners,
-        put_timer,
-    },
+    cells::{put_endpoint, put_escaped, put_identity, put_info, put_known, put_owners, put_timer},
     unix_rows::UnixRows,
 };
 use crate::{
@@ -53,7 +50,8 @@ pub struct NetstatColumns {
     pub timers: bool,
     /// TCP's measurements, on a line of their own.
     pub info: bool,
-    /// The network namespace.
+    /// The network namespace, if the listing has a socket of another one than the own. A listing
+    /// of more rows than are held may have such a socket later.
     pub netns: bool,
 }
 
@@ -156,6 +154,27 @@ struct Rows {
     folded: Vec<u8>,
 }
 
+/// Returns the layout of the columns, which only measures rows.
+fn layout(columns: NetstatColumns, terminal: Option<usize>, palette: Palette) -> Layout<11> {
+    let NetstatColumns { owners, extended, timers, netns, .. } = columns;
+    let mut at = 0;
+    let headings = HEADINGS.map(|(heading, width)| {
+        let (form, has) = match at {
+            RECV_Q | SEND_Q => (Number, true),
+            LOCAL | REMOTE => (Address, true),
+            USER | INODE => (Text, extended),
+            PROGRAM => (Text, owners),
+            NETNS => (Text, netns),
+            TIMER => (Text, timers),
+            _ => (Text, true),
+        };
+        at += 1;
+        let width = if terminal.is_some() { heading.len() } else { width };
+        Column::new(heading, form, if has { width } else { 0 })
+    });
+    Layout::measuring(palette, headings, FOLDS)
+}
+
 /// Returns both ends of a socket, with their ports.
 fn ends(socket: &Socket) -> [(Host<'_>, u16); 2] {
     let Socket { tuple, binding, .. } = socket;
@@ -173,24 +192,8 @@ impl<W: Write> Netstat<W> {
         terminal: Option<usize>,
         colour: bool,
     ) -> Self {
-        let NetstatColumns { owners, extended, timers, netns, .. } = columns;
-        let mut at = 0;
-        let layout = HEADINGS.map(|(heading, width)| {
-            let (form, has) = match at {
-                RECV_Q | SEND_Q => (Number, true),
-                LOCAL | REMOTE => (Address, true),
-                USER | INODE => (Text, extended),
-                PROGRAM => (Text, owners),
-                NETNS => (Text, netns),
-                TIMER => (Text, timers),
-                _ => (Text, true),
-            };
-            at += 1;
-            let width = if terminal.is_some() { heading.len() } else { width };
-            Column::new(heading, form, if has { width } else { 0 })
-        });
         let palette = Palette { colour };
-        let layout = Layout::measuring(palette, layout, FOLDS);
+        let layout = layout(columns, terminal, palette);
         Self {
             out: Output::new(to),
             scope,
@@ -198,15 +201,21 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: UnixRows::new(terminal, palette, owners),
+            unix: UnixRows::new(terminal, palette, columns),
             has_unix: false,
         }
     }
 
-    /// Settles the widths, then writes the heading and the rows that were held.
-    fn begin(&mut self, owners: &SocketHolders) -> io::Result<()> {
+    /// Settles the columns and their widths, then writes the heading and the rows that were held.
+    /// `is_all` means that no other rows come.
+    fn begin(&mut self, owners: &SocketHolders, is_all: bool) -> io::Result<()> {
         self.has_begun = true;
         let head = mem::take(&mut self.head);
+        let Rows { columns, names, layout, .. } = &mut self.rows;
+        let is_own = |socket: &Socket| Some(socket.tuple.netns) == names.own_netns;
+        if columns.netns && is_all && head.iter().all(is_own) {
+            layout.remove(NETNS);
+        }
         let mut scratch = Vec::new();
         for socket in &head {
             scratch.clear();
@@ -309,10 +318,12 @@ impl Rows {
             cells.put(PROGRAM, "", |out| put_owners(out, &owners, *room));
         }
         if columns.netns {
-            cells.put(NETNS, "netns:", |out| match names.namespaces.name(tuple.netns) {
-                Some(name) => put_escaped(out, name.as_bytes()),
-                None => put_number(out, u64::from(tuple.netns)),
-            });
+            let netns = names.netns(tuple.netns);
+            // Without a column, the own namespace is implied, and the identity has the others.
+            if !(cells.layout.is_folded(NETNS) && (netns.is_own() || columns.extended)) {
+                // Writing to a vector does not fail.
+                cells.put(NETNS, "netns:", |out| _ = write!(out, "{netns}"));
+            }
         }
         if columns.timers {
             cells.put(TIMER, "timer:", |out| put_timer(out, socket));
@@ -338,25 +349,25 @@ impl<W: Write> ListingView for Netstat<W> {
             return self.row(socket, owners);
         }
         self.head.push(socket.clone());
-        if self.head.len() == HEAD { self.begin(owners) } else { Ok(()) }
+        if self.head.len() == HEAD { self.begin(owners, false) } else { Ok(()) }
     }
 
     fn unix(&mut self, socket: &UnixSocket, owners: &SocketHolders) -> io::Result<()> {
         if !self.has_begun && !self.head.is_empty() {
-            self.begin(owners)?;
+            self.begin(owners, true)?;
         }
         let (out, rows) = (self.out.line()?, &mut self.unix);
         if !mem::replace(&mut self.has_unix, true) && self.rows.columns.heading {
             title(out, &rows.layout, "UNIX domain sockets", self.scope);
             rows.heading(out);
         }
-        rows.put(out, socket, owners);
+        rows.put(out, socket, owners, &mut self.rows.names);
         Ok(())
     }
 
     fn finish(&mut self, owners: &SocketHolders) -> io::Result<()> {
         if !self.has_begun && !self.has_unix {
-            self.begin(owners)?;
+            self.begin(owners, true)?;
         }
         self.out.flush()
     }

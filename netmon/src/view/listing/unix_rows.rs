@@ -1,8 +1,12 @@
 //! The rows of unix sockets, as netstat prints them.
 
-use std::num::NonZeroU64;
+use std::{io::Write, num::NonZeroU64};
 
-use super::cells::{put_known, put_owners, put_unix_path};
+use super::{
+    ListingNames,
+    cells::{put_known, put_owners, put_unix_path},
+    netstat::NetstatColumns,
+};
 use crate::{
     core::{process::SocketHolders, socket::UnixSocket},
     view::{
@@ -17,8 +21,9 @@ use crate::{
 };
 
 const PROGRAM: usize = 6;
+const NETNS: usize = 7;
 /// The columns, each with its widths in a pipe and on a terminal, at least.
-const HEADINGS: [(&str, usize, usize); 7] = [
+const HEADINGS: [(&str, usize, usize); 8] = [
     ("Proto", 5, 5),
     ("RefCnt", 6, 6),
     ("Flags", 11, 7),
@@ -26,21 +31,28 @@ const HEADINGS: [(&str, usize, usize); 7] = [
     ("State", 13, 9),
     ("I-Node", 9, 6),
     ("PID/Program name", 19, 16),
+    ("Netns", 12, 5),
 ];
-const FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(PROGRAM, 8), Hide(3)];
+const FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(PROGRAM, 8), Hide(3), Shrink(NETNS, 5)];
 /// The heading over the rest of a unix socket's line.
 const PATH: &str = "  Path";
 
 /// The form of rows of unix sockets. Columns grow, since no row waits for the next.
 pub(super) struct UnixRows {
-    pub(super) layout: Layout<7>,
+    pub(super) layout: Layout<8>,
 }
 
 impl UnixRows {
-    pub(super) fn new(terminal: Option<usize>, palette: Palette, owners: bool) -> Self {
+    pub(super) fn new(terminal: Option<usize>, palette: Palette, has: NetstatColumns) -> Self {
+        let mut at = 0;
         let columns = HEADINGS.map(|(heading, piped, shown)| {
             let width = if terminal.is_some() { shown } else { piped };
-            let has = owners || heading != HEADINGS[PROGRAM].0;
+            let has = match at {
+                PROGRAM => has.owners,
+                NETNS => has.netns,
+                _ => true,
+            };
+            at += 1;
             Column::new(heading, Text, if has { width } else { 0 })
         });
         Self { layout: Layout::new(terminal, palette, columns, FOLDS) }
@@ -50,8 +62,15 @@ impl UnixRows {
         self.layout.heading(out, PATH);
     }
 
-    pub(super) fn put(&mut self, out: &mut Vec<u8>, socket: &UnixSocket, owners: &SocketHolders) {
+    pub(super) fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        socket: &UnixSocket,
+        owners: &SocketHolders,
+        names: &mut ListingNames,
+    ) {
         let owners = owners.of(socket.holder_key());
+        let netns = names.netns(socket.netns);
         self.layout.row(out, PATH, |layout, out| {
             let start = out.len();
             let references = socket.references.map(u64::from);
@@ -72,6 +91,8 @@ impl UnixRows {
             layout
                 .cell(out, 5, Tone::Plain, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
             layout.cell(out, PROGRAM, Tone::Plain, |out| put_owners(out, &owners, room));
+            // Writing to a vector does not fail.
+            layout.cell(out, NETNS, Tone::Plain, |out| _ = write!(out, "{netns}"));
             let free = out.len();
             if let Some(path) = &socket.path {
                 out.extend_from_slice(b"  ");

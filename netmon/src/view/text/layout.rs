@@ -105,6 +105,11 @@ impl<const N: usize> Layout<N> {
         Self { step: 1, ..Self::new(None, palette, columns, folds) }
     }
 
+    /// Takes a column away, which the view then does not have.
+    pub(in crate::view) fn remove(&mut self, column: usize) {
+        (self.columns[column].wanted, self.columns[column].width) = (0, 0);
+    }
+
     /// Ends the measurement: columns are as wide as the rows so far need. Columns keep these widths
     /// unless the layout `grows`.
     pub(in crate::view) fn settle(&mut self, terminal: Option<usize>, grows: bool) {

@@ -23,7 +23,8 @@ pub(super) enum Column {
     Age,
     /// The reason of the end, or of the last step.
     Why,
-    /// The network namespace. The column is there only if connections have more than one.
+    /// The network namespace. The column is there only if a connection of another than the own one
+    /// was in sight.
     Netns,
     SentRate,
     ReceivedRate,
@@ -111,7 +112,7 @@ impl Column {
             Self::Direction => "out, in, or a listener",
             Self::Age => "the time since the beginning",
             Self::Why => "the reason of the end: verdict, error, RST",
-            Self::Netns => "the network namespace, where there are several",
+            Self::Netns => "the network namespace; self is netmon's own",
             Self::SentRate => "bytes sent a second",
             Self::ReceivedRate => "bytes received a second",
             Self::Rtt => "round trip time; of a group, the longest",

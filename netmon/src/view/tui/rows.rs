@@ -84,14 +84,6 @@ impl Row {
             Self::Connection { row, .. } => RowKey::Connection(row.id),
         }
     }
-
-    /// Returns the network namespace of a connection.
-    pub(super) fn netns(&self) -> Option<u32> {
-        match self {
-            Self::Group { .. } => None,
-            Self::Connection { row, .. } => Some(row.tuple.netns),
-        }
-    }
 }
 
 /// The visible rows, and their place among all rows.

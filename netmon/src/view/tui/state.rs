@@ -53,6 +53,8 @@ pub(crate) type ParseMoment = Box<dyn Fn(&str) -> Result<Wall, String>>;
 pub struct ScreenOptions {
     /// The name of the host.
     pub host: String,
+    /// The inode number of the own network namespace.
+    pub own_netns: Option<u32>,
     /// The filter, and its text.
     pub filter: (Filter, String),
     /// The function that reads other filters.
@@ -113,11 +115,12 @@ pub struct ScreenState {
     pub(super) past: Option<Box<PastFrame>>,
     pub(super) traffic: TrafficState,
     questions: Vec<ScreenQuery>,
-    /// Names of users and cgroups; none from the question until the answer comes.
+    /// Names; none from the question until the answer comes.
     names: FxHashMap<NameQuery, Option<String>>,
-    /// The namespace of the first row that was in sight, and whether another was.
-    first_namespace: Option<u32>,
-    has_many_namespaces: bool,
+    /// The time of the last question about names of network namespaces.
+    namespaces_named_at: Option<Mono>,
+    /// A row of another network namespace than the own one was in sight.
+    has_other_namespaces: bool,
     /// An answer about the past is on its way.
     pub(super) is_waiting: bool,
     /// The jumps that follow once the answer is there.
@@ -170,8 +173,8 @@ impl ScreenState {
             traffic: TrafficState::default(),
             questions: first.into_iter().collect(),
             names: FxHashMap::default(),
-            first_namespace: None,
-            has_many_namespaces: false,
+            namespaces_named_at: None,
+            has_other_namespaces: false,
             inspected_at: None,
             message: None,
             is_over: false,
@@ -383,7 +386,7 @@ impl ScreenState {
         self.note_steps();
         self.ask_traffic(table, now);
         self.name_groups();
-        self.name_namespaces();
+        self.name_namespaces(now);
         self.note_widths();
         if matches!(self.mode, Mode::Detail(_)) {
             self.look(inspected, now);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
 use crate::kernel::{
-    harness::{Watch, slow, step},
+    harness::{Watch, here, slow, step},
     netns::{Netns, sh},
     recording::{Directory, Record, history},
     tier::{Tier, cookie, sources, tier},
@@ -109,7 +109,7 @@ fn lines(program: &mut Command) -> Vec<String> {
 }
 
 fn snapshot(args: &[&str]) -> Vec<String> {
-    lines(Command::new(env!("CARGO_BIN_EXE_netmon")).arg("snapshot").args(args))
+    lines(Command::new(env!("CARGO_BIN_EXE_netmon")).arg("snapshot").args(here(args)))
 }
 
 fn objects(args: &[&str]) -> Vec<Value> {

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::kernel::{
-    harness::{Watch, close_in_turn, step},
+    harness::{Watch, close_in_turn, here, step},
     netns::Netns,
     tier::{is_listeners, sources},
 };
@@ -184,7 +184,8 @@ fn a_listing_measures_what_its_filter_names() {
         for source in sources() {
             let list = |filter: &str| -> Vec<Value> {
                 let mut netmon = Command::new(env!("CARGO_BIN_EXE_netmon"));
-                netmon.args(["snapshot", "-ta", "--json", "--source", *source, filter]);
+                let args = here(&["snapshot", "-ta", "--json", "--source", *source, filter]);
+                netmon.args(args);
                 let output = netmon.output().expect("netmon starts");
                 assert!(output.status.success(), "{output:?}");
                 let rows = String::from_utf8(output.stdout).expect("UTF-8");

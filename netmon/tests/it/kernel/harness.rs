@@ -262,6 +262,14 @@ impl Drop for Watch {
     }
 }
 
+/// Returns the arguments of a listing that has this thread's namespace alone, unless the arguments
+/// choose namespaces: other tests make thousands of sockets.
+pub(crate) fn here<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let chooses = args.iter().any(|arg| arg.contains("netns"));
+    let own: &[&str] = if chooses { &[] } else { &["--netns", "self"] };
+    [args, own].concat()
+}
+
 /// Copies the program to a place where other users may run it. A process of its own writes the
 /// copy: a program that a test starts while this process writes would have the file open too, and a
 /// file that is open for writing cannot be run.

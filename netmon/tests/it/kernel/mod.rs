@@ -20,6 +20,7 @@ mod minisockets;
 mod namespaces;
 mod netns;
 mod one_object;
+mod own_namespace;
 mod owners;
 mod past;
 mod peer;

@@ -124,7 +124,7 @@ fn a_namespace_that_a_mount_keeps_is_listed() {
 }
 
 #[test]
-fn a_namespace_that_only_a_socket_keeps_is_listed_or_counted() {
+fn a_namespace_that_only_a_socket_keeps_is_listed_or_reported() {
     let netns = Netns::new();
     let (listener, client, server) = netns.run(pair);
     forget(&netns);
@@ -134,7 +134,7 @@ fn a_namespace_that_only_a_socket_keeps_is_listed_or_counted() {
         if kernel() >= (6, 18) {
             assert!(ports.contains(&port(&listener)), "{ports:?}{errors}");
         } else {
-            assert!(errors.contains("3 TCP sockets are left out"), "{errors}");
+            assert!(errors.contains("left out"), "{errors}");
         }
         // A walk over the kernel's tables needs no way into the namespace.
         let ids = [cookie(&listener), cookie(&client), cookie(&server)];

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::kernel::{
-    harness::{Watch, cookie},
+    harness::{Watch, cookie, here},
     netns::{Netns, sh},
     recording::{Directory, Record, history, objects},
     tier::{Tier, arguments, has_types, netns, sources, tier},
@@ -267,8 +267,8 @@ fn a_filter_takes_the_number_there() {
         let is_other = |event: &&Value| !event["pid"].is_null() && event["pid"] != server.pid;
         assert_eq!(watch.events.iter().find(is_other), None);
         for source in sources() {
-            let rows =
-                namespace.objects(&["snapshot", "--json", "-tap", "--source", source, &filter]);
+            let rows = namespace
+                .objects(&here(&["snapshot", "--json", "-tap", "--source", source, &filter]));
             let ours = rows.iter().filter(|row| row["owners"].is_array());
             let owners: Vec<_> = ours.map(|row| &row["owners"]).collect();
             // The listener, both ends of the own connection, one of the other.
@@ -330,8 +330,8 @@ fn where_proc_is_the_hosts_so_are_the_numbers() {
         }
         for source in sources() {
             let port = format!("sport = :{}", server.port);
-            let rows =
-                namespace.objects(&["snapshot", "--json", "-tlp", "--source", source, &port]);
+            let rows = namespace
+                .objects(&here(&["snapshot", "--json", "-tlp", "--source", source, &port]));
             let owners = json!([{ "pid": server.host_pid, "comm": "perl" }]);
             assert!(rows.iter().any(|row| row["owners"] == owners), "{source}: {rows:#?}");
         }

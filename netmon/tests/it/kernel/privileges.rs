@@ -13,7 +13,7 @@ use rustix::thread::CapabilitySet;
 use serde_json::Value;
 
 use crate::kernel::{
-    harness::{Watch, cookie, copy_program, kernel},
+    harness::{Watch, cookie, copy_program, here, kernel},
     netns::Netns,
     recording::{Directory, Record, history, run},
     threads::ThreadStatus,
@@ -218,16 +218,24 @@ fn a_missing_capability_is_reported_once_by_name() {
                 // Where owners come from `/proc`, a watch misses owners as well, and reports that.
                 let is_about = |line: &&str| has_iterators() || line.contains("network namespace");
                 let sentences: Vec<_> = sentences.filter(is_about).collect();
-                let [sentence] = sentences.as_slice() else { panic!("{args:?}: {stderr}") };
-                assert!(sentence.contains("network namespace"), "{sentence}");
-                assert!(sentence.ends_with(&format!("that takes {name}: use sudo")), "{sentence}");
+                // Processes that hide their namespaces name none. A namespace without a name may be
+                // another test's.
+                let least = usize::from(missing == "sys_admin");
+                assert!((least..=1).contains(&sentences.len()), "{args:?}: {stderr}");
+                for sentence in sentences {
+                    assert!(sentence.contains("network namespace"), "{sentence}");
+                    assert!(
+                        sentence.contains(&format!("that takes {name}: use sudo")),
+                        "{sentence}"
+                    );
+                }
             }
         }
         for missing in ["sys_ptrace", "dac_read_search"] {
             let (code, stderr) = run(missing, &["snapshot", "-tap", "--source", "proc"]);
             assert_eq!(code, Some(0), "{stderr}");
             let name = format!("CAP_{}", missing.to_uppercase());
-            assert!(stderr.contains("have no owner here"), "{stderr}");
+            assert!(stderr.contains("no owner here, since"), "{stderr}");
             assert!(stderr.contains(&format!("that takes {name}: use sudo")), "{stderr}");
         }
         if !has_iterators() {
@@ -254,7 +262,7 @@ fn a_listing_has_the_owners_of_others_either_way() {
             if !sources().contains(&source) {
                 continue;
             }
-            let output = public.output(held, &["snapshot", "-tanpH", "--source", source]);
+            let output = public.output(held, &here(&["snapshot", "-tanpH", "--source", source]));
             assert!(output.status.success(), "{}", text(&output.stderr));
             assert!(!text(&output.stderr).contains("that takes"), "{}", text(&output.stderr));
             let listed = text(&output.stdout);

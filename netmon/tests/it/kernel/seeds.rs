@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::kernel::{
     every_state::HeldSockets,
-    harness::{Watch, cookie},
+    harness::{Watch, cookie, here},
     netns::Netns,
     tier::{is_listeners, sources},
 };
@@ -50,7 +50,7 @@ fn initial_shows_the_sockets_of_a_listing() {
             .collect();
         assert!(seeds.iter().all(|seed| seed["initial"] == true));
         let listing = Command::new(env!("CARGO_BIN_EXE_netmon"))
-            .args(["snapshot", "-tap", "--json", "--source", sources()[0]])
+            .args(here(&["snapshot", "-tap", "--json", "--source", sources()[0]]))
             .output()
             .expect("netmon");
         let listing = String::from_utf8(listing.stdout).expect("UTF-8");

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::kernel::{
     every_state::{HeldSockets, SHARED, STATES},
+    harness::here,
     netns::Netns,
     tier::{has_iterators, sources},
 };
@@ -19,7 +20,7 @@ use crate::schema::object;
 fn netmon(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_netmon"))
         .arg("snapshot")
-        .args(args)
+        .args(here(args))
         .output()
         .expect("netmon starts")
 }

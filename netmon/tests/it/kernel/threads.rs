@@ -262,7 +262,7 @@ const LISTING: [&str; 5] = [
     "snapshot -r",
     "snapshot -c 1 --source bpf",
     "snapshot -c 1 --source proc",
-    "snapshot --netns all",
+    "snapshot --netns self",
 ];
 const READING: [&str; 6] =
     ["history", "export", "journal check", "snapshot --at", "watch --from", "services"];

@@ -12,7 +12,7 @@ use std::{
 use netmon::testing::TerminalGuard;
 
 use crate::kernel::{
-    harness::patience,
+    harness::{here, patience},
     netns::{Netns, sh},
 };
 use crate::schema::object;
@@ -163,7 +163,7 @@ fn connections(count: usize) -> (TcpListener, Vec<(TcpStream, TcpStream)>) {
 fn listed(state: &str) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
     let output =
-        command.args(["snapshot", "-tan", "--summary", "--json"]).output().expect("netmon");
+        command.args(here(&["snapshot", "-tan", "--summary", "--json"])).output().expect("netmon");
     let counts = String::from_utf8(output.stdout).expect("text");
     let counts = counts.lines().map(object);
     let in_state = counts.filter(|count: &serde_json::Value| count["state"] == state);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader},
+    net::TcpListener,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -14,7 +15,7 @@ use std::{
 
 use crate::kernel::{
     every_state::HeldSockets,
-    harness::{Over, copy_program, load},
+    harness::{Over, copy_program, here, load},
     netns::Netns,
     tier::sources,
 };
@@ -33,7 +34,7 @@ impl Public {
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        as_unprivileged(Command::new(&self.0).arg("snapshot").args(args))
+        as_unprivileged(Command::new(&self.0).arg("snapshot").args(here(args)))
     }
 }
 
@@ -48,7 +49,8 @@ fn as_unprivileged(command: &mut Command) -> Output {
 }
 
 fn netmon(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_netmon")).arg("snapshot").args(args).output().expect("netmon")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    command.arg("snapshot").args(here(args)).output().expect("netmon")
 }
 
 fn stdout(output: &Output) -> String {
@@ -108,19 +110,52 @@ fn hidden_owners_of_others_are_reported() {
         assert!(output.status.success());
         let errors = stderr(&output);
         assert_eq!(errors.lines().count(), 1, "{errors}");
-        assert!(errors.contains("of the processes do not show what they hold"), "{errors}");
+        assert!(errors.contains("sockets have no owner here, since their processes"), "{errors}");
         assert!(stdout(&output).lines().all(|line| line.ends_with(" -")), "{}", stdout(&output));
         let other = Netns::new();
         let output = public.run(&["-tan", "--netns", other.name()]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("CAP_SYS_ADMIN"), "{}", stderr(&output));
-        let output = public.run(&["-tan", "--netns", "all"]);
-        assert!(output.status.success(), "{}", stderr(&output));
-        assert!(stderr(&output).contains("may be missing here"), "{}", stderr(&output));
         let output = public.run(&["-tan", "--source", "bpf"]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("CAP_BPF"), "{}", stderr(&output));
         assert!(stderr(&output).contains("with sudo"), "{}", stderr(&output));
+    });
+}
+
+/// A namespace that has a name is known to every user.
+#[test]
+fn a_namespace_that_is_left_out_is_named() {
+    let public = Public::new("left-out");
+    let (own, other) = (Netns::new(), Netns::new());
+    own.run(|| {
+        let _here = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let _there = other.run(|| TcpListener::bind("127.0.0.1:0").expect("a listener"));
+        let advice = "that takes CAP_SYS_ADMIN and CAP_SYS_PTRACE: use sudo";
+        for filter in [format!("netns = {}", other.name()), format!("netns = {}", other.inum)] {
+            let output = public.run(&["-tln", &filter]);
+            assert!(output.status.success());
+            let left_out = format!("network namespace {} is left out; {advice}", other.name());
+            assert_eq!(stderr(&output), format!("netmon: {left_out}\n"));
+        }
+        let both = format!("netns in self,{}", other.name());
+        let output = public.run(&["-tlnH", &both]);
+        assert_eq!(stdout(&output).lines().count(), 1, "{}", stdout(&output));
+        assert!(stderr(&output).contains(other.name()), "{}", stderr(&output));
+        // Other tests have namespaces too, of which three are named.
+        for all in [&["-tln", "--netns", "all"][..], &["-tln", "netns != 1"]] {
+            let output = public.run(all);
+            let errors = stderr(&output);
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+            let end = format!("left out; {advice}, or ask for --netns self\n");
+            assert!(errors.contains("network namespaces ") && errors.ends_with(&end), "{errors}");
+        }
+        // Processes that hide are not mentioned, nor is anything else.
+        for own in [&["-tln", "--netns", "self"][..], &["-tln", "netns = self"]] {
+            let output = public.run(own);
+            assert_eq!(stdout(&output).lines().count(), 3, "{}", stdout(&output));
+            assert!(output.stderr.is_empty(), "{}", stderr(&output));
+        }
     });
 }
 
@@ -151,24 +186,33 @@ fn errors_name_their_cause() {
 
 #[test]
 fn without_iterators_netmon_reads_proc_and_reports_it() {
-    let object = std::env::temp_dir().join(format!("netmon-no-object-{}", std::process::id()));
+    let path = |name| std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
+    let (object, files) = (path("no-object"), path("file-nr"));
     fs::write(&object, b"no object").expect("written");
-    let netns = Netns::new();
-    netns.run(|| {
+    // A host with few open files is not worth loading iterators for.
+    fs::write(&files, b"1000000\t0\t2000000\n").expect("written");
+    Netns::new().run(|| {
         let _sockets = HeldSockets::open();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-        // The namespace is named, since a host with few sockets is not worth loading iterators for.
-        command.args(["snapshot", "-tanH", "--netns", netns.name()]);
-        command.env("NETMON_EBPF_OBJECT", &object);
-        let output = command.output().expect("netmon");
+        let list = |flags: &str| {
+            let script = format!(
+                "mount --bind {} /proc/sys/fs/file-nr && \
+                 exec {} snapshot -tanH --netns self {flags}",
+                files.display(),
+                env!("CARGO_BIN_EXE_netmon")
+            );
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-ec", &script]).env("NETMON_EBPF_OBJECT", &object);
+            command.output().expect("unshare (util-linux)")
+        };
+        let output = list("");
         assert!(output.status.success());
         assert!(stderr(&output).contains("reading /proc instead"), "{}", stderr(&output));
         assert!(stdout(&output).lines().count() > 15, "{}", stdout(&output));
-        let output = command.args(["--source", "bpf"]).output().expect("netmon");
+        let output = list("--source bpf");
         assert_eq!(output.status.code(), Some(1));
         assert!(stdout(&output).is_empty());
     });
-    fs::remove_file(&object).expect("removed");
+    [object, files].iter().for_each(|path| fs::remove_file(path).expect("removed"));
 }
 
 #[test]
@@ -216,7 +260,7 @@ fn a_silent_resolver_does_not_hold_the_listing_up() {
         let _sockets = HeldSockets::open();
         let list = |flags: &str| {
             let script = format!(
-                "mount --bind {} /etc/resolv.conf && exec {} snapshot {flags}",
+                "mount --bind {} /etc/resolv.conf && exec {} snapshot --netns self {flags}",
                 configuration.display(),
                 env!("CARGO_BIN_EXE_netmon")
             );

@@ -140,7 +140,7 @@ fn scope() -> SessionScope {
 
 fn json(source: &mut impl Source) -> Vec<String> {
     let mut out = Vec::new();
-    let mut view = Json::new(&mut out);
+    let mut view = Json::new(&mut out, Box::new(|_| None));
     play(source, &mut view, &scope());
     drop(view);
     String::from_utf8(out).expect("text").lines().map(str::to_owned).collect()

@@ -113,10 +113,10 @@ fn watch() -> Screen {
         colour: true,
         zone: TimeZone::UTC,
         dated: false,
-        netns: Vec::new(),
+        own_netns: Some(4_026_531_840),
         host_width: 0,
     };
-    let mut view = Lines::new(&mut lines, look).expect("written");
+    let mut view = Lines::new(&mut lines, look, Box::new(|_| None)).expect("written");
     let mut table = ConnectionTable::default();
     let filter = parse(FILTER);
     for (time, event) in until(FAILED_AT) {
@@ -198,6 +198,7 @@ fn timeline(span: TimeSpan) -> Timeline {
 
 fn screen(filter: &str, at: Option<Wall>) -> ScreenState {
     let options = ScreenOptions {
+        own_netns: Some(4_026_531_840),
         host: "web1".to_owned(),
         filter: (parse(filter), filter.to_owned()),
         parse: Box::new(|text| Some(Ok(parse(text)))),

@@ -112,6 +112,7 @@ struct Arguments {
 fn screen(frame_of_past: PastFrame) -> String {
     let options = ScreenOptions {
         host: "host".to_owned(),
+        own_netns: Some(1),
         filter: Default::default(),
         parse: Box::new(|_| None),
         services: Services::default(),

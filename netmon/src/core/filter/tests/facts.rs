@@ -100,6 +100,56 @@ fn lists_mean_any_of_their_values() {
 }
 
 #[test]
+fn the_own_network_namespace() {
+    let own = TestRow { netns: OWN, ..connection() };
+    all_match(&own, &["netns = self", "netns self", "netns in self,blue", "netns != blue"]);
+    none_match(&own, &["netns != self", "netns not in self,blue", "netns = \"self\""]);
+    all_match(&connection(), &["netns != self", "netns in self,blue"]);
+    none_match(&connection(), &["netns = self"]);
+    assert_eq!(filter("netns self").to_string(), "netns = self");
+    assert_eq!(filter("netns = \"self\""), filter("netns = 2"));
+    assert!(filter("port = 1 or netns = self").names_own_netns());
+    assert!(!filter("netns = \"self\"").names_own_netns());
+}
+
+/// Each segment of a journal has its recorder's.
+#[test]
+fn the_own_network_namespace_of_a_recorder() {
+    let recorded =
+        |text: &str| Filter::parse(text, &Recorded, RowKind::Connection).expect("a filter");
+    let labels = |own_netns, netns: &str| {
+        Some(Labels { own_netns, netns: Some(netns.into()), ..Labels::default() })
+    };
+    let in_own = TestRow { labels: labels(Some(4_026_532_000), "blue"), ..connection() };
+    let elsewhere = TestRow { labels: labels(Some(OWN), "self"), ..connection() };
+    let unknown = TestRow { labels: labels(None, "blue"), ..connection() };
+    let own = recorded("netns = self");
+    assert!(own.matches(&in_own) && !own.matches(&elsewhere) && !own.matches(&unknown));
+    // Rows of a journal have no use for netmon's own, which other rows are compared with.
+    assert!(!filter("netns = self").matches(&TestRow { netns: OWN, ..in_own.clone() }));
+    let named = recorded("netns = \"self\"");
+    assert!(named.matches(&elsewhere) && !named.matches(&in_own));
+    assert_eq!(recorded(&named.to_string()), named);
+    assert_eq!(recorded(&own.to_string()), own);
+}
+
+#[test]
+fn only_namespaces_that_can_match() {
+    for (text, namespaces) in [
+        ("", None),
+        ("netns = 5", Some(vec![5])),
+        ("netns = self and dport = 80", Some(vec![OWN])),
+        ("(netns = 5 or netns = self) and not pid = 1", Some(vec![5, OWN])),
+        ("netns = 5 or dport = 80", None),
+        ("netns != 5", None),
+        ("not netns = self", None),
+        ("sport < 0", None),
+    ] {
+        assert_eq!(filter(text).namespaces(), namespaces, "{text}");
+    }
+}
+
+#[test]
 fn patterns_and_regular_expressions() {
     all_match(
         &connection(),

@@ -66,6 +66,7 @@ fn any_term() -> impl Strategy<Value = Node> {
             .prop_map(|(quantity, range)| Term::Quantity(quantity, range)),
         (0..3_u32).prop_map(Term::Uid),
         (0..3_u32).prop_map(Term::Netns),
+        Just(Term::OwnNetns(Some(OWN))),
         (0..3_u32).prop_map(Term::Interface),
         (0..3_u64).prop_map(Term::Cgroup),
         proptest::sample::select(Verdict::ALL.to_vec()).prop_map(Term::Verdict),
@@ -189,7 +190,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 71] = [
+const TOKENS: [&str; 73] = [
     "(",
     ")",
     "!",
@@ -233,6 +234,8 @@ const TOKENS: [&str; 71] = [
     "[::1]:80",
     "::/0",
     "blue",
+    "self",
+    "\"self\"",
     "www-data",
     "/system.slice",
     "\"a b\"",
@@ -294,7 +297,9 @@ proptest! {
         netns in option::of(1..3_u32),
         connections in vec(some_connection(), 30),
     ) {
-        let netns = netns.map(|netns| Node::Term(Term::Netns(netns)));
+        let netns = netns.map(|netns| {
+            Node::Term(if netns == OWN { Term::OwnNetns(Some(OWN)) } else { Term::Netns(netns) })
+        });
         let filter = Filter(Node::all([node].into_iter().chain(netns)));
         let clauses = filter.clauses();
         prop_assert!(clauses.count as usize <= MAX_CLAUSES);

@@ -4,6 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::*;
 
+/// The own network namespace of the host.
+pub(in crate::core::filter) const OWN: u32 = 1;
+
 /// A host with few names.
 pub(super) struct Host;
 
@@ -21,7 +24,16 @@ impl FilterNames for Host {
     }
 
     fn netns(&self, name: &str) -> Option<u32> {
-        (name == "blue").then_some(4_026_532_000)
+        match name {
+            "blue" => Some(4_026_532_000),
+            // Only in quotes.
+            "self" => Some(2),
+            _ => None,
+        }
+    }
+
+    fn own_netns(&self) -> Option<u32> {
+        Some(OWN)
     }
 
     fn cgroup(&self, path: &str) -> Option<u64> {

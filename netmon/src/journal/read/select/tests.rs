@@ -105,6 +105,7 @@ fn terms() -> Vec<String> {
         "uid = 33",
         "user = www-*",
         "netns = 1",
+        "netns = self",
         "netns ~ ^b",
         "cgroup = 7",
         "cgroup = /system*",
@@ -133,6 +134,7 @@ proptest! {
         one in select(terms()),
         two in select(terms()),
         joint in select(vec!["and", "or", "and not", "or not"]),
+        own in option::of(0..3_u32),
     ) {
         let mut builder = ConnectionBuilder::new(&Arc::from("boot"));
         for (transition, connection) in &ended {
@@ -140,7 +142,10 @@ proptest! {
             let step = Step { transition, connection, in_state: None, verdict, corrected: false };
             builder.push(ANCHOR, &step);
         }
-        let batch = builder.finish(&mut Names).expect("a batch");
+        let mut batch = builder.finish(&mut Names).expect("a batch");
+        if let Some(own) = own {
+            batch.schema_metadata_mut().insert(NETNS_KEY, own.to_string());
+        }
         let mut reader = ConnectionReader::new(&batch).expect("the columns");
         let all = TimeSpan { from: Wall::MIN, to: Wall::MAX };
         for text in [one.clone(), format!("not {two}"), format!("{one} {joint} {two}")] {

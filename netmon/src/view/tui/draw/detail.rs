@@ -135,7 +135,7 @@ fn facts<'a>(
     lines.push(fact("Traffic", traffic(detail)));
     lines.push(fact(
         "Socket",
-        format!("sk:{:x}   netns {}{queues}", row.id.cookie.get(), row.tuple.netns),
+        format!("sk:{:x}   netns {}{queues}", row.id.cookie.get(), state.netns(row)),
     ));
     lines
 }

@@ -15,7 +15,7 @@ use super::{
     header::{number, position},
 };
 use crate::{
-    core::{connection::Connection, escape::Escaped},
+    core::connection::Connection,
     view::{
         changes::{cells::direction, why::Mark},
         palette::{Palette, Tone},
@@ -28,7 +28,6 @@ use crate::{
             layout::Areas,
             rows::Row,
             state::ScreenState,
-            time_travel::NameQuery,
         },
     },
 };
@@ -187,7 +186,7 @@ impl ConnectionCell<'_> {
                 let why = self.last.map(|step| step.why(None)).filter(|why| !why.is_empty());
                 fit(&why.or_else(verdict).unwrap_or_default(), width)
             }
-            Column::Netns => fit(&self.netns(), width),
+            Column::Netns => fit(&self.state.netns(row).to_string(), width),
             Column::Evidence => row.evidence.map_or("-", |evidence| evidence.name()).to_owned(),
             // Nothing for a figure that is not known.
             _ => {
@@ -195,14 +194,6 @@ impl ConnectionCell<'_> {
                 format!("{:>width$}", column.figure_text(&figures))
             }
         }
-    }
-
-    /// Returns the name of the namespace, that of then in the past, or its number.
-    fn netns(&self) -> String {
-        let inum = self.row.tuple.netns;
-        let recorded = self.row.labels.as_ref().and_then(|labels| labels.netns.as_deref());
-        let name = recorded.or_else(|| self.state.known_name(NameQuery::Netns(inum)));
-        name.map_or(inum.to_string(), |name| Escaped(name.as_bytes()).to_string())
     }
 }
 

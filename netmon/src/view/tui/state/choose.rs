@@ -43,7 +43,7 @@ impl ScreenState {
 
     /// Returns the chosen columns, without a column that has the same value everywhere.
     fn listed_columns(&self) -> Vec<Column> {
-        let is_listed = |column: &Column| *column != Column::Netns || self.has_many_namespaces;
+        let is_listed = |column: &Column| *column != Column::Netns || self.has_other_namespaces;
         let listed: Vec<_> = self.settings.columns.iter().copied().filter(is_listed).collect();
         if listed.is_empty() { self.settings.columns.clone() } else { listed }
     }

@@ -1,16 +1,24 @@
 //! Names that the screen asks for.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use super::ScreenState;
 use crate::{
-    core::services::Services,
-    view::tui::{
-        cells::width_of_ends,
-        groups,
-        history::Latest,
-        rows::Row,
-        time_travel::{NameQuery, ScreenQuery},
+    core::{connection::Connection, services::Services, time::Mono},
+    view::{
+        text::netns::Netns,
+        tui::{
+            cells::width_of_ends,
+            groups,
+            history::Latest,
+            rows::Row,
+            time_travel::{NameQuery, ScreenQuery},
+        },
     },
 };
+
+/// The time for which the names of network namespaces are not asked for again.
+const NAMES_LAST: Duration = Duration::from_secs(2);
 
 impl ScreenState {
     /// Returns the names of ports, unless ports are shown as numbers.
@@ -49,17 +57,43 @@ impl ScreenState {
         self.names.get(&of)?.as_deref()
     }
 
-    /// Notes whether rows that were in sight have several namespaces, which does not change back,
-    /// and asks for the names of those that are in sight.
-    pub(super) fn name_namespaces(&mut self) {
-        let namespaces: Vec<u32> = self.list.rows.iter().filter_map(Row::netns).collect();
-        for netns in &namespaces {
-            let first = *self.first_namespace.get_or_insert(*netns);
-            self.has_many_namespaces |= *netns != first;
+    /// Returns the network namespace of a row. A row of the past has the name and the own namespace
+    /// of then.
+    pub(in crate::view::tui) fn netns<'a>(&'a self, row: &'a Connection) -> Netns<'a> {
+        let inum = row.tuple.netns;
+        match row.labels.as_deref() {
+            Some(labels) => Netns { inum, own: labels.own_netns, name: labels.netns.as_deref() },
+            None => {
+                let name = self.known_name(NameQuery::Netns(inum));
+                Netns { inum, own: self.options.own_netns, name }
+            }
         }
-        if self.has_many_namespaces && self.past.is_none() {
-            for inum in namespaces {
-                let _ = self.name(NameQuery::Netns(inum));
+    }
+
+    /// Notes whether rows of other namespaces than the own one were in sight, which does not change
+    /// back, and asks for the names of those that are in sight. Asks again after a while: the
+    /// kernel gives the inode number of a namespace that has ended to the next one.
+    pub(super) fn name_namespaces(&mut self, now: Mono) {
+        let shown = self.list.rows.iter().filter_map(|row| match row {
+            Row::Connection { row, .. } => Some(row),
+            Row::Group { .. } => None,
+        });
+        let others = shown.chain(self.detail.iter().map(|detail| &detail.row));
+        let others: BTreeSet<u32> =
+            others.filter(|row| !self.netns(row).is_own()).map(|row| row.tuple.netns).collect();
+        self.has_other_namespaces |= !others.is_empty();
+        // A journal has the names.
+        if self.past.is_some() {
+            return;
+        }
+        let is_due = self.namespaces_named_at.is_none_or(|at| at + NAMES_LAST <= now);
+        if is_due && !others.is_empty() {
+            self.namespaces_named_at = Some(now);
+        }
+        for of in others.into_iter().map(NameQuery::Netns) {
+            if is_due || !self.names.contains_key(&of) {
+                self.names.entry(of).or_default();
+                self.questions.push(ScreenQuery::Name(of));
             }
         }
     }

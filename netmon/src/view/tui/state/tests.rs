@@ -28,6 +28,7 @@ impl crate::core::filter::FilterNames for NoNames {}
 fn screen() -> ScreenState {
     let options = ScreenOptions {
         host: "web1".to_owned(),
+        own_netns: Some(1),
         filter: Default::default(),
         parse: Box::new(|text| {
             let filter = Filter::parse(text, &NoNames, crate::core::filter::RowKind::Connection);

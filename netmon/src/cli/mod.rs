@@ -19,6 +19,7 @@ mod watch;
 
 use std::{
     io::{Error, ErrorKind},
+    path::Path,
     process::{self, ExitCode},
 };
 
@@ -29,7 +30,7 @@ use log::LevelFilter;
 use self::{args::tracing::CONFINING, io::stderr::report};
 use crate::{
     core::filter::{Filter, FilterError, FilterNames, RowKind},
-    kernel::host::privilege::{Duty, confine},
+    kernel::host::privilege::{Duty, confine, narrowed},
 };
 
 /// netstat that remembers: follows every TCP connection of this host through every state
@@ -155,7 +156,14 @@ fn filter(words: &[String], rows: RowKind) -> Filter {
 
 /// Returns the filter as [`filter`] does, with the names that `known` has.
 fn filter_with(words: &[String], known: &dyn FilterNames, rows: RowKind) -> Filter {
-    Filter::parse(&words.join(" "), known, rows).unwrap_or_else(|error| refuse(&error))
+    Filter::parse(&words.join(" "), known, rows).unwrap_or_else(|mut error| {
+        if let Some(directory) = words.first().filter(|_| error.at == 0)
+            && narrowed(&[], || Path::new(directory).is_dir()).unwrap_or(false)
+        {
+            error.advice = format!("write --journal {directory} for the journal in this directory");
+        }
+        refuse(&error)
+    })
 }
 
 /// Ends the program for a bad filter.

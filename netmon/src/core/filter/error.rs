@@ -74,7 +74,7 @@ pub(super) fn wrong<T>(
 }
 
 /// Returns the name that is most like `text`, if one is like it: a letter or two are different.
-pub(super) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_ascii_lowercase();
     let most = if text.chars().count() < 5 { 1 } else { 2 };
     let distances = names.map(|name| (strsim::osa_distance(&text, name), name));

@@ -1,14 +1,15 @@
 //! The filter language, which selects connections and is written as for `ss`.
 //!
 //! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
-//! own the reading, `error` its errors, `write` the text of a parsed filter; `names`, `states`,
-//! `address` and `text` the values; `clauses` the part that the kernel program can decide.
+//! own the reading, `error` and `hints` its errors, `write` the text of a parsed filter; `names`,
+//! `states`, `address` and `text` the values; `clauses` the part that the kernel program can decide.
 
 mod address;
 mod block;
 mod clauses;
 mod error;
 mod facts;
+mod hints;
 mod names;
 mod parse;
 mod states;
@@ -35,7 +36,8 @@ use super::{
 
 pub(crate) use self::{
     block::{Extent, Question},
-    error::FilterError,
+    error::{FilterError, nearest},
+    hints::term,
     names::OWN_NETNS,
     text::Text,
     words::WORDS,

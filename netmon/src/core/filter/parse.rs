@@ -1,13 +1,12 @@
 //! The grammar of a filter.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::borrow::Cow;
 
 use super::{
-    super::{escape::Escaped, verdict::Verdict},
-    FilterError, FilterNames, Node, Term,
-    address::is_number,
-    error::{Bad, Wrong, nearest, wrong},
-    states::States,
+    super::escape::Escaped,
+    FilterError, FilterNames, Node, Side, Term,
+    error::{Bad, Wrong, wrong},
+    hints,
     token::{COMPARISONS, Compare, Token, TokenKind, tokens},
     value::{Value, failed, node},
     words::{Fact, Operators, PORT, RowKind, Word},
@@ -126,7 +125,7 @@ impl<'a> Parser<'a> {
         let before = self.next.checked_sub(1).map(|before| self.tokens[before]);
         match (before, here.kind) {
             (_, TokenKind::Compare(_)) => {
-                wrong(here.at, format!("'{}' has no name before it", here.source), names())
+                wrong(here.at, format!("'{}' has no name before it", here.source), hints::all())
             }
             (_, TokenKind::Comma) => {
                 wrong(here.at, "',' is not between values", "a list after = or in: port in 80,443")
@@ -172,7 +171,7 @@ impl<'a> Parser<'a> {
         }
         self.take();
         let known = if is_word { Word::named(token.source) } else { None };
-        let Some(word) = known else { return unknown(token) };
+        let Some(word) = known else { return self.unknown(token) };
         word.check(self.rows).map_err(|bad| bad.at(token.at))?;
         if word.fact == Fact::Failed {
             return match self.peek() {
@@ -193,6 +192,25 @@ impl<'a> Parser<'a> {
         }
         let is_negative = compare.is_negative() || word.fact == Fact::Exclude;
         Ok(if is_negative { node.negated() } else { node })
+    }
+
+    /// Returns the error for a word that begins no term.
+    fn unknown<T>(&self, token: Token<'_>) -> Result<T, Wrong> {
+        let value = |place: usize| match self.tokens.get(place)? {
+            Token { kind: TokenKind::Word, source, .. } if Word::named(source).is_none() => {
+                Some(*source)
+            }
+            _ => None,
+        };
+        let next = self.peek();
+        let (operator, value) = match next.kind {
+            TokenKind::Compare(_) => (Some(next.source), value(self.next + 1)),
+            _ => (None, value(self.next)),
+        };
+        let (write, near) = hints::instead(token.source, operator, value, self.names);
+        let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let word = Escaped(token.source.as_bytes());
+        wrong(token.at, format!("unknown word '{word}'{near}"), write)
     }
 
     /// Reads a list of values: any of them.
@@ -264,39 +282,24 @@ impl<'a> Parser<'a> {
                 return wrong(token.at, message, format!("one, as {}", word.example));
             }
         };
+        if let Fact::Address(sides) = word.fact
+            && !quoted
+            && text.eq_ignore_ascii_case("port")
+        {
+            // `src port 22`, as tcpdump has it.
+            let name = match sides {
+                [Side::Local] => "sport",
+                [Side::Remote] => "dport",
+                _ => PORT.name,
+            };
+            let next = self.peek();
+            let value = (next.kind == TokenKind::Word).then_some(next.source);
+            let write = hints::term(name, None, value, self.names).unwrap_or_default();
+            return wrong(token.at, format!("bad address '{text}'"), write);
+        }
         let value = Value { text: &text, quoted };
         node(word, compare, &value, self.names).map_err(|bad| bad.at(token.at))
     }
-}
-
-/// Returns the error for a word that begins no term.
-fn unknown<T>(token: Token<'_>) -> Result<T, Wrong> {
-    let text = token.source;
-    let mut message = format!("unknown word '{}'", Escaped(text.as_bytes()));
-    let is_verdict =
-        || Verdict::ALL.iter().any(|verdict| verdict.name().eq_ignore_ascii_case(text));
-    let is_address = || text.split('/').next().is_some_and(|one| one.parse::<IpAddr>().is_ok());
-    let write = if is_number(text) {
-        format!("port = {text} or pid = {text}")
-    } else if States::named(text).is_some() {
-        format!("state {text}")
-    } else if is_verdict() {
-        format!("verdict = {text}")
-    } else if is_address() {
-        format!("host {}", Escaped(text.as_bytes()))
-    } else if let Some((near, word)) =
-        nearest(text, Word::all_names()).and_then(|near| Some((near, Word::named(near)?)))
-    {
-        message = format!("{message} (did you mean {near}?)");
-        word.example.replacen(word.name, near, 1)
-    } else {
-        names()
-    };
-    wrong(token.at, message, write)
-}
-
-fn names() -> String {
-    super::WORDS.iter().map(|word| word.name).collect::<Vec<_>>().join(", ")
 }
 
 fn never_closed<T>(at: usize) -> Result<T, Wrong> {

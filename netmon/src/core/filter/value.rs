@@ -39,7 +39,8 @@ pub(super) fn node(
     let term = match word.fact {
         Fact::State | Fact::Exclude => Term::States(states(text)?),
         Fact::Port(sides) => {
-            let [low, high] = range(compare, port(text, names)?.into(), u16::MAX.into());
+            let port = port(text, names).map_err(|bad| port_range(word, text).unwrap_or(bad))?;
+            let [low, high] = range(compare, port.into(), u16::MAX.into());
             let ports = [low, high].map(|port| u16::try_from(port).unwrap_or(u16::MAX));
             return Ok(on_any(sides, |side| Node::Term(Term::Ports(side, ports))));
         }
@@ -69,6 +70,14 @@ pub(super) fn node(
         }
     };
     Ok(Node::Term(term))
+}
+
+/// Returns the error for `8701-8704`, as tcpdump has ranges.
+fn port_range(word: &Word, text: &str) -> Option<Bad> {
+    let (low, high) =
+        text.split_once('-').filter(|(low, high)| is_number(low) && is_number(high))?;
+    let name = word.name;
+    Some(Bad::unknown("port", text, format!("{name} >= {low} and {name} <= {high}")))
 }
 
 fn on_any(sides: &[Side], node: impl Fn(Side) -> Node) -> Node {

@@ -1,6 +1,12 @@
 //! Tests the errors for text that is not a filter, and the bounds of the language.
 
-use super::*;
+use super::{
+    super::{
+        hints::{SYNONYMS, TERMS},
+        words::Word,
+    },
+    *,
+};
 
 fn error(text: &str) -> FilterError {
     Filter::parse(text, &Host, RowKind::Connection).expect_err(text)
@@ -50,7 +56,21 @@ fn errors_say_what_and_where() {
         ("port ^~ 80", "'~' does not apply to port: write one of = != < > <= >=, as port"),
         ("uid = ^mal*", "no name of the users of this host matches 'mal*': write another"),
         ("cgroup = ^/slice/*", "'/slice/*' matches 300 cgroups: write a pattern that matches 256"),
-        ("dst ^port 443", "bad address 'port'"),
+        ("dst ^port 443", "bad address 'port': write dport = 443"),
+        ("src ^port", "bad address 'port': write sport = :22"),
+        ("host ^port 22", "bad address 'port': write port = 22"),
+        ("port ^8701-8704", "unknown port '8701-8704': write port >= 8701 and port <= 8704"),
+        ("port ^8701-x", "unknown port '8701-x': write 0 to 65535"),
+        ("^tcp port 22", "unknown word 'tcp': write the filter without it: flags choose"),
+        ("^process python3", "unknown word 'process': write comm = python3"),
+        ("^name=\"a\"", "unknown word 'name': write comm = ngin*"),
+        ("^Name!=a", "unknown word 'Name': write comm != a"),
+        ("^127.0.0.1:8701", "unknown word '127.0.0.1:8701': write host 127.0.0.1:8701"),
+        ("^ip 10.0.0.1", "unknown word 'ip': write host = 10.0.0.1"),
+        ("^addr port", "unknown word 'addr': write host 10.0.0.1"),
+        ("^duration > 1m", "unknown word 'duration': write lifetime > 1m"),
+        ("^duration > x", "unknown word 'duration': write lifetime < 1s"),
+        ("^reset", "unknown word 'reset': write verdict in reset-by-peer,reset-locally"),
         ("pid 1 and ^(pid 2", "'(' is never closed"),
         ("((pid 1) ^(", "'(' is never closed"),
         ("pid 1 ^) pid 2", "')' closes nothing"),
@@ -103,6 +123,20 @@ fn errors_say_what_and_where() {
         assert_eq!(error.at, before.len(), "{error}");
         assert!(error.advice.starts_with("write "), "{error}");
     }
+}
+
+/// A word of another tool is none of the language, and what to write instead is a filter.
+#[test]
+fn terms_for_the_words_of_other_tools_are_filters() {
+    for (name, others) in SYNONYMS {
+        assert!(Word::named(name).is_some(), "{name}");
+        for word in others.iter().chain(TERMS.iter().map(|(word, _)| word)) {
+            assert!(Word::named(word).is_none(), "{word}");
+            let term = term(word, None, None, &Host).expect(word);
+            filter(&term);
+        }
+    }
+    assert_eq!(term("comm", None, Some("a b\"'"), &Host).as_deref(), Some("comm = \"a b\"\"'\""));
 }
 
 #[test]

@@ -35,7 +35,7 @@ use crate::{
     },
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
     kernel::{
-        Namespace,
+        Namespace, check_privileges,
         host::{clock::anchor, privilege::narrowed},
     },
     session::{Limits, Session, SessionScope},
@@ -152,6 +152,8 @@ impl RecordCommand {
     async fn record(self, log: LevelFilter) -> anyhow::Result<()> {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+        // Before the directory: a message about that would lead to a second one about privileges.
+        check_privileges()?;
         let mut recorder = self.open()?;
         report(format_args!("recording into {}; Ctrl-C ends it", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);

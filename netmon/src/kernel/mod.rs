@@ -18,6 +18,7 @@ pub(crate) use host::{
     shortage::Shortage,
 };
 pub(crate) use program::{
+    attach::check_privileges,
     error::LoadError,
     object::{Options, Without},
 };

@@ -88,7 +88,7 @@ pub(in crate::kernel) struct Loaded {
 
 /// Loads and attaches everything that traces. From here on the rings fill.
 pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
-    privileges()?;
+    check_privileges()?;
     match full(options) {
         Err(error) if error.allows_fallback() => {
             log::info!("falling back to the classic tracepoints: {error}");
@@ -223,7 +223,7 @@ pub(in crate::kernel) fn load_iterators(
     walks: &[BpfIter],
     everywhere: bool,
 ) -> Result<LoadedIterators, LoadError> {
-    privileges()?;
+    check_privileges()?;
     let Types { btf, loader, offsets, .. } = Types::read(false)?;
     // A dump needs no ring.
     let log = log::LevelFilter::Off;
@@ -254,7 +254,8 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn privileges() -> Result<(), LoadError> {
+/// Fails if this process lacks a capability for loading.
+pub(crate) fn check_privileges() -> Result<(), LoadError> {
     let missing = privilege::missing(privilege::Duty::Load);
     if missing.is_empty() { Ok(()) } else { Err(LoadError::Privilege(missing)) }
 }

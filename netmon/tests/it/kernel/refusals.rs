@@ -166,12 +166,15 @@ fn netmon(prefix: &[&str], args: &[&str], env: &[(&str, &str)]) -> (Option<i32>,
 #[test]
 fn without_privilege_one_line_names_the_remedy() {
     let drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
-    let (code, stderr) = netmon(&drop, &["watch"], &[]);
-    assert_eq!(code, Some(1), "{stderr}");
-    assert_eq!(
-        stderr,
-        "netmon: this takes CAP_BPF and CAP_PERFMON, which this process lacks: run it with sudo"
-    );
+    // For record, no matter whether this user may write into the directory.
+    for args in [&["watch"][..], &["record"], &["record", "--journal", "/proc/none"]] {
+        let (code, stderr) = netmon(&drop, args, &[]);
+        assert_eq!(code, Some(1), "{stderr}");
+        assert_eq!(
+            stderr,
+            "netmon: this takes CAP_BPF and CAP_PERFMON, which this process lacks: run it with sudo"
+        );
+    }
     let (code, stderr) =
         netmon(&["setpriv", "--bounding-set=-sys_admin,-perfmon"], &["watch"], &[]);
     assert_eq!(code, Some(1), "{stderr}");

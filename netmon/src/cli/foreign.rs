@@ -1,4 +1,4 @@
-//! The flags of netstat and ss that netmon does not have, and the commands that people try.
+//! The flags of other tools that netmon does not have, and the commands that people try.
 
 /// Notes for flags that netmon has, with another meaning in netstat.
 pub(super) const ROUTES: &str =
@@ -6,26 +6,47 @@ pub(super) const ROUTES: &str =
 pub(super) const INTERFACES: &str =
     "-i shows TCP's measurements here; for the interfaces of netstat -i, type: ip -s link";
 
-/// A flag of netstat or ss.
+/// A flag of another tool, or of another command.
 pub(super) struct ForeignFlag {
+    /// The commands that lack it.
+    pub(super) commands: &'static [&'static str],
     /// The spellings.
     pub(super) names: &'static [&'static str],
     /// The meaning there.
     pub(super) meaning: &'static str,
-    /// The words to type.
-    pub(super) instead: &'static str,
+    pub(super) instead: Instead,
+}
+
+/// The words to type instead of a foreign flag.
+#[derive(Clone, Copy)]
+pub(super) enum Instead {
+    /// These words. `{}` is the command, and `[WORD]` the value of the flag, or else WORD.
+    Words(&'static str),
+    /// The same command line without the flag.
+    Nothing,
+    /// A filter with this word and the value of the flag.
+    Filter(&'static str),
 }
 
 const fn flag(
     names: &'static [&'static str],
     meaning: &'static str,
-    instead: &'static str,
+    words: &'static str,
 ) -> ForeignFlag {
-    ForeignFlag { names, meaning, instead }
+    other(&["snapshot"], names, meaning, Instead::Words(words))
+}
+
+const fn other(
+    commands: &'static [&'static str],
+    names: &'static [&'static str],
+    meaning: &'static str,
+    instead: Instead,
+) -> ForeignFlag {
+    ForeignFlag { commands, names, meaning, instead }
 }
 
 /// The flags of netstat and ss that `netmon snapshot` does not have.
-pub(super) const FLAGS: [ForeignFlag; 21] = [
+pub(super) static FLAGS: [ForeignFlag; 21] = [
     flag(
         &["-s", "--statistics"],
         "counters of each protocol in netstat, counts of sockets in ss",
@@ -73,9 +94,127 @@ pub(super) const FLAGS: [ForeignFlag; 21] = [
     flag(&["-D", "--diag"], "ss's raw copy of the listing", "netmon snapshot --json"),
 ];
 
-/// Returns the foreign flag with a spelling.
-pub(super) fn find(name: &str) -> Option<&'static ForeignFlag> {
-    FLAGS.iter().find(|flag| flag.names.contains(&name))
+/// The flags of further tools, and of other commands.
+pub(super) static OTHERS: [ForeignFlag; 25] = {
+    use Instead::{Filter, Nothing, Words};
+    const FOLLOWING: &[&str] = &["watch", "history", "top"];
+    const LIVE: &[&str] = &["watch", "top"];
+    const STRETCHES: &[&str] = &["watch", "history", "export"];
+    const MOMENTS: &[&str] = &["snapshot", "top"];
+    [
+        other(FOLLOWING, &["-t", "--tcp"], "it follows TCP only", Nothing),
+        other(
+            FOLLOWING,
+            &["-p", "--program", "--programs", "--processes"],
+            "it always shows processes",
+            Nothing,
+        ),
+        other(FOLLOWING, &["-a", "--all"], "it follows every connection", Nothing),
+        other(LIVE, &["-f", "--follow"], "it goes on until it is ended", Nothing),
+        other(
+            FOLLOWING,
+            &["-i", "--interface"],
+            "tcpdump's device; without it, all are followed",
+            Filter("dev"),
+        ),
+        other(
+            FOLLOWING,
+            &["-w", "--write"],
+            "netmon keeps connections, not packets",
+            Words("sudo netmon record --journal DIR (packets: tcpdump -w FILE)"),
+        ),
+        other(
+            &["record"],
+            &["-w", "-o", "-d", "--write", "--output", "--dir", "--directory"],
+            "a journal is a directory",
+            Words("sudo netmon record --journal [DIR]"),
+        ),
+        other(
+            &["snapshot", "watch", "history", "top", "export"],
+            &["--dir", "--directory"],
+            "the directory of a journal",
+            Words("netmon {} --journal [DIR]"),
+        ),
+        other(STRETCHES, &["--since"], "journalctl's --from", Words("netmon {} --from [TIME]")),
+        other(STRETCHES, &["--until"], "journalctl's --to", Words("netmon {} --to [TIME]")),
+        other(STRETCHES, &["--at"], "it shows a stretch of time", Words("netmon {} --from [TIME]")),
+        other(
+            MOMENTS,
+            &["--from", "--since", "--to", "--until"],
+            "it shows one moment",
+            Words("netmon {} --at [TIME]"),
+        ),
+        other(&["history"], &["-f"], "--follow is the long form", Words("netmon {} --follow")),
+        other(
+            &["history"],
+            &["--duration"],
+            "timeout(1) ends a command",
+            Words("timeout [30s] netmon history --follow"),
+        ),
+        other(
+            &["history"],
+            &["-n N", "--last", "--tail", "--head", "--lines", "--count"],
+            "--limit is a number of connections",
+            Words("netmon {} --limit [N]"),
+        ),
+        other(
+            &["watch"],
+            &["-n N", "--last", "--tail", "--head", "--lines", "--limit"],
+            "--count is a number of transitions",
+            Words("sudo netmon {} --count [N]"),
+        ),
+        other(
+            &["snapshot", "watch"],
+            &["--interval"],
+            "-c lists again and again",
+            Words("netmon snapshot -c [SECONDS]"),
+        ),
+        other(&["snapshot"], &["--follow"], "-c lists again and again", Words("netmon {} -c")),
+        other(&["top"], &["--sort"], "a key orders the rows", Words("sudo netmon top, and then s")),
+        other(
+            &["snapshot", "watch", "history", "top", "record"],
+            &["--csv"],
+            "export writes CSV, from a journal",
+            Words("netmon export --format csv > events.csv"),
+        ),
+        other(
+            &["export"],
+            &["--csv"],
+            "--format names the format",
+            Words("netmon export --format csv > events.csv"),
+        ),
+        other(
+            &["export"],
+            &["--json", "--jsonl"],
+            "--format names the format",
+            Words("netmon export --format jsonl"),
+        ),
+        other(
+            &["export"],
+            &["--filter"],
+            "export writes all of a stretch of time",
+            Words("netmon history --json [FILTER]"),
+        ),
+        other(
+            &["snapshot", "watch", "history", "top"],
+            &["--filter"],
+            "a filter stands without a flag",
+            Words("netmon {} [FILTER]"),
+        ),
+        other(
+            &["record"],
+            &["--filter"],
+            "record keeps every connection",
+            Words("netmon history [FILTER], once they are recorded"),
+        ),
+    ]
+};
+
+/// Returns the foreign flag with a spelling that a command lacks.
+pub(super) fn find(command: &str, name: &str) -> Option<&'static ForeignFlag> {
+    let is_it =
+        |flag: &&ForeignFlag| flag.commands.contains(&command) && flag.names.contains(&name);
+    FLAGS.iter().chain(&OTHERS).find(is_it)
 }
 
 /// Words that people try as commands, and the words to type.

@@ -104,6 +104,92 @@ fn other_mistakes() {
     insta::assert_snapshot!(lines.iter().map(|line| message(line)).collect::<String>());
 }
 
+/// Flags of further tools, and flags of netmon's other commands.
+#[test]
+fn flags_of_other_commands() {
+    let lines = [
+        "snapshot --from 1m",
+        "snapshot --csv",
+        "snapshot --follow",
+        "watch -i any",
+        "watch -i eth1",
+        "watch -w out.pcap",
+        "watch -p",
+        "watch -tnp",
+        "watch --at 5m",
+        "watch --follow",
+        "watch --last 5",
+        "history -tn",
+        "history --at 5m",
+        "history --since=yesterday",
+        "history --until now",
+        "history -f",
+        "history --tail 5",
+        "history -n 5",
+        "history --follow --duration 1m",
+        "history --csv",
+        "history --dir j",
+        "top --sort bytes",
+        "record -w j",
+        "record -o a'b",
+        "record --dir",
+        "export --json",
+        "export --filter failed",
+        "export --format jsonl failed",
+        "export state close-wait --format csv",
+        "export --format json",
+        "export --format=json --utc",
+    ];
+    insta::assert_snapshot!(lines.iter().map(|line| message(line)).collect::<String>());
+}
+
+#[test]
+fn words_of_filters_are_no_flags() {
+    let lines = [
+        "snapshot --port 8701",
+        "snapshot --port=https -t",
+        "snapshot --port",
+        "snapshot --port '",
+        "snapshot --pid 15408",
+        "snapshot --state established",
+        "snapshot --established",
+        "snapshot --verdict refused",
+        "snapshot --process nginx",
+        "watch --verdict refused",
+        "watch --failed",
+        "history --comm a(b",
+        "top --uid 0",
+        "-iTCP:8701",
+    ];
+    insta::assert_snapshot!(lines.iter().map(|line| message(line)).collect::<String>());
+    // record takes no filter.
+    assert!(!message("record --port 1").contains("filter"));
+}
+
+#[test]
+fn values_that_look_like_flags_and_flags_that_a_journal_has_not() {
+    let lines = [
+        "history --from -10m",
+        "-natc2",
+        "-tulpen --at 1m",
+        "snapshot -x --at=1m",
+        "snapshot --at 1m --info -t",
+        "snapshot -o -n --at 1m",
+        "filter",
+        "states",
+    ];
+    insta::assert_snapshot!(lines.iter().map(|line| message(line)).collect::<String>());
+    assert!(netmon(&["help", "filters"]).status.success());
+}
+
+#[test]
+fn a_directory_is_no_filter() {
+    let output = netmon(&["snapshot", "/tmp"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("write --journal /tmp"), "{stderr}");
+}
+
 #[test]
 fn flags_that_mean_something_else_in_netstat_have_a_note_on_a_terminal() {
     let shown = |flags: &str| {

@@ -7,6 +7,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Command, error::ErrorKind};
 
 use self::topics::TOPICS;
+pub(super) use self::topics::topic;
 use super::io::{stderr::report, stdout::Stdout};
 
 /// The order of the parts: examples come first.
@@ -78,7 +79,7 @@ impl HelpCommand {
     /// Prints the help that the words choose. The exit code is 2 if there is no such help.
     pub(super) fn run(self, root: Command) -> anyhow::Result<ExitCode> {
         let topic = match &self.words[..] {
-            [name] => TOPICS.iter().find(|topic| topic.name == name),
+            [name] => topic(name),
             _ => None,
         };
         if let Some(topic) = topic {

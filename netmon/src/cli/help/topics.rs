@@ -3,18 +3,21 @@
 //! Tests compare each list with the words of the code.
 
 use crate::{
-    cli::{args::moment, foreign},
+    cli::{
+        args::moment,
+        foreign::{self, Instead},
+    },
     core::{process::Evidence, tcp::TcpState, verdict::Verdict},
 };
 
 /// A topic of `netmon help`.
-pub(super) struct Topic {
-    pub(super) name: &'static str,
+pub(in crate::cli) struct Topic {
+    pub(in crate::cli) name: &'static str,
     pub(super) about: &'static str,
     pub(super) text: fn() -> String,
 }
 
-pub(super) const TOPICS: [Topic; 6] = [
+pub(super) static TOPICS: [Topic; 6] = [
     Topic { name: "states", about: "ESTABLISHED, TIME_WAIT and the other states", text: states },
     Topic { name: "verdicts", about: "why a connection ended, and whose it was", text: verdicts },
     Topic { name: "columns", about: "the columns of snapshot, watch and history", text: columns },
@@ -22,6 +25,12 @@ pub(super) const TOPICS: [Topic; 6] = [
     Topic { name: "time", about: "the forms of TIME: 03:12, '10m ago', yesterday", text: time },
     Topic { name: "flags", about: "flags of netstat and ss that netmon lacks", text: flags },
 ];
+
+/// Returns the topic with a name, in the singular or the plural.
+pub(in crate::cli) fn topic(name: &str) -> Option<&'static Topic> {
+    let plain = |name: &str| name.trim_end_matches('s').to_ascii_lowercase();
+    TOPICS.iter().find(|topic| plain(topic.name) == plain(name))
+}
 
 /// The states in the order of a connection's life.
 pub(super) const STATES: [(TcpState, &str); 12] = [
@@ -171,7 +180,13 @@ fn flags() -> String {
         let letters: Vec<_> = flag.names.iter().copied().filter(|name| name.len() == 2).collect();
         if letters.is_empty() { flag.names[0].to_owned() } else { letters.join(" ") }
     };
-    let rows: Vec<_> = foreign::FLAGS.iter().map(|flag| (letters(flag), flag.instead)).collect();
+    let row = |flag| match flag {
+        flag @ &foreign::ForeignFlag { instead: Instead::Words(words), .. } => {
+            Some((letters(flag), words))
+        }
+        _ => None,
+    };
+    let rows: Vec<_> = foreign::FLAGS.iter().filter_map(row).collect();
     let rows: Vec<_> = rows.iter().map(|(names, instead)| (names.as_str(), *instead)).collect();
     format!(
         "netmon snapshot has the flags of netstat, and those of ss with the same letters.\n\

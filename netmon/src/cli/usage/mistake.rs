@@ -7,9 +7,17 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::{Named, SNAPSHOT};
+use super::{
+    Named, SNAPSHOT,
+    flags::{UnknownFlag, fill},
+    line::{line, name, see, typed, without},
+};
 use crate::{
-    cli::{foreign, help::examples, names::LocalNames},
+    cli::{
+        foreign::{self, Instead},
+        help::{self, examples},
+        names::LocalNames,
+    },
     core::filter::{Filter, RowKind},
 };
 
@@ -23,23 +31,13 @@ pub(super) fn message(error: &Error, root: &Command, words: &[OsString]) -> Stri
             let example = examples(named.command).next();
             (first_line(error), example.map_or_else(|| see(&named), |line| typed(&line)))
         }
+        ErrorKind::ArgumentConflict => {
+            conflict(&named, words).unwrap_or_else(|| (first_line(error), see(&named)))
+        }
+        ErrorKind::InvalidValue => (first_line(error), similar_value(error, &named, words)),
         _ => (first_line(error), see(&named)),
     };
     format!("netmon: {wrong}\n  {advice}\n")
-}
-
-/// Returns the line with the words to type.
-fn typed(words: &str) -> String {
-    format!("type: {words}")
-}
-
-/// Returns the line that leads to the help of the command.
-fn see(named: &Named<'_>) -> String {
-    typed(&format!("{} --help, to see what there is", name(named)))
-}
-
-fn name(named: &Named<'_>) -> String {
-    ["netmon"].iter().chain(&named.path).copied().collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the message of clap's without the lines after the first paragraph, on one line.
@@ -48,6 +46,21 @@ pub(super) fn first_line(error: &Error) -> String {
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
     let line = lines.collect::<Vec<_>>().join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Returns the line with the same words and a value that is possible.
+fn similar_value(error: &Error, named: &Named<'_>, words: &[OsString]) -> String {
+    let value = context(error, ContextKind::InvalidValue);
+    let similar = context(error, ContextKind::SuggestedValue);
+    let (Some(value), Some(similar)) = (value, similar) else { return see(named) };
+    let words = words.iter().map(|word| match word.to_str() {
+        Some(word) if word == value => similar.into(),
+        Some(word) if word.ends_with(&format!("={value}")) => {
+            format!("{}{similar}", &word[..word.len() - value.len()]).into()
+        }
+        _ => word.clone(),
+    });
+    typed(&line(&words.collect::<Vec<_>>()))
 }
 
 /// Returns a value that an error has about its cause.
@@ -66,7 +79,6 @@ fn unknown_flag(
     words: &[OsString],
 ) -> (String, String) {
     let flag = context(error, ContextKind::InvalidArg).unwrap_or_default();
-    let name = name(named);
     if named.path.is_empty() {
         let is_command = |word: &&str| root.find_subcommand(word).is_some();
         let command = words.iter().filter_map(|word| word.to_str()).find(is_command);
@@ -76,28 +88,51 @@ fn unknown_flag(
             typed(&format!("netmon {command} {flag}")),
         );
     }
-    let command = named.path.join(" ");
-    if !flag.starts_with('-') {
-        return (format!("{command} takes no {flag}"), see(named));
-    }
-    let wrong = format!("{command} has no {flag}");
-    if named.path == [SNAPSHOT]
-        && let Some(foreign) = foreign::find(flag)
-    {
-        return (format!("{wrong}: {}", foreign.meaning), typed(foreign.instead));
-    }
-    let has = |command: &&Command| {
-        command.get_arguments().any(|arg| {
-            arg.get_short().is_some_and(|short| flag == format!("-{short}"))
-                || arg.get_long().is_some_and(|long| flag == format!("--{long}"))
-        })
+    UnknownFlag { root, named, words, flag }.message()
+}
+
+/// The flags of a listing that a journal has no rows or facts for.
+const LIVE_ONLY: [(&[&str], &str); 5] = [
+    (&["-u", "--udp"], "a journal has TCP only"),
+    (&["-w", "--raw"], "a journal has TCP only"),
+    (&["-x", "--unix"], "a journal has TCP only"),
+    (&["-o", "--timers"], "a journal has no timers"),
+    (&["-i", "--info"], "a journal has measurements only of connections that ended"),
+];
+
+/// Returns the message for flags that a listing of the past has not.
+fn conflict(named: &Named<'_>, words: &[OsString]) -> Option<(String, String)> {
+    let is_at = |word: &OsString| {
+        word.to_str().is_some_and(|word| word == "--at" || word.starts_with("--at="))
     };
-    if let Some(other) = root.get_subcommands().find(has) {
-        let other = other.get_name();
-        return (format!("{wrong}, but {other} has"), typed(&format!("netmon {other} {flag}")));
+    if named.path != [SNAPSHOT] || !words.iter().any(is_at) {
+        return None;
     }
-    let similar = context(error, ContextKind::SuggestedArg);
-    (wrong, similar.map_or_else(|| see(named), |similar| typed(&format!("{name} {similar}"))))
+    let is_used = |flags: &&(&[&str], &str)| without(words, flags.0) != words;
+    let (flags, why) = LIVE_ONLY.iter().find(is_used)?;
+    let all = LIVE_ONLY.iter().flat_map(|(flags, _)| flags.iter().copied()).collect::<Vec<_>>();
+    Some((
+        format!("{} has no place with --at: {why}", flags[1]),
+        typed(&line(&without(words, &all))),
+    ))
+}
+
+/// Returns the message for `-n 5`, where other tools have a number of lines, and this command the
+/// flag for port numbers and the beginning of a filter.
+pub(super) fn number_of_lines(
+    named: &Named<'_>,
+    words: &[OsString],
+    filter: Option<&String>,
+) -> Option<String> {
+    let number = filter?;
+    let is_there = words.windows(2).any(|pair| pair[0] == "-n" && pair[1] == **number);
+    if !is_there || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let row = foreign::find(&named.path.join(" "), "-n N")?;
+    let Instead::Words(instead) = row.instead else { return None };
+    let advice = typed(&fill(&instead.replace("{}", &named.path.join(" ")), Some(number.clone())));
+    Some(format!("netmon: -n takes no number: {}\n  {advice}\n", row.meaning))
 }
 
 fn unknown_command(error: &Error, named: &Named<'_>, words: &[OsString]) -> (String, String) {
@@ -108,7 +143,11 @@ fn unknown_command(error: &Error, named: &Named<'_>, words: &[OsString]) -> (Str
         let similar = context(error, ContextKind::SuggestedSubcommand)?;
         Some(format!("{name} {similar}"))
     };
-    let advice = instead.or_else(similar).map_or_else(|| see(named), |words| typed(&words));
+    // `netmon states`
+    let topic = || Some(format!("netmon help {}", help::topic(word)?.name));
+    let topic = || topic().filter(|_| named.path.is_empty());
+    let advice =
+        instead.or_else(topic).or_else(similar).map_or_else(|| see(named), |words| typed(&words));
     (format!("'{word}' is no command of {name}"), advice)
 }
 

@@ -4,6 +4,8 @@
 //! mistake, and the words to type instead.
 
 mod config;
+mod flags;
+mod line;
 mod mistake;
 
 use std::{
@@ -62,22 +64,31 @@ fn matches(
     arguments: Vec<OsString>,
     config: &Config,
 ) -> Result<ArgMatches, Mistake> {
+    use clap::error::ErrorKind::*;
     let plain = complete(command, arguments);
     let named = Named::of(command, &plain);
     let (mut words, end) = (plain.clone(), named.end.min(plain.len()));
     words.splice(end..end, config.flags(&named.path));
     let read = |words: &[OsString]| command.clone().try_get_matches_from(words);
-    read(&words).map_err(|error| {
-        use clap::error::ErrorKind::*;
-        match error.kind() {
-            DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
-                Mistake::Help(error)
-            }
-            _ => {
-                let message = mistake::message(&error, command, &plain);
-                let is_from_config = words != plain && read(&plain).is_ok();
-                Mistake::Message(if is_from_config { message + &config.note() } else { message })
-            }
+    let error = match read(&words) {
+        Ok(matches) => {
+            let of_command = matches.subcommand().map(|(_, of_command)| of_command);
+            let filter = of_command.and_then(|of| of.try_get_one::<String>("filter").ok()?);
+            return match mistake::number_of_lines(&named, &plain, filter) {
+                Some(message) => Err(Mistake::Message(message)),
+                None => Ok(matches),
+            };
+        }
+        Err(error) => error,
+    };
+    Err(match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            Mistake::Help(error)
+        }
+        _ => {
+            let message = mistake::message(&error, command, &plain);
+            let is_from_config = words != plain && read(&plain).is_ok();
+            Mistake::Message(if is_from_config { message + &config.note() } else { message })
         }
     })
 }

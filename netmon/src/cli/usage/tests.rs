@@ -83,19 +83,22 @@ fn notes_are_for_netstats_meanings_alone() {
 }
 
 #[test]
-fn no_foreign_flag_is_one_of_snapshot() {
-    let command = definition();
-    let snapshot = command.find_subcommand(SNAPSHOT).expect("a command");
-    for name in foreign::FLAGS.iter().flat_map(|flag| flag.names) {
-        let is_known = snapshot.get_arguments().any(|arg| {
-            arg.get_short().is_some_and(|short| *name == format!("-{short}"))
-                || arg
-                    .get_long_and_visible_aliases()
-                    .into_iter()
-                    .flatten()
-                    .any(|long| *name == format!("--{long}"))
-        });
-        assert!(!is_known, "{name}");
+fn no_foreign_flag_is_one_of_its_command() {
+    let root = definition();
+    for row in foreign::FLAGS.iter().chain(&foreign::OTHERS) {
+        for command in row.commands {
+            let known = root.find_subcommand(command).expect("a command");
+            let is_known = |name: &&&str| {
+                known.get_arguments().any(|arg| {
+                    let longs = arg.get_long_and_visible_aliases().into_iter().flatten();
+                    arg.get_short().is_some_and(|short| ***name == format!("-{short}"))
+                        || longs.into_iter().any(|long| ***name == format!("--{long}"))
+                })
+            };
+            assert_eq!(row.names.iter().find(is_known), None, "{command}");
+            let first = foreign::find(command, row.names[0]).expect("a row");
+            assert_eq!(first.names, row.names, "{command}: an earlier row hides this one");
+        }
     }
 }
 

@@ -371,14 +371,14 @@ fn is_seen(change: &Change<'_>) -> bool {
 
 fn is_wanted(change: &Change<'_>, scope: &SessionScope) -> bool {
     match change {
-        Change::Found { connection, initial, .. } => {
+        Change::Found { time, connection, initial } => {
             let is_half_open = connection.state == TcpState::SynRecv;
             let is_news =
                 *initial && scope.initial || !*initial && (!is_half_open || scope.include_dumped);
-            is_news && scope.filter.matches(*connection)
+            is_news && scope.filter.matches(&(*connection, *time))
         }
-        Change::Owned { connection, .. } => {
-            scope.include_dumped && scope.filter.matches(*connection)
+        Change::Owned { time, connection } => {
+            scope.include_dumped && scope.filter.matches(&(*connection, *time))
         }
         Change::Expired(step)
             if step.transition.old == TcpState::SynRecv && !scope.include_dumped =>

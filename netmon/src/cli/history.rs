@@ -91,12 +91,12 @@ impl HistoryCommand {
         report_unknown_self(journal.hosts(), filter.names_own_netns());
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
-        let mut gaps = Sums::default();
+        let mut absent = Absent::default();
         if self.summary {
-            self.count(&journal, span, &filter, pager.output(), &mut gaps)?;
+            self.count(&journal, span, &filter, pager.output(), &mut absent)?;
         } else {
             let mut view = self.view(&journal, pager.output());
-            self.list(&journal, span, &filter, &mut view, &mut gaps)?;
+            self.list(&journal, span, &filter, &mut view, &mut absent)?;
             view.finish()?;
             if self.follow {
                 drop(progress);
@@ -107,7 +107,7 @@ impl HistoryCommand {
         }
         // The pager ends after its input, and then messages have the terminal.
         drop((progress, pager));
-        gaps.report();
+        absent.report(&filter);
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl HistoryCommand {
         span: TimeSpan,
         filter: &Arc<Filter>,
         view: &mut View,
-        gaps: &mut Sums,
+        absent: &mut Absent,
     ) -> io::Result<()> {
         let is_ordered = self.sort.is_some() || self.reverse;
         let mut left = self.limit.map_or(usize::MAX, NonZeroUsize::get);
@@ -133,11 +133,11 @@ impl HistoryCommand {
         let take = |entry: HistoryEntry| match entry {
             HistoryEntry::Gap(_, _, gap) if is_ordered => {
                 // Rows in another order than that of time have no place for a gap.
-                gaps.add(&gap);
+                absent.add(&gap);
                 Ok(())
             }
             HistoryEntry::Gap(_, _, gap) => {
-                gaps.add(&gap);
+                absent.add(&gap);
                 view.put(entry).map_err(Stop::Failed)
             }
             HistoryEntry::Row(row) if is_ordered => {
@@ -151,12 +151,13 @@ impl HistoryCommand {
             }
         };
         let read = if self.follow {
-            row::ended(journal, span, filter, take)
+            row::ended(journal, span, filter, take).map(|()| 0)
         } else {
             row::items(journal, span, filter, take)
         };
         match read {
-            Ok(()) | Err(Stop::Enough) => {}
+            Ok(unmeasured) => absent.unmeasured = unmeasured,
+            Err(Stop::Enough) => {}
             Err(Stop::Failed(error)) => return Err(error),
         }
         order(&mut rows, self.sort.unwrap_or(Sort::Ended));
@@ -173,7 +174,7 @@ impl HistoryCommand {
         span: TimeSpan,
         filter: &Arc<Filter>,
         out: Box<dyn Write>,
-        gaps: &mut Sums,
+        absent: &mut Absent,
     ) -> io::Result<()> {
         let form = SummaryForm {
             json: self.form.json,
@@ -185,9 +186,9 @@ impl HistoryCommand {
             colour: is_coloured(),
         };
         let mut summary = Summary::new(out, "Connections", form);
-        row::items(journal, span, filter, |entry| {
+        absent.unmeasured = row::items(journal, span, filter, |entry| {
             match entry {
-                HistoryEntry::Gap(_, _, gap) => gaps.add(&gap),
+                HistoryEntry::Gap(_, _, gap) => absent.add(&gap),
                 HistoryEntry::Row(row) => summary.connection(&row.connection),
             }
             Ok::<_, io::Error>(())
@@ -214,7 +215,7 @@ impl HistoryCommand {
                 // A recorder begins new files, and other hosts may come.
                 let journal = self.past.open()?;
                 let span = TimeSpan { from: shown + Duration::from_micros(1), to };
-                self.list(&journal, span, filter, &mut view, &mut Sums::default())?;
+                self.list(&journal, span, filter, &mut view, &mut Absent::default())?;
                 shown = to;
             }
             // Also without a row, this notices that the reader has left.
@@ -232,22 +233,33 @@ enum Stop {
     Failed(io::Error),
 }
 
-/// The numbers of gaps and of lost events in a stretch of time.
+/// The numbers of what a history of a stretch of time does not show.
 #[derive(Default)]
-struct Sums {
+struct Absent {
     gaps: u64,
+    /// Events that were lost in the gaps.
     lost: u64,
+    /// Open connections whose measurements the journal does not have.
+    unmeasured: usize,
 }
 
-impl Sums {
+impl Absent {
     fn add(&mut self, gap: &Gap) {
         self.gaps += 1;
         self.lost += gap.count;
     }
 
-    fn report(&self) {
-        if self.gaps > 0 {
-            let Self { gaps, lost } = self;
+    fn report(&self, filter: &Filter) {
+        let Self { gaps, lost, unmeasured } = self;
+        if *unmeasured > 0 {
+            let (plural, are) = if *unmeasured == 1 { ("", "is") } else { ("s", "are") };
+            report(format_args!(
+                "{unmeasured} open connection{plural} {are} left out: a journal has '{}' only of \
+                 connections that ended",
+                filter.measured_words().join("' and '")
+            ));
+        }
+        if *gaps > 0 {
             let plural = if *gaps == 1 { "" } else { "s" };
             report(format_args!(
                 "{gaps} gap{plural} in the journal, {lost} events known to be lost"

@@ -314,7 +314,8 @@ impl JournalArgs {
             }
             let (table, anchor, gaps) = host.table_at(moment);
             gaps.iter().for_each(report_gap);
-            let rows: Vec<_> = table.rows().filter(|row| filter.matches(*row)).collect();
+            let is_shown = |row: &&Connection| filter.matches(&(*row, anchor.monotonic));
+            let rows: Vec<_> = table.rows().filter(is_shown).collect();
             tables.push(PastTable::new(Arc::clone(host.name()), anchor, &rows));
         }
         Ok(tables)

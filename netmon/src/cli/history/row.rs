@@ -25,28 +25,34 @@ pub(super) enum Sort {
 }
 
 /// Calls `take` with the connections that ended in `span`, and the gaps, in the order of time, and
-/// then with the connections that were open at the end.
+/// then with the connections that were open at the end. Returns the number of open connections that
+/// are left out since a journal has no measurements of them.
 pub(super) fn items<E>(
     journal: &Journal,
     span: TimeSpan,
     filter: &Arc<Filter>,
     mut take: impl FnMut(HistoryEntry) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<usize, E> {
+    let mut unmeasured = 0;
     ended(journal, span, filter, &mut take)?;
     for host in journal.hosts() {
         let (table, anchor, _) = host.table_at(span.to.min(host.span(now()).to));
         // Listeners are no connections, and a connection in TIME_WAIT has ended.
         let is_open =
             |state| !matches!(state, TcpState::Listen | TcpState::TimeWait | TcpState::Close);
-        let mut rows: Vec<_> =
-            table.rows().filter(|row| is_open(row.state) && filter.matches(*row)).collect();
+        let mut rows: Vec<_> = table.rows().filter(|row| is_open(row.state)).collect();
+        rows.retain(|row| {
+            let facts = (*row, anchor.monotonic);
+            unmeasured += usize::from(filter.lacks_measurements(&facts));
+            filter.matches(&facts)
+        });
         rows.sort_by_key(|row| (row.opened, row.id.cookie));
         for row in rows {
             let (host, connection) = (Arc::clone(host.name()), row.clone());
             take(HistoryEntry::Row(Box::new(HistoryRow { host, anchor, connection, end: None })))?;
         }
     }
-    Ok(())
+    Ok(unmeasured)
 }
 
 /// Calls `take` with the connections that ended in `span`, and the gaps, in the order of time.

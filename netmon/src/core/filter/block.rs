@@ -50,7 +50,9 @@ impl Filter {
     /// Returns whether any of many connections may match the filter.
     #[must_use]
     pub fn may_match(&self, extent: &impl Extent) -> bool {
-        self.0.may_be(true, extent)
+        self.0.may_be(true, &|term, wanted| {
+            !wanted || term.question(|question| extent.may_have(question))
+        })
     }
 
     /// Calls `take` with each question that the filter asks.
@@ -106,19 +108,18 @@ impl Node {
         Ok(selected)
     }
 
-    /// Returns whether any of the connections may make the node true or, with `wanted` false,
-    /// untrue.
-    fn may_be(&self, wanted: bool, extent: &impl Extent) -> bool {
+    /// Returns whether the node may be true or, with `wanted` false, untrue. `term` returns the
+    /// same for a term.
+    pub(super) fn may_be(&self, wanted: bool, term: &impl Fn(&Term, bool) -> bool) -> bool {
         match (self, wanted) {
             (Self::All(parts), true) | (Self::Any(parts), false) => {
-                parts.iter().all(|part| part.may_be(wanted, extent))
+                parts.iter().all(|part| part.may_be(wanted, term))
             }
             (Self::Any(parts), true) | (Self::All(parts), false) => {
-                parts.iter().any(|part| part.may_be(wanted, extent))
+                parts.iter().any(|part| part.may_be(wanted, term))
             }
-            (Self::Not(inner), _) => inner.may_be(!wanted, extent),
-            (Self::Term(term), true) => term.question(|question| extent.may_have(question)),
-            (Self::Term(_), false) => true,
+            (Self::Not(inner), _) => inner.may_be(!wanted, term),
+            (Self::Term(of), _) => term(of, wanted),
         }
     }
 }

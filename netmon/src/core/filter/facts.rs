@@ -11,6 +11,7 @@ use crate::core::{
     process::SocketHolders,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
+    time::Mono,
     verdict::Verdict,
 };
 
@@ -18,65 +19,66 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A row of the table. Its process is the one that opened the connection.
-impl FilterFacts for Connection {
+/// A row of the table at a moment. Its process is the one that opened the connection.
+impl FilterFacts for (&Connection, Mono) {
     fn state(&self) -> TcpState {
-        self.state
+        self.0.state
     }
 
     fn local(&self) -> Option<SocketAddr> {
-        Some(self.tuple.local)
+        Some(self.0.tuple.local)
     }
 
     fn remote(&self) -> Option<SocketAddr> {
-        Some(self.tuple.remote)
+        Some(self.0.tuple.remote)
     }
 
     fn netns(&self) -> u32 {
-        self.tuple.netns
+        self.0.tuple.netns
     }
 
     fn interface(&self) -> u32 {
-        self.tuple.interface
+        self.0.tuple.interface
     }
 
     fn device(&self) -> Option<&str> {
-        self.binding.device.as_deref()
+        self.0.binding.device.as_deref()
     }
 
     fn uid(&self) -> Option<u32> {
-        self.owner.as_ref().map(|owner| owner.uid)
+        self.0.owner.as_ref().map(|owner| owner.uid)
     }
 
     fn cgroup(&self) -> Option<u64> {
-        self.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+        self.0.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
     }
 
     fn verdict(&self) -> Option<Verdict> {
-        self.verdict
+        self.0.verdict
     }
 
     fn direction(&self) -> Option<Direction> {
-        self.direction
+        self.0.direction
     }
 
     fn cookie(&self) -> Option<SocketId> {
-        Some(self.id.cookie)
+        Some(self.0.id.cookie)
     }
 
     /// A connection ends at the moment from which on it is in TIME_WAIT.
     fn quantity(&self, quantity: Quantity) -> Option<u64> {
-        let is_known = quantity == Quantity::Lifetime && self.state == TcpState::TimeWait;
-        let end = self.since.filter(|_| is_known)?;
-        self.lifetime(end).map(micros)
+        let (row, now) = *self;
+        let until = if row.state == TcpState::TimeWait { row.since? } else { now };
+        let lifetime = || row.lifetime(until).map(micros);
+        (quantity == Quantity::Lifetime).then(lifetime).flatten()
     }
 
     fn labels(&self) -> Option<&Labels> {
-        self.labels.as_deref()
+        self.0.labels.as_deref()
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+        self.0.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
     }
 }
 
@@ -107,11 +109,11 @@ impl FilterFacts for Step<'_> {
     }
 
     fn uid(&self) -> Option<u32> {
-        self.connection.uid()
+        (self.connection, self.transition.time).uid()
     }
 
     fn cgroup(&self) -> Option<u64> {
-        self.connection.cgroup()
+        (self.connection, self.transition.time).cgroup()
     }
 
     fn verdict(&self) -> Option<Verdict> {
@@ -138,11 +140,11 @@ impl FilterFacts for Step<'_> {
     }
 
     fn labels(&self) -> Option<&Labels> {
-        self.connection.labels()
+        self.connection.labels.as_deref()
     }
 
     fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.connection.any_owner(test)
+        (self.connection, self.transition.time).any_owner(test)
     }
 }
 

@@ -10,6 +10,7 @@ mod clauses;
 mod error;
 mod facts;
 mod hints;
+mod measured;
 mod names;
 mod parse;
 mod states;
@@ -62,7 +63,7 @@ pub enum TextFact {
 /// A fact that is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// The time from the opening of a connection to its end, µs.
+    /// The time from the opening of a connection to its end, or to now while it is open, µs.
     Lifetime,
     /// Data bytes sent and received.
     Bytes,

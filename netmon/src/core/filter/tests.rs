@@ -2,6 +2,7 @@
 
 mod errors;
 mod facts;
+mod measured;
 mod properties;
 mod rows;
 

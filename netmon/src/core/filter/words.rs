@@ -55,7 +55,7 @@ enum Known {
     Always,
     /// The kernel measures an open connection, and a journal keeps the measurements of its end.
     Measured,
-    /// Known by following the connection.
+    /// Known by following the connection from its beginning.
     Followed,
     /// Known once the connection has ended.
     Ended,
@@ -121,7 +121,10 @@ pub(crate) static WORDS: [Word; 25] = [
         known: Known::Ended,
         ..Word::new("errno", "errno = ECONNREFUSED", Operators::Equality, Fact::Errno)
     },
-    Word { known: Known::Ended, ..Word::quantity("lifetime", "lifetime < 1s", Quantity::Lifetime) },
+    Word {
+        known: Known::Followed,
+        ..Word::quantity("lifetime", "lifetime < 1s", Quantity::Lifetime)
+    },
     Word::quantity("bytes", "bytes > 1M", Quantity::Bytes),
     Word {
         aliases: &["sent"],
@@ -177,7 +180,7 @@ impl Word {
                 format!("netmon history '{example}' for the past, netmon watch for the present"),
             ),
             (Known::Followed, RowKind::Socket) => (
-                "the kernel does not keep which side began a connection",
+                "the kernel does not keep who began a connection, and when",
                 format!("netmon top '{example}', or add --at for a moment of a journal"),
             ),
             (Known::Measured, RowKind::PastSocket) => (

@@ -25,9 +25,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn of(table: &ConnectionTable, filter: &Filter) -> Self {
+    pub(super) fn of(table: &ConnectionTable, filter: &Filter, now: Mono) -> Self {
         let mut tally = Self::default();
-        table.rows().for_each(|row| tally.add(row, filter.matches(row)));
+        table.rows().for_each(|row| tally.add(row, filter.matches(&(row, now))));
         tally
     }
 

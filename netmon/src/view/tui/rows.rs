@@ -25,6 +25,7 @@ use crate::{
 /// The request for rows.
 pub(super) struct Query<'a> {
     pub(super) filter: &'a Filter,
+    pub(super) now: Mono,
     pub(super) sort: Column,
     pub(super) reversed: bool,
     pub(super) group: Option<GroupBy>,
@@ -211,7 +212,7 @@ pub(super) fn list<'a>(
         let is_gone = gone.is_some();
         let is_match = match gone {
             Some(gone) => query.filter.matches(&gone.step()),
-            None => query.filter.matches(row),
+            None => query.filter.matches(&(row, query.now)),
         };
         if !is_gone {
             list.tally.add(row, is_match);

@@ -352,8 +352,10 @@ impl ScreenState {
             Some(past) => (&past.tables.current, &past.activity),
             None => (table, &self.live),
         };
+        self.now = self.past.as_ref().map_or(now, |past| past.at.monotonic);
         let query = Query {
             filter: &self.filter,
+            now: self.list_time(),
             sort: self.settings.sort,
             reversed: self.settings.reversed,
             group: self.settings.group,
@@ -370,7 +372,7 @@ impl ScreenState {
         };
         // The list has counted the table already, unless the list is of another moment.
         let tally = match &self.frozen {
-            Some(_) => Tally::of(shown, &self.filter),
+            Some(_) => Tally::of(shown, &self.filter, self.now),
             None => list.tally,
         };
         let inspected = match self.mode {
@@ -381,8 +383,7 @@ impl ScreenState {
         (self.list, self.tally) = (list, tally);
         self.keep_selection();
         let is_live = self.past.is_none();
-        self.live.tick(now, || if is_live { tally } else { Tally::of(table, &self.filter) });
-        self.now = self.past.as_ref().map_or(now, |past| past.at.monotonic);
+        self.live.tick(now, || if is_live { tally } else { Tally::of(table, &self.filter, now) });
         self.note_steps();
         self.ask_traffic(table, now);
         self.name_groups();

@@ -192,7 +192,7 @@ impl PastFrame {
                 return Default::default();
             }
             *budget -= table.len();
-            Tally::of(table, filter)
+            Tally::of(table, filter, now)
         });
     }
 }

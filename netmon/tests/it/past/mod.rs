@@ -3,6 +3,7 @@
 
 mod damaged;
 mod escapes;
+mod open;
 mod origins;
 mod terminal;
 

@@ -176,7 +176,7 @@ fn unknown_facts_are_refused() {
     let refused = |text: &str, rows| {
         Filter::parse(text, &Host, rows).err().map(|error| (error.at, line(&error)))
     };
-    for word in ["verdict = refused", "failed", "errno = 111", "lifetime < 1s"] {
+    for word in ["verdict = refused", "failed", "errno = 111"] {
         for rows in [RowKind::Socket, RowKind::PastSocket] {
             let (at, line) = refused(&format!("port = 1 and {word}"), rows).expect(word);
             assert_eq!(at, 13);
@@ -190,12 +190,15 @@ fn unknown_facts_are_refused() {
     }
     let (_, line) = refused("dir = in", RowKind::Socket).expect("refused");
     assert!(line.ends_with("write netmon top 'dir = in', or add --at for a moment of a journal"));
+    let (_, line) = refused("lifetime > 1m", RowKind::Socket).expect("refused");
+    assert!(line.contains("the kernel does not keep who began a connection, and when"), "{line}");
+    assert!(line.ends_with("netmon top 'lifetime < 1s', or add --at for a moment of a journal"));
     let (_, line) = refused("rtt > 1s", RowKind::PastSocket).expect("refused");
     assert!(line.ends_with("write netmon history 'rtt > 100ms'"), "{line}");
     for known in ["rtt > 1s", "bytes > 1M", "retrans > 0", "cookie = 1", "port = 1"] {
         assert_eq!(refused(known, RowKind::Socket), None, "{known}");
     }
-    for known in ["dir = in", "cookie = 1", "user = root*"] {
+    for known in ["dir = in", "lifetime > 1m", "cookie = 1", "user = root*"] {
         let filter = Filter::parse(known, &Recorded, RowKind::PastSocket);
         assert!(filter.is_ok(), "{known}");
     }

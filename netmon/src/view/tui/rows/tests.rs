@@ -45,6 +45,7 @@ proptest! {
         let table = table(&ports);
         let query = Query {
             filter: &Filter::default(),
+            now: Mono::BOOT,
             sort: Column::Local,
             reversed,
             group: None,

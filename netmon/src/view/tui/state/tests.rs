@@ -88,6 +88,25 @@ fn looks() -> impl Strategy<Value = Vec<BTreeSet<u64>>> {
     proptest::collection::vec(proptest::collection::btree_set(1..80_u64, 0..60), 1..12)
 }
 
+/// A filter takes the age that a row has: a list that is held still has the ages of its moment.
+#[test]
+fn open_connections_are_chosen_by_lifetime() {
+    let mut state = screen();
+    "/lifetime > 50ms".chars().for_each(|key| press(&mut state, KeyCode::Char(key)));
+    press(&mut state, KeyCode::Enter);
+    state.settle(&table([10, 60]), moment(60));
+    assert!(shown(&state).is_empty());
+    state.settle(&table([10, 60]), moment(61));
+    assert_eq!((shown(&state), state.tally.matching()), (vec![10], 1));
+    press(&mut state, KeyCode::Char(' '));
+    state.settle(&table([10, 60]), moment(61));
+    state.settle(&table([10, 60]), moment(200));
+    assert_eq!((shown(&state), state.tally.matching()), (vec![10], 2));
+    press(&mut state, KeyCode::Char(' '));
+    state.settle(&table([10, 60]), moment(200));
+    assert_eq!(shown(&state), [10, 60]);
+}
+
 proptest! {
     /// The selected connection stays selected while it is listed, in any order of the rows.
     #[test]

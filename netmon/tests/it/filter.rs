@@ -48,7 +48,7 @@ fn a_listing_refuses_what_it_cannot_know() {
         ("verdict = refused", "netmon history 'verdict = refused'"),
         ("failed", "netmon history 'failed'"),
         ("errno = 111", "netmon history 'errno = ECONNREFUSED'"),
-        ("lifetime < 1s", "netmon history 'lifetime < 1s'"),
+        ("lifetime < 1s", "netmon top 'lifetime < 1s'"),
         ("dir = in", "netmon top 'dir = in'"),
     ] {
         let word = filter.split(' ').next().expect("a word");

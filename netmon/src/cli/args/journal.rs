@@ -1,5 +1,7 @@
 //! Common parts of the subcommands that read a journal.
 
+mod range;
+
 use std::{
     env,
     path::PathBuf,
@@ -11,6 +13,7 @@ use clap::Args;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use wildmatch::WildMatch;
 
+pub(in crate::cli) use self::range::SpanArgs;
 use super::{
     moment,
     past_table::PastTable,
@@ -22,10 +25,11 @@ use crate::{
         names::{LocalNames, RecordedNames, own_netns},
     },
     core::{
+        connection::Connection,
         filter::{Filter, OWN_NETNS, RowKind},
         loss::Loss,
         services::Services,
-        time::{TimeSpan, Wall},
+        time::Wall,
     },
     journal::{HostJournal, Journal, JournalGap, ReadError},
     kernel::host::privilege::{Duty, narrow, narrowed},
@@ -44,24 +48,6 @@ pub(in crate::cli) struct JournalDir {
     /// Directory of the journal [default: $NETMON_JOURNAL, or /var/log/netmon]
     #[arg(long = "journal", value_name = "DIR")]
     path: Option<PathBuf>,
-}
-
-/// The stretch of time of a journal.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct SpanArgs {
-    /// Begin at this moment of a journal: 03:10, '10m ago', 'yesterday 14:00'
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// End at this moment of a journal
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
-}
-
-impl SpanArgs {
-    /// Returns whether a moment was named.
-    pub(in crate::cli) fn is_chosen(&self) -> bool {
-        self.from.is_some() || self.to.is_some()
-    }
 }
 
 /// The journal to read, and the zone of its times.
@@ -220,79 +206,6 @@ impl JournalArgs {
         moment.timestamp().to_zoned(self.zone()).strftime("%Y-%m-%d %H:%M:%S%.f %:z").to_string()
     }
 
-    /// Returns the stretch of time that is asked for, by default all of the journal.
-    ///
-    /// Fails if the journal covers nothing of it. Reports the stretch as it was understood, and the
-    /// part of it that each host's journal covers, where that is not all.
-    pub(in crate::cli) fn span(
-        &self,
-        journal: &Journal,
-        args: &SpanArgs,
-    ) -> anyhow::Result<TimeSpan> {
-        let coverage = journal.span(now());
-        let moment =
-            |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
-        let from = moment(&args.from)?.unwrap_or(coverage.from);
-        let to = moment(&args.to)?.unwrap_or(coverage.to);
-        if from > to {
-            bail!("{} is after {}", self.show(from), self.show(to));
-        }
-        if from > coverage.to || to < coverage.from {
-            bail!(self.not_covered(coverage, journal.is_live()));
-        }
-        if args.is_chosen() {
-            report(format_args!("from {} to {}", self.show(from), self.show(to)));
-        }
-        for host in journal.hosts() {
-            self.report_part(journal, host, TimeSpan { from, to });
-        }
-        Ok(TimeSpan { from, to })
-    }
-
-    /// Reports the part of a stretch of time that a host's journal covers, where that is not all.
-    fn report_part(&self, journal: &Journal, host: &HostJournal, span: TimeSpan) {
-        let coverage = host.span(now());
-        // No journal reaches beyond now.
-        let is_all = coverage.from <= span.from && coverage.to >= span.to.min(now());
-        if is_all {
-            return;
-        }
-        let subject = match journal.hosts() {
-            [_] => "the journal".to_owned(),
-            _ => format!("the journal of {}", host.name()),
-        };
-        if coverage.from > span.to || coverage.to < span.from {
-            report(format_args!("{subject} covers nothing of it"));
-        } else {
-            let from = self.show(coverage.from.max(span.from));
-            let to = self.show(coverage.to.min(span.to));
-            report(format_args!("{subject} covers of it only {from} to {to}"));
-        }
-    }
-
-    fn not_covered(&self, coverage: TimeSpan, is_live: bool) -> String {
-        let is_silent = is_live && coverage.to < now();
-        format!(
-            "the journal does not cover that: it goes from {} to {}{}",
-            self.show(coverage.from),
-            self.show(coverage.to),
-            if is_silent { "; its recorder runs, but has not written since" } else { "" }
-        )
-    }
-
-    /// Fails for a moment that the journal of a host does not cover.
-    pub(in crate::cli) fn check_host(
-        &self,
-        host: &HostJournal,
-        moment: Wall,
-    ) -> anyhow::Result<()> {
-        let coverage = host.span(now());
-        if coverage.contains(moment) {
-            return Ok(());
-        }
-        bail!("{}: {}", self.show(moment), self.not_covered(coverage, false))
-    }
-
     /// Returns the tables of a moment, host by host, with the rows that `filter` admits. Reports on
     /// stderr the gaps in which the moment lies.
     pub(in crate::cli) fn tables(
@@ -302,9 +215,7 @@ impl JournalArgs {
         filter: &Filter,
     ) -> anyhow::Result<Vec<PastTable>> {
         let coverage = journal.span(now());
-        if !coverage.contains(moment) {
-            bail!("{}: {}", self.show(moment), self.not_covered(coverage, journal.is_live()));
-        }
+        self.check(coverage, moment, || journal.is_live())?;
         report(format_args!("at {}", self.show(moment)));
         let mut tables = Vec::new();
         for host in journal.hosts() {

@@ -2,7 +2,8 @@
 //!
 //! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
 //! own the reading, `error` and `hints` its errors, `write` the text of a parsed filter; `names`,
-//! `states`, `address` and `text` the values; `clauses` the part that the kernel program can decide.
+//! `states`, `address` and `text` the values; `clauses` the part that the kernel program can
+//! decide; `measured` the rows that are left out because only the ended ones are measured.
 
 mod address;
 mod block;

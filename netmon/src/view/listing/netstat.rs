@@ -201,7 +201,7 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: UnixRows::new(terminal, palette, columns),
+            unix: UnixRows::new(terminal, palette, (columns.owners, columns.netns)),
             has_unix: false,
         }
     }

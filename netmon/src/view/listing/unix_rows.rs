@@ -5,7 +5,6 @@ use std::{io::Write, num::NonZeroU64};
 use super::{
     ListingNames,
     cells::{put_known, put_owners, put_unix_path},
-    netstat::NetstatColumns,
 };
 use crate::{
     core::{process::SocketHolders, socket::UnixSocket},
@@ -43,13 +42,18 @@ pub(super) struct UnixRows {
 }
 
 impl UnixRows {
-    pub(super) fn new(terminal: Option<usize>, palette: Palette, has: NetstatColumns) -> Self {
+    /// Makes rows with or without owners and namespaces.
+    pub(super) fn new(
+        terminal: Option<usize>,
+        palette: Palette,
+        (owners, netns): (bool, bool),
+    ) -> Self {
         let mut at = 0;
         let columns = HEADINGS.map(|(heading, piped, shown)| {
             let width = if terminal.is_some() { shown } else { piped };
             let has = match at {
-                PROGRAM => has.owners,
-                NETNS => has.netns,
+                PROGRAM => owners,
+                NETNS => netns,
                 _ => true,
             };
             at += 1;

@@ -389,10 +389,9 @@ impl ScreenState {
         self.name_groups();
         self.name_namespaces(now);
         self.note_widths();
-        if matches!(self.mode, Mode::Detail(_)) {
-            self.look(inspected, now);
-        } else {
-            self.detail = None;
+        match self.mode {
+            Mode::Detail(_) => self.look(inspected, now),
+            _ => self.detail = None,
         }
     }
 }

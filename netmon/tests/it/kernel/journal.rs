@@ -115,7 +115,7 @@ fn a_moment_in_the_past_equals_the_list_of_ss() {
     let output = run(&["snapshot", "--at", "2020-01-01", "--journal"], &directory.0);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("the journal does not cover that: it goes from "), "{stderr}");
+    assert!(stderr.contains("is before the journal, which begins at "), "{stderr}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Connections that are open at the end of a stretch of time.
+//! Connections that are open at the end of a stretch of time, and the ends of a journal.
 
 use super::*;
 
@@ -67,4 +67,29 @@ fn open_connections_without_measurements_are_counted() {
     }
     let summary = all_output(&["history", "--summary", "sent > 1M"], &directory.0);
     assert!(summary.contains(&format!("2 open connections are {why} 'bytes_sent'")), "{summary}");
+}
+
+/// An error about a moment tells on which side of the journal the moment is.
+#[test]
+fn a_moment_outside_of_the_journal_is_refused() {
+    let (directory, _) = copy("outside");
+    let error = |arguments: &[&str]| {
+        let output = netmon(&[arguments, &["--utc"]].concat(), &directory.0);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let before = "netmon: 2020-01-01 00:00:00 +00:00 is before the journal, which begins at \
+                  2025-12-17 19:33:20.123456 +00:00\n";
+    let after = "netmon: 2026-01-01 00:00:00 +00:00 is after the journal, which ends at 2025-12-17 \
+                 19:34:20.185456 +00:00; no recorder runs\n";
+    assert_eq!(error(&["snapshot", "--at", "2020-01-01"]), before);
+    assert_eq!(error(&["history", "--to", "2020-01-01"]), before);
+    assert_eq!(error(&["snapshot", "--at", "2026-01-01"]), after);
+    assert_eq!(error(&["history", "--from", "2026-01-01"]), after);
+    assert_eq!(error(&["watch", "--from", "2026-01-01", "--to", "2026-01-02"]), after);
+    assert_eq!(
+        error(&["history", "--from", "2026-01-01", "--to", "2020-01-01"]),
+        "netmon: 2026-01-01 00:00:00 +00:00 is after 2020-01-01 00:00:00 +00:00\n"
+    );
 }

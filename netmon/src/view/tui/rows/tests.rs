@@ -101,6 +101,7 @@ fn grouped(counts: [usize; 4], before: &List) -> List {
         selected: None,
         traffic: TrafficOf { latest: None, histories: &Histories::default() },
         ranks: before.ranks(),
+        now: Mono::BOOT,
     };
     let table = ConnectionTable::restore(rows);
     let rows = table.rows().map(|row| (row, None));

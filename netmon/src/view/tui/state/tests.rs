@@ -104,7 +104,7 @@ fn open_connections_are_chosen_by_lifetime() {
     assert_eq!((shown(&state), state.tally.matching()), (vec![10], 2));
     press(&mut state, KeyCode::Char(' '));
     state.settle(&table([10, 60]), moment(200));
-    assert_eq!(shown(&state), [10, 60]);
+    assert_eq!(shown(&state), [60, 10]);
 }
 
 proptest! {

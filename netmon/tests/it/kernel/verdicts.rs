@@ -303,6 +303,8 @@ fn a_filter_selects_by_verdict() {
         let socket = begin("127.0.0.1:9");
         assert_eq!(watch.closed(cookie(&socket))["verdict"], "refused");
         watch.stop();
+        // On a busy machine, an object says that comparisons are rare.
+        watch.events.retain(|event| event["type"] != "resync");
         assert_eq!(watch.events.len(), 2, "{:#?}", watch.events);
     });
 }

@@ -263,11 +263,7 @@ impl Subject<'_> {
             Self::Unix => object.word(",\"proto\":\"", "unix"),
             Self::Verdict(verdict) => object.word(",\"verdict\":\"", verdict.name()),
             Self::Process(process) => {
-                for (key, pid) in [(",\"pid\":", process.pid), (",\"host_pid\":", process.host_pid)]
-                {
-                    object.some(key, (pid != 0).then_some(pid.into()));
-                }
-                object.text(",\"comm\":", &process.comm);
+                object.process(process.pid, process.host_pid, &process.comm);
             }
             Self::Unowned => object.raw(",\"unowned\":true"),
             Self::Remote(address) => object.address(",\"remote_addr\":\"", *address),
@@ -277,9 +273,7 @@ impl Subject<'_> {
             }
             Self::User(uid, name) => {
                 object.number(",\"uid\":", (*uid).into());
-                if let Some(name) = name {
-                    object.text(",\"user\":", name.as_bytes());
-                }
+                object.name(",\"user\":", name.as_deref());
             }
         }
         object.number(",\"count\":", count);

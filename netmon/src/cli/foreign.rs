@@ -95,7 +95,7 @@ pub(super) static FLAGS: [ForeignFlag; 21] = [
 ];
 
 /// The flags of further tools, and of other commands.
-pub(super) static OTHERS: [ForeignFlag; 25] = {
+pub(super) static OTHERS: [ForeignFlag; 26] = {
     use Instead::{Filter, Nothing, Words};
     const FOLLOWING: &[&str] = &["watch", "history", "top"];
     const LIVE: &[&str] = &["watch", "top"];
@@ -153,9 +153,15 @@ pub(super) static OTHERS: [ForeignFlag; 25] = {
         ),
         other(
             &["history"],
-            &["-n N", "--last", "--tail", "--head", "--lines", "--count"],
+            &["-n N", "--last", "--tail", "--lines", "--count"],
             "--limit is a number of connections",
             Words("netmon {} --limit [N]"),
+        ),
+        other(
+            &["history"],
+            &["--head"],
+            "with --sort, --limit is a number of connections from the first on",
+            Words("netmon {} --sort ended --limit [N]"),
         ),
         other(
             &["watch"],

@@ -3,6 +3,7 @@
 mod row;
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     num::NonZeroUsize,
     sync::Arc,
@@ -50,13 +51,13 @@ pub(super) struct HistoryCommand {
     stretch: SpanArgs,
     #[command(flatten)]
     form: FormArgs,
-    /// List N connections at most
+    /// List the N latest connections; with --sort or --reverse the first N of that order
     #[arg(long, value_name = "N")]
     limit: Option<NonZeroUsize>,
     /// Order by COLUMN: the longest lifetime and the most bytes first [default: ended]
     #[arg(long, value_enum, value_name = "COLUMN")]
     sort: Option<Sort>,
-    /// List in the reverse order: without --sort, the connection that ended last comes first
+    /// List in the reverse order: without --sort, open connections first, then the latest end
     #[arg(long)]
     reverse: bool,
     /// Go on with the connections that end from now on
@@ -128,44 +129,34 @@ impl HistoryCommand {
         absent: &mut Absent,
     ) -> io::Result<()> {
         let is_ordered = self.sort.is_some() || self.reverse;
-        let mut left = self.limit.map_or(usize::MAX, NonZeroUsize::get);
         let mut rows = Vec::new();
-        let take = |entry: HistoryEntry| match entry {
-            HistoryEntry::Gap(_, _, gap) if is_ordered => {
+        let mut latest = self.limit.map(LatestRows::new);
+        let take = |entry: HistoryEntry| {
+            if let HistoryEntry::Gap(_, _, gap) = &entry {
+                absent.add(gap);
+            }
+            match (entry, &mut latest) {
+                (HistoryEntry::Row(row), _) if is_ordered => rows.push(*row),
                 // Rows in another order than that of time have no place for a gap.
-                absent.add(&gap);
-                Ok(())
+                (HistoryEntry::Gap(..), _) if is_ordered => {}
+                (entry, Some(latest)) => latest.push(entry),
+                (entry, None) => return view.put(entry),
             }
-            HistoryEntry::Gap(_, _, gap) => {
-                absent.add(&gap);
-                view.put(entry).map_err(Stop::Failed)
-            }
-            HistoryEntry::Row(row) if is_ordered => {
-                rows.push(*row);
-                Ok(())
-            }
-            HistoryEntry::Row(_) => {
-                view.put(entry).map_err(Stop::Failed)?;
-                left -= 1;
-                if left == 0 { Err(Stop::Enough) } else { Ok(()) }
-            }
+            Ok(())
         };
-        let read = if self.follow {
+        absent.unmeasured = if self.follow {
             row::ended(journal, span, filter, take).map(|()| 0)
         } else {
             row::items(journal, span, filter, take)
-        };
-        match read {
-            Ok(unmeasured) => absent.unmeasured = unmeasured,
-            Err(Stop::Enough) => {}
-            Err(Stop::Failed(error)) => return Err(error),
-        }
+        }?;
         order(&mut rows, self.sort.unwrap_or(Sort::Ended));
         if self.reverse {
             rows.reverse();
         }
-        let mut rows = rows.into_iter().take(left);
-        rows.try_for_each(|row| view.put(HistoryEntry::Row(Box::new(row))))
+        rows.truncate(self.limit.map_or(usize::MAX, NonZeroUsize::get));
+        let rows = rows.into_iter().map(|row| HistoryEntry::Row(Box::new(row)));
+        let mut entries = latest.map(|latest| latest.entries).into_iter().flatten().chain(rows);
+        entries.try_for_each(|entry| view.put(entry))
     }
 
     fn count(
@@ -226,11 +217,27 @@ impl HistoryCommand {
 
 type View = HistoryView<Box<dyn Write>>;
 
-/// The reason to read no further.
-enum Stop {
-    /// There are enough rows.
-    Enough,
-    Failed(io::Error),
+/// The latest rows of a history, with the gaps between them.
+struct LatestRows {
+    limit: NonZeroUsize,
+    rows: usize,
+    entries: VecDeque<HistoryEntry>,
+}
+
+impl LatestRows {
+    fn new(limit: NonZeroUsize) -> Self {
+        Self { limit, rows: 0, entries: VecDeque::new() }
+    }
+
+    /// Adds an entry. The oldest row goes if there are more rows than the limit.
+    fn push(&mut self, entry: HistoryEntry) {
+        self.rows += usize::from(matches!(entry, HistoryEntry::Row(_)));
+        self.entries.push_back(entry);
+        while self.rows > self.limit.get() {
+            let oldest = self.entries.pop_front();
+            self.rows -= usize::from(matches!(oldest, Some(HistoryEntry::Row(_))));
+        }
+    }
 }
 
 /// The numbers of what a history of a stretch of time does not show.

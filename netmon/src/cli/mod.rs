@@ -18,6 +18,7 @@ mod verify;
 mod watch;
 
 use std::{
+    fmt::Display,
     io::{Error, ErrorKind},
     path::Path,
     process::{self, ExitCode},
@@ -162,13 +163,13 @@ fn filter_with(words: &[String], known: &dyn FilterNames, rows: RowKind) -> Filt
         {
             error.advice = format!("write --journal {directory} for the journal in this directory");
         }
-        refuse(&error)
+        refuse(error)
     })
 }
 
-/// Ends the program for a bad filter.
-fn refuse(error: &FilterError) -> ! {
-    report(error);
+/// Ends the program for wrong usage.
+fn refuse(message: impl Display) -> ! {
+    report(message);
     process::exit(2)
 }
 

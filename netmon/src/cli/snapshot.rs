@@ -115,7 +115,7 @@ pub(super) struct SnapshotCommand {
     /// Do not fit lines to the terminal; name all processes of a socket
     #[arg(short = 'W', long, hide_short_help = true)]
     wide: bool,
-    /// Order by COLUMN, the largest queue first
+    /// Order by COLUMN, the largest queue or measurement first; measurements imply --info
     #[arg(long, value_enum, value_name = "COLUMN")]
     sort: Option<Sort>,
     /// Print counts instead of sockets
@@ -146,6 +146,12 @@ impl SnapshotCommand {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<()> {
+        if self.sort.is_some_and(Sort::is_measured) {
+            if self.at.is_some() {
+                super::refuse(Sort::NOT_MEASURED);
+            }
+            self.info = true;
+        }
         if let Some(at) = &self.at {
             return self.list_past(at);
         }

@@ -87,11 +87,15 @@ pub(super) const EVIDENCE: [(Evidence, &str); 4] = [
 fn verdicts() -> String {
     let verdicts = VERDICTS.map(|(verdict, meaning)| (verdict.name(), meaning));
     let evidence = EVIDENCE.map(|(evidence, meaning)| (evidence.name(), meaning));
+    let failed: Vec<_> = VERDICTS.iter().filter(|(verdict, _)| verdict.is_failure()).collect();
+    let failed: Vec<_> = failed.iter().map(|(verdict, _)| verdict.name()).collect();
     format!(
         "The last line of a connection has the reason of its end, the verdict:\n\n{}\n\
-         A filter takes these words: netmon history 'verdict = refused'\n\n\
+         A filter takes these words: netmon history 'verdict = refused'\n\
+         failed is {}\n\n\
          netmon names a process for what it did or holds (owner_evidence in JSON):\n\n{}",
         table(&verdicts),
+        failed.join(", "),
         table(&evidence)
     )
 }
@@ -145,7 +149,7 @@ pub(super) const FILTER: [(&str, &str); 12] = [
     ("dir, cookie", "the side that opened it, its id: dir = in"),
     ("verdict, failed", "the end: verdict = refused, failed"),
     ("errno, lifetime", "errno = ECONNREFUSED, lifetime < 1s"),
-    ("bytes, bytes_sent", "data: bytes > 1M, bytes_sent > 10k"),
+    ("bytes, bytes_sent", "data, in k of 1024: bytes > 1M, bytes_sent > 10k"),
     ("bytes_received", "bytes_received > 1M"),
     ("retrans, rtt", "retrans > 10, rtt > 100ms"),
     ("and, or, not, ( )", "join terms; side by side, terms mean and"),

@@ -18,7 +18,7 @@ const KEYS: [(&str, &str); 22] = [
     ("Esc", "back; in the list: no filter any more"),
     ("/ F4", "filter, as everywhere: dport = :443 and not src ::1"),
     ("s S", "sort by the next column; backwards; or click a heading"),
-    ("c F2", "choose columns, and their order"),
+    ("c F2", "choose columns, and their order; top keeps both"),
     ("< >", "scroll the columns"),
     ("g", "group: by process, address, service, cgroup, state, not"),
     ("Space", "hold the list still, to read it; again: let it go on"),

@@ -1,6 +1,6 @@
 //! `ci`: everything that must hold before a change lands.
 
-use std::{env, process::Command};
+use std::{env, process::Command, time::Instant};
 
 use anyhow::Context;
 
@@ -26,44 +26,76 @@ fn machines() -> anyhow::Result<()> {
 }
 
 /// Checks the licences, the sources and the versions of dependencies (`deny.toml`). Advisories ask
-/// the wider internet, and are no part of CI.
+/// the wider internet, and are no part of CI. A debug build checks as well, and takes half as long
+/// to make.
 fn dependencies() -> anyhow::Result<()> {
     let tools = root().join("target/tools");
     let deny = tools.join("bin/cargo-deny");
     if !deny.exists() {
         let mut install = cargo();
-        install.args(["install", "--quiet", "--locked", "cargo-deny", "--version", DENY_VERSION]);
-        run(install.arg("--root").arg(&tools))?;
+        install.args(["install", "--quiet", "--debug", "--locked", "cargo-deny"]);
+        run(install.args(["--version", DENY_VERSION, "--root"]).arg(&tools))?;
     }
     let mut check = Command::new(deny);
     check.current_dir(root()).args(["--log-level", "error", "check"]);
     run(check.args(["licenses", "bans", "sources"])).context("the rules of deny.toml")
 }
 
-pub(crate) fn ci() -> anyhow::Result<()> {
-    // Checks of a second come before checks of minutes.
+/// Checks the form of every crate's sources.
+fn format() -> anyhow::Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--check", "--manifest-path", "netmon-ebpf/Cargo.toml"]))?;
-    run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))?;
-    test(None, false)?;
-    // Each bench once: nothing else notices that a bench does not run any more.
-    run(cargo().args(["test", "--quiet", "--package", "netmon", "--benches"]))?;
-    // Without Spark, whose download is 456 MB.
-    Docs::default().run()?;
+    run(cargo().args(["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"]))
+}
+
+/// Runs each bench once: nothing else notices that a bench does not run any more.
+fn benches() -> anyhow::Result<()> {
+    run(cargo().args(["test", "--quiet", "--package", "netmon", "--benches"]))
+}
+
+fn lints() -> anyhow::Result<()> {
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     run(cargo()
         .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
-        .env("RUSTDOCFLAGS", "--deny warnings"))?;
-    // Fuzzing takes a nightly compiler; a check that the targets compile does not.
+        .env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// Checks that the fuzz targets compile. Fuzzing itself takes a nightly compiler.
+fn fuzz_targets() -> anyhow::Result<()> {
     run(cargo()
         .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
-        .args(["--target-dir", "target/fuzz"]))?;
-    dependencies()?;
-    machines().context("the kernel tests on other kernels")?;
-    setup()?;
+        .args(["--target-dir", "target/fuzz"]))
+}
+
+/// Builds the object from source, compares it with the committed one, and tests it.
+fn fresh_object() -> anyhow::Result<()> {
     ebpf::check()?;
     let fresh = ebpf::build_aside()?;
-    test(Some(&fresh), true).context("the kernel tests with the object built just now")?;
-    eprintln!("ci: all well");
+    test(Some(&fresh), true).context("the kernel tests with the object built just now")
+}
+
+/// The checks by name. Checks of a second come before checks of minutes.
+const CHECKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
+    ("format", format),
+    ("tests", || test(None, false)),
+    ("benches", benches),
+    // Without Spark, whose download is 456 MB.
+    ("docs", || Docs::default().run()),
+    ("lints", lints),
+    ("fuzz targets", fuzz_targets),
+    ("dependencies", dependencies),
+    ("machines", machines),
+    ("kernel object", || setup().and_then(|()| fresh_object())),
+];
+
+/// Runs every check, and prints the time of each.
+pub(crate) fn ci() -> anyhow::Result<()> {
+    let mut times = Vec::new();
+    for (name, check) in CHECKS {
+        let began = Instant::now();
+        check().with_context(|| format!("ci: {name}"))?;
+        times.push(format!("{name} {} s", began.elapsed().as_secs()));
+    }
+    eprintln!("ci: all well: {}", times.join(", "));
     Ok(())
 }

@@ -30,7 +30,7 @@ use log::LevelFilter;
 
 use self::{args::tracing::CONFINING, io::stderr::report};
 use crate::{
-    core::filter::{Filter, FilterError, FilterNames, RowKind},
+    core::filter::{Filter, FilterNames, RowKind},
     kernel::host::privilege::{Duty, confine, narrowed},
 };
 

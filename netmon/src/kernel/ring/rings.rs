@@ -15,6 +15,7 @@ use rustix::{
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
+    backlog::Backlog,
     merge::{Next, Reading, Ring, RingMerge},
     record::{MalformedRecord, Record, decode, time_of},
 };
@@ -58,7 +59,7 @@ impl RingError {
 }
 
 /// All rings.
-pub(in crate::kernel) struct Rings(RingMerge<Buffer>);
+pub(in crate::kernel) struct Rings(Backlog<Buffer>);
 
 struct Buffer(AsyncFd<RingBuf<MapData>>);
 
@@ -124,7 +125,7 @@ impl Rings {
             let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
             rings.push(Buffer(ring.map_err(|error| RingError::refused(what, error))?));
         }
-        Ok(Self(RingMerge::new(rings)))
+        Ok(Self(Backlog::new(RingMerge::new(rings))))
     }
 
     /// Waits until a ring may hold a record.
@@ -145,6 +146,12 @@ impl Rings {
     /// Returns whether records are left that no ring will report.
     pub(in crate::kernel) fn have_more(&self) -> bool {
         self.0.has_more()
+    }
+
+    /// Makes room in the rings for a reader that is away: the records that existed at `now` wait in
+    /// memory for the next reading.
+    pub(in crate::kernel) fn relieve(&mut self, now: Mono) {
+        self.0.relieve(now);
     }
 
     /// Takes the records that existed at `now`, at most `limit` of them, in order of time.

@@ -48,8 +48,9 @@ use crate::{
 /// The time between readings while events come. Each reading then finds the rings non-empty. The
 /// kernel wakes only a reader that has caught up, so this saves a wakeup for each record.
 const READ_EVERY: Duration = Duration::from_millis(5);
-/// The most records in one reading, so that a flood cannot block the rest of the loop.
-const RECORDS_AT_ONCE: usize = 65_536;
+/// The most records in one reading: a flood keeps no key of `top` waiting for longer than some 10
+/// milliseconds.
+const RECORDS_AT_ONCE: usize = 8_192;
 /// The most messages of a dump that are taken at once.
 const MESSAGES_AT_ONCE: usize = 16;
 /// The age from which a part of a dump is of little use: too much has changed since.
@@ -91,6 +92,8 @@ pub(crate) struct Live {
     dump_part_stale: bool,
     /// `true` once the first dump, of the sockets that existed before, is complete.
     seeded: bool,
+    /// The number of sockets that existed before.
+    seeds: usize,
     /// The moment before the hooks were attached.
     attached: Anchor,
     attachment: Attachment,
@@ -141,6 +144,7 @@ impl Live {
             dump_messages: VecDeque::new(),
             dump_part_stale: false,
             seeded: false,
+            seeds: 0,
             attached,
             attachment: Attachment { tier, iterators, walk, fell_back, options },
         })

@@ -1,8 +1,8 @@
 //! The live kernel as a source of events.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, iter};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{COUNT_EVERY, Live, MESSAGES_AT_ONCE, READ_EVERY};
 use crate::{core::event::Event, kernel::host::clock::now, session::Source};
@@ -12,7 +12,7 @@ impl Source for Live {
 
     async fn next(&mut self, events: &mut VecDeque<Event>) -> io::Result<bool> {
         if !self.seeded {
-            self.begin(events).await?;
+            self.begin(events).await;
             return Ok(true);
         }
         self.wait().await?;
@@ -79,27 +79,29 @@ impl Source for Live {
 }
 
 impl Live {
-    /// Reads the sockets that existed before. The hooks are attached already: the rings fill
-    /// meanwhile, and their events come after.
-    async fn begin(&mut self, events: &mut VecDeque<Event>) -> io::Result<()> {
+    /// Reads some of the sockets that existed before. The hooks are attached already: their records
+    /// wait until the last of these sockets is known, and come after.
+    async fn begin(&mut self, events: &mut VecDeque<Event>) {
         if !self.reconciler.is_running() {
             events.push_back(Event::Anchor(self.attached));
             self.count(events);
             self.begin_dump(events);
         }
-        while self.reconciler.is_running() {
-            if let Some(message) = self.reconciler.next().await {
-                self.take(message, events);
-            }
+        let first = timeout(self.read_interval, self.reconciler.next()).await.ok().flatten();
+        self.rings.relieve(now());
+        let known = events.len();
+        let rest = iter::from_fn(|| self.reconciler.try_next()).take(MESSAGES_AT_ONCE);
+        let messages: Vec<_> = first.into_iter().chain(rest).collect();
+        for message in messages {
+            self.take(message, events);
         }
+        let is_seed = |event: &&Event| matches!(event, Event::Seed(_));
+        self.seeds += events.range(known..).filter(is_seed).count();
         self.name_devices(events);
-        let count = events.iter().filter(|event| matches!(event, Event::Seed(_))).count();
-        self.seeded = true;
-        log::info!(
-            "attached: {}; {} sockets were there",
-            self.hooks.programs().collect::<Vec<_>>().join(", "),
-            count
-        );
-        Ok(())
+        if !self.reconciler.is_running() {
+            self.seeded = true;
+            let programs: Vec<_> = self.hooks.programs().collect();
+            log::info!("attached: {}; {} sockets were there", programs.join(", "), self.seeds);
+        }
     }
 }

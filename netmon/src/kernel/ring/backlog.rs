@@ -1,0 +1,124 @@
+//! Items that wait in memory since their reader is behind.
+//!
+//! A busy host fills its rings in a fifth of a second. A reader may be away for longer: it reads
+//! the sockets that were there before, or draws a screen of them.
+
+use std::collections::VecDeque;
+
+use super::merge::{Reading, Ring, RingMerge};
+use crate::core::time::Mono;
+
+/// The most items that wait: some 120 bytes each, and as many as two busy cores make in a second.
+/// Beyond that, items wait in the rings.
+const MOST: usize = 1 << 20;
+
+/// Rings, read as one, and the items that were taken out of them too early.
+pub(super) struct Backlog<R: Ring> {
+    merge: RingMerge<R>,
+    /// In order of time, and earlier than every item of the rings.
+    waiting: VecDeque<R::Item>,
+    most: usize,
+}
+
+impl<R: Ring> Backlog<R> {
+    pub(super) fn new(merge: RingMerge<R>) -> Self {
+        Self { merge, waiting: VecDeque::new(), most: MOST }
+    }
+
+    pub(super) fn rings(&mut self) -> impl Iterator<Item = &mut R> {
+        self.merge.rings()
+    }
+
+    /// Returns whether an item is held here that no ring will report.
+    pub(super) fn has_more(&self) -> bool {
+        self.merge.has_more() || !self.waiting.is_empty()
+    }
+
+    /// Makes room in the rings: takes the items that existed at `now`, for a later reading. Returns
+    /// whether all of these items were taken.
+    pub(super) fn relieve(&mut self, now: Mono) -> bool {
+        let room = self.most.saturating_sub(self.waiting.len());
+        self.merge.read(now, room, |item| self.waiting.push_back(item)).complete
+    }
+
+    /// Takes the items that existed at `now`, at most `limit` of them, in order of time. A reader
+    /// that gets so many is behind, and the rings are relieved.
+    pub(super) fn read(
+        &mut self,
+        now: Mono,
+        limit: usize,
+        mut each: impl FnMut(R::Item),
+    ) -> Reading {
+        if self.waiting.is_empty() {
+            let reading = self.merge.read(now, limit, each);
+            if reading.taken == limit {
+                self.relieve(now);
+            }
+            return reading;
+        }
+        let is_relieved = self.relieve(now);
+        let taken = limit.min(self.waiting.len());
+        self.waiting.drain(..taken).for_each(&mut each);
+        if self.waiting.is_empty() {
+            // A backlog is rare: its memory is of no use until the next.
+            self.waiting = VecDeque::new();
+        }
+        Reading { taken, complete: is_relieved && self.waiting.is_empty() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::{super::merge::Next, *};
+
+    /// A ring of items that are their own times.
+    struct Times(std::vec::IntoIter<i64>);
+
+    impl Ring for Times {
+        type Item = i64;
+
+        fn next(&mut self) -> Next<i64> {
+            self.0.next().map_or(Next::Empty, |time| Next::There(Mono::from_nanos(time), time))
+        }
+    }
+
+    proptest! {
+        /// Every item comes once, in order of time and not before its time, wherever it waited.
+        #[test]
+        fn items_come_in_order(
+            mut rings in vec(vec(1..100i64, 0..40), 1..5),
+            steps in vec((0..20i64, prop::option::of(1..30usize)), 0..40),
+            most in 0..60usize,
+        ) {
+            rings.iter_mut().for_each(|ring| ring.sort_unstable());
+            let mut expected: Vec<i64> = rings.iter().flatten().copied().collect();
+            expected.sort_unstable();
+            let rings = rings.into_iter().map(|times| Times(times.into_iter()));
+            let mut backlog = Backlog { most, ..Backlog::new(RingMerge::new(rings)) };
+            let (mut read, mut now) = (Vec::new(), 0);
+            // The last steps read the rest, ten items at a time.
+            let rest = std::iter::repeat_n((100, Some(10)), 30);
+            for (passed, limit) in steps.into_iter().chain(rest) {
+                now += passed;
+                let there = expected.partition_point(|time| *time <= now);
+                let Some(limit) = limit else {
+                    backlog.relieve(Mono::from_nanos(now));
+                    prop_assert!(backlog.waiting.len() <= most);
+                    continue;
+                };
+                let before = read.len();
+                let reading = backlog.read(Mono::from_nanos(now), limit, |time| read.push(time));
+                prop_assert_eq!(reading.taken, read.len() - before);
+                prop_assert!(reading.taken <= limit);
+                prop_assert!(reading.complete || reading.taken == limit);
+                prop_assert!(!reading.complete || read.len() == there);
+                prop_assert_eq!(&read, &expected[..read.len()]);
+                prop_assert!(read.len() <= there);
+            }
+            prop_assert_eq!(read, expected);
+            prop_assert!(!backlog.has_more());
+        }
+    }
+}

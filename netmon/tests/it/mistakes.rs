@@ -91,6 +91,7 @@ fn other_mistakes() {
         "watch --jsn",
         "watch --sort local",
         "snapshot --sort size",
+        "snapshot --at 03:12 --sort bytes",
         "export",
         "export --format xml",
         "record --max-size 10",

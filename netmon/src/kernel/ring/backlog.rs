@@ -34,11 +34,10 @@ impl<R: Ring> Backlog<R> {
         self.merge.has_more() || !self.waiting.is_empty()
     }
 
-    /// Makes room in the rings: takes the items that existed at `now`, for a later reading. Returns
-    /// whether all of these items were taken.
-    pub(super) fn relieve(&mut self, now: Mono) -> bool {
+    /// Makes room in the rings: the items that existed at `now` wait for a later reading.
+    pub(super) fn relieve(&mut self, now: Mono) {
         let room = self.most.saturating_sub(self.waiting.len());
-        self.merge.read(now, room, |item| self.waiting.push_back(item)).complete
+        self.merge.read(now, room, |item| self.waiting.push_back(item));
     }
 
     /// Takes the items that existed at `now`, at most `limit` of them, in order of time. A reader
@@ -49,21 +48,24 @@ impl<R: Ring> Backlog<R> {
         limit: usize,
         mut each: impl FnMut(R::Item),
     ) -> Reading {
-        if self.waiting.is_empty() {
-            let reading = self.merge.read(now, limit, each);
-            if reading.taken == limit {
-                self.relieve(now);
-            }
-            return reading;
+        if !self.waiting.is_empty() {
+            self.relieve(now);
         }
-        let is_relieved = self.relieve(now);
-        let taken = limit.min(self.waiting.len());
-        self.waiting.drain(..taken).for_each(&mut each);
-        if self.waiting.is_empty() {
+        let waited = limit.min(self.waiting.len());
+        self.waiting.drain(..waited).for_each(&mut each);
+        if !self.waiting.is_empty() {
+            return Reading { taken: waited, complete: false };
+        }
+        if waited > 0 {
             // A backlog is rare: its memory is of no use until the next.
             self.waiting = VecDeque::new();
         }
-        Reading { taken, complete: is_relieved && self.waiting.is_empty() }
+        let Reading { taken, complete } = self.merge.read(now, limit - waited, each);
+        let reading = Reading { taken: waited + taken, complete };
+        if reading.taken == limit {
+            self.relieve(now);
+        }
+        reading
     }
 }
 

@@ -13,11 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::kernel::{
-    every_state::HeldSockets,
-    harness::{Over, copy_program, here, load},
-    netns::Netns,
-    tier::sources,
+use serde_json::Value;
+
+use crate::{
+    kernel::{
+        every_state::HeldSockets,
+        harness::{Over, copy_program, here, load},
+        netns::Netns,
+        tier::sources,
+    },
+    schema::object,
 };
 
 /// The user that owns nothing.
@@ -280,6 +285,10 @@ fn a_silent_resolver_does_not_hold_the_listing_up() {
     fs::remove_file(&configuration).expect("removed");
 }
 
+fn bytes_of(row: &Value) -> Option<u64> {
+    Some(row["bytes_sent"].as_u64()? + row["bytes_received"].as_u64()?)
+}
+
 #[test]
 fn a_listing_has_names_of_hosts_and_an_order() {
     Netns::new().run(|| {
@@ -301,6 +310,10 @@ fn a_listing_has_names_of_hosts_and_an_order() {
         assert!(recv_q.is_sorted_by(|a, b| a >= b) && recv_q[0] > 0, "{recv_q:?}");
         let send_q = numbers(column(&["-tanH", "--sort", "sendq"], 2));
         assert!(send_q.is_sorted_by(|a, b| a >= b) && send_q[0] > 0, "{send_q:?}");
+        // A bare --sort shows the measurements too; a socket without them comes last.
+        let measured = stdout(&netmon(&["-tan", "--json", "--sort", "bytes"]));
+        let bytes: Vec<_> = measured.lines().map(object).map(|row| bytes_of(&row)).collect();
+        assert!(bytes.is_sorted_by(|a, b| a >= b) && bytes[0] > Some(0), "{bytes:?}");
         let states = column(&["-tanH", "--sort", "state"], 5);
         let runs = states.chunk_by(|a, b| a == b).count();
         assert_eq!(runs, states.iter().collect::<BTreeSet<_>>().len(), "{states:?}");

@@ -388,7 +388,7 @@ fn a_history_is_ordered_limited_and_counted() {
     let asked: [(&str, &[&str]); 6] = [
         ("history_by_lifetime", &["history", "-n", "--utc", "--sort", "lifetime"]),
         ("history_reversed", &["history", "-n", "--utc", "--reverse", "--limit", "2"]),
-        ("history_limited", &["history", "-n", "--utc", "--limit", "2"]),
+        ("history_limited", &["history", "-n", "--utc", "--limit", "4"]),
         ("history_summary", &["history", "-n", "--summary"]),
         ("history_summary_json", &["history", "-n", "--summary", "--json"]),
         ("at_summary", &["snapshot", "-tap", "--summary", "--at", "2025-12-17T19:33:20.15Z"]),

@@ -74,8 +74,10 @@ fn fresh_object() -> anyhow::Result<()> {
     test(Some(&fresh), true).context("the kernel tests with the object built just now")
 }
 
+type Check = fn() -> anyhow::Result<()>;
+
 /// The checks by name. Checks of a second come before checks of minutes.
-const CHECKS: [(&str, fn() -> anyhow::Result<()>); 9] = [
+const CHECKS: [(&str, Check); 9] = [
     ("format", format),
     ("tests", || test(None, false)),
     ("benches", benches),

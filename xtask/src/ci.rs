@@ -5,6 +5,7 @@ use std::{env, process::Command, time::Instant};
 use anyhow::Context;
 
 use crate::{
+    cargo_tool::cargo_tool,
     docs::Docs,
     ebpf,
     run::test,
@@ -26,17 +27,9 @@ fn machines() -> anyhow::Result<()> {
 }
 
 /// Checks the licences, the sources and the versions of dependencies (`deny.toml`). Advisories ask
-/// the wider internet, and are no part of CI. A debug build checks as well, and takes half as long
-/// to make.
+/// the wider internet, and are no part of CI.
 fn dependencies() -> anyhow::Result<()> {
-    let tools = root().join("target/tools");
-    let deny = tools.join("bin/cargo-deny");
-    if !deny.exists() {
-        let mut install = cargo();
-        install.args(["install", "--quiet", "--debug", "--locked", "cargo-deny"]);
-        run(install.args(["--version", DENY_VERSION, "--root"]).arg(&tools))?;
-    }
-    let mut check = Command::new(deny);
+    let mut check = Command::new(cargo_tool("cargo-deny", DENY_VERSION)?);
     check.current_dir(root()).args(["--log-level", "error", "check"]);
     run(check.args(["licenses", "bans", "sources"])).context("the rules of deny.toml")
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,7 +11,11 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::shell::{output, root, run};
+use crate::{
+    digest::{digest, hex},
+    remaps::{cargo_home, flag, remaps},
+    shell::{output, root, run},
+};
 
 /// The version of bpf-linker that is installed and recorded.
 pub(crate) const LINKER_VERSION: &str = "0.13.0";
@@ -76,22 +80,13 @@ impl Toolchain {
     /// Builds the object and returns its path.
     fn build(&self) -> anyhow::Result<PathBuf> {
         let target = root().join("target/ebpf");
-        let home = env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
-            .context("no home directory")?;
-        // Without remaps the object would contain the paths of its build. Later remaps win, so they
-        // go from the general to the particular. The compiler names the library by its own path and
-        // by the path in the sysroot.
-        let mut remaps = vec![(root(), "netmon"), (home.clone(), "cargo")];
-        for registry in fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten() {
-            remaps.push((registry.path(), "crates"));
-        }
-        remaps.push((self.library.clone(), "rust/library"));
-        remaps.push((self.library.canonicalize()?, "rust/library"));
+        // The compiler names the library by its own path and by the path in the sysroot.
+        let mut remaps = remaps(&root())?;
+        remaps.push((self.library.clone(), "/rust/library".to_owned()));
+        remaps.push((self.library.canonicalize()?, "/rust/library".to_owned()));
         let mut flags = "-Cdebuginfo=2\x1f-Clink-arg=--btf".to_owned();
-        for (from, to) in &remaps {
-            flags.push_str(&format!("\x1f--remap-path-prefix={}=/{to}", from.display()));
+        for remap in &remaps {
+            flags.push_str(&format!("\x1f{}", flag("--remap-path-prefix", remap)));
         }
         flags.push_str(&format!("\x1f-Clinker={}", linker().display()));
         run(Command::new(&self.cargo[0])
@@ -239,21 +234,9 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Returns bpf-linker of the cargo home, or else the name for a search in PATH.
 fn linker() -> PathBuf {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
-        .unwrap_or_default();
-    let installed = home.join("bin/bpf-linker");
+    let installed = cargo_home().unwrap_or_default().join("bin/bpf-linker");
     if installed.exists() { installed } else { "bpf-linker".into() }
 }
 

@@ -1,13 +1,19 @@
 //! netmon's chores: `cargo xtask COMMAND`.
 
 mod bench;
+mod capabilities;
+mod cargo_tool;
 mod ci;
 mod converge;
 mod daemon;
+mod debian;
+mod digest;
+mod dist;
 mod docs;
 mod ebpf;
 mod past;
 mod python;
+mod remaps;
 mod run;
 mod setup;
 mod shell;
@@ -57,6 +63,7 @@ enum Command {
     /// Measure, in alternation with a baseline, on this machine
     Bench(bench::Bench),
     Docs(docs::Docs),
+    Dist(dist::Dist),
     Vm(vm::Vm),
     /// Check that netmon's table equals the kernel's after churn of every kind, with right owners
     Converge(converge::Converge),
@@ -93,6 +100,7 @@ fn main() -> anyhow::Result<()> {
         Command::Ci => ci::ci(),
         Command::Bench(bench) => bench.run(),
         Command::Docs(docs) => docs.run(),
+        Command::Dist(dist) => dist.run(),
         Command::Vm(vm) => vm.run(),
         Command::Converge(converge) => converge.run(),
         Command::Past(past) => past.run(),

@@ -44,13 +44,15 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// Returns the directories with programs, in the order in which a shell looks there.
+pub(crate) fn program_directories() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect()
+}
+
 /// Returns the path of the program `name` on this machine.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
+    program_directories().iter().map(|place| place.join(name)).find(|path| path.is_file())
 }
 
 pub(crate) fn is_root() -> bool {

@@ -2,12 +2,15 @@
 //!
 //! A machine is a kernel of Debian's packages and an initramfs with the test program, netmon and
 //! the programs that both call. Nothing is installed, and no disk is made. KVM is used where it
-//! works; emulation works everywhere.
+//! works; emulation works everywhere, also for another architecture than this host's.
 
+mod arch;
+mod debian;
 mod image;
 mod kernel;
 mod machine;
 mod tally;
+mod userland;
 
 use std::{
     path::PathBuf,
@@ -21,10 +24,12 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
 use self::{
+    arch::Arch,
     image::Image,
     kernel::{Kernel, Suite},
     machine::{Accelerator, Cpus, boot},
     tally::{Tally, heading, row},
+    userland::Userland,
 };
 use crate::{
     run::KERNEL,
@@ -40,6 +45,9 @@ pub(crate) struct Vm {
     /// Kernels to boot; all of them when none is named
     #[arg(value_parser = kernel::names())]
     kernels: Vec<String>,
+    /// Architecture of the machines
+    #[arg(long, value_enum, default_value_t = Arch::HOST)]
+    arch: Arch,
     /// Run only the tests whose names contain TEXT
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -121,17 +129,19 @@ struct Outcome {
 
 impl Vm {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let programs = Programs::build(if self.debug { "dev" } else { PROFILE })?;
+        let programs = Programs::build(if self.debug { "dev" } else { PROFILE }, self.arch)?;
         let cpus = Cpus {
             present: self.cpus,
             possible: self.possible.map_or(self.cpus, |possible| possible.max(self.cpus)),
         };
         let mut machines = Vec::new();
         let mut accelerator = None;
-        for suite in kernel::chosen(&self.kernels) {
-            let kernel = Kernel::get(suite, self.refresh)?;
+        for suite in kernel::chosen(self.arch, &self.kernels)? {
+            let kernel = Kernel::get(suite, self.arch, self.refresh)?;
             let accelerator = *accelerator.get_or_insert_with(|| Accelerator::usable(&kernel));
-            let image = Image::make(&kernel, &programs, &self.command(suite, accelerator))?;
+            let userland = Userland::get(self.arch, self.refresh)?;
+            let command = self.command(suite, accelerator);
+            let image = Image::make(&kernel, &userland, &programs, &command)?;
             machines.push((kernel, image, accelerator));
         }
         let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
@@ -215,10 +225,11 @@ struct Programs {
 impl Programs {
     /// Builds the programs. [`PROFILE`] optimises only where the compiler takes less time than the
     /// machines save in emulation.
-    fn build(profile: &str) -> anyhow::Result<Self> {
+    fn build(profile: &str, arch: Arch) -> anyhow::Result<Self> {
         let mut build = cargo();
         build.args(["test", "--no-run", "--workspace", "--test", "it"]);
         build.args(["--profile", profile, "--message-format", "json-render-diagnostics"]);
+        arch.build_for(&mut build)?;
         let stdout = output(build.stderr(Stdio::inherit()))?;
         let messages: Vec<serde_json::Value> =
             stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

@@ -1,4 +1,4 @@
-//! The initramfs: programs of this host with their libraries, the kernel's modules, and a script.
+//! The initramfs: programs with their libraries, the kernel's modules, and a script.
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +13,8 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use super::{Programs, kernel::Kernel, tally::SUCCESS};
-use crate::shell::{find, output, root, run};
+use super::{Programs, arch::Arch, kernel::Kernel, tally::SUCCESS, userland::Userland};
+use crate::shell::{output, root, run};
 
 /// The longest run of a machine. In emulation the tests take some minutes; a machine that takes
 /// longer hangs.
@@ -41,22 +41,32 @@ const FILES: [&str; 7] = [
 /// An initramfs on disk.
 pub(super) struct Image {
     pub(super) path: PathBuf,
+    /// Parameters of the kernel.
+    pub(super) parameters: &'static str,
+}
+
+/// Returns the place of an image with this name, beside the empty directory for its files.
+pub(super) fn place(name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let machines = target.join("machines");
+    let tree = machines.join(format!("{name}.tree"));
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    fs::create_dir_all(&tree)?;
+    Ok((machines.join(format!("{name}.cpio")), tree))
 }
 
 impl Image {
     /// Makes an initramfs that runs `command`, with `programs` and all programs that they call.
     pub(super) fn make(
         kernel: &Kernel,
+        userland: &Userland,
         programs: &Programs,
         command: &str,
     ) -> anyhow::Result<Self> {
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let path = target.join("machines").join(format!("{}.cpio", kernel.name));
-        let tree = path.with_extension("tree");
-        if tree.exists() {
-            fs::remove_dir_all(&tree)?;
-        }
+        let (path, tree) = place(&format!("{}-{}", kernel.name, kernel.arch.facts().debian))?;
         for directory in
             ["dev", "proc", "sys", "tmp", "run", "root", "scratch", "var/tmp", "etc", "modules"]
         {
@@ -67,32 +77,29 @@ impl Image {
             fs::create_dir_all(tree.join("usr").join(part))?;
             symlink(Path::new("usr").join(part), tree.join(part))?;
         }
-        let mut files: BTreeSet<PathBuf> = FILES.iter().map(PathBuf::from).collect();
-        let mut executables = vec![programs.netmon.clone(), programs.tests.clone()];
+        let mut libraries = BTreeSet::new();
+        for program in [&programs.netmon, &programs.tests] {
+            libraries.extend(userland.libraries(program)?);
+            copy_program(kernel.arch, program, &inside(&tree, program))?;
+        }
         for name in PROGRAMS {
-            let program = find(name);
-            executables.push(
-                program.with_context(|| {
-                    format!("this machine has no `{name}`, which the tests call")
-                })?,
-            );
+            let program = userland
+                .program(name)
+                .with_context(|| format!("there is no `{name}`, which the tests call"))?;
+            let file = userland.file(&program);
+            libraries.extend(userland.libraries(&file)?);
+            copy_program(kernel.arch, &file, &inside(&tree, &program))?;
         }
-        for program in &executables {
-            files.extend(libraries(program)?);
-            let copy = inside(&tree, program);
-            copy_file(program, &copy)?;
-            // Symbols would only fill the machine's memory.
-            if fs::metadata(&copy)?.len() > 10 << 20 {
-                run(Command::new("strip").arg(&copy))?;
-            }
+        for library in &libraries {
+            copy_file(&userland.file(library), &inside(&tree, library))?;
         }
-        for file in files.iter().filter(|file| file.exists()) {
+        for file in FILES.map(Path::new).into_iter().filter(|file| file.exists()) {
             copy_file(file, &inside(&tree, file))?;
         }
         // The only names are these; a test mounts another resolv.conf over the empty one.
         fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
         fs::write(tree.join("etc/resolv.conf"), "")?;
-        let mut script = SCRIPT.to_owned();
+        let mut script = SCRIPT.replace("/dev/CHANNEL", kernel.arch.facts().channel_device);
         for (number, module) in modules(kernel)?.iter().enumerate() {
             let name = module.file_name().context("a module")?.to_string_lossy();
             let name = format!("modules/{number:02}-{name}");
@@ -112,7 +119,7 @@ impl Image {
         fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
         pack(&tree, &path)?;
         fs::remove_dir_all(&tree)?;
-        Ok(Self { path })
+        Ok(Self { path, parameters: "" })
     }
 }
 
@@ -122,7 +129,7 @@ const SCRIPT: &str = "#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root TMPDIR=/scratch RUST_BACKTRACE=0
 mount -t devtmpfs none /dev
-exec < /dev/null > /dev/ttyS1 2>&1
+exec < /dev/null > /dev/CHANNEL 2>&1
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t tmpfs none /scratch
@@ -136,29 +143,29 @@ ip link set lo up
 ";
 
 /// Copies a file, or the target of a symbolic link, and makes the directory for it.
-fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(super) fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
     let directory = to.parent().context("a file in a directory")?;
     fs::create_dir_all(directory)?;
     fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
     Ok(())
 }
 
-/// Returns the path in `tree` for a path of this host.
+/// Copies a program, without symbols, which would only fill the machine's memory.
+pub(super) fn copy_program(arch: Arch, from: &Path, to: &Path) -> anyhow::Result<()> {
+    copy_file(from, to)?;
+    if fs::metadata(to)?.len() > 10 << 20 {
+        run(arch.tool("strip").arg(to))?;
+    }
+    Ok(())
+}
+
+/// Returns the path in `tree` for a path of the machine.
 fn inside(tree: &Path, path: &Path) -> PathBuf {
     tree.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Returns the shared libraries of `program`, its interpreter among them.
-fn libraries(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let listed = Command::new("ldd").arg(program).output().context("cannot run ldd")?;
-    // ldd fails for a program without shared libraries.
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let paths = listed.split_whitespace().filter(|word| word.starts_with('/'));
-    Ok(paths.map(|path| PathBuf::from(path.trim_end_matches(':'))).collect())
-}
-
 /// Returns the modules to load, in order.
-fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
     run(Command::new("depmod").arg("-b").arg(&kernel.root).arg(&kernel.release))?;
     let mut modules = Vec::new();
     for name in MODULES {
@@ -177,7 +184,7 @@ fn modules(kernel: &Kernel) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Packs `tree` into a cpio archive, which the kernel unpacks.
-fn pack(tree: &Path, path: &Path) -> anyhow::Result<()> {
+pub(super) fn pack(tree: &Path, path: &Path) -> anyhow::Result<()> {
     let mut find = Command::new("find")
         .arg(".")
         .current_dir(tree)

@@ -1,14 +1,14 @@
-//! The kernels: Debian's, from its packages, unpacked outside of the checkout.
+//! The kernels: Debian's, from its packages.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::builder::PossibleValuesParser;
 
+use super::{
+    arch::Arch,
+    debian::{Apt, cache},
+};
 use crate::shell::{output, run};
 
 /// A kernel that Debian has.
@@ -17,27 +17,46 @@ pub(super) struct Suite {
     /// The name of the kernel on the command line.
     pub(super) kernel: &'static str,
     suite: &'static str,
+    /// The package of the newest kernel of this kind.
+    package: &'static str,
     /// The tier that the kernel allows, as the tests call it.
     pub(super) tier: &'static str,
 }
 
-const fn suite(kernel: &'static str, suite: &'static str, tier: &'static str) -> Suite {
-    Suite { kernel, suite, tier }
+const fn suite(
+    kernel: &'static str,
+    suite: &'static str,
+    package: &'static str,
+    tier: &'static str,
+) -> Suite {
+    Suite { kernel, suite, package, tier }
 }
 
-/// Debian's suites and their kernels. The first kernel gives no cookies to tracing programs.
-const SUITES: [Suite; 4] = [
-    suite("5.10", "bullseye", "basic"),
-    suite("6.1", "bookworm", "exact"),
-    suite("6.12", "trixie", "exact"),
-    suite("newest", "sid", "exact"),
+/// The first kernel gives no cookies to tracing programs.
+const X86_64: [Suite; 4] = [
+    suite("5.10", "bullseye", "linux-image-cloud-amd64", "basic"),
+    suite("6.1", "bookworm", "linux-image-cloud-amd64", "exact"),
+    suite("6.12", "trixie", "linux-image-cloud-amd64", "exact"),
+    suite("newest", "sid", "linux-image-cloud-amd64", "exact"),
 ];
-/// The package of the smallest of Debian's kernels.
-const PACKAGE: &str = "linux-image-cloud-amd64";
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The first kernel refuses hooks on functions (ENOTSUPP). One kernel has pages of 16 KiB.
+const AARCH64: [Suite; 4] = [
+    suite("6.1", "bookworm", "linux-image-cloud-arm64", "full"),
+    suite("6.12", "trixie", "linux-image-cloud-arm64", "exact"),
+    suite("6.12-16k", "trixie", "linux-image-arm64-16k", "exact"),
+    suite("newest", "sid", "linux-image-cloud-arm64", "exact"),
+];
+
+const fn suites(arch: Arch) -> &'static [Suite] {
+    match arch {
+        Arch::X86_64 => &X86_64,
+        Arch::Aarch64 => &AARCH64,
+    }
+}
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
+    pub(super) arch: Arch,
     /// The name of the kernel on the command line.
     pub(super) name: String,
     /// `uname -r`
@@ -50,29 +69,39 @@ pub(super) struct Kernel {
 
 /// Returns the names of kernels that the command line takes.
 pub(super) fn names() -> PossibleValuesParser {
-    SUITES.map(|suite| suite.kernel).into()
+    let mut names = Vec::new();
+    for suite in X86_64.iter().chain(&AARCH64) {
+        if !names.contains(&suite.kernel) {
+            names.push(suite.kernel);
+        }
+    }
+    names.into()
 }
 
 /// Returns the suites of `names`, or all suites without names.
-pub(super) fn chosen(names: &[String]) -> impl Iterator<Item = Suite> {
+pub(super) fn chosen(arch: Arch, names: &[String]) -> anyhow::Result<Vec<Suite>> {
+    let suites = suites(arch);
+    for name in names {
+        let all: Vec<_> = suites.iter().map(|suite| suite.kernel).collect();
+        let all = all.join(", ");
+        ensure!(all.split(", ").any(|known| known == name), "no {name} here: choose of {all}");
+    }
     let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    SUITES.into_iter().filter(move |suite| is_wanted(suite.kernel))
+    Ok(suites.iter().filter(|suite| is_wanted(suite.kernel)).copied().collect())
 }
 
 impl Kernel {
-    /// Finds the kernel in the cache, or gets it from the mirror that this host's apt uses.
-    pub(super) fn get(
-        Suite { kernel: name, suite, .. }: Suite,
-        refresh: bool,
-    ) -> anyhow::Result<Self> {
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-            .context("no home directory")?;
-        let directory = cache.join("netmon-vm").join(suite);
+    /// Finds the kernel in the cache, or gets it from the mirror.
+    pub(super) fn get(suite: Suite, arch: Arch, refresh: bool) -> anyhow::Result<Self> {
+        let directory = cache()?.join(format!("{}-{}", suite.suite, suite.package));
         let root = directory.join("root");
         if refresh || !root.exists() {
-            download(suite, &directory).with_context(|| format!("Debian's kernel of {suite}"))?;
+            let apt = Apt::new(&directory, suite.suite, arch);
+            apt.and_then(|apt| {
+                download(&apt, suite.package)?;
+                apt.unpack(&root)
+            })
+            .with_context(|| format!("Debian's {} of {}", suite.package, suite.suite))?;
         }
         let modules = fs::read_dir(root.join("lib/modules"))?.next().context("no modules")??;
         let release = modules.file_name().to_string_lossy().into_owned();
@@ -81,71 +110,34 @@ impl Kernel {
         let image = places.iter().map(|place| root.join(place)).find(|image| image.exists());
         let image = image
             .with_context(|| format!("{} has no {}", root.display(), places.join(" and no ")))?;
-        Ok(Self { name: name.to_owned(), release, image, root })
+        Ok(Self { arch, name: suite.kernel.to_owned(), release, image, root })
     }
 }
 
-/// Downloads and unpacks the packages of the kernel, with an apt configuration of its own, which
-/// leaves the host's as it is.
-fn download(suite: &str, directory: &Path) -> anyhow::Result<()> {
-    let mirror = output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Label: Debian",
-        "Created-By: Packages",
-    ]))
-    .context("this takes Debian's apt")?;
-    let mirror = mirror.lines().next().context("apt knows no mirror of Debian: apt-get update")?;
-    let apt = directory.join("apt");
-    for part in ["lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(apt.join(part))?;
-    }
-    let file = |name: &str| apt.join(name).display().to_string();
-    fs::write(apt.join("status"), "")?;
-    fs::write(apt.join("sources.list"), format!("deb [signed-by={KEYS}] {mirror} {suite} main\n"))?;
-    let settings = [
-        ("Dir::State::lists", file("lists")),
-        ("Dir::State::status", file("status")),
-        ("Dir::Cache", file("cache")),
-        ("Dir::Etc::sourcelist", file("sources.list")),
-        ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
-        ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
-        ("Acquire::Languages", "none".to_owned()),
-        // The downloading user may write here; apt's own user may not.
-        ("APT::Sandbox::User", String::new()),
-    ];
-    let settings = settings.map(|(key, value)| format!("{key} \"{value}\";\n"));
-    fs::write(apt.join("apt.conf"), settings.concat())?;
-    let tool = |name: &str| {
-        let mut tool = Command::new(name);
-        tool.env("APT_CONFIG", apt.join("apt.conf")).current_dir(&apt);
-        tool
-    };
-    run(tool("apt-get").args(["update", "-qq"]))?;
+/// Downloads the packages of the kernel, without the programs that would install it.
+fn download(apt: &Apt, package: &str) -> anyhow::Result<()> {
     let depends = ["depends", "--recurse", "--no-recommends", "--no-suggests", "--no-conflicts"];
-    let depends =
-        output(tool("apt-cache").args(depends).args(["--no-breaks", "--no-replaces", PACKAGE]))?;
-    let packages: Vec<_> =
-        depends.lines().filter(|line| line.starts_with("linux-") && *line != PACKAGE).collect();
-    run(tool("apt-get").args(["download", "-qq"]).args(packages))?;
-    let root = directory.join("root");
-    let fresh = directory.join("fresh");
-    for old in [&fresh, &root] {
-        if old.exists() {
-            fs::remove_dir_all(old)?;
-        }
+    let mut depends_of = apt.tool("apt-cache");
+    depends_of.args(depends).args(["--no-breaks", "--no-replaces", package]);
+    let depends = output(&mut depends_of)?;
+    let packages = depends.lines().filter(|line| line.starts_with("linux-") && *line != package);
+    run(apt.tool("apt-get").args(["download", "-qq"]).args(packages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_architecture_has_kernels_of_its_own() {
+        let names = |arch, names: &[&str]| -> anyhow::Result<Vec<&str>> {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            Ok(chosen(arch, &names)?.iter().map(|suite| suite.kernel).collect())
+        };
+        let all = names(Arch::X86_64, &[]).expect("all");
+        assert_eq!(all, ["5.10", "6.1", "6.12", "newest"]);
+        assert_eq!(names(Arch::Aarch64, &["6.12-16k", "6.1"]).expect("two"), ["6.1", "6.12-16k"]);
+        let error = names(Arch::X86_64, &["6.12-16k"]).expect_err("no such kernel").to_string();
+        assert_eq!(error, "no 6.12-16k here: choose of 5.10, 6.1, 6.12, newest");
     }
-    for package in fs::read_dir(&apt)? {
-        let package = package?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
-            run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&fresh))?;
-            fs::remove_file(package)?;
-        }
-    }
-    if !fresh.join("lib").exists() {
-        std::os::unix::fs::symlink("usr/lib", fresh.join("lib"))?;
-    }
-    fs::rename(fresh, root)?;
-    Ok(())
 }

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 
 use super::{
+    arch::{Arch, Facts},
     image::{Image, LONGEST},
     kernel::Kernel,
     tally::Tally,
@@ -45,9 +46,11 @@ impl Accelerator {
     /// /dev/kvm alone proves little.
     pub(super) fn usable(kernel: &Kernel) -> Self {
         let mut probe = qemu(kernel);
-        probe.args(Self::Kvm.arguments()).args(["-append", "panic=-1"]).stdin(Stdio::null());
-        let is_usable = fs::exists("/dev/kvm").unwrap_or(false)
+        probe.args(Self::Kvm.arguments(kernel.arch)).args(["-append", "panic=-1"]);
+        let is_usable = kernel.arch == Arch::HOST
+            && fs::exists("/dev/kvm").unwrap_or(false)
             && probe
+                .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -55,14 +58,14 @@ impl Accelerator {
         if is_usable { Self::Kvm } else { Self::Emulation }
     }
 
-    const fn arguments(self) -> [&'static str; 4] {
+    const fn arguments(self, arch: Arch) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
             // The CPUs run in turn, on one thread. With a thread for each, a CPU may keep to the
             // breakpoint by which another CPU has changed the kernel's code (`text_poke_bp_batch`,
             // arch/x86/kernel/alternative.c). The kernel then dies of the breakpoint, or runs into
             // it for ever.
-            Self::Emulation => ["-accel", "tcg,thread=single", "-cpu", "max"],
+            Self::Emulation => ["-accel", "tcg,thread=single", "-cpu", arch.facts().emulated_cpu],
         }
     }
 
@@ -108,20 +111,21 @@ fn run(
     console: &Path,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
+    let Facts { parameters, channel, qemu: program, qemu_package, .. } = kernel.arch.facts();
+    let parameters = format!("{parameters} quiet panic=-1 mitigations=off {}", image.parameters);
     let mut command = qemu(kernel);
     command
-        .args(accelerator.arguments())
+        .args(accelerator.arguments(kernel.arch))
         .args(["-m", "3G", "-smp", &cpus.to_string()])
         .arg("-initrd")
         .arg(&image.path)
-        // tsc=reliable: of the clocks, the TSC costs no exit to the hypervisor.
-        .args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"])
-        .args(["-serial", &format!("file:{}", console.display()), "-serial", "stdio"])
+        .args(["-append", &parameters, "-serial", &format!("file:{}", console.display())])
+        .args(*channel)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     eprintln!("vm: {}: Linux {} boots", kernel.name, kernel.release);
     let mut machine =
-        command.spawn().context("cannot run qemu-system-x86_64: install qemu-system-x86")?;
+        command.spawn().with_context(|| format!("cannot run {program}: install {qemu_package}"))?;
     let lines = BufReader::new(machine.stdout.take().context("its output")?);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -138,8 +142,12 @@ fn run(
 
 /// Returns the command for QEMU with `kernel` and no default devices.
 fn qemu(kernel: &Kernel) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"]).arg(&kernel.image);
+    let Facts { qemu, board, .. } = kernel.arch.facts();
+    let mut command = Command::new(qemu);
+    command
+        .args(*board)
+        .args(["-nodefaults", "-display", "none", "-no-reboot", "-kernel"])
+        .arg(&kernel.image);
     command
 }
 

@@ -30,7 +30,8 @@ const TIDY: Duration = Duration::from_millis(500);
 /// The time after a signal in which another signal means the same: timeout(1) signals its child and
 /// then its group, within microseconds, and a person is slower.
 const ECHO: Duration = Duration::from_millis(200);
-/// Sizes that the kernel accepts: from a page to the most that a 32-bit size holds.
+/// Sizes that the kernel accepts: from a page of most kernels to the most that a 32-bit size holds.
+/// Where pages are larger, a ring has a page.
 const SMALLEST_BUFFER: u64 = 4 << 10;
 const LARGEST_BUFFER: u64 = 1 << 30;
 const STARTING: &str = "starting the runtime";
@@ -39,7 +40,7 @@ pub(in crate::cli) const CONFINING: &str = "giving up the privileges that are no
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TracingArgs {
     /// Size of all ring buffers between kernel and netmon, 4K to 1G, rounded up to a power of two
-    /// [default: 1M for each CPU, at least 16M]
+    /// and to a page [default: 1M for each CPU, at least 16M]
     #[arg(long, value_name = "SIZE", value_parser = buffer, hide_short_help = true)]
     buffer: Option<u32>,
     /// Trace accept(2) to name the accepting process (slows every system call; `netmon doctor`

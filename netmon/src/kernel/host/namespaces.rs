@@ -21,7 +21,7 @@ use super::{
 
 /// The links of a directory `task` whose process has one thread: the directory, its parent, and the
 /// thread (`proc_task_getattr`, fs/proc/base.c).
-const LINKS_OF_ONE_THREAD: u64 = 3;
+const LINKS_OF_ONE_THREAD: u8 = 3;
 /// The size of one read of a directory, bytes: some thousand entries.
 const ENTRIES: usize = 32 * 1024;
 /// The size of a link: `net:[4294967295]`.
@@ -212,7 +212,7 @@ impl Processes {
     fn threads(&self, id: u32) -> Vec<u32> {
         let links = statat(&self.proc, format!("{id}/task"), AtFlags::empty());
         match links {
-            Ok(links) if links.st_nlink > LINKS_OF_ONE_THREAD => {
+            Ok(links) if links.st_nlink > LINKS_OF_ONE_THREAD.into() => {
                 let mut threads = numbered(format!("/proc/{id}/task")).unwrap_or_default();
                 threads.retain(|thread| *thread != id);
                 threads

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use aya::programs::ProgramError;
+use aya::{programs::ProgramError, sys::SyscallError};
 use nix::errno::Errno;
 
 use super::{
@@ -16,6 +16,10 @@ use crate::kernel::{
 
 /// The environment variable that names another object, for packagers and tests.
 pub(in crate::kernel) const OBJECT_VARIABLE: &str = "NETMON_EBPF_OBJECT";
+
+/// An error that was not meant to leave the kernel, so that no C library has its name
+/// (include/linux/errno.h).
+const ENOTSUPP: i32 = 524;
 
 /// A reason why tracing cannot start. Each message includes advice.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +137,15 @@ impl From<RingError> for LoadError {
 
 /// Returns the kernel's answer by name and in words: `EPERM (Operation not permitted)`.
 pub(in crate::kernel) fn errno_text(error: &io::Error) -> String {
-    error
-        .raw_os_error()
-        .map(Errno::from_raw)
-        .map_or_else(|| error.to_string(), |errno| format!("{errno:?} ({})", errno.desc()))
+    match error.raw_os_error() {
+        None => error.to_string(),
+        // An answer to a hook on a function, by Linux 6.1 on arm64.
+        Some(ENOTSUPP) => "ENOTSUPP (Operation is not supported)".to_owned(),
+        Some(errno) => {
+            let errno = Errno::from_raw(errno);
+            format!("{errno:?} ({})", errno.desc())
+        }
+    }
 }
 
 /// Returns the last message of the verifier, which is the complaint; nothing if the log is empty.
@@ -170,6 +179,10 @@ pub(in crate::kernel) fn refused(what: &str, error: &(dyn Error + 'static)) -> L
                 let complaint =
                     verifier_complaint(&verifier_log.to_string()).map(|line| format!(": {line}"));
                 (errno_text(io_error) + &complaint.unwrap_or_default(), true)
+            }
+            // The name of the call, which would come before the answer, is in the debug log.
+            (Some(ProgramError::SyscallError(SyscallError { io_error, .. })), _) => {
+                (errno_text(io_error), true)
             }
             (_, Some(error)) => (errno_text(error), false),
             _ => (text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned(), false),
@@ -234,6 +247,11 @@ mod tests {
         };
         let (text, errno) = reason(&error(libc::EPERM, ""));
         assert_eq!((text.as_str(), errno), ("EPERM (Operation not permitted)", Some(libc::EPERM)));
+        // Linux 6.1 on arm64 loads hooks on functions, and refuses to attach them.
+        let io_error = io::Error::from_raw_os_error(524);
+        let attaching = SyscallError { call: "bpf_raw_tracepoint_open", io_error };
+        let (text, errno) = reason(&attaching.into());
+        assert_eq!((text.as_str(), errno), ("ENOTSUPP (Operation is not supported)", Some(524)));
         let log = "func#0 @0\n0: (85) call bpf_get_socket_cookie#46\nunknown func \
                    bpf_get_socket_cookie#46\nprocessed 1 insns (limit 1000000)\n\n";
         let (text, errno) = reason(&error(libc::EINVAL, log));

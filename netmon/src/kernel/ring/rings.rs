@@ -11,6 +11,7 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
+    param::page_size,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -87,10 +88,15 @@ fn count_for(cpus: usize, size: u32) -> u32 {
     u32::try_from(cpus).unwrap_or(u32::MAX).min(size / LEAST).max(1)
 }
 
-/// Returns the size of each of `count` rings that take at most `size` bytes together: a power of
-/// two.
+/// Returns the size of each of `count` rings that take at most `size` bytes together, but a page at
+/// least: a power of two.
 pub(in crate::kernel) fn each(size: u32, count: u32) -> u32 {
-    1 << (size / count.max(1)).ilog2()
+    // Pages have up to 64 KiB on arm64.
+    each_for(size, count, u32::try_from(page_size()).unwrap_or_default())
+}
+
+fn each_for(size: u32, count: u32, page: u32) -> u32 {
+    1 << (size / count.max(1)).max(page).ilog2()
 }
 
 impl Rings {
@@ -218,5 +224,12 @@ mod tests {
         assert_eq!(count_for(100_000, size_for(100_000)), 1_024);
         // A smaller buffer of the user's is shared.
         assert_eq!((count_for(128, 16 * MIB), count_for(128, 4_096)), (16, 1));
+    }
+
+    #[test]
+    fn a_ring_has_whole_pages() {
+        for (page, size) in [(4_096, 8_192), (16_384, 16_384), (65_536, 65_536)] {
+            assert_eq!(each_for(8_192, 1, page), size);
+        }
     }
 }

@@ -8,6 +8,7 @@ mod help;
 mod history;
 mod io;
 mod journal;
+mod man;
 mod names;
 mod record;
 mod services;
@@ -83,6 +84,7 @@ enum Command {
     Doctor(doctor::DoctorCommand),
     Verify(verify::VerifyCommand),
     Services(services::ServicesCommand),
+    Man(man::ManCommand),
     Help(help::HelpCommand),
 }
 
@@ -95,7 +97,7 @@ impl Command {
             Self::Top(top) => top.duties(),
             Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
             Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
-            Self::Services(_) | Self::Help(_) => &[],
+            Self::Services(_) | Self::Man(_) | Self::Help(_) => &[],
         }
     }
 
@@ -113,6 +115,7 @@ impl Command {
             Self::Top(top) => top.run(log),
             Self::Verify(verify) => verify.run(log),
             Self::Services(services) => services.run(),
+            Self::Man(man) => man.run(Cli::command()),
             Self::Help(help) => return help.run(Cli::command()),
         }
         .map(|()| ExitCode::SUCCESS)

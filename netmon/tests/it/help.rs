@@ -18,7 +18,7 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &[],
     &["snapshot"],
     &["watch"],
@@ -31,6 +31,7 @@ const COMMANDS: [&[&str]; 13] = [
     &["doctor"],
     &["verify"],
     &["services"],
+    &["man"],
     &["help"],
 ];
 

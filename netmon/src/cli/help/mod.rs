@@ -6,8 +6,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Command, error::ErrorKind};
 
-use self::topics::TOPICS;
-pub(super) use self::topics::topic;
+pub(super) use self::topics::{TOPICS, topic};
 use super::io::{stderr::report, stdout::Stdout};
 
 /// The order of the parts: examples come first.
@@ -44,13 +43,13 @@ pub(super) fn layout(command: Command) -> Command {
         .mut_subcommands(layout)
 }
 
-/// Returns the examples in the help of a command, as they are typed.
-pub(super) fn examples(command: &Command) -> impl Iterator<Item = String> {
+/// Returns the examples in the help of a command: the words to type, and their meaning.
+pub(super) fn examples(command: &Command) -> impl Iterator<Item = (String, String)> {
     let text = command.get_before_help().map(ToString::to_string).unwrap_or_default();
-    let lines: Vec<_> = text.lines().skip(1).map(str::to_owned).collect();
-    lines.into_iter().filter_map(|line| {
-        let example = line.trim_start().split("  ").next()?;
-        (!example.is_empty()).then(|| example.to_owned())
+    let lines: Vec<_> = text.lines().skip(1).map(|line| line.trim().to_owned()).collect();
+    lines.into_iter().filter(|line| !line.is_empty()).map(|line| {
+        let (example, meaning) = line.split_once("  ").unwrap_or((&line, ""));
+        (example.to_owned(), meaning.trim_start().to_owned())
     })
 }
 

@@ -13,11 +13,11 @@ use crate::{
 /// A topic of `netmon help`.
 pub(in crate::cli) struct Topic {
     pub(in crate::cli) name: &'static str,
-    pub(super) about: &'static str,
+    pub(in crate::cli) about: &'static str,
     pub(super) text: fn() -> String,
 }
 
-pub(super) static TOPICS: [Topic; 6] = [
+pub(in crate::cli) static TOPICS: [Topic; 6] = [
     Topic { name: "states", about: "ESTABLISHED, TIME_WAIT and the other states", text: states },
     Topic { name: "verdicts", about: "why a connection ended, and whose it was", text: verdicts },
     Topic { name: "columns", about: "the columns of snapshot, watch and history", text: columns },

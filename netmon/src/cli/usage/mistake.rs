@@ -29,7 +29,7 @@ pub(super) fn message(error: &Error, root: &Command, words: &[OsString]) -> Stri
         ErrorKind::InvalidSubcommand => unknown_command(error, &named, words),
         ErrorKind::MissingRequiredArgument => {
             let example = examples(named.command).next();
-            (first_line(error), example.map_or_else(|| see(&named), |line| typed(&line)))
+            (first_line(error), example.map_or_else(|| see(&named), |(line, _)| typed(&line)))
         }
         ErrorKind::ArgumentConflict => {
             conflict(&named, words).unwrap_or_else(|| (first_line(error), see(&named)))

@@ -199,7 +199,7 @@ fn assert_runs(line: &str) {
 #[test]
 fn every_example_runs() {
     fn check(command: &Command) {
-        examples(command).for_each(|line| assert_runs(&line));
+        examples(command).for_each(|(line, _)| assert_runs(&line));
         command.get_subcommands().for_each(check);
     }
     check(&definition());

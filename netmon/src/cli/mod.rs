@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod args;
+mod completions;
 mod doctor;
 mod export;
 mod foreign;
@@ -85,6 +86,7 @@ enum Command {
     Verify(verify::VerifyCommand),
     Services(services::ServicesCommand),
     Man(man::ManCommand),
+    Completions(completions::CompletionsCommand),
     Help(help::HelpCommand),
 }
 
@@ -97,7 +99,7 @@ impl Command {
             Self::Top(top) => top.duties(),
             Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
             Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
-            Self::Services(_) | Self::Man(_) | Self::Help(_) => &[],
+            Self::Services(_) | Self::Man(_) | Self::Completions(_) | Self::Help(_) => &[],
         }
     }
 
@@ -116,6 +118,7 @@ impl Command {
             Self::Verify(verify) => verify.run(log),
             Self::Services(services) => services.run(),
             Self::Man(man) => man.run(Cli::command()),
+            Self::Completions(completions) => completions.run(&help::layout(Cli::command())),
             Self::Help(help) => return help.run(Cli::command()),
         }
         .map(|()| ExitCode::SUCCESS)

@@ -18,7 +18,7 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &[],
     &["snapshot"],
     &["watch"],
@@ -32,6 +32,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["verify"],
     &["services"],
     &["man"],
+    &["completions"],
     &["help"],
 ];
 

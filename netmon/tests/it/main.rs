@@ -2,6 +2,7 @@
 //!
 //! `kernel` is for root (`cargo xtask test` sees to that); the others need no privileges.
 
+mod completions;
 mod doctor;
 mod filter;
 mod help;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use wildmatch::WildMatch;
 
@@ -46,7 +46,7 @@ const USUAL: &str = "/var/log/netmon";
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct JournalDir {
     /// Directory of the journal [default: $NETMON_JOURNAL, or /var/log/netmon]
-    #[arg(long = "journal", value_name = "DIR")]
+    #[arg(long = "journal", value_name = "DIR", value_hint = ValueHint::DirPath)]
     path: Option<PathBuf>,
 }
 

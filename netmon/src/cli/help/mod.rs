@@ -15,7 +15,7 @@ const TEMPLATE: &str =
 
 /// The headings of options, and the options below each.
 const GROUPS: [(&str, &str); 6] = [
-    ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset"),
+    ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line"),
     ("When", "at from to continuous duration count follow utc"),
     (
         "Output",

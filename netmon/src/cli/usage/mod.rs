@@ -49,6 +49,14 @@ pub(super) fn parse<C: CommandFactory + FromArgMatches>() -> C {
     C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
+/// Returns the command that a command line without its first word names, and the words after the
+/// name.
+pub(super) fn command_of(root: &Command, line: Vec<OsString>) -> (&Command, Vec<OsString>) {
+    let line = complete(root, [root.get_name().into()].into_iter().chain(line).collect());
+    let named = Named::of(root, &line);
+    (named.command, line[named.end.min(line.len())..].to_vec())
+}
+
 /// The end of a command line that cannot be run.
 #[derive(Debug)]
 enum Mistake {

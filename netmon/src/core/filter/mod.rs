@@ -2,12 +2,14 @@
 //!
 //! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
 //! own the reading, `error` and `hints` its errors, `write` the text of a parsed filter; `names`,
-//! `states`, `address` and `text` the values; `clauses` the part that the kernel program can
-//! decide; `measured` the rows that are left out because only the ended ones are measured.
+//! `states`, `address` and `text` the values; `complete` the words that may follow a beginning;
+//! `clauses` the part that the kernel program can decide; `measured` the rows that are left out
+//! because only the ended ones are measured.
 
 mod address;
 mod block;
 mod clauses;
+mod complete;
 mod error;
 mod facts;
 mod hints;
@@ -38,6 +40,7 @@ use super::{
 
 pub(crate) use self::{
     block::{Extent, Question},
+    complete::complete,
     error::{FilterError, nearest},
     hints::term,
     names::OWN_NETNS,

@@ -15,6 +15,8 @@ use super::{
 const MAX_COMM: usize = 15;
 /// The bytes of the longest name of a network device: `IFNAMSIZ` without the NUL.
 const MAX_DEVICE: usize = 15;
+/// The words for the two sides that may begin a connection.
+pub(super) const DIRECTIONS: [&str; 2] = ["in", "out"];
 /// The most names of this host that a pattern may stand for: each is a term.
 const MAX_NAMES: usize = 256;
 
@@ -211,8 +213,8 @@ fn cookie(text: &str) -> Result<SocketId, Bad> {
 fn direction(text: &str) -> Result<Direction, Bad> {
     let lower = text.to_ascii_lowercase();
     match &*lower {
-        "in" => Ok(Direction::Inbound),
-        "out" => Ok(Direction::Outbound),
+        word if word == DIRECTIONS[0] => Ok(Direction::Inbound),
+        word if word == DIRECTIONS[1] => Ok(Direction::Outbound),
         _ => {
             let known = Direction::ALL.into_iter().find(|direction| direction.name() == lower);
             known.ok_or_else(|| Bad::unknown("direction", text, "in, out or listen"))

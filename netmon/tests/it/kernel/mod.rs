@@ -36,7 +36,7 @@ mod snapshot;
 mod threads;
 mod tier;
 mod time_namespace;
-mod top;
+pub(crate) mod top;
 mod unix;
 mod unprivileged;
 mod verdicts;

@@ -25,9 +25,14 @@ use crate::{
 /// The deepest level of cgroups that is walked: no host nests cgroups as deep.
 const MAX_DEPTH: usize = 32;
 
+/// The C library has no name service switch: a static program asks getent for the names that it
+/// lacks itself.
+const HAS_NO_SWITCH: bool = cfg!(target_env = "musl");
+
 /// Returns the name of user `uid`, from any source that this host has for users.
 pub(super) fn user(uid: u32) -> Option<String> {
-    Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
+    let known = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    known.map(|user| user.name).or_else(|| if HAS_NO_SWITCH { getent::user(uid) } else { None })
 }
 
 /// Returns the users of `/etc/passwd`. No other source of users can list them all in bounded time.
@@ -110,7 +115,8 @@ impl filter::FilterNames for LocalNames {
     }
 
     fn user(&self, name: &str) -> Option<u32> {
-        Some(User::from_name(name).ok()??.uid.as_raw())
+        let known = User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+        known.or_else(|| if HAS_NO_SWITCH { getent::uid(name) } else { None })
     }
 
     fn netns(&self, name: &str) -> Option<u32> {
@@ -268,4 +274,5 @@ impl HostNames for SystemNames {
         kernel::process_started(pid)
     }
 }
+mod getent;
 pub(super) mod hosts;

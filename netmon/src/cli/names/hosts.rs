@@ -3,13 +3,18 @@
 use std::{
     collections::HashSet,
     net::{IpAddr, ToSocketAddrs},
-    sync::{Arc, Mutex, PoisonError, mpsc::channel},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::channel,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use rustc_hash::FxHashMap;
 
+use super::{HAS_NO_SWITCH, getent};
 use crate::{
     kernel::{Shortage, host::privilege},
     view::listing::name_cache::NameCache,
@@ -17,6 +22,8 @@ use crate::{
 
 /// The most look-ups at once: resolvers are far away, so a look-up mostly waits.
 const AT_ONCE: usize = 32;
+/// The most processes of getent in a listing.
+const MOST_PROCESSES: usize = 64;
 /// The longest wait: an address without a name by then is shown as an address.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -28,8 +35,9 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
     let (to, answers) = channel();
     let questions = targets.len();
     let queue = Arc::new(Mutex::new(targets.into_iter()));
+    let processes = Arc::new(AtomicUsize::new(0));
     for _ in 0..AT_ONCE.min(questions) {
-        let (to, queue) = (to.clone(), Arc::clone(&queue));
+        let (to, queue, processes) = (to.clone(), Arc::clone(&queue), Arc::clone(&processes));
         // The thread is left to itself when time is up: getnameinfo cannot be interrupted.
         let thread = thread::Builder::new().name("netmon:resolve".to_owned());
         let started = thread.spawn(move || {
@@ -37,7 +45,8 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(address) = next else { return };
-                let name = dns_lookup::lookup_addr(&address).ok();
+                let may_ask = || processes.fetch_add(1, Ordering::Relaxed) < MOST_PROCESSES;
+                let name = name(address, may_ask);
                 if to.send((address, name)).is_err() || Instant::now() > end {
                     return;
                 }
@@ -53,12 +62,19 @@ pub(in crate::cli) fn resolve(addresses: impl Iterator<Item = IpAddr>) -> NameCa
     while let Ok((address, name)) =
         answers.recv_timeout(end.saturating_duration_since(Instant::now()))
     {
-        // For an address without a name, the address itself comes back.
-        if let Some(name) = name.filter(|name| name.parse::<IpAddr>().is_err()) {
+        if let Some(name) = name {
             names.insert(address, name);
         }
     }
     NameCache::new(move |address| names.get(&address).cloned())
+}
+
+/// Returns the name of a host, with a process of getent only if the process is allowed.
+fn name(address: IpAddr, may_ask: impl FnOnce() -> bool) -> Option<String> {
+    // For an address without a name, the address itself comes back.
+    let is_name = |name: &String| name.parse::<IpAddr>().is_err();
+    let known = dns_lookup::lookup_addr(&address).ok().filter(is_name);
+    known.or_else(|| if HAS_NO_SWITCH && may_ask() { getent::host(address) } else { None })
 }
 
 /// Returns the addresses of the host `name`. A resolver that does not answer costs [`PATIENCE`].
@@ -72,17 +88,21 @@ pub(in crate::cli) fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
     let thread = thread::Builder::new().name("netmon:resolve".to_owned());
     let started = thread.spawn(move || {
         narrow_to_nothing();
-        let found = (host, 0).to_socket_addrs();
-        let _ = to.send(found.map(|found| found.map(|end| end.ip()).collect::<Vec<_>>()));
+        let known = (&*host, 0).to_socket_addrs();
+        let mut found = known.map(|known| known.map(|end| end.ip()).collect()).unwrap_or_default();
+        if HAS_NO_SWITCH && Vec::is_empty(&found) {
+            found = getent::addresses(&host);
+        }
+        let _ = to.send(found);
     });
     started.map_err(|error| Shortage::of_thread(error).to_string())?;
     match answer.recv_timeout(PATIENCE) {
-        Ok(Ok(mut found)) => {
+        Ok(mut found) if !found.is_empty() => {
             found.sort_unstable();
             found.dedup();
             Ok(found)
         }
-        Ok(Err(_)) => Err("no such name is known".to_owned()),
+        Ok(_) => Err("no such name is known".to_owned()),
         Err(_) => Err(format!("no answer came within {} seconds", PATIENCE.as_secs())),
     }
 }

@@ -11,6 +11,12 @@
 //! netmon is a program, and its library no API: `testing` has the items that tests, benches and
 //! fuzz targets take. ARCHITECTURE.md shows which modules may depend on which.
 
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!(
+    "netmon is built for x86-64 and aarch64 (little-endian Linux): its kernel program is tested on \
+     these alone"
+);
+
 mod cli;
 mod core;
 mod enclosure;

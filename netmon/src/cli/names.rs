@@ -22,6 +22,8 @@ use crate::{
     kernel::{self, Namespace},
 };
 
+/// The users of the host itself.
+const PASSWD: &str = "/etc/passwd";
 /// The deepest level of cgroups that is walked: no host nests cgroups as deep.
 const MAX_DEPTH: usize = 32;
 
@@ -37,7 +39,7 @@ pub(super) fn user(uid: u32) -> Option<String> {
 
 /// Returns the users of `/etc/passwd`. No other source of users can list them all in bounded time.
 fn passwd_users() -> Vec<(String, u64)> {
-    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let text = fs::read_to_string(PASSWD).unwrap_or_default();
     let users = text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
@@ -114,6 +116,15 @@ impl filter::FilterNames for LocalNames {
         self.services.port(name)
     }
 
+    fn no_services(&self) -> Option<&'static str> {
+        Services::missing()
+    }
+
+    fn no_users(&self) -> Option<&'static str> {
+        let is_there = fs::exists(PASSWD).unwrap_or(true);
+        (!is_there).then_some("this host has no /etc/passwd with the names of users")
+    }
+
     fn user(&self, name: &str) -> Option<u32> {
         let known = User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
         known.or_else(|| if HAS_NO_SWITCH { getent::uid(name) } else { None })
@@ -179,6 +190,10 @@ impl filter::FilterNames for NamesAtOnce<'_> {
         self.services.port(name)
     }
 
+    fn no_services(&self) -> Option<&'static str> {
+        Services::missing()
+    }
+
     fn user(&self, _: &str) -> Option<u32> {
         self.missing()
     }
@@ -222,6 +237,10 @@ pub(super) struct RecordedNames(pub(super) LocalNames);
 impl filter::FilterNames for RecordedNames {
     fn service(&self, name: &str) -> Option<u16> {
         self.0.service(name)
+    }
+
+    fn no_services(&self) -> Option<&'static str> {
+        self.0.no_services()
     }
 
     fn host(&self, name: &str) -> Result<Vec<IpAddr>, String> {

@@ -35,7 +35,7 @@ use crate::{
     },
     journal::{Health, OpenError, Recorder, RecorderOptions, Retention},
     kernel::{
-        Namespace, check_privileges,
+        Namespace, check_host,
         host::{clock::anchor, privilege::narrowed},
     },
     session::{Limits, Session, SessionScope},
@@ -171,7 +171,7 @@ impl RecordCommand {
         let stop = stop_on_signals(GRACE, || {})?;
         let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
         // Before the directory: a message about that would lead to a second one about privileges.
-        check_privileges()?;
+        check_host()?;
         let mut recorder = self.open()?;
         report(format_args!("recording into {}; Ctrl-C ends it", recorder.path().display()));
         let options = self.tracing.options(log, KernelFilter::ANY);

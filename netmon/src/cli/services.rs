@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::Args;
 
 use super::io::stdout::Stdout;
@@ -31,6 +31,9 @@ Examples:
 
 impl ServicesCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        if let Some(reason) = Database::missing() {
+            bail!("{reason}");
+        }
         let database = Database::load();
         let found = database.search(self.word.as_deref());
         ensure!(
@@ -40,9 +43,7 @@ impl ServicesCommand {
                     "no service has the port or the name '{}': `netmon services` lists all",
                     Escaped(word.as_bytes())
                 ),
-                None => "this host has no services database: install it (on Debian, the package \
-                         netbase) to get /etc/services"
-                    .to_owned(),
+                None => "/etc/services has no service".to_owned(),
             }
         );
         let mut out = Vec::new();

@@ -62,6 +62,16 @@ pub struct Services {
 }
 
 impl Services {
+    /// Returns the reason why no port of this host has a name, if the database is missing.
+    #[must_use]
+    pub fn missing() -> Option<&'static str> {
+        let is_there = fs::exists(PATH).unwrap_or(true);
+        (!is_there).then_some(
+            "this host has no /etc/services with the names of ports (on Debian, the package \
+             netbase has it)",
+        )
+    }
+
     /// Reads the database, `/etc/services`. A host without one has no names, which is no error.
     #[must_use]
     pub fn load() -> Self {

@@ -18,7 +18,7 @@ pub(crate) use host::{
     shortage::Shortage,
 };
 pub(crate) use program::{
-    attach::check_privileges,
+    attach::check_host,
     error::LoadError,
     object::{Options, Without},
 };

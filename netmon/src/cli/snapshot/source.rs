@@ -18,6 +18,8 @@ use crate::{
 impl SnapshotCommand {
     /// Opens the requested source, or the better one that works, and finds the namespaces to list.
     pub(super) fn open(&self, filter: &Filter) -> anyhow::Result<(Dump, Namespaces)> {
+        // A host without `/proc` has no other source either.
+        Namespace::current()?;
         let want = DumpRequest {
             protocols: self.protocols(),
             info: self.info || filter.needs_info(),

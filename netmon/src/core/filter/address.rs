@@ -159,7 +159,11 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
 /// Reads `[:]NUMBER` or `[:]SERVICE`.
 pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, Bad> {
     let text = text.strip_prefix(':').unwrap_or(text);
-    id("port", "0 to 65535 or the name of a service", text, |name| names.service(name))
+    let write = match names.no_services() {
+        Some(reason) => format!("0 to 65535: {reason}"),
+        None => "0 to 65535 or the name of a service".to_owned(),
+    };
+    id("port", &write, text, |name| names.service(name))
 }
 
 /// Reads a number, or a name that `named` knows. `what` and `write` go into the error message.

@@ -15,6 +15,14 @@ pub trait FilterNames {
     fn service(&self, _name: &str) -> Option<u16> {
         None
     }
+    /// Returns the reason why no service has a name, if none has.
+    fn no_services(&self) -> Option<&'static str> {
+        None
+    }
+    /// Returns the reason why no user has a name, if none has.
+    fn no_users(&self) -> Option<&'static str> {
+        None
+    }
     /// Returns the id of the user `name`.
     fn user(&self, _name: &str) -> Option<u32> {
         None

@@ -153,8 +153,11 @@ fn named(
             return numbered(fact, text, found.map(|(_, number)| number).collect());
         }
         TextFact::User => {
-            let write = "a number or the name of a user";
-            Term::Uid(id("user", write, text, |name| names.user(name))?)
+            let write = match names.no_users() {
+                Some(reason) => format!("a number: {reason}"),
+                None => "a number or the name of a user".to_owned(),
+            };
+            Term::Uid(id("user", &write, text, |name| names.user(name))?)
         }
         TextFact::Netns => {
             let write = "a name as of ip netns, an inode number, or self";

@@ -165,6 +165,8 @@ impl AttachFindings {
 fn advice(error: &LoadError) -> &'static str {
     match error {
         LoadError::Privilege(_) => SUDO,
+        LoadError::FileSystem(missing) => missing.remedy(),
+        LoadError::NoBpf => "a kernel built with CONFIG_BPF_SYSCALL=y",
         LoadError::NoBtf => "a kernel built with CONFIG_DEBUG_INFO_BTF=y",
         LoadError::Buffer { .. } => "a smaller --buffer",
         LoadError::Shortage { .. } => "raise that limit",
@@ -199,7 +201,7 @@ fn types(options: &Options) -> Finding {
         Err(error) => {
             let detail = format!("{VMLINUX}: {}", errno_text(&error));
             Finding::new("BTF", FindingState::Degraded, detail)
-                .because(WITHOUT_BTF, advice(&LoadError::NoBtf))
+                .because(WITHOUT_BTF, advice(&LoadError::no_types()))
         }
     }
 }

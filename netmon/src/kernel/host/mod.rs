@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(super) mod devices;
+pub(super) mod file_systems;
 pub(super) mod namespaces;
 pub(super) mod netns;
 pub(super) mod netns_names;

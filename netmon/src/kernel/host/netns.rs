@@ -15,6 +15,7 @@ use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{
+    file_systems::MissingFileSystem,
     privilege::{self, Duty},
     shortage::{Shortage, spawn_scoped},
 };
@@ -50,7 +51,8 @@ impl Namespace {
     /// # Errors
     /// Fails if `/proc` is not mounted.
     pub(crate) fn current() -> io::Result<Self> {
-        Ok(Self { inum: inum_of(&fs::metadata(OWN)?), way: Way::Own })
+        let link = fs::metadata(OWN).map_err(|error| MissingFileSystem::of_proc(OWN, error))?;
+        Ok(Self { inum: inum_of(&link), way: Way::Own })
     }
 
     /// Returns the namespace that `ip netns` calls `name`, or the namespace of the process with
@@ -158,8 +160,9 @@ impl Namespace {
     }
 
     fn at(path: PathBuf) -> io::Result<Self> {
-        let inum = inum_of(&fs::metadata(&path)?);
+        // Without `/proc` there would be no process and no namespace.
         let own = Self::current()?;
+        let inum = inum_of(&fs::metadata(&path)?);
         Ok(if own.inum == inum { own } else { Self::by_path(inum, path) })
     }
 }

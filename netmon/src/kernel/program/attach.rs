@@ -19,7 +19,10 @@ use super::{
     tracefs, walk,
 };
 use crate::kernel::{
-    host::{pid_namespace::PidNamespaces, privilege, shortage::spawn_scoped},
+    host::{
+        file_systems::MissingFileSystem, pid_namespace::PidNamespaces, privilege,
+        shortage::spawn_scoped,
+    },
     ring::rings::{self, Rings},
 };
 
@@ -88,7 +91,7 @@ pub(in crate::kernel) struct Loaded {
 
 /// Loads and attaches everything that traces. From here on the rings fill.
 pub(in crate::kernel) fn load(options: Options) -> Result<Loaded, LoadError> {
-    check_privileges()?;
+    check_host()?;
     match full(options) {
         Err(error) if error.allows_fallback() => {
             log::info!("falling back to the classic tracepoints: {error}");
@@ -223,7 +226,7 @@ pub(in crate::kernel) fn load_iterators(
     walks: &[BpfIter],
     everywhere: bool,
 ) -> Result<LoadedIterators, LoadError> {
-    check_privileges()?;
+    check_host()?;
     let Types { btf, loader, offsets, .. } = Types::read(false)?;
     // A dump needs no ring.
     let log = log::LevelFilter::Off;
@@ -254,10 +257,13 @@ fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Fails if this process lacks a capability for loading.
-pub(crate) fn check_privileges() -> Result<(), LoadError> {
+/// Fails if this process lacks a capability for loading, or the host a file system.
+pub(crate) fn check_host() -> Result<(), LoadError> {
     let missing = privilege::missing(privilege::Duty::Load);
-    if missing.is_empty() { Ok(()) } else { Err(LoadError::Privilege(missing)) }
+    if !missing.is_empty() {
+        return Err(LoadError::Privilege(missing));
+    }
+    Ok(MissingFileSystem::check()?)
 }
 
 /// The kernel's types.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use aya::{programs::ProgramError, sys::SyscallError};
+use aya::{EbpfError, programs::ProgramError, sys::SyscallError};
 use nix::errno::Errno;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     tracefs::FormatError,
 };
 use crate::kernel::{
-    host::{privilege, shortage::Shortage},
+    host::{file_systems::MissingFileSystem, privilege, shortage::Shortage},
     ring::rings::RingError,
 };
 
@@ -27,6 +27,16 @@ pub(crate) enum LoadError {
     /// Capabilities are missing.
     #[error("this takes {}, which this process lacks: run it with sudo", .0.join(" and "))]
     Privilege(Vec<&'static str>),
+    /// A file system of the kernel is not mounted.
+    #[error(transparent)]
+    FileSystem(#[from] MissingFileSystem),
+    /// The kernel has no BPF.
+    #[error(
+        "the kernel ({}) has no bpf(2) (ENOSYS), which this takes: run a kernel built with \
+         CONFIG_BPF_SYSCALL=y; if a container hides the system call, run netmon on the host",
+        release()
+    )]
+    NoBpf,
     /// The kernel publishes no types.
     #[error(
         "this kernel has no BTF ({VMLINUX} is missing), which this takes: run a kernel built with \
@@ -98,12 +108,27 @@ impl LoadError {
         Self::Refused { what: what.to_owned(), reason, errno: None }
     }
 
+    /// Returns the error of the first calls of bpf(2), which make the maps of the object.
+    pub(super) fn of_object(error: &EbpfError) -> Self {
+        match refused("the object", error) {
+            Self::Refused { errno: Some(libc::ENOSYS), .. } => Self::NoBpf,
+            other => other,
+        }
+    }
+
+    /// Returns the reason why the kernel's types cannot be read.
+    pub(in crate::kernel) fn no_types() -> Self {
+        MissingFileSystem::check().map_or_else(Self::from, |()| Self::NoBtf)
+    }
+
     /// Returns the bare fact without advice, for a list of findings.
     pub(in crate::kernel) fn short(&self) -> String {
         match self {
             Self::Refused { what, reason, .. } => format!("the kernel refused {what}: {reason}"),
             Self::Privilege(missing) => format!("this process lacks {}", missing.join(" and ")),
             Self::NoBtf => format!("this kernel has no BTF ({VMLINUX} is missing)"),
+            Self::NoBpf => "this kernel has no bpf(2) (ENOSYS)".to_owned(),
+            Self::FileSystem(missing) => missing.fact().to_owned(),
             other => other.to_string(),
         }
     }

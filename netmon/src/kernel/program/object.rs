@@ -69,7 +69,7 @@ pub(in crate::kernel) fn open(
         .override_global("RINGS", bytemuck::bytes_of(&rings), true)
         .map_max_entries(rings::NAME, rings)
         .load(&object)
-        .map_err(|error| refused("the object", &error))
+        .map_err(|error| LoadError::of_object(&error))
 }
 
 /// Returns the program `name` of the object; a foreign object may lack it.

@@ -5,6 +5,7 @@
 //! host.
 
 mod announcements;
+mod bare_host;
 mod converge;
 mod devices;
 mod doctor;

@@ -20,7 +20,10 @@ pub use net::parse_inet;
 pub(crate) use processes::{owners, process_started};
 pub use unix::parse_unix;
 
-use crate::core::socket::{Protocol, Socket, UnixSocket};
+use crate::{
+    core::socket::{Protocol, Socket, UnixSocket},
+    kernel::host::file_systems::MissingFileSystem,
+};
 
 /// The tables of the calling thread's network namespace; `/proc/self/net` has the main thread's.
 pub(super) const TABLES: &str = "/proc/thread-self/net";
@@ -87,7 +90,7 @@ fn open(name: &str) -> io::Result<ProcTable> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new(TABLES).is_dir() => {
             Ok(Box::new(io::empty()))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(MissingFileSystem::of_proc(TABLES, error)),
     }
 }
 

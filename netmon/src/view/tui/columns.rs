@@ -218,10 +218,11 @@ impl Column {
             IpAddr::V4(address) => u128::from(u32::from(address)),
             IpAddr::V6(address) => u128::from(address),
         };
-        let newest = row.id.epoch.as_nanos().saturating_neg();
-        let latest = row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
+        // Each fact is in another part of the row, whose memory has to come first.
+        let newest = || row.id.epoch.as_nanos().saturating_neg();
+        let latest = || row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
         match self {
-            Self::Program => row.owner.as_ref().map_or((None, newest), |owner| {
+            Self::Program => row.owner.as_ref().map_or((None, newest()), |owner| {
                 let mut name = [0; 16];
                 let length = owner.comm.len().min(name.len());
                 name[..length].copy_from_slice(&owner.comm[..length]);
@@ -229,10 +230,10 @@ impl Column {
             }),
             Self::Local => (Some(address(row.tuple.local.ip())), row.tuple.local.port().into()),
             Self::Remote => (Some(address(row.tuple.remote.ip())), row.tuple.remote.port().into()),
-            Self::State => (Some(state as u128), latest),
-            Self::InState => (row.since.map(|_| 1), latest),
+            Self::State => (Some(state as u128), latest()),
+            Self::InState => (row.since.map(|_| 1), latest()),
             Self::Direction => {
-                (row.direction.or(row.inferred_direction).map(|way| way as u128 + 1), newest)
+                (row.direction.or(row.inferred_direction).map(|way| way as u128 + 1), newest())
             }
             Self::Age => {
                 // What was there before netmon looked is older than all that netmon saw begin:
@@ -244,15 +245,15 @@ impl Column {
                     (true, TcpState::Listen) => Some(3),
                     (true, _) => Some(2),
                 };
-                (age, newest)
+                (age, newest())
             }
-            Self::Why => (row.verdict.map(|verdict| verdict as u128 + 1), newest),
-            Self::Netns => (Some(row.tuple.netns.into()), newest),
-            Self::Evidence => (row.evidence.map(|known| known as u128 + 1), newest),
+            Self::Why => (row.verdict.map(|verdict| verdict as u128 + 1), newest()),
+            Self::Netns => (Some(row.tuple.netns.into()), newest()),
+            Self::Evidence => (row.evidence.map(|known| known as u128 + 1), newest()),
             // The greatest comes first.
             _ => {
                 let value = traffic.row(row).and_then(|figures| self.figure(&figures));
-                (value.map(|value| u128::from(u64::MAX - value) + 1), newest)
+                (value.map(|value| u128::from(u64::MAX - value) + 1), newest())
             }
         }
     }

@@ -185,7 +185,7 @@ fn free_words<'a>(command: &Command, words: &[&'a str]) -> Option<Vec<&'a str>> 
     (!is_value).then_some(free)
 }
 
-/// Returns whether a flag takes the next word as its value: `--netns`, or `-tuc` by its last letter.
+/// Returns whether a flag takes the next word as its value: `--netns`, or `-tn` by its last letter.
 fn takes_next(command: &Command, flag: &str) -> bool {
     let takes = |arg: &Arg| arg.get_action().takes_values() && !arg.is_require_equals_set();
     let mut args = command.get_arguments();

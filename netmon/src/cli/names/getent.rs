@@ -280,7 +280,7 @@ mod tests {
         for uid in 1002..1010 {
             assert_eq!(getent.user(uid), None, "{uid}");
         }
-        for name in ["1001", "-s", "", "nobody"] {
+        for name in ["1001", "-s", "", "carol"] {
             assert_eq!(getent.uid(name), None, "{name}");
         }
     }

@@ -89,7 +89,7 @@ fn without_etc_names_are_numbers_and_the_file_is_named() {
             assert_refused(prepare, args, 1, services);
         }
         assert_refused(prepare, "snapshot 'dport = :ssh'", 2, services);
-        assert_refused(prepare, "snapshot uid = nobody", 2, "this host has no /etc/passwd");
+        assert_refused(prepare, "snapshot uid = daemon", 2, "this host has no /etc/passwd");
         let listing = netmon_after(prepare, "snapshot -tae --netns self");
         assert!(listing.status.success() && listing.stderr.is_empty(), "{listing:?}");
     });

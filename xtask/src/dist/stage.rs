@@ -56,8 +56,8 @@ pub(super) fn texts(release: &Release, native: &Program) -> anyhow::Result<()> {
 /// Lays out the man pages: each in the section that its name ends with.
 fn pages(release: &Release, native: &Program, stage: &Path) -> anyhow::Result<()> {
     let pages = release.work("man")?;
-    run(Command::new(&native.path).arg("man").arg(&pages))?;
-    let mut count = 0;
+    output(Command::new(&native.path).arg("man").arg(&pages))?;
+    let mut laid = Vec::new();
     for page in fs::read_dir(&pages)? {
         let page = page?.path();
         let name = page.file_name().context("a page")?.to_string_lossy().into_owned();
@@ -65,11 +65,10 @@ fn pages(release: &Release, native: &Program, stage: &Path) -> anyhow::Result<()
         let Some(section) = section else { bail!("{name} is no man page of a section") };
         let to = stage.join(format!("usr/share/man/man{section}/{name}"));
         write(&to, &fs::read(&page)?)?;
-        run(Command::new("gzip").args(["--best", "--no-name"]).arg(&to))?;
-        count += 1;
+        laid.push(to);
     }
-    ensure!(count > 0, "`netmon man` wrote no page into {}", pages.display());
-    Ok(())
+    ensure!(!laid.is_empty(), "`netmon man` wrote no page into {}", pages.display());
+    run(Command::new("gzip").args(["--best", "--no-name"]).args(&laid))
 }
 
 /// Lays out `program`, in the place of another architecture's.

@@ -1,14 +1,16 @@
-//! `vm`: the kernel tests on the kernels of Debian's suites, in QEMU.
+//! `vm`: the kernel tests on the kernels of Debian's suites, in QEMU, and the tests of the unit.
 //!
 //! A machine is a kernel of Debian's packages and an initramfs with the test program, netmon and
 //! the programs that both call. Nothing is installed, and no disk is made. KVM is used where it
-//! works; emulation works everywhere, also for another architecture than this host's.
+//! works; emulation works everywhere, also for another architecture than this host's. For the tests
+//! of the unit, the initramfs is a Debian system with systemd.
 
 mod arch;
 mod debian;
 mod image;
 mod kernel;
 mod machine;
+mod system;
 mod tally;
 mod userland;
 
@@ -38,16 +40,24 @@ use crate::{
 
 /// The profile that makes programs for emulated machines.
 const PROFILE: &str = "vm";
+/// The kernel for the tests of the unit, if none is named.
+const UNIT_KERNEL: &str = "6.1";
 
 /// Run the kernel tests on other kernels, in QEMU
 #[derive(Debug, Args)]
 pub(crate) struct Vm {
-    /// Kernels to boot; all of them when none is named
+    /// Kernels to boot; all of them when none is named, and with --systemd 6.1
     #[arg(value_parser = kernel::names())]
     kernels: Vec<String>,
     /// Architecture of the machines
     #[arg(long, value_enum, default_value_t = Arch::HOST)]
     arch: Arch,
+    /// Test netmon's unit, in a machine with systemd as process 1, instead of the kernel
+    #[arg(long, conflicts_with_all = ["arch", "only", "skip", "without", "threads", "run"])]
+    systemd: bool,
+    /// Install this package in the machine, and test its upgrade and its removal too
+    #[arg(long, value_name = "FILE", requires = "systemd")]
+    deb: Option<PathBuf>,
     /// Run only the tests whose names contain TEXT
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -129,19 +139,33 @@ struct Outcome {
 
 impl Vm {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let programs = Programs::build(if self.debug { "dev" } else { PROFILE }, self.arch)?;
+        let netmon = match &self.deb {
+            Some(deb) => Netmon::Package(deb.clone()),
+            None => {
+                Netmon::Built(Programs::build(if self.debug { "dev" } else { PROFILE }, self.arch)?)
+            }
+        };
         let cpus = Cpus {
             present: self.cpus,
             possible: self.possible.map_or(self.cpus, |possible| possible.max(self.cpus)),
         };
         let mut machines = Vec::new();
         let mut accelerator = None;
-        for suite in kernel::chosen(self.arch, &self.kernels)? {
+        let kernels = match &self.kernels[..] {
+            [] if self.systemd => &[UNIT_KERNEL.to_owned()],
+            kernels => kernels,
+        };
+        for suite in kernel::chosen(self.arch, kernels)? {
             let kernel = Kernel::get(suite, self.arch, self.refresh)?;
             let accelerator = *accelerator.get_or_insert_with(|| Accelerator::usable(&kernel));
-            let userland = Userland::get(self.arch, self.refresh)?;
-            let command = self.command(suite, accelerator);
-            let image = Image::make(&kernel, &userland, &programs, &command)?;
+            let image = match &netmon {
+                Netmon::Built(programs) if !self.systemd => {
+                    let userland = Userland::get(self.arch, self.refresh)?;
+                    let command = self.command(suite, accelerator);
+                    Image::make(&kernel, &userland, programs, &command)?
+                }
+                netmon => system::make(&kernel, netmon, self.refresh)?,
+            };
             machines.push((kernel, image, accelerator));
         }
         let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
@@ -209,11 +233,18 @@ fn report(outcomes: &[Outcome]) -> anyhow::Result<()> {
     let failed: Vec<_> = failed.map(|outcome| outcome.kernel.name.as_str()).collect();
     ensure!(
         failed.is_empty(),
-        "the kernel tests fail on {}; to run one again: `cargo xtask vm {} --only NAME`",
+        "tests fail on {}; to run one of the kernel again: `cargo xtask vm {} --only NAME`",
         failed.join(", "),
         failed[0]
     );
     Ok(())
+}
+
+/// The netmon that a machine has.
+enum Netmon {
+    Built(Programs),
+    /// A package of Debian.
+    Package(PathBuf),
 }
 
 /// The programs that the machines run.

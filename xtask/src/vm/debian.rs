@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use super::arch::Arch;
-use crate::shell::{output, run};
+use crate::{debian::mirror, shell::run};
 
 pub(super) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -28,19 +28,6 @@ pub(super) fn suite_here() -> anyhow::Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("this takes Debian")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     Ok(name.context("/etc/os-release names no suite of Debian")?.trim_matches('"').to_owned())
-}
-
-pub(super) fn mirror() -> anyhow::Result<String> {
-    let mirrors = output(Command::new("apt-get").args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Label: Debian",
-        "Created-By: Packages",
-    ]))
-    .context("this takes Debian's apt")?;
-    let mirror = mirrors.lines().next().context("apt knows no mirror of Debian: apt-get update")?;
-    Ok(mirror.to_owned())
 }
 
 /// An apt with a configuration of its own, which leaves the host's as it is.

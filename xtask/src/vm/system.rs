@@ -13,12 +13,15 @@ use anyhow::Context;
 use super::{
     Netmon,
     arch::Arch,
-    debian::{cache, mirror, suite_here},
+    debian::{cache, suite_here},
     image::{Image, LONGEST, copy_file, copy_program, modules, pack, place},
     kernel::Kernel,
     tally::SUCCESS,
 };
-use crate::shell::{as_root, find, root, run};
+use crate::{
+    debian::mirror,
+    shell::{as_root, find, root, run},
+};
 
 /// The packages beside those that every Debian system has.
 const PACKAGES: &str = "--include=systemd,systemd-sysv,kmod";

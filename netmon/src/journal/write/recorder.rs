@@ -54,6 +54,8 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// The time after which changes are handed over. The changes are on the disk soon after.
 const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
+/// The longest wait for the rest of the first table, as in `session.rs`.
+const FIRST_TABLE: Duration = Duration::from_secs(30);
 /// Options of a recorder.
 pub struct RecorderOptions {
     /// The limits of the segments that are kept.
@@ -97,6 +99,8 @@ pub struct Recorder {
     /// The table at the end of the last recording.
     former: Vec<Connection>,
     has_begun: bool,
+    /// The time until which the rest of the first table is awaited, once a part of it has come.
+    first_table_until: Option<Instant>,
     /// The end of the last recording. The gap after that end is reported by the first segment that
     /// begins later.
     before: Option<Wall>,
@@ -159,6 +163,7 @@ impl Recorder {
             period: 0,
             former,
             has_begun: false,
+            first_table_until: None,
             before,
             reached: Wall::MIN,
         })
@@ -325,6 +330,9 @@ impl View for Recorder {
                 "an event cannot be dated: it came before the clocks were compared",
             ));
         }
+        if matches!(change, Change::Found { initial: true, .. }) {
+            self.first_table_until.get_or_insert_with(|| Instant::now() + FIRST_TABLE);
+        }
         let is_kept = self.keep(change);
         self.events += u64::from(is_kept);
         Ok(is_kept)
@@ -345,11 +353,17 @@ impl View for Recorder {
             let full = self.full.iter().map(|batch| batch.since);
             let first = full.fold(self.batch.since.min(anchor.monotonic), Mono::min);
             self.begin(&ConnectionTable::default(), anchor.at(first));
-            // The first dump may be larger than the limit of the queue, and comes at once.
             self.send(usize::MAX);
         }
+        let is_incomplete = !table.is_reconciled()
+            && self.first_table_until.is_some_and(|until| Instant::now() < until);
         if !self.full.is_empty() || self.last_sent_at.elapsed() >= HANDED_OVER_EVERY {
-            self.send(QUEUED);
+            // The first table may be larger than the limit of the queue, and comes within seconds.
+            self.send(if is_incomplete { usize::MAX } else { QUEUED });
+        }
+        if is_incomplete {
+            // A segment begins with a whole table.
+            return Ok(());
         }
         let is_due = self.events >= SEGMENT
             || self.period_of(anchor.wall_time(self.now)) > self.period

@@ -11,6 +11,8 @@ use crate::core::time::Mono;
 /// The most items that wait: some 120 bytes each, and as many as two busy cores make in a second.
 /// Beyond that, items wait in the rings.
 const MOST: usize = 1 << 20;
+/// The most items that are put aside at once, in some milliseconds.
+const AT_ONCE: usize = 1 << 16;
 
 /// Rings, read as one, and the items that were taken out of them too early.
 pub(super) struct Backlog<R: Ring> {
@@ -34,10 +36,11 @@ impl<R: Ring> Backlog<R> {
         self.merge.has_more() || !self.waiting.is_empty()
     }
 
-    /// Makes room in the rings: the items that existed at `now` wait for a later reading.
+    /// Makes room in the rings: items that existed at `now`, [`AT_ONCE`] at most, wait for a later
+    /// reading.
     pub(super) fn relieve(&mut self, now: Mono) {
         let room = self.most.saturating_sub(self.waiting.len());
-        self.merge.read(now, room, |item| self.waiting.push_back(item));
+        self.merge.read(now, room.min(AT_ONCE), |item| self.waiting.push_back(item));
     }
 
     /// Takes the items that existed at `now`, at most `limit` of them, in order of time. A reader

@@ -154,7 +154,7 @@ impl Rings {
         self.0.has_more()
     }
 
-    /// Makes room in the rings for a reader that is away: the records that existed at `now` wait in
+    /// Makes room in the rings for a reader that is away: records that existed at `now` wait in
     /// memory for the next reading.
     pub(in crate::kernel) fn relieve(&mut self, now: Mono) {
         self.0.relieve(now);

@@ -3,6 +3,7 @@
 
 mod damaged;
 mod escapes;
+mod first_table;
 mod open;
 mod origins;
 mod terminal;

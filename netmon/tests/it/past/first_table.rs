@@ -31,7 +31,7 @@ fn a_segment_begins_with_a_whole_table() {
     // The segment is wanted when the first of the sockets comes.
     let rotate = Some((3, recorder.handle()));
     play(&mut Script { rotate, ..Script::new(events) }, &mut recorder, &scope());
-    recorder.close();
+    assert_eq!(recorder.close().segments, 2);
     let words = ["export", "--dataset", "checkpoints", "--format", "jsonl"];
     assert_eq!(stdout(&words, &directory.0).lines().count(), 3);
 }

@@ -26,7 +26,7 @@ mod tests;
 
 /// The longest wait for the first dump: a million sockets take seconds, and several times that on a
 /// busy machine. After the wait, a duration begins even without the dump.
-const SEEDING: Duration = Duration::from_secs(30);
+pub(crate) const SEEDING: Duration = Duration::from_secs(30);
 
 /// A source of items, in the order of their times: the live kernel yields events, a journal yields
 /// entries. The first item ties the clocks.

@@ -5,13 +5,14 @@ use std::{fs, process::Command};
 use anyhow::{bail, ensure};
 
 use crate::{
+    debian::install,
     ebpf::{LINKER_VERSION, LLVM, Toolchain},
-    shell::{as_root, cargo, run},
+    shell::{cargo, run},
 };
 
 /// Debian's own compiler with its library source, newer than what rustup calls stable, and the LLVM
 /// that bpf-linker links: no older than the compiler's.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "rustc-web",
     "cargo-web",
     "rust-web-src",
@@ -19,6 +20,7 @@ const PACKAGES: [&str; 7] = [
     "llvm-22-dev",
     "libpolly-22-dev",
     "libzstd-dev",
+    "zlib1g-dev",
 ];
 
 /// Installs the toolchain if it is missing or incomplete.
@@ -41,12 +43,7 @@ fn debian() -> anyhow::Result<()> {
     eprintln!(
         "setup: Debian: the compiler and LLVM from its packages, bpf-linker built from source"
     );
-    run(as_root("apt-get").args(["update", "-qq"]))?;
-    run(as_root("env")
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y"])
-        .args(["--no-install-recommends"])
-        .args(PACKAGES)
-        .arg("zlib1g-dev"))?;
+    install(PACKAGES)?;
     linker(Some(LLVM))
 }
 

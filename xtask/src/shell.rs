@@ -22,11 +22,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Returns the directory of cargo's builds.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Returns the path of netmon's release build, which benches and runs use.
 pub(crate) fn release_binary() -> PathBuf {
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("release/netmon")
+    target().join("release/netmon")
 }
 
 /// Builds netmon as its users do.

@@ -49,13 +49,12 @@ Examples:
   netmon completions fish > ~/.config/fish/completions/netmon.fish";
 
 impl CompletionsCommand {
-    pub(super) fn run(self, root: &Command) -> anyhow::Result<()> {
+    pub(super) fn run(self, mut root: Command) -> anyhow::Result<()> {
         let mut out = Stdout::lock();
         if let Some(shell) = self.shell {
-            out.write_all(script(shell, root).as_bytes())?;
+            out.write_all(script(shell, &root).as_bytes())?;
         }
         if let Some(line) = self.line {
-            let mut root = root.clone();
             // Only then a command has the flags of every command.
             root.build();
             for word in candidates(&root, line) {
@@ -202,10 +201,14 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, help::layout};
 
-    fn of(line: &str) -> Vec<String> {
+    fn completed(line: Vec<OsString>) -> Vec<String> {
         let mut root = layout(Cli::command());
         root.build();
-        candidates(&root, line.split(' ').map(OsString::from).collect())
+        candidates(&root, line)
+    }
+
+    fn of(line: &str) -> Vec<String> {
+        completed(line.split(' ').map(OsString::from).collect())
     }
 
     #[test]
@@ -229,11 +232,9 @@ mod tests {
         assert_eq!(of("history verdict=ref"), ["verdict=refused"]);
         assert_eq!(of("history verdict in refused,tim"), ["refused,timed-out"]);
         let mut line = vec![OsString::from("watch"), "pid = 1 and state est".into()];
-        let mut root = layout(Cli::command());
-        root.build();
-        assert_eq!(candidates(&root, line.clone()), ["pid = 1 and state established"]);
+        assert_eq!(completed(line.clone()), ["pid = 1 and state established"]);
         line[1] = "pid = 1 and state ".into();
-        assert!(candidates(&root, line).contains(&"pid = 1 and state time-wait".to_owned()));
+        assert!(completed(line).contains(&"pid = 1 and state time-wait".to_owned()));
     }
 
     #[test]

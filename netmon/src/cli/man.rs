@@ -3,9 +3,13 @@
 mod command_page;
 mod document;
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::{Args, Command, ValueHint};
 use roff::{Roff, roman};
 
@@ -71,13 +75,14 @@ impl ManCommand {
             out.write_all(command_page::page(&root).text.as_bytes())?;
             return Ok(out.flush()?);
         };
-        let advice = "name a directory that this user may write into";
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make {}: {advice}", directory.display()))?;
+        let failed = |step: &str, path: &Path, error: &io::Error| {
+            let path = path.display();
+            anyhow!("cannot {step} {path}: {error}; name a directory that this user may write into")
+        };
+        fs::create_dir_all(&directory).map_err(|error| failed("make", &directory, &error))?;
         for Page { name, section, text } in pages(root) {
             let path = directory.join(format!("{name}.{section}"));
-            fs::write(&path, text)
-                .with_context(|| format!("cannot write {}: {advice}", path.display()))?;
+            fs::write(&path, text).map_err(|error| failed("write", &path, &error))?;
             writeln!(out, "{}", path.display())?;
         }
         Ok(out.flush()?)

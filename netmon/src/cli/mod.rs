@@ -118,7 +118,7 @@ impl Command {
             Self::Verify(verify) => verify.run(log),
             Self::Services(services) => services.run(),
             Self::Man(man) => man.run(Cli::command()),
-            Self::Completions(completions) => completions.run(&help::layout(Cli::command())),
+            Self::Completions(completions) => completions.run(help::layout(Cli::command())),
             Self::Help(help) => return help.run(Cli::command()),
         }
         .map(|()| ExitCode::SUCCESS)

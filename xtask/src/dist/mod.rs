@@ -79,8 +79,11 @@ impl Dist {
         }
         if self.makes(Kind::Packages) || self.makes(Kind::Archive) {
             // The program writes its man pages and completions: it has to run on this machine.
-            let native = program::make(&release, Target::native()?)?;
-            stage::texts(&release, &native)?;
+            let native = Target::native()?;
+            match programs.iter().find(|program| program.target == native) {
+                Some(program) => stage::texts(&release, program)?,
+                None => stage::texts(&release, &program::make(&release, native)?)?,
+            }
         }
         for program in &programs {
             if self.makes(Kind::Packages) {

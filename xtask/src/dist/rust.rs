@@ -10,9 +10,10 @@ use anyhow::{Context, ensure};
 
 use super::target::Target;
 use crate::{
+    debian::install,
     python::python,
     remaps::{Remap, flag, remaps},
-    shell::{as_root, cargo, find, output, run},
+    shell::{cargo, find, output, run},
 };
 
 /// Debian's compiler, and its packages: with the source of the library.
@@ -169,11 +170,7 @@ fn debian() -> anyhow::Result<Rust> {
             Target::ALL.map(Target::triple).join(" and ")
         );
         eprintln!("dist: installs these packages of Debian: {}", PACKAGES.join(" "));
-        run(as_root("apt-get").args(["update", "-qq"]))?;
-        run(as_root("env")
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y"])
-            .args(["--no-install-recommends"])
-            .args(PACKAGES))?;
+        install(PACKAGES)?;
     }
     eprintln!("dist: installs these packages of PyPI: {}", ZIG.join(" "));
     let python = python("zig", &ZIG)?;

@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use super::{Kind, rust::Rust, target::Target};
-use crate::shell::{as_root, find, run};
+use crate::{debian, shell::find};
 
 /// Installs the missing tools, and returns the compiler. First prints what it installs.
 pub(super) fn install(
@@ -70,9 +70,5 @@ fn packages(needed: &[(String, Vec<String>)]) -> anyhow::Result<()> {
         "this machine has no apt-get: install {} by other means",
         missing.iter().map(|(program, _)| program.as_str()).collect::<Vec<_>>().join(", ")
     );
-    run(as_root("apt-get").args(["update", "-qq"]))?;
-    run(as_root("env")
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y"])
-        .args(["--no-install-recommends"])
-        .args(&names))
+    debian::install(&names)
 }

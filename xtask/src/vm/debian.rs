@@ -1,7 +1,7 @@
 //! Debian's packages, from the mirror that this host's apt uses, unpacked outside of the checkout.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
@@ -12,16 +12,10 @@ use anyhow::{Context, ensure};
 use super::arch::Arch;
 use crate::{debian::mirror, shell::run};
 
-pub(super) const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Returns the directory that keeps kernels and systems.
-pub(super) fn cache() -> anyhow::Result<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-        .context("no home directory")?;
-    Ok(cache.join("netmon-vm"))
-}
+/// The directory in the cache that keeps kernels and systems.
+pub(super) const CACHE: &str = "netmon-vm";
 
 /// Returns the suite of this host. Programs that are built here run with its libraries.
 pub(super) fn suite_here() -> anyhow::Result<String> {

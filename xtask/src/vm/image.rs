@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    env,
     fmt::Write,
     fs::{self, File},
     os::unix::fs::{PermissionsExt, symlink},
@@ -14,7 +13,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use super::{Programs, arch::Arch, kernel::Kernel, tally::SUCCESS, userland::Userland};
-use crate::shell::{output, root, run};
+use crate::shell::{output, root, run, target};
 
 /// The longest run of a machine. In emulation the tests take some minutes; a machine that takes
 /// longer hangs.
@@ -47,9 +46,7 @@ pub(super) struct Image {
 
 /// Returns the place of an image with this name, beside the empty directory for its files.
 pub(super) fn place(name: &str) -> anyhow::Result<(PathBuf, PathBuf)> {
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let machines = target.join("machines");
+    let machines = target().join("machines");
     let tree = machines.join(format!("{name}.tree"));
     if tree.exists() {
         fs::remove_dir_all(&tree)?;

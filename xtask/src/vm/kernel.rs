@@ -7,9 +7,12 @@ use clap::builder::PossibleValuesParser;
 
 use super::{
     arch::Arch,
-    debian::{Apt, cache},
+    debian::{Apt, CACHE},
 };
-use crate::shell::{output, run};
+use crate::{
+    debian::cache,
+    shell::{output, run},
+};
 
 /// A kernel that Debian has.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +96,7 @@ pub(super) fn chosen(arch: Arch, names: &[String]) -> anyhow::Result<Vec<Suite>>
 impl Kernel {
     /// Finds the kernel in the cache, or gets it from the mirror.
     pub(super) fn get(suite: Suite, arch: Arch, refresh: bool) -> anyhow::Result<Self> {
-        let directory = cache()?.join(format!("{}-{}", suite.suite, suite.package));
+        let directory = cache(CACHE)?.join(format!("{}-{}", suite.suite, suite.package));
         let root = directory.join("root");
         if refresh || !root.exists() {
             let apt = Apt::new(&directory, suite.suite, arch);

@@ -13,18 +13,18 @@ use anyhow::Context;
 use super::{
     Netmon,
     arch::Arch,
-    debian::{cache, suite_here},
+    debian::{CACHE, suite_here},
     image::{Image, LONGEST, copy_file, copy_program, modules, pack, place},
     kernel::Kernel,
     tally::SUCCESS,
 };
 use crate::{
-    debian::mirror,
-    shell::{as_root, find, root, run},
+    debian::{bootstrap, cache},
+    shell::{as_root, root, run},
 };
 
 /// The packages beside those that every Debian system has.
-const PACKAGES: &str = "--include=systemd,systemd-sysv,kmod";
+const PACKAGES: &str = "systemd,systemd-sysv,kmod";
 /// No terminal has a login: without udev, systemd waits 90 s for its device.
 const PARAMETERS: &str = "rdinit=/sbin/init systemd.unit=multi-user.target \
      systemd.mask=serial-getty@ttyS0.service systemd.mask=serial-getty@ttyAMA0.service \
@@ -91,20 +91,14 @@ pub(super) fn make(kernel: &Kernel, netmon: &Netmon, refresh: bool) -> anyhow::R
 /// Finds the system in the cache, or makes it with debootstrap. Returns the archive.
 fn system(refresh: bool) -> anyhow::Result<PathBuf> {
     let suite = suite_here()?;
-    let directory = cache()?.join(format!("{suite}-systemd-{}", Arch::HOST.facts().debian));
+    let directory = cache(CACHE)?.join(format!("{suite}-systemd-{}", Arch::HOST.facts().debian));
     let archive = directory.join("system.cpio");
     if !refresh && archive.exists() {
         return Ok(archive);
     }
-    let debootstrap = find("debootstrap").context("install debootstrap")?;
     fs::create_dir_all(&directory)?;
     let (tree, fresh) = (directory.join("tree"), directory.join("fresh"));
-    // An interrupted run leaves files that belong to root.
-    run(as_root("rm").arg("-rf").arg(&tree))?;
-    eprintln!("vm: debootstrap makes a Debian system, which takes some three minutes, once");
-    let mut make = as_root(debootstrap);
-    make.args(["--variant=minbase", PACKAGES, &suite]).arg(&tree).arg(mirror()?);
-    run(make.stdout(io::stderr()))?;
+    bootstrap(&suite, PACKAGES, &tree)?;
     run(as_root("sh").args(["-ec", PACK, "sh"]).arg(&tree).arg(&fresh))?;
     fs::rename(fresh, &archive)?;
     Ok(archive)

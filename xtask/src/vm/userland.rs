@@ -11,9 +11,12 @@ use anyhow::Context;
 
 use super::{
     arch::Arch,
-    debian::{Apt, cache, suite_here},
+    debian::{Apt, CACHE, suite_here},
 };
-use crate::shell::{output, program_directories, run};
+use crate::{
+    debian::cache,
+    shell::{output, program_directories, run},
+};
 
 /// The packages with the programs that the tests call.
 const PACKAGES: [&str; 14] = [
@@ -49,7 +52,7 @@ impl Userland {
             return Ok(Self { arch, root: "/".into() });
         }
         let suite = suite_here()?;
-        let directory = cache()?.join(format!("{suite}-programs-{}", arch.facts().debian));
+        let directory = cache(CACHE)?.join(format!("{suite}-programs-{}", arch.facts().debian));
         let root = directory.join("root");
         if refresh || !root.exists() {
             let apt = Apt::new(&directory, &suite, arch)?;

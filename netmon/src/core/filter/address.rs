@@ -159,22 +159,23 @@ fn split_host(text: &str) -> Option<(&str, &str)> {
 /// Reads `[:]NUMBER` or `[:]SERVICE`.
 pub(super) fn port(text: &str, names: &dyn FilterNames) -> Result<u16, Bad> {
     let text = text.strip_prefix(':').unwrap_or(text);
-    let write = match names.no_services() {
+    let write = || match names.no_services() {
         Some(reason) => format!("0 to 65535: {reason}"),
         None => "0 to 65535 or the name of a service".to_owned(),
     };
-    id("port", &write, text, |name| names.service(name))
+    id("port", write, text, |name| names.service(name))
 }
 
-/// Reads a number, or a name that `named` knows. `what` and `write` go into the error message.
-pub(super) fn id<T: FromStr>(
+/// Reads a number, or a name that `named` knows. `what`, and the text that `write` makes, go into
+/// the error message.
+pub(super) fn id<T: FromStr, W: Into<String>>(
     what: &str,
-    write: &str,
+    write: impl FnOnce() -> W,
     text: &str,
     named: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, Bad> {
     let value = if is_number(text) { text.parse().ok() } else { named(text) };
-    value.ok_or_else(|| Bad::unknown(what, text, write))
+    value.ok_or_else(|| Bad::unknown(what, text, write()))
 }
 
 fn number<T: FromStr>(text: &str) -> Option<T> {

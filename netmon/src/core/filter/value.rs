@@ -55,7 +55,7 @@ pub(super) fn node(
                 Node::all(nets.into_iter().chain(port))
             }));
         }
-        Fact::Pid => Term::Pid(id("pid", "a number", text, |_| None)?),
+        Fact::Pid => Term::Pid(id("pid", || "a number", text, |_| None)?),
         Fact::Text(fact) => return named(fact, compare, value, names),
         Fact::Cookie => Term::Cookie(cookie(text)?),
         Fact::Direction => Term::Direction(direction(text)?),
@@ -135,7 +135,7 @@ fn named(
         }
         // The name of a device means another device in each namespace, so that no name is unknown.
         TextFact::Device if is_number => {
-            Term::Interface(id("device", "a number or a name", text, |_| None)?)
+            Term::Interface(id("device", || "a number or a name", text, |_| None)?)
         }
         TextFact::Device if !is_pattern && (text.is_empty() || text.len() > MAX_DEVICE) => {
             return Err(Bad::new(
@@ -153,19 +153,19 @@ fn named(
             return numbered(fact, text, found.map(|(_, number)| number).collect());
         }
         TextFact::User => {
-            let write = match names.no_users() {
+            let write = || match names.no_users() {
                 Some(reason) => format!("a number: {reason}"),
                 None => "a number or the name of a user".to_owned(),
             };
-            Term::Uid(id("user", &write, text, |name| names.user(name))?)
+            Term::Uid(id("user", write, text, |name| names.user(name))?)
         }
         TextFact::Netns => {
             let write = "a name as of ip netns, an inode number, or self";
-            Term::Netns(id("namespace", write, text, |name| names.netns(name))?)
+            Term::Netns(id("namespace", || write, text, |name| names.netns(name))?)
         }
         TextFact::Cgroup => {
             let write = "a path as in /proc/PID/cgroup or an id";
-            Term::Cgroup(id("cgroup", write, text, |path| names.cgroup(path))?)
+            Term::Cgroup(id("cgroup", || write, text, |path| names.cgroup(path))?)
         }
     };
     Ok(Node::Term(term))

@@ -37,7 +37,7 @@ use crate::{
         read,
         status::{Health, RecorderHandle, RecorderStatus},
     },
-    session::View,
+    session::{SEEDING, View},
 };
 
 /// The maximum number of changes that may wait for the disk: about two seconds of full load on this
@@ -54,8 +54,6 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// The time after which changes are handed over. The changes are on the disk soon after.
 const HANDED_OVER_EVERY: Duration = Duration::from_millis(300);
-/// The longest wait for the rest of the first table, as in `session.rs`.
-const FIRST_TABLE: Duration = Duration::from_secs(30);
 /// Options of a recorder.
 pub struct RecorderOptions {
     /// The limits of the segments that are kept.
@@ -331,7 +329,7 @@ impl View for Recorder {
             ));
         }
         if matches!(change, Change::Found { initial: true, .. }) {
-            self.first_table_until.get_or_insert_with(|| Instant::now() + FIRST_TABLE);
+            self.first_table_until.get_or_insert_with(|| Instant::now() + SEEDING);
         }
         let is_kept = self.keep(change);
         self.events += u64::from(is_kept);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,13 +10,13 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    debian::mirror,
+    debian::{bootstrap, cache},
     shell::{as_root, output, run},
 };
 
 /// The suite of Debian that packages are tried on, and its packages besides the least.
 const SUITE: &str = "bookworm";
-const PACKAGES: &str = "--include=man-db,bash-completion";
+const PACKAGES: &str = "man-db,bash-completion";
 
 /// A root directory.
 pub(super) struct Root {
@@ -34,21 +34,12 @@ impl Root {
 
     /// Returns a copy of Debian's least, which debootstrap makes once.
     pub(super) fn debian(path: PathBuf) -> anyhow::Result<Self> {
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| env::home_dir().map(|home| home.join(".cache")))
-            .context("no home directory")?
-            .join("netmon-dist");
+        let cache = cache("netmon-dist")?;
         let made = cache.join(SUITE);
         if !made.exists() {
             fs::create_dir_all(&cache)?;
             let fresh = cache.join(format!("{SUITE}.new"));
-            eprintln!("dist: makes a root directory of Debian's {SUITE}; this takes minutes");
-            run(as_root("rm").args(["--recursive", "--force"]).arg(&fresh))?;
-            run(as_root("debootstrap")
-                .args(["--variant=minbase", PACKAGES, SUITE])
-                .arg(&fresh)
-                .arg(mirror()?))?;
+            bootstrap(SUITE, PACKAGES, &fresh)?;
             run(as_root("mv").args([&fresh, &made]))?;
         }
         run(as_root("cp").arg("--archive").args([&made, &path]))?;

@@ -1,6 +1,6 @@
 //! The live kernel as a source of events.
 
-use std::{collections::VecDeque, io, iter};
+use std::{collections::VecDeque, io};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,11 +23,7 @@ impl Source for Live {
         if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
             self.begin_dump(events);
         }
-        while self.dump_messages.len() < MESSAGES_AT_ONCE
-            && let Some(message) = self.reconciler.try_next()
-        {
-            self.dump_messages.push_back(message);
-        }
+        self.fetch_messages();
         let before = now();
         self.reading = self.read(before, events);
         if self.had_events {
@@ -41,9 +37,7 @@ impl Source for Live {
             if let Some(from) = self.heartbeat.advance(before) {
                 self.revive(from, events);
             }
-            while let Some(message) = self.dump_messages.pop_front() {
-                self.take(message, events);
-            }
+            self.take_messages(events);
         }
         self.name_devices(events);
         Ok(true)
@@ -79,6 +73,21 @@ impl Source for Live {
 }
 
 impl Live {
+    /// Fetches the messages of a dump that have come, [`MESSAGES_AT_ONCE`] at most.
+    fn fetch_messages(&mut self) {
+        while self.dump_messages.len() < MESSAGES_AT_ONCE
+            && let Some(message) = self.reconciler.try_next()
+        {
+            self.dump_messages.push_back(message);
+        }
+    }
+
+    fn take_messages(&mut self, events: &mut VecDeque<Event>) {
+        while let Some(message) = self.dump_messages.pop_front() {
+            self.take(message, events);
+        }
+    }
+
     /// Reads some of the sockets that existed before. The hooks are attached already: their records
     /// wait until the last of these sockets is known, and come after.
     async fn begin(&mut self, events: &mut VecDeque<Event>) {
@@ -90,11 +99,9 @@ impl Live {
         let first = timeout(self.read_interval, self.reconciler.next()).await.ok().flatten();
         self.rings.relieve(now());
         let known = events.len();
-        let rest = iter::from_fn(|| self.reconciler.try_next()).take(MESSAGES_AT_ONCE);
-        let messages: Vec<_> = first.into_iter().chain(rest).collect();
-        for message in messages {
-            self.take(message, events);
-        }
+        self.dump_messages.extend(first);
+        self.fetch_messages();
+        self.take_messages(events);
         let is_seed = |event: &&Event| matches!(event, Event::Seed(_));
         self.seeds += events.range(known..).filter(is_seed).count();
         self.name_devices(events);

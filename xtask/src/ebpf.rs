@@ -142,11 +142,6 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     Ok(object)
 }
 
-/// Builds the object below `target`, for the kernel tests; returns its path.
-pub(crate) fn build_aside() -> anyhow::Result<PathBuf> {
-    Toolchain::find()?.build()
-}
-
 /// Returns Rust's mangled names, each with its name without the crates' disambiguators (`Cs…_`).
 /// Cargo makes a disambiguator from the directory, as netmon-common is outside of netmon-ebpf's
 /// workspace.
@@ -170,8 +165,10 @@ fn mangled(object: &[u8]) -> BTreeMap<&str, String> {
         .collect()
 }
 
-/// Fails when the committed object does not match its sources.
-pub(crate) fn check() -> anyhow::Result<()> {
+/// Builds the object below `target`, and fails when the committed object does not match its
+/// sources. Returns the path of what was built, if its bytes are not those of the committed object,
+/// because another compiler built that one.
+pub(crate) fn check() -> anyhow::Result<Option<PathBuf>> {
     let recorded = fs::read_to_string(root().join(PROVENANCE)).context(PROVENANCE)?;
     let field = |name: &str| {
         recorded.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
@@ -195,7 +192,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
             field("compiler:"),
             toolchain.compiler
         );
-        return Ok(());
+        return Ok(Some(built));
     }
     ensure!(
         fs::read(built)? == object,
@@ -203,7 +200,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
          run `cargo xtask ebpf`"
     );
     eprintln!("{OBJECT}: matches its sources, byte for byte");
-    Ok(())
+    Ok(None)
 }
 
 /// Returns the digest of all sources, by name and content.

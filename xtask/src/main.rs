@@ -95,7 +95,7 @@ fn main() -> anyhow::Result<()> {
         Command::Run { args } => run::run(&args),
         Command::Test { object, kernel } => run::test(object.as_deref(), kernel),
         Command::Setup => setup::setup(),
-        Command::Ebpf { check: true } => ebpf::check(),
+        Command::Ebpf { check: true } => ebpf::check().map(|_| ()),
         Command::Ebpf { check: false } => ebpf::build().map(|_| ()),
         Command::Ci => ci::ci(),
         Command::Bench(bench) => bench.run(),

@@ -3,7 +3,7 @@
 mod row;
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io::{self, Write},
     num::NonZeroUsize,
     sync::Arc,
@@ -19,12 +19,16 @@ use super::{
         journal::{FormArgs, JournalArgs, SpanArgs, now, report_unknown_self},
         tracing::{is_coloured, stop_on_signals},
     },
-    io::{pager::Pager, progress::Progress, stderr::report, terminal},
+    io::{
+        pager::Pager,
+        progress::Progress,
+        stderr::{announce, report},
+        terminal,
+    },
 };
 use crate::{
     core::{
         filter::{Filter, RowKind},
-        loss::Gap,
         services::Services,
         time::TimeSpan,
     },
@@ -92,12 +96,12 @@ impl HistoryCommand {
         report_unknown_self(journal.hosts(), filter.names_own_netns());
         let span = self.past.span(&journal, &self.stretch)?;
         let progress = Progress::of(journal.read_counter());
-        let mut absent = Absent::default();
+        let mut tally = Tally::default();
         if self.summary {
-            self.count(&journal, span, &filter, pager.output(), &mut absent)?;
+            self.count(&journal, span, &filter, pager.output(), &mut tally)?;
         } else {
             let mut view = self.view(&journal, pager.output());
-            self.list(&journal, span, &filter, &mut view, &mut absent)?;
+            self.list(&journal, span, &filter, &mut view, &mut tally)?;
             view.finish()?;
             if self.follow {
                 drop(progress);
@@ -108,7 +112,12 @@ impl HistoryCommand {
         }
         // The pager ends after its input, and then messages have the terminal.
         drop((progress, pager));
-        absent.report(&filter);
+        if tally.rows == 0 {
+            let (from, to) = (self.past.show(span.from), self.past.show(span.to));
+            announce(format_args!("no connection from {from} to {to} matches"));
+        }
+        self.report_ended_recorders(&journal, span, &tally);
+        tally.report(&filter);
         Ok(())
     }
 
@@ -120,21 +129,37 @@ impl HistoryCommand {
         }
     }
 
+    /// Reports the moment of open connections where that is not now.
+    fn report_ended_recorders(&self, journal: &Journal, span: TimeSpan, tally: &Tally) {
+        for host in journal.hosts() {
+            let (name, end) = (host.name(), host.span(now()).to);
+            if !tally.open.contains(name) || span.to < end || host.is_live() {
+                continue;
+            }
+            let on = match journal.hosts() {
+                [_] => String::new(),
+                _ => format!(" on {name}"),
+            };
+            report(format_args!(
+                "no recorder runs{on}: the open connections are as of {}",
+                self.past.show(end)
+            ));
+        }
+    }
+
     fn list(
         &self,
         journal: &Journal,
         span: TimeSpan,
         filter: &Arc<Filter>,
         view: &mut View,
-        absent: &mut Absent,
+        tally: &mut Tally,
     ) -> io::Result<()> {
         let is_ordered = self.sort.is_some() || self.reverse;
         let mut rows = Vec::new();
         let mut latest = self.limit.map(LatestRows::new);
         let take = |entry: HistoryEntry| {
-            if let HistoryEntry::Gap(_, _, gap) = &entry {
-                absent.add(gap);
-            }
+            tally.add(&entry);
             match (entry, &mut latest) {
                 (HistoryEntry::Row(row), _) if is_ordered => rows.push(*row),
                 // Rows in another order than that of time have no place for a gap.
@@ -144,7 +169,7 @@ impl HistoryCommand {
             }
             Ok(())
         };
-        absent.unmeasured = if self.follow {
+        tally.unmeasured = if self.follow {
             row::ended(journal, span, filter, take).map(|()| 0)
         } else {
             row::items(journal, span, filter, take)
@@ -165,7 +190,7 @@ impl HistoryCommand {
         span: TimeSpan,
         filter: &Arc<Filter>,
         out: Box<dyn Write>,
-        absent: &mut Absent,
+        tally: &mut Tally,
     ) -> io::Result<()> {
         let form = SummaryForm {
             json: self.form.json,
@@ -177,10 +202,10 @@ impl HistoryCommand {
             colour: is_coloured(),
         };
         let mut summary = Summary::new(out, "Connections", form);
-        absent.unmeasured = row::items(journal, span, filter, |entry| {
-            match entry {
-                HistoryEntry::Gap(_, _, gap) => absent.add(&gap),
-                HistoryEntry::Row(row) => summary.connection(&row.connection),
+        tally.unmeasured = row::items(journal, span, filter, |entry| {
+            tally.add(&entry);
+            if let HistoryEntry::Row(row) = &entry {
+                summary.connection(&row.connection);
             }
             Ok::<_, io::Error>(())
         })?;
@@ -206,7 +231,7 @@ impl HistoryCommand {
                 // A recorder begins new files, and other hosts may come.
                 let journal = self.past.open()?;
                 let span = TimeSpan { from: shown + Duration::from_micros(1), to };
-                self.list(&journal, span, filter, &mut view, &mut Absent::default())?;
+                self.list(&journal, span, filter, &mut view, &mut Tally::default())?;
                 shown = to;
             }
             // Also without a row, this notices that the reader has left.
@@ -240,9 +265,12 @@ impl LatestRows {
     }
 }
 
-/// The numbers of what a history of a stretch of time does not show.
+/// The numbers for the messages after a history.
 #[derive(Default)]
-struct Absent {
+struct Tally {
+    rows: usize,
+    /// The hosts with open connections.
+    open: HashSet<Arc<str>>,
     gaps: u64,
     /// Events that were lost in the gaps.
     lost: u64,
@@ -250,14 +278,24 @@ struct Absent {
     unmeasured: usize,
 }
 
-impl Absent {
-    fn add(&mut self, gap: &Gap) {
-        self.gaps += 1;
-        self.lost += gap.count;
+impl Tally {
+    fn add(&mut self, entry: &HistoryEntry) {
+        match entry {
+            HistoryEntry::Gap(_, _, gap) => {
+                self.gaps += 1;
+                self.lost += gap.count;
+            }
+            HistoryEntry::Row(row) => {
+                self.rows += 1;
+                if row.end.is_none() && !self.open.contains(&row.host) {
+                    self.open.insert(Arc::clone(&row.host));
+                }
+            }
+        }
     }
 
     fn report(&self, filter: &Filter) {
-        let Self { gaps, lost, unmeasured } = self;
+        let Self { gaps, lost, unmeasured, .. } = self;
         if *unmeasured > 0 {
             let (plural, are) = if *unmeasured == 1 { ("", "is") } else { ("s", "are") };
             report(format_args!(

@@ -14,6 +14,7 @@ pub(crate) mod filter;
 pub(crate) mod finding;
 pub(crate) mod id;
 pub(crate) mod loss;
+pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod services;
 pub(crate) mod socket;

@@ -1,14 +1,20 @@
-//! The image: nothing but the static program.
+//! The image: the static program and the licences of its crates.
 
 use std::{path::Path, process::Command};
 
 use anyhow::Context;
 
-use super::{archive::tar, program::Program, release::Release};
+use super::{
+    archive::tar,
+    licences::{OF_PROGRAM, files},
+    program::Program,
+    release::Release,
+};
 use crate::shell::{as_root, output, run};
 
-/// The place of the program in the image.
+/// The places in the image.
 const PLACE: &str = "/usr/bin/netmon";
+const LICENCES: &str = "/usr/share/doc/netmon/";
 
 /// Returns the name of the image's archive.
 pub(super) fn name(release: &Release, program: &str) -> String {
@@ -21,23 +27,27 @@ pub(super) fn reference(release: &Release) -> String {
 }
 
 /// Makes the image of `program`, as an archive for `podman load` and others.
-pub(super) fn make(release: &Release, program: &Program) -> anyhow::Result<()> {
+pub(super) fn make(release: &Release, program: &Program, licences: &Path) -> anyhow::Result<()> {
     let work = release.work("image")?;
     let buildah = || buildah(&work);
     let architecture = program.target.debian();
     let container = output(buildah().args(["from", "--arch", architecture, "scratch"]))
         .context("buildah makes no container")?;
-    run(buildah()
-        .args(["copy", "--quiet", "--chown", "0:0", "--chmod", "0755", &container])
-        .arg(&program.path)
-        .arg(PLACE))?;
+    for (mode, files, place) in
+        [("0755", vec![program.path.clone()], PLACE), ("0644", files(licences)?, LICENCES)]
+    {
+        run(buildah()
+            .args(["copy", "--quiet", "--chown", "0:0", "--chmod", mode, &container])
+            .args(files)
+            .arg(place))?;
+    }
     let mut config = buildah();
     config.args(["config", "--os", "linux", "--arch", architecture]);
     config.args(["--entrypoint", &format!("[\"{PLACE}\"]"), "--cmd", "watch"]);
     let labels = [
         ("title", "netmon"),
         ("description", "netstat that remembers"),
-        ("licenses", "MIT OR Apache-2.0"),
+        ("licenses", OF_PROGRAM),
         ("version", &release.version),
         ("revision", &release.commit),
     ];

@@ -5,19 +5,23 @@
 
 mod archive;
 mod image;
+mod licences;
 mod packages;
 mod program;
 mod provenance;
 mod release;
 mod rust;
 mod sbom;
+mod source;
 mod stage;
 mod target;
 mod tools;
 mod trial;
 mod twice;
 
-use anyhow::ensure;
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
 use self::{release::Release, target::Target};
@@ -53,6 +57,8 @@ enum Kind {
     Image,
     /// The lists of components (CycloneDX)
     Sbom,
+    /// The sources of netmon, and of its libraries under the LGPL
+    Source,
 }
 
 impl Dist {
@@ -67,25 +73,31 @@ impl Dist {
                 native.name()
             );
         }
-        let rust = tools::install(&targets, |kind| self.makes(kind), self.is_trial)?;
+        let mut built = targets.clone();
+        let has_texts = self.makes(Kind::Packages) || self.makes(Kind::Archive);
+        // The program writes its man pages and completions: it has to run on this machine.
+        if has_texts && !built.contains(&Target::native()?) {
+            built.push(Target::native()?);
+        }
+        let rust = tools::install(&built, |kind| self.makes(kind), self.is_trial)?;
         let release = Release::here(rust)?;
         eprintln!("dist: netmon {} of commit {}", release.version, release.commit);
         let mut programs = Vec::new();
-        for &target in &targets {
+        for &target in &built {
             programs.push(program::make(&release, target)?);
         }
         if self.twice {
             twice::compare(&release, &targets)?;
         }
-        if self.makes(Kind::Packages) || self.makes(Kind::Archive) {
-            // The program writes its man pages and completions: it has to run on this machine.
-            let native = Target::native()?;
-            match programs.iter().find(|program| program.target == native) {
-                Some(program) => stage::texts(&release, program)?,
-                None => stage::texts(&release, &program::make(&release, native)?)?,
-            }
+        let licences = match has_texts || self.makes(Kind::Image) {
+            true => licences::write(&release)?,
+            false => PathBuf::new(),
+        };
+        if has_texts {
+            let native = programs.iter().find(|program| program.target.is_native());
+            stage::texts(&release, native.context("the native program")?, &licences)?;
         }
-        for program in &programs {
+        for program in programs.iter().filter(|program| targets.contains(&program.target)) {
             if self.makes(Kind::Packages) {
                 stage::program(&release, program)?;
                 packages::deb(&release, program.target, &release.version, &release.directory)?;
@@ -95,11 +107,14 @@ impl Dist {
                 archive::make(&release, program)?;
             }
             if self.makes(Kind::Image) {
-                image::make(&release, program)?;
+                image::make(&release, program, &licences)?;
             }
             if self.makes(Kind::Sbom) {
                 sbom::make(&release, program.target)?;
             }
+        }
+        if self.makes(Kind::Source) {
+            source::make(&release)?;
         }
         provenance::write(&release, &programs)?;
         release.list()?;

@@ -1,11 +1,11 @@
-//! The packages of Debian and of rpm, from the files in `target/dist/stage`. Their contents and
-//! fields are in `netmon/Cargo.toml`.
+//! The packages of Debian and of rpm, from the files in `target/dist/stage`. `netmon/Cargo.toml`
+//! has the contents and fields of both.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Context;
 
-use super::{release::Release, target::Target};
+use super::{licences::OF_PROGRAM, release::Release, target::Target};
 use crate::{
     cargo_tool::cargo_tool,
     shell::{output, root, run},
@@ -34,7 +34,7 @@ pub(super) fn deb(
     version: &str,
     directory: &Path,
 ) -> anyhow::Result<()> {
-    run(Command::new(cargo_tool("cargo-deb", DEB)?)
+    run(Command::new(cargo_tool("cargo-deb", DEB, &[])?)
         .args(["deb", "--quiet", "--locked", "--package", "netmon", "--target", target.triple()])
         .args(["--deb-version", &format!("{version}-{REVISION}")])
         // The program is ready.
@@ -51,8 +51,9 @@ pub(super) fn rpm(
     version: &str,
     directory: &Path,
 ) -> anyhow::Result<()> {
-    let metadata = format!("version = \"{version}\"\nrelease = \"{REVISION}\"");
-    run(Command::new(cargo_tool("cargo-generate-rpm", RPM)?)
+    let metadata =
+        format!("version = \"{version}\"\nrelease = \"{REVISION}\"\nlicense = \"{OF_PROGRAM}\"");
+    run(Command::new(cargo_tool("cargo-generate-rpm", RPM, &[])?)
         .args(["generate-rpm", "--package", "netmon", "--arch", target.name()])
         // A static program depends on no library.
         .args(["--auto-req", "disabled", "--set-metadata", &metadata, "--output"])

@@ -29,7 +29,7 @@ pub(super) struct Program {
 pub(super) fn make(release: &Release, target: Target) -> anyhow::Result<Program> {
     let built = build(&release.rust, &root(), target)?;
     let path = release.directory.join(format!("netmon-{}-{}", release.version, target.name()));
-    split(&built, target, &path)?;
+    split(&built, target, &path, &root())?;
     let size = fs::metadata(&path)?.len();
     ensure!(
         size <= LARGEST,
@@ -67,8 +67,13 @@ pub(super) fn c_flags(source: &Path, target: Target) -> anyhow::Result<Vec<Strin
 }
 
 /// Splits the program `built` into the program without symbols, at `path`, and `path.debug` with
-/// the symbols. Debuggers find the second by its name.
-pub(super) fn split(built: &Path, target: Target, path: &Path) -> anyhow::Result<()> {
+/// the symbols. Debuggers find the second by its name. Neither may name the directory `source`.
+pub(super) fn split(
+    built: &Path,
+    target: Target,
+    path: &Path,
+    source: &Path,
+) -> anyhow::Result<()> {
     let objcopy = || Command::new(format!("{}-objcopy", target.gnu()));
     let symbols = PathBuf::from(format!("{}.debug", path.display()));
     run(objcopy()
@@ -79,16 +84,16 @@ pub(super) fn split(built: &Path, target: Target, path: &Path) -> anyhow::Result
         .arg(format!("--add-gnu-debuglink={}", symbols.display()))
         .args([built, path]))?;
     for file in [built, path] {
-        no_paths(file)?;
+        no_paths(file, source)?;
     }
     Ok(())
 }
 
 /// Fails if the file contains a path of this machine.
-fn no_paths(file: &Path) -> anyhow::Result<()> {
+fn no_paths(file: &Path, source: &Path) -> anyhow::Result<()> {
     let content = fs::read(file).with_context(|| file.display().to_string())?;
     let content = String::from_utf8_lossy(&content);
-    for path in [root(), cargo_home()?] {
+    for path in [source.to_owned(), cargo_home()?] {
         let path = path.to_str().context("a path that is text")?;
         if let Some(at) = content.find(path) {
             let rest: String = content[at..].chars().take(120).collect();

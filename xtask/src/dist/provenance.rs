@@ -1,11 +1,11 @@
 //! `provenance.txt`: the sources and the tools of a release.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::Context;
 
 use super::{
-    packages,
+    licences, packages,
     program::{Program, c_flags},
     release::{PROVENANCE, Release},
     rust::Rust,
@@ -15,6 +15,10 @@ use crate::{digest::digest, shell::root};
 
 /// Files whose digests say what was built, besides the commit.
 const SOURCES: [&str; 2] = ["Cargo.lock", "netmon-ebpf/prebuilt/netmon.bpf.o"];
+
+/// Debian's packages whose programs make the bytes of a release.
+const PACKAGES: [&str; 7] =
+    ["binutils", "binutils-aarch64-linux-gnu", "musl-dev", "git", "tar", "gzip", "buildah"];
 
 /// Writes the provenance of `programs`.
 pub(super) fn write(release: &Release, programs: &[Program]) -> anyhow::Result<()> {
@@ -29,17 +33,30 @@ pub(super) fn write(release: &Release, programs: &[Program]) -> anyhow::Result<(
         text.push_str(&format!("rustc: {line}\n"));
     }
     text.push_str(&format!(
-        "{}\ncargo-deb: {}\ncargo-generate-rpm: {}\ncargo-cyclonedx: {}\n",
+        "{}\ncargo-deb: {}\ncargo-generate-rpm: {}\ncargo-cyclonedx: {}\ncargo-about: {}\n",
         release.rust.origin(),
         packages::DEB,
         packages::RPM,
-        sbom::VERSION
+        sbom::VERSION,
+        licences::VERSION
     ));
+    text.push_str(&installed()?);
     for program in programs {
         text.push_str(&of_program(&release.rust, program)?);
     }
     fs::write(release.directory.join(PROVENANCE), text)
         .with_context(|| format!("writing {PROVENANCE}"))
+}
+
+/// Returns the versions of the packages that are installed, a line each.
+fn installed() -> anyhow::Result<String> {
+    // The program fails if one of the packages is missing, which prints the others.
+    let shown = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package}: ${Version}\n"])
+        .args(PACKAGES)
+        .output()
+        .context("dpkg-query")?;
+    Ok(String::from_utf8_lossy(&shown.stdout).into_owned())
 }
 
 fn of_program(rust: &Rust, program: &Program) -> anyhow::Result<String> {

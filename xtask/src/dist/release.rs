@@ -1,13 +1,18 @@
 //! The properties that all files of a release have in common.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, ensure};
 
 use super::rust::Rust;
 use crate::{
     digest::digest,
-    shell::{cargo, output, root},
+    shell::{as_root, cargo, output, root, run},
 };
 
 /// The file with the digests of all other files.
@@ -49,29 +54,43 @@ impl Release {
         let directory = root().join("target/dist");
         fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
-        Ok(Self { version, commit, time, is_changed, rust, directory })
+        let release = Self { version, commit, time, is_changed, rust, directory };
+        // Files of another commit may have the same names.
+        for file in release.files()? {
+            fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+        }
+        Ok(release)
+    }
+
+    /// Returns the directories of the crates that netmon depends on, and of the crates here.
+    pub(super) fn packages(&self) -> anyhow::Result<BTreeSet<PathBuf>> {
+        let mut metadata = cargo();
+        metadata.args(["metadata", "--format-version", "1", "--locked"]);
+        let metadata: serde_json::Value =
+            serde_json::from_str(&output(&mut metadata)?).context("cargo metadata")?;
+        let packages = metadata["packages"].as_array().context("cargo names no packages")?;
+        let manifests = packages.iter().filter_map(|package| package["manifest_path"].as_str());
+        Ok(manifests.filter_map(|path| Some(Path::new(path).parent()?.to_owned())).collect())
     }
 
     /// Returns the directory for the steps before the files, below `target/dist`.
     pub(super) fn work(&self, name: &str) -> anyhow::Result<PathBuf> {
         let directory = self.directory.join("work").join(name);
         if directory.exists() {
-            fs::remove_dir_all(&directory)
-                .with_context(|| format!("removing {}", directory.display()))?;
+            // An interrupted trial leaves files that belong to root.
+            run(as_root("rm").args(["--recursive", "--force"]).arg(&directory))?;
         }
         fs::create_dir_all(&directory)
             .with_context(|| format!("making {}", directory.display()))?;
         Ok(directory)
     }
 
-    /// Returns the files, sorted by name.
+    /// Returns the files that there are, sorted by name.
     fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // Files of other versions stay; they are no part of this release.
-            if path.is_file() && (name.contains(&self.version) || name == PROVENANCE) {
+            if path.is_file() {
                 files.push(path);
             }
         }

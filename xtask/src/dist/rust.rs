@@ -13,7 +13,7 @@ use crate::{
     debian::install,
     python::python,
     remaps::{Remap, flag, remaps},
-    shell::{cargo, find, output, run},
+    shell::{cargo, find, output, root, run},
 };
 
 /// Debian's compiler, and its packages: with the source of the library.
@@ -137,6 +137,17 @@ impl Rust {
                 Ok(version.lines().next().unwrap_or("unknown").to_owned())
             }
             Self::Debian { .. } => Ok(ZIG[1].to_owned()),
+        }
+    }
+
+    /// Returns the file with the licences of the standard library.
+    pub(super) fn licence(&self) -> anyhow::Result<PathBuf> {
+        match self {
+            Self::Rustup => {
+                let sysroot = output(self.rustc(&root()).args(["--print", "sysroot"]))?;
+                Ok(Path::new(&sysroot).join("share/doc/rust/COPYRIGHT-library.html"))
+            }
+            Self::Debian { .. } => Ok("/usr/share/doc/rustc-web/copyright".into()),
         }
     }
 

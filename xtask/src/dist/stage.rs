@@ -9,16 +9,14 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{packages::changelog, program::Program, release::Release};
+use super::{licences::files, packages::changelog, program::Program, release::Release};
 use crate::shell::{output, root, run};
 
 /// Files of the checkout, and their places.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 5] = [
     ("dist/netmon.service", "usr/lib/systemd/system/netmon.service"),
     ("dist/netmon.default", "etc/default/netmon"),
     ("dist/daemonset.yaml", "usr/share/doc/netmon/daemonset.yaml"),
-    ("LICENSE-APACHE", "usr/share/doc/netmon/LICENSE-APACHE"),
-    ("LICENSE-MIT", "usr/share/doc/netmon/LICENSE-MIT"),
     ("README.md", "usr/share/doc/netmon/README.md"),
     ("CHANGELOG.md", "usr/share/doc/netmon/changelog"),
 ];
@@ -36,7 +34,7 @@ pub(super) fn directory(release: &Release) -> PathBuf {
 }
 
 /// Lays out every file but the program. The man pages and completions are those of `native`.
-pub(super) fn texts(release: &Release, native: &Program) -> anyhow::Result<()> {
+pub(super) fn texts(release: &Release, native: &Program, licences: &Path) -> anyhow::Result<()> {
     let stage = directory(release);
     if stage.exists() {
         fs::remove_dir_all(&stage).with_context(|| format!("removing {}", stage.display()))?;
@@ -44,6 +42,10 @@ pub(super) fn texts(release: &Release, native: &Program) -> anyhow::Result<()> {
     for (from, to) in FILES {
         let content = fs::read(root().join(from)).with_context(|| format!("reading {from}"))?;
         write(&stage.join(to), &content)?;
+    }
+    for file in files(licences)? {
+        let name = file.file_name().context("a file")?;
+        write(&stage.join("usr/share/doc/netmon").join(name), &fs::read(&file)?)?;
     }
     write(&stage.join("changelog"), changelog(release)?.as_bytes())?;
     for (shell, to) in SHELLS {

@@ -24,7 +24,7 @@ pub(super) fn compare(release: &Release, targets: &[Target]) -> anyhow::Result<(
     let copy = copy()?;
     for &target in targets {
         let name = format!("netmon-{}-{}", release.version, target.name());
-        split(&build(&release.rust, &copy, target)?, target, &copy.join(&name))?;
+        split(&build(&release.rust, &copy, target)?, target, &copy.join(&name), &copy)?;
         for name in [name.clone(), format!("{name}.debug")] {
             let (first, second) = (release.directory.join(&name), copy.join(&name));
             let bytes = [fs::read(&first)?, fs::read(&second)?];

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The packages with the programs that the tests call.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "bash",
     "coreutils",
     "dash",
@@ -31,6 +31,7 @@ const PACKAGES: [&str; 14] = [
     "mount",
     "perl-base",
     "procps",
+    "sed",
     "tmux",
     "util-linux",
     // Instead of a package that takes the whole of Perl.

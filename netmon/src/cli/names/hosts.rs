@@ -88,23 +88,27 @@ pub(in crate::cli) fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
     let thread = thread::Builder::new().name("netmon:resolve".to_owned());
     let started = thread.spawn(move || {
         narrow_to_nothing();
-        let known = (&*host, 0).to_socket_addrs();
-        let mut found = known.map(|known| known.map(|end| end.ip()).collect()).unwrap_or_default();
-        if HAS_NO_SWITCH && Vec::is_empty(&found) {
-            found = getent::addresses(&host);
-        }
-        let _ = to.send(found);
+        let _ = to.send(all_addresses(&host));
     });
     started.map_err(|error| Shortage::of_thread(error).to_string())?;
     match answer.recv_timeout(PATIENCE) {
-        Ok(mut found) if !found.is_empty() => {
+        Ok(Ok(mut found)) if !found.is_empty() => {
             found.sort_unstable();
             found.dedup();
             Ok(found)
         }
-        Ok(_) => Err("no such name is known".to_owned()),
+        Ok(Ok(_)) => Err("no such name is known".to_owned()),
+        Ok(Err(getent::NoAnswer)) => {
+            Err("not every source of names answers: try again in a minute".to_owned())
+        }
         Err(_) => Err(format!("no answer came within {} seconds", PATIENCE.as_secs())),
     }
+}
+
+fn all_addresses(host: &str) -> Result<Vec<IpAddr>, getent::NoAnswer> {
+    let known = (host, 0).to_socket_addrs();
+    let found: Vec<_> = known.map(|known| known.map(|end| end.ip()).collect()).unwrap_or_default();
+    if HAS_NO_SWITCH && found.is_empty() { getent::addresses(host) } else { Ok(found) }
 }
 
 /// Gives up the privileges of a thread that resolves: it reads answers from the network.

@@ -9,6 +9,7 @@ use crate::core::{
     connection::NEVER,
     event::{DumpScope, Seed, Transition},
     id::{ConnectionId, SocketId, TableKey},
+    prefetch::for_each_prefetched,
     process::{Evidence, Owner},
     tcp::TcpState,
     time::Mono,
@@ -140,7 +141,10 @@ impl ConnectionTable {
     ) -> Result<(), E> {
         let pass = self.reconciled;
         let mut gone = Vec::new();
-        for (key, row) in &mut self.rows {
+        let load = |(_, row): &(_, &mut Box<Connection>)| {
+            i64::from(row.last_dump_pass) ^ row.as_of().as_nanos() ^ row.state as i64
+        };
+        for_each_prefetched(self.rows.iter_mut(), load, |(key, row)| {
             let is_waiting = row.state == TcpState::TimeWait;
             let as_of = row.as_of();
             match self.dumped.began(row.tuple.netns) {
@@ -156,7 +160,7 @@ impl ConnectionTable {
                 }
                 _ => {}
             }
-        }
+        });
         self.dumped = DumpedScopes::default();
         self.closed.end();
         // The number wraps after a century of dumps, and is never `NEVER` nor that of the first.

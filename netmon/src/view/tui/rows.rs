@@ -1,6 +1,6 @@
 //! The rows on the screen: matching, in order, grouped. Only visible rows are sorted.
 
-use std::{cmp::Reverse, hint::black_box, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,6 +16,7 @@ use crate::{
         connection::Connection,
         filter::Filter,
         id::{ConnectionId, SocketId},
+        prefetch::for_each_prefetched,
         process::Owner,
         time::Mono,
     },
@@ -189,17 +190,6 @@ impl<'a> Least<'a> {
     }
 }
 
-/// The number of rows that are fetched before the first of them is looked at.
-const TOGETHER: usize = 32;
-
-/// Loads what [`list`] looks at first. Rows are larger than a cache line, and most of the time of a
-/// frame goes into waiting for their memory. A processor waits for many loads at once where nothing
-/// depends on them.
-fn fetch(rows: &[(&Connection, Option<&Gone>)]) {
-    let load = |row: &Connection| row.id.epoch.as_nanos() ^ row.state as i64;
-    black_box(rows.iter().fold(0, |all, (row, _)| all ^ load(row)));
-}
-
 /// Returns the visible rows of `rows`, some of which are gone. The window shows the selected
 /// row on the line on which the row was, wherever the row is now.
 pub(super) fn list<'a>(
@@ -217,7 +207,8 @@ pub(super) fn list<'a>(
             Matches::Plain(Least::new((window.top.max(window.selected) + window.height).max(1)))
         }
     };
-    let mut look_at = |(row, gone): (&'a Connection, Option<&'a Gone>)| {
+    let load = |(row, _): &(&Connection, _)| row.id.epoch.as_nanos() ^ row.state as i64;
+    for_each_prefetched(rows, load, |(row, gone)| {
         let is_gone = gone.is_some();
         let is_match = match gone {
             Some(gone) => query.filter.matches(&gone.step()),
@@ -231,16 +222,7 @@ pub(super) fn list<'a>(
             let key = query.sort.key(row, state, query.reversed, query.traffic);
             matches.add(Candidate { key, row, is_gone }, query);
         }
-    };
-    let mut chunk = Vec::with_capacity(TOGETHER);
-    rows.for_each(|row| {
-        chunk.push(row);
-        if chunk.len() == TOGETHER {
-            fetch(&chunk);
-            chunk.drain(..).for_each(&mut look_at);
-        }
     });
-    chunk.into_iter().for_each(look_at);
     match matches {
         Matches::Plain(least) => list.plain(least, query.selected, window),
         Matches::Grouped(mut groups, _) => {

@@ -67,7 +67,11 @@ fn lost_connections_are_found_again() {
             (&std::process::id().into(), &"fd-scan".into())
         );
         // Loss is reported before it is repaired, with the time of the loss.
-        let at = |kind: &str| watch.events.iter().position(|event| event["type"] == kind);
+        // A slow machine also gets a `resync` whose dump was late and corrected nothing.
+        let is_late = |event: &Value| event["type"] == "resync" && event["ended"] == 0;
+        let at = |kind: &str| {
+            watch.events.iter().position(|event| event["type"] == kind && !is_late(event))
+        };
         assert!(at("gap") < at("lost") && at("lost") < at("resync"), "{:#?}", watch.events);
         let gap = events_of_type(&watch, "gap")[0];
         assert!(gap["gap_from"].as_str() < gap["time"].as_str(), "{gap}");

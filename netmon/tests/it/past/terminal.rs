@@ -1,6 +1,9 @@
 //! The journal that the environment names, and the messages of a reader on a terminal.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::{copy, netmon};
 
@@ -17,13 +20,29 @@ fn the_environment_names_the_journal_and_the_command_line_prevails() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
 
+/// Returns the messages of netmon with `arguments` and a journal on a terminal.
+fn messages(arguments: &str, journal: &Path) -> String {
+    let (program, journal) = (env!("CARGO_BIN_EXE_netmon"), journal.display());
+    let line = format!("{program} {arguments} --utc --journal {journal} > /dev/null");
+    let mut script = Command::new("script");
+    let output = script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
+    String::from_utf8(output.expect("script(1)").stdout).expect("UTF-8")
+}
+
+/// Headings alone leave a person in doubt whether anything was read.
+#[test]
+fn a_history_without_a_row_says_so_on_a_terminal() {
+    let (directory, _) = copy("empty");
+    let shown = messages("history 'cookie = 1'", &directory.0);
+    assert!(shown.contains("netmon: no connection from 2"), "{shown}");
+    assert!(shown.contains(" matches\r\n"), "{shown}");
+    let shown = messages("history", &directory.0);
+    assert!(!shown.contains("no connection"), "{shown}");
+}
+
 #[test]
 fn an_export_announces_its_work_on_a_terminal() {
     let (directory, _) = copy("announced");
-    let (program, journal) = (env!("CARGO_BIN_EXE_netmon"), directory.0.display());
-    let line = format!("{program} export --format csv --utc --journal {journal} > /dev/null");
-    let mut script = Command::new("script");
-    let output = script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output();
-    let shown = String::from_utf8(output.expect("script(1)").stdout).expect("UTF-8");
+    let shown = messages("export --format csv", &directory.0);
     assert_eq!(shown.matches("netmon: writing all events from 2").count(), 1, "{shown}");
 }

@@ -16,8 +16,8 @@ use crate::{
     shell::{as_root, run as shell},
 };
 
-/// Mounts that `dist/daemonset.yaml` has too, all of them read-only.
-const MOUNTS: [&str; 3] = ["/etc/passwd", "/etc/hosts", "/sys/kernel/tracing"];
+/// The mounts of docs/containers.md, and the file of hosts, which container engines mount.
+const MOUNTS: [&str; 4] = ["/etc/passwd", "/etc/services", "/etc/hosts", "/sys/kernel/tracing"];
 
 pub(super) fn run(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     let layout = trial.work.join("layout");
@@ -86,7 +86,10 @@ fn container(bundle: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
             "destination": place, "source": place, "type": "bind", "options": ["rbind", "ro"],
         })
     }));
-    fs::write(&path, serde_json::to_string_pretty(&config)?)?;
+    // umoci has made the file as root.
+    let changed = bundle.with_file_name("config.json");
+    fs::write(&changed, serde_json::to_string_pretty(&config)?)?;
+    shell(as_root("cp").args([&changed, &path]))?;
     let mut command = as_root("runc");
     command.arg("--root").arg(bundle.with_file_name("runc"));
     command.args(["run", "--bundle"]).arg(bundle).arg(format!("netmon-{}", id()));

@@ -29,6 +29,7 @@ pub(super) fn run(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     let journal = "var/log/netmon/a-journal";
     let make = format!("mkdir -p /var/log/netmon; touch /{journal}");
     trial.shows("rpm: a journal", root.command("sh").args(["-ec", &make]), &[]);
+    let before = root.files()?;
     trial.shows("rpm: installed", rpm(&root).args(["--install", "--nodeps"]).arg(&package), &[]);
     trial.shows("rpm: upgraded", rpm(&root).args(["--upgrade", "--nodeps"]).arg(&higher), &[]);
     trial.shows("rpm: the version is higher", rpm(&root).args(["--query", "netmon"]), &[HIGHER]);
@@ -39,6 +40,14 @@ pub(super) fn run(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     );
     let is_kept = !root.has("usr/bin/netmon") && root.has(journal);
     trial.check("rpm: an erasure keeps the journal, and takes the program", is_kept, "");
+    // The database of rpm is new in this root directory.
+    let mut left = root.files()?;
+    left.retain(|file| !before.contains(file) && !file.starts_with("/var/lib/rpm"));
+    trial.check(
+        "rpm: an erasure leaves nothing but journals",
+        left.is_empty(),
+        &format!("{left:?}"),
+    );
     Ok(())
 }
 

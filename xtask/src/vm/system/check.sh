@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests netmon's unit in a machine where systemd is process 1: check CHANNEL SECONDS SUCCESS
 #
-# Each function below "Tests" is a test. It runs in a subshell, ends with `fail` if it fails, and
+# Each function below "Tests" is a test. A test runs in a subshell, ends with `fail` if it fails, and
 # leaves the unit running for the next test. Output goes to CHANNEL, in the form of the test program
 # of Rust. The machine ends after SECONDS at the latest.
 set -u
@@ -199,15 +199,17 @@ another_user_records_as_well() {
 
 # A package of a higher version is the same one with another number.
 an_upgrade_keeps_the_journal() {
-    local version before newer=/tmp/netmon
+    local version before old newer=/tmp/netmon
     version=99:$(dpkg-deb --field "$package" Version)
     before=$(count closed)
+    old=$(property MainPID)
     dpkg-deb --raw-extract "$package" "$newer"
     sed -i "s/^Version: .*/Version: $version/" "$newer/DEBIAN/control"
     dpkg-deb -Znone --build "$newer" "$newer.deb" || fail "no package"
     dpkg --install "$newer.deb" || fail "dpkg"
     [ "$(dpkg-query --show --showformat '${Version}' netmon)" = "$version" ] || fail "the version"
-    soon 60 is_active || systemctl start netmon || fail "$(log)"
+    soon 60 is_active || fail "$(log)"
+    [ "$(property MainPID)" != "$old" ] || fail "the old program still runs, as $old"
     has "$before" closed || fail "$before connections before, now $(count closed)"
     are_recorded
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -90,7 +91,9 @@ impl Release {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            if path.is_file() {
+            // Cargo has hidden files of its own here, of the profile `dist`.
+            let is_hidden = path.file_name().is_some_and(|name| name.as_bytes()[0] == b'.');
+            if path.is_file() && !is_hidden {
                 files.push(path);
             }
         }

@@ -6,9 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use arrow_array::{
+    ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array, new_null_array,
+};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use arrow_select::interleave::interleave_record_batch;
+use arrow_select::{concat::concat_batches, take::take_record_batch};
 use parquet::arrow::ArrowWriter;
 
 use super::{
@@ -233,18 +235,7 @@ impl HostJournal {
         if places.is_empty() {
             return Ok(());
         }
-        let mut batches: Vec<Arc<RecordBatch>> = Vec::new();
-        let mut indices = Vec::with_capacity(places.len());
-        for RowPlace { batch, row, .. } in places.drain(..) {
-            let known = batches.iter().rposition(|known| Arc::ptr_eq(known, &batch));
-            let number = known.unwrap_or_else(|| {
-                batches.push(batch);
-                batches.len() - 1
-            });
-            indices.push((number, row));
-        }
-        let batches: Vec<&RecordBatch> = batches.iter().map(|batch| &**batch).collect();
-        let batch = interleave_record_batch(&batches, &indices)?;
+        let batch = gather(places)?;
         let rows = batch.num_rows();
         let host = vec![&**self.name(); rows];
         let mut columns: Vec<ArrayRef> = vec![Arc::new(StringArray::from(host))];
@@ -316,4 +307,34 @@ impl<W: Write + Send> Writer<W> {
         }
         Ok(())
     }
+}
+/// Returns the rows at `places` in one batch, and clears `places`, of which there is one at least.
+///
+/// Arrow's `interleave` does the same. Its code for every type would be half a megabyte, and the
+/// program needs the code of `concat` and `take` in any case.
+fn gather(places: &mut Vec<RowPlace>) -> Result<RecordBatch> {
+    let mut batches: Vec<(Arc<RecordBatch>, Vec<u64>)> = Vec::new();
+    // The number of the batch, and the number of the row among those that are taken of the batch.
+    let mut order = Vec::with_capacity(places.len());
+    for RowPlace { batch, row, .. } in places.drain(..) {
+        let known = batches.iter().rposition(|(known, _)| Arc::ptr_eq(known, &batch));
+        let number = known.unwrap_or_else(|| {
+            batches.push((batch, Vec::new()));
+            batches.len() - 1
+        });
+        let rows = &mut batches[number].1;
+        order.push((number, rows.len()));
+        rows.push(row as u64);
+    }
+    let mut parts = Vec::with_capacity(batches.len());
+    let mut begins = Vec::with_capacity(batches.len());
+    let mut rows = 0;
+    for (batch, taken) in batches {
+        begins.push(rows);
+        rows += taken.len();
+        parts.push(take_record_batch(&batch, &UInt64Array::from(taken))?);
+    }
+    let joined = concat_batches(parts[0].schema_ref(), &parts)?;
+    let order = order.into_iter().map(|(number, place)| (begins[number] + place) as u64);
+    Ok(take_record_batch(&joined, &UInt64Array::from_iter_values(order))?)
 }

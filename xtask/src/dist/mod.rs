@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
-use self::{release::Release, target::Target};
+use self::{program::Program, release::Release, target::Target};
 
 /// Make all files of a release, below target/dist
 #[derive(Args, Debug)]
@@ -121,7 +121,8 @@ impl Dist {
         if self.is_trial {
             trial::run(&release, Target::native()?, |kind| self.makes(kind))?;
         }
-        Ok(())
+        // Everything else is known by now.
+        programs.iter().try_for_each(Program::check_size)
     }
 
     fn makes(&self, kind: Kind) -> bool {

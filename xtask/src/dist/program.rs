@@ -30,13 +30,19 @@ pub(super) fn make(release: &Release, target: Target) -> anyhow::Result<Program>
     let built = build(&release.rust, &root(), target)?;
     let path = release.directory.join(format!("netmon-{}-{}", release.version, target.name()));
     split(&built, target, &path, &root())?;
-    let size = fs::metadata(&path)?.len();
-    ensure!(
-        size <= LARGEST,
-        "{} has {size} bytes, more than {LARGEST}: look for a dependency that came in",
-        path.display()
-    );
     Ok(Program { target, path })
+}
+
+impl Program {
+    /// Fails if the program is too large.
+    pub(super) fn check_size(&self) -> anyhow::Result<()> {
+        let (path, size) = (self.path.display(), fs::metadata(&self.path)?.len());
+        ensure!(
+            size <= LARGEST,
+            "{path} has {size} bytes, more than {LARGEST}: look for a dependency that came in"
+        );
+        Ok(())
+    }
 }
 
 /// Builds the program of `target` from the checkout in `source`. Returns its path.

@@ -1,5 +1,5 @@
-//! The sources of a release: netmon's, and those of the libraries that the LGPL covers, so that
-//! whoever has a program can build it with another version of the library (LGPL 2.1, 6).
+//! The sources of a release: netmon's, and those of the libraries under the LGPL. With them, a
+//! person can build the program with another version of such a library (LGPL 2.1, 6).
 
 use std::{fs, path::Path, process::Command};
 

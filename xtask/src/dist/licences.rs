@@ -34,7 +34,8 @@ pub(super) fn write(release: &Release) -> anyhow::Result<PathBuf> {
         fs::copy(&from, to).with_context(|| format!("the licence in {}", from.display()))?;
     }
     let path = directory.join("licences");
-    run(Command::new(cargo_tool("cargo-about", VERSION, &["cli"])?)
+    // The tool compares texts for minutes, if it is not optimised.
+    run(Command::new(cargo_tool("cargo-about", VERSION, &["--features", "cli"])?)
         .args(["about", "generate", "--locked", "--fail", "--config"])
         .arg(root().join("dist/licences.toml"))
         .arg("--output-file")

@@ -5,7 +5,7 @@ use std::{env, process::Command, time::Instant};
 use anyhow::Context;
 
 use crate::{
-    cargo_tool::{QUICKLY, cargo_tool},
+    cargo_tool::cargo_tool,
     docs::Docs,
     ebpf,
     run::test,
@@ -29,7 +29,7 @@ fn machines() -> anyhow::Result<()> {
 /// Checks the licences, the sources and the versions of dependencies (`deny.toml`). Advisories ask
 /// the wider internet, and are no part of CI.
 fn dependencies() -> anyhow::Result<()> {
-    let mut check = Command::new(cargo_tool("cargo-deny", DENY_VERSION, QUICKLY)?);
+    let mut check = Command::new(cargo_tool("cargo-deny", DENY_VERSION)?);
     check.current_dir(root()).args(["--log-level", "error", "check"]);
     run(check.args(["licenses", "bans", "sources"])).context("the rules of deny.toml")
 }

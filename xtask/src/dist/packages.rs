@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::{licences::OF_PROGRAM, release::Release, target::Target};
 use crate::{
-    cargo_tool::{QUICKLY, cargo_tool},
+    cargo_tool::cargo_tool,
     shell::{output, root, run},
 };
 
@@ -34,7 +34,7 @@ pub(super) fn deb(
     version: &str,
     directory: &Path,
 ) -> anyhow::Result<()> {
-    run(Command::new(cargo_tool("cargo-deb", DEB, QUICKLY)?)
+    run(Command::new(cargo_tool("cargo-deb", DEB)?)
         .args(["deb", "--quiet", "--locked", "--package", "netmon", "--target", target.triple()])
         .args(["--deb-version", &format!("{version}-{REVISION}")])
         // The program is ready.
@@ -53,7 +53,7 @@ pub(super) fn rpm(
 ) -> anyhow::Result<()> {
     let metadata =
         format!("version = \"{version}\"\nrelease = \"{REVISION}\"\nlicense = \"{OF_PROGRAM}\"");
-    run(Command::new(cargo_tool("cargo-generate-rpm", RPM, QUICKLY)?)
+    run(Command::new(cargo_tool("cargo-generate-rpm", RPM)?)
         .args(["generate-rpm", "--package", "netmon", "--arch", target.name()])
         // A static program depends on no library.
         .args(["--auto-req", "disabled", "--set-metadata", &metadata, "--output"])

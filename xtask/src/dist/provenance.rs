@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::Context;
 
 use super::{
-    licences, packages,
+    packages,
     program::{Program, c_flags},
     release::{PROVENANCE, Release},
     rust::Rust,
@@ -33,12 +33,11 @@ pub(super) fn write(release: &Release, programs: &[Program]) -> anyhow::Result<(
         text.push_str(&format!("rustc: {line}\n"));
     }
     text.push_str(&format!(
-        "{}\ncargo-deb: {}\ncargo-generate-rpm: {}\ncargo-cyclonedx: {}\ncargo-about: {}\n",
+        "{}\ncargo-deb: {}\ncargo-generate-rpm: {}\ncargo-cyclonedx: {}\n",
         release.rust.origin(),
         packages::DEB,
         packages::RPM,
-        sbom::VERSION,
-        licences::VERSION
+        sbom::VERSION
     ));
     text.push_str(&installed()?);
     for program in programs {

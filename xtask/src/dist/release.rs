@@ -63,17 +63,6 @@ impl Release {
         Ok(release)
     }
 
-    /// Returns the directories of the crates that netmon depends on, and of the crates here.
-    pub(super) fn packages(&self) -> anyhow::Result<BTreeSet<PathBuf>> {
-        let mut metadata = cargo();
-        metadata.args(["metadata", "--format-version", "1", "--locked"]);
-        let metadata: serde_json::Value =
-            serde_json::from_str(&output(&mut metadata)?).context("cargo metadata")?;
-        let packages = metadata["packages"].as_array().context("cargo names no packages")?;
-        let manifests = packages.iter().filter_map(|package| package["manifest_path"].as_str());
-        Ok(manifests.filter_map(|path| Some(Path::new(path).parent()?.to_owned())).collect())
-    }
-
     /// Returns the directory for the steps before the files, below `target/dist`.
     pub(super) fn work(&self, name: &str) -> anyhow::Result<PathBuf> {
         let directory = self.directory.join("work").join(name);
@@ -114,4 +103,15 @@ impl Release {
         ensure!(!sums.is_empty(), "{} has no file", self.directory.display());
         fs::write(self.directory.join(SUMS), sums).with_context(|| format!("writing {SUMS}"))
     }
+}
+
+/// Returns the directories of the crates that netmon depends on, and of the crates here.
+pub(super) fn packages() -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version", "1", "--locked"]);
+    let metadata: serde_json::Value =
+        serde_json::from_str(&output(&mut metadata)?).context("cargo metadata")?;
+    let packages = metadata["packages"].as_array().context("cargo names no packages")?;
+    let manifests = packages.iter().filter_map(|package| package["manifest_path"].as_str());
+    Ok(manifests.filter_map(|path| Some(Path::new(path).parent()?.to_owned())).collect())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::{release::Release, target::Target};
 use crate::{
-    cargo_tool::{QUICKLY, cargo_tool},
+    cargo_tool::cargo_tool,
     shell::{root, run},
 };
 
@@ -18,7 +18,7 @@ const MEMBERS: [&str; 3] = ["netmon", "netmon-common", "xtask"];
 pub(super) fn make(release: &Release, target: Target) -> anyhow::Result<()> {
     let name = format!("netmon-{}-{}.cdx", release.version, target.name());
     let list = |member: &str| root().join(member).join(format!("{name}.json"));
-    let made = run(Command::new(cargo_tool("cargo-cyclonedx", VERSION, QUICKLY)?)
+    let made = run(Command::new(cargo_tool("cargo-cyclonedx", VERSION)?)
         .args(["cyclonedx", "--quiet", "--format", "json", "--target", target.triple()])
         .args(["--override-filename", &name])
         .current_dir(root())

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 
-use super::release::Release;
+use super::release::{Release, packages};
 use crate::shell::{output, root, run};
 
 /// The crates under the LGPL, by the beginnings of their names.
@@ -24,7 +24,7 @@ pub(super) fn make(release: &Release) -> anyhow::Result<()> {
     )?;
     run(Command::new("gzip").args(["--best", "--no-name", "--force"]).arg(&tar))?;
     let mut crates = 0;
-    for package in release.packages()? {
+    for package in packages()? {
         let name = package.file_name().context("a crate")?.to_string_lossy().into_owned();
         if name.starts_with(LIBRARY) {
             let archive = archive(&package)?;

@@ -1,15 +1,14 @@
 //! The image: the static program and the licences of its crates.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    slice,
+};
 
 use anyhow::Context;
 
-use super::{
-    archive::tar,
-    licences::{OF_PROGRAM, files},
-    program::Program,
-    release::Release,
-};
+use super::{archive::tar, licences::OF_PROGRAM, program::Program, release::Release};
 use crate::shell::{as_root, output, run};
 
 /// The places in the image.
@@ -27,14 +26,18 @@ pub(super) fn reference(release: &Release) -> String {
 }
 
 /// Makes the image of `program`, as an archive for `podman load` and others.
-pub(super) fn make(release: &Release, program: &Program, licences: &Path) -> anyhow::Result<()> {
+pub(super) fn make(
+    release: &Release,
+    program: &Program,
+    licences: &[PathBuf],
+) -> anyhow::Result<()> {
     let work = release.work("image")?;
     let buildah = || buildah(&work);
     let architecture = program.target.debian();
     let container = output(buildah().args(["from", "--arch", architecture, "scratch"]))
         .context("buildah makes no container")?;
     for (mode, files, place) in
-        [("0755", vec![program.path.clone()], PLACE), ("0644", files(licences)?, LICENCES)]
+        [("0755", slice::from_ref(&program.path), PLACE), ("0644", licences, LICENCES)]
     {
         run(buildah()
             .args(["copy", "--quiet", "--chown", "0:0", "--chmod", mode, &container])

@@ -27,16 +27,13 @@ const DEEPEST: usize = 3;
 const RULE: &str =
     "================================================================================";
 
-/// Writes all licences into a directory, and returns the directory.
-pub(super) fn write(release: &Release) -> anyhow::Result<PathBuf> {
-    let directory = release.work("licences")?;
-    for from in OWN.map(|name| root().join(name)).into_iter().chain([release.rust.licence()?]) {
-        let to = directory.join(from.file_name().context("a file")?);
-        fs::copy(&from, to).with_context(|| format!("the licence in {}", from.display()))?;
-    }
-    let path = directory.join("licences");
+/// Returns the files with all licences.
+pub(super) fn files(release: &Release) -> anyhow::Result<Vec<PathBuf>> {
+    let path = release.work("licences")?.join("licences");
     fs::write(&path, text(&packages()?)?).with_context(|| path.display().to_string())?;
-    Ok(directory)
+    let mut files = OWN.map(|name| root().join(name)).to_vec();
+    files.extend([release.rust.licence()?, path]);
+    Ok(files)
 }
 
 /// Returns the crates of the programs with the texts of their licences, each text once. `packages`
@@ -46,7 +43,8 @@ fn text(packages: &BTreeSet<PathBuf>) -> anyhow::Result<String> {
                     their licences\nfollow. The file beside this one has the licences of Rust's \
                     standard library.\n\n"
         .to_owned();
-    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let musl = fs::read_to_string(root().join("dist/musl-copyright"))?;
+    let mut texts = BTreeMap::from([(musl, vec!["musl".to_owned()])]);
     for (name, expression) in crates()? {
         let directory = packages.iter().find(|package| package.ends_with(&name));
         let directory = directory.with_context(|| format!("the source of {name} is missing"))?;
@@ -69,7 +67,6 @@ fn text(packages: &BTreeSet<PathBuf>) -> anyhow::Result<String> {
     for (licence, names) in texts {
         text.push_str(&format!("\n{RULE}\n{}\n\n{}\n", names.join(", "), licence.trim_end()));
     }
-    text.push_str(&fs::read_to_string(root().join("dist/musl-copyright"))?);
     Ok(text)
 }
 
@@ -111,16 +108,6 @@ fn collect(directory: &Path, depth: usize, found: &mut BTreeSet<String>) -> anyh
         }
     }
     Ok(())
-}
-
-/// Returns the files of a directory.
-pub(super) fn files(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for file in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-        files.push(file?.path());
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Returns whether [`OF_PROGRAM`] has one of the choices of an expression.

@@ -19,8 +19,6 @@ mod tools;
 mod trial;
 mod twice;
 
-use std::path::PathBuf;
-
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 
@@ -90,8 +88,8 @@ impl Dist {
             twice::compare(&release, &targets)?;
         }
         let licences = match has_texts || self.makes(Kind::Image) {
-            true => licences::write(&release)?,
-            false => PathBuf::new(),
+            true => licences::files(&release)?,
+            false => Vec::new(),
         };
         if has_texts {
             let native = programs.iter().find(|program| program.target.is_native());

@@ -8,7 +8,8 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
 
 use super::rust::Rust;
 use crate::{
@@ -45,10 +46,7 @@ impl Release {
         if is_changed {
             eprintln!("dist: the checkout has changes beside its commit: not for a release");
         }
-        let words = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
-        let metadata: serde_json::Value =
-            serde_json::from_str(&output(cargo().args(words))?).context("cargo metadata")?;
-        let packages = metadata["packages"].as_array().context("cargo names no packages")?;
+        let packages = metadata(&["--no-deps"])?;
         let netmon = packages.iter().find(|package| package["name"] == "netmon");
         let version = netmon.and_then(|package| package["version"].as_str());
         let version = version.context("cargo names no version of netmon")?.to_owned();
@@ -107,11 +105,19 @@ impl Release {
 
 /// Returns the directories of the crates that netmon depends on, and of the crates here.
 pub(super) fn packages() -> anyhow::Result<BTreeSet<PathBuf>> {
-    let mut metadata = cargo();
-    metadata.args(["metadata", "--format-version", "1", "--locked"]);
-    let metadata: serde_json::Value =
-        serde_json::from_str(&output(&mut metadata)?).context("cargo metadata")?;
-    let packages = metadata["packages"].as_array().context("cargo names no packages")?;
+    let packages = metadata(&[])?;
     let manifests = packages.iter().filter_map(|package| package["manifest_path"].as_str());
     Ok(manifests.filter_map(|path| Some(Path::new(path).parent()?.to_owned())).collect())
+}
+
+/// Returns the packages that cargo knows.
+fn metadata(arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version", "1", "--locked"]).args(arguments);
+    let mut metadata: Value =
+        serde_json::from_str(&output(&mut metadata)?).context("cargo metadata")?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => bail!("cargo names no packages"),
+    }
 }

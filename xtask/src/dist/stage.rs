@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{licences::files, packages::changelog, program::Program, release::Release};
+use super::{packages::changelog, program::Program, release::Release};
 use crate::shell::{output, root, run};
 
 /// Files of the checkout, and their places.
@@ -34,7 +34,11 @@ pub(super) fn directory(release: &Release) -> PathBuf {
 }
 
 /// Lays out every file but the program. The man pages and completions are those of `native`.
-pub(super) fn texts(release: &Release, native: &Program, licences: &Path) -> anyhow::Result<()> {
+pub(super) fn texts(
+    release: &Release,
+    native: &Program,
+    licences: &[PathBuf],
+) -> anyhow::Result<()> {
     let stage = directory(release);
     if stage.exists() {
         fs::remove_dir_all(&stage).with_context(|| format!("removing {}", stage.display()))?;
@@ -43,9 +47,9 @@ pub(super) fn texts(release: &Release, native: &Program, licences: &Path) -> any
         let content = fs::read(root().join(from)).with_context(|| format!("reading {from}"))?;
         write(&stage.join(to), &content)?;
     }
-    for file in files(licences)? {
+    for file in licences {
         let name = file.file_name().context("a file")?;
-        write(&stage.join("usr/share/doc/netmon").join(name), &fs::read(&file)?)?;
+        write(&stage.join("usr/share/doc/netmon").join(name), &fs::read(file)?)?;
     }
     write(&stage.join("changelog"), changelog(release)?.as_bytes())?;
     for (shell, to) in SHELLS {

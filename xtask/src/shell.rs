@@ -32,9 +32,9 @@ pub(crate) fn release_binary() -> PathBuf {
     target().join("release/netmon")
 }
 
-/// Builds netmon as its users do.
+/// Builds netmon as its users do. The first build takes minutes, and shows its progress.
 pub(crate) fn build_release() -> anyhow::Result<()> {
-    run(cargo().args(["build", "--release", "--quiet", "--package", "netmon"]))
+    run(cargo().args(["build", "--release", "--package", "netmon"]))
 }
 
 /// Returns the command for `program`, through sudo when this process is not root's.

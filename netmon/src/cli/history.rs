@@ -141,7 +141,7 @@ impl HistoryCommand {
                 _ => format!(" on {name}"),
             };
             report(format_args!(
-                "no recorder runs{on}: the open connections are as of {}",
+                "no recorder runs{on}: open rows are as of {}",
                 self.past.show(end)
             ));
         }

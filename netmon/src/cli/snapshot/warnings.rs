@@ -6,7 +6,7 @@ use crate::{
     cli::io::stderr::report,
     core::{id::HolderKey, process::SocketHolders},
     kernel::{
-        host::privilege::{Duty, advice},
+        host::privilege::{Duty, advice, advice_to_enter},
         netns_text,
     },
 };
@@ -30,7 +30,7 @@ impl Warnings {
             [_] => "is",
             _ => "are",
         };
-        let (namespaces, advice) = (netns_text(unreachable), advice(Duty::Enter));
+        let (namespaces, advice) = (netns_text(unreachable), advice_to_enter());
         let other = if is_asked { "" } else { ", or ask for --netns self" };
         self.once("namespaces", &format!("{namespaces} {verb} left out{advice}{other}"));
     }

@@ -35,6 +35,7 @@ use crate::{
     journal::{Journal, community_id},
     view::{
         changes::history::{HistoryEntry, HistoryView},
+        language::ENGLISH,
         listing::name_cache::NameCache,
         summary::{Summary, SummaryForm},
     },
@@ -200,6 +201,7 @@ impl HistoryCommand {
             users: NameCache::default(),
             terminal: if self.form.wide { None } else { terminal::width() },
             colour: is_coloured(),
+            language: &ENGLISH,
         };
         let mut summary = Summary::new(out, "Connections", form);
         tally.unmeasured = row::items(journal, span, filter, |entry| {

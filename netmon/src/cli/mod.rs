@@ -9,8 +9,10 @@ mod help;
 mod history;
 mod io;
 mod journal;
+mod locale;
 mod man;
 mod names;
+mod own_sockets;
 mod record;
 mod services;
 mod snapshot;
@@ -99,7 +101,8 @@ impl Command {
             Self::Top(top) => top.duties(),
             Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
             Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
-            Self::Services(_) | Self::Man(_) | Self::Completions(_) | Self::Help(_) => &[],
+            Self::Services(services) => services.duties(),
+            Self::Man(_) | Self::Completions(_) | Self::Help(_) => &[],
         }
     }
 

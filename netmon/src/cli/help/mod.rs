@@ -1,5 +1,6 @@
 //! Help: the layout of `--help`, and `netmon help` with its topics.
 
+mod here;
 mod topics;
 
 use std::{io::Write, process::ExitCode};
@@ -7,7 +8,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Command, error::ErrorKind};
 
 pub(super) use self::topics::{TOPICS, topic};
-use super::io::{stderr::report, stdout::Stdout};
+use super::{io::stderr::report, locale::Locale};
 
 /// The order of the parts: examples come first.
 const TEMPLATE: &str =
@@ -64,7 +65,7 @@ pub(super) struct HelpCommand {
 
 const EXAMPLES: &str = "\
 Examples:
-  netmon help states       the states of a connection
+  netmon help ports        what sockets and ports are
   netmon help filter       the language of filters
   netmon help snapshot     the help of a command";
 
@@ -82,8 +83,9 @@ impl HelpCommand {
             _ => None,
         };
         if let Some(topic) = topic {
-            let mut out = Stdout::lock();
-            out.write_all((topic.text)().as_bytes())?;
+            let locale = Locale::of_user();
+            let mut out = locale.stdout();
+            out.write_all((topic.text)(locale.language).as_bytes())?;
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }

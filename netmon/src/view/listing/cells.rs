@@ -7,13 +7,16 @@ use crate::{
     core::{
         escape::{Escaped, EscapedName},
         process::Process,
-        socket::{Protocol, Socket, TcpInfo, Timer},
+        socket::{Protocol, Socket, TcpInfo},
     },
-    view::text::{
-        host::Host,
-        layout::{Form, cut},
-        netns::Netns,
-        width::columns_of,
+    view::{
+        language::Language,
+        text::{
+            host::Host,
+            layout::{Form, cut},
+            netns::Netns,
+            width::columns_of,
+        },
     },
 };
 
@@ -110,11 +113,9 @@ fn note(left_out: usize) -> usize {
 }
 
 /// Writes the timer as netstat does: its name, seconds left, retransmissions, probes.
-pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
-    let (name, left) = match socket.timer {
-        Some(Timer { kind, left }) => (kind.name(), left.as_secs_f64()),
-        None => ("off", 0.0),
-    };
+pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket, language: &Language) {
+    let name = (language.timer)(socket.timer.map(|timer| timer.kind));
+    let left = socket.timer.map_or(0.0, |timer| timer.left.as_secs_f64());
     let _ = write!(out, "{name} ({left:.2}/{}/{})", socket.retransmits, socket.probes);
 }
 

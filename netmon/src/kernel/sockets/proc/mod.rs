@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The tables of the calling thread's network namespace; `/proc/self/net` has the main thread's.
-pub(super) const TABLES: &str = "/proc/thread-self/net";
+pub(in crate::kernel) const TABLES: &str = "/proc/thread-self/net";
 /// The longest line that is parsed; the kernel's lines have some 200 bytes.
 const LONGEST: usize = 64 * 1024;
 /// The size of a read, bytes. The kernel returns at most a page (`seq_read_iter`, fs/seq_file.c),

@@ -1,8 +1,8 @@
 //! The output of netmon: functions from changes, rows and diagnoses to bytes, and the [`Sink`] of
 //! the bytes.
 //!
-//! `changes` and `tui` consume changes of the table, `listing` takes one row for each socket, and
-//! `doctor` takes a diagnosis. None of these modules knows the source of its input, and none may
+//! `changes` and `tui` consume changes of the table, `listing` takes one row for each socket,
+//! `net_tools` and `network` take routes, devices and counters, and `doctor` takes a diagnosis. None of these modules knows the source of its input, and none may
 //! import `kernel`.
 
 pub(crate) mod changes;
@@ -10,6 +10,8 @@ pub(crate) mod doctor;
 #[cfg(test)]
 mod line_widths;
 pub(crate) mod listing;
+pub(crate) mod net_tools;
+pub(crate) mod network;
 mod palette;
 pub(crate) mod summary;
 mod text;

@@ -68,7 +68,7 @@ pub enum Listening {
 }
 
 impl Listening {
-    const fn words(self) -> &'static str {
+    pub(in crate::view) const fn words(self) -> &'static str {
         match self {
             Self::Connected => "w/o servers",
             Self::Listening => "only servers",

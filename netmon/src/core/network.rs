@@ -151,6 +151,108 @@ pub(crate) struct ProtocolCounters {
     pub(crate) counters: Vec<(String, u64)>,
 }
 
+/// A row of a listing of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkRow {
+    Route(Route),
+    Interface(Box<Interface>),
+    Counter(Counter),
+}
+
+/// A counter of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counter {
+    /// The kernel's words for the protocol and for the counter.
+    pub(crate) protocol: String,
+    pub(crate) name: String,
+    pub(crate) value: u64,
+}
+
+/// The identity of a row, by which two listings are compared.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum RowKey<'a> {
+    Route(&'a Route),
+    Interface(u32, &'a str),
+    Counter(&'a str, &'a str),
+}
+
+/// The fate of a row between two listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RowChange {
+    Added,
+    Removed,
+    /// The counters that changed, by their names, each with its increase.
+    Changed(Vec<(String, i64)>),
+}
+
+impl RowChange {
+    /// Returns the word of JSON.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed(_) => "changed",
+        }
+    }
+}
+
+impl NetworkRow {
+    fn key(&self) -> RowKey<'_> {
+        match self {
+            Self::Route(route) => RowKey::Route(route),
+            Self::Interface(interface) => RowKey::Interface(interface.index, &interface.name),
+            Self::Counter(counter) => RowKey::Counter(&counter.protocol, &counter.name),
+        }
+    }
+
+    /// Returns the change from an earlier state of the same row; none without a change.
+    fn change_from(&self, before: &Self) -> Option<RowChange> {
+        if self == before {
+            return None;
+        }
+        let increase = |name: &str, now: u64, then: u64| {
+            let increase = now.wrapping_sub(then).cast_signed();
+            (increase != 0).then(|| (name.to_owned(), increase))
+        };
+        let increases = match (self, before) {
+            (Self::Interface(now), Self::Interface(then)) => {
+                let values = now.counters.0.into_iter().zip(then.counters.0);
+                let named = InterfaceCounters::NAMES.into_iter().zip(values);
+                named.filter_map(|(name, (now, then))| increase(name, now, then)).collect()
+            }
+            (Self::Counter(now), Self::Counter(then)) => {
+                increase(&now.name, now.value, then.value).into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        Some(RowChange::Changed(increases))
+    }
+}
+
+/// Rows with the inode numbers of their network namespaces.
+pub(crate) type NetworkRows = Vec<(u32, NetworkRow)>;
+
+/// Returns the rows that differ between two listings: rows of `now`, then rows that are gone.
+pub(crate) fn differences<'a>(
+    before: &'a NetworkRows,
+    now: &'a NetworkRows,
+) -> Vec<(u32, &'a NetworkRow, RowChange)> {
+    let keyed = |rows: &'a NetworkRows| -> HashMap<_, _> {
+        rows.iter().map(|(netns, row)| ((*netns, row.key()), row)).collect()
+    };
+    let (old, new) = (keyed(before), keyed(now));
+    let changed = now.iter().filter_map(|(netns, row)| {
+        let change = match old.get(&(*netns, row.key())) {
+            Some(before) => row.change_from(before)?,
+            None => RowChange::Added,
+        };
+        Some((*netns, row, change))
+    });
+    let gone = before.iter().filter(|(netns, row)| !new.contains_key(&(*netns, row.key())));
+    let gone = gone.map(|(netns, row)| (*netns, row, RowChange::Removed));
+    changed.chain(gone).collect()
+}
+
 /// The names that a host gives to networks and to protocols of IP: networks(5), protocols(5).
 #[derive(Debug, Default)]
 pub(crate) struct NetworkNames {
@@ -203,6 +305,30 @@ mod tests {
         assert_eq!(names.network([1, 2, 0, 0].into()), None);
         assert_eq!((names.protocol(1), names.protocol(0)), (Some("icmp"), Some("ip")));
         assert_eq!((names.protocol(2), names.protocol(3)), (Some("\u{fffd}"), None));
+    }
+
+    fn counter(name: &str, value: u64) -> (u32, NetworkRow) {
+        let protocol = "Tcp".to_owned();
+        (1, NetworkRow::Counter(Counter { protocol, name: name.to_owned(), value }))
+    }
+
+    #[test]
+    fn rows_are_added_removed_or_changed() {
+        let before = vec![counter("InSegs", 5), counter("CurrEstab", 3), counter("Gone", 1)];
+        let now = vec![counter("InSegs", 5), counter("CurrEstab", 1), counter("New", 1)];
+        let changes: Vec<_> =
+            differences(&before, &now).into_iter().map(|(_, _, change)| change).collect();
+        let fell = RowChange::Changed(vec![("CurrEstab".to_owned(), -2)]);
+        assert_eq!(changes, [fell, RowChange::Added, RowChange::Removed]);
+        assert_eq!(differences(&now, &now), []);
+        let elsewhere: NetworkRows = now.iter().map(|(_, row)| (2, row.clone())).collect();
+        assert_eq!(differences(&now, &elsewhere).len(), 6, "another namespace");
+        let mut device = Interface { name: "eth0".to_owned(), ..Interface::default() };
+        let old = vec![(1, NetworkRow::Interface(Box::new(device.clone())))];
+        device.counters.0[0] = 9;
+        let new = vec![(1, NetworkRow::Interface(Box::new(device)))];
+        let change = RowChange::Changed(vec![("rx_bytes".to_owned(), 9)]);
+        assert_eq!(differences(&old, &new)[0].2, change);
     }
 
     #[test]

@@ -80,7 +80,12 @@ impl<W: Write> NetworkView for NetworkText<W> {
         }
         if let Some(change) = change {
             headings.push("Change");
-            cells.push(change_text(change));
+            cells.push(match (row, change) {
+                (NetworkRow::Counter(_), RowChange::Changed(increases)) => {
+                    increases.iter().map(|(_, increase)| format!("{increase:+}")).collect()
+                }
+                _ => change_text(change),
+            });
         }
         self.headings = headings;
         self.rows.push(cells);
@@ -224,14 +229,10 @@ fn change_text(change: &RowChange) -> String {
     match change {
         RowChange::Added => "+ new".to_owned(),
         RowChange::Removed => "- gone".to_owned(),
-        RowChange::Changed(increases) => match &increases[..] {
-            [] => "changed".to_owned(),
-            [(_, increase)] => format!("{increase:+}"),
-            all => {
-                let all: Vec<_> =
-                    all.iter().map(|(name, increase)| format!("{name} {increase:+}")).collect();
-                all.join(", ")
-            }
-        },
+        RowChange::Changed(increases) if increases.is_empty() => "changed".to_owned(),
+        RowChange::Changed(increases) => {
+            let increases = increases.iter().map(|(name, increase)| format!("{name} {increase:+}"));
+            increases.collect::<Vec<_>>().join(", ")
+        }
     }
 }

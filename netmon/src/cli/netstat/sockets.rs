@@ -1,0 +1,288 @@
+//! The listing of sockets, with the other families and the multicast groups in its order.
+
+use std::{io, net::IpAddr, process::ExitCode, thread};
+
+use anyhow::Context;
+
+use super::{Flags, SECOND, flags::Choice, is_there, print, unsupported};
+use crate::{
+    cli::{args::tracing::CONFINING, io::stderr::report},
+    core::{
+        filter::Filter,
+        process::SocketHolders,
+        socket::{Protocol, Socket, UnixSocket},
+    },
+    kernel::{
+        Dump, DumpRequest, LoadError, Namespace,
+        host::privilege::{Duty, advice, narrow},
+        has_few_files, has_few_sockets,
+        sockets::proc::read_udplite,
+    },
+    view::{
+        listing::netstat::Listening,
+        net_tools::{SocketColumns, SocketKind, SocketTable},
+    },
+};
+
+/// The families besides the internet and Unix, in netstat's order: its flag, its table in
+/// `/proc/net`, and its name in messages.
+const OTHERS: [(&str, &str, &str); 5] = [
+    ("ipx", "ipx/socket", "AF IPX"),
+    ("ax25", "ax25", "AF AX25"),
+    ("x25", "x25/socket", "AF X25"),
+    ("netrom", "nr", "AF NETROM"),
+    ("rose", "rose", "AF ROSE"),
+];
+
+/// The bits of KernelFilter: every state, both families.
+const ALL_STATES: u16 = u16::MAX;
+const BOTH_FAMILIES: u16 = 3;
+
+/// Lists the sockets that the flags choose, with `-c` again and again.
+pub(super) fn list(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let listing = SocketListing::new(flags);
+    let mut dump = listing.open()?;
+    loop {
+        let (owners, hidden) =
+            if dump.wants_owners() { dump.owners()? } else { Default::default() };
+        if hidden > 0 {
+            report(format_args!(
+                "{hidden} processes do not show what they hold{}",
+                advice(Duty::Look)
+            ));
+        }
+        narrow(dump.duties(flags.has(Choice::Continuous))).context(CONFINING)?;
+        let code = listing.print(&mut dump, &owners)?;
+        if code.is_some() || !flags.has(Choice::Continuous) {
+            return Ok(code.unwrap_or(ExitCode::SUCCESS));
+        }
+        thread::sleep(SECOND);
+    }
+}
+
+/// The choice of sockets.
+struct SocketListing<'a> {
+    flags: &'a Flags,
+    scope: Listening,
+    /// No flag chooses a protocol or a family.
+    is_bare: bool,
+    /// A flag chooses a family of the internet and no protocol, so that a table may be missing.
+    is_lenient: bool,
+    families: [bool; 2],
+}
+
+impl<'a> SocketListing<'a> {
+    fn new(flags: &'a Flags) -> Self {
+        let [ipv4, ipv6] = ["inet", "inet6"].map(|family| flags.has_family(family));
+        let is_lenient = (ipv4 || ipv6) && !flags.has_protocol();
+        let has_other = ["unix", "ipx", "ax25", "netrom", "x25", "rose"]
+            .into_iter()
+            .any(|family| flags.has_family(family));
+        let is_bare = !is_lenient
+            && !flags.has_protocol()
+            && !has_other
+            && !flags.has(Choice::Groups)
+            && !flags.has(Choice::Bluetooth);
+        let families = if ipv4 || ipv6 { [ipv4, ipv6] } else { [true, true] };
+        Self { flags, scope: flags.scope(), is_bare, is_lenient, families }
+    }
+
+    fn lists(&self, protocol: Choice) -> bool {
+        self.is_bare || self.is_lenient || self.flags.has(protocol)
+    }
+
+    fn lists_internet(&self) -> bool {
+        self.is_bare || self.is_lenient || self.flags.has_protocol()
+    }
+
+    fn open(&self) -> anyhow::Result<Dump> {
+        let protocols = [
+            (Protocol::Tcp, Choice::Tcp),
+            (Protocol::Udp, Choice::Udp),
+            (Protocol::Raw, Choice::Raw),
+        ];
+        let protocols = protocols.into_iter().filter(|(_, choice)| self.lists(*choice));
+        let want = DumpRequest {
+            protocols: protocols.map(|(protocol, _)| protocol).collect(),
+            info: false,
+            identity: false,
+            filter: Filter::default().clauses().restrict(ALL_STATES, BOTH_FAMILIES),
+            everywhere: false,
+            owners: self.flags.has(Choice::Programs),
+        };
+        if has_few_files() && has_few_sockets(&[Namespace::current()?]) {
+            return Ok(Dump::proc_then_iterators(want));
+        }
+        match Dump::through_iterators(want.clone()) {
+            Ok(dump) => Ok(dump),
+            Err(LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
+            Err(error) => {
+                log::debug!("{error}; reading /proc instead");
+                Ok(Dump::through_proc(want))
+            }
+        }
+    }
+
+    /// Prints a listing. Returns the exit code of a listing that ends early.
+    fn print(
+        &self,
+        dump: &mut Dump,
+        owners: &SocketHolders,
+    ) -> anyhow::Result<Option<ExitCode>> {
+        let sockets = self.sockets(dump)?;
+        let ends = |(_, socket): &(_, Socket)| [socket.tuple.local.ip(), socket.tuple.remote.ip()];
+        let mut names = self.flags.names(sockets.iter().flat_map(ends).collect::<Vec<IpAddr>>().into_iter());
+        let columns = SocketColumns {
+            owners: self.flags.has(Choice::Programs),
+            extended: self.flags.has(Choice::Extend),
+            timers: self.flags.has(Choice::Timers),
+        };
+        let ends = Default::default();
+        let mut table = SocketTable { scope: self.scope, columns, names: &mut names, owners, ends };
+        let mut out = Vec::new();
+        if self.lists_internet() {
+            table.put_heading(&mut out);
+            let mut rest = sockets.as_slice();
+            for (kind, choice) in [
+                (SocketKind::Tcp, Choice::Tcp),
+                (SocketKind::Udp, Choice::Udp),
+                (SocketKind::UdpLite, Choice::UdpLite),
+                (SocketKind::Raw, Choice::Raw),
+            ] {
+                let count = rest.iter().take_while(|(of, _)| *of == kind).count();
+                let (rows, after) = rest.split_at(count);
+                for (kind, socket) in rows {
+                    if out.len() > FULL {
+                        print(&std::mem::take(&mut out))?;
+                    }
+                    table.put(&mut out, *kind, socket);
+                }
+                rest = after;
+                if let Some(code) = self.missing(kind, choice) {
+                    print(&out)?;
+                    return Ok(Some(code));
+                }
+            }
+        }
+        if self.flags.has(Choice::Groups) {
+            self.flags.groups(&mut out)?;
+        }
+        if self.is_bare || self.flags.has_family("unix") {
+            table.put_unix_heading(&mut out);
+            self.unix(|socket| {
+                table.put_unix(&mut out, &socket);
+                Ok(())
+            })?;
+        }
+        print(&out)?;
+        Ok(self.others())
+    }
+
+    /// Reports a table that the kernel lacks, as netstat does. Returns the exit code if that ends
+    /// the listing.
+    fn missing(&self, kind: SocketKind, choice: Choice) -> Option<ExitCode> {
+        let sctp = if self.scope == Listening::Connected { "sctp/assocs" } else { "sctp/eps" };
+        // SCTP comes after TCP.
+        let tables: &[(Choice, &str, &str)] = match kind {
+            SocketKind::Tcp => &[(Choice::Sctp, sctp, "sctp")],
+            SocketKind::UdpLite => &[(choice, "udplite", "udplite")],
+            _ => &[],
+        };
+        let [reads_ipv4, _] = self.families;
+        tables.iter().find_map(|(choice, table, name)| {
+            let is_wanted = self.lists(*choice) && (self.is_bare || reads_ipv4);
+            if !is_wanted || is_there(table) || self.is_lenient {
+                return None;
+            }
+            self.unsupported(&format!("AF INET ({name})"))
+        })
+    }
+
+    /// Reports the families that netmon does not list. Returns the exit code if that ends the
+    /// listing.
+    fn others(&self) -> Option<ExitCode> {
+        for (family, table, name) in OTHERS {
+            let is_wanted = self.is_bare || self.flags.has_family(family);
+            if is_wanted && (self.flags.has_family(family) || !is_there(table)) {
+                if let Some(code) = self.unsupported(name) {
+                    return Some(code);
+                }
+            }
+        }
+        self.flags.has(Choice::Bluetooth).then(|| {
+            report("netstat does not list Bluetooth here: type bluetoothctl devices Connected");
+            ExitCode::FAILURE
+        })
+    }
+
+    fn unsupported(&self, name: &str) -> Option<ExitCode> {
+        if !self.is_bare {
+            return Some(unsupported(name));
+        }
+        if self.flags.has(Choice::Verbose) {
+            unsupported(name);
+        }
+        None
+    }
+
+    /// Returns the sockets of the internet in netstat's order: by table, and within a table as the
+    /// kernel has them.
+    fn sockets(&self, dump: &mut Dump) -> anyhow::Result<Vec<(SocketKind, Socket)>> {
+        let own = Namespace::current()?;
+        let mut sockets = Vec::new();
+        let mut keep = |kind, socket: Socket| {
+            if self.shows(&socket) {
+                sockets.push((kind, socket));
+            }
+            Ok(())
+        };
+        let mut malformed = dump.sockets(&own, |socket| {
+            let kind = match socket.protocol {
+                Protocol::Tcp => SocketKind::Tcp,
+                Protocol::Udp => SocketKind::Udp,
+                Protocol::Raw => SocketKind::Raw,
+            };
+            keep(kind, socket)
+        })?;
+        if self.lists(Choice::UdpLite) {
+            malformed += read_udplite(own.inum, |socket| keep(SocketKind::UdpLite, socket))?;
+        }
+        if malformed > 0 {
+            report(format_args!("{malformed} sockets were not understood and are not shown here"));
+        }
+        sockets.sort_by_key(|(kind, socket)| (*kind, socket.ipv6));
+        Ok(sockets)
+    }
+
+    /// Returns whether a socket is in the listing: netstat goes by the other end.
+    fn shows(&self, socket: &Socket) -> bool {
+        let remote = socket.tuple.remote;
+        let waits = match socket.protocol {
+            Protocol::Tcp => remote.port() == 0,
+            Protocol::Udp | Protocol::Raw => remote.ip().is_unspecified(),
+        };
+        self.families[usize::from(socket.ipv6)]
+            && match self.scope {
+                Listening::All => true,
+                Listening::Listening => waits,
+                Listening::Connected => !waits,
+            }
+    }
+
+    /// Hands the unix sockets of the listing to `each`.
+    fn unix(&self, mut each: impl FnMut(UnixSocket) -> io::Result<()>) -> anyhow::Result<()> {
+        let own = Namespace::current()?;
+        Dump::unix(&own, |socket| {
+            let is_shown = match self.scope {
+                Listening::All => true,
+                Listening::Listening => socket.listening,
+                Listening::Connected => !socket.listening,
+            };
+            if is_shown { each(socket) } else { Ok(()) }
+        })?;
+        Ok(())
+    }
+}
+
+/// A buffer with this many bytes is printed.
+const FULL: usize = 256 * 1024;

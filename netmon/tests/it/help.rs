@@ -18,7 +18,7 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["snapshot"],
     &["watch"],
@@ -30,6 +30,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["journal", "check"],
     &["doctor"],
     &["verify"],
+    &["netstat"],
+    &["routes"],
+    &["interfaces"],
+    &["stats"],
     &["services"],
     &["man"],
     &["completions"],

@@ -19,9 +19,9 @@ use crate::shell::{output, root, run, target};
 /// longer hangs.
 pub(super) const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// Programs that the tests and the script call.
-const PROGRAMS: [&str; 33] = [
+const PROGRAMS: [&str; 34] = [
     "bash", "cat", "cp", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip",
-    "kill", "ls", "mkdir", "mount", "nsenter", "nstat", "perl", "prlimit", "ps", "sed", "setpriv",
+    "kill", "ls", "mkdir", "mount", "netstat", "nsenter", "nstat", "perl", "prlimit", "ps", "sed", "setpriv",
     "sh", "sleep", "ss", "stty", "tail", "timeout", "tmux", "true", "umount", "uname", "unshare",
 ];
 /// Modules that are not built into Debian's kernels: veth pairs, packet sockets, sock_diag.

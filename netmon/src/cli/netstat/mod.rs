@@ -27,7 +27,7 @@ use crate::{
     core::{network::NetworkNames, services::Services},
     kernel::{
         host::privilege::{Duty, narrow},
-        network::{counters, groups, has_table, interfaces, ipv6_entries, routes},
+        network::{counters, groups, interfaces, ipv6_entries, routes},
     },
     view::{
         listing::{name_cache::NameCache, netstat::Listening},
@@ -449,9 +449,4 @@ fn unsupported(name: &str) -> ExitCode {
     // The message is all there is to do about a failure.
     let _ = stderr::write(format!("netstat: no support for `{name}' on this system.\n").as_bytes());
     ExitCode::FAILURE
-}
-
-/// Returns whether this kernel has a table of `/proc/net`.
-fn is_there(table: &str) -> bool {
-    has_table(table)
 }

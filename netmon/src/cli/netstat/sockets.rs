@@ -3,12 +3,12 @@
 use std::{io, net::IpAddr, process::ExitCode, thread};
 
 use anyhow::Context;
+use netmon_common::KernelFilter;
 
-use super::{Flags, SECOND, flags::Choice, is_there, print, unsupported};
+use super::{Flags, SECOND, flags::Choice, print, unsupported};
 use crate::{
-    cli::{args::tracing::CONFINING, io::stderr::report},
+    cli::{args::tracing::CONFINING, io::stderr::report, snapshot::states},
     core::{
-        filter::Filter,
         process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
     },
@@ -16,6 +16,7 @@ use crate::{
         Dump, DumpRequest, LoadError, Namespace,
         host::privilege::{Duty, advice, narrow},
         has_few_files, has_few_sockets,
+        network::has_table,
         sockets::proc::read_udplite,
     },
     view::{
@@ -34,9 +35,8 @@ const OTHERS: [(&str, &str, &str); 5] = [
     ("rose", "rose", "AF ROSE"),
 ];
 
-/// The bits of KernelFilter: every state, both families.
-const ALL_STATES: u16 = u16::MAX;
-const BOTH_FAMILIES: u16 = 3;
+/// A buffer with this many bytes is printed.
+const FULL: usize = 256 * 1024;
 
 /// Lists the sockets that the flags choose, with `-c` again and again.
 pub(super) fn list(flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -102,11 +102,12 @@ impl<'a> SocketListing<'a> {
             (Protocol::Raw, Choice::Raw),
         ];
         let protocols = protocols.into_iter().filter(|(_, choice)| self.lists(*choice));
+        let [ipv4, ipv6] = self.families.map(u16::from);
         let want = DumpRequest {
             protocols: protocols.map(|(protocol, _)| protocol).collect(),
             info: false,
             identity: false,
-            filter: Filter::default().clauses().restrict(ALL_STATES, BOTH_FAMILIES),
+            filter: KernelFilter::ANY.restrict(states(self.scope), ipv4 | ipv6 << 1),
             everywhere: false,
             owners: self.flags.has(Choice::Programs),
         };
@@ -130,15 +131,16 @@ impl<'a> SocketListing<'a> {
         owners: &SocketHolders,
     ) -> anyhow::Result<Option<ExitCode>> {
         let sockets = self.sockets(dump)?;
-        let ends = |(_, socket): &(_, Socket)| [socket.tuple.local.ip(), socket.tuple.remote.ip()];
-        let mut names = self.flags.names(sockets.iter().flat_map(ends).collect::<Vec<IpAddr>>().into_iter());
+        let ends = |(_, socket): &(SocketKind, Socket)| -> [IpAddr; 2] {
+            [socket.tuple.local.ip(), socket.tuple.remote.ip()]
+        };
+        let mut names = self.flags.names(sockets.iter().flat_map(ends));
         let columns = SocketColumns {
             owners: self.flags.has(Choice::Programs),
             extended: self.flags.has(Choice::Extend),
             timers: self.flags.has(Choice::Timers),
         };
-        let ends = Default::default();
-        let mut table = SocketTable { scope: self.scope, columns, names: &mut names, owners, ends };
+        let mut table = SocketTable::new(self.scope, columns, &mut names, owners);
         let mut out = Vec::new();
         if self.lists_internet() {
             table.put_heading(&mut out);
@@ -190,11 +192,12 @@ impl<'a> SocketListing<'a> {
         };
         let [reads_ipv4, _] = self.families;
         tables.iter().find_map(|(choice, table, name)| {
-            let is_wanted = self.lists(*choice) && (self.is_bare || reads_ipv4);
-            if !is_wanted || is_there(table) || self.is_lenient {
-                return None;
+            let is_wanted = self.lists(*choice) && reads_ipv4 && !self.is_lenient;
+            if is_wanted && !has_table(table) {
+                self.unsupported(&format!("AF INET ({name})"))
+            } else {
+                None
             }
-            self.unsupported(&format!("AF INET ({name})"))
         })
     }
 
@@ -203,7 +206,7 @@ impl<'a> SocketListing<'a> {
     fn others(&self) -> Option<ExitCode> {
         for (family, table, name) in OTHERS {
             let is_wanted = self.is_bare || self.flags.has_family(family);
-            if is_wanted && (self.flags.has_family(family) || !is_there(table)) {
+            if is_wanted && (self.flags.has_family(family) || !has_table(table)) {
                 if let Some(code) = self.unsupported(name) {
                     return Some(code);
                 }
@@ -283,6 +286,3 @@ impl<'a> SocketListing<'a> {
         Ok(())
     }
 }
-
-/// A buffer with this many bytes is printed.
-const FULL: usize = 256 * 1024;

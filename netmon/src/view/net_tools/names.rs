@@ -61,14 +61,13 @@ impl AddressNames {
         }
     }
 
-    /// Writes an address and its port into `text`, which is emptied.
+    /// Writes an address and its port.
     pub(super) fn put_end(
         &mut self,
         text: &mut Vec<u8>,
         protocol: Protocol,
         (address, port): (IpAddr, u16),
     ) {
-        text.clear();
         // Writing to a vector does not fail, here and below.
         let _ = match self.numeric_hosts {
             true => write!(text, "{address}:"),

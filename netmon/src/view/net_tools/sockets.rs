@@ -6,6 +6,7 @@ use super::AddressNames;
 use crate::{
     core::{
         escape::Escaped,
+        id::HolderKey,
         process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
         tcp::TcpState,
@@ -55,15 +56,24 @@ impl SocketKind {
 
 /// Writes sockets, row after row.
 pub(crate) struct SocketTable<'a> {
-    pub(crate) scope: Listening,
-    pub(crate) columns: SocketColumns,
-    pub(crate) names: &'a mut AddressNames,
-    pub(crate) owners: &'a SocketHolders,
-    /// The texts of both ends of a row.
-    pub(crate) ends: [Vec<u8>; 2],
+    scope: Listening,
+    columns: SocketColumns,
+    names: &'a mut AddressNames,
+    owners: &'a SocketHolders,
+    /// The text of an end.
+    end: Vec<u8>,
 }
 
-impl SocketTable<'_> {
+impl<'a> SocketTable<'a> {
+    pub(crate) fn new(
+        scope: Listening,
+        columns: SocketColumns,
+        names: &'a mut AddressNames,
+        owners: &'a SocketHolders,
+    ) -> Self {
+        Self { scope, columns, names, owners, end: Vec::new() }
+    }
+
     /// Writes the headings over the sockets of the internet.
     pub(crate) fn put_heading(&self, out: &mut Vec<u8>) {
         let Self { scope, columns, .. } = self;
@@ -100,10 +110,11 @@ impl SocketTable<'_> {
             number(socket.recv_q),
             width = 5 - kind.name().len()
         );
-        for (end, text) in [tuple.local, tuple.remote].into_iter().zip(&mut self.ends) {
-            self.names.put_end(text, *protocol, (end.ip(), end.port()));
+        for end in [tuple.local, tuple.remote] {
+            self.end.clear();
+            self.names.put_end(&mut self.end, *protocol, (end.ip(), end.port()));
             out.push(b' ');
-            pad(out, 23, |out| out.extend_from_slice(text));
+            pad(out, 23, |out| out.extend_from_slice(&self.end));
         }
         let _ = match (kind, socket.state) {
             (SocketKind::Raw, state) => write!(out, " {:<11}", state as u8),
@@ -163,7 +174,7 @@ impl SocketTable<'_> {
         out.push(b'\n');
     }
 
-    fn put_owners(&self, out: &mut Vec<u8>, key: Option<crate::core::id::HolderKey>) {
+    fn put_owners(&self, out: &mut Vec<u8>, key: Option<HolderKey>) {
         out.push(b' ');
         let owners = self.owners.of(key);
         pad(out, OWNERS_WIDTH, |out| put_owners(out, &owners, usize::MAX));

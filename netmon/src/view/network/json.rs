@@ -132,14 +132,11 @@ fn put_interface(object: &mut JsonObject<'_>, interface: &Interface) {
         put_address(object, ",\"broadcast\":\"", address.broadcast.map(IpAddr::from));
         object.raw("}");
     }
-    object.raw("],\"counters\":{");
-    for (place, (name, value)) in
-        InterfaceCounters::NAMES.into_iter().zip(interface.counters.0).enumerate()
-    {
-        object.text(if place == 0 { "" } else { "," }, name.as_bytes());
+    object.raw("]");
+    for (name, value) in InterfaceCounters::NAMES.into_iter().zip(interface.counters.0) {
+        object.text(",", name.as_bytes());
         object.number(":", value);
     }
-    object.raw("}");
 }
 
 /// Returns the bytes of a hardware address in the usual form.

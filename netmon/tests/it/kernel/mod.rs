@@ -20,6 +20,7 @@ mod loss;
 mod minisockets;
 mod namespaces;
 mod netns;
+mod netstat;
 mod one_object;
 mod own_namespace;
 mod owners;

@@ -17,8 +17,8 @@ const TEMPLATE: &str =
 const GROUPS: [(&str, &str); 6] = [
     (
         "What",
-        "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line route interfaces groups \
-         statistics masquerade sctp udplite inet inet6 4 6 protocol cache fib",
+        "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line route interfaces \
+         groups statistics masquerade sctp udplite inet inet6 4 6 protocol cache fib",
     ),
     ("When", "at from to continuous duration count follow utc"),
     (

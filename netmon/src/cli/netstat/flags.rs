@@ -6,14 +6,14 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, Command};
 
 /// A flag.
-pub(super) struct Flag {
+struct Flag {
     /// The letter; none for a flag with a name alone.
-    pub(super) letter: Option<char>,
-    pub(super) name: Option<&'static str>,
+    letter: Option<char>,
+    name: Option<&'static str>,
     /// The name of the value; empty for a flag without a value.
     value: &'static str,
     help: &'static str,
-    pub(super) choice: Choice,
+    choice: Choice,
 }
 
 /// The meaning of a flag.
@@ -69,7 +69,7 @@ const fn letter(letter: char, choice: Choice, help: &'static str) -> Flag {
 
 /// Every flag, in the order of getopt's table of names, which decides about shortened names. A flag
 /// without a help is left out of the help.
-pub(super) static FLAGS: [Flag; 50] = {
+static FLAGS: [Flag; 50] = {
     use Choice::*;
     [
         named("ax25", Family("ax25"), ""),
@@ -157,9 +157,10 @@ pub(super) fn read<E: From<String>>(
                 }
                 (true, None) => String::new(),
                 (false, Some(value)) => value.to_owned(),
-                (false, None) => words.next().map(Into::into).ok_or_else(|| {
-                    format!("option '--{shown}' requires an argument")
-                })?,
+                (false, None) => {
+                    let missing = || format!("option '--{shown}' requires an argument");
+                    words.next().ok_or_else(missing)?.into_owned()
+                }
             };
             each((flag.choice, value))?;
         } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {

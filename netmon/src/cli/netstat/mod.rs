@@ -15,11 +15,13 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 
 use self::flags::{Choice, Given};
 use super::{
+    Cli,
     args::tracing::CONFINING,
+    help::layout,
     io::{stderr, stdout::Stdout},
     names::{self, hosts},
 };
@@ -61,11 +63,7 @@ const FAMILIES: [(&str, &str); 14] = [
     ("x25", "x25"),
 ];
 
-/// netstat itself: its command line, its columns, its words
-///
-/// `netmon netstat` takes the flags of net-tools' netstat and prints what that netstat prints, with
-/// the owners of all sockets, in a fraction of the time. A link with the name netstat to netmon does
-/// the same. docs/netstat.md lists every difference.
+/// The command: the words after its name, as they were typed.
 #[derive(Debug, Default)]
 pub(super) struct NetstatCommand {
     words: Vec<OsString>,
@@ -206,8 +204,8 @@ impl Flags {
 
 /// Returns the help of the command.
 fn help() -> String {
-    let command = NetstatCommand::augment_args(Command::new("netstat").disable_version_flag(true));
-    super::help::layout(command.disable_help_flag(true)).render_long_help().to_string()
+    let help = layout(Cli::command()).try_get_matches_from(["netmon", "netstat", "--help"]);
+    help.err().map(|help| help.to_string()).unwrap_or_default()
 }
 
 impl NetstatCommand {

@@ -205,11 +205,11 @@ impl<'a> SocketListing<'a> {
     /// listing.
     fn others(&self) -> Option<ExitCode> {
         for (family, table, name) in OTHERS {
-            let is_wanted = self.is_bare || self.flags.has_family(family);
-            if is_wanted && (self.flags.has_family(family) || !has_table(table)) {
-                if let Some(code) = self.unsupported(name) {
-                    return Some(code);
-                }
+            let is_chosen = self.flags.has_family(family);
+            if (is_chosen || self.is_bare && !has_table(table))
+                && let Some(code) = self.unsupported(name)
+            {
+                return Some(code);
             }
         }
         self.flags.has(Choice::Bluetooth).then(|| {

@@ -264,10 +264,9 @@ const LISTING: [&str; 5] = [
     "snapshot -c 1 --source proc",
     "snapshot --netns self",
 ];
-const NETWORK: [&str; 9] = [
+const NETWORK: [&str; 8] = [
     "netstat -anp",
     "netstat -anc",
-    "netstat -ancp",
     "netstat -r",
     "netstat -s",
     "routes",

@@ -21,8 +21,9 @@ pub(super) const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// Programs that the tests and the script call.
 const PROGRAMS: [&str; 34] = [
     "bash", "cat", "cp", "date", "dmesg", "env", "grep", "head", "hostname", "insmod", "ip",
-    "kill", "ls", "mkdir", "mount", "netstat", "nsenter", "nstat", "perl", "prlimit", "ps", "sed", "setpriv",
-    "sh", "sleep", "ss", "stty", "tail", "timeout", "tmux", "true", "umount", "uname", "unshare",
+    "kill", "ls", "mkdir", "mount", "netstat", "nsenter", "nstat", "perl", "prlimit", "ps", "sed",
+    "setpriv", "sh", "sleep", "ss", "stty", "tail", "timeout", "tmux", "true", "umount", "uname",
+    "unshare",
 ];
 /// Modules that are not built into Debian's kernels: veth pairs, packet sockets, sock_diag.
 const MODULES: [&str; 6] = ["veth", "af_packet", "tcp_diag", "udp_diag", "raw_diag", "unix_diag"];

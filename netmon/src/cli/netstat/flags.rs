@@ -197,9 +197,7 @@ fn by_name(name: &str) -> Result<&'static Flag, String> {
     };
     // All names of families have one meaning for getopt, which then takes the first.
     let is_family = |flag: &Flag| flag.letter.is_none() && matches!(flag.choice, Choice::Family(_));
-    let is_same = |flag: &Flag| {
-        flag.choice == first.choice || is_family(flag) && is_family(first)
-    };
+    let is_same = |flag: &Flag| flag.choice == first.choice || is_family(flag) && is_family(first);
     let others: String = rest
         .iter()
         .filter(|(flag, _)| !is_same(flag))
@@ -207,9 +205,7 @@ fn by_name(name: &str) -> Result<&'static Flag, String> {
         .collect();
     match others.is_empty() {
         true => Ok(first),
-        false => {
-            Err(format!("option '--{name}' is ambiguous; possibilities: '--{shown}'{others}"))
-        }
+        false => Err(format!("option '--{name}' is ambiguous; possibilities: '--{shown}'{others}")),
     }
 }
 
@@ -225,11 +221,7 @@ pub(super) fn add_to(command: Command) -> Command {
             arg = arg.long(name);
         }
         arg = if flag.value.is_empty() {
-            arg.action(if flag.choice == Choice::Help {
-                ArgAction::Help
-            } else {
-                ArgAction::Count
-            })
+            arg.action(if flag.choice == Choice::Help { ArgAction::Help } else { ArgAction::Count })
         } else {
             arg.value_name(flag.value)
         };

@@ -13,9 +13,8 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
-        Dump, DumpRequest, LoadError, Namespace,
+        Dump, DumpRequest, LoadError, Namespace, has_few_files, has_few_sockets,
         host::privilege::{Duty, advice, narrow},
-        has_few_files, has_few_sockets,
         network::has_table,
         sockets::proc::read_udplite,
     },
@@ -125,11 +124,7 @@ impl<'a> SocketListing<'a> {
     }
 
     /// Prints a listing. Returns the exit code of a listing that ends early.
-    fn print(
-        &self,
-        dump: &mut Dump,
-        owners: &SocketHolders,
-    ) -> anyhow::Result<Option<ExitCode>> {
+    fn print(&self, dump: &mut Dump, owners: &SocketHolders) -> anyhow::Result<Option<ExitCode>> {
         let sockets = self.sockets(dump)?;
         let ends = |(_, socket): &(SocketKind, Socket)| -> [IpAddr; 2] {
             [socket.tuple.local.ip(), socket.tuple.remote.ip()]

@@ -79,10 +79,7 @@ fn counters(stats: &Stats64) -> InterfaceCounters {
         stats.rx_errors,
         stats.rx_dropped + stats.rx_missed_errors,
         stats.rx_fifo_errors,
-        stats.rx_length_errors
-            + stats.rx_over_errors
-            + stats.rx_crc_errors
-            + stats.rx_frame_errors,
+        stats.rx_length_errors + stats.rx_over_errors + stats.rx_crc_errors + stats.rx_frame_errors,
         stats.rx_compressed,
         stats.multicast,
         stats.tx_bytes,

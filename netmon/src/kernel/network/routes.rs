@@ -36,8 +36,7 @@ pub(crate) fn routes(ipv6: bool) -> io::Result<Vec<Route>> {
 }
 
 fn route(message: &RouteMessage, ipv6: bool, names: &HashMap<u32, String>) -> Route {
-    let any =
-        if ipv6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    let any = if ipv6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
     let mut route = Route {
         destination: any,
         prefix: message.header.destination_prefix_length,

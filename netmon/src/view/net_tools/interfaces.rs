@@ -149,12 +149,7 @@ fn put_long(out: &mut Vec<u8>, interface: &Interface) {
 
 fn put_ipv4(out: &mut Vec<u8>, address: &InterfaceAddress, flags: u32) {
     let bits = u32::MAX.checked_shl(32 - u32::from(address.prefix)).unwrap_or(0);
-    let _ = write!(
-        out,
-        "        inet {}  netmask {}",
-        address.address,
-        Ipv4Addr::from_bits(bits)
-    );
+    let _ = write!(out, "        inet {}  netmask {}", address.address, Ipv4Addr::from_bits(bits));
     if flags & BROADCAST != 0 {
         let broadcast = address.broadcast.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let _ = write!(out, "  broadcast {broadcast}");
@@ -204,11 +199,8 @@ fn put_counters(out: &mut Vec<u8>, interface: &Interface) {
         let of = |name: &str| count(&format!("{side}_{name}"));
         let (bytes, compressed) = (of("bytes"), of("compressed"));
         let packets = of("packets");
-        let _ = writeln!(
-            out,
-            "        {way} packets {packets}  bytes {bytes} ({})",
-            readable(bytes)
-        );
+        let _ =
+            writeln!(out, "        {way} packets {packets}  bytes {bytes} ({})", readable(bytes));
         if compressed > 0 {
             let _ = writeln!(out, "        {way} compressed {compressed}");
         }

@@ -49,10 +49,12 @@ pub(crate) fn put_ipv4_routes(
     out.extend_from_slice(b"Kernel IP routing table\n");
     // Writing to a vector does not fail, here and below.
     if columns != RouteColumns::Title {
-        let _ = write!(out, "Destination     Gateway         Genmask         {}", columns.heading());
+        let _ =
+            write!(out, "Destination     Gateway         Genmask         {}", columns.heading());
     }
-    let is_shown =
-        |route: &&Route| route.table == MAIN_TABLE && !matches!(route.kind, "broadcast" | "multicast");
+    let is_shown = |route: &&Route| {
+        route.table == MAIN_TABLE && !matches!(route.kind, "broadcast" | "multicast")
+    };
     for route in routes.iter().filter(is_shown) {
         put_ipv4_route(out, route, columns, names);
     }
@@ -164,11 +166,7 @@ pub(crate) fn put_ipv6_routes(
 }
 
 /// Writes the multicast groups of both families.
-pub(crate) fn put_groups(
-    out: &mut Vec<u8>,
-    groups: &[MulticastGroup],
-    names: &mut AddressNames,
-) {
+pub(crate) fn put_groups(out: &mut Vec<u8>, groups: &[MulticastGroup], names: &mut AddressNames) {
     let _ = writeln!(
         out,
         "IPv6/IPv4 Group Memberships\n{:<15} RefCnt Group\n{:-<15} ------ {:-<21}",

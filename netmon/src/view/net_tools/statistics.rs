@@ -32,11 +32,7 @@ impl ChosenProtocols {
 ///
 /// Below the list of messages of ICMP, netstat goes on with the margin of that list, until a line
 /// with a sentence or a protocol that netstat knows.
-pub(crate) fn put_statistics(
-    out: &mut Vec<u8>,
-    all: &[ProtocolCounters],
-    chosen: ChosenProtocols,
-) {
+pub(crate) fn put_statistics(out: &mut Vec<u8>, all: &[ProtocolCounters], chosen: ChosenProtocols) {
     let mut last = Form::Always;
     for ProtocolCounters { protocol, counters } in all {
         let shows = chosen.shows(protocol);

@@ -27,13 +27,14 @@ impl<W: Write> NetworkJson<W> {
     pub(crate) fn new(to: W, namespaces: NameCache<u32>) -> Self {
         Self { out: Output::new(to), namespaces, time: String::new() }
     }
+}
 
-    fn put(
-        &mut self,
-        netns: u32,
-        row: &NetworkRow,
-        change: Option<&RowChange>,
-    ) -> io::Result<()> {
+impl<W: Write> NetworkView for NetworkJson<W> {
+    fn begin(&mut self, time: jiff::Timestamp) {
+        self.time = time.to_string();
+    }
+
+    fn row(&mut self, netns: u32, row: &NetworkRow, change: Option<&RowChange>) -> io::Result<()> {
         let kind = match row {
             NetworkRow::Route(_) => "route",
             NetworkRow::Interface(_) => "interface",
@@ -56,21 +57,6 @@ impl<W: Write> NetworkJson<W> {
         }
         object.end();
         Ok(())
-    }
-}
-
-impl<W: Write> NetworkView for NetworkJson<W> {
-    fn begin(&mut self, time: jiff::Timestamp) {
-        self.time = time.to_string();
-    }
-
-    fn row(
-        &mut self,
-        netns: u32,
-        row: &NetworkRow,
-        change: Option<&RowChange>,
-    ) -> io::Result<()> {
-        self.put(netns, row, change)
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -123,10 +109,7 @@ fn put_interface(object: &mut JsonObject<'_>, interface: &Interface) {
     }
     object.raw(",\"addresses\":[");
     for (place, address) in interface.addresses.iter().enumerate() {
-        object.address(
-            if place == 0 { "{\"addr\":\"" } else { ",{\"addr\":\"" },
-            address.address,
-        );
+        object.address(if place == 0 { "{\"addr\":\"" } else { ",{\"addr\":\"" }, address.address);
         object.number(",\"prefix\":", address.prefix.into());
         put_address(object, ",\"peer\":\"", address.peer);
         put_address(object, ",\"broadcast\":\"", address.broadcast.map(IpAddr::from));

@@ -20,12 +20,7 @@ pub(crate) trait NetworkView {
     ///
     /// # Errors
     /// The error of the output.
-    fn row(
-        &mut self,
-        netns: u32,
-        row: &NetworkRow,
-        change: Option<&RowChange>,
-    ) -> io::Result<()>;
+    fn row(&mut self, netns: u32, row: &NetworkRow, change: Option<&RowChange>) -> io::Result<()>;
 
     /// Ends a listing, and writes it out.
     ///

@@ -11,11 +11,7 @@ use crate::{
     view::{
         listing::name_cache::NameCache,
         net_tools::{Form, sentence},
-        text::{
-            netns::Netns,
-            output::Output,
-            width::columns_of,
-        },
+        text::{netns::Netns, output::Output, width::columns_of},
     },
 };
 
@@ -61,12 +57,7 @@ impl<W: Write> NetworkView for NetworkText<W> {
         self.has_changes = false;
     }
 
-    fn row(
-        &mut self,
-        netns: u32,
-        row: &NetworkRow,
-        change: Option<&RowChange>,
-    ) -> io::Result<()> {
+    fn row(&mut self, netns: u32, row: &NetworkRow, change: Option<&RowChange>) -> io::Result<()> {
         self.has_changes |= change.is_some();
         let (mut headings, mut cells) = match row {
             NetworkRow::Route(route) => route_cells(route),

@@ -194,9 +194,10 @@ fn run(program: &[&str], flags: &str) -> Shown {
     let words = [before, program].concat();
     let mut command = Command::new(words[0]);
     let command = command.args(&words[1..]).args(flags.split_whitespace());
-    let Output { status, stdout, stderr } = command.env("LC_ALL", "C").output().unwrap_or_else(
-        |error| panic!("{}: {error}; the test needs net-tools: `cargo xtask test`", words[0]),
-    );
+    let Output { status, stdout, stderr } =
+        command.env("LC_ALL", "C").output().unwrap_or_else(|error| {
+            panic!("{}: {error}; the test needs net-tools: `cargo xtask test`", words[0])
+        });
     let mut stdout = String::from_utf8_lossy(&stdout).into_owned();
     if flags.contains('o') && !flags.contains("--num") || flags.contains("-tnao") {
         // The rest of a timer, with what was sent meanwhile.
@@ -393,7 +394,10 @@ fn routes_devices_and_counters_are_json_too() {
         found.unwrap_or_else(|| panic!("{destination}: {routes:?}"))
     };
     assert_eq!(route("10.7.0.0")["hops"][0]["gateway"], "10.1.2.9");
-    assert_eq!((&route("10.7.0.0")["metric"], &route("10.7.0.0")["rtt_ms"]), (&7.into(), &300.into()));
+    assert_eq!(
+        (&route("10.7.0.0")["metric"], &route("10.7.0.0")["rtt_ms"]),
+        (&7.into(), &300.into())
+    );
     assert_eq!(route("10.8.0.0")["hops"].as_array().map(Vec::len), Some(2));
     assert_eq!(route("10.9.0.0")["kind"], "unreachable");
     assert_eq!(route("10.77.0.0")["table"], 77);

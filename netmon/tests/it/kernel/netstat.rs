@@ -337,9 +337,9 @@ fn traffic() -> Vec<OwnedFd> {
         assert!(TcpStream::connect(address).is_err(), "refused");
         let socket = UdpSocket::bind((ip, 0)).expect("bound");
         let closed = UdpSocket::bind((ip, 0)).expect("bound");
-        let nobody = closed.local_addr().expect("an address");
+        let unused = closed.local_addr().expect("an address");
         drop(closed);
-        socket.send_to(b"to nobody", nobody).expect("sent");
+        socket.send_to(b"refused", unused).expect("sent");
         socket.send_to(b"to itself", socket.local_addr().expect("an address")).expect("sent");
         held.push(socket.into());
     }

@@ -1,8 +1,8 @@
 //! netmon's knowledge, without a clock or async: states, events, the table, names.
 //!
 //! Everything here is a pure function of its input, except `services` and `network`, which read
-//! names in `/etc` of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`, and
-//! must never ask the time.
+//! names in `/etc` of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`,
+//! and must never ask the time.
 
 pub(crate) mod change;
 pub(crate) mod connection;

@@ -52,8 +52,8 @@ impl Service {
     }
 }
 
-/// Returns the first words of the lines of a database in `/etc`, without comments. Passes over lines
-/// with fewer words.
+/// Returns the first words of the lines of a database in `/etc`, without comments. Passes over
+/// lines with fewer words.
 pub(super) fn lines_of<const N: usize>(text: &[u8]) -> Vec<[String; N]> {
     let text = String::from_utf8_lossy(text);
     let words = |line: &str| {

@@ -12,8 +12,7 @@ use std::{
         },
     },
     process::{Command, Output},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use regex::Regex;
@@ -21,14 +20,11 @@ use regex::Regex;
 use self::Difference::{
     Addresses, Escapes, Help, Letters, Messages, Owners, Paths, Tcpip, Version,
 };
-use crate::{
-    kernel::{
-        every_state::HeldSockets,
-        harness::{close_in_turn, patience},
-        netns::{Netns, sh},
-        recording::Directory,
-    },
-    schema::object,
+use crate::kernel::{
+    every_state::HeldSockets,
+    harness::{close_in_turn, patience},
+    netns::{Netns, sh},
+    recording::Directory,
 };
 
 const DOCUMENT: &str = include_str!("../../../../docs/netstat.md");
@@ -288,13 +284,13 @@ fn sockets_are_listed_as_net_tools_lists_them() {
 }
 
 /// Addresses, routes, groups and counters that a test knows.
-struct Network {
+pub(super) struct Network {
     _members: [UdpSocket; 2],
     _held: Vec<OwnedFd>,
 }
 
 impl Network {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         sh("sysctl -qw net.ipv6.conf.default.router_solicitations=0 || true
             ip link add a0 address 02:00:00:00:00:0a addrgenmode none type veth \
                 peer name a10 address 02:00:00:00:00:0b addrgenmode none
@@ -365,64 +361,4 @@ fn a_link_with_the_name_netstat_is_netstat() {
             assert_eq!(run(&[link], flags), run(&OURS, flags), "{flags}");
         }
     });
-}
-
-fn netmon(args: &[&str]) -> String {
-    let output = Command::new(OURS[0]).args(args).output().expect("netmon");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{args:?}: {stderr}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-#[test]
-fn routes_devices_and_counters_are_json_too() {
-    let netns = Netns::new();
-    let listings = || {
-        let rows = |args: &[&str]| -> Vec<_> { netmon(args).lines().map(object).collect() };
-        let name = netns.name();
-        // From within, and from outside.
-        let inside = netns.run(|| rows(&["routes", "--json"]));
-        let outside = rows(&["routes", "--json", "--netns", name]);
-        assert_eq!(inside.len(), outside.len());
-        assert!(outside.iter().all(|row| row["netns"] == netns.inum && row["netns_name"] == name));
-        (outside, netns.run(|| rows(&["interfaces", "--json"])), rows(&["stats", "--json"]))
-    };
-    netns.run(|| drop(Network::new()));
-    let (routes, devices, _) = listings();
-    let route = |destination: &str| {
-        let found = routes.iter().find(|route| route["destination"] == destination);
-        found.unwrap_or_else(|| panic!("{destination}: {routes:?}"))
-    };
-    assert_eq!(route("10.7.0.0")["hops"][0]["gateway"], "10.1.2.9");
-    assert_eq!(
-        (&route("10.7.0.0")["metric"], &route("10.7.0.0")["rtt_ms"]),
-        (&7.into(), &300.into())
-    );
-    assert_eq!(route("10.8.0.0")["hops"].as_array().map(Vec::len), Some(2));
-    assert_eq!(route("10.9.0.0")["kind"], "unreachable");
-    assert_eq!(route("10.77.0.0")["table"], 77);
-    assert_eq!(route("fd00:8::")["hops"][0]["device"], "a0");
-    let device = devices.iter().find(|device| device["device"] == "a0").expect("a0");
-    assert_eq!(device["addresses"][0]["addr"], "10.1.2.3");
-    assert_eq!(device["hardware_addr"], "02:00:00:00:00:0a");
-    let counters = netns.run(|| netmon(&["stats", "tcp", "--json"]));
-    let opens = counters.lines().map(object).find(|counter| counter["name"] == "ActiveOpens");
-    assert_eq!(opens.expect("a counter")["value"], 8);
-}
-
-#[test]
-fn changes_follow_the_first_listing() {
-    let netns = Netns::new();
-    let args = ["routes", "-c", "--json", "--netns", netns.name()];
-    let mut command = Command::new("timeout");
-    command.arg("4").arg(OURS[0]).args(args);
-    let child = command.stdout(std::process::Stdio::piped()).spawn().expect("netmon");
-    thread::sleep(Duration::from_millis(1_500));
-    netns.run(|| sh("ip route add unreachable 10.99.0.0/16"));
-    let output = child.wait_with_output().expect("its output");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let rows = text.lines().map(object);
-    let added: Vec<_> = rows.filter(|row| row["change"] == "added").collect();
-    assert_eq!(added.len(), 1, "{text}");
-    assert_eq!(added[0]["destination"], "10.99.0.0");
 }

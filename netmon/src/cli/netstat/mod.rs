@@ -8,7 +8,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::Path,
     process::ExitCode,
     thread,
@@ -245,9 +245,9 @@ impl NetstatCommand {
 }
 
 impl Flags {
-    /// Refuses flags that exclude each other, and completes the protocols.
-    fn check(&mut self) -> Result<(), End> {
-        use Choice::*;
+    /// Refuses flags that exclude each other.
+    fn check(&self) -> Result<(), End> {
+        use Choice::{Interfaces, Masquerade, Routes, Statistics};
         let tables = [Interfaces, Routes, Masquerade, Statistics];
         if tables.into_iter().map(|table| self.count(table)).sum::<usize>() > 1 {
             return Err("-r, -i, -M and -s exclude each other".to_owned().into());
@@ -302,7 +302,7 @@ impl Flags {
             self.numeric_hosts() || self.has(Choice::Routes) && self.has(Choice::Symbolic);
         let numeric_ports = self.numeric_ports();
         let is_network = |address: &IpAddr| match address {
-            IpAddr::V4(address) => Ipv4Addr::octets(address)[3] == 0,
+            IpAddr::V4(address) => address.octets()[3] == 0,
             IpAddr::V6(_) => false,
         };
         AddressNames {

@@ -140,12 +140,7 @@ impl<'a> SocketListing<'a> {
         if self.lists_internet() {
             table.put_heading(&mut out);
             let mut rest = sockets.as_slice();
-            for (kind, choice) in [
-                (SocketKind::Tcp, Choice::Tcp),
-                (SocketKind::Udp, Choice::Udp),
-                (SocketKind::UdpLite, Choice::UdpLite),
-                (SocketKind::Raw, Choice::Raw),
-            ] {
+            for kind in [SocketKind::Tcp, SocketKind::Udp, SocketKind::UdpLite, SocketKind::Raw] {
                 let count = rest.iter().take_while(|(of, _)| *of == kind).count();
                 let (rows, after) = rest.split_at(count);
                 for (kind, socket) in rows {
@@ -155,7 +150,7 @@ impl<'a> SocketListing<'a> {
                     table.put(&mut out, *kind, socket);
                 }
                 rest = after;
-                if let Some(code) = self.missing(kind, choice) {
+                if let Some(code) = self.missing(kind) {
                     print(&out)?;
                     return Ok(Some(code));
                 }
@@ -175,25 +170,23 @@ impl<'a> SocketListing<'a> {
         Ok(self.others())
     }
 
-    /// Reports a table that the kernel lacks, as netstat does. Returns the exit code if that ends
-    /// the listing.
-    fn missing(&self, kind: SocketKind, choice: Choice) -> Option<ExitCode> {
-        let sctp = if self.scope == Listening::Connected { "sctp/assocs" } else { "sctp/eps" };
-        // SCTP comes after TCP.
-        let tables: &[(Choice, &str, &str)] = match kind {
-            SocketKind::Tcp => &[(Choice::Sctp, sctp, "sctp")],
-            SocketKind::UdpLite => &[(choice, "udplite", "udplite")],
-            _ => &[],
+    /// Reports the table after those of a kind if the kernel lacks it, as netstat does. Returns the
+    /// exit code if that ends the listing.
+    fn missing(&self, after: SocketKind) -> Option<ExitCode> {
+        let (protocol, table, name) = match after {
+            SocketKind::Tcp if self.scope == Listening::Connected => {
+                (Choice::Sctp, "sctp/assocs", "sctp")
+            }
+            SocketKind::Tcp => (Choice::Sctp, "sctp/eps", "sctp"),
+            SocketKind::UdpLite => (Choice::UdpLite, "udplite", "udplite"),
+            SocketKind::Udp | SocketKind::Raw => return None,
         };
         let [reads_ipv4, _] = self.families;
-        tables.iter().find_map(|(choice, table, name)| {
-            let is_wanted = self.lists(*choice) && reads_ipv4 && !self.is_lenient;
-            if is_wanted && !has_table(table) {
-                self.unsupported(&format!("AF INET ({name})"))
-            } else {
-                None
-            }
-        })
+        let is_wanted = self.lists(protocol) && reads_ipv4 && !self.is_lenient;
+        if !is_wanted || has_table(table) {
+            return None;
+        }
+        self.unsupported(&format!("AF INET ({name})"))
     }
 
     /// Reports the families that netmon does not list. Returns the exit code if that ends the

@@ -105,16 +105,19 @@ impl RoutesCommand {
 
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Self { all, ipv4, ipv6, listing } = self;
-        listing.run(move || {
-            let mut found = Vec::new();
-            for family in [false, true] {
-                if ipv4 == ipv6 || ipv6 == family {
-                    found.extend(routes(family)?);
+        listing.run(
+            |_| true,
+            move || {
+                let mut found = Vec::new();
+                for family in [false, true] {
+                    if ipv4 == ipv6 || ipv6 == family {
+                        found.extend(routes(family)?);
+                    }
                 }
-            }
-            let rows = found.into_iter().filter(|route| all || route.table != LOCAL_TABLE);
-            Ok(rows.map(NetworkRow::Route).collect())
-        })
+                let rows = found.into_iter().filter(|route| all || route.table != LOCAL_TABLE);
+                Ok(rows.map(NetworkRow::Route).collect())
+            },
+        )
     }
 }
 
@@ -124,10 +127,13 @@ impl InterfacesCommand {
     }
 
     pub(super) fn run(self) -> anyhow::Result<()> {
-        self.listing.run(|| {
-            let found = interfaces()?.into_iter();
-            Ok(found.map(|interface| NetworkRow::Interface(Box::new(interface))).collect())
-        })
+        self.listing.run(
+            |_| true,
+            || {
+                let found = interfaces()?.into_iter();
+                Ok(found.map(|interface| NetworkRow::Interface(Box::new(interface))).collect())
+            },
+        )
     }
 }
 
@@ -139,17 +145,19 @@ impl StatsCommand {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let Self { all, listing, protocol } = self;
         let wanted = protocol.unwrap_or_default().to_lowercase();
-        listing.run(move || {
+        let shows = |row: &NetworkRow| match row {
+            NetworkRow::Counter(counter) => all || counter.value != 0,
+            _ => true,
+        };
+        listing.run(shows, move || {
             let mut rows = Vec::new();
             for table in counters(false)?.into_iter().chain(counters(true)?) {
                 if !table.protocol.to_lowercase().starts_with(&wanted) {
                     continue;
                 }
                 for (name, value) in table.counters {
-                    if all || value != 0 {
-                        let protocol = table.protocol.clone();
-                        rows.push(NetworkRow::Counter(Counter { protocol, name, value }));
-                    }
+                    let protocol = table.protocol.clone();
+                    rows.push(NetworkRow::Counter(Counter { protocol, name, value }));
                 }
             }
             Ok(rows)
@@ -179,8 +187,13 @@ impl NetworkArgs {
         }
     }
 
-    /// Lists the rows that `read` finds in each namespace; with `-c`, then the changes.
-    fn run(self, read: impl Fn() -> io::Result<Vec<NetworkRow>> + Sync) -> anyhow::Result<()> {
+    /// Lists the rows that `read` finds in each namespace and `shows` admits; with `-c`, then the
+    /// changes of all rows.
+    fn run(
+        self,
+        shows: impl Fn(&NetworkRow) -> bool,
+        read: impl Fn() -> io::Result<Vec<NetworkRow>> + Sync,
+    ) -> anyhow::Result<()> {
         let found = self.namespaces()?;
         if !found.has_others() && !self.is_everywhere() {
             narrow(&[]).context(CONFINING)?;
@@ -188,7 +201,7 @@ impl NetworkArgs {
         let mut view = self.view();
         let mut rows = self.rows(&found, &read)?;
         view.begin(jiff::Timestamp::now());
-        for (netns, row) in &rows {
+        for (netns, row) in rows.iter().filter(|(_, row)| shows(row)) {
             view.row(*netns, row, None)?;
         }
         view.finish()?;

@@ -320,7 +320,7 @@ mod tests {
             differences(&before, &now).into_iter().map(|(_, _, change)| change).collect();
         let fell = RowChange::Changed(vec![("CurrEstab".to_owned(), -2)]);
         assert_eq!(changes, [fell, RowChange::Added, RowChange::Removed]);
-        assert_eq!(differences(&now, &now), []);
+        assert!(differences(&now, &now).is_empty());
         let elsewhere: NetworkRows = now.iter().map(|(_, row)| (2, row.clone())).collect();
         assert_eq!(differences(&now, &elsewhere).len(), 6, "another namespace");
         let mut device = Interface { name: "eth0".to_owned(), ..Interface::default() };

@@ -194,7 +194,7 @@ fn put_hardware(out: &mut Vec<u8>, interface: &Interface) {
 }
 
 fn put_counters(out: &mut Vec<u8>, interface: &Interface) {
-    let count = |name| interface.counters.get(name);
+    let count = |name: &str| interface.counters.get(name);
     for (way, side) in [("RX", "rx"), ("TX", "tx")] {
         let of = |name: &str| count(&format!("{side}_{name}"));
         let (bytes, compressed) = (of("bytes"), of("compressed"));

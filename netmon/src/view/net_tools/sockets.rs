@@ -8,7 +8,7 @@ use crate::{
         escape::Escaped,
         id::HolderKey,
         process::SocketHolders,
-        socket::{Protocol, Socket, UnixSocket},
+        socket::{Socket, UnixSocket},
         tcp::TcpState,
     },
     view::{

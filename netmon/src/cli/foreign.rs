@@ -226,7 +226,7 @@ pub(super) fn find(command: &str, name: &str) -> Option<&'static ForeignFlag> {
 /// Words that people try as commands, and the words to type.
 const COMMANDS: [(&[&str], &str); 8] = [
     (
-        &["list", "ls", "show", "ps", "ss", "netstat", "sockets", "connections", "stat", "dump"],
+        &["list", "ls", "show", "ps", "ss", "sockets", "connections", "stat", "dump"],
         "netmon snapshot (once) or sudo netmon watch (live)",
     ),
     (
@@ -236,7 +236,7 @@ const COMMANDS: [(&[&str], &str); 8] = [
     (&["log", "logs", "past", "replay"], "netmon history, or netmon watch --from 03:10"),
     (&["check", "test", "diagnose", "info", "status"], "sudo netmon doctor"),
     (&["kill", "close"], "ss -K FILTER: netmon changes no connection"),
-    (&["route", "routes"], "ip route"),
+    (&["route"], "netmon routes"),
     (&["interface", "interfaces"], "ip -s link"),
     (&["version"], "netmon --version"),
 ];

@@ -221,7 +221,11 @@ pub(super) fn add_to(command: Command) -> Command {
             arg = arg.long(name);
         }
         arg = if flag.value.is_empty() {
-            arg.action(if flag.choice == Choice::Help { ArgAction::Help } else { ArgAction::Count })
+            arg.action(if flag.choice == Choice::Help {
+                ArgAction::Help
+            } else {
+                ArgAction::SetTrue
+            })
         } else {
             arg.value_name(flag.value)
         };

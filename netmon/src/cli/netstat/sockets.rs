@@ -16,7 +16,7 @@ use crate::{
         Dump, DumpRequest, LoadError, Namespace, has_few_files, has_few_sockets,
         host::privilege::{Duty, advice, narrow},
         network::has_table,
-        sockets::proc::read_udplite,
+        sockets::proc::read_both,
     },
     view::{
         listing::netstat::Listening,
@@ -95,15 +95,10 @@ impl<'a> SocketListing<'a> {
     }
 
     fn open(&self) -> anyhow::Result<Dump> {
-        let protocols = [
-            (Protocol::Tcp, Choice::Tcp),
-            (Protocol::Udp, Choice::Udp),
-            (Protocol::Raw, Choice::Raw),
-        ];
-        let protocols = protocols.into_iter().filter(|(_, choice)| self.lists(*choice));
         let [ipv4, ipv6] = self.families.map(u16::from);
         let want = DumpRequest {
-            protocols: protocols.map(|(protocol, _)| protocol).collect(),
+            // Iterators have the other sockets in another order than `/proc`.
+            protocols: self.lists(Choice::Tcp).then_some(Protocol::Tcp).into_iter().collect(),
             info: false,
             identity: false,
             filter: KernelFilter::ANY.restrict(states(self.scope), ipv4 | ipv6 << 1),
@@ -227,16 +222,15 @@ impl<'a> SocketListing<'a> {
             }
             Ok(())
         };
-        let mut malformed = dump.sockets(&own, |socket| {
-            let kind = match socket.protocol {
-                Protocol::Tcp => SocketKind::Tcp,
-                Protocol::Udp => SocketKind::Udp,
-                Protocol::Raw => SocketKind::Raw,
-            };
-            keep(kind, socket)
-        })?;
-        if self.lists(Choice::UdpLite) {
-            malformed += read_udplite(own.inum, |socket| keep(SocketKind::UdpLite, socket))?;
+        let mut malformed = dump.sockets(&own, |socket| keep(SocketKind::Tcp, socket))?;
+        for (kind, choice, table, protocol) in [
+            (SocketKind::Udp, Choice::Udp, "udp", Protocol::Udp),
+            (SocketKind::UdpLite, Choice::UdpLite, "udplite", Protocol::Udp),
+            (SocketKind::Raw, Choice::Raw, "raw", Protocol::Raw),
+        ] {
+            if self.lists(choice) {
+                malformed += read_both(table, protocol, own.inum, |socket| keep(kind, socket))?;
+            }
         }
         if malformed > 0 {
             report(format_args!("{malformed} sockets were not understood and are not shown here"));

@@ -100,9 +100,9 @@ fn counter(line: &str) -> Option<(String, u64)> {
     Some((words.next()?.to_owned(), number(words.next()?)?))
 }
 
-/// Reads a number. The kernel prints "no limit" as -1.
+/// Reads a number. A limit that is not there, which the kernel prints as -1, is none.
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().or_else(|| Some(text.parse::<i64>().ok()?.cast_unsigned()))
+    text.parse().ok()
 }
 
 /// Reads the line of a device, `INDEX NAME : COUNT ...`, and below it a line for each group with
@@ -182,7 +182,7 @@ mod tests {
         // The line that is no pair shifts the rest, which is passed over.
         assert_eq!(names(&read), ["Ip: Forwarding=2 InReceives=7"]);
         let read = paired_counters("Tcp: MaxConn Odd InSegs\nTcp: -1 x 5\nUdp: A\n");
-        assert_eq!(names(&read), ["Tcp: MaxConn=18446744073709551615 InSegs=5"]);
+        assert_eq!(names(&read), ["Tcp: InSegs=5"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::{
 use regex::Regex;
 
 use self::Difference::{
-    Addresses, Escapes, Help, Letters, Messages, Owners, Paths, Tcpip, Version,
+    Addresses, Escapes, Help, Letters, Mapped, Messages, Owners, Paths, Tcpip, Version,
 };
 use crate::kernel::{
     every_state::HeldSockets,
@@ -35,6 +35,7 @@ const A_MOMENT: &str = "0.7";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Difference {
     Owners,
+    Mapped,
     Addresses,
     Paths,
     Escapes,
@@ -46,12 +47,13 @@ enum Difference {
 }
 
 impl Difference {
-    const ALL: [Self; 9] =
-        [Owners, Addresses, Paths, Escapes, Letters, Tcpip, Help, Version, Messages];
+    const ALL: [Self; 10] =
+        [Owners, Mapped, Addresses, Paths, Escapes, Letters, Tcpip, Help, Version, Messages];
 
     const fn name(self) -> &'static str {
         match self {
             Owners => "owners",
+            Mapped => "mapped",
             Addresses => "addresses",
             Paths => "paths",
             Escapes => "escapes",
@@ -81,6 +83,8 @@ impl Difference {
         };
         match self {
             Owners => stdout = replace(&stdout, r"\d+/\S+( [a-z]\S*)* *", "OWNER "),
+            // Both texts have the same width.
+            Mapped => stdout = replace(&stdout, r"\b127\.0\.0\.1\b", "localhost"),
             Paths => stdout = replace(&stdout, r"(?m)^(unix .* /\S+).*$", "$1"),
             Escapes => stdout = stdout.replace('\u{1b}', "\\u{1b}"),
             Help | Version => (stdout, stderr) = (String::new(), String::new()),
@@ -93,14 +97,14 @@ impl Difference {
 
 /// The command lines on the scene of sockets.
 const SOCKETS: [(&str, &[Difference]); 42] = [
-    ("", &[Paths]),
-    ("-n", &[Paths]),
-    ("-a", &[Addresses, Paths, Escapes]),
+    ("", &[Mapped]),
+    ("-n", &[]),
+    ("-a", &[Mapped, Addresses, Paths, Escapes]),
     ("-an", &[Addresses, Paths, Escapes]),
-    ("-t", &[]),
+    ("-t", &[Mapped]),
     ("-tn", &[]),
-    ("-ta", &[Addresses]),
-    ("-at", &[Addresses]),
+    ("-ta", &[Mapped, Addresses]),
+    ("-at", &[Mapped, Addresses]),
     ("-tan", &[Addresses]),
     ("-tanp", &[Owners, Addresses]),
     ("-tano", &[Addresses]),
@@ -116,7 +120,7 @@ const SOCKETS: [(&str, &[Difference]); 42] = [
     ("-pant", &[Owners, Addresses]),
     ("-plunt", &[Owners, Addresses]),
     ("-ltu", &[Addresses]),
-    ("-tc", &[]),
+    ("-tc", &[Mapped]),
     ("-u", &[]),
     ("-ua", &[]),
     ("-uan", &[]),
@@ -129,7 +133,7 @@ const SOCKETS: [(&str, &[Difference]); 42] = [
     ("-A inet -lnW", &[]),
     ("--inet --tcp --numeric --listening", &[]),
     ("--tcpip -an", &[Tcpip]),
-    ("-x", &[Paths]),
+    ("-x", &[]),
     ("-xl", &[Paths, Escapes]),
     ("-xap", &[Owners, Paths, Escapes]),
     ("-A unix -a", &[Paths, Escapes]),
@@ -292,9 +296,10 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn new() -> Self {
         sh("sysctl -qw net.ipv6.conf.default.router_solicitations=0 || true
-            ip link add a0 address 02:00:00:00:00:0a addrgenmode none type veth \
-                peer name a10 address 02:00:00:00:00:0b addrgenmode none
-            ip link add a2 addrgenmode none type veth peer name down0
+            ip link add a0 address 02:00:00:00:00:0a type veth \
+                peer name a10 address 02:00:00:00:00:0b
+            ip link add a2 type veth peer name down0
+            for device in a0 a10 a2 down0; do ip link set $device addrgenmode none; done
             ip addr add 10.1.2.3/24 broadcast 10.1.2.255 dev a0
             ip addr add 169.254.7.7/16 dev a10
             ip -6 addr add fd00:7::1/64 dev a0 nodad

@@ -53,18 +53,20 @@ pub(crate) fn open_unix() -> io::Result<ProcTable> {
     open("unix")
 }
 
-/// Hands every UDP-Lite socket of the thread's namespace to `each`, those of IPv4 first. Returns the
-/// number of malformed lines.
+/// Hands every socket in the table `name` of the thread's namespace to `each`, those of IPv4 first:
+/// `udp`, `udplite`, `raw`. Returns the number of malformed lines.
 ///
 /// # Errors
 /// As for [`open_inet`], or the error of reading, or of `each`.
-pub(crate) fn read_udplite(
+pub(crate) fn read_both(
+    name: &str,
+    protocol: Protocol,
     netns: u32,
     mut each: impl FnMut(Socket) -> io::Result<()>,
 ) -> io::Result<usize> {
     let mut malformed = 0;
-    for (name, ipv6) in [("udplite", false), ("udplite6", true)] {
-        malformed += read_inet(open(name)?, Protocol::Udp, ipv6, netns, &mut each)?;
+    for (name, ipv6) in [(name.to_owned(), false), (format!("{name}6"), true)] {
+        malformed += read_inet(open(&name)?, protocol, ipv6, netns, &mut each)?;
     }
     Ok(malformed)
 }

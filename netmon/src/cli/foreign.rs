@@ -237,7 +237,7 @@ const COMMANDS: [(&[&str], &str); 8] = [
     (&["check", "test", "diagnose", "info", "status"], "sudo netmon doctor"),
     (&["kill", "close"], "ss -K FILTER: netmon changes no connection"),
     (&["route"], "netmon routes"),
-    (&["interface", "interfaces"], "ip -s link"),
+    (&["interface"], "netmon interfaces"),
     (&["version"], "netmon --version"),
 ];
 

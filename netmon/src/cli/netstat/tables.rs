@@ -5,6 +5,7 @@ use std::{net::IpAddr, process::ExitCode};
 use super::{Flags, WRONG_USAGE, flags::Choice, print, unsupported};
 use crate::{
     cli::io::stderr,
+    core::network::MAIN_TABLE,
     kernel::network::{counters, groups, interfaces, ipv6_entries, routes},
     view::net_tools::{
         ChosenProtocols, InterfaceForm, RouteColumns, put_cache_heading, put_groups,
@@ -91,7 +92,8 @@ impl Flags {
             put_cache_heading(out, columns);
             return Ok(());
         }
-        let routes = routes(false)?;
+        let mut routes = routes(false)?;
+        routes.retain(|route| route.table == MAIN_TABLE);
         let gateways = routes.iter().flat_map(|route| route.hops.iter()).filter_map(|h| h.gateway);
         let hosts = routes.iter().filter(|route| route.prefix == 32);
         let ends = hosts.map(|route| route.destination).chain(gateways);

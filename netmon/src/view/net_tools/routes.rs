@@ -8,7 +8,7 @@ use std::{
 use super::AddressNames;
 use crate::core::{
     escape::Escaped,
-    network::{Ipv6Entry, MAIN_TABLE, MulticastGroup, Route},
+    network::{Ipv6Entry, MulticastGroup, Route},
 };
 
 /// The columns of the table of IPv4.
@@ -38,7 +38,7 @@ impl RouteColumns {
 /// The address that `/proc/net/route` has for a route without a gateway.
 const NO_GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Writes the routes of the main table, as `/proc/net/route` has them (`fib_route_seq_show`,
+/// Writes routes of the main table as `/proc/net/route` has them (`fib_route_seq_show`,
 /// net/ipv4/fib_trie.c): of several ways the first.
 pub(crate) fn put_ipv4_routes(
     out: &mut Vec<u8>,
@@ -52,9 +52,7 @@ pub(crate) fn put_ipv4_routes(
         let _ =
             write!(out, "Destination     Gateway         Genmask         {}", columns.heading());
     }
-    let is_shown = |route: &&Route| {
-        route.table == MAIN_TABLE && !matches!(route.kind, "broadcast" | "multicast")
-    };
+    let is_shown = |route: &&Route| !matches!(route.kind, "broadcast" | "multicast");
     for route in routes.iter().filter(is_shown) {
         put_ipv4_route(out, route, columns, names);
     }

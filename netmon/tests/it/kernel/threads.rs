@@ -267,7 +267,7 @@ const LISTING: [&str; 5] = [
 const NETWORK: [&str; 8] = [
     "netstat -anp",
     "netstat -anc",
-    "netstat -r",
+    "netstat -rn",
     "netstat -s",
     "routes",
     "routes --netns all",

@@ -16,6 +16,7 @@ use std::{
 
 use clap::Args;
 
+pub(in crate::cli) use self::selection::states;
 use self::{
     sort::{Sort, order},
     warnings::{Unowned, Warnings, unix_from_proc},

@@ -2,8 +2,9 @@
 //! the bytes.
 //!
 //! `changes` and `tui` consume changes of the table, `listing` takes one row for each socket,
-//! `doctor` takes a diagnosis, and `language` has the texts of listings. None of these modules
-//! knows the source of its input, and none may import `kernel`.
+//! `net_tools` and `network` take routes, devices and counters, `doctor` takes a diagnosis, and
+//! `language` has the texts of listings. None of these modules knows the source of its input, and
+//! none may import `kernel`.
 
 pub(crate) mod changes;
 pub(crate) mod doctor;
@@ -11,6 +12,8 @@ pub(crate) mod language;
 #[cfg(test)]
 mod line_widths;
 pub(crate) mod listing;
+pub(crate) mod net_tools;
+pub(crate) mod network;
 mod palette;
 pub(crate) mod summary;
 mod text;

@@ -42,7 +42,7 @@ pub(super) fn without_examples(text: &str) -> String {
     format!("{}\n", lines.join("\n").trim_end())
 }
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["snapshot"],
     &["watch"],
@@ -54,6 +54,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["journal", "check"],
     &["doctor"],
     &["verify"],
+    &["netstat"],
+    &["routes"],
+    &["interfaces"],
+    &["stats"],
     &["services"],
     &["man"],
     &["completions"],

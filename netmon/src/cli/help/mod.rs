@@ -16,12 +16,16 @@ const TEMPLATE: &str =
 
 /// The headings of options, and the options below each.
 const GROUPS: [(&str, &str); 6] = [
-    ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line"),
+    (
+        "What",
+        "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line route interfaces \
+         groups statistics masquerade sctp udplite inet inet6 4 6 protocol cache fib",
+    ),
     ("When", "at from to continuous duration count follow utc"),
     (
         "Output",
-        "numeric resolve program extend timers info no_header wide sort reverse limit summary json \
-         format once no_pager",
+        "numeric numeric-hosts numeric-ports numeric-users resolve program programs extend timers \
+         info context no_header wide sort reverse limit summary json format once no_pager",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
     ("Kernel", "buffer accept_syscalls no_btf no_fentry source"),

@@ -70,7 +70,7 @@ pub enum Listening {
 }
 
 impl Listening {
-    const fn words(self, language: &Language) -> &'static str {
+    pub(in crate::view) const fn words(self, language: &Language) -> &'static str {
         match self {
             Self::Connected => language.without_servers,
             Self::Listening => language.only_servers,

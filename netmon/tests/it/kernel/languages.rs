@@ -62,10 +62,25 @@ fn headings_and_states_have_the_language_of_the_locale() {
             let is_listed = !matches!(state, TcpState::NewSynRecv | TcpState::Close);
             assert!(!is_listed || seen.contains(&state), "{state}");
         }
+        netstat_has_the_language_too();
         columns_are_as_wide_as_characters();
         charsets();
         filters_and_json_have_no_language();
     });
+}
+
+fn netstat_has_the_language_too() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    command.args(["netstat", "-atn"]).env("LC_ALL", "pt_BR.UTF-8");
+    let output = command.output().expect("netmon");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let lines: Vec<_> = text.lines().take(2).map(str::trim_end).collect();
+    let headings =
+        "Proto Recv-Q Send-Q Endere\u{e7}o Local          Endere\u{e7}o Remoto         Estado";
+    assert_eq!(lines, ["Conex\u{f5}es Internet Ativas (servidores e estabelecidas)", headings]);
+    for state in ["OU\u{c7}A", "ESTABELECIDA", "ESPERA_FIN2", "TIME_WAIT"] {
+        assert!(text.lines().any(|line| line.trim_end().ends_with(state)), "{state}: {text}");
+    }
 }
 
 /// States begin in one column, though some letters before take two bytes.

@@ -21,6 +21,8 @@ mod loss;
 mod minisockets;
 mod namespaces;
 mod netns;
+mod netstat;
+mod network;
 mod one_object;
 mod own_namespace;
 mod owners;

@@ -2,8 +2,8 @@
 //! the bytes.
 //!
 //! `changes` and `tui` consume changes of the table, `listing` takes one row for each socket,
-//! `net_tools` and `network` take routes, devices and counters, and `doctor` takes a diagnosis. None of these modules knows the source of its input, and none may
-//! import `kernel`.
+//! `net_tools` and `network` take routes, devices and counters, and `doctor` takes a diagnosis.
+//! None of these modules knows the source of its input, and none may import `kernel`.
 
 pub(crate) mod changes;
 pub(crate) mod doctor;

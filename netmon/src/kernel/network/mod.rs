@@ -1,7 +1,7 @@
 //! The network besides its sockets: routes and devices from rtnetlink, and the rest from `/proc`.
 //!
-//! Every function reads the network namespace of the calling thread. A line or a message that netmon
-//! does not understand is passed over.
+//! Every function reads the network namespace of the calling thread. A line or a message that
+//! netmon does not understand is passed over.
 
 mod interfaces;
 mod netlink;

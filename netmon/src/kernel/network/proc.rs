@@ -179,8 +179,8 @@ mod tests {
     fn counters_come_in_pairs_of_lines() {
         let text = "\nIp: Forwarding InReceives\nIp: 2 7\nbad\nTcp: 1\nTcp: MaxConn Odd\nTcp: -1 x";
         let read = paired_counters(text);
-        // The line that is no pair shifts the rest, which is passed over.
-        assert_eq!(names(&read), ["Ip: Forwarding=2 InReceives=7"]);
+        // The pair that is none is passed over, and so are values that are no numbers.
+        assert_eq!(names(&read), ["Ip: Forwarding=2 InReceives=7", "Tcp: "]);
         let read = paired_counters("Tcp: MaxConn Odd InSegs\nTcp: -1 x 5\nUdp: A\n");
         assert_eq!(names(&read), ["Tcp: InSegs=5"]);
     }
@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn groups_are_read_of_both_families() {
         let text = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n\
-            1\tlo        :     1      V3\n\t\t\t\t010000E0     2 0:00000000\t\t0\nodd\n\t\t\tzz 1\n";
+            1\tlo        :     1      V3\n\t\t\t\t010000E0     2 0:00000000\t\t0\n\
+            odd\n\t\t\tzz 1\n";
         let group = |device: &str, references, group: &str| MulticastGroup {
             device: device.to_owned(),
             references,

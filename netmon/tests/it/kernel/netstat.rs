@@ -295,6 +295,7 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn new() -> Self {
+        // No name is looked up far away, where netstat would wait.
         sh("sysctl -qw net.ipv6.conf.default.router_solicitations=0 || true
             ip link add a0 address 02:00:00:00:00:0a type veth \
                 peer name a10 address 02:00:00:00:00:0b
@@ -304,6 +305,9 @@ impl Network {
             ip addr add 169.254.7.7/16 dev a10
             ip -6 addr add fd00:7::1/64 dev a0 nodad
             ip link set a0 up && ip link set a10 up
+            for server in $(sed -n 's/^nameserver //p' /etc/resolv.conf); do
+                ip route add unreachable $server || ip -6 route add unreachable $server || true
+            done
             ip route add default via 10.1.2.1
             ip route add 10.7.0.0/16 via 10.1.2.9 metric 7 advmss 1000 window 3000 rtt 300ms
             ip route add 10.8.0.0/16 nexthop via 10.1.2.8 nexthop via 10.1.2.9

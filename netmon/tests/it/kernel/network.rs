@@ -86,7 +86,7 @@ fn tables_for_people_have_the_same_rows() {
     Netns::new().run(|| {
         let _network = Network::new();
         for (args, row) in [
-            (&["routes"][..], "ipv4    10.7.0.0/16      10.1.2.9"),
+            (&["routes"][..], "10.1.2.8,10.1.2.9"),
             (&["interfaces"], "10.1.2.3/24,fd00:7::1/64"),
             (&["stats", "tcp"], "active connection openings"),
         ] {

@@ -228,7 +228,7 @@ fn readable(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let units = (1..).zip(UNITS).take_while(|(power, _)| bytes > 1 << (10 * power));
     let (power, unit) = units.last().unwrap_or((0, "B"));
-    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 

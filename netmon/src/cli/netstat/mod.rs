@@ -71,7 +71,7 @@ Examples:
   netmon netstat -rn         the routes
   netmon netstat -s          the counters of the protocols";
 
-/// The flags are those of [`flags::FLAGS`], which clap describes and does not read.
+/// The flags are those of `flags.rs`, which clap describes and does not read.
 impl Args for NetstatCommand {
     fn augment_args(command: Command) -> Command {
         let command = command

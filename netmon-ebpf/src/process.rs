@@ -7,10 +7,10 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
     bpf_get_current_uid_gid,
 };
-use netmon_common::Process;
+use netmon_common::{Process, TICK};
 
 use crate::{
-    offsets::{load, offset},
+    offsets::{load, offset, read},
     pid_namespace::ProcessNumbers,
 };
 
@@ -40,8 +40,20 @@ pub unsafe fn describe(out: *mut Process) {
         comm.add(1).write(load(leader, offset!(task_comm) + 8));
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
-        addr_of_mut!((*out).reserved_end).write(0);
+        addr_of_mut!((*out).started).write(ticks(start(leader as u64)));
         addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }
+}
+
+/// Returns the start of a process by its first thread, `CLOCK_BOOTTIME` in ns; 0 where unknown.
+#[inline(always)]
+pub fn start(leader: u64) -> u64 {
+    read(leader, offset!(task_start_boottime))
+}
+
+/// Returns a start as [`Process::started`] has it.
+#[inline(always)]
+pub fn ticks(start: u64) -> u32 {
+    (start / TICK) as u32
 }

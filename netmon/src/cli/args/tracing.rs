@@ -47,6 +47,9 @@ pub(in crate::cli) struct TracingArgs {
     /// measures it)
     #[arg(long, hide_short_help = true)]
     accept_syscalls: bool,
+    /// Leave out the arguments of processes, which may have secrets
+    #[arg(long, hide_short_help = true)]
+    no_args: bool,
     /// Do without the kernel's types (BTF), as on a kernel that publishes none
     #[arg(long, hide_short_help = true)]
     no_btf: bool,
@@ -76,7 +79,8 @@ impl TracingArgs {
         };
         let accept_syscalls = self.accept_syscalls;
         let buffer = self.buffer.unwrap_or_else(default_size);
-        Options { buffer, log, filter, accept_syscalls, without }
+        let arguments = !self.no_args;
+        Options { buffer, log, filter, accept_syscalls, arguments, without }
     }
 }
 

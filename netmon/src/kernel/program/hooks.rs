@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     error::{LoadError, refused},
-    hook_catalog::{ACCEPT, EXACT, Hook, HookKind},
+    hook_catalog::{ACCEPT, EXACT, Hook, HookKind, PROCESSES},
     object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
@@ -202,6 +202,24 @@ impl Hooks {
             };
             self.reports.push(hook.report(target, status));
         }
+    }
+
+    /// Loads the programs that follow processes, all or none. [`Self::attach_loaded`] attaches them.
+    pub(super) fn load_processes(&mut self, programs: &mut Programs<'_>, btf: &Btf) {
+        let mut load = |hook: &Hook| hook.load(programs, Some(btf));
+        match PROCESSES.iter().try_for_each(&mut load) {
+            Ok(()) => self.loaded.extend(PROCESSES.iter().map(|hook| (hook, hook.targets[0]))),
+            error => {
+                let status = HookStatus::of(error);
+                let reports = PROCESSES.iter().map(|hook| hook.report(None, status.clone()));
+                self.reports.extend(reports);
+            }
+        }
+    }
+
+    /// Returns whether the hooks report every process.
+    pub(in crate::kernel) fn follow_processes(&self) -> bool {
+        PROCESSES.iter().all(|hook| self.has(hook.program))
     }
 
     /// Loads the program on the accept system calls. [`Self::attach_loaded`] attaches it where

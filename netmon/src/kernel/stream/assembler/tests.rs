@@ -111,7 +111,7 @@ fn connect(time: u64) -> Record {
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
     let process =
-        wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, reserved_end: 0 };
+        wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, started: 0 };
     Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
@@ -312,7 +312,7 @@ fn an_accept_is_reported_unless_by_the_kernel() {
         uid: 0,
         comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
         host_pid: 0,
-        reserved_end: 0,
+        started: 0,
     };
     let accept = |process| {
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);

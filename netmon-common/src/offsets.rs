@@ -162,6 +162,13 @@ pub struct Offsets {
 }
 
 impl Offsets {
+    /// Returns whether programs that follow processes know every field that they cannot do without.
+    #[must_use]
+    pub fn allow_processes(&self) -> bool {
+        let fields = [self.task_start_boottime, self.task_tgid, self.task_signal, self.signal_live];
+        !fields.contains(&UNKNOWN)
+    }
+
     /// Returns whether a walk over the sockets of all namespaces knows every field that it reads.
     #[must_use]
     pub fn allow_walk(&self) -> bool {

@@ -136,8 +136,10 @@ fn is_secret(name: &[u8]) -> bool {
     if name.len() > LONGEST || name.contains(&b'/') {
         return false;
     }
-    let name: Vec<u8> =
-        name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect();
+    let name: Vec<u8> = name
+        .iter()
+        .map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() })
+        .collect();
     SECRETS.iter().any(|secret| name.windows(secret.len()).any(|part| part == *secret))
 }
 

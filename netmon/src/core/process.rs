@@ -1,11 +1,11 @@
 //! Processes behind sockets: the owner of a connection with its evidence, and the holders of each
 //! socket.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::id::HolderKey;
+use super::{id::HolderKey, program::KnownProcess};
 
 /// How netmon knows the owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,10 @@ pub enum ProcessKey {
 }
 
 impl ProcessKey {
-    const fn new(pid: u32, host_pid: u32) -> Self {
+    /// Returns the identity of the process with these numbers ([`Owner::pid`],
+    /// [`Owner::host_pid`]).
+    #[must_use]
+    pub const fn new(pid: u32, host_pid: u32) -> Self {
         if pid == 0 { Self::Outside(host_pid) } else { Self::Inside(pid) }
     }
 }
@@ -65,6 +68,8 @@ pub struct Owner {
     pub cgroup: u64,
     /// Name of the process, up to 15 bytes of anything: escape it before showing.
     pub comm: Box<[u8]>,
+    /// The process with its program, as it was then; none where it is not known.
+    pub process: Option<Arc<KnownProcess>>,
 }
 
 /// The number of a process as text: `-` for a process without a number ([`Owner::pid`]).

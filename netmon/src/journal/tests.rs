@@ -66,6 +66,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
                 cgroup: pid.into(),
                 // A process may have no name (prctl's PR_SET_NAME).
                 comm: if pid == 1 { b"".as_slice() } else { "curl é".as_bytes() }.into(),
+                process: None,
             };
             Opening::ByProcess((cookie.is_multiple_of(2)).then(|| Arc::new(owner)))
         }
@@ -106,8 +107,14 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
         for (time, (cookie, old, step, kind)) in (1..).map(|i| i * SECOND).zip(happenings) {
             let (old, new) = (STATES[old], STATES[(old + step + 1) % 8]);
             let state = if new == Close { SynSent } else { new };
-            let holder =
-                Owner { pid: 99, host_pid: 0, uid: 0, cgroup: 0, comm: b"sshd".as_slice().into() };
+            let holder = Owner {
+                pid: 99,
+                host_pid: 0,
+                uid: 0,
+                cgroup: 0,
+                comm: b"sshd".as_slice().into(),
+                process: None,
+            };
             let owner = (old == Established).then(|| Arc::new(holder));
             let (tuple, binding) = (tuple(cookie), binding(cookie, None));
             let next = transition(cookie, old, new, time);

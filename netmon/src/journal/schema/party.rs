@@ -174,7 +174,8 @@ impl PartyReader {
         }
         let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
         let cgroup = cgroup.cast_unsigned();
-        let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.clone() });
+        let owner =
+            Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.clone(), process: None });
         self.owners.insert(key, Arc::clone(&owner));
         Some(owner)
     }

@@ -103,6 +103,7 @@ impl Discovery {
                 uid: uid.value(row).try_into().unwrap_or(u32::MAX),
                 cgroup: if cgroup.is_valid(row) { cgroup.value(row).cast_unsigned() } else { 0 },
                 comm: texts.value(key.1.try_into().unwrap_or(0)).as_bytes().into(),
+                process: None,
             };
             if self.processes.len() >= REMEMBERED {
                 self.processes.clear();

@@ -41,6 +41,13 @@ pub(crate) fn anchor() -> Anchor {
     closest.map(|(_, anchor)| anchor).unwrap_or_default()
 }
 
+/// Returns the wall time at which `CLOCK_BOOTTIME` of the initial time namespace began, if the clock
+/// of wall time is right now.
+pub(in crate::kernel) fn booted() -> Wall {
+    let since = nanoseconds(ClockId::Realtime).saturating_sub(nanoseconds(ClockId::Boottime));
+    Wall::from_nanos(since)
+}
+
 fn nanoseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
     time.tv_sec * 1_000_000_000 + time.tv_nsec

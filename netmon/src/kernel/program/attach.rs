@@ -157,7 +157,11 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
             hook.load(&mut programs, Some(&btf))?;
         }
         load_peek(&mut programs)?;
-        hooks.load_processes(&mut programs, &btf);
+        if offsets.allow_processes() {
+            hooks.load_processes(&mut programs, &btf);
+        } else {
+            hooks.pass_over(&hook_catalog::PROCESSES, "the kernel's types lack a field");
+        }
         hooks.load_exact(&mut programs, &btf, &functions, !options.without.fentry);
         if options.accept_syscalls {
             hooks.load_accept(&mut programs);

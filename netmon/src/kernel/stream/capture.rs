@@ -86,8 +86,7 @@ impl Capture {
     /// Adds the record without the arguments, which may have secrets.
     fn exec(&mut self, record: &wire::Exec) {
         let arguments = [0; wire::ARGUMENTS];
-        let record =
-            wire::Exec { arguments_length: 0, arguments_size: 0, arguments, ..*record };
+        let record = wire::Exec { arguments_length: 0, arguments_size: 0, arguments, ..*record };
         self.put(entry::RECORD, &[bytes_of(&record)]);
     }
 

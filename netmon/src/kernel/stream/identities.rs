@@ -194,8 +194,7 @@ mod tests {
     }
 
     fn connect(identities: &mut Identities, address: u64) -> u64 {
-        let process =
-            Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16], host_pid: 0, started: 0 };
+        let process = Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16], host_pid: 0, started: 0 };
         let transition = transition(address, state::SYN_SENT, 0);
         named(identities, Record::Open(Open { transition, sock: address, process }))
     }

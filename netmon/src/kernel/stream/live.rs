@@ -30,7 +30,7 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::{anchor, now, used},
+            clock::{anchor, booted, now, used},
             devices::DeviceNames,
             privilege::Duty,
         },
@@ -40,7 +40,7 @@ use crate::{
             hooks::{HookReport, Hooks},
             object::Options,
         },
-        ring::{merge::Reading, rings::Rings},
+        ring::{merge::Reading, record::Record, rings::Rings},
         sockets::{sock_diag::Diag, walk::Walk},
     },
 };
@@ -114,12 +114,13 @@ impl Live {
             (Ok(()), Err(_)) => DumpSource::Iterators,
             (Err(_), _) => DumpSource::Proc,
         };
+        let processes = hooks.follow_processes().then_some(options.arguments);
         let losses = Losses::new(&mut ebpf, &hooks)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets());
+        let assembler = Assembler::new(hooks.follow_minisockets(), booted());
         Ok(Self {
             ebpf,
             hooks,
@@ -140,7 +141,7 @@ impl Live {
             reading: Reading::default(),
             next_count: Instant::now(),
             had_events: true,
-            reconciler: DumpSchedule::new(source, offsets),
+            reconciler: DumpSchedule::new(source, offsets, processes),
             dump_messages: VecDeque::new(),
             dump_part_stale: false,
             seeded: false,
@@ -213,6 +214,12 @@ impl Live {
     /// Takes the records that the rings held at `now`, at most [`RECORDS_AT_ONCE`] of them.
     fn read(&mut self, now: Mono, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
+            Ok(record @ (Record::Exec(_) | Record::Fork(_) | Record::Exit(_))) => {
+                if let Some(capture) = &mut self.capture {
+                    capture.record(&record);
+                }
+                self.assembler.owners().record(&record);
+            }
             Ok(mut record) => {
                 if let Some(identities) = &mut self.identities {
                     identities.name(&mut record);
@@ -272,6 +279,23 @@ impl Live {
             }
             events.push_back(Event::Lost(gap));
         }
+        self.count_processes();
+    }
+
+    /// Has the next dump look for the processes whose records were lost.
+    fn count_processes(&mut self) {
+        let lost = self.losses.lost_processes();
+        if lost > 0 {
+            log::warn!(
+                "{lost} records of processes were lost: until the next look at /proc, owners may \
+                 have no executable or a former one"
+            );
+            self.reconciler.want_processes();
+        }
+        let not_kept = self.assembler.owners().take_not_kept();
+        if not_kept > 0 {
+            log::warn!("{not_kept} processes are not followed: too many run at once");
+        }
     }
 
     /// Reports that the hooks have been silent since `from`, and attaches them again.
@@ -319,6 +343,7 @@ impl Live {
                 work(&mut self.ebpf);
                 self.reconciler.charge(used().saturating_sub(before));
             }
+            DumpMessage::Processes(seen) => self.assembler.owners().seed(&seen),
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
                 self.dump_part_stale = true;
             }

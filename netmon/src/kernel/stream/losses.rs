@@ -38,6 +38,7 @@ pub(super) struct Losses {
     /// The number of records that could not be decoded.
     pub(in crate::kernel) malformed: u64,
     reported: [u64; 4],
+    reported_processes: u64,
     /// The time of the last count.
     last_count: Mono,
     programs: Vec<CountedProgram>,
@@ -55,7 +56,15 @@ impl Losses {
         let programs: io::Result<_> = programs.collect();
         let programs = programs.map_err(|error| refused("the counts of the programs", &error))?;
         let (malformed, reported, last_count) = (0, [0; 4], now());
-        Ok(Self { counters, malformed, reported, last_count, programs, was_reported: false })
+        Ok(Self {
+            counters,
+            malformed,
+            reported,
+            reported_processes: 0,
+            last_count,
+            programs,
+            was_reported: false,
+        })
     }
 
     /// Returns the losses since the last call, by reason. A count that fails is reported, and made
@@ -67,6 +76,13 @@ impl Losses {
             log::log!(level, "cannot read the counts of lost events: {error}; netmon tries again");
             Vec::new()
         })
+    }
+
+    /// Returns the lost records of processes since the last call. A count that fails is made up for
+    /// by the next.
+    pub(super) fn lost_processes(&mut self) -> u64 {
+        let lost = self.counter(counter::LOST_PROCESSES).unwrap_or(self.reported_processes);
+        lost - mem::replace(&mut self.reported_processes, lost)
     }
 
     fn try_count(&mut self) -> io::Result<Vec<Gap>> {

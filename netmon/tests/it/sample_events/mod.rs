@@ -44,7 +44,14 @@ fn elsewhere(mut event: Transition) -> Transition {
 
 pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
     let comm = comm.into();
-    Opening::ByProcess(Some(Arc::new(Owner { pid, host_pid: 0, uid: 33, cgroup: 5, comm })))
+    Opening::ByProcess(Some(Arc::new(Owner {
+        pid,
+        host_pid: 0,
+        uid: 33,
+        cgroup: 5,
+        comm,
+        process: None,
+    })))
 }
 
 /// One event of each kind that looks different from every other kind.

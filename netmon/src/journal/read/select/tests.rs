@@ -86,7 +86,7 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
             (row.opened, row.first_sight) = (ANCHOR.wall_time(epoch), age.1);
             row.binding = Binding { device: (interface == 1).then(|| "eth0".into()), v6only: None };
             row.owner = owner.map(|(pid, uid, cgroup, comm)| {
-                Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into() })
+                Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into(), process: None })
             });
             (row.direction, row.verdict) = (direction, end.0);
             (transition, row)

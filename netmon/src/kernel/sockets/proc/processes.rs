@@ -51,7 +51,7 @@ pub(crate) fn owners() -> io::Result<(SocketHolders, usize)> {
     Ok((owners, refused))
 }
 
-fn pids() -> io::Result<Vec<u32>> {
+pub(super) fn pids() -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {
         pids.extend(decimal::<u32>(entry?.file_name().as_encoded_bytes()));
@@ -151,11 +151,7 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
 /// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
 #[must_use]
 pub(crate) fn process_started(pid: u32) -> Option<Wall> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in front may contain anything, parentheses too.
-    let (_, fields) = stat.rsplit_once(')')?;
-    // The start time is field 22; the first field after the name is the third.
-    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
+    let (_, ticks) = super::programs::stat(pid)?;
     let per_second = rustix::param::clock_ticks_per_second();
     let nanos = |clock| -> Option<i64> {
         let time = Duration::try_from(clock_gettime(clock)).ok()?;

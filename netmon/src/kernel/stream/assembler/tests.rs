@@ -43,7 +43,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            assembler: Assembler::new(false),
+            assembler: Assembler::new(false, Wall::EPOCH),
             out: EventQueue::new(),
             script: ScriptedKernel::default(),
         }
@@ -110,8 +110,7 @@ fn connect(time: u64) -> Record {
     let transition =
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
-    let process =
-        wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, started: 0 };
+    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, started: 0 };
     Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
@@ -282,7 +281,7 @@ fn mapped_addresses_are_ipv4() {
 
 /// Returns a bench whose kernel reports TIME_WAIT buckets.
 fn reporting() -> Bench {
-    Bench { assembler: Assembler::new(true), ..Bench::new() }
+    Bench { assembler: Assembler::new(true, Wall::EPOCH), ..Bench::new() }
 }
 
 fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {

@@ -129,6 +129,9 @@ pub(super) struct SnapshotCommand {
     /// Where to read sockets from [default: the faster one that is permitted]
     #[arg(long, value_enum, hide_short_help = true)]
     source: Option<DumpSource>,
+    /// Leave out the arguments of processes, which may have secrets
+    #[arg(long, hide_short_help = true)]
+    no_args: bool,
     /// Sockets to list, as for ss: state established and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,

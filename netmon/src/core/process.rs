@@ -93,7 +93,7 @@ impl Owner {
 }
 
 /// A process, with the facts that a listing shows.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// As in [`Owner::pid`].
     pub pid: u32,
@@ -101,6 +101,8 @@ pub struct Process {
     pub host_pid: u32,
     /// The name, up to 15 bytes of any value: escape them before showing.
     pub comm: Box<[u8]>,
+    /// The process with its program; none where it is not known, or was not wanted.
+    pub known: Option<Arc<KnownProcess>>,
 }
 
 impl Process {
@@ -136,7 +138,7 @@ impl SocketHolders {
     /// socket of `key`. All sockets of a process must come in a row.
     pub fn add(&mut self, key: HolderKey, pid: u32, host_pid: u32, comm: &[u8]) {
         if self.processes.last().is_none_or(|last| (last.pid, last.host_pid) != (pid, host_pid)) {
-            self.processes.push(Process { pid, host_pid, comm: comm.into() });
+            self.processes.push(Process { pid, host_pid, comm: comm.into(), known: None });
         }
         let process = place(self.processes.len() - 1);
         let hold = place(self.holds.len());
@@ -149,6 +151,13 @@ impl SocketHolders {
         *first = hold;
     }
 
+    /// Adds what `look` knows of each process with a number here.
+    pub fn complete(&mut self, mut look: impl FnMut(u32) -> Option<KnownProcess>) {
+        for process in self.processes.iter_mut().filter(|process| process.pid != 0) {
+            process.known = look(process.pid).map(Arc::new);
+        }
+    }
+
     /// Returns the processes that hold the socket of `key`, by pid.
     #[must_use]
     pub fn of(&self, key: Option<HolderKey>) -> Vec<&Process> {
@@ -157,9 +166,9 @@ impl SocketHolders {
             processes.push(process);
             false
         });
-        processes.sort_unstable();
+        processes.sort_unstable_by_key(|process| (process.pid, process.host_pid));
         // A thread with descriptors of its own comes apart from its process.
-        processes.dedup();
+        processes.dedup_by_key(|process| process.key());
         processes
     }
 

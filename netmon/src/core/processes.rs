@@ -45,6 +45,21 @@ pub struct SeenProcess {
     pub program: Option<Arc<Program>>,
 }
 
+impl SeenProcess {
+    /// Returns the process, without its ancestors. The boot was at `booted`.
+    #[must_use]
+    pub fn known(self, booted: Wall) -> KnownProcess {
+        let Self { id, parent, program, .. } = self;
+        let ancestors = Box::default();
+        KnownProcess { started: start(booted, id.started), parent, program, ancestors }
+    }
+}
+
+/// Returns the wall time of a start in ticks since the boot.
+fn start(booted: Wall, ticks: u64) -> Wall {
+    booted + Duration::from_nanos(ticks.saturating_mul(netmon_common::TICK))
+}
+
 /// The table of processes.
 #[derive(Debug)]
 pub struct Processes {
@@ -94,7 +109,7 @@ impl Processes {
             let own = program.as_ref().map(|program| (number, program));
             (program.clone(), above(own, ancestors))
         });
-        let started = self.wall(id.started);
+        let started = start(self.booted, id.started);
         let process = Arc::new(KnownProcess { started, parent: number, program, ancestors });
         self.put(time, id, process);
     }
@@ -106,7 +121,7 @@ impl Processes {
         let (parent, ancestors) = known.map_or_else(Default::default, |entry| {
             (entry.process.parent, entry.process.ancestors.clone())
         });
-        let started = self.wall(id.started);
+        let started = start(self.booted, id.started);
         self.put(time, id, Arc::new(KnownProcess { started, parent, program, ancestors }));
     }
 
@@ -140,15 +155,11 @@ impl Processes {
                 ancestors.push(Ancestor { pid: next, program: Arc::clone(program) });
                 next = above.parent;
             }
-            let (started, program) = (self.wall(id.started), program.clone());
+            let (started, program) = (start(self.booted, id.started), program.clone());
             let ancestors = ancestors.into();
             let process = Arc::new(KnownProcess { started, parent, program, ancestors });
             self.put(time, id, process);
         }
-    }
-
-    fn wall(&self, ticks: u64) -> Wall {
-        self.booted + Duration::from_nanos(ticks.saturating_mul(netmon_common::TICK))
     }
 
     fn put(&mut self, time: Mono, id: ProcessId, process: Arc<KnownProcess>) {

@@ -45,6 +45,14 @@ pub struct KnownProcess {
     pub ancestors: Box<[Ancestor]>,
 }
 
+impl KnownProcess {
+    /// Makes a process of which only the start is known.
+    #[must_use]
+    pub fn started_at(started: Wall) -> Self {
+        Self { started, parent: 0, program: None, ancestors: Box::default() }
+    }
+}
+
 /// A process above another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ancestor {

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{FilterFacts, Quantity};
+use super::{FilterFacts, OwnerFacts, Quantity};
 use crate::core::{
     change::Step,
     connection::{Connection, Direction, Labels},
     event::Totals,
     id::SocketId,
-    process::SocketHolders,
+    process::{Owner, Process, SocketHolders},
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     time::Mono,
@@ -17,6 +17,12 @@ use crate::core::{
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn of(process: &Process) -> OwnerFacts<'_> {
+    let Process { pid, ref comm, ref known, .. } = *process;
+    let program = known.as_ref().and_then(|known| known.program.as_deref());
+    OwnerFacts { pid, comm, program }
 }
 
 /// A row of the table at a moment. Its process is the one that opened the connection.
@@ -77,8 +83,12 @@ impl FilterFacts for (&Connection, Mono) {
         self.0.labels.as_deref()
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.0.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.0.owner.as_ref().is_some_and(|owner| {
+            let Owner { pid, ref comm, ref process, .. } = **owner;
+            let program = process.as_ref().and_then(|process| process.program.as_deref());
+            test(OwnerFacts { pid, comm, program })
+        })
     }
 }
 
@@ -143,7 +153,7 @@ impl FilterFacts for Step<'_> {
         self.connection.labels.as_deref()
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
         (self.connection, self.transition.time).any_owner(test)
     }
 }
@@ -196,8 +206,8 @@ impl FilterFacts for (&Socket, &SocketHolders) {
         })
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.1.any(self.0.holder_key(), &mut |process| test(of(process)))
     }
 }
 
@@ -244,7 +254,7 @@ impl FilterFacts for (&UnixSocket, &SocketHolders) {
         self.0.cookie
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.1.any(self.0.holder_key(), &mut |process| test(of(process)))
     }
 }

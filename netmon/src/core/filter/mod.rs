@@ -34,6 +34,7 @@ use super::{
     connection::{Direction, Labels},
     event::Totals,
     id::SocketId,
+    program::Program,
     tcp::TcpState,
     verdict::Verdict,
 };
@@ -62,6 +63,10 @@ pub enum TextFact {
     Netns,
     /// The path of a cgroup, as a journal recorded it.
     Cgroup,
+    /// The path of the executable of a process.
+    Exe,
+    /// The arguments of a process, as one text.
+    Args,
 }
 
 /// A fact that is a number.
@@ -135,9 +140,19 @@ pub trait FilterFacts {
     fn labels(&self) -> Option<&Labels> {
         None
     }
-    /// Returns whether `test(pid, comm)` holds for any process that is known to hold the
-    /// connection.
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
+    /// Returns whether `test` holds for any process that is known to hold the connection.
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool;
+}
+
+/// The facts of a process that a filter can test.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerFacts<'a> {
+    /// As in [`Owner::pid`](super::process::Owner::pid).
+    pub pid: u32,
+    /// The name of the process.
+    pub comm: &'a [u8],
+    /// The program, if known.
+    pub program: Option<&'a Program>,
 }
 
 /// A filter. The default filter admits everything. Its text parses to the same filter.
@@ -182,7 +197,19 @@ impl Filter {
     /// Returns whether the filter tests the processes of a connection.
     #[must_use]
     pub fn needs_owners(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Pid(_) | Term::Text(TextFact::Comm, _)))
+        let is_of_owner =
+            |fact: &TextFact| matches!(fact, TextFact::Comm | TextFact::Exe | TextFact::Args);
+        self.0.has(|term| match term {
+            Term::Pid(_) => true,
+            Term::Text(fact, _) => is_of_owner(fact),
+            _ => false,
+        })
+    }
+
+    /// Returns whether the filter tests the programs of a connection's processes.
+    #[must_use]
+    pub fn needs_programs(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Text(TextFact::Exe | TextFact::Args, _)))
     }
 
     /// Returns whether the filter tests the cgroup or the cookie of a connection.
@@ -340,7 +367,7 @@ impl Term {
             }
             Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
             // A process without a number has pid 0.
-            Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |pid, _| pid == wanted),
+            Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |owner| owner.pid == wanted),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::OwnNetns(own) => {
@@ -356,7 +383,14 @@ impl Term {
                     name.is_some_and(|name| text.matches(name))
                 };
                 match fact {
-                    TextFact::Comm => facts.any_owner(&mut |_, comm| text.matches_bytes(comm)),
+                    TextFact::Comm => facts.any_owner(&mut |owner| text.matches_bytes(owner.comm)),
+                    TextFact::Exe => facts.any_owner(&mut |owner| {
+                        owner.program.is_some_and(|program| text.matches_bytes(&program.path))
+                    }),
+                    TextFact::Args => facts.any_owner(&mut |owner| {
+                        let arguments = owner.program.and_then(|of| of.arguments.as_ref());
+                        arguments.is_some_and(|arguments| text.matches_bytes(&arguments.line))
+                    }),
                     TextFact::Device => facts.device().is_some_and(|name| text.matches(name)),
                     TextFact::User => label(|labels| &labels.user),
                     TextFact::Netns => label(|labels| &labels.netns),

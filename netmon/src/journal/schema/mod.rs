@@ -15,6 +15,7 @@ mod moment;
 mod namespaces;
 mod party;
 mod place;
+mod process;
 mod processes;
 
 use std::sync::Arc;
@@ -33,11 +34,12 @@ pub(super) use self::{
     gaps::GapReader,
     moment::OrderReader,
     namespaces::{NamespaceBuilder, NamespaceRow},
+    party::PartyReader,
     processes::{ProcessBuilder, ProcessRow},
 };
 
 /// The version of the schema that this program writes and reads.
-pub(super) const VERSION: &str = "2";
+pub(super) const VERSION: &str = "3";
 /// The metadata key of a file for the version of the schema.
 pub(super) const VERSION_KEY: &str = "netmon.version";
 

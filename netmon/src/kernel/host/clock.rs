@@ -41,11 +41,11 @@ pub(crate) fn anchor() -> Anchor {
     closest.map(|(_, anchor)| anchor).unwrap_or_default()
 }
 
-/// Returns the wall time at which `CLOCK_BOOTTIME` of the initial time namespace began, if the clock
-/// of wall time is right now.
-pub(in crate::kernel) fn booted() -> Wall {
+/// Returns the wall time at which `CLOCK_BOOTTIME` began, in whole microseconds as a journal keeps
+/// times, if the clock of wall time is right now.
+pub(crate) fn booted() -> Wall {
     let since = nanoseconds(ClockId::Realtime).saturating_sub(nanoseconds(ClockId::Boottime));
-    Wall::from_nanos(since)
+    Wall::from_micros(Wall::from_nanos(since).as_micros())
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {

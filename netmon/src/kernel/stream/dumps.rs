@@ -236,6 +236,7 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         info: false,
         identity: true,
         owners: true,
+        programs: None,
         filter: netmon_common::KernelFilter::ANY,
         everywhere: true,
     };

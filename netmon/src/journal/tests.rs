@@ -55,6 +55,18 @@ fn id(number: u64) -> SocketId {
     socket(number + 1)
 }
 
+/// Processes with the same program, whose arguments are not always known.
+fn process(pid: u32) -> KnownProcess {
+    let arguments = (!pid.is_multiple_of(3)).then(|| Arguments::new(b"curl\0-s\0", 100)).flatten();
+    let path = b"/usr/bin/curl".as_slice().into();
+    let program = Program { path, is_deleted: pid.is_multiple_of(2), arguments };
+    KnownProcess {
+        parent: pid - 1,
+        program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
+        ..KnownProcess::started_at(Wall::from_micros(1_795_413_000_120_000))
+    }
+}
+
 fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transition {
     let opening = match (old, new) {
         (Close, SynSent | Listen) => {
@@ -66,7 +78,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
                 cgroup: pid.into(),
                 // A process may have no name (prctl's PR_SET_NAME).
                 comm: if pid == 1 { b"".as_slice() } else { "curl é".as_bytes() }.into(),
-                process: None,
+                process: (pid > 1).then(|| Arc::new(process(pid))),
             };
             Opening::ByProcess((cookie.is_multiple_of(2)).then(|| Arc::new(owner)))
         }

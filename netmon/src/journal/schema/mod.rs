@@ -39,7 +39,7 @@ pub(super) use self::{
 };
 
 /// The version of the schema that this program writes and reads.
-pub(super) const VERSION: &str = "3";
+pub(super) const VERSION: &str = "2";
 /// The metadata key of a file for the version of the schema.
 pub(super) const VERSION_KEY: &str = "netmon.version";
 

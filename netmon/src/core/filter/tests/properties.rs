@@ -52,7 +52,7 @@ fn any_term() -> impl Strategy<Value = Node> {
         (some_text_fact(), comm).prop_filter_map("as parsed", |(fact, text)| {
             // A number is the number of a device.
             let is_name =
-                fact == TextFact::Comm || !text.is_empty() && text.parse::<u64>().is_err();
+                fact != TextFact::Device || !text.is_empty() && text.parse::<u64>().is_err();
             is_name.then(|| Term::Text(fact, Text::equal(&text)))
         }),
         (some_text_fact(), select(vec!["ngin*", "*", "?", "e?h*", "é*"]))
@@ -157,6 +157,7 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
             uid,
             cgroup,
             owners,
+            program: None,
             cookie: end.0.and_then(SocketId::new),
             direction: end.1,
             verdict: end.2,
@@ -220,6 +221,8 @@ const TOKENS: [&str; 73] = [
     "dst",
     "pid",
     "comm",
+    "exe",
+    "args",
     "uid",
     "netns",
     "cgroup",

@@ -10,6 +10,7 @@ use super::{
     write::sorted,
 };
 use crate::core::{
+    arguments::Arguments,
     change::{Change, Step},
     connection::Connection,
     entry::Entry,
@@ -17,6 +18,7 @@ use crate::core::{
     id::{Binding, SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
+    program::{KnownProcess, Program},
     table::ConnectionTable,
     tcp::TcpState::{
         self, Close, Established, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,

@@ -34,7 +34,6 @@ use super::{
     connection::{Direction, Labels},
     event::Totals,
     id::SocketId,
-    program::Program,
     tcp::TcpState,
     verdict::Verdict,
 };
@@ -48,7 +47,11 @@ pub(crate) use self::{
     text::Text,
     words::WORDS,
 };
-pub use self::{names::FilterNames, words::RowKind};
+pub use self::{
+    facts::{FilterFacts, OwnerFacts},
+    names::FilterNames,
+    words::RowKind,
+};
 
 /// A fact that is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,61 +101,6 @@ impl Quantity {
             Self::Rtt => totals.rtt_us.map(Into::into),
         }
     }
-}
-
-/// The facts of a connection that a filter can test.
-pub trait FilterFacts {
-    /// Returns the connection's state.
-    fn state(&self) -> TcpState;
-    /// Returns this host's end, if there is such an end.
-    fn local(&self) -> Option<SocketAddr>;
-    /// Returns the other end.
-    fn remote(&self) -> Option<SocketAddr>;
-    /// Returns the inode number of the connection's network namespace.
-    fn netns(&self) -> u32;
-    /// Returns the number of the network device that the connection is bound to; 0 for none.
-    fn interface(&self) -> u32;
-    /// Returns the name of that device, if known.
-    fn device(&self) -> Option<&str>;
-    /// Returns the connection's user, if known.
-    fn uid(&self) -> Option<u32>;
-    /// Returns the connection's cgroup, if known.
-    fn cgroup(&self) -> Option<u64>;
-    /// Returns the reason of the connection's end, if it has ended.
-    fn verdict(&self) -> Option<Verdict> {
-        None
-    }
-    /// Returns the error with which the connection ended.
-    fn errno(&self) -> Option<u8> {
-        None
-    }
-    /// Returns the side that began the connection, if known.
-    fn direction(&self) -> Option<Direction> {
-        None
-    }
-    /// Returns the socket, if known.
-    fn cookie(&self) -> Option<SocketId>;
-    /// Returns a quantity, if known.
-    fn quantity(&self, _quantity: Quantity) -> Option<u64> {
-        None
-    }
-    /// Returns the names that a journal recorded with the connection.
-    fn labels(&self) -> Option<&Labels> {
-        None
-    }
-    /// Returns whether `test` holds for any process that is known to hold the connection.
-    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool;
-}
-
-/// The facts of a process that a filter can test.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnerFacts<'a> {
-    /// As in [`Owner::pid`](super::process::Owner::pid).
-    pub pid: u32,
-    /// The name of the process.
-    pub comm: &'a [u8],
-    /// The program, if known.
-    pub program: Option<&'a Program>,
 }
 
 /// A filter. The default filter admits everything. Its text parses to the same filter.

@@ -1,5 +1,6 @@
 //! The live kernel as a `Source`: reads the rings, watches the loss counters.
 
+mod counts;
 mod source;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
@@ -264,38 +265,6 @@ impl Live {
         };
         work(&mut self.assembler, &mut questions);
         questions.is_asked
-    }
-
-    /// Compares the clocks, and reports the losses since the last count.
-    fn count(&mut self, events: &mut VecDeque<Event>) {
-        let was_busy = std::mem::take(&mut self.had_events);
-        self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
-        events.push_back(Event::Anchor(anchor()));
-        self.diag.sweep();
-        for gap in self.losses.count() {
-            // A connection whose beginning was lost still has its row: no dump is needed.
-            if gap.loss != Loss::Storage {
-                self.reconciler.dump_soon();
-            }
-            events.push_back(Event::Lost(gap));
-        }
-        self.count_processes();
-    }
-
-    /// Has the next dump look for the processes whose records were lost.
-    fn count_processes(&mut self) {
-        let lost = self.losses.lost_processes();
-        if lost > 0 {
-            log::warn!(
-                "{lost} records of processes were lost: until the next look at /proc, owners may \
-                 have no executable or a former one"
-            );
-            self.reconciler.want_processes();
-        }
-        let not_kept = self.assembler.owners().take_not_kept();
-        if not_kept > 0 {
-            log::warn!("{not_kept} processes are not followed: too many run at once");
-        }
     }
 
     /// Reports that the hooks have been silent since `from`, and attaches them again.

@@ -3,11 +3,7 @@
 //! Records of processes come in order of time, so that the table at the moment of a connect has the
 //! process as it was then. The table is bounded: the processes that ended first leave first.
 
-use std::{
-    collections::{VecDeque, hash_map},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use rustc_hash::FxHashMap;
 
@@ -173,22 +169,25 @@ impl Processes {
 
     /// Forgets the processes that ended long before `now`.
     fn forget(&mut self, now: Mono) {
-        while self.ended.front().is_some_and(|(time, _)| *time + KEPT <= now) {
-            self.forget_first();
+        while let Some((_, id)) = self.ended.pop_front_if(|(time, _)| *time + KEPT <= now) {
+            self.remove(id);
         }
     }
 
     /// Forgets the process that ended first. Returns `false` if none has ended.
     fn forget_first(&mut self) -> bool {
         while let Some((_, id)) = self.ended.pop_front() {
-            if let hash_map::Entry::Occupied(entry) = self.known.entry(id.key)
-                && entry.get().started == id.started
-            {
-                entry.remove();
+            if self.remove(id) {
                 return true;
             }
         }
         false
+    }
+
+    /// Forgets a process. Returns `false` if its number is that of another by now.
+    fn remove(&mut self, id: ProcessId) -> bool {
+        let is_there = self.known.get(&id.key).is_some_and(|entry| entry.started == id.started);
+        is_there && self.known.remove(&id.key).is_some()
     }
 }
 

@@ -145,12 +145,11 @@ impl Filter {
     /// Returns whether the filter tests the processes of a connection.
     #[must_use]
     pub fn needs_owners(&self) -> bool {
-        let is_of_owner =
-            |fact: &TextFact| matches!(fact, TextFact::Comm | TextFact::Exe | TextFact::Args);
-        self.0.has(|term| match term {
-            Term::Pid(_) => true,
-            Term::Text(fact, _) => is_of_owner(fact),
-            _ => false,
+        self.0.has(|term| {
+            matches!(
+                term,
+                Term::Pid(_) | Term::Text(TextFact::Comm | TextFact::Exe | TextFact::Args, _)
+            )
         })
     }
 

@@ -67,7 +67,7 @@ fn of_rows<'a, T: Copy>(
     rows: &'a Int32Array,
     values: &'a [Option<T>],
 ) -> impl Iterator<Item = Option<T>> + 'a {
-    rows.iter().map(|number| *values.get(usize::try_from(number?).ok()?)?)
+    rows.iter().map(move |number| *values.get(usize::try_from(number?).ok()?)?)
 }
 
 fn times(rows: &Int32Array, processes: &[Arc<KnownProcess>]) -> TimestampMicrosecondArray {

@@ -45,14 +45,19 @@ impl Discovery {
         let mut processes = ProcessBuilder::default();
         let mut looked_up = 0;
         for (first_time, owner) in self.new_owners(events, &time)? {
-            looked_up += usize::from(owner.process.is_none());
-            let is_cheap = looked_up <= LOOKED_UP;
-            let look = |pid| names.process_started(pid).map(KnownProcess::started_at);
-            let found = || is_cheap.then(|| look(owner.pid)).flatten().map(Arc::new);
+            let process = match &owner.process {
+                Some(process) => Some(Arc::clone(process)),
+                None => {
+                    looked_up += 1;
+                    let started =
+                        (looked_up <= LOOKED_UP).then(|| names.process_started(owner.pid));
+                    started.flatten().map(|started| Arc::new(KnownProcess::started_at(started)))
+                }
+            };
             processes.push(&ProcessRow {
                 time: first_time,
                 boot,
-                process: owner.process.clone().or_else(found),
+                process,
                 user: names.user(owner.uid),
                 cgroup: (owner.cgroup != 0).then(|| names.cgroup(owner.cgroup)).flatten(),
                 owner: &owner,

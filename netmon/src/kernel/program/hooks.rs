@@ -206,13 +206,12 @@ impl Hooks {
 
     /// Loads the programs that follow processes, all or none. [`Self::attach_loaded`] attaches them.
     pub(super) fn load_processes(&mut self, programs: &mut Programs<'_>, btf: &Btf) {
-        let mut load = |hook: &Hook| hook.load(programs, Some(btf));
-        match PROCESSES.iter().try_for_each(&mut load) {
-            Ok(()) => self.loaded.extend(PROCESSES.iter().map(|hook| (hook, hook.targets[0]))),
+        let hooks: &'static [Hook] = &PROCESSES;
+        match hooks.iter().try_for_each(|hook| hook.load(programs, Some(btf))) {
+            Ok(()) => self.loaded.extend(hooks.iter().map(|hook| (hook, hook.targets[0]))),
             error => {
                 let status = HookStatus::of(error);
-                let reports = PROCESSES.iter().map(|hook| hook.report(None, status.clone()));
-                self.reports.extend(reports);
+                self.reports.extend(hooks.iter().map(|hook| hook.report(None, status.clone())));
             }
         }
     }

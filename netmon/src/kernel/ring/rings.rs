@@ -127,7 +127,7 @@ impl Rings {
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
             map.try_into().map_err(|error: MapError| RingError::refused(WHAT, error))?;
         let each = each(size, map.len());
-        let no_ring = |error| match error {
+        let no_ring = |error: MapError| match error {
             MapError::CreateError { io_error: source, .. }
             // The ring exists, but this process has no room to map it.
             | MapError::SyscallError(SyscallError { io_error: source, .. }) => {
@@ -142,7 +142,7 @@ impl Rings {
             rings.push(Buffer::new(ring)?);
         }
         if let Some(map) = of_processes {
-            rings.push(Buffer::new(map.try_into().map_err(no_ring)?)?);
+            rings.push(Buffer::new(RingBuf::try_from(map).map_err(no_ring)?)?);
         }
         Ok(Self(Backlog::new(RingMerge::new(rings))))
     }

@@ -80,7 +80,7 @@ fn any_term() -> impl Strategy<Value = Node> {
 
 /// Texts of users and other names stand in filters of a journal only.
 fn some_text_fact() -> impl Strategy<Value = TextFact> {
-    select(vec![TextFact::Comm, TextFact::Device])
+    select(vec![TextFact::Comm, TextFact::Device, TextFact::Exe, TextFact::Args])
 }
 
 fn some_quantity() -> impl Strategy<Value = Quantity> {

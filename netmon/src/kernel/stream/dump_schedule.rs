@@ -17,7 +17,10 @@ use netmon_common::Offsets;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
 use super::dumps::{DumpMessage, DumpSource, dump};
-use crate::kernel::host::{clock::used, shortage::Shortage};
+use crate::kernel::{
+    host::{clock::used, shortage::Shortage},
+    sockets::dump::ProgramRequest,
+};
 
 /// The least time from the start of a dump to the next, also after a failed dump.
 const EVERY: Duration = Duration::from_secs(2);
@@ -39,8 +42,8 @@ const DESCRIPTORS: usize = 4;
 /// A dump to read.
 struct Request {
     to: Sender<DumpMessage>,
-    /// The processes are wanted too, with their arguments or without.
-    processes: Option<bool>,
+    /// The processes are wanted too.
+    processes: Option<ProgramRequest>,
 }
 
 /// The running dump, if there is one, and the time of the next.
@@ -50,8 +53,8 @@ pub(super) struct DumpSchedule {
     messages: Option<Receiver<DumpMessage>>,
     source: DumpSource,
     offsets: Offsets,
-    /// Processes are followed, with their arguments or without.
-    processes: Option<bool>,
+    /// Processes are followed.
+    processes: Option<ProgramRequest>,
     /// The next dump is to have the processes too.
     wants_processes: bool,
     /// The CPU time that the loop has spent on the running dump.
@@ -70,11 +73,11 @@ pub(super) struct DumpSchedule {
 }
 
 impl DumpSchedule {
-    /// `processes`: processes are followed, with their arguments or without.
+    /// `processes`: processes are followed.
     pub(in crate::kernel) fn new(
         source: DumpSource,
         offsets: Offsets,
-        processes: Option<bool>,
+        processes: Option<ProgramRequest>,
     ) -> Self {
         let now = Instant::now();
         Self {

@@ -37,7 +37,7 @@ use crate::{
         },
         sockets::{
             bpf_iter::IterFile,
-            dump::{Dump, DumpRequest},
+            dump::{Dump, DumpRequest, ProgramRequest},
             proc::programs,
             walk::{Block, Walk},
         },
@@ -101,7 +101,7 @@ fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-/// Reads one dump. `processes`: the processes are wanted too, with their arguments or without.
+/// Reads one dump. `processes`: the processes are wanted too.
 ///
 /// # Errors
 /// `BrokenPipe` if the receiver is gone, otherwise the kernel's answer.
@@ -109,10 +109,10 @@ pub(super) fn dump(
     to: &Sender<DumpMessage>,
     source: &DumpSource,
     offsets: &Offsets,
-    processes: Option<bool>,
+    processes: Option<ProgramRequest>,
 ) -> io::Result<()> {
-    if let Some(arguments) = processes {
-        let seen = programs::running(arguments)?;
+    if let Some(request) = processes {
+        let seen = programs::running(request.arguments)?;
         to.blocking_send(DumpMessage::Processes(seen)).map_err(is_over)?;
     }
     match source {

@@ -42,7 +42,7 @@ use crate::{
             object::Options,
         },
         ring::{merge::Reading, record::Record, rings::Rings},
-        sockets::{sock_diag::Diag, walk::Walk},
+        sockets::{dump::ProgramRequest, sock_diag::Diag, walk::Walk},
     },
 };
 
@@ -115,7 +115,8 @@ impl Live {
             (Ok(()), Err(_)) => DumpSource::Iterators,
             (Err(_), _) => DumpSource::Proc,
         };
-        let processes = hooks.follow_processes().then_some(options.arguments);
+        let processes = hooks.follow_processes();
+        let processes = processes.then_some(ProgramRequest { arguments: options.arguments });
         let losses = Losses::new(&mut ebpf, &hooks)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))

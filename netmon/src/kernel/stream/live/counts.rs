@@ -1,6 +1,6 @@
 //! The losses of the live source.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, sync::Once};
 
 use tokio::time::Instant;
 
@@ -9,6 +9,10 @@ use crate::{
     core::{event::Event, loss::Loss},
     kernel::host::clock::anchor,
 };
+
+/// Each warning is logged once.
+static LOST: Once = Once::new();
+static NOT_KEPT: Once = Once::new();
 
 impl Live {
     /// Compares the clocks, and reports the losses since the last count.
@@ -31,15 +35,22 @@ impl Live {
     fn count_processes(&mut self) {
         let lost = self.losses.lost_processes();
         if lost > 0 {
-            log::warn!(
+            let message = format!(
                 "{lost} records of processes were lost: until the next look at /proc, owners may \
-                 have no executable or a former one"
+                 have no executable, or a former one"
             );
+            warn(&LOST, &message);
             self.reconciler.want_processes();
         }
         let not_kept = self.assembler.owners().take_not_kept();
         if not_kept > 0 {
-            log::warn!("{not_kept} processes are not followed: too many run at once");
+            warn(&NOT_KEPT, &format!("{not_kept} processes are not followed: too many run"));
         }
     }
+}
+
+/// Logs a message; as a warning the first time.
+fn warn(first: &Once, message: &str) {
+    log::debug!("{message}");
+    first.call_once(|| log::warn!("{message}"));
 }

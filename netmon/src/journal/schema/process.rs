@@ -26,14 +26,14 @@ pub(super) struct ProcessColumns {
     rows: Numbers<Int32Type>,
     processes: Vec<Arc<KnownProcess>>,
     /// The number of each process, by its address, which `processes` keeps in use.
-    numbers: FxHashMap<*const KnownProcess, i32>,
+    numbers: FxHashMap<usize, i32>,
 }
 
 impl ProcessColumns {
     /// Returns the number of a process, for [`Self::put`].
     pub(super) fn number(&mut self, process: &Arc<KnownProcess>) -> i32 {
         let processes = &mut self.processes;
-        *self.numbers.entry(Arc::as_ptr(process)).or_insert_with(|| {
+        *self.numbers.entry(Arc::as_ptr(process).addr()).or_insert_with(|| {
             processes.push(Arc::clone(process));
             // A batch never has `i32::MAX` rows.
             i32::try_from(processes.len() - 1).unwrap_or(i32::MAX)

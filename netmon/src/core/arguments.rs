@@ -33,7 +33,7 @@ const SECRETS: [&[u8]; 13] = [
 const LOGINS: [&[u8]; 4] = [b"-u", b"--user", b"-U", b"--proxy-user"];
 
 /// The arguments of a program, the first of which is its name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Arguments {
     /// The arguments, quoted as for a shell where they need quotes, with blanks between. Any bytes:
     /// escape them before showing.

@@ -93,7 +93,7 @@ impl Owner {
 }
 
 /// A process, with the facts that a listing shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// As in [`Owner::pid`].
     pub pid: u32,
@@ -166,9 +166,9 @@ impl SocketHolders {
             processes.push(process);
             false
         });
-        processes.sort_unstable_by_key(|process| (process.pid, process.host_pid));
+        processes.sort_unstable();
         // A thread with descriptors of its own comes apart from its process.
-        processes.dedup_by_key(|process| process.key());
+        processes.dedup();
         processes
     }
 

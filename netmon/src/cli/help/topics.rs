@@ -140,7 +140,7 @@ fn columns() -> String {
 }
 
 /// The words of a filter, from `core/filter`, each with values.
-pub(super) const FILTER: [(&str, &str); 12] = [
+pub(super) const FILTER: [(&str, &str); 13] = [
     ("state, exclude", "state established, exclude time-wait"),
     ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),

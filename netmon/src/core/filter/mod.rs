@@ -47,11 +47,7 @@ pub(crate) use self::{
     text::Text,
     words::WORDS,
 };
-pub use self::{
-    facts::{FilterFacts, OwnerFacts},
-    names::FilterNames,
-    words::RowKind,
-};
+pub use self::{facts::FilterFacts, names::FilterNames, words::RowKind};
 
 /// A fact that is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

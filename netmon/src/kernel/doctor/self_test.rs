@@ -199,7 +199,8 @@ impl Test {
         if let Err(error) = self.meanwhile(live, load).await? {
             log::debug!("not as many connections or programs as wanted: {error}");
         }
-        let costs = runs(live)
+        let after = runs(live);
+        let costs = after
             .iter()
             .zip(&before)
             .map(|(after, before)| Cost {

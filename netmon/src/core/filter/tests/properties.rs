@@ -191,7 +191,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 73] = [
+const TOKENS: [&str; 75] = [
     "(",
     ")",
     "!",

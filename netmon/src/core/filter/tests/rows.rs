@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;
+use crate::core::filter::facts::OwnerFacts;
 
 /// The own network namespace of the host.
 pub(in crate::core::filter) const OWN: u32 = 1;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 /// The most bytes of arguments that netmon keeps, before masking and quoting.
-pub const MAX_ARGUMENTS: usize = netmon_common::ARGUMENTS;
+pub(crate) const MAX_ARGUMENTS: usize = netmon_common::ARGUMENTS;
 
 /// The text in place of a secret.
 const MASK: &[u8] = b"***";

@@ -21,7 +21,7 @@ const MOST: usize = 1 << 16;
 
 /// A process, by its number and its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessId {
+pub(crate) struct ProcessId {
     /// The number, which the kernel gives again.
     pub key: ProcessKey,
     /// The start, in ticks since the boot ([`netmon_common::TICK`]).
@@ -30,7 +30,7 @@ pub struct ProcessId {
 
 /// A process as `/proc` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenProcess {
+pub(crate) struct SeenProcess {
     /// The process.
     pub id: ProcessId,
     /// A moment just before the look.
@@ -44,7 +44,7 @@ pub struct SeenProcess {
 impl SeenProcess {
     /// Returns the process, without its ancestors. The boot was at `booted`.
     #[must_use]
-    pub fn known(self, booted: Wall) -> KnownProcess {
+    pub(crate) fn known(self, booted: Wall) -> KnownProcess {
         let Self { id, parent, program, .. } = self;
         let ancestors = Box::default();
         KnownProcess { started: start(booted, id.started), parent, program, ancestors }
@@ -58,7 +58,7 @@ fn start(booted: Wall, ticks: u64) -> Wall {
 
 /// The table of processes.
 #[derive(Debug)]
-pub struct Processes {
+pub(crate) struct Processes {
     booted: Wall,
     known: FxHashMap<ProcessKey, Entry>,
     /// Ended processes, with their ends in order.
@@ -78,26 +78,26 @@ impl Processes {
     /// Makes an empty table of a host whose boot was at `booted`, which turns starts into wall
     /// time.
     #[must_use]
-    pub fn new(booted: Wall) -> Self {
+    pub(crate) fn new(booted: Wall) -> Self {
         Self { booted, known: FxHashMap::default(), ended: VecDeque::new(), not_kept: 0 }
     }
 
     /// Returns the process with a number. `started` has the low bits of its start, 0 where the
     /// start is not known.
     #[must_use]
-    pub fn of(&self, key: ProcessKey, started: u32) -> Option<&Arc<KnownProcess>> {
+    pub(crate) fn of(&self, key: ProcessKey, started: u32) -> Option<&Arc<KnownProcess>> {
         let entry = self.known.get(&key)?;
         (started == 0 || entry.started & u64::from(u32::MAX) == u64::from(started))
             .then_some(&entry.process)
     }
 
     /// Returns how many processes had no room in the table since the last call.
-    pub fn take_not_kept(&mut self) -> u64 {
+    pub(crate) fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
     }
 
     /// Takes a process that began as a copy of `parent`.
-    pub fn fork(&mut self, time: Mono, id: ProcessId, parent: ProcessKey) {
+    pub(crate) fn fork(&mut self, time: Mono, id: ProcessId, parent: ProcessKey) {
         self.forget(time);
         let number = number(parent);
         let (program, ancestors) = self.known.get(&parent).map_or_else(Default::default, |entry| {
@@ -111,7 +111,7 @@ impl Processes {
     }
 
     /// Takes a process that runs another program now; `None` for a program that is not known.
-    pub fn exec(&mut self, time: Mono, id: ProcessId, program: Option<Program>) {
+    pub(crate) fn exec(&mut self, time: Mono, id: ProcessId, program: Option<Program>) {
         let program = program.map(Arc::new);
         let known = self.known.get(&id.key).filter(|entry| entry.started == id.started);
         let (parent, ancestors) = known.map_or_else(Default::default, |entry| {
@@ -122,7 +122,7 @@ impl Processes {
     }
 
     /// Takes the end of a process.
-    pub fn exit(&mut self, time: Mono, id: ProcessId) {
+    pub(crate) fn exit(&mut self, time: Mono, id: ProcessId) {
         if self.known.get(&id.key).is_some_and(|entry| entry.started == id.started) {
             self.ended.push_back((time, id));
         }
@@ -130,7 +130,7 @@ impl Processes {
 
     /// Takes all processes of `/proc`. Of a process that has had a record since, `/proc` says no
     /// more than the table.
-    pub fn seed(&mut self, seen: &[SeenProcess]) {
+    pub(crate) fn seed(&mut self, seen: &[SeenProcess]) {
         let by_number: FxHashMap<u32, &SeenProcess> =
             seen.iter().map(|seen| (number(seen.id.key), seen)).collect();
         for seen in seen {

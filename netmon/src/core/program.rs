@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{arguments::Arguments, time::Wall};
 
 /// The most ancestors of a process that netmon keeps.
-pub const MAX_ANCESTORS: usize = 4;
+pub(crate) const MAX_ANCESTORS: usize = 4;
 
 /// The program that a process runs, from its exec to the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,7 +29,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use netmon_common::KernelFilter;
 
-use self::{address::Net, states::States};
+use self::{address::Net, facts::FilterFacts, states::States};
 use super::{
     connection::{Direction, Labels},
     event::Totals,
@@ -47,7 +47,7 @@ pub(crate) use self::{
     text::Text,
     words::WORDS,
 };
-pub use self::{facts::FilterFacts, names::FilterNames, words::RowKind};
+pub use self::{names::FilterNames, words::RowKind};
 
 /// A fact that is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

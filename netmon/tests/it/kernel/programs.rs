@@ -136,7 +136,8 @@ fn each_of_many_short_processes_is_the_right_one() {
         let numbers: Vec<_> = (0..count).map(|number| format!("number-{number}")).collect();
         // Some at a time, so that numbers of processes and CPUs mix.
         for some in numbers.chunks(10) {
-            let start = |number| Command::new(perl()).args(["-e", CONNECTS, &to, number]).spawn();
+            let start =
+                |number: &String| Command::new(perl()).args(["-e", CONNECTS, &to, number]).spawn();
             let children: Vec<_> = some.iter().map(start).collect();
             for child in children {
                 assert!(child.expect("a process").wait().expect("its end").success());

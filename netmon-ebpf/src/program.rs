@@ -7,14 +7,17 @@
 //! one process are in order, and come before the records of the sockets that the process opens
 //! later. Records of different processes may be some microseconds out of order.
 
-use core::ptr::{addr_of, addr_of_mut};
+use core::{
+    mem::size_of,
+    ptr::{addr_of, addr_of_mut, from_mut},
+};
 
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::{
         bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
+        generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::{btf_tracepoint, map},
     maps::{RingBuf, ring_buf::RingBufEntry},
@@ -91,9 +94,9 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
 unsafe fn path(file: u64, to: *mut u8) -> (u16, u8) {
     /// The longest name, with its NUL.
     const NAME: u32 = 256;
-    let mut mount: u64 = read(file, offset!(file_path_mnt));
-    let mut dentry: u64 = read(file, offset!(file_path_dentry));
-    let mut root: u64 = read(mount, offset!(vfsmount_root));
+    let mut mount: u64 = word(file, offset!(file_path_mnt));
+    let mut dentry: u64 = word(file, offset!(file_path_dentry));
+    let mut root: u64 = word(mount, offset!(vfsmount_root));
     let mut length = 0_usize;
     for _ in 0..STEPS {
         if dentry == 0 {
@@ -101,19 +104,19 @@ unsafe fn path(file: u64, to: *mut u8) -> (u16, u8) {
         }
         if dentry == root {
             let whole = mount.wrapping_sub(offset!(mount_mnt) as u64);
-            let parent: u64 = read(whole, offset!(mount_parent));
+            let parent: u64 = word(whole, offset!(mount_parent));
             if parent == whole || parent == 0 {
                 return (length as u16, 0);
             }
-            dentry = read(whole, offset!(mount_mountpoint));
+            dentry = word(whole, offset!(mount_mountpoint));
             mount = parent.wrapping_add(offset!(mount_mnt) as u64);
-            root = read(mount, offset!(vfsmount_root));
+            root = word(mount, offset!(vfsmount_root));
             continue;
         }
         if length >= PATH_FULL {
             break;
         }
-        let name: u64 = read(dentry, offset!(dentry_name));
+        let name: u64 = word(dentry, offset!(dentry_name));
         // SAFETY: `length` is less than half of the room, and a name takes half at most.
         let written =
             unsafe { bpf_probe_read_kernel_str(to.add(length).cast(), NAME, name as *const _) };
@@ -121,13 +124,29 @@ unsafe fn path(file: u64, to: *mut u8) -> (u16, u8) {
             return (0, 0);
         }
         length += written as usize;
-        let parent: u64 = read(dentry, offset!(dentry_parent));
+        let parent: u64 = word(dentry, offset!(dentry_parent));
         if parent == dentry {
             return (length as u16, exec_flag::NO_DIRECTORY);
         }
         dentry = parent;
     }
     (length as u16, exec_flag::PATH_CUT)
+}
+
+/// Reads a word of kernel memory, and zero where it cannot be read. Without a branch: the verifier
+/// would follow the path once more for each.
+#[inline(always)]
+fn word(address: u64, offset: usize) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: a probe read takes any address, and fills `word` with zeros where it fails.
+    unsafe {
+        bpf_probe_read_kernel(
+            from_mut(&mut word).cast(),
+            size_of::<u64>() as u32,
+            address.wrapping_add(offset as u64) as *const _,
+        );
+    }
+    word
 }
 
 /// Writes the beginning of the current process' arguments. Returns the bytes, and the bytes of all

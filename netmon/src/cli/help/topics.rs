@@ -145,7 +145,7 @@ pub(super) const FILTER: [(&str, &str); 13] = [
     ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
     ("pid, comm, uid", "the process and its user: comm = ngin*, uid = www-data"),
-    ("exe, args", "its executable and arguments: exe = /usr/bin/*, args ~ manage.py"),
+    ("exe, args", "what the process runs: exe = /usr/bin/*, args ~ serve"),
     ("cgroup, netns, dev", "the place: netns = blue, netns = self, dev = eth0"),
     ("dir, cookie", "the side that opened it, its id: dir = in"),
     ("verdict, failed", "the end: verdict = refused, failed"),

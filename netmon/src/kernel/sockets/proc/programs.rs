@@ -88,7 +88,11 @@ fn arguments(pid: u32) -> Option<Arguments> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{self, Command};
+    use std::{
+        process::{self, Command},
+        thread,
+        time::Duration,
+    };
 
     use super::*;
 
@@ -112,12 +116,18 @@ mod tests {
         fs::copy("/bin/sleep", &path).expect("a copy");
         let mut child = Command::new(&path).arg("60").spawn().expect("a process");
         fs::remove_file(&path).expect("removed");
-        let seen = look(child.id(), true);
+        // A process that has just called exec may have no arguments yet.
+        let look = || {
+            thread::sleep(Duration::from_millis(1));
+            let program = look(child.id(), true)?.program?;
+            program.arguments.clone().map(|arguments| (program, arguments))
+        };
+        let seen = (0..1_000).find_map(|_| look());
         child.kill().and_then(|()| child.wait()).expect("ended");
-        let program = seen.and_then(|seen| seen.program).expect("readable");
+        let (program, arguments) = seen.expect("readable");
         assert!(program.is_deleted);
         assert_eq!(&*program.path, path.as_os_str().as_bytes());
-        let line = program.arguments.as_ref().expect("arguments").line.to_vec();
+        let line = arguments.line.to_vec();
         assert!(line.ends_with(b" 60"), "{line:?}");
     }
 

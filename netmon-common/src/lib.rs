@@ -5,8 +5,9 @@
 //! order of the machine: both sides run on the same machine. Nothing here interprets a record.
 //!
 //! Every record starts with its kind, and the kind decides the size. Ring buffers carry
-//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`], and those of `program.rs`.
-//! Iterators write [`Socket`], [`Info`], [`HeldSocket`] and [`FailedSocket`]; walks write those of `walk.rs` too.
+//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`], one more ring [`Exec`],
+//! [`Fork`] and [`Exit`]. Iterators write [`Socket`], [`Info`], [`HeldSocket`] and
+//! [`FailedSocket`]; walks write those of `walk.rs` too.
 #![no_std]
 
 mod dump;

@@ -1,7 +1,7 @@
 //! Processes: the programs that they run, their beginnings and their ends.
 //!
 //! A host may begin 10,000 programs a second and hardly connect, so these records have a ring of
-//! their own, whose loss costs no transition, and wake nobody before the ring is a quarter full.
+//! their own, whose loss costs no transition, and wake netmon only if the ring is a quarter full.
 //!
 //! CPUs share the ring. Each record gets its time before it gets its place, so that all records of
 //! one process are in order, and come before the records of the sockets that the process opens

@@ -1,7 +1,7 @@
 //! The arguments of a program, without secrets.
 //!
-//! Secrets on command lines are common, and every user of a host can read them in `/proc`. A journal
-//! keeps them longer. So the values that [`Arguments::new`] recognizes become `***` before anything
+//! Secrets on command lines are common, and every user of a host can read them in `/proc`. A
+//! journal keeps them longer. So the values that [`Arguments::new`] recognizes become `***` before anything
 //! else sees them; docs/privileges.md has the list.
 
 use std::borrow::Cow;

@@ -12,7 +12,7 @@ use super::{
     NumberNames,
     column::{
         BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
-        recorder_netns,
+        pid, recorder_netns, text_of,
     },
     moment::MomentReader,
     place::PlaceReader,
@@ -43,17 +43,6 @@ pub(super) struct PartyBuilder {
 
 /// The numbers of the name of an owner, and of its process if that is known.
 type OwnerNumbers = (i32, Option<i32>);
-
-/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h); none for a
-/// process without a number here.
-pub(super) fn pid(pid: u32) -> Option<i32> {
-    i32::try_from(pid).ok().filter(|pid| *pid != 0)
-}
-
-/// Returns the text of a process' name, path or arguments. Bytes that are not UTF-8 are replaced.
-pub(super) fn text_of(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 impl PartyBuilder {
     pub(super) fn new() -> Self {
@@ -121,7 +110,7 @@ impl PartyBuilder {
 /// The numbers of the texts of a row's labels: boot, namespace, user, cgroup.
 type LabelKeys = [Option<usize>; 4];
 
-/// What distinguishes the owners of a batch: pid, user, cgroup, the number of the name, and the
+/// The key of an owner of a batch: pid, user, cgroup, the number of the name, and the
 /// process.
 type OwnerKeys = (i32, i64, i64, usize, Option<ProcessKeys>);
 

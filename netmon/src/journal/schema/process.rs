@@ -8,10 +8,7 @@ use arrow_array::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{
-    column::{BatchColumns, Numbers, TextReader, column, get},
-    party::{pid, text_of},
-};
+use super::column::{BatchColumns, Numbers, TextReader, column, get, pid, text_of};
 use crate::{
     core::{arguments::Arguments, program::KnownProcess, program::Program, time::Wall},
     journal::error::Result,
@@ -100,7 +97,7 @@ fn texts<'a>(
     DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(values)))
 }
 
-/// What distinguishes the processes of a batch: the start, the parent, the numbers of the program's
+/// The key of a process of a batch: the start, the parent, the numbers of the program's
 /// path and of its arguments.
 pub(super) type ProcessKeys = (i64, i32, Option<usize>, Option<usize>);
 

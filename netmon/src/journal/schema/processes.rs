@@ -9,8 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
-    column::{BatchColumns, Numbers, Texts},
-    party::{pid, text_of},
+    column::{BatchColumns, Numbers, Texts, pid, text_of},
     process::ProcessColumns,
 };
 use crate::core::{process::Owner, program::KnownProcess, time::Wall};
@@ -23,7 +22,7 @@ pub(in crate::journal) struct ProcessRow<'a> {
     pub(in crate::journal) boot: &'a str,
     /// The process.
     pub(in crate::journal) owner: &'a Owner,
-    /// What is known of the process beside its number.
+    /// The process, if more than its number is known.
     pub(in crate::journal) process: Option<Arc<KnownProcess>>,
     /// The name of the process' user.
     pub(in crate::journal) user: Option<Arc<str>>,

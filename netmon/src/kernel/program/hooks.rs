@@ -204,7 +204,8 @@ impl Hooks {
         }
     }
 
-    /// Loads the programs that follow processes, all or none. [`Self::attach_loaded`] attaches them.
+    /// Loads the programs that follow processes, all or none. [`Self::attach_loaded`] attaches
+    /// them.
     pub(super) fn load_processes(&mut self, programs: &mut Programs<'_>, btf: &Btf) {
         let hooks: &'static [Hook] = &PROCESSES;
         match hooks.iter().try_for_each(|hook| hook.load(programs, Some(btf))) {

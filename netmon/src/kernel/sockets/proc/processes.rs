@@ -145,13 +145,26 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     Ok(name)
 }
 
+/// Returns the number of a process' parent, and the start of the process in ticks since the boot.
+///
+/// Source: `do_task_stat`, fs/proc/array.c.
+pub(super) fn stat(pid: u32) -> Option<(u32, u64)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in front may contain anything, parentheses too.
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace();
+    // The first field after the name is the third, the parent the fourth, the start the 22nd.
+    let parent = fields.nth(1)?.parse().ok()?;
+    Some((parent, fields.nth(22 - 5)?.parse().ok()?))
+}
+
 /// Returns the time at which a process started, rounded to the kernel's ticks;
 /// nothing if the process is gone.
 ///
 /// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
 #[must_use]
 pub(crate) fn process_started(pid: u32) -> Option<Wall> {
-    let (_, ticks) = super::programs::stat(pid)?;
+    let (_, ticks) = stat(pid)?;
     let per_second = rustix::param::clock_ticks_per_second();
     let nanos = |clock| -> Option<i64> {
         let time = Duration::try_from(clock_gettime(clock)).ok()?;

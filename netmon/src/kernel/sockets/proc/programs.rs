@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::processes::pids;
+use super::processes::{pids, stat};
 use crate::{
     core::{
         arguments::{Arguments, MAX_ARGUMENTS},
@@ -44,19 +44,6 @@ pub(crate) fn look(pid: u32, arguments: bool) -> Option<SeenProcess> {
         parent,
         program,
     })
-}
-
-/// Returns the number of a process' parent, and the start of the process in ticks since the boot.
-///
-/// Source: `do_task_stat`, fs/proc/array.c.
-pub(super) fn stat(pid: u32) -> Option<(u32, u64)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name in front may contain anything, parentheses too.
-    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace();
-    // The first field after the name is the third, the parent the fourth, the start the 22nd.
-    let parent = fields.nth(1)?.parse().ok()?;
-    Some((parent, fields.nth(22 - 5)?.parse().ok()?))
 }
 
 /// Returns the program of a process; none for a kernel thread, and for a process that does not

@@ -152,9 +152,9 @@ impl SocketHolders {
     }
 
     /// Adds what `look` knows of each process with a number here.
-    pub fn complete(&mut self, mut look: impl FnMut(u32) -> Option<KnownProcess>) {
+    pub fn complete(&mut self, mut look: impl FnMut(u32) -> Option<Arc<KnownProcess>>) {
         for process in self.processes.iter_mut().filter(|process| process.pid != 0) {
-            process.known = look(process.pid).map(Arc::new);
+            process.known = look(process.pid);
         }
     }
 

@@ -24,11 +24,14 @@ impl PastTable {
     pub(super) fn new(host: Arc<str>, anchor: Anchor, rows: &[&Connection]) -> Self {
         let mut owners = SocketHolders::default();
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
+        let mut processes = HashMap::new();
         for (row, socket) in rows.iter().zip(&sockets) {
             if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
                 owners.add(key, owner.pid, owner.host_pid, &owner.comm);
+                processes.insert(owner.pid, owner.process.clone());
             }
         }
+        owners.complete(|pid| processes.get(&pid)?.clone());
         let (mut users, mut namespaces, mut cgroups) =
             (HashMap::new(), HashMap::new(), HashMap::new());
         for row in rows {

@@ -1,6 +1,6 @@
 //! Lists the existing sockets from one of two sources: BPF iterators, or `/proc`.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
@@ -192,7 +192,8 @@ impl Dump {
         let (mut holders, hidden) = self.holders()?;
         if let Some(ProgramRequest { arguments }) = self.request.programs {
             let booted = booted();
-            holders.complete(|pid| Some(proc::programs::look(pid, arguments)?.known(booted)));
+            let look = |pid| Some(Arc::new(proc::programs::look(pid, arguments)?.known(booted)));
+            holders.complete(look);
         }
         Ok((holders, hidden))
     }

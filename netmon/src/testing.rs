@@ -33,6 +33,7 @@ pub use crate::{
     view::{
         changes::{appearance::Appearance, json::Json, lines::Lines},
         doctor::{json as doctor_json, text as doctor_text},
+        language::{Language, PT_BR},
         listing::{
             ListingNames, ListingView,
             json::JsonRows,

@@ -1,5 +1,5 @@
-//! `docs`: the pictures of README, drawn again; and the queries of docs/journal.md, run against a
-//! journal and compared with netmon.
+//! `docs`: the pictures of README, drawn again; the queries of docs/journal.md, run against a
+//! journal and compared with netmon; and netstat's output, read by another program.
 
 use std::{
     env, fs,
@@ -23,9 +23,9 @@ use super::{
 
 /// Packages that the page needs, as PyPI calls them: the engines (duckdb, pandas, polars, chdb),
 /// the reader of Parquet that pandas uses (pyarrow), the time zones that DuckDB uses (pytz), and a
-/// server that speaks S3 (moto).
-const PACKAGES: [&str; 7] =
-    ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz", "moto[server]"];
+/// server that speaks S3 (moto); and the reader of netstat's output (jc).
+const PACKAGES: [&str; 8] =
+    ["duckdb", "pyarrow", "pandas", "polars", "chdb", "pytz", "moto[server]", "jc"];
 /// Spark's package: 456 MB, and a minute to install.
 const SPARK: &str = "pyspark";
 /// Connections of a load: enough for every kind of query to count something.
@@ -70,6 +70,8 @@ impl Docs {
         fs::create_dir(&scratch).with_context(|| format!("making {}", scratch.display()))?;
         let checked = record(&netmon, &xtask, &journal).and_then(|()| {
             run(script(&python, "check.py").arg(&netmon).current_dir(&journal))?;
+            let netstat = root().join("xtask/src/docs/netstat.py");
+            run(as_root("unshare").args(["--net", "--"]).arg(&python).arg(netstat).arg(&netmon))?;
             if self.spark {
                 let mut spark = script(&python, "spark.py");
                 run(spark.arg(&netmon).arg(&journal).current_dir(&scratch))?;

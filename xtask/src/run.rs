@@ -24,10 +24,10 @@ pub(crate) const PROGRAM: [&str; 4] = ["test", "--workspace", "--test", "it"];
 pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<()> {
     if !only_kernel {
         shell(cargo().args(["test", "--workspace", "--lib", "--bins"]))?;
-        shell(cargo().args(PROGRAM).args(["--", "--skip", KERNEL]))?;
+        shell(in_english().args(PROGRAM).args(["--", "--skip", KERNEL]))?;
         shell(cargo().args(["test", "--workspace", "--doc"]))?;
     }
-    let mut tests = cargo();
+    let mut tests = in_english();
     tests.args(PROGRAM).args(["--", KERNEL]);
     if let Some(object) = object {
         let object = object.canonicalize().with_context(|| format!("{}", object.display()))?;
@@ -40,9 +40,19 @@ pub(crate) fn test(object: Option<&Path>, only_kernel: bool) -> anyhow::Result<(
         // Cargo builds as this user and starts only the test program through sudo.
         let runner = format!("CARGO_TARGET_{}_RUNNER", host()?.replace('-', "_").to_uppercase());
         let path = env::var("PATH").unwrap_or_default();
-        tests.env(runner, format!("sudo --preserve-env=NETMON_EBPF_OBJECT env PATH={path}"));
+        tests.env(
+            runner,
+            format!("sudo --preserve-env=NETMON_EBPF_OBJECT env PATH={path} LC_ALL=C"),
+        );
     }
     shell(&mut tests)
+}
+
+/// Returns cargo for tests that read the texts of netmon, which has the language of its user.
+fn in_english() -> process::Command {
+    let mut command = cargo();
+    command.env("LC_ALL", "C");
+    command
 }
 
 fn host() -> anyhow::Result<String> {

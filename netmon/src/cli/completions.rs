@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn help_has_commands_and_topics() {
-        assert_eq!(of("help st"), ["states"]);
+        assert_eq!(of("help st"), ["stats", "states"]);
         assert_eq!(of("help snap"), ["snapshot"]);
         assert!(of("help states x").is_empty());
         assert!(!of("help ").is_empty());

@@ -2,9 +2,9 @@
 
 /// Notes for flags that netmon has, with another meaning in netstat.
 pub(super) const ROUTES: &str =
-    "-r shows the names of hosts here; for the routes of netstat -r, type: ip route";
+    "-r shows the names of hosts here; for the routes of netstat -r, type: netmon routes";
 pub(super) const INTERFACES: &str =
-    "-i shows TCP's measurements here; for the interfaces of netstat -i, type: ip -s link";
+    "-i shows TCP's measurements here; for the devices of netstat -i, type: netmon interfaces";
 
 /// A flag of another tool, or of another command.
 pub(super) struct ForeignFlag {
@@ -50,13 +50,13 @@ pub(super) static FLAGS: [ForeignFlag; 21] = [
     flag(
         &["-s", "--statistics"],
         "counters of each protocol in netstat, counts of sockets in ss",
-        "netmon snapshot --summary (counters: nstat -az)",
+        "netmon snapshot --summary (counters: netmon stats)",
     ),
-    flag(&["--route"], "netstat's routes", "ip route"),
-    flag(&["-I", "--interfaces"], "netstat's interfaces", "ip -s link"),
-    flag(&["-g", "--groups"], "netstat's multicast groups", "ip maddress"),
+    flag(&["--route"], "netstat's routes", "netmon routes"),
+    flag(&["-I", "--interfaces"], "netstat's interfaces", "netmon interfaces"),
+    flag(&["-g", "--groups"], "netstat's multicast groups", "netmon netstat -g"),
     flag(&["-M", "--masquerade", "--mptcp"], "netstat's NAT, ss's MPTCP", "conntrack -L, or ss -M"),
-    flag(&["-F", "--fib", "-C", "--cache"], "netstat's route tables", "ip route show table all"),
+    flag(&["-F", "--fib", "-C", "--cache"], "netstat's route tables", "netmon routes --all"),
     flag(&["-K", "--kill"], "ss closes the sockets; netmon changes none", "ss -K FILTER"),
     flag(&["-m", "--memory"], "ss's memory of sockets", "ss -m"),
     flag(&["-Z", "-z", "--context", "--contexts"], "ss's SELinux contexts", "ss -Z"),
@@ -226,7 +226,7 @@ pub(super) fn find(command: &str, name: &str) -> Option<&'static ForeignFlag> {
 /// Words that people try as commands, and the words to type.
 const COMMANDS: [(&[&str], &str); 8] = [
     (
-        &["list", "ls", "show", "ps", "ss", "netstat", "sockets", "connections", "stat", "dump"],
+        &["list", "ls", "show", "ps", "ss", "sockets", "connections", "stat", "dump"],
         "netmon snapshot (once) or sudo netmon watch (live)",
     ),
     (
@@ -236,8 +236,8 @@ const COMMANDS: [(&[&str], &str); 8] = [
     (&["log", "logs", "past", "replay"], "netmon history, or netmon watch --from 03:10"),
     (&["check", "test", "diagnose", "info", "status"], "sudo netmon doctor"),
     (&["kill", "close"], "ss -K FILTER: netmon changes no connection"),
-    (&["route", "routes"], "ip route"),
-    (&["interface", "interfaces"], "ip -s link"),
+    (&["route"], "netmon routes"),
+    (&["interface"], "netmon interfaces"),
     (&["version"], "netmon --version"),
 ];
 

@@ -35,6 +35,7 @@ use crate::{
     journal::{Journal, community_id},
     view::{
         changes::history::{HistoryEntry, HistoryView},
+        language::ENGLISH,
         listing::name_cache::NameCache,
         summary::{Summary, SummaryForm},
     },
@@ -141,7 +142,7 @@ impl HistoryCommand {
                 _ => format!(" on {name}"),
             };
             report(format_args!(
-                "no recorder runs{on}: the open connections are as of {}",
+                "no recorder runs{on}: open rows are as of {}",
                 self.past.show(end)
             ));
         }
@@ -200,6 +201,7 @@ impl HistoryCommand {
             users: NameCache::default(),
             terminal: if self.form.wide { None } else { terminal::width() },
             colour: is_coloured(),
+            language: &ENGLISH,
         };
         let mut summary = Summary::new(out, "Connections", form);
         tally.unmeasured = row::items(journal, span, filter, |entry| {

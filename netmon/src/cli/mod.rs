@@ -9,8 +9,12 @@ mod help;
 mod history;
 mod io;
 mod journal;
+mod locale;
 mod man;
 mod names;
+mod netstat;
+mod network;
+mod own_sockets;
 mod record;
 mod services;
 mod snapshot;
@@ -57,6 +61,14 @@ struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Returns the command line of a command without a general flag.
+    fn new(command: Command) -> Self {
+        let color = colorchoice_clap::Color::default();
+        Self { verbose: 0, color, help: None, version: None, command }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   netmon -tulpen            what listens, as netstat -tulpen shows it
@@ -84,6 +96,10 @@ enum Command {
     Journal(journal::JournalCommand),
     Doctor(doctor::DoctorCommand),
     Verify(verify::VerifyCommand),
+    Netstat(netstat::NetstatCommand),
+    Routes(network::RoutesCommand),
+    Interfaces(network::InterfacesCommand),
+    Stats(network::StatsCommand),
     Services(services::ServicesCommand),
     Man(man::ManCommand),
     Completions(completions::CompletionsCommand),
@@ -97,9 +113,14 @@ impl Command {
             Self::Watch(watch) => watch.duties(),
             Self::Snapshot(snapshot) => snapshot.duties(),
             Self::Top(top) => top.duties(),
+            Self::Netstat(netstat) => netstat.duties(),
+            Self::Routes(routes) => routes.duties(),
+            Self::Interfaces(interfaces) => interfaces.duties(),
+            Self::Stats(stats) => stats.duties(),
             Self::Doctor(_) | Self::Record(_) | Self::Verify(_) => &Duty::ALL,
             Self::Export(_) | Self::History(_) | Self::Journal(_) => READING,
-            Self::Services(_) | Self::Man(_) | Self::Completions(_) | Self::Help(_) => &[],
+            Self::Services(services) => services.duties(),
+            Self::Man(_) | Self::Completions(_) | Self::Help(_) => &[],
         }
     }
 
@@ -116,6 +137,10 @@ impl Command {
             Self::Record(record) => record.run(log),
             Self::Top(top) => top.run(log),
             Self::Verify(verify) => verify.run(log),
+            Self::Netstat(netstat) => return netstat.run(),
+            Self::Routes(routes) => routes.run(),
+            Self::Interfaces(interfaces) => interfaces.run(),
+            Self::Stats(stats) => stats.run(),
             Self::Services(services) => services.run(),
             Self::Man(man) => man.run(Cli::command()),
             Self::Completions(completions) => completions.run(help::layout(Cli::command())),
@@ -129,7 +154,10 @@ impl Command {
 /// codes of its own.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli: Cli = usage::parse();
+    let cli = match netstat::NetstatCommand::of_process() {
+        Some(netstat) => Cli::new(Command::Netstat(netstat)),
+        None => usage::parse(),
+    };
     cli.color.write_global();
     let level = match cli.verbose {
         0 => LevelFilter::Warn,

@@ -4,7 +4,7 @@ mod at;
 mod selection;
 mod sort;
 mod source;
-mod warnings;
+pub(super) mod warnings;
 
 use std::{
     io,
@@ -16,6 +16,7 @@ use std::{
 
 use clap::Args;
 
+pub(in crate::cli) use self::selection::states;
 use self::{
     sort::{Sort, order},
     warnings::{Unowned, Warnings, unix_from_proc},
@@ -26,6 +27,7 @@ use super::{
         tracing::{DumpSource, is_coloured},
     },
     io::{stderr::report, stdout::Stdout, terminal},
+    locale::Locale,
     names::{self, hosts},
 };
 use crate::{
@@ -293,6 +295,7 @@ impl SnapshotCommand {
             own_netns: names::own_netns(),
             namespaces: NameCache::new(names::namespaces()),
             cgroups: NameCache::new(names::cgroups()),
+            language: Locale::of_user().language,
         }
     }
 
@@ -303,7 +306,7 @@ impl SnapshotCommand {
         mut names: ListingNames,
         past: Option<(Arc<str>, Anchor)>,
     ) -> Box<dyn ListingView> {
-        let out = Stdout::lock();
+        let locale = Locale::of_user();
         if self.numeric {
             names.users = NameCache::default();
         }
@@ -317,11 +320,13 @@ impl SnapshotCommand {
                 users,
                 terminal,
                 colour: is_coloured(),
+                language: locale.language,
             };
-            return Box::new(Summary::new(out, "Sockets", form));
+            let what = locale.language.summary.sockets;
+            return Box::new(Summary::new(locale.stdout(), what, form));
         }
         if self.json {
-            return Box::new(JsonRows::new(out, names, time, past, self.shows_owners()));
+            return Box::new(JsonRows::new(Stdout::lock(), names, time, past, self.shows_owners()));
         }
         let columns = NetstatColumns {
             heading: !self.no_header,
@@ -331,7 +336,8 @@ impl SnapshotCommand {
             info: self.info,
             netns: several,
         };
-        Box::new(Netstat::new(out, columns, self.scope(), names, terminal, is_coloured()))
+        let colour = is_coloured();
+        Box::new(Netstat::new(locale.stdout(), columns, self.scope(), names, terminal, colour))
     }
 }
 

@@ -1,8 +1,8 @@
 //! netmon's knowledge, without a clock or async: states, events, the table, names.
 //!
-//! Everything here is a pure function of its input, except `services`, which reads `/etc/services`
-//! of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`, and must never
-//! ask the time.
+//! Everything here is a pure function of its input, except `services` and `network`, which read
+//! names in `/etc` of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`,
+//! and must never ask the time.
 
 pub(crate) mod arguments;
 pub(crate) mod change;
@@ -15,6 +15,7 @@ pub(crate) mod filter;
 pub(crate) mod finding;
 pub(crate) mod id;
 pub(crate) mod loss;
+pub(crate) mod network;
 pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod processes;

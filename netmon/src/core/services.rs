@@ -52,6 +52,17 @@ impl Service {
     }
 }
 
+/// Returns the first words of the lines of a database in `/etc`, without comments. Passes over
+/// lines with fewer words.
+pub(super) fn lines_of<const N: usize>(text: &[u8]) -> Vec<[String; N]> {
+    let text = String::from_utf8_lossy(text);
+    let words = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().take(N).map(String::from).collect::<Vec<_>>().try_into().ok()
+    };
+    text.lines().filter_map(words).collect()
+}
+
 /// The services of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Services {

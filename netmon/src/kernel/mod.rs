@@ -6,6 +6,7 @@
 
 pub(crate) mod doctor;
 pub(crate) mod host;
+pub(crate) mod network;
 mod program;
 mod ring;
 pub(crate) mod sockets;

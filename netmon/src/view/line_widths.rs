@@ -11,6 +11,7 @@ use super::{
         history::{HistoryEntry, HistoryRow, HistoryView},
         lines::Lines,
     },
+    language::LANGUAGES,
     listing::{
         ListingNames, ListingView,
         name_cache::NameCache,
@@ -227,6 +228,7 @@ proptest! {
         width in 1..240_usize,
         (heading, owners, extended) in any::<(bool, bool, bool)>(),
         (timers, info, netns) in any::<(bool, bool, bool)>(),
+        language in select(&LANGUAGES[..]),
     ) {
         let columns = NetstatColumns { heading, owners, extended, timers, info, netns };
         let mut holders = SocketHolders::default();
@@ -240,6 +242,7 @@ proptest! {
             services: Services::parse(b"a-service-with-a-name 80/tcp\n"),
             users: NameCache::new(|uid| (uid % 2 == 0).then(|| "ein Benutzer 使用者".to_owned())),
             cgroups: NameCache::new(|id| (id % 2 == 0).then(|| "/slice".repeat(40))),
+            language,
             ..ListingNames::default()
         };
         let mut out = Vec::new();

@@ -17,6 +17,7 @@ use std::{
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
+    language::Language,
     listing::{ListingView, name_cache::NameCache},
     palette::{Palette, Tone},
     text::{
@@ -54,6 +55,8 @@ pub struct SummaryForm {
     pub terminal: Option<usize>,
     /// States and verdicts have colours.
     pub colour: bool,
+    /// The language of the text.
+    pub language: &'static Language,
 }
 
 /// The subject of a count.
@@ -196,13 +199,18 @@ impl<W: Write> Summary<W> {
             };
             Subject::User(*uid, name.map(str::to_owned))
         };
+        let Language { headings, summary: words, .. } = self.form.language;
+        // Verdicts are in the summary of `history` alone, which is in English.
         let tables = [
-            ("State", states),
+            (headings.state, states),
             ("Verdict", subjects(sorted(&self.verdicts), |verdict| Subject::Verdict(*verdict))),
-            ("PID/Program name", processes),
-            ("Remote address", subjects(sorted(&self.remotes), |ip| Subject::Remote(*ip))),
-            ("Port", subjects(sorted(&ports), |(protocol, port)| Subject::Port(*protocol, *port))),
-            ("User", subjects(sorted(&self.users), user)),
+            (headings.program, processes),
+            (words.remote_address, subjects(sorted(&self.remotes), |ip| Subject::Remote(*ip))),
+            (
+                words.port,
+                subjects(sorted(&ports), |(protocol, port)| Subject::Port(*protocol, *port)),
+            ),
+            (headings.user, subjects(sorted(&self.users), user)),
         ];
         let out = self.out.line()?;
         if self.form.json {
@@ -234,11 +242,14 @@ fn subjects<'a, K>(
 
 impl Subject<'_> {
     /// Returns the text of the subject, and its meaning.
-    fn text(&self, services: &Services) -> (String, Tone) {
+    fn text(&self, services: &Services, language: &Language) -> (String, Tone) {
         let text = match self {
             Self::State(protocol, ipv6, state) => {
                 let proto = format!("{}{}", protocol.name(), if *ipv6 { "6" } else { "" });
-                return (format!("{proto:<5} {state}"), Tone::of_state(*state));
+                return (
+                    format!("{proto:<5} {}", (language.state)(*state)),
+                    Tone::of_state(*state),
+                );
             }
             Self::Verdict(verdict) => return (verdict.to_string(), Tone::of_verdict(*verdict)),
             Self::Unix => "unix".to_owned(),
@@ -294,26 +305,32 @@ fn put_tables(
     tables: &[(&str, Counts<'_>)],
 ) {
     let palette = Palette { colour: form.colour };
+    let words = &form.language.summary;
     let texts: Vec<Vec<_>> = tables
         .iter()
-        .map(|(_, rows)| rows.iter().take(ROWS).map(|row| row.0.text(&form.services)).collect())
+        .map(|(_, rows)| {
+            let rows = rows.iter().take(ROWS);
+            rows.map(|row| row.0.text(&form.services, form.language)).collect()
+        })
         .collect();
-    let number = what.len().max(total.to_string().len());
-    let headings = tables.iter().map(|(heading, _)| heading.len());
+    let number = columns_of(what.as_bytes()).max(total.to_string().len());
+    let headings = tables.iter().map(|(heading, _)| columns_of(heading.as_bytes()));
     let names = texts.iter().flatten().map(|(text, _)| columns_of(text.as_bytes()));
     let name = headings.chain(names).max().unwrap_or(0);
     let name = form.terminal.map_or(name, |terminal| name.min(terminal.saturating_sub(number + 1)));
     let mut line = |text: &str, tone, count: &str| {
         let text = cut(text, name, Form::Text);
         palette.put(out, tone, |out| out.extend_from_slice(text.as_bytes()));
-        let pad = name - columns_of(text.as_bytes()) + number - count.len().min(number) + 1;
+        let pad = name - columns_of(text.as_bytes()) + number
+            - columns_of(count.as_bytes()).min(number)
+            + 1;
         out.resize(out.len() + pad, b' ');
         palette.put(out, if tone == Tone::Heading { tone } else { Tone::Plain }, |out| {
             out.extend_from_slice(count.as_bytes());
         });
         end_line(out);
     };
-    line("Total", Tone::Heading, &total.to_string());
+    line(words.total, Tone::Heading, &total.to_string());
     for ((heading, rows), texts) in
         tables.iter().zip(&texts).filter(|(table, _)| !table.1.is_empty())
     {
@@ -325,7 +342,7 @@ fn put_tables(
         let others = &rows[texts.len()..];
         if !others.is_empty() {
             let count: u64 = others.iter().map(|(_, count)| count).sum();
-            line(&format!("{} others", others.len()), Tone::Quiet, &count.to_string());
+            line(&format!("{} {}", others.len(), words.others), Tone::Quiet, &count.to_string());
         }
     }
 }

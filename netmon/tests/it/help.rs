@@ -1,11 +1,15 @@
 //! The help of each command and of each topic, to the byte.
 
-use std::process::{Command, Output};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 /// Runs netmon as on a terminal of 80 columns, without settings of a user.
 pub(super) fn netmon(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
-    for variable in ["NETMON_CONFIG", "NETMON_JOURNAL", "COLUMNS"] {
+    for variable in ["NETMON_CONFIG", "NETMON_JOURNAL", "COLUMNS", "LC_ALL", "LC_MESSAGES", "LANG"]
+    {
         command.env_remove(variable);
     }
     command.args(args).output().expect("netmon")
@@ -18,7 +22,27 @@ fn help(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-const COMMANDS: [&[&str]; 15] = [
+/// The beginnings of the lines with examples of this host, in every language.
+const EXAMPLES: [&str; 6] = [
+    "On this host now: ",
+    "This host listens on: ",
+    "A row here: ",
+    "Neste host agora: ",
+    "Este host ouve em: ",
+    "Uma linha: ",
+];
+
+/// Returns a topic as on a host with the usual ports for clients, and without a socket.
+pub(super) fn without_examples(text: &str) -> String {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("ip(7)");
+    let range = range.split_whitespace().collect::<Vec<_>>().join("-");
+    let text = text.replace(&format!("  {range:<11}  "), "  32768-60999  ");
+    let is_example = |line: &&str| EXAMPLES.iter().any(|example| line.starts_with(example));
+    let lines: Vec<_> = text.lines().filter(|line| !is_example(line)).collect();
+    format!("{}\n", lines.join("\n").trim_end())
+}
+
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["snapshot"],
     &["watch"],
@@ -30,6 +54,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["journal", "check"],
     &["doctor"],
     &["verify"],
+    &["netstat"],
+    &["routes"],
+    &["interfaces"],
+    &["stats"],
     &["services"],
     &["man"],
     &["completions"],
@@ -51,8 +79,11 @@ fn commands() {
 
 #[test]
 fn topics() {
-    for topic in ["states", "verdicts", "columns", "filter", "time", "flags"] {
-        insta::assert_snapshot!(format!("topic_{topic}"), help(&["help", topic]));
+    for topic in ["states", "ports", "verdicts", "columns", "filter", "time", "flags"] {
+        insta::assert_snapshot!(
+            format!("topic_{topic}"),
+            without_examples(&help(&["help", topic]))
+        );
     }
 }
 

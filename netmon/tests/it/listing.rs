@@ -148,7 +148,7 @@ fn owners() -> SocketHolders {
     owners
 }
 
-fn names() -> ListingNames {
+pub(crate) fn names() -> ListingNames {
     ListingNames {
         services: Services::parse(
             b"ssh 22/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\nesc\x1b[0m 50123/tcp\n",
@@ -157,13 +157,13 @@ fn names() -> ListingNames {
         namespaces: NameCache::new(|inum| (inum == THERE).then(|| "blue".to_owned())),
         own_netns: Some(HERE),
         cgroups: NameCache::new(|id| (id == 77).then(|| "/system.slice/nginx.service".to_owned())),
-        hosts: NameCache::default(),
+        ..ListingNames::default()
     }
 }
 
 /// A writer whose bytes can be looked at afterwards.
 #[derive(Clone, Default)]
-struct Bytes(Rc<RefCell<Vec<u8>>>);
+pub(crate) struct Bytes(Rc<RefCell<Vec<u8>>>);
 
 impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -175,7 +175,7 @@ impl Write for Bytes {
     }
 }
 
-fn shown<R: ListingView>(make: impl FnOnce(Bytes) -> R) -> String {
+pub(crate) fn shown<R: ListingView>(make: impl FnOnce(Bytes) -> R) -> String {
     shown_sockets(&sockets(), make)
 }
 
@@ -192,7 +192,7 @@ fn shown_sockets<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) ->
     String::from_utf8(bytes.0.take()).expect("UTF-8")
 }
 
-const PLAIN: NetstatColumns = NetstatColumns {
+pub(crate) const PLAIN: NetstatColumns = NetstatColumns {
     heading: true,
     owners: false,
     extended: false,
@@ -344,7 +344,15 @@ fn json() {
 
 fn summary_form(json: bool, terminal: Option<usize>) -> SummaryForm {
     let ListingNames { services, users, .. } = names();
-    SummaryForm { json, owners: true, services, users, terminal, colour: false }
+    SummaryForm {
+        json,
+        owners: true,
+        services,
+        users,
+        terminal,
+        colour: false,
+        language: names().language,
+    }
 }
 
 #[test]

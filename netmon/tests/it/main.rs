@@ -8,6 +8,7 @@ mod filter;
 mod help;
 mod journal_docs;
 mod kernel;
+mod languages;
 mod listing;
 mod man;
 mod mistakes;

@@ -73,7 +73,6 @@ fn other_mistakes() {
         "list",
         "ls",
         "ss",
-        "netstat",
         "live",
         "kill",
         "check",

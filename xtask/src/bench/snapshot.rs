@@ -30,14 +30,17 @@ pub(super) const OWNERS: &str = "netmon snapshot -tanp: s";
 const FEW: usize = 3;
 
 /// Commands that are compared: the program and its flags.
-const COMMANDS: [(&str, &str); 6] = [
+const COMMANDS: [(&str, &str); 7] = [
     ("ss", "-tan"),
     ("netmon", "-tan"),
     ("netstat", "-tan"),
     ("ss", "-tanp"),
     ("netmon", "-tanp"),
     ("netstat", "-tanp"),
+    (DROP_IN, "-tanp"),
 ];
+/// netmon with the command line of netstat.
+const DROP_IN: &str = "netmon netstat";
 
 impl Snapshot {
     pub(super) fn run(&self) -> anyhow::Result<Vec<Figure>> {
@@ -71,6 +74,12 @@ impl Snapshot {
             Figure::new(format!("snapshot -tanp of ss -tanp, {count} sockets: ratio"), ratio(4, 3))
                 .at_most(0.02),
         ];
+        // Where netstat is not installed, there is no figure.
+        let drop_in = ratio(6, 5);
+        if !drop_in.is_empty() {
+            let name = format!("netmon netstat -tanp of netstat -tanp, {count} sockets: ratio");
+            figures.push(Figure::new(name, drop_in));
+        }
         for (i, (program, flags)) in COMMANDS.into_iter().enumerate() {
             let name = if program == "netmon" { "netmon snapshot" } else { program };
             figures.push(Figure::new(format!("{name} {flags}: s"), seconds[i].clone()));
@@ -84,8 +93,11 @@ impl Snapshot {
 /// Returns the command for a listing by `program`.
 fn listing(program: &str, flags: &str) -> Vec<String> {
     let netmon = release_binary().display().to_string();
-    let words: &[&str] =
-        if program == "netmon" { &[&netmon, "snapshot", flags] } else { &[program, flags] };
+    let words: &[&str] = match program {
+        "netmon" => &[&netmon, "snapshot", flags],
+        DROP_IN => &[&netmon, "netstat", flags],
+        other => &[other, flags],
+    };
     words.iter().map(ToString::to_string).collect()
 }
 

@@ -30,7 +30,15 @@ const FLOORS: [Floors; 2] = [
     },
     Floors {
         level: "kernel",
-        floors: &[&["host"], &["ring"], &["program"], &["sockets"], &["stream"], &["doctor"]],
+        floors: &[
+            &["host"],
+            &["ring"],
+            &["program"],
+            &["sockets"],
+            &["network"],
+            &["stream"],
+            &["doctor"],
+        ],
     },
 ];
 /// The crates whose imports are looked at.

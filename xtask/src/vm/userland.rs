@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The packages with the programs that the tests call.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "bash",
     "coreutils",
     "dash",
@@ -29,6 +29,7 @@ const PACKAGES: [&str; 15] = [
     "kmod",
     "libgcc-s1",
     "mount",
+    "net-tools",
     "perl-base",
     "procps",
     "sed",

@@ -1,5 +1,6 @@
 //! Help: the layout of `--help`, and `netmon help` with its topics.
 
+mod here;
 mod topics;
 
 use std::{io::Write, process::ExitCode};
@@ -7,7 +8,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Command, error::ErrorKind};
 
 pub(super) use self::topics::{TOPICS, topic};
-use super::io::{stderr::report, stdout::Stdout};
+use super::{io::stderr::report, locale::Locale};
 
 /// The order of the parts: examples come first.
 const TEMPLATE: &str =
@@ -15,12 +16,16 @@ const TEMPLATE: &str =
 
 /// The headings of options, and the options below each.
 const GROUPS: [(&str, &str); 6] = [
-    ("What", "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line"),
+    (
+        "What",
+        "tcp udp raw unix listening all ipv4 ipv6 netns initial dataset line route interfaces \
+         groups statistics masquerade sctp udplite inet inet6 4 6 protocol cache fib",
+    ),
     ("When", "at from to continuous duration count follow utc"),
     (
         "Output",
-        "numeric resolve program extend timers info no_header wide sort reverse limit summary json \
-         format once no_pager",
+        "numeric numeric-hosts numeric-ports numeric-users resolve program programs extend timers \
+         info context no_header wide sort reverse limit summary json format once no_pager",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
     ("Kernel", "buffer accept_syscalls no_args no_btf no_fentry source"),
@@ -64,7 +69,7 @@ pub(super) struct HelpCommand {
 
 const EXAMPLES: &str = "\
 Examples:
-  netmon help states       the states of a connection
+  netmon help ports        what sockets and ports are
   netmon help filter       the language of filters
   netmon help snapshot     the help of a command";
 
@@ -82,8 +87,9 @@ impl HelpCommand {
             _ => None,
         };
         if let Some(topic) = topic {
-            let mut out = Stdout::lock();
-            out.write_all((topic.text)().as_bytes())?;
+            let locale = Locale::of_user();
+            let mut out = locale.stdout();
+            out.write_all((topic.text)(locale.language).as_bytes())?;
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }

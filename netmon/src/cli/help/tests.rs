@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use clap::CommandFactory;
 
 use super::{
-    topics::{CHANGES, EVIDENCE, FILTER, LISTING, STATES, UNIX, VERDICTS},
+    topics::{COLUMNS, EVIDENCE, FILTER, VERDICTS},
     *,
 };
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
         tcp::TcpState,
         verdict::Verdict,
     },
+    view::language::{ENGLISH, LANGUAGES},
 };
 
-/// The size of a screen.
-const COLUMNS: usize = 80;
+/// The lines of a screen.
 const LINES: usize = 24;
 
 /// Every command that `--help` shows, with all its names.
@@ -64,19 +64,46 @@ fn every_option_has_a_group() {
 #[test]
 fn every_topic_fits_a_screen() {
     for topic in &TOPICS {
-        let text = (topic.text)();
-        assert_fits(topic.name, &text);
-        assert!(text.lines().count() <= LINES, "{}: {}", topic.name, text.lines().count());
+        for language in LANGUAGES {
+            let text = (topic.text)(language);
+            assert_fits(topic.name, &text);
+            assert!(text.lines().count() <= LINES, "{}: {}", topic.name, text.lines().count());
+            assert!(text.ends_with('\n') && !text.contains(['{', '}']), "{text}");
+        }
         assert!(commands().iter().all(|(name, _)| *name != format!("netmon {}", topic.name)));
     }
 }
 
+/// Returns the lines of a paragraph that have a word and its meaning.
+fn rows(text: &'static str, paragraph: usize) -> Vec<(&'static str, &'static str)> {
+    let lines = text.split("\n\n").nth(paragraph).expect("a paragraph").lines();
+    let row = |line: &'static str| {
+        let (word, meaning) = line.strip_prefix("  ")?.split_once("  ")?;
+        Some((word, meaning.trim_start()))
+    };
+    lines.filter_map(row).collect()
+}
+
 #[test]
-fn every_state_verdict_and_evidence_is_explained_once() {
+fn every_state_is_explained_once_in_every_language() {
+    for language in LANGUAGES {
+        let rows = rows(language.topics.states, 1);
+        assert_eq!(rows.len(), TcpState::ALL.len());
+        for state in TcpState::ALL {
+            let name = (language.state)(state);
+            let found: Vec<_> = rows.iter().filter(|(known, _)| *known == name).collect();
+            let [(_, meaning)] = found[..] else { panic!("{language:?}: {name}: {found:?}") };
+            // Filters take the English name.
+            let is_english = name == state.name() && language.locale == "en";
+            assert!(is_english || meaning.starts_with(state.name()), "{name}: {meaning}");
+        }
+    }
+}
+
+#[test]
+fn every_verdict_and_evidence_is_explained_once() {
     let missing =
         |names: &[&str], name: &str| names.iter().filter(|known| **known == name).count() != 1;
-    let states = STATES.map(|(state, _)| state.name());
-    assert!(!TcpState::ALL.iter().any(|state| missing(&states, state.name())));
     let verdicts = VERDICTS.map(|(verdict, _)| verdict.name());
     assert!(!Verdict::ALL.iter().any(|verdict| missing(&verdicts, verdict.name())));
     let evidence = EVIDENCE.map(|(evidence, _)| evidence.name());
@@ -104,19 +131,34 @@ fn assert_explained(heading: &str, columns: &[(&str, &str)]) {
 
 #[test]
 fn every_heading_is_explained() {
-    let unix = UNIX.map(|name| (name, ""));
-    let unix: Vec<_> = LISTING.into_iter().chain(unix).collect();
+    let listing = rows(ENGLISH.topics.columns, 0);
+    let unix = ["RefCnt", "Flags", "Type", "I-Node", "Path"].map(|name| (name, ""));
+    let unix: Vec<_> = listing.iter().copied().chain(unix).collect();
     for heading in LISTINGS.iter().flat_map(|text| text.lines()) {
         if heading.starts_with("Proto") {
             assert_explained(heading, &unix);
         }
     }
-    let all: Vec<_> = LISTING.into_iter().chain(CHANGES).collect();
+    let changes = rows(ENGLISH.topics.columns, 1);
+    let all: Vec<_> = listing.into_iter().chain(changes.iter().copied()).collect();
     for heading in VIEWS.iter().flat_map(|text| text.lines()) {
         if heading.starts_with("Time ") || heading.starts_with("Date ") {
             // The offset of the times.
             assert_explained(&heading.replace("(+00:00)", ""), &all);
         }
+    }
+    let names = |rows: Vec<(&'static str, _)>| rows.into_iter().map(|(name, _)| name);
+    for language in LANGUAGES {
+        let of = &language.headings;
+        let headings = [of.proto, of.recv_q, of.send_q, of.local_address, of.foreign_address];
+        let headings =
+            [&headings[..], &[of.state, of.user, of.inode, of.program, of.netns, of.timer]];
+        assert_eq!(names(rows(language.topics.columns, 0)).collect::<Vec<_>>(), headings.concat());
+        let unix = [of.references, of.flags, of.kind, of.unix_inode, of.path].join(", ");
+        assert!(language.topics.columns.contains(&unix), "{unix}");
+        // `watch` and `history` are in English.
+        let explained = names(rows(language.topics.columns, 1));
+        assert!(explained.eq(changes.iter().map(|(name, _)| *name)), "{language:?}");
     }
 }
 

@@ -2,29 +2,49 @@
 //!
 //! Tests compare each list with the words of the code.
 
+use super::here::{self, Examples};
 use crate::{
     cli::{
         args::moment,
         foreign::{self, Instead},
     },
-    core::{process::Evidence, tcp::TcpState, verdict::Verdict},
+    core::{process::Evidence, verdict::Verdict},
+    view::language::Language,
 };
 
 /// A topic of `netmon help`.
 pub(in crate::cli) struct Topic {
     pub(in crate::cli) name: &'static str,
     pub(in crate::cli) about: &'static str,
-    pub(super) text: fn() -> String,
+    /// Returns the text, with examples of this host. Topics for learners have every language, the
+    /// others English.
+    pub(super) text: fn(&'static Language) -> String,
 }
 
-pub(in crate::cli) static TOPICS: [Topic; 6] = [
+pub(in crate::cli) static TOPICS: [Topic; 7] = [
+    Topic { name: "ports", about: "sockets, ports, and the ports of this host", text: ports },
     Topic { name: "states", about: "ESTABLISHED, TIME_WAIT and the other states", text: states },
-    Topic { name: "verdicts", about: "why a connection ended, and whose it was", text: verdicts },
+    Topic {
+        name: "verdicts",
+        about: "why a connection ended, and whose it was",
+        text: |_| verdicts(),
+    },
     Topic { name: "columns", about: "the columns of snapshot, watch and history", text: columns },
-    Topic { name: "filter", about: "the language of FILTER", text: filter },
-    Topic { name: "time", about: "the forms of TIME: 03:12, '10m ago', yesterday", text: time },
-    Topic { name: "flags", about: "flags of netstat and ss that netmon lacks", text: flags },
+    Topic { name: "filter", about: "the language of FILTER", text: |_| filter() },
+    Topic {
+        name: "time",
+        about: "the forms of TIME: 03:12, '10m ago', yesterday",
+        text: |_| time(),
+    },
+    Topic { name: "flags", about: "flags of netstat and ss that netmon lacks", text: |_| flags() },
 ];
+
+/// The place of examples in a text.
+const HERE: &str = "{here}";
+/// Stands for further examples.
+const MORE: &str = ", ...";
+/// The columns of a screen.
+pub(super) const COLUMNS: usize = 80;
 
 /// Returns the topic with a name, in the singular or the plural.
 pub(in crate::cli) fn topic(name: &str) -> Option<&'static Topic> {
@@ -32,35 +52,38 @@ pub(in crate::cli) fn topic(name: &str) -> Option<&'static Topic> {
     TOPICS.iter().find(|topic| plain(topic.name) == plain(name))
 }
 
-/// The states in the order of a connection's life.
-pub(super) const STATES: [(TcpState, &str); 12] = [
-    (TcpState::Listen, "a server waits here for connections"),
-    (TcpState::SynSent, "this host has called, and has no answer yet"),
-    (TcpState::NewSynRecv, "a peer has called, and this host has answered: half open"),
-    (TcpState::SynRecv, "the same, in listings and a moment later"),
-    (TcpState::Established, "open: both sides can send"),
-    (TcpState::FinWait1, "closed here first; the peer has not confirmed that yet"),
-    (TcpState::FinWait2, "closed here, and confirmed; the peer can still send"),
-    (TcpState::Closing, "both sides closed at once; a confirmation is missing"),
-    (TcpState::TimeWait, "over; the kernel keeps the ports busy for a minute"),
-    (TcpState::CloseWait, "the peer has closed; the program here has not yet"),
-    (TcpState::LastAck, "closed here after the peer; its confirmation is missing"),
-    (TcpState::Close, "no connection: not yet, or not any more"),
-];
+fn states(language: &'static Language) -> String {
+    with_examples(language.topics.states, here::states(language))
+}
 
-fn states() -> String {
-    let rows = STATES.map(|(state, meaning)| (state.name(), meaning));
-    format!(
-        "Every TCP socket is in one of these states. A connection goes from the first\n\
-         lines to the last ones, and stays in ESTABLISHED while it is open.\n\n{}\n\
-         A sign of trouble is a state that stays, or that many connections are in:\n  \
-         SYN_SENT      no answer: a firewall, or a host that is down\n  \
-         CLOSE_WAIT    a program of this host forgets to close\n  \
-         FIN_WAIT2     a program of the peer forgets to close\n\n\
-         A filter takes these names, in small letters too:\n  \
-         netmon snapshot state close_wait\n",
-        table(&rows)
-    )
+fn ports(language: &'static Language) -> String {
+    let text = language.topics.ports.replace("{range}", &format!("{:<11}", here::range()));
+    with_examples(&text, here::ports(language))
+}
+
+fn columns(language: &'static Language) -> String {
+    with_examples(language.topics.columns, here::row(language))
+}
+
+/// Puts the examples that have room into the line with `{here}`. Without examples, leaves out that
+/// line and an empty line before it.
+fn with_examples(text: &str, Examples { list, mut has_more }: Examples) -> String {
+    let Some((before, _)) = text.split_once(HERE) else { return text.to_owned() };
+    let (text, words) = before.rsplit_once('\n').unwrap_or(("", before));
+    let room = COLUMNS - words.chars().count() - MORE.len();
+    let mut shown = String::new();
+    for example in &list {
+        let next = if shown.is_empty() { example.clone() } else { format!("{shown}, {example}") };
+        if next.chars().count() > room {
+            has_more = true;
+            break;
+        }
+        shown = next;
+    }
+    match shown.as_str() {
+        "" => format!("{}\n", text.trim_end()),
+        shown => format!("{text}\n{words}{shown}{}\n", if has_more { MORE } else { "" }),
+    }
 }
 
 pub(super) const VERDICTS: [(Verdict, &str); 11] = [
@@ -97,45 +120,6 @@ fn verdicts() -> String {
         table(&verdicts),
         failed.join(", "),
         table(&evidence)
-    )
-}
-
-/// The columns of a listing.
-pub(super) const LISTING: [(&str, &str); 11] = [
-    ("Proto", "tcp, udp, raw or unix; tcp6 is IPv6, and may carry IPv4"),
-    ("Recv-Q", "bytes that the program has not read; LISTEN: connections"),
-    ("Send-Q", "bytes the peer has not confirmed; LISTEN: limit of Recv-Q"),
-    ("Local Address", "the end on this host; 0.0.0.0, [::] and * are any address"),
-    ("Foreign Address", "the other end"),
-    ("State", "the state of the connection: netmon help states"),
-    ("User", "with -e: the user that the socket belongs to"),
-    ("Inode", "with -e: the number of the socket, as in /proc/PID/fd"),
-    ("PID/Program name", "processes that hold the socket; - for none, or not yours"),
-    ("Netns", "network namespace, if others have rows; self: netmon's own"),
-    ("Timer", "with -o: timer (seconds left/retransmissions/probes)"),
-];
-
-/// The columns of unix sockets that others have not.
-pub(super) const UNIX: [&str; 5] = ["RefCnt", "Flags", "Type", "I-Node", "Path"];
-
-/// The columns of `watch` and `history` that a listing has not.
-pub(super) const CHANGES: [(&str, &str); 7] = [
-    ("Date, Time", "the moment of the change"),
-    ("Opened, Ended", "in history: the moments of the connection"),
-    ("Dir", "out: this host called; in: a peer called; lis: a server"),
-    ("Old state ->", "the state before"),
-    ("In state", "the time in the state before"),
-    ("Lifetime", "the time from the opening to the end"),
-    ("Why", "how it ended, bytes, retransmits: netmon help verdicts"),
-];
-
-fn columns() -> String {
-    format!(
-        "netmon snapshot:\n{}Unix sockets (-x) have {}; ACC listens.\n\n\
-         netmon watch and netmon history have besides:\n{}",
-        table(&LISTING),
-        UNIX.join(", "),
-        table(&CHANGES)
     )
 }
 

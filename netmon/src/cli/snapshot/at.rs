@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cli::{
         args::{journal::report_unknown_self, past_table::PastTable},
-        io::stdout::Stdout,
+        locale::Locale,
     },
     core::{
         escape::Escaped,
@@ -55,7 +55,9 @@ impl SnapshotCommand {
             order(&mut sockets, self.sort.unwrap_or(Sort::Local), &owners);
             if !self.json && !self.no_header {
                 let (host, time) = (Escaped(host.as_bytes()), self.past.show(at));
-                writeln!(Stdout::lock(), "What there was on {host} at {time}")?;
+                let locale = Locale::of_user();
+                let line = locale.language.past.replace("{time}", &time);
+                writeln!(locale.stdout(), "{}", line.replace("{host}", &host.to_string()))?;
             }
             let hosts = self.hosts(&sockets);
             let names = ListingNames {

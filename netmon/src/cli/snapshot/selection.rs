@@ -29,24 +29,23 @@ impl SnapshotCommand {
         .collect()
     }
 
-    /// Returns the states of the scope as the kernel program takes them: bit n is the kernel's
-    /// number n.
-    ///
-    /// A UDP socket without a connection is in CLOSE. No TCP socket of a dump is in that state.
-    pub(super) fn states(&self) -> u16 {
-        const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
-        match self.scope() {
-            Listening::All => u16::MAX,
-            Listening::Listening => LISTENING,
-            Listening::Connected => !LISTENING,
-        }
-    }
-
     pub(super) fn families(&self) -> u16 {
         match (self.ipv4, self.ipv6) {
             (true, false) => 1,
             (false, true) => 2,
             _ => 3,
         }
+    }
+}
+
+/// Returns the states of a scope as the kernel program takes them: bit n is the kernel's number n.
+///
+/// A UDP socket without a connection is in CLOSE. No TCP socket of a dump is in that state.
+pub(in crate::cli) fn states(scope: Listening) -> u16 {
+    const LISTENING: u16 = 1 << TcpState::Listen as u16 | 1 << TcpState::Close as u16;
+    match scope {
+        Listening::All => u16::MAX,
+        Listening::Listening => LISTENING,
+        Listening::Connected => !LISTENING,
     }
 }

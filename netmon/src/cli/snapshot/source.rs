@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{SnapshotCommand, sort::Sort};
+use super::{SnapshotCommand, selection::states, sort::Sort};
 use crate::{
     cli::{
         args::tracing::{CONFINING, DumpSource},
@@ -24,7 +24,7 @@ impl SnapshotCommand {
             protocols: self.protocols(),
             info: self.info || filter.needs_info(),
             identity: self.extend || self.json || filter.needs_identity(),
-            filter: filter.clauses().restrict(self.states(), self.families()),
+            filter: filter.clauses().restrict(states(self.scope()), self.families()),
             everywhere: self.is_everywhere(),
             programs: (self.json || filter.needs_programs())
                 .then_some(ProgramRequest { arguments: !self.no_args }),

@@ -6,17 +6,17 @@ use crate::{
     cli::io::stderr::report,
     core::{id::HolderKey, process::SocketHolders},
     kernel::{
-        host::privilege::{Duty, advice},
+        host::privilege::{Duty, advice, advice_to_enter},
         netns_text,
     },
 };
 
 /// The warnings that were printed, which `-c` does not repeat with each listing.
 #[derive(Default)]
-pub(super) struct Warnings(HashSet<&'static str>);
+pub(in crate::cli) struct Warnings(HashSet<&'static str>);
 
 impl Warnings {
-    pub(super) fn once(&mut self, about: &'static str, text: &str) {
+    pub(in crate::cli) fn once(&mut self, about: &'static str, text: &str) {
         if self.0.insert(about) {
             report(text);
         }
@@ -24,19 +24,19 @@ impl Warnings {
 
     /// Names the network namespaces that are left out, of those that netmon knows. `is_asked` means
     /// that the filter names them.
-    pub(super) fn left_out(&mut self, unreachable: &[u32], is_asked: bool) {
+    pub(in crate::cli) fn left_out(&mut self, unreachable: &[u32], is_asked: bool) {
         let verb = match unreachable {
             [] => return,
             [_] => "is",
             _ => "are",
         };
-        let (namespaces, advice) = (netns_text(unreachable), advice(Duty::Enter));
+        let (namespaces, advice) = (netns_text(unreachable), advice_to_enter());
         let other = if is_asked { "" } else { ", or ask for --netns self" };
         self.once("namespaces", &format!("{namespaces} {verb} left out{advice}{other}"));
     }
 
     /// Reports the sockets of processes that hide what they hold.
-    pub(super) fn unowned(&mut self, unowned: &Unowned, asks_for_owners: bool) {
+    pub(in crate::cli) fn unowned(&mut self, unowned: &Unowned, asks_for_owners: bool) {
         let Unowned { advice: Some(advice), shown, not_admitted } = unowned else { return };
         let text = match (shown, not_admitted) {
             (0, 0) => return,
@@ -61,7 +61,7 @@ impl Warnings {
 }
 
 /// Counts the sockets that some process holds, and of which no process is known.
-pub(super) struct Unowned {
+pub(in crate::cli) struct Unowned {
     /// The advice if processes hide what they hold. Otherwise the kernel itself has the sockets.
     advice: Option<String>,
     /// The sockets that are listed.
@@ -73,13 +73,13 @@ pub(super) struct Unowned {
 impl Unowned {
     /// Begins to count, where so many processes hide. Must be called with all privileges, since the
     /// advice names those that are missing.
-    pub(super) fn new(hidden: usize) -> Self {
+    pub(in crate::cli) fn new(hidden: usize) -> Self {
         let advice = (hidden > 0).then(|| advice(Duty::Look));
         Self { advice, shown: 0, not_admitted: 0 }
     }
 
     /// Takes note of a socket, which is listed if the filter admits it.
-    pub(super) fn count(
+    pub(in crate::cli) fn count(
         &mut self,
         inode: Option<NonZeroU64>,
         owners: &SocketHolders,

@@ -115,6 +115,9 @@ impl DefaultFlag {
         let flag = text.split('=').next().unwrap_or_default();
         match (path.is_empty(), commands.is_empty()) {
             (true, true) => Err(format!("no command has {flag}")),
+            (false, true) if path == ["netstat"] => {
+                Err("netstat takes no default flags".to_owned())
+            }
             (false, true) => Err(format!("{} has no {flag}", path.join(" "))),
             (true, false) if REPLAYING.contains(&flag) => Err(format!(
                 "with {flag}, every netmon watch would be a replay: name the command before \
@@ -131,7 +134,8 @@ fn add_leaves<'a>(
     path: &[&'a str],
     to: &mut Vec<(Vec<&'a str>, &'a Command)>,
 ) {
-    if !command.has_subcommands() {
+    // The output of netstat is net-tools', whatever a user prefers elsewhere.
+    if !command.has_subcommands() && path != ["netstat"] {
         to.push((path.to_vec(), command));
     }
     for below in command.get_subcommands() {

@@ -26,6 +26,8 @@ use super::{
 
 /// The command whose flags may stand without its name, as netstat's flags do.
 const SNAPSHOT: &str = "snapshot";
+/// The commands whose `-c` alone takes no value.
+const CONTINUOUS: [&str; 4] = [SNAPSHOT, "routes", "interfaces", "stats"];
 /// The arguments of `snapshot` that choose sockets.
 const CHOICES: [&str; 6] = ["tcp", "udp", "raw", "unix", "listening", "all"];
 
@@ -156,7 +158,7 @@ fn complete(command: &Command, mut words: Vec<OsString>) -> Vec<OsString> {
     {
         words.insert(first, SNAPSHOT.into());
     }
-    if Named::of(command, &words).path != [SNAPSHOT] {
+    if !matches!(Named::of(command, &words).path[..], [name] if CONTINUOUS.contains(&name)) {
         return words;
     }
     let mut place = 1;

@@ -40,6 +40,7 @@ fn a_number_after_c_is_its_value() {
     assert_completed("netmon -tanc 5", "netmon snapshot -tanc=5");
     assert_completed("netmon snapshot --continuous 2 -t", "netmon snapshot --continuous=2 -t");
     assert_completed("netmon snapshot -c state listening", "netmon snapshot -c state listening");
+    assert_completed("netmon routes -c 5", "netmon routes -c=5");
     let seconds = |line: &str| {
         let matches = matches(&definition(), words(line), &Config::default()).expect(line);
         let (_, snapshot) = matches.subcommand().expect(line);

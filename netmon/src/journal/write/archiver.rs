@@ -183,10 +183,12 @@ impl Archiver {
 
     /// Removes the oldest segments, but never the segment that is being written.
     fn remove_oldest(&self, host: &HostDir) -> io::Result<()> {
+        // The clock and the open segment are read after the list: a segment that began in between
+        // would look like one of the future, which goes first.
+        let segments = host.segments()?;
+        let open = self.shared.open();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = Wall::EPOCH + now;
-        let open = self.shared.open();
-        let segments = host.segments()?;
         // Each segment ends where the next segment begins.
         let ends = segments.iter().skip(1).map(|next| next.start);
         let mut older = Vec::new();

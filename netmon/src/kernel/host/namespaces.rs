@@ -86,7 +86,7 @@ impl Namespaces {
             }
         }
         if !unreachable.is_empty() {
-            // A kernel before Linux 6.18 does not open a namespace by its cookie.
+            // Only Linux 6.18 opens by its cookie a namespace that no process is in.
             let found = Self::find()?.reachable.into_iter();
             reachable.extend(found.filter(|namespace| unreachable.contains(&namespace.inum)));
             unreachable.retain(|inum| reachable.iter().all(|namespace| namespace.inum != *inum));

@@ -186,7 +186,8 @@ sockopt_impl!(
 );
 
 /// Opens a namespace by its handle in nsfs, since Linux 6.18 (fs/nsfs.c, `nsfs_fh_to_dentry`). This
-/// leads also to a namespace that only an open socket or a foreign mount keeps.
+/// leads also to a namespace that a foreign mount keeps and, on 6.18 alone, to one that only an
+/// open socket keeps.
 fn open_by_cookie(cookie: u64, inum: u32) -> io::Result<File> {
     /// `FD_NSFS_ROOT` (include/uapi/linux/fcntl.h).
     const NSFS_ROOT: libc::c_int = -10_003;

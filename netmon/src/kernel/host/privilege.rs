@@ -6,7 +6,7 @@
 //! itself to its duties. `docs/privileges.md` has the same table; `tests/it/privileges.rs` compares
 //! the two.
 
-use std::{fs, io, panic, thread};
+use std::{fs, io, os::unix::fs::MetadataExt, panic, thread};
 
 use rustix::{
     process::{DumpableBehavior, Resource, getrlimit, set_dumpable_behavior},
@@ -154,11 +154,32 @@ pub(crate) fn missing(duty: Duty) -> Vec<&'static str> {
     CAPABILITIES.iter().filter(lacks).map(|capability| capability.name).collect()
 }
 
+/// The inode number of the initial user namespace (`PROC_USER_INIT_INO`, linux/proc_ns.h).
+const INITIAL: u64 = 0xEFFF_FFFD;
+
+/// Returns whether capabilities of this process count for every object of the host.
+fn is_on_host() -> bool {
+    // A kernel without user namespaces has no such file.
+    fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL)
+}
+
+/// Returns the end of a message about network namespaces that netmon knows and does not enter.
+#[must_use]
+pub(crate) fn advice_to_enter() -> String {
+    // Only open sockets keep such a namespace. Linux 6.18 opens it by its cookie, and no other
+    // version does (since 6.19: `ns_get_unless_inactive`, include/linux/ns_common.h).
+    if missing(Duty::Enter).is_empty() && is_on_host() {
+        return "; no process, name or mount leads there".into();
+    }
+    advice(Duty::Enter)
+}
+
 /// Returns the end of an error message: the missing capabilities that `duty` takes, or the advice
 /// to run netmon outside the container.
 #[must_use]
 pub(crate) fn advice(duty: Duty) -> String {
     match missing(duty).as_slice() {
+        [] if is_on_host() => "; a security module of the kernel may forbid it".into(),
         // netmon has the capabilities, but in another user namespace than the object in question.
         [] => {
             "; netmon's privileges in this container do not count there: run it on the host".into()

@@ -154,7 +154,13 @@ impl Dump {
         };
         let listed = walk.namespaces(|step| run(ebpf, step).map(|()| now()))?;
         let pairs = listed.iter().map(|namespace| (namespace.inum, namespace.cookie));
-        Namespaces::listed(&pairs.collect::<Vec<_>>())
+        let mut found = Namespaces::listed(&pairs.collect::<Vec<_>>())?;
+        if !found.unreachable.is_empty() {
+            // One that has ended meanwhile has nothing to list.
+            let listed = walk.namespaces(|step| run(ebpf, step).map(|()| now()))?;
+            found.unreachable.retain(|inum| listed.iter().any(|known| known.inum == *inum));
+        }
+        Ok(found)
     }
 
     /// Returns the duties of reading the sockets of this namespace, and of reading owners `again`.

@@ -93,7 +93,7 @@ pub(super) enum DumpMessage {
 /// Logs the loss of what is in other namespaces; as a warning the first time.
 fn warn_of_namespaces(message: &str) {
     log::debug!("{message}");
-    NAMESPACES_WARNING.call_once(|| log::warn!("{message}{}", privilege::advice(Duty::Enter)));
+    NAMESPACES_WARNING.call_once(|| log::warn!("{message}{}", privilege::advice_to_enter()));
 }
 
 /// Returns the error after the receiver is gone, because the session is over.

@@ -7,13 +7,16 @@ use crate::{
     core::{
         escape::{Escaped, EscapedName},
         process::Process,
-        socket::{Protocol, Socket, TcpInfo, Timer},
+        socket::{Protocol, Socket, TcpInfo},
     },
-    view::text::{
-        host::Host,
-        layout::{Form, cut},
-        netns::Netns,
-        width::columns_of,
+    view::{
+        language::Language,
+        text::{
+            host::Host,
+            layout::{Form, cut},
+            netns::Netns,
+            width::columns_of,
+        },
     },
 };
 
@@ -35,7 +38,7 @@ pub(super) fn put_escaped(out: &mut Vec<u8>, text: &[u8]) {
 
 /// Writes the address of a unix socket. An `@` at the beginning is of an abstract name: that of a
 /// path is escaped.
-pub(super) fn put_unix_path(out: &mut Vec<u8>, path: &[u8], is_abstract: bool) {
+pub(in crate::view) fn put_unix_path(out: &mut Vec<u8>, path: &[u8], is_abstract: bool) {
     match path.strip_prefix(b"@") {
         Some(rest) if !is_abstract => {
             out.extend_from_slice(b"\\u{40}");
@@ -68,7 +71,7 @@ pub(super) fn put_endpoint(
 }
 
 /// Writes the first process, as many others as fit `room` columns, and the number of the rest.
-pub(super) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], room: usize) {
+pub(in crate::view) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], room: usize) {
     if owners.is_empty() {
         out.push(b'-');
     }
@@ -110,11 +113,9 @@ fn note(left_out: usize) -> usize {
 }
 
 /// Writes the timer as netstat does: its name, seconds left, retransmissions, probes.
-pub(super) fn put_timer(out: &mut Vec<u8>, socket: &Socket) {
-    let (name, left) = match socket.timer {
-        Some(Timer { kind, left }) => (kind.name(), left.as_secs_f64()),
-        None => ("off", 0.0),
-    };
+pub(in crate::view) fn put_timer(out: &mut Vec<u8>, socket: &Socket, language: &Language) {
+    let name = (language.timer)(socket.timer.map(|timer| timer.kind));
+    let left = socket.timer.map_or(0.0, |timer| timer.left.as_secs_f64());
     let _ = write!(out, "{name} ({left:.2}/{}/{})", socket.retransmits, socket.probes);
 }
 

@@ -14,7 +14,7 @@ use crate::{
         services::Services,
         socket::{Socket, UnixSocket},
     },
-    view::text::netns::Netns,
+    view::{language::Language, text::netns::Netns},
 };
 use name_cache::NameCache;
 
@@ -54,6 +54,8 @@ pub struct ListingNames {
     pub own_netns: Option<u32>,
     /// Paths of cgroups, by id.
     pub cgroups: NameCache<u64>,
+    /// The language of headings and states.
+    pub language: &'static Language,
 }
 
 impl ListingNames {

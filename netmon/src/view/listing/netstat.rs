@@ -23,6 +23,7 @@ use crate::{
         tcp::TcpState,
     },
     view::{
+        language::{Headings, Language},
         palette::{Palette, Tone},
         text::{
             host::Host,
@@ -33,6 +34,7 @@ use crate::{
                 Layout,
             },
             output::Output,
+            width::columns_of,
         },
     },
 };
@@ -68,11 +70,11 @@ pub enum Listening {
 }
 
 impl Listening {
-    const fn words(self) -> &'static str {
+    pub(in crate::view) const fn words(self, language: &Language) -> &'static str {
         match self {
-            Self::Connected => "w/o servers",
-            Self::Listening => "only servers",
-            Self::All => "servers and established",
+            Self::Connected => language.without_servers,
+            Self::Listening => language.only_servers,
+            Self::All => language.servers_and_established,
         }
     }
 }
@@ -94,20 +96,22 @@ const PROGRAM: usize = 8;
 const NETNS: usize = 9;
 const TIMER: usize = 10;
 
-/// The columns, each with its width in a pipe at least, which is netstat's.
-const HEADINGS: [(&str, usize); 11] = [
-    ("Proto", 5),
-    ("Recv-Q", 6),
-    ("Send-Q", 6),
-    ("Local Address", 23),
-    ("Foreign Address", 23),
-    ("State", 11),
-    ("User", 10),
-    ("Inode", 10),
-    ("PID/Program name", 19),
-    ("Netns", 12),
-    ("Timer", 27),
-];
+/// Returns the headings, each with the width of its column in a pipe at least, which is netstat's.
+fn headings(of: &Headings) -> [(&'static str, usize); 11] {
+    [
+        (of.proto, 5),
+        (of.recv_q, 6),
+        (of.send_q, 6),
+        (of.local_address, 23),
+        (of.foreign_address, 23),
+        (of.state, 11),
+        (of.user, 10),
+        (of.inode, 10),
+        (of.program, 19),
+        (of.netns, 12),
+        (of.timer, 27),
+    ]
+}
 
 /// Columns that are left out follow on a line of their own; of the queues, those that are not
 /// empty.
@@ -155,10 +159,15 @@ struct Rows {
 }
 
 /// Returns the layout of the columns, which only measures rows.
-fn layout(columns: NetstatColumns, terminal: Option<usize>, palette: Palette) -> Layout<11> {
+fn layout(
+    columns: NetstatColumns,
+    terminal: Option<usize>,
+    palette: Palette,
+    of: &Headings,
+) -> Layout<11> {
     let NetstatColumns { owners, extended, timers, netns, .. } = columns;
     let mut at = 0;
-    let headings = HEADINGS.map(|(heading, width)| {
+    let headings = headings(of).map(|(heading, width)| {
         let (form, has) = match at {
             RECV_Q | SEND_Q => (Number, true),
             LOCAL | REMOTE => (Address, true),
@@ -169,10 +178,13 @@ fn layout(columns: NetstatColumns, terminal: Option<usize>, palette: Palette) ->
             _ => (Text, true),
         };
         at += 1;
-        let width = if terminal.is_some() { heading.len() } else { width };
+        let width = if terminal.is_some() { columns_of(heading.as_bytes()) } else { width };
         Column::new(heading, form, if has { width } else { 0 })
     });
-    Layout::measuring(palette, headings, FOLDS)
+    let mut layout = Layout::measuring(palette, headings, FOLDS);
+    layout.shorten(LOCAL, of.local);
+    layout.shorten(REMOTE, of.foreign);
+    layout
 }
 
 /// Returns both ends of a socket, with their ports.
@@ -193,7 +205,8 @@ impl<W: Write> Netstat<W> {
         colour: bool,
     ) -> Self {
         let palette = Palette { colour };
-        let layout = layout(columns, terminal, palette);
+        let language = names.language;
+        let layout = layout(columns, terminal, palette, &language.headings);
         Self {
             out: Output::new(to),
             scope,
@@ -201,7 +214,7 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: UnixRows::new(terminal, palette, (columns.owners, columns.netns)),
+            unix: UnixRows::new(terminal, palette, (columns.owners, columns.netns), language),
             has_unix: false,
         }
     }
@@ -230,7 +243,8 @@ impl<W: Write> Netstat<W> {
         };
         if self.rows.columns.heading {
             let out = self.out.line()?;
-            title(out, layout, "Internet connections", self.scope);
+            let language = self.rows.names.language;
+            title(out, layout, language.internet, self.scope.words(language));
             layout.heading(out, "");
         }
         head.iter().try_for_each(|socket| self.row(socket, owners))
@@ -243,10 +257,10 @@ impl<W: Write> Netstat<W> {
 }
 
 /// Writes the line above the headings.
-fn title<const N: usize>(out: &mut Vec<u8>, layout: &Layout<N>, of: &str, scope: Listening) {
+fn title<const N: usize>(out: &mut Vec<u8>, layout: &Layout<N>, of: &str, scope: &str) {
     let start = out.len();
     // Writing to a vector does not fail.
-    let _ = write!(out, "Active {of} ({})", scope.words());
+    let _ = write!(out, "{of} ({scope})");
     layout.end(out, start, start);
 }
 
@@ -303,7 +317,7 @@ impl Rows {
         cells.put_toned(STATE, "", Tone::of_state(socket.state), |out| {
             // A person would not call CLOSE a state of UDP: the socket has no connection.
             if protocol == Protocol::Tcp || socket.state != TcpState::Close {
-                out.extend_from_slice(socket.state.name().as_bytes());
+                out.extend_from_slice((names.language.state)(socket.state).as_bytes());
             }
         });
         if columns.extended {
@@ -326,7 +340,7 @@ impl Rows {
             }
         }
         if columns.timers {
-            cells.put(TIMER, "timer:", |out| put_timer(out, socket));
+            cells.put(TIMER, "timer:", |out| put_timer(out, socket, names.language));
         }
         let free = out.len();
         out.append(folded);
@@ -358,7 +372,8 @@ impl<W: Write> ListingView for Netstat<W> {
         }
         let (out, rows) = (self.out.line()?, &mut self.unix);
         if !mem::replace(&mut self.has_unix, true) && self.rows.columns.heading {
-            title(out, &rows.layout, "UNIX domain sockets", self.scope);
+            let language = self.rows.names.language;
+            title(out, &rows.layout, language.unix, self.scope.words(language));
             rows.heading(out);
         }
         rows.put(out, socket, owners, &mut self.rows.names);

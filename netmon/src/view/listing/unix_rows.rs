@@ -9,6 +9,7 @@ use super::{
 use crate::{
     core::{process::SocketHolders, socket::UnixSocket},
     view::{
+        language::{Headings, Language},
         palette::{Palette, Tone},
         text::layout::{
             Column,
@@ -21,24 +22,27 @@ use crate::{
 
 const PROGRAM: usize = 6;
 const NETNS: usize = 7;
-/// The columns, each with its widths in a pipe and on a terminal, at least.
-const HEADINGS: [(&str, usize, usize); 8] = [
-    ("Proto", 5, 5),
-    ("RefCnt", 6, 6),
-    ("Flags", 11, 7),
-    ("Type", 10, 9),
-    ("State", 13, 9),
-    ("I-Node", 9, 6),
-    ("PID/Program name", 19, 16),
-    ("Netns", 12, 5),
-];
+/// Returns the headings, each with the widths of its column in a pipe and on a terminal, at least.
+fn headings(of: &Headings) -> [(&'static str, usize, usize); 8] {
+    [
+        (of.proto, 5, 5),
+        (of.references, 6, 6),
+        (of.flags, 11, 7),
+        (of.kind, 10, 9),
+        (of.state, 13, 9),
+        (of.unix_inode, 9, 6),
+        (of.program, 19, 16),
+        (of.netns, 12, 5),
+    ]
+}
 const FOLDS: &[Fold] = &[Hide(1), Hide(2), Hide(4), Shrink(PROGRAM, 8), Hide(3), Shrink(NETNS, 5)];
-/// The heading over the rest of a unix socket's line.
-const PATH: &str = "  Path";
 
 /// The form of rows of unix sockets. Columns grow, since no row waits for the next.
 pub(super) struct UnixRows {
     pub(super) layout: Layout<8>,
+    /// The heading over the rest of a line.
+    path: String,
+    state: fn(&UnixSocket) -> &'static str,
 }
 
 impl UnixRows {
@@ -47,9 +51,10 @@ impl UnixRows {
         terminal: Option<usize>,
         palette: Palette,
         (owners, netns): (bool, bool),
+        language: &Language,
     ) -> Self {
         let mut at = 0;
-        let columns = HEADINGS.map(|(heading, piped, shown)| {
+        let columns = headings(&language.headings).map(|(heading, piped, shown)| {
             let width = if terminal.is_some() { shown } else { piped };
             let has = match at {
                 PROGRAM => owners,
@@ -59,11 +64,13 @@ impl UnixRows {
             at += 1;
             Column::new(heading, Text, if has { width } else { 0 })
         });
-        Self { layout: Layout::new(terminal, palette, columns, FOLDS) }
+        let path = format!("  {}", language.headings.path);
+        let layout = Layout::new(terminal, palette, columns, FOLDS);
+        Self { layout, path, state: language.unix_state }
     }
 
     pub(super) fn heading(&mut self, out: &mut Vec<u8>) {
-        self.layout.heading(out, PATH);
+        self.layout.heading(out, &self.path);
     }
 
     pub(super) fn put(
@@ -75,7 +82,8 @@ impl UnixRows {
     ) {
         let owners = owners.of(socket.holder_key());
         let netns = names.netns(socket.netns);
-        self.layout.row(out, PATH, |layout, out| {
+        let state = (self.state)(socket);
+        self.layout.row(out, &self.path, |layout, out| {
             let start = out.len();
             let references = socket.references.map(u64::from);
             let flags = if socket.listening { "[ ACC ]" } else { "[ ]" };
@@ -89,9 +97,7 @@ impl UnixRows {
             layout.cell(out, 3, Tone::Plain, |out| {
                 out.extend_from_slice(socket.kind_name().as_bytes());
             });
-            layout.cell(out, 4, Tone::Plain, |out| {
-                out.extend_from_slice(socket.state_name().as_bytes());
-            });
+            layout.cell(out, 4, Tone::Plain, |out| out.extend_from_slice(state.as_bytes()));
             layout
                 .cell(out, 5, Tone::Plain, |out| put_known(out, socket.inode.map(NonZeroU64::get)));
             layout.cell(out, PROGRAM, Tone::Plain, |out| put_owners(out, &owners, room));

@@ -26,6 +26,8 @@ pub(in crate::view) enum Form {
 #[derive(Clone, Debug)]
 pub(in crate::view) struct Column {
     heading: Cow<'static, str>,
+    /// The heading where the whole one is too wide; the first word if none.
+    short: Option<&'static str>,
     form: Form,
     /// The width that the contents so far take; 0 for a column that the view does not have.
     wanted: usize,
@@ -40,7 +42,7 @@ impl Column {
         form: Form,
         wanted: usize,
     ) -> Self {
-        Self { heading: heading.into(), form, wanted, width: wanted }
+        Self { heading: heading.into(), short: None, form, wanted, width: wanted }
     }
 }
 
@@ -103,6 +105,11 @@ impl<const N: usize> Layout<N> {
         folds: &'static [Fold],
     ) -> Self {
         Self { step: 1, ..Self::new(None, palette, columns, folds) }
+    }
+
+    /// Sets the heading of a column where the whole heading is too wide.
+    pub(in crate::view) fn shorten(&mut self, column: usize, short: &'static str) {
+        self.columns[column].short = Some(short);
     }
 
     /// Takes a column away, which the view then does not have.
@@ -171,14 +178,13 @@ impl<const N: usize> Layout<N> {
     pub(in crate::view) fn heading(&mut self, out: &mut Vec<u8>, rest: &str) {
         let start = out.len();
         for at in 0..N {
-            let Column { heading, width, .. } = self.columns[at].clone();
-            // The first word of a heading is enough.
-            let words = if heading.len() > width { heading.split(' ').next() } else { None };
-            let heading = words.unwrap_or(&heading).as_bytes();
-            self.cell(out, at, Tone::Heading, |out| out.extend_from_slice(heading));
+            let Column { heading, short, width, .. } = self.columns[at].clone();
+            let short = if columns(&heading) > width { short } else { Some(&*heading) };
+            let heading = short.or(heading.split(' ').next()).unwrap_or_default();
+            self.cell(out, at, Tone::Heading, |out| out.extend_from_slice(heading.as_bytes()));
         }
         let free = out.len();
-        let shown = shown_columns(&out[start..]) + rest.len();
+        let shown = shown_columns(&out[start..]) + columns(rest);
         if !rest.is_empty() && self.terminal.is_none_or(|terminal| shown <= terminal) {
             self.palette.put(out, Tone::Heading, |out| out.extend_from_slice(rest.as_bytes()));
         }

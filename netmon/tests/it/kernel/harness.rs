@@ -50,6 +50,14 @@ pub(crate) fn patience() -> Duration {
 /// thousands of sockets, a dump takes 400 ms, and the next dump follows after half a minute.
 const BETWEEN_DUMPS: Duration = Duration::from_secs(60);
 
+/// Returns whether every warning is about processes or namespaces of others. Root may not be able
+/// to look into a container's first process, nor into a namespace that only a socket of a test
+/// beside this one keeps.
+pub(crate) fn is_about_others(stderr: &str) -> bool {
+    let ends = ["run it on the host", "a security module", "no process, name or mount"];
+    stderr.lines().all(|line| ends.iter().any(|end| line.contains(end)))
+}
+
 /// Shows the threads of a test that the test is over, also when the test has failed: the threads
 /// would keep it from ending.
 pub(crate) struct Over<'t>(pub(crate) &'t AtomicBool);

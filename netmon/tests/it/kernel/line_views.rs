@@ -76,7 +76,11 @@ fn no_line_of_a_history_wraps() {
         for _ in 0..5 {
             connect(&listeners);
         }
+        // A row that stays open: a line reports the moment that its values are of.
+        let end = listeners[1].local_addr().expect("bound");
+        let held = TcpStream::connect(end).expect("connected");
         record.stop();
+        drop(held);
     });
     // A pager that shows its work.
     let pager = "sed s/-locally/-paged/";
@@ -85,6 +89,7 @@ fn no_line_of_a_history_wraps() {
     let screen = terminal.until("the history", |screen| screen.contains(ENDED));
     assert!(screen.contains("ended with 0"), "{screen}");
     let lines = terminal.joined_lines();
+    assert!(lines.contains("no recorder runs"), "{lines}");
     assert!(lines.contains("-paged") && !lines.contains("-locally"), "{lines}");
     assert_no_line_wraps(&terminal);
 }

@@ -24,6 +24,7 @@ use crate::kernel::{
     harness::{kernel, patience, slow},
     netns::{Netns, sh},
     recording::{Directory, Record, pair},
+    tier::sources,
     top::Terminal,
 };
 
@@ -264,6 +265,16 @@ const LISTING: [&str; 5] = [
     "snapshot -c 1 --source proc",
     "snapshot --netns self",
 ];
+const NETWORK: [&str; 8] = [
+    "netstat -anp",
+    "netstat -anc",
+    "netstat -rn",
+    "netstat -s",
+    "routes",
+    "routes --netns all",
+    "interfaces",
+    "stats",
+];
 const READING: [&str; 6] =
     ["history", "export", "journal check", "snapshot --at", "watch --from", "services"];
 const FULL_SCREEN: [&str; 3] = ["top", "top --journal", "top --at"];
@@ -273,7 +284,7 @@ fn every_command_of_the_table_is_tried() {
     let rows = table();
     let documented: BTreeSet<&str> =
         rows.iter().flat_map(|row| &row.commands).map(String::as_str).collect();
-    let lists = [&TRACING[..], &LISTING, &READING, &FULL_SCREEN];
+    let lists = [&TRACING[..], &LISTING, &NETWORK, &READING, &FULL_SCREEN];
     assert_eq!(documented, lists.concat().into_iter().collect());
 }
 
@@ -294,8 +305,11 @@ fn listings_have_the_privileges_of_the_table() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let _pair = pair(&listener);
         let _resolver = silent_resolver();
-        for command in LISTING {
+        for command in LISTING.iter().chain(&NETWORK) {
             let words: Vec<_> = command.split(' ').collect();
+            if words.ends_with(&["--source", "bpf"]) && !sources().contains(&"bpf") {
+                continue;
+            }
             stalled(command, &words);
         }
     });

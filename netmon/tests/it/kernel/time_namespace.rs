@@ -178,8 +178,10 @@ fn a_frame_has_the_connections_that_open_and_their_age() {
             let mut top = top.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("netmon");
             let mut held = Vec::new();
             while top.try_wait().expect("its status").is_none() {
-                held.push(TcpStream::connect(address).expect("connected"));
-                thread::sleep(slow(Duration::from_millis(200)));
+                let client = TcpStream::connect(address).expect("connected");
+                held.push((client, listener.accept().expect("accepted")));
+                // Some of them come in the second that the frame is about, also on a slow machine.
+                thread::sleep(Duration::from_millis(100));
             }
             let output = top.wait_with_output().expect("its end");
             let frame = String::from_utf8(output.stdout).expect("text");

@@ -119,12 +119,21 @@ impl Terminal {
         }
     }
 
+    /// Waits until the shell has a child. Returns its process id.
     pub(crate) fn pid(&self) -> u32 {
         let shell = self.tmux(&["display", "-p", "#{pane_pid}"]);
-        let children = format!("/proc/{0}/task/{0}/children", shell.trim());
-        let children = std::fs::read_to_string(children).expect("its children");
-        let child = children.trim().parse();
-        child.unwrap_or_else(|error| panic!("one child: {error}; {}", self.screen()))
+        let path = format!("/proc/{0}/task/{0}/children", shell.trim());
+        let end = Instant::now() + patience();
+        loop {
+            let children = std::fs::read_to_string(&path).expect("its children");
+            match children.trim().parse() {
+                Ok(child) => return child,
+                Err(error) if Instant::now() >= end => {
+                    panic!("one child: {error}: {children:?}; {}", self.screen())
+                }
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     /// Asserts that the terminal is as before: the normal screen, no mouse, the cursor, echo,

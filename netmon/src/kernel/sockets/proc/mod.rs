@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The tables of the calling thread's network namespace; `/proc/self/net` has the main thread's.
-pub(super) const TABLES: &str = "/proc/thread-self/net";
+pub(in crate::kernel) const TABLES: &str = "/proc/thread-self/net";
 /// The longest line that is parsed; the kernel's lines have some 200 bytes.
 const LONGEST: usize = 64 * 1024;
 /// The size of a read, bytes. The kernel returns at most a page (`seq_read_iter`, fs/seq_file.c),
@@ -52,6 +52,24 @@ pub(crate) fn open_inet(protocol: Protocol, ipv6: bool) -> io::Result<ProcTable>
 /// Fails if `/proc` is not mounted, or if opening fails.
 pub(crate) fn open_unix() -> io::Result<ProcTable> {
     open("unix")
+}
+
+/// Hands every socket in the table `name` of the thread's namespace to `each`, those of IPv4 first:
+/// `udp`, `udplite`, `raw`. Returns the number of malformed lines.
+///
+/// # Errors
+/// As for [`open_inet`], or the error of reading, or of `each`.
+pub(crate) fn read_both(
+    name: &str,
+    protocol: Protocol,
+    netns: u32,
+    mut each: impl FnMut(Socket) -> io::Result<()>,
+) -> io::Result<usize> {
+    let mut malformed = 0;
+    for (name, ipv6) in [(name.to_owned(), false), (format!("{name}6"), true)] {
+        malformed += read_inet(open(&name)?, protocol, ipv6, netns, &mut each)?;
+    }
+    Ok(malformed)
 }
 
 /// Hands every socket of `file` to `each`. Returns the number of malformed lines.

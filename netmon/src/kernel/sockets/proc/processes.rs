@@ -9,7 +9,7 @@
 //! threads are searched. A thread that has descriptors of its own (`unshare`, CLONE_FILES) is not
 //! searched while the process has some.
 
-use std::{fs, io, mem::MaybeUninit, num::NonZeroU64, time::Duration};
+use std::{fs, io, mem::MaybeUninit, num::NonZeroU64, sync::OnceLock, time::Duration};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -175,7 +175,27 @@ pub(crate) fn process_started(pid: u32) -> Option<Wall> {
     // negative number, modulo 2^64.
     let since_boot = u64::try_from(since_boot).ok()?.cast_signed();
     let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
-    booted.checked_add(since_boot).map(Wall::from_nanos)
+    booted.checked_add(ahead_of(booted)?)?.checked_add(since_boot).map(Wall::from_nanos)
+}
+
+/// Returns by how much the clocks of this process' time namespace are ahead of the times in
+/// `/proc`, ns; `booted` is the boot by the clocks.
+///
+/// Before Linux 5.11, `/proc` has the times of the host in every namespace. Later it shifts the
+/// boot in `/proc/stat` as it shifts the start of a process (`timens_sub_boottime`).
+fn ahead_of(booted: i64) -> Option<i64> {
+    const SECOND: i64 = 1_000_000_000;
+    // A namespace lasts as long as the process.
+    static SECONDS: OnceLock<Option<i64>> = OnceLock::new();
+    let ahead = SECONDS.get_or_init(|| {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+        // Rounded down, as the boot in the file is.
+        let ahead = line.trim().parse::<i64>().ok()?.checked_sub(booted.div_euclid(SECOND))?;
+        // The clocks are read one after another.
+        Some(if ahead.abs() > 1 { ahead } else { 0 })
+    });
+    (*ahead)?.checked_mul(SECOND)
 }
 
 #[cfg(test)]

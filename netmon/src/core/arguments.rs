@@ -1,8 +1,8 @@
 //! The arguments of a program, without secrets.
 //!
 //! Secrets on command lines are common, and every user of a host can read them in `/proc`. A
-//! journal keeps them longer. So the values that [`Arguments::new`] recognizes become `***` before anything
-//! else sees them; docs/privileges.md has the list.
+//! journal keeps them longer. So the values that [`Arguments::new`] recognizes become `***` before
+//! anything else sees them; docs/privileges.md has the list.
 
 use std::borrow::Cow;
 

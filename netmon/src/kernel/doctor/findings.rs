@@ -243,7 +243,7 @@ fn time_namespace() -> Option<Finding> {
     match TimeNamespace::current() {
         Ok(namespace) => {
             let TimeNamespace { inum, ahead } = namespace?;
-            let seconds = ahead as f64 / 1e9;
+            let seconds = ahead.monotonic as f64 / 1e9;
             let detail = format!(
                 "netmon is in time namespace {inum}, whose monotonic clock is offset by {seconds} \
                  s; times are corrected"

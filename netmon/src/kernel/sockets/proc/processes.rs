@@ -145,7 +145,7 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     Ok(name)
 }
 
-/// Returns the number of a process' parent, and the start of the process in ticks since the boot.
+/// Returns the number of a process' parent, and the start of the process in the ticks of `/proc`.
 ///
 /// Source: `do_task_stat`, fs/proc/array.c.
 pub(super) fn stat(pid: u32) -> Option<(u32, u64)> {

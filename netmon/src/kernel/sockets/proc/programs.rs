@@ -16,7 +16,7 @@ use crate::{
         processes::{ProcessId, SeenProcess},
         program::Program,
     },
-    kernel::host::clock::now,
+    kernel::host::clock::{kernel_ticks, now},
 };
 
 /// The mark that the kernel appends to the path of a file that no directory has (`d_path`,
@@ -39,7 +39,7 @@ pub(crate) fn look(pid: u32, arguments: bool) -> Option<SeenProcess> {
     let program = program(pid, arguments).map(Arc::new);
     // The number may be that of another process by now.
     (stat(pid)?.1 == started).then(|| SeenProcess {
-        id: ProcessId { key: ProcessKey::Inside(pid), started },
+        id: ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) },
         time,
         parent,
         program,

@@ -8,8 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 use super::time_namespace::{Ahead, TimeNamespace};
 use crate::core::time::{Anchor, Mono, Wall};
 
-/// The time by which `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` of this process are ahead of those of the
-/// kernel, ns. A process of several threads stays in its time namespace, whose offsets stay as they
+/// The time by which `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` of this process are ahead of those of
+/// the kernel, ns. A process of several threads stays in its time namespace, whose offsets stay as they
 /// are.
 static AHEAD: LazyLock<Ahead> = LazyLock::new(|| match TimeNamespace::current() {
     Ok(namespace) => namespace.map_or_else(Ahead::default, |namespace| namespace.ahead),
@@ -52,8 +52,8 @@ pub(crate) fn booted() -> Wall {
     Wall::from_nanos(began - began.rem_euclid(tick))
 }
 
-/// Returns a start in the ticks of the kernel's `CLOCK_BOOTTIME`, from the ticks that `/proc` shows to
-/// this process.
+/// Returns a start in the ticks of the kernel's `CLOCK_BOOTTIME`, from the ticks that `/proc` shows
+/// to this process.
 pub(in crate::kernel) fn kernel_ticks(ticks: u64) -> u64 {
     // The clock of a time namespace may have begun after the process, whose start is then a
     // negative number, modulo 2^64.

@@ -9,8 +9,8 @@ use super::time_namespace::{Ahead, TimeNamespace};
 use crate::core::time::{Anchor, Mono, Wall};
 
 /// The time by which `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` of this process are ahead of those of
-/// the kernel, ns. A process of several threads stays in its time namespace, whose offsets stay as they
-/// are.
+/// the kernel, ns. A process of several threads stays in its time namespace, whose offsets stay as
+/// they are.
 static AHEAD: LazyLock<Ahead> = LazyLock::new(|| match TimeNamespace::current() {
     Ok(namespace) => namespace.map_or_else(Ahead::default, |namespace| namespace.ahead),
     Err(error) => {

@@ -49,6 +49,7 @@ impl Bench {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a record is made for the call")]
     fn take(&mut self, record: Record) {
         self.assembler.record(&record, &mut self.out);
     }

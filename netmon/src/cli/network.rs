@@ -5,7 +5,7 @@ use std::{io, thread, time::Duration};
 use anyhow::Context;
 use clap::Args;
 
-use super::{args::tracing::CONFINING, io::stdout::Stdout, names};
+use super::{args::tracing::CONFINING, io::stdout::Stdout, names, snapshot::unless_ended};
 use crate::{
     core::{
         filter::OWN_NETNS,
@@ -226,12 +226,8 @@ impl NetworkArgs {
     ) -> io::Result<NetworkRows> {
         let mut rows = NetworkRows::new();
         for namespace in &namespaces.reachable {
-            match namespace.run(read) {
-                Ok(found) => rows.extend(found.into_iter().map(|row| (namespace.inum, row))),
-                // The namespace ended meanwhile.
-                Err(error) if self.is_everywhere() && error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            let found = unless_ended(namespace.run(read), self.is_everywhere())?;
+            rows.extend(found.into_iter().map(|row| (namespace.inum, row)));
         }
         Ok(rows)
     }

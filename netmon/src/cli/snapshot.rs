@@ -340,7 +340,10 @@ impl SnapshotCommand {
 
 /// Returns the outcome of reading sockets: nothing where the namespace ended meanwhile, unless it
 /// is the one that was asked for.
-fn unless_ended<T: Default>(result: io::Result<T>, is_everywhere: bool) -> io::Result<T> {
+pub(super) fn unless_ended<T: Default>(
+    result: io::Result<T>,
+    is_everywhere: bool,
+) -> io::Result<T> {
     match result {
         Err(error) if is_everywhere && error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
         other => other,

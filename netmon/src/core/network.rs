@@ -27,7 +27,7 @@ pub(crate) struct Route {
     pub(crate) table: u32,
     /// The origin of the route.
     pub(crate) origin: &'static str,
-    /// Of several routes, the kernel takes the one with the lowest metric.
+    /// The kernel takes the route with the lowest metric, of several.
     pub(crate) metric: u32,
     /// The address that packets get as their source.
     pub(crate) source: Option<IpAddr>,

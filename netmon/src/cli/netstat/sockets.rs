@@ -13,7 +13,7 @@ use crate::{
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
-        Dump, DumpRequest, LoadError, Namespace, has_few_files, has_few_sockets,
+        Dump, DumpRequest, Namespace, has_few_files, has_few_sockets,
         host::privilege::{Duty, advice, narrow},
         network::has_table,
         sockets::proc::read_both,
@@ -108,14 +108,7 @@ impl<'a> SocketListing<'a> {
         if has_few_files() && has_few_sockets(&[Namespace::current()?]) {
             return Ok(Dump::proc_then_iterators(want));
         }
-        match Dump::through_iterators(want.clone()) {
-            Ok(dump) => Ok(dump),
-            Err(LoadError::Privilege(_)) => Ok(Dump::through_proc(want)),
-            Err(error) => {
-                log::debug!("{error}; reading /proc instead");
-                Ok(Dump::through_proc(want))
-            }
-        }
+        Ok(Dump::iterators_or_proc(want, |error| log::debug!("{error}; reading /proc instead")))
     }
 
     /// Prints a listing. Returns the exit code of a listing that ends early.

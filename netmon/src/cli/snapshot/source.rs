@@ -38,15 +38,9 @@ impl SnapshotCommand {
         let mut dump = match self.source {
             Some(DumpSource::Bpf) => Dump::through_iterators(want)?,
             Some(DumpSource::Proc) => Dump::through_proc(want),
-            None => match Dump::through_iterators(want.clone()) {
-                Ok(dump) => dump,
-                // Expected without root; any other error should be known.
-                Err(kernel::LoadError::Privilege(_)) => Dump::through_proc(want),
-                Err(error) => {
-                    report(format_args!("{error}; reading /proc instead"));
-                    Dump::through_proc(want)
-                }
-            },
+            None => Dump::iterators_or_proc(want, |error| {
+                report(format_args!("{error}; reading /proc instead"));
+            }),
         };
         let found = self.namespaces(&mut dump, filter)?;
         Ok((dump, found))

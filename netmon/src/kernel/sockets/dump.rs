@@ -113,6 +113,17 @@ impl Dump {
         Ok(Self { walk, ..Self::of(request, Some(iterators)) })
     }
 
+    /// Reads through BPF iterators, or `/proc` where the kernel refuses them. `refused` takes any
+    /// error but the usual one: the lack of a privilege.
+    pub(crate) fn iterators_or_proc(request: DumpRequest, refused: impl FnOnce(LoadError)) -> Self {
+        match Self::through_iterators(request.clone()) {
+            Ok(dump) => return dump,
+            Err(LoadError::Privilege(_)) => {}
+            Err(error) => refused(error),
+        }
+        Self::through_proc(request)
+    }
+
     /// Reads `/proc`, and changes to iterators, if the kernel permits them, where `/proc` does not
     /// show all owners.
     #[must_use]

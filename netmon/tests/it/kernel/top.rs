@@ -1,6 +1,7 @@
 //! `netmon top` in a real terminal, that of tmux: keys are sent, and the screen is read.
 
 use std::{
+    cell::Cell,
     io::Write,
     net::{TcpListener, TcpStream},
     path::PathBuf,
@@ -123,17 +124,13 @@ impl Terminal {
     pub(crate) fn pid(&self) -> u32 {
         let shell = self.tmux(&["display", "-p", "#{pane_pid}"]);
         let path = format!("/proc/{0}/task/{0}/children", shell.trim());
-        let end = Instant::now() + patience();
-        loop {
+        let child = Cell::new(None);
+        self.until("one child of the shell", |_| {
             let children = std::fs::read_to_string(&path).expect("its children");
-            match children.trim().parse() {
-                Ok(child) => return child,
-                Err(error) if Instant::now() >= end => {
-                    panic!("one child: {error}: {children:?}; {}", self.screen())
-                }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
-            }
-        }
+            child.set(children.trim().parse().ok());
+            child.get().is_some()
+        });
+        child.get().expect("just seen")
     }
 
     /// Asserts that the terminal is as before: the normal screen, no mouse, the cursor, echo,

@@ -43,7 +43,7 @@ pub(crate) fn load(count: u16) -> u16 {
 
 /// A time longer than anything should take, also on a slow and busy machine.
 pub(crate) fn patience() -> Duration {
-    slow(Duration::from_secs(10))
+    slow(Duration::from_secs(30))
 }
 
 /// A time longer than that between two dumps. Dumps may use 2 % of a core. While other tests hold
@@ -167,7 +167,11 @@ impl Watch {
         } {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.take(&line),
-                Err(error) => panic!("waiting for {what}: {error}; events: {:#?}", self.events),
+                Err(error) => panic!(
+                    "waiting for {what}: {error}; of {} events the last: {:#?}",
+                    self.events.len(),
+                    self.events.iter().rev().take(20).collect::<Vec<_>>()
+                ),
             }
         }
     }

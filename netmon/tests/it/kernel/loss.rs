@@ -129,9 +129,11 @@ fn a_beginning_that_was_not_kept_is_a_loss() {
             wire.take_syn(port);
         }
         wire.complete(FIRST, 80, isn);
-        watch.until("the loss", |events| lost(events) > 0);
-        let event = watch.events.iter().find(|event| event["type"] == "lost").expect("one");
-        assert_eq!(event["reason"], "storage");
+        // The last event is looked at, not all: there are some ten thousand. Other losses are those
+        // of a busy machine.
+        watch.until("the loss", |events| {
+            events.last().is_some_and(|last| last["type"] == "lost" && last["reason"] == "storage")
+        });
     });
 }
 

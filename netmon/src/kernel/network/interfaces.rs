@@ -2,26 +2,35 @@
 
 use std::{collections::HashMap, io};
 
+use netlink_packet_core::{
+    DecodeError, NlaBuffer, NlasIterator, Parseable, parse_string, parse_u8, parse_u32,
+};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{LinkAttribute, LinkMessage, State, Stats64},
+    link::{LinkHeader, Map, State, Stats64},
 };
 
-use super::netlink::dump;
+use super::netlink::{Row, dump};
 use crate::core::network::{Interface, InterfaceAddress, InterfaceCounters};
+
+/// Attributes of a device, `IFLA_*` (include/uapi/linux/if_link.h).
+const ADDRESS: u16 = 1;
+const NAME: u16 = 3;
+const MTU: u16 = 4;
+const QUEUE_LENGTH: u16 = 13;
+const MAP: u16 = 14;
+const STATE: u16 = 16;
+const STATS64: u16 = 23;
 
 /// Returns every device with its addresses, in the order of their numbers.
 ///
 /// # Errors
 /// The kernel's answer.
 pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut interfaces: Vec<_> = links()?.iter().map(interface).collect();
-    let answers = dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-    for answer in &answers {
-        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+    let mut interfaces: Vec<Interface> = dump(0)?;
+    for message in dump::<AddressMessage>(0)? {
         let owner = interfaces.iter_mut().find(|device| device.index == message.header.index);
-        if let Some((owner, address)) = owner.zip(address(message)) {
+        if let Some((owner, address)) = owner.zip(address(&message)) {
             owner.addresses.push(address);
         }
     }
@@ -33,42 +42,67 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
 /// # Errors
 /// The kernel's answer.
 pub(super) fn names() -> io::Result<HashMap<u32, String>> {
-    let links = links()?;
-    Ok(links.iter().map(interface).map(|device| (device.index, device.name)).collect())
+    let interfaces: Vec<Interface> = dump(0)?;
+    Ok(interfaces.into_iter().map(|device| (device.index, device.name)).collect())
 }
 
-fn links() -> io::Result<Vec<LinkMessage>> {
-    let answers = dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let links = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewLink(message) => Some(message),
-        _ => None,
-    });
-    Ok(links.collect())
+impl Row for AddressMessage {
+    const TABLE: &str = "table of addresses";
+    const QUESTION: u16 = libc::RTM_GETADDR;
+    const ANSWER: u16 = libc::RTM_NEWADDR;
+    /// `struct ifaddrmsg` (include/uapi/linux/if_addr.h).
+    const PREFIX: usize = 8;
+
+    fn parse(answer: &[u8]) -> Result<Self, DecodeError> {
+        Parseable::parse(answer)
+    }
 }
 
-fn interface(message: &LinkMessage) -> Interface {
-    let mut interface = Interface {
-        index: message.header.index,
-        flags: message.header.flags.bits(),
-        kind: message.header.link_layer_type.into(),
-        state: "unknown",
-        ..Interface::default()
-    };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => interface.name.clone_from(name),
-            LinkAttribute::Address(bytes) => interface.hardware.clone_from(bytes),
-            LinkAttribute::Mtu(bytes) => interface.mtu = *bytes,
-            LinkAttribute::TxQueueLen(packets) => interface.queue = *packets,
-            LinkAttribute::OperState(state) => interface.state = state_name(*state),
-            LinkAttribute::Stats64(stats) => interface.counters = counters(stats),
-            LinkAttribute::Map(map) => {
-                (interface.interrupt, interface.base) = (map.irq, map.base_address);
+impl Row for Interface {
+    const TABLE: &str = "table of devices";
+    const QUESTION: u16 = libc::RTM_GETLINK;
+    const ANSWER: u16 = libc::RTM_NEWLINK;
+    /// `struct ifinfomsg` (include/uapi/linux/rtnetlink.h).
+    const PREFIX: usize = 16;
+
+    /// Reads the attributes that are shown. An attribute of another form is passed over.
+    fn parse(answer: &[u8]) -> Result<Self, DecodeError> {
+        let header = LinkHeader::parse(answer)?;
+        let mut interface = Self {
+            index: header.index,
+            flags: header.flags.bits(),
+            kind: header.link_layer_type.into(),
+            state: "unknown",
+            ..Self::default()
+        };
+        for attribute in NlasIterator::new(&answer[Self::PREFIX..]) {
+            let attribute = attribute?;
+            if let Err(error) = interface.take(&attribute) {
+                log::debug!("rtnetlink: attribute {} of a device: {error}", attribute.kind());
+            }
+        }
+        Ok(interface)
+    }
+}
+
+impl Interface {
+    fn take(&mut self, attribute: &NlaBuffer<&[u8]>) -> Result<(), DecodeError> {
+        let value = attribute.value();
+        match attribute.kind() {
+            NAME => self.name = parse_string(value)?,
+            ADDRESS => self.hardware = value.to_vec(),
+            MTU => self.mtu = parse_u32(value)?,
+            QUEUE_LENGTH => self.queue = parse_u32(value)?,
+            STATE => self.state = state_name(parse_u8(value)?.into()),
+            STATS64 => self.counters = counters(&Stats64::parse(value)?),
+            MAP => {
+                let map = Map::parse(value)?;
+                (self.interrupt, self.base) = (map.irq, map.base_address);
             }
             _ => {}
         }
+        Ok(())
     }
-    interface
 }
 
 /// Adds counters up as `/proc/net/dev` does (`dev_seq_printf_stats`, net/core/net-procfs.c).

@@ -6,14 +6,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use netlink_packet_core::{DecodeError, Parseable};
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    AddressFamily,
     route::{
         RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteType, RouteVia,
     },
 };
 
-use super::{interfaces::names, netlink::dump};
+use super::{
+    interfaces::names,
+    netlink::{Row, dump},
+};
 use crate::core::network::{Hop, Route};
 
 /// The fraction in which rtnetlink gives round trip times: eighths of a millisecond.
@@ -24,15 +28,22 @@ const RTT_PARTS: u32 = 8;
 /// # Errors
 /// The kernel's answer.
 pub(crate) fn routes(ipv6: bool) -> io::Result<Vec<Route>> {
-    let mut request = RouteMessage::default();
-    request.header.address_family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let names = names()?;
-    let answers = dump(&RouteNetlinkMessage::GetRoute(request))?;
-    let routes = answers.iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewRoute(message) => Some(route(message, ipv6, &names)),
-        _ => None,
-    });
-    Ok(routes.collect())
+    let routes: Vec<RouteMessage> = dump(family.into())?;
+    Ok(routes.iter().map(|message| route(message, ipv6, &names)).collect())
+}
+
+impl Row for RouteMessage {
+    const TABLE: &str = "table of routes";
+    const QUESTION: u16 = libc::RTM_GETROUTE;
+    const ANSWER: u16 = libc::RTM_NEWROUTE;
+    /// `struct rtmsg` (include/uapi/linux/rtnetlink.h).
+    const PREFIX: usize = 12;
+
+    fn parse(answer: &[u8]) -> Result<Self, DecodeError> {
+        Parseable::parse(answer)
+    }
 }
 
 fn route(message: &RouteMessage, ipv6: bool, names: &HashMap<u32, String>) -> Route {

@@ -273,7 +273,7 @@ impl Flags {
             return self.repeat(Self::routes);
         }
         if self.has(Interfaces) {
-            print(b"Kernel Interface table\n")?;
+            print(format!("{}\n", tables::words().devices).as_bytes())?;
             return self.repeat(Self::interfaces);
         }
         sockets::list(&self)

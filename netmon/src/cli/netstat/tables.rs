@@ -4,14 +4,22 @@ use std::{net::IpAddr, process::ExitCode};
 
 use super::{Flags, WRONG_USAGE, flags::Choice, print, unsupported};
 use crate::{
-    cli::io::stderr,
+    cli::{io::stderr, locale::Locale},
     core::network::MAIN_TABLE,
     kernel::network::{counters, groups, interfaces, ipv6_entries, routes},
-    view::net_tools::{
-        ChosenProtocols, InterfaceForm, RouteColumns, put_cache_heading, put_groups,
-        put_interfaces, put_ipv4_routes, put_ipv6_routes, put_statistics,
+    view::{
+        language::TableWords,
+        net_tools::{
+            ChosenProtocols, InterfaceForm, RouteColumns, put_cache_heading, put_groups,
+            put_interfaces, put_ipv4_routes, put_ipv6_routes, put_statistics,
+        },
     },
 };
+
+/// Returns the texts in the language of the user.
+pub(super) fn words() -> &'static TableWords {
+    &Locale::of_user().language.tables
+}
 
 impl Flags {
     pub(super) fn statistics(&self) -> anyhow::Result<ExitCode> {
@@ -39,7 +47,7 @@ impl Flags {
             }
         };
         let mut out = Vec::new();
-        put_statistics(&mut out, &all, chosen);
+        put_statistics(&mut out, &all, chosen, words());
         print(&out)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -66,7 +74,7 @@ impl Flags {
                     let ends = entries.iter().map(|entry| entry.destination).chain(next_hops);
                     let mut names = self.names(ends.map(IpAddr::from));
                     for (_, is_cache) in tables.into_iter().filter(|(wanted, _)| *wanted) {
-                        put_ipv6_routes(out, &entries, is_cache, &mut names);
+                        put_ipv6_routes(out, &entries, is_cache, &mut names, words());
                     }
                 }
                 "ax25" | "netrom" | "rose" | "ipx" | "ddp" | "x25" => {
@@ -89,7 +97,7 @@ impl Flags {
         is_cache: bool,
     ) -> anyhow::Result<()> {
         if is_cache {
-            put_cache_heading(out, columns);
+            put_cache_heading(out, columns, words());
             return Ok(());
         }
         let mut routes = routes(false)?;
@@ -97,13 +105,13 @@ impl Flags {
         let gateways = routes.iter().flat_map(|route| route.hops.iter()).filter_map(|h| h.gateway);
         let hosts = routes.iter().filter(|route| route.prefix == 32);
         let ends = hosts.map(|route| route.destination).chain(gateways);
-        put_ipv4_routes(out, &routes, columns, &mut self.names(ends));
+        put_ipv4_routes(out, &routes, columns, &mut self.names(ends), words());
         Ok(())
     }
 
     pub(super) fn interfaces(&self, out: &mut Vec<u8>) -> anyhow::Result<Option<ExitCode>> {
         let form = InterfaceForm { is_long: self.has(Choice::Extend), all: self.has(Choice::All) };
-        put_interfaces(out, &mut interfaces()?, form);
+        put_interfaces(out, &mut interfaces()?, form, words());
         Ok(None)
     }
 
@@ -117,7 +125,7 @@ impl Flags {
             }
         }
         let mut names = self.names(all.iter().map(|group| group.group));
-        put_groups(out, &all, &mut names);
+        put_groups(out, &all, &mut names, words());
         Ok(())
     }
 }

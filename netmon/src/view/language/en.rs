@@ -1,6 +1,6 @@
 //! English: the words of netstat.
 
-use super::{Headings, Language, ServicesHeadings, SummaryWords, Topics};
+use super::{Headings, Language, ServicesHeadings, SummaryWords, TableWords, Topics};
 use crate::core::{
     socket::{TimerKind, UnixSocket},
     tcp::TcpState,
@@ -50,6 +50,33 @@ pub(crate) static ENGLISH: Language = Language {
         port: "Port/Proto",
         aliases: "Also known as",
         listening: "Listening",
+    },
+    tables: TableWords {
+        routes: "Kernel IP routing table",
+        route_cache: "Kernel IP routing cache",
+        route_headings: [
+            "Destination     Gateway         Genmask         Flags   MSS Window  irtt Iface",
+            "Destination     Gateway         Genmask         Flags Metric Ref    Use Iface",
+            "Destination     Gateway         Genmask         Flags Metric Ref    Use Iface    \
+             MSS   Window irtt",
+        ],
+        cache_headings: [
+            "Source          Destination     Gateway         Flags   MSS Window  irtt Iface",
+            "Source          Destination     Gateway         Flags Metric Ref    Use Iface",
+            "Source          Destination     Gateway         Flags Metric Ref    Use Iface    \
+             MSS   Window irtt  TOS HHRef HHUptod     SpecDst",
+        ],
+        ipv6_routes: "Kernel IPv6 routing table",
+        ipv6_route_cache: "Kernel IPv6 routing cache",
+        ipv6_route_headings: "Destination                    Next Hop                   \
+                              Flag Met Ref  Use If",
+        devices: "Kernel Interface table",
+        device_headings: "Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    \
+                          TX-OK TX-ERR TX-DRP TX-OVR Flg",
+        no_flags: "[NO FLAGS]",
+        groups: "IPv6/IPv4 Group Memberships",
+        group_headings: "Interface       RefCnt Group",
+        counter: |english| english,
     },
     topics: Topics {
         states: include_str!("en/states.txt"),

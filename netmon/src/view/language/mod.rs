@@ -51,6 +51,8 @@ pub struct Language {
     pub summary: SummaryWords,
     /// The headings of `netmon services`.
     pub services: ServicesHeadings,
+    /// The texts of netstat's other tables.
+    pub tables: TableWords,
     /// Topics of `netmon help`.
     pub topics: Topics,
 }
@@ -95,6 +97,29 @@ pub struct ServicesHeadings {
     pub port: &'static str,
     pub aliases: &'static str,
     pub listening: &'static str,
+}
+
+/// The texts of netstat's tables besides sockets. A line of headings is whole: net-tools' widths
+/// are not those of its rows.
+pub struct TableWords {
+    pub routes: &'static str,
+    pub route_cache: &'static str,
+    /// With the columns of TCP, with the metric, and with both.
+    pub route_headings: [&'static str; 3],
+    /// As for routes.
+    pub cache_headings: [&'static str; 3],
+    pub ipv6_routes: &'static str,
+    pub ipv6_route_cache: &'static str,
+    pub ipv6_route_headings: &'static str,
+    pub devices: &'static str,
+    pub device_headings: &'static str,
+    /// In place of the letters of a device without flags.
+    pub no_flags: &'static str,
+    pub groups: &'static str,
+    pub group_headings: &'static str,
+    /// Translates the sentence of a counter, or the heading of a list of messages of ICMP. `{}`
+    /// stands for the value.
+    pub counter: fn(&'static str) -> &'static str,
 }
 
 /// Topics of `netmon help`, a screen each. A line with `{here}` is for the sockets of the host, and

@@ -2,7 +2,9 @@
 //!
 //! net-tools has no word for some texts, and a wrong one for others. docs/languages.md lists them.
 
-use super::{Headings, Language, ServicesHeadings, SummaryWords, Topics};
+mod counters;
+
+use super::{Headings, Language, ServicesHeadings, SummaryWords, TableWords, Topics};
 use crate::core::{
     socket::{TimerKind, UnixSocket},
     tcp::TcpState,
@@ -52,6 +54,33 @@ pub static PT_BR: Language = Language {
         port: "Porta/Proto",
         aliases: "Outros nomes",
         listening: "Ouvindo",
+    },
+    tables: TableWords {
+        routes: "Tabela de Roteamento IP do Kernel",
+        route_cache: "Cache de Roteamento IP do Kernel",
+        route_headings: [
+            "Destino         Roteador        MáscaraGen.    Opções   MSS Janela  irtt Iface",
+            "Destino         Roteador        MáscaraGen.    Opções Métrica Ref   Uso Iface",
+            "Destino         Roteador        MáscaraGen.    Opções Métrica Ref   Uso Iface    \
+             MSS   Janela irtt",
+        ],
+        cache_headings: [
+            "Origem          Destino         Roteador       Opções   MSS Janela  irtt Iface",
+            "Origem          Destino         Roteador       Opções Métrica Ref   Uso Iface",
+            "Origem          Destino         Roteador       Opções Métrica Ref   Uso Iface    \
+             MSS   Janela irtt  TOS HHRef HHUptod     SpecDst",
+        ],
+        ipv6_routes: "Tabela de Roteamento IPv6 do Kernel",
+        ipv6_route_cache: "Cache de Roteamento IPv6 do Kernel",
+        ipv6_route_headings: "Destino                        Próximo Hop                \
+                              Opç  Mét Ref  Uso If",
+        devices: "Tabela de Interfaces do Kernel",
+        device_headings: "Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    \
+                          TX-OK TX-ERR TX-DRP TX-OVR Opç",
+        no_flags: "[SEM FLAGS]",
+        groups: "Participação em Grupos IPv6/IPv4",
+        group_headings: "Interface       CntRef Grupo",
+        counter: counters::counter,
     },
     topics: Topics {
         states: include_str!("pt_BR/states.txt"),

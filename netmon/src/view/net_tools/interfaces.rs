@@ -6,9 +6,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::core::{
-    escape::Escaped,
-    network::{Interface, InterfaceAddress},
+use crate::{
+    core::{
+        escape::Escaped,
+        network::{Interface, InterfaceAddress},
+    },
+    view::language::TableWords,
 };
 
 /// The form of the table, and the devices in it.
@@ -60,16 +63,15 @@ pub(crate) fn put_interfaces(
     out: &mut Vec<u8>,
     interfaces: &mut [Interface],
     InterfaceForm { is_long, all }: InterfaceForm,
+    words: &TableWords,
 ) {
     interfaces.sort_by(|one, other| by_name(&one.name, &other.name));
     if !is_long {
-        out.extend_from_slice(
-            b"Iface             MTU    RX-OK RX-ERR RX-DRP RX-OVR    TX-OK TX-ERR TX-DRP TX-OVR \
-              Flg\n",
-        );
+        // Writing to a vector does not fail, here and below.
+        let _ = writeln!(out, "{}", words.device_headings);
     }
     for interface in interfaces.iter().filter(|device| all || device.flags & UP != 0) {
-        if is_long { put_long(out, interface) } else { put_short(out, interface) }
+        if is_long { put_long(out, interface) } else { put_short(out, interface, words) }
     }
 }
 
@@ -82,10 +84,9 @@ fn by_name(one: &str, other: &str) -> Ordering {
     split(one).cmp(&split(other))
 }
 
-fn put_short(out: &mut Vec<u8>, interface: &Interface) {
+fn put_short(out: &mut Vec<u8>, interface: &Interface, words: &TableWords) {
     let name = Escaped(interface.name.as_bytes()).to_string();
     let count = |name| interface.counters.get(name);
-    // Writing to a vector does not fail, here and below.
     let _ = write!(
         out,
         "{name:<15} {:>5} {:>8} {:>6} {:>6} {:<6} {:>8} {:>6} {:>6} {:>6} ",
@@ -102,7 +103,7 @@ fn put_short(out: &mut Vec<u8>, interface: &Interface) {
     let flags = interface.flags & OLD_FLAGS;
     let set = FLAGS.iter().filter(|(flag, ..)| flags & flag != 0);
     let letters: String = set.map(|(_, letter, _)| letter).collect();
-    let _ = writeln!(out, "{}", if flags == 0 { "[NO FLAGS]" } else { &letters });
+    let _ = writeln!(out, "{}", if flags == 0 { words.no_flags } else { &letters });
 }
 
 fn put_long(out: &mut Vec<u8>, interface: &Interface) {

@@ -6,9 +6,12 @@ use std::{
 };
 
 use super::AddressNames;
-use crate::core::{
-    escape::Escaped,
-    network::{Ipv6Entry, MulticastGroup, Route},
+use crate::{
+    core::{
+        escape::Escaped,
+        network::{Ipv6Entry, MulticastGroup, Route},
+    },
+    view::language::TableWords,
 };
 
 /// The columns of the table of IPv4.
@@ -25,13 +28,17 @@ pub(crate) enum RouteColumns {
 }
 
 impl RouteColumns {
-    const fn heading(self) -> &'static str {
-        match self {
-            Self::Tcp => "Flags   MSS Window  irtt Iface\n",
-            Self::Metric => "Flags Metric Ref    Use Iface\n",
-            Self::Both => "Flags Metric Ref    Use Iface    MSS   Window irtt\n",
-            Self::Title => "",
-        }
+    /// Writes the line of headings.
+    fn put_heading(self, out: &mut Vec<u8>, headings: [&str; 3]) {
+        let [tcp, metric, both] = headings;
+        let line = match self {
+            Self::Tcp => tcp,
+            Self::Metric => metric,
+            Self::Both => both,
+            Self::Title => return,
+        };
+        // Writing to a vector does not fail, here and below.
+        let _ = writeln!(out, "{line}");
     }
 }
 
@@ -45,13 +52,10 @@ pub(crate) fn put_ipv4_routes(
     routes: &[Route],
     columns: RouteColumns,
     names: &mut AddressNames,
+    words: &TableWords,
 ) {
-    out.extend_from_slice(b"Kernel IP routing table\n");
-    // Writing to a vector does not fail, here and below.
-    if columns != RouteColumns::Title {
-        let _ =
-            write!(out, "Destination     Gateway         Genmask         {}", columns.heading());
-    }
+    let _ = writeln!(out, "{}", words.routes);
+    columns.put_heading(out, words.route_headings);
     let is_shown = |route: &&Route| !matches!(route.kind, "broadcast" | "multicast");
     for route in routes.iter().filter(is_shown) {
         put_ipv4_route(out, route, columns, names);
@@ -105,14 +109,9 @@ fn put_ipv4_route(
 }
 
 /// Writes the headings over the cache of routes of IPv4, which Linux has not had since 3.6.
-pub(crate) fn put_cache_heading(out: &mut Vec<u8>, columns: RouteColumns) {
-    out.extend_from_slice(b"Kernel IP routing cache\n");
-    if columns == RouteColumns::Title {
-        return;
-    }
-    let heading = columns.heading().trim_end();
-    let more = if columns == RouteColumns::Both { "  TOS HHRef HHUptod     SpecDst" } else { "" };
-    let _ = writeln!(out, "Source          Destination     Gateway         {heading}{more}");
+pub(crate) fn put_cache_heading(out: &mut Vec<u8>, columns: RouteColumns, words: &TableWords) {
+    let _ = writeln!(out, "{}", words.route_cache);
+    columns.put_heading(out, words.cache_headings);
 }
 
 /// The flags of a route of IPv6, and their letters, in netstat's order (include/uapi/linux/route.h,
@@ -141,13 +140,10 @@ pub(crate) fn put_ipv6_routes(
     entries: &[Ipv6Entry],
     cached: bool,
     names: &mut AddressNames,
+    words: &TableWords,
 ) {
-    let table = if cached { "cache" } else { "table" };
-    let _ = writeln!(
-        out,
-        "Kernel IPv6 routing {table}\n{:<30} {:<26} Flag Met Ref  Use If",
-        "Destination", "Next Hop"
-    );
+    let title = if cached { words.ipv6_route_cache } else { words.ipv6_routes };
+    let _ = writeln!(out, "{title}\n{}", words.ipv6_route_headings);
     for entry in entries.iter().filter(|entry| cached == (entry.flags & CACHED != 0)) {
         let to = format!("{}/{}", names.host(entry.destination.into()), entry.prefix);
         let next_hop = names.host(entry.next_hop.into());
@@ -164,12 +160,14 @@ pub(crate) fn put_ipv6_routes(
 }
 
 /// Writes the multicast groups of both families.
-pub(crate) fn put_groups(out: &mut Vec<u8>, groups: &[MulticastGroup], names: &mut AddressNames) {
-    let _ = writeln!(
-        out,
-        "IPv6/IPv4 Group Memberships\n{:<15} RefCnt Group\n{:-<15} ------ {:-<21}",
-        "Interface", "", ""
-    );
+pub(crate) fn put_groups(
+    out: &mut Vec<u8>,
+    groups: &[MulticastGroup],
+    names: &mut AddressNames,
+    words: &TableWords,
+) {
+    let TableWords { groups: title, group_headings, .. } = words;
+    let _ = writeln!(out, "{title}\n{group_headings}\n{:-<15} ------ {:-<21}", "", "");
     for MulticastGroup { device, references, group } in groups {
         let device = Escaped(device.as_bytes()).to_string();
         let _ = writeln!(out, "{device:<15} {references:<6} {}", names.host(*group));

@@ -270,3 +270,25 @@ const SCTP: &[Sentence] = &[
     ("ReasmUsrMsgs", Always, "{} Number of messages reassembled "),
     ("Shutdowns", Always, "{} Number of Graceful Terminations"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::language::LANGUAGES;
+
+    #[test]
+    fn every_language_has_every_sentence() {
+        let tables = [IP, ICMP, TCP, UDP, TCP_EXT, IP6, ICMP6, UDP6, SCTP];
+        let sentences = tables.concat().into_iter().filter(|(_, form, _)| *form != Hidden);
+        let sentences: Vec<_> =
+            sentences.map(|(.., sentence)| sentence).chain([INPUT, OUTPUT]).collect();
+        let places = |sentence: &str| sentence.matches("{}").count();
+        for language in &LANGUAGES[1..] {
+            for sentence in &sentences {
+                let translated = (language.tables.counter)(sentence);
+                assert_ne!(translated, *sentence, "{language:?}");
+                assert_eq!(places(translated), places(sentence), "{language:?}: {translated}");
+            }
+        }
+    }
+}

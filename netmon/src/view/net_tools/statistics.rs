@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use super::sentences::{Form, INPUT, OUTPUT, sentence};
-use crate::core::{escape::Escaped, network::ProtocolCounters};
+use crate::{
+    core::{escape::Escaped, network::ProtocolCounters},
+    view::language::TableWords,
+};
 
 /// The protocols whose counters are shown. Counters of other protocols always are.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,12 @@ impl ChosenProtocols {
 ///
 /// Below the list of messages of ICMP, netstat goes on with the margin of that list, until a line
 /// with a sentence or a protocol that netstat knows.
-pub(crate) fn put_statistics(out: &mut Vec<u8>, all: &[ProtocolCounters], chosen: ChosenProtocols) {
+pub(crate) fn put_statistics(
+    out: &mut Vec<u8>,
+    all: &[ProtocolCounters],
+    chosen: ChosenProtocols,
+    words: &TableWords,
+) {
     let mut last = Form::Always;
     for ProtocolCounters { protocol, counters } in all {
         let shows = chosen.shows(protocol);
@@ -45,20 +53,22 @@ pub(crate) fn put_statistics(out: &mut Vec<u8>, all: &[ProtocolCounters], chosen
         // Writing to a vector does not fail, here and below.
         let _ = writeln!(out, "{}:", Escaped(protocol.as_bytes()));
         for (name, value) in counters {
-            put_counter(out, sentence(protocol, name), (name, *value), &mut last);
+            let sentence = sentence(protocol, name);
+            put_counter(out, sentence, (name, *value), &mut last, words.counter);
         }
     }
 }
 
 fn put_counter(
     out: &mut Vec<u8>,
-    sentence: Option<(Form, &str)>,
+    sentence: Option<(Form, &'static str)>,
     (name, value): (&str, u64),
     last: &mut Form,
+    translate: fn(&'static str) -> &'static str,
 ) {
     let margin = |form: Form| if matches!(form, Form::Input | Form::Output) { 8 } else { 4 };
     let width = margin(*last);
-    let (form, words) = match sentence {
+    let (form, sentence) = match sentence {
         None if value == 0 => return,
         None => {
             let name = Escaped(name.as_bytes());
@@ -74,11 +84,12 @@ fn put_counter(
         _ => None,
     };
     if let Some(title) = title.filter(|_| *last != form) {
-        let _ = writeln!(out, "{:width$}{title}", "");
+        let _ = writeln!(out, "{:width$}{}", "", translate(title));
     }
     if value > 0 || form == Form::Always {
         let width = margin(form);
-        let _ = writeln!(out, "{:width$}{}", "", words.replace("{}", &value.to_string()));
+        let text = translate(sentence).replace("{}", &value.to_string());
+        let _ = writeln!(out, "{:width$}{text}", "");
     }
     *last = form;
 }
@@ -86,6 +97,7 @@ fn put_counter(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::language::ENGLISH;
 
     fn shown(all: &[(&str, &[(&str, u64)])], chosen: ChosenProtocols) -> String {
         let all: Vec<_> = all
@@ -96,7 +108,7 @@ mod tests {
             })
             .collect();
         let mut out = Vec::new();
-        put_statistics(&mut out, &all, chosen);
+        put_statistics(&mut out, &all, chosen, &ENGLISH.tables);
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -6,7 +6,10 @@ use netmon::testing::{PT_BR, TcpState};
 use serde_json::Value;
 
 use crate::{
-    kernel::{every_state::HeldSockets, netns::Netns},
+    kernel::{
+        every_state::HeldSockets,
+        netns::{Netns, sh},
+    },
     schema::object,
 };
 
@@ -81,6 +84,55 @@ fn netstat_has_the_language_too() {
     for state in ["OU\u{c7}A", "ESTABELECIDA", "ESPERA_FIN2", "TIME_WAIT"] {
         assert!(text.lines().any(|line| line.trim_end().ends_with(state)), "{state}: {text}");
     }
+}
+
+/// Runs netstat in a locale. Returns its lines.
+fn netstat(flags: &str, locale: &str) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netmon"));
+    let output = command.args(["netstat", flags]).env("LC_ALL", locale).output().expect("netmon");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The other tables have the same numbers in the same lines, under words of the language.
+#[test]
+fn tables_of_netstat_have_the_language_of_the_locale() {
+    Netns::new().run(|| {
+        // Devices without an address of IPv6 send nothing by themselves.
+        sh("ip link add veth0 type veth peer name veth1
+            ip link set veth0 addrgenmode none && ip link set veth1 addrgenmode none
+            ip addr add 192.0.2.1/24 dev veth0
+            ip link set veth0 up && ip link set veth1 up
+            ip route add 198.51.100.0/24 via 192.0.2.9");
+        std::net::TcpStream::connect("127.0.0.1:1").expect_err("refused");
+        let numbers = |line: &String| {
+            let words = line.split_whitespace();
+            words.filter(|word| word.parse::<u64>().is_ok()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for (flags, first, second) in [
+            ("-rn", "Tabela de Roteamento IP do Kernel", "Destino         Roteador        M"),
+            ("-rne", "Tabela de Roteamento IP do Kernel", "Destino         Roteador        M"),
+            ("-rnee", "Tabela de Roteamento IP do Kernel", "Destino         Roteador        M"),
+            ("-rn6", "Tabela de Roteamento IPv6 do Kernel", "Destino                        Pr"),
+            ("-rnC", "Cache de Roteamento IP do Kernel", "Origem          Destino         Rot"),
+            ("-ia", "Tabela de Interfaces do Kernel", "Iface             MTU    RX-OK"),
+            ("-gn", "Participa\u{e7}\u{e3}o em Grupos IPv6/IPv4", "Interface       CntRef Grupo"),
+            ("-s", "Ip:", "    Forwarding: "),
+            ("-s6", "Ip6:", "    "),
+        ] {
+            let (english, portuguese) = (netstat(flags, "C"), netstat(flags, "pt_BR.UTF-8"));
+            assert_eq!(portuguese[0], first, "{flags}");
+            assert!(portuguese[1].starts_with(second), "{flags}: {}", portuguese[1]);
+            assert_eq!(english.len(), portuguese.len(), "{flags}");
+            for (english, portuguese) in english.iter().zip(&portuguese) {
+                assert_eq!(numbers(english), numbers(portuguese), "{flags}");
+            }
+        }
+        let text = netstat("-s", "pt_BR.UTF-8").join("\n");
+        assert!(text.contains("\n    1 aberturas ativas de conex\u{e3}o\n"), "{text}");
+        assert!(text.contains("\n    1 resets enviados"), "{text}");
+    });
 }
 
 /// States begin in one column, though some letters before take two bytes.

@@ -9,14 +9,17 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use etherparse::{PacketBuilder, SlicedPacket, TransportSlice};
 use nix::{ifaddrs::getifaddrs, sys::socket::bind};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::kernel::{harness::patience, netns::sh};
+use crate::kernel::{
+    harness::{patience, slow},
+    netns::sh,
+};
 
 const LOCAL: [u8; 4] = [10, 9, 0, 1];
 const PEER: [u8; 4] = [10, 9, 0, 2];
@@ -108,11 +111,23 @@ impl Wire {
         port: u16,
         wanted: impl Fn(&etherparse::TcpHeader) -> bool,
     ) -> (u16, u32) {
-        let end = Instant::now() + patience();
+        let segment = self.receive_until(Instant::now() + patience(), port, wanted);
+        segment.expect("the kernel did not send what the peer waits for")
+    }
+
+    /// Waits like [`Self::receive`]. Returns nothing if no such segment comes before `end`.
+    fn receive_until(
+        &mut self,
+        end: Instant,
+        port: u16,
+        wanted: impl Fn(&etherparse::TcpHeader) -> bool,
+    ) -> Option<(u16, u32)> {
         let mut frame = [0; 2048];
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the kernel did not send what the peer waits for");
+            if left.is_zero() {
+                return None;
+            }
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
             let length = match self.socket.read(&mut frame) {
                 Ok(length) => length,
@@ -129,7 +144,7 @@ impl Wire {
             let Some(TransportSlice::Tcp(tcp)) = packet.transport else { continue };
             let tcp = tcp.to_header();
             if tcp.destination_port == port && wanted(&tcp) {
-                return (tcp.source_port, tcp.sequence_number);
+                return Some((tcp.source_port, tcp.sequence_number));
             }
         }
     }
@@ -165,9 +180,17 @@ impl<'w> Connection<'w> {
         let (kernel_port, isn) = wire.receive(port, |tcp| tcp.syn);
         let mut connection =
             Self { wire, socket, port, kernel_port, next: 1000, acknowledged: isn.wrapping_add(1) };
-        connection.send(SYN, b"");
+        let is_done = |tcp: &etherparse::TcpHeader| tcp.ack && !tcp.syn;
+        let end = Instant::now() + patience();
+        while {
+            connection.send(SYN, b"");
+            // The kernel drops segments where its queue is full, by other tests on the same CPU.
+            let again = Instant::now() + slow(Duration::from_secs(1));
+            connection.wire.receive_until(again, port, is_done).is_none()
+        } {
+            assert!(Instant::now() < end, "the kernel does not take the answer to its SYN");
+        }
         connection.next += 1;
-        connection.wire.receive(port, |tcp| tcp.ack && !tcp.syn);
         connection.socket.set_nonblocking(false).expect("blocking");
         connection
     }

@@ -30,3 +30,9 @@ pub const ACCEPT: u8 = 12;
 pub const NAMESPACE: u8 = 13;
 /// A [`WalkStep`](crate::WalkStep): the end of a step of a walk.
 pub const WALK_STEP: u8 = 14;
+/// An [`Exec`](crate::Exec): a process runs another program.
+pub const EXEC: u8 = 15;
+/// A [`Fork`](crate::Fork): a process began.
+pub const FORK: u8 = 16;
+/// An [`Exit`](crate::Exit): a process ended.
+pub const EXIT: u8 = 17;

@@ -5,8 +5,9 @@
 //! order of the machine: both sides run on the same machine. Nothing here interprets a record.
 //!
 //! Every record starts with its kind, and the kind decides the size. Ring buffers carry
-//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`]. Iterators write
-//! [`Socket`], [`Info`], [`HeldSocket`] and [`FailedSocket`]; walks write those of `walk.rs` too.
+//! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`], one more ring [`Exec`],
+//! [`Fork`] and [`Exit`]. Iterators write [`Socket`], [`Info`], [`HeldSocket`] and
+//! [`FailedSocket`]; walks write those of `walk.rs` too.
 #![no_std]
 
 mod dump;
@@ -14,6 +15,7 @@ mod filter;
 pub mod flag;
 pub mod kind;
 mod offsets;
+mod program;
 pub mod state;
 mod walk;
 
@@ -25,6 +27,7 @@ use core::mem::{offset_of, size_of};
 pub use dump::{DumpOptions, FailedSocket, HeldSocket, Info, Socket, has, timer};
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
+pub use program::{ARGUMENTS, Exec, Exit, Fork, PATH_ROOM, TICK, exec_flag, run};
 pub use walk::{Namespace, WALK_ENTRIES, WALK_RING, WalkStep};
 
 /// `AF_INET`, as in [`Transition::family`].
@@ -109,8 +112,8 @@ pub struct Process {
     pub comm: [u8; COMM_LEN],
     /// Process id in the initial pid namespace, where that is another number than `pid`; else 0.
     pub host_pid: u32,
-    /// Zero.
-    pub reserved_end: u32,
+    /// The mark of the present program of the process ([`run`]); 0 where unknown.
+    pub run: u32,
 }
 
 /// The pid namespace of netmon's `/proc`. User space writes it before load; it is frozen like
@@ -211,8 +214,10 @@ pub mod counter {
     pub const LOST_BIRTHS: u32 = 2;
     /// Transitions that the standby program took, because the kernel skipped the first program.
     pub const STANDBY_TOOK: u32 = 3;
+    /// Programs, copies and ends of processes that found their ring buffer full.
+    pub const LOST_PROCESSES: u32 = 4;
     /// The number of counters.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
 }
 
 const _: () = {

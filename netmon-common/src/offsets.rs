@@ -138,9 +138,38 @@ pub struct Offsets {
     pub pid_namespace_inum: u32,
     pub sk_err_soft: u32,
     pub sk_wmem_queued: u32,
+    pub task_start_boottime: u32,
+    pub task_self_exec_id: u32,
+    pub task_signal: u32,
+    /// `live` in `struct signal_struct`: the threads that have not ended.
+    pub signal_live: u32,
+    pub task_mm: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    /// `file` in `struct linux_binprm`.
+    pub bprm_file: u32,
+    pub file_path_mnt: u32,
+    pub file_path_dentry: u32,
+    pub dentry_parent: u32,
+    /// `d_name.name` in `struct dentry`.
+    pub dentry_name: u32,
+    /// `mnt_root` in `struct vfsmount`.
+    pub vfsmount_root: u32,
+    /// `mnt` in `struct mount`: the `struct vfsmount` of the mount.
+    pub mount_mnt: u32,
+    pub mount_parent: u32,
+    pub mount_mountpoint: u32,
+    pub inode_nlink: u32,
 }
 
 impl Offsets {
+    /// Returns whether programs that follow processes know every field that they cannot do without.
+    #[must_use]
+    pub fn allow_processes(&self) -> bool {
+        let fields = [self.task_start_boottime, self.task_tgid, self.task_signal, self.signal_live];
+        !fields.contains(&UNKNOWN)
+    }
+
     /// Returns whether a walk over the sockets of all namespaces knows every field that it reads.
     #[must_use]
     pub fn allow_walk(&self) -> bool {

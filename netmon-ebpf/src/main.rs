@@ -1,5 +1,6 @@
 //! netmon's kernel program: records of the kernel's TCP sockets, into ring buffers, and dumps of
-//! all sockets. Each CPU has a ring buffer of its own where there is room.
+//! all sockets. Each CPU has a ring buffer of its own where there is room. Records of processes
+//! have one ring.
 //!
 //! `netmon/src/kernel` loads and attaches the program. The program decides as little as possible:
 //! user space orders, completes and judges. The program must never lose a record without counting
@@ -19,6 +20,7 @@ mod peek;
 mod pid_namespace;
 mod probed;
 mod process;
+mod program;
 mod reset;
 mod ring;
 mod sock;

@@ -20,7 +20,7 @@ use crate::{
     accept::accept,
     offsets::{load, offset, read},
     pid_namespace::ProcessNumbers,
-    process::PF_KTHREAD,
+    process::{PF_KTHREAD, run},
     reset,
     ring::note,
     sock::{Listener, SockAccess, parent},
@@ -170,7 +170,7 @@ unsafe fn describe(out: *mut Process) {
         addr_of_mut!((*out).comm).write(comm);
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
-        addr_of_mut!((*out).reserved_end).write(0);
+        addr_of_mut!((*out).run).write(run(leader));
         addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::{
 use netmon_common::Process;
 
 use crate::{
-    offsets::{load, offset},
+    offsets::{load, offset, read},
     pid_namespace::ProcessNumbers,
 };
 
@@ -40,8 +40,26 @@ pub unsafe fn describe(out: *mut Process) {
         comm.add(1).write(load(leader, offset!(task_comm) + 8));
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
-        addr_of_mut!((*out).reserved_end).write(0);
+        addr_of_mut!((*out).run).write(run(leader as u64));
         addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
     }
+}
+
+/// Returns the start of a process by its first thread, `CLOCK_BOOTTIME` in ns; 0 where unknown.
+#[inline(always)]
+pub fn start(leader: u64) -> u64 {
+    read(leader, offset!(task_start_boottime))
+}
+
+/// Returns the low bits of the number of programs that a process has run, by its first thread.
+#[inline(always)]
+pub fn execs(leader: u64) -> u8 {
+    read::<u64>(leader, offset!(task_self_exec_id)) as u8
+}
+
+/// Returns [`Process::run`] of a process, by its first thread.
+#[inline(always)]
+pub fn run(leader: u64) -> u32 {
+    netmon_common::run(start(leader), execs(leader))
 }

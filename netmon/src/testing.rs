@@ -3,6 +3,7 @@
 
 pub use crate::{
     core::{
+        arguments::Arguments,
         change::{Change, Resync, Step},
         connection::{Connection, Direction},
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
@@ -11,6 +12,7 @@ pub use crate::{
         id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},
         process::{Evidence, Owner, SocketHolders},
+        program::{Ancestor, KnownProcess, Program},
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
         table::ConnectionTable,

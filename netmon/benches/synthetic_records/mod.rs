@@ -28,7 +28,7 @@ const PROCESS: Process = Process {
     uid: 1_000,
     comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
     host_pid: 0,
-    reserved_end: 0,
+    run: 0,
 };
 
 /// Records, each as its bytes.

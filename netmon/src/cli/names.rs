@@ -152,7 +152,7 @@ impl filter::FilterNames for LocalNames {
                 }
                 found.into_iter().map(|(id, path)| (path, id)).collect()
             }
-            filter::TextFact::Comm | filter::TextFact::Device => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

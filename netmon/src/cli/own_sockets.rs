@@ -15,6 +15,7 @@ pub(super) fn own_dump(protocols: &[Protocol]) -> Dump {
         protocols: protocols.to_vec(),
         info: false,
         identity: false,
+        programs: None,
         owners: true,
         filter: KernelFilter::ANY,
         everywhere: false,

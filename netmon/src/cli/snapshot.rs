@@ -24,7 +24,7 @@ use self::{
 use super::{
     args::{
         journal::JournalArgs,
-        tracing::{DumpSource, is_coloured},
+        tracing::{DumpSource, check_arguments, is_coloured},
     },
     io::{stderr::report, stdout::Stdout, terminal},
     locale::Locale,
@@ -131,6 +131,9 @@ pub(super) struct SnapshotCommand {
     /// Where to read sockets from [default: the faster one that is permitted]
     #[arg(long, value_enum, hide_short_help = true)]
     source: Option<DumpSource>,
+    /// Leave out the arguments of processes, which may have secrets
+    #[arg(long, hide_short_help = true, conflicts_with = "at")]
+    no_args: bool,
     /// Sockets to list, as for ss: state established and dport = :443
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
@@ -158,6 +161,7 @@ impl SnapshotCommand {
             return self.list_past(at);
         }
         let filter = super::filter(&self.filter, RowKind::Socket);
+        check_arguments(self.no_args, &filter);
         // As for ss: a filter that names states admits sockets in them, listening or not.
         self.all |= filter.names_states() && !self.is_bare() && !self.listening;
         let (mut dump, mut found) = self.open(&filter)?;

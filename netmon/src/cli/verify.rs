@@ -178,6 +178,7 @@ impl Oracle {
             info: false,
             identity: true,
             owners: false,
+            programs: None,
             filter: KernelFilter::ANY,
             everywhere: true,
         };

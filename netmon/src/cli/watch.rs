@@ -88,6 +88,7 @@ impl WatchCommand {
             self.show(journal.replay(span), lines, &scope, &stop).await?
         } else {
             let filter = super::filter(&self.filter, RowKind::Connection);
+            self.tracing.check(&filter);
             let clauses = filter.clauses().in_any_state();
             let scope = SessionScope { filter, initial: self.initial, include_dumped: false };
             let options = self.tracing.options(log, clauses);

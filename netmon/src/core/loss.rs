@@ -14,6 +14,9 @@ pub enum Loss {
     /// The kernel could not keep how an accepted connection began: its LISTEN -> SYN_RECV is not
     /// shown, and its owner not known.
     Storage,
+    /// The ring of processes was full: an owner may have no program, or the one before. No event of
+    /// a connection is missing.
+    Processes,
     /// The journal could not be written, or not as fast as events came.
     Unwritten,
     /// The hooks were silent, as if somebody had taken them out: how many there were is unknown.
@@ -26,11 +29,12 @@ pub enum Loss {
 
 impl Loss {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::RingFull,
         Self::Recursion,
         Self::Malformed,
         Self::Storage,
+        Self::Processes,
         Self::Unwritten,
         Self::Unhooked,
         Self::NotRecorded,
@@ -45,6 +49,7 @@ impl Loss {
             Self::Recursion => "recursion",
             Self::Malformed => "malformed",
             Self::Storage => "storage",
+            Self::Processes => "processes",
             Self::Unwritten => "unwritten",
             Self::Unhooked => "unhooked",
             Self::NotRecorded => "not_recorded",

@@ -4,6 +4,7 @@
 //! names in `/etc` of the host. Must never import `kernel`, `journal`, `session`, `view` or `cli`,
 //! and must never ask the time.
 
+pub(crate) mod arguments;
 pub(crate) mod change;
 pub(crate) mod connection;
 pub(crate) mod entry;
@@ -17,6 +18,8 @@ pub(crate) mod loss;
 pub(crate) mod network;
 pub(crate) mod prefetch;
 pub(crate) mod process;
+pub(crate) mod processes;
+pub(crate) mod program;
 pub(crate) mod services;
 pub(crate) mod socket;
 pub(crate) mod table;

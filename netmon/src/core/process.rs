@@ -1,11 +1,11 @@
 //! Processes behind sockets: the owner of a connection with its evidence, and the holders of each
 //! socket.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::id::HolderKey;
+use super::{id::HolderKey, program::KnownProcess};
 
 /// How netmon knows the owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,10 @@ pub enum ProcessKey {
 }
 
 impl ProcessKey {
-    const fn new(pid: u32, host_pid: u32) -> Self {
+    /// Returns the identity of the process with these numbers ([`Owner::pid`],
+    /// [`Owner::host_pid`]).
+    #[must_use]
+    pub const fn new(pid: u32, host_pid: u32) -> Self {
         if pid == 0 { Self::Outside(host_pid) } else { Self::Inside(pid) }
     }
 }
@@ -65,6 +68,8 @@ pub struct Owner {
     pub cgroup: u64,
     /// Name of the process, up to 15 bytes of anything: escape it before showing.
     pub comm: Box<[u8]>,
+    /// The process with its program, as it was then; none where it is not known.
+    pub process: Option<Arc<KnownProcess>>,
 }
 
 /// The number of a process as text: `-` for a process without a number ([`Owner::pid`]).
@@ -96,6 +101,8 @@ pub struct Process {
     pub host_pid: u32,
     /// The name, up to 15 bytes of any value: escape them before showing.
     pub comm: Box<[u8]>,
+    /// The process with its program; none where it is not known, or was not wanted.
+    pub known: Option<Arc<KnownProcess>>,
 }
 
 impl Process {
@@ -131,8 +138,21 @@ impl SocketHolders {
     /// socket of `key`. All sockets of a process must come in a row.
     pub fn add(&mut self, key: HolderKey, pid: u32, host_pid: u32, comm: &[u8]) {
         if self.processes.last().is_none_or(|last| (last.pid, last.host_pid) != (pid, host_pid)) {
-            self.processes.push(Process { pid, host_pid, comm: comm.into() });
+            self.processes.push(Process { pid, host_pid, comm: comm.into(), known: None });
         }
+        self.hold(key);
+    }
+
+    /// Notes that `process` holds the socket of `key`.
+    pub fn add_process(&mut self, key: HolderKey, process: Process) {
+        if self.processes.last() != Some(&process) {
+            self.processes.push(process);
+        }
+        self.hold(key);
+    }
+
+    /// Notes that the last process holds the socket of `key`.
+    fn hold(&mut self, key: HolderKey) {
         let process = place(self.processes.len() - 1);
         let hold = place(self.holds.len());
         let first = self.first.entry(key).or_insert(NONE);
@@ -142,6 +162,13 @@ impl SocketHolders {
         }
         self.holds.push(Hold { process, next: *first });
         *first = hold;
+    }
+
+    /// Adds what `look` knows of each process with a number here.
+    pub fn complete(&mut self, mut look: impl FnMut(u32) -> Option<Arc<KnownProcess>>) {
+        for process in self.processes.iter_mut().filter(|process| process.pid != 0) {
+            process.known = look(process.pid);
+        }
     }
 
     /// Returns the processes that hold the socket of `key`, by pid.

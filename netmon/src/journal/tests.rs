@@ -10,6 +10,7 @@ use super::{
     write::sorted,
 };
 use crate::core::{
+    arguments::Arguments,
     change::{Change, Step},
     connection::Connection,
     entry::Entry,
@@ -17,6 +18,7 @@ use crate::core::{
     id::{Binding, SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
+    program::{KnownProcess, Program},
     table::ConnectionTable,
     tcp::TcpState::{
         self, Close, Established, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
@@ -55,6 +57,18 @@ fn id(number: u64) -> SocketId {
     socket(number + 1)
 }
 
+/// Processes with the same program, whose arguments are not always known.
+fn process(pid: u32) -> KnownProcess {
+    let arguments = (!pid.is_multiple_of(3)).then(|| Arguments::new(b"curl\0-s\0", 100)).flatten();
+    let path = b"/usr/bin/curl".as_slice().into();
+    let program = Program { path, is_deleted: pid.is_multiple_of(2), arguments };
+    KnownProcess {
+        parent: pid - 1,
+        program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
+        ..KnownProcess::started_at(Wall::from_micros(1_795_413_000_120_000))
+    }
+}
+
 fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transition {
     let opening = match (old, new) {
         (Close, SynSent | Listen) => {
@@ -66,6 +80,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
                 cgroup: pid.into(),
                 // A process may have no name (prctl's PR_SET_NAME).
                 comm: if pid == 1 { b"".as_slice() } else { "curl é".as_bytes() }.into(),
+                process: (pid > 1).then(|| Arc::new(process(pid))),
             };
             Opening::ByProcess((cookie.is_multiple_of(2)).then(|| Arc::new(owner)))
         }
@@ -106,8 +121,14 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
         for (time, (cookie, old, step, kind)) in (1..).map(|i| i * SECOND).zip(happenings) {
             let (old, new) = (STATES[old], STATES[(old + step + 1) % 8]);
             let state = if new == Close { SynSent } else { new };
-            let holder =
-                Owner { pid: 99, host_pid: 0, uid: 0, cgroup: 0, comm: b"sshd".as_slice().into() };
+            let holder = Owner {
+                pid: 99,
+                host_pid: 0,
+                uid: 0,
+                cgroup: 0,
+                comm: b"sshd".as_slice().into(),
+                process: None,
+            };
             let owner = (old == Established).then(|| Arc::new(holder));
             let (tuple, binding) = (tuple(cookie), binding(cookie, None));
             let next = transition(cookie, old, new, time);

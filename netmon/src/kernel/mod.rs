@@ -26,7 +26,7 @@ pub(crate) use program::{
 pub use ring::offline::OfflineRings;
 pub(crate) use ring::rings::default_size;
 pub(crate) use sockets::{
-    dump::{Dump, DumpRequest, has_few_files, has_few_sockets},
+    dump::{Dump, DumpRequest, ProgramRequest, has_few_files, has_few_sockets},
     proc::process_started,
     sock_diag::Diag,
     sock_diag_dump::inspect,

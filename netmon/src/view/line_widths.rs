@@ -122,6 +122,7 @@ impl Row {
             uid: 0,
             cgroup: 0,
             comm: self.comm.as_slice().into(),
+            process: None,
         };
         let mut row = Connection::new(id, self.tuple(), self.states.1);
         row.owner = (self.owners > 0).then(|| Arc::new(owner));

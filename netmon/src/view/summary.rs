@@ -154,7 +154,12 @@ impl<W: Write> Summary<W> {
         match &row.owner {
             Some(owner) => {
                 let Owner { pid, host_pid, .. } = **owner;
-                self.count_owners(&[&Process { pid, host_pid, comm: owner.comm.clone() }]);
+                self.count_owners(&[&Process {
+                    pid,
+                    host_pid,
+                    comm: owner.comm.clone(),
+                    known: None,
+                }]);
                 *self.users.entry(owner.uid).or_default() += 1;
                 if let Some(name) = row.labels.as_ref().and_then(|labels| labels.user.as_ref()) {
                     self.names.entry(owner.uid).or_insert_with(|| Arc::clone(name));

@@ -58,3 +58,16 @@ fn a_listing_refuses_what_it_cannot_know() {
     let past = ["snapshot", "--at", "1s ago", "rtt > 1s"];
     refuses(&past, "'rtt' is not known here: ", 0, "netmon history 'rtt > 100ms'");
 }
+
+#[test]
+fn arguments_that_are_left_out_are_no_filter() {
+    for args in [["watch", "--no-args", "args ~ x"], ["snapshot", "--no-args", "not args ~ x"]] {
+        let output = netmon(&args);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(
+            stderr.starts_with("netmon: with --no-args, nothing is known of 'args'"),
+            "{stderr}"
+        );
+    }
+}

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::core::{connection::Connection, process::SocketHolders, socket::Socket, time::Anchor};
+use crate::core::{
+    connection::Connection,
+    process::{Owner, Process, SocketHolders},
+    socket::Socket,
+    time::Anchor,
+};
 
 /// The table of a host at a moment, as a listing takes it.
 pub(in crate::cli) struct PastTable {
@@ -26,7 +31,9 @@ impl PastTable {
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
             if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-                owners.add(key, owner.pid, owner.host_pid, &owner.comm);
+                let Owner { pid, host_pid, ref comm, process: ref known, .. } = **owner;
+                let (comm, known) = (comm.clone(), known.clone());
+                owners.add_process(key, Process { pid, host_pid, comm, known });
             }
         }
         let (mut users, mut namespaces, mut cgroups) =

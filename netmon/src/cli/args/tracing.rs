@@ -20,8 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    cli::io::stderr::report,
-    core::units::size,
+    cli::{io::stderr::report, refuse},
+    core::{filter::Filter, units::size},
     kernel::{Live, Options, Shortage, Without, default_size, host::privilege},
 };
 
@@ -47,6 +47,9 @@ pub(in crate::cli) struct TracingArgs {
     /// measures it)
     #[arg(long, hide_short_help = true)]
     accept_syscalls: bool,
+    /// Leave out the arguments of processes, which may have secrets
+    #[arg(long, hide_short_help = true)]
+    no_args: bool,
     /// Do without the kernel's types (BTF), as on a kernel that publishes none
     #[arg(long, hide_short_help = true)]
     no_btf: bool,
@@ -68,6 +71,11 @@ pub(in crate::cli) enum DumpSource {
 }
 
 impl TracingArgs {
+    /// Refuses a filter that needs what these options leave out.
+    pub(in crate::cli) fn check(&self, filter: &Filter) {
+        check_arguments(self.no_args, filter);
+    }
+
     pub(in crate::cli) fn options(&self, log: LevelFilter, filter: KernelFilter) -> Options {
         let without = Without {
             btf: self.no_btf,
@@ -76,7 +84,15 @@ impl TracingArgs {
         };
         let accept_syscalls = self.accept_syscalls;
         let buffer = self.buffer.unwrap_or_else(default_size);
-        Options { buffer, log, filter, accept_syscalls, without }
+        let arguments = !self.no_args;
+        Options { buffer, log, filter, accept_syscalls, arguments, without }
+    }
+}
+
+/// Refuses a filter that tests arguments where they are left out.
+pub(in crate::cli) fn check_arguments(no_args: bool, filter: &Filter) {
+    if no_args && filter.needs_arguments() {
+        refuse("with --no-args, nothing is known of 'args': leave one of them out");
     }
 }
 

@@ -28,7 +28,7 @@ const GROUPS: [(&str, &str); 6] = [
          info context no_header wide sort reverse limit summary json format once no_pager",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
-    ("Kernel", "buffer accept_syscalls no_btf no_fentry source"),
+    ("Kernel", "buffer accept_syscalls no_args no_btf no_fentry source"),
     ("General", "color verbose help version"),
 ];
 

@@ -124,11 +124,12 @@ fn verdicts() -> String {
 }
 
 /// The words of a filter, from `core/filter`, each with values.
-pub(super) const FILTER: [(&str, &str); 12] = [
+pub(super) const FILTER: [(&str, &str); 13] = [
     ("state, exclude", "state established, exclude time-wait"),
     ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
     ("pid, comm, uid", "the process and its user: comm = ngin*, uid = www-data"),
+    ("exe, args", "the program of the process: exe = /usr/bin/*, args ~ serve"),
     ("cgroup, netns, dev", "the place: netns = blue, netns = self, dev = eth0"),
     ("dir, cookie", "the side that opened it, its id: dir = in"),
     ("verdict, failed", "the end: verdict = refused, failed"),

@@ -103,6 +103,7 @@ impl<'a> SocketListing<'a> {
             identity: false,
             filter: KernelFilter::ANY.restrict(states(self.scope), ipv4 | ipv6 << 1),
             everywhere: false,
+            programs: None,
             owners: self.flags.has(Choice::Programs),
         };
         if has_few_files() && has_few_sockets(&[Namespace::current()?]) {

@@ -10,7 +10,7 @@ use crate::{
     },
     core::filter::{Filter, OWN_NETNS},
     kernel::{
-        self, Dump, DumpRequest, Namespace, Namespaces,
+        self, Dump, DumpRequest, Namespace, Namespaces, ProgramRequest,
         host::privilege::{Duty, narrow},
     },
 };
@@ -26,6 +26,8 @@ impl SnapshotCommand {
             identity: self.extend || self.json || filter.needs_identity(),
             filter: filter.clauses().restrict(states(self.scope()), self.families()),
             everywhere: self.is_everywhere(),
+            programs: (self.json || filter.needs_programs())
+                .then_some(ProgramRequest { arguments: !self.no_args }),
             owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
         };
         if self.source.is_none() && kernel::has_few_files() {

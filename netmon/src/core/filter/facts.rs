@@ -1,22 +1,84 @@
-//! The facts of everything that can be filtered.
+//! The facts that filters test, and those of everything that can be filtered.
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::{FilterFacts, Quantity};
+use super::Quantity;
 use crate::core::{
     change::Step,
     connection::{Connection, Direction, Labels},
     event::Totals,
     id::SocketId,
-    process::SocketHolders,
+    process::{Owner, Process, SocketHolders},
+    program::Program,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     time::Mono,
     verdict::Verdict,
 };
 
+/// The facts of a connection that a filter can test.
+pub trait FilterFacts {
+    /// Returns the connection's state.
+    fn state(&self) -> TcpState;
+    /// Returns this host's end, if there is such an end.
+    fn local(&self) -> Option<SocketAddr>;
+    /// Returns the other end.
+    fn remote(&self) -> Option<SocketAddr>;
+    /// Returns the inode number of the connection's network namespace.
+    fn netns(&self) -> u32;
+    /// Returns the number of the network device that the connection is bound to; 0 for none.
+    fn interface(&self) -> u32;
+    /// Returns the name of that device, if known.
+    fn device(&self) -> Option<&str>;
+    /// Returns the connection's user, if known.
+    fn uid(&self) -> Option<u32>;
+    /// Returns the connection's cgroup, if known.
+    fn cgroup(&self) -> Option<u64>;
+    /// Returns the reason of the connection's end, if it has ended.
+    fn verdict(&self) -> Option<Verdict> {
+        None
+    }
+    /// Returns the error with which the connection ended.
+    fn errno(&self) -> Option<u8> {
+        None
+    }
+    /// Returns the side that began the connection, if known.
+    fn direction(&self) -> Option<Direction> {
+        None
+    }
+    /// Returns the socket, if known.
+    fn cookie(&self) -> Option<SocketId>;
+    /// Returns a quantity, if known.
+    fn quantity(&self, _quantity: Quantity) -> Option<u64> {
+        None
+    }
+    /// Returns the names that a journal recorded with the connection.
+    fn labels(&self) -> Option<&Labels> {
+        None
+    }
+    /// Returns whether `test` holds for any process that is known to hold the connection.
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool;
+}
+
+/// The facts of a process that a filter can test.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerFacts<'a> {
+    /// As in [`Owner::pid`](crate::core::process::Owner::pid).
+    pub pid: u32,
+    /// The name of the process.
+    pub comm: &'a [u8],
+    /// The program, if known.
+    pub program: Option<&'a Program>,
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn of(process: &Process) -> OwnerFacts<'_> {
+    let Process { pid, ref comm, ref known, .. } = *process;
+    let program = known.as_ref().and_then(|known| known.program.as_deref());
+    OwnerFacts { pid, comm, program }
 }
 
 /// A row of the table at a moment. Its process is the one that opened the connection.
@@ -77,8 +139,12 @@ impl FilterFacts for (&Connection, Mono) {
         self.0.labels.as_deref()
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.0.owner.as_ref().is_some_and(|owner| test(owner.pid, &owner.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.0.owner.as_ref().is_some_and(|owner| {
+            let Owner { pid, ref comm, ref process, .. } = **owner;
+            let program = process.as_ref().and_then(|process| process.program.as_deref());
+            test(OwnerFacts { pid, comm, program })
+        })
     }
 }
 
@@ -143,7 +209,7 @@ impl FilterFacts for Step<'_> {
         self.connection.labels.as_deref()
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
         (self.connection, self.transition.time).any_owner(test)
     }
 }
@@ -196,8 +262,8 @@ impl FilterFacts for (&Socket, &SocketHolders) {
         })
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.1.any(self.0.holder_key(), &mut |process| test(of(process)))
     }
 }
 
@@ -244,7 +310,7 @@ impl FilterFacts for (&UnixSocket, &SocketHolders) {
         self.0.cookie
     }
 
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.1.any(self.0.holder_key(), &mut |process| test(process.pid, &process.comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        self.1.any(self.0.holder_key(), &mut |process| test(of(process)))
     }
 }

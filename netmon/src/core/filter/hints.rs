@@ -13,8 +13,10 @@ use super::{
 };
 
 /// Words of other tools, and the word of the language with the same meaning.
-pub(super) const SYNONYMS: [(&str, &[&str]); 13] = [
-    ("comm", &["process", "program", "name", "command", "cmd", "exe", "prog", "proc"]),
+pub(super) const SYNONYMS: [(&str, &[&str]); 15] = [
+    ("comm", &["process", "program", "name", "prog", "proc"]),
+    ("exe", &["executable", "path", "binary", "image"]),
+    ("args", &["command", "cmd", "cmdline", "argv", "arguments"]),
     ("host", &["ip", "addr", "address", "net", "ip4", "ip6"]),
     ("src", &["local", "laddr", "source", "saddr"]),
     ("dst", &["remote", "raddr", "destination", "daddr", "peer", "foreign"]),

@@ -29,7 +29,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use netmon_common::KernelFilter;
 
-use self::{address::Net, states::States};
+use self::{address::Net, facts::FilterFacts, states::States};
 use super::{
     connection::{Direction, Labels},
     event::Totals,
@@ -62,6 +62,10 @@ pub enum TextFact {
     Netns,
     /// The path of a cgroup, as a journal recorded it.
     Cgroup,
+    /// The path of the executable of a process.
+    Exe,
+    /// The arguments of a process, as one text.
+    Args,
 }
 
 /// A fact that is a number.
@@ -93,51 +97,6 @@ impl Quantity {
             Self::Rtt => totals.rtt_us.map(Into::into),
         }
     }
-}
-
-/// The facts of a connection that a filter can test.
-pub trait FilterFacts {
-    /// Returns the connection's state.
-    fn state(&self) -> TcpState;
-    /// Returns this host's end, if there is such an end.
-    fn local(&self) -> Option<SocketAddr>;
-    /// Returns the other end.
-    fn remote(&self) -> Option<SocketAddr>;
-    /// Returns the inode number of the connection's network namespace.
-    fn netns(&self) -> u32;
-    /// Returns the number of the network device that the connection is bound to; 0 for none.
-    fn interface(&self) -> u32;
-    /// Returns the name of that device, if known.
-    fn device(&self) -> Option<&str>;
-    /// Returns the connection's user, if known.
-    fn uid(&self) -> Option<u32>;
-    /// Returns the connection's cgroup, if known.
-    fn cgroup(&self) -> Option<u64>;
-    /// Returns the reason of the connection's end, if it has ended.
-    fn verdict(&self) -> Option<Verdict> {
-        None
-    }
-    /// Returns the error with which the connection ended.
-    fn errno(&self) -> Option<u8> {
-        None
-    }
-    /// Returns the side that began the connection, if known.
-    fn direction(&self) -> Option<Direction> {
-        None
-    }
-    /// Returns the socket, if known.
-    fn cookie(&self) -> Option<SocketId>;
-    /// Returns a quantity, if known.
-    fn quantity(&self, _quantity: Quantity) -> Option<u64> {
-        None
-    }
-    /// Returns the names that a journal recorded with the connection.
-    fn labels(&self) -> Option<&Labels> {
-        None
-    }
-    /// Returns whether `test(pid, comm)` holds for any process that is known to hold the
-    /// connection.
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool;
 }
 
 /// A filter. The default filter admits everything. Its text parses to the same filter.
@@ -182,7 +141,24 @@ impl Filter {
     /// Returns whether the filter tests the processes of a connection.
     #[must_use]
     pub fn needs_owners(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Pid(_) | Term::Text(TextFact::Comm, _)))
+        self.0.has(|term| {
+            matches!(
+                term,
+                Term::Pid(_) | Term::Text(TextFact::Comm | TextFact::Exe | TextFact::Args, _)
+            )
+        })
+    }
+
+    /// Returns whether the filter tests the programs of a connection's processes.
+    #[must_use]
+    pub fn needs_programs(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Text(TextFact::Exe | TextFact::Args, _)))
+    }
+
+    /// Returns whether the filter tests the arguments of a connection's processes.
+    #[must_use]
+    pub fn needs_arguments(&self) -> bool {
+        self.0.has(|term| matches!(term, Term::Text(TextFact::Args, _)))
     }
 
     /// Returns whether the filter tests the cgroup or the cookie of a connection.
@@ -340,7 +316,7 @@ impl Term {
             }
             Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
             // A process without a number has pid 0.
-            Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |pid, _| pid == wanted),
+            Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |owner| owner.pid == wanted),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::OwnNetns(own) => {
@@ -356,7 +332,14 @@ impl Term {
                     name.is_some_and(|name| text.matches(name))
                 };
                 match fact {
-                    TextFact::Comm => facts.any_owner(&mut |_, comm| text.matches_bytes(comm)),
+                    TextFact::Comm => facts.any_owner(&mut |owner| text.matches_bytes(owner.comm)),
+                    TextFact::Exe => facts.any_owner(&mut |owner| {
+                        owner.program.is_some_and(|program| text.matches_bytes(&program.path))
+                    }),
+                    TextFact::Args => facts.any_owner(&mut |owner| {
+                        let arguments = owner.program.and_then(|of| of.arguments.as_ref());
+                        arguments.is_some_and(|arguments| text.matches_bytes(&arguments.line))
+                    }),
                     TextFact::Device => facts.device().is_some_and(|name| text.matches(name)),
                     TextFact::User => label(|labels| &labels.user),
                     TextFact::Netns => label(|labels| &labels.netns),

@@ -7,6 +7,7 @@ mod properties;
 mod rows;
 
 use super::*;
+use crate::core::{arguments::Arguments, program::Program};
 pub(super) use rows::OWN;
 use rows::{Host, Recorded, TestRow, connection, end, ended};
 

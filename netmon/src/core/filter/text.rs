@@ -75,10 +75,7 @@ impl Text {
     /// Returns whether a name of a process passes, which may have any bytes. Bytes that are not
     /// UTF-8 count as U+FFFD, as a journal keeps them.
     pub(super) fn matches_bytes(&self, bytes: &[u8]) -> bool {
-        match self.only() {
-            Some(text) => bytes == text.as_bytes(),
-            None => self.matches(&String::from_utf8_lossy(bytes)),
-        }
+        self.matches(&String::from_utf8_lossy(bytes))
     }
 }
 

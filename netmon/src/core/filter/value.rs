@@ -143,7 +143,9 @@ fn named(
                 "a name as ip link shows it, or a number",
             ));
         }
-        TextFact::Comm | TextFact::Device => Term::Text(fact, test),
+        TextFact::Comm | TextFact::Device | TextFact::Exe | TextFact::Args => {
+            Term::Text(fact, test)
+        }
         TextFact::Netns if !value.quoted && !is_regex && text == OWN_NETNS => {
             Term::OwnNetns(names.own_netns())
         }

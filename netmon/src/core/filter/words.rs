@@ -80,7 +80,7 @@ const EITHER: &[Side] = &[Side::Local, Side::Remote];
 pub(super) static PORT: &Word = &WORDS[2];
 
 /// Every word.
-pub(crate) static WORDS: [Word; 25] = [
+pub(crate) static WORDS: [Word; 27] = [
     Word::new("state", "state established", Operators::Equality, Fact::State),
     Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude),
     Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER)),
@@ -91,6 +91,8 @@ pub(crate) static WORDS: [Word; 25] = [
     Word::new("dst", "dst [2001:db8::]/32", Operators::Equality, Fact::Address(REMOTE)),
     Word::new("pid", "pid = 812", Operators::Equality, Fact::Pid),
     Word::new("comm", "comm = ngin*", Operators::Text, Fact::Text(TextFact::Comm)),
+    Word::new("exe", "exe = /usr/bin/*", Operators::Text, Fact::Text(TextFact::Exe)),
+    Word::new("args", "args ~ manage.py", Operators::Text, Fact::Text(TextFact::Args)),
     Word {
         aliases: &["user"],
         ..Word::new("uid", "uid = www-data", Operators::Text, Fact::Text(TextFact::User))

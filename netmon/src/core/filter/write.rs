@@ -71,6 +71,8 @@ impl fmt::Display for Term {
             Self::Text(fact, ref text) => {
                 let word = match fact {
                     TextFact::Comm => "comm",
+                    TextFact::Exe => "exe",
+                    TextFact::Args => "args",
                     TextFact::Device => "dev",
                     TextFact::User => "uid",
                     TextFact::Netns => "netns",

@@ -228,7 +228,14 @@ fn a_recording_remembers_every_connection_of_a_socket() {
 #[test]
 fn the_owner_stays_as_long_as_it_holds_the_connection() {
     let owner = |pid| {
-        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: 0, comm: b"server".as_slice().into() })
+        Arc::new(Owner {
+            pid,
+            host_pid: 0,
+            uid: 0,
+            cgroup: 0,
+            comm: b"server".as_slice().into(),
+            process: None,
+        })
     };
     let held_by = |time, pids: &[u32]| {
         let (first, others) = pids.split_first().expect("a holder");

@@ -73,6 +73,8 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Cgroup(_) => &["cgroup_id"],
         Question::Cookie(_) => &["cookie"],
         Question::Text(TextFact::Comm, _) => &["comm"],
+        Question::Text(TextFact::Exe, _) => &["exe"],
+        Question::Text(TextFact::Args, _) => &["args"],
         Question::Text(TextFact::Device, _) => &["device"],
         Question::Text(TextFact::User, _) => &["user"],
         Question::Text(TextFact::Netns, _) => &["netns_name"],

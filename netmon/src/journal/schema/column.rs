@@ -22,6 +22,17 @@ pub(super) fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h); none for a
+/// process without a number here.
+pub(super) fn pid(pid: u32) -> Option<i32> {
+    i32::try_from(pid).ok().filter(|pid| *pid != 0)
+}
+
+/// Returns the text of a process' name, path or arguments. Bytes that are not UTF-8 are replaced.
+pub(super) fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// Finished columns with their names.
 #[derive(Default)]
 pub(super) struct BatchColumns {

@@ -13,12 +13,11 @@ use crate::journal::error::Malformed;
 /// has only a small share of the time.
 const LEVEL: i32 = 9;
 /// Columns whose values are close to the values in the rows before.
-const NEAR: [&str; 8] =
-    ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from", "process_started"];
+const NEAR: [&str; 7] = ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from"];
 /// Columns of connections that filters test for a value. Such columns get Bloom filters, by which a
 /// reader skips row groups without the value.
-const ASKED: [&str; 7] =
-    ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "cookie"];
+const ASKED: [&str; 8] =
+    ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "exe", "cookie"];
 /// Columns whose values are close to the values in the rows before, if rows are sorted by socket.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 

@@ -15,6 +15,7 @@ mod moment;
 mod namespaces;
 mod party;
 mod place;
+mod process;
 mod processes;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub(super) use self::{
     gaps::GapReader,
     moment::OrderReader,
     namespaces::{NamespaceBuilder, NamespaceRow},
+    party::PartyReader,
     processes::{ProcessBuilder, ProcessRow},
 };
 

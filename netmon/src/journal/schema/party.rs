@@ -12,10 +12,11 @@ use super::{
     NumberNames,
     column::{
         BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
-        recorder_netns,
+        pid, recorder_netns, text_of,
     },
     moment::MomentReader,
     place::PlaceReader,
+    process::{ProcessColumns, ProcessKeys, ProcessReader},
 };
 use crate::{
     core::{
@@ -25,30 +26,23 @@ use crate::{
     journal::error::Result,
 };
 
-/// Builds the columns `direction`, `pid`, `comm`, `uid`, `user`, `cgroup_id`, `cgroup` and
-/// `owner_evidence`.
+/// Builds the columns `direction`, `pid`, `comm`, those of [`ProcessColumns`], `uid`, `user`,
+/// `cgroup_id`, `cgroup` and `owner_evidence`.
 pub(super) struct PartyBuilder {
     direction: WordBuilder,
     pid: Numbers<Int32Type>,
     comm: Texts<Vec<u8>>,
+    processes: ProcessColumns,
     uid: Numbers<Int64Type>,
     cgroup: Numbers<Int64Type>,
     evidence: WordBuilder,
-    /// The last two owners, with the numbers of their names. The same owners often come again, as
-    /// both ends of a connection of this host.
-    last: [Option<(Arc<Owner>, i32)>; 2],
+    /// The last two owners, with the numbers of their names and processes. The same owners often
+    /// come again, as both ends of a connection of this host.
+    last: [Option<(Arc<Owner>, OwnerNumbers)>; 2],
 }
 
-/// Returns a pid as a signed number (`pid_t`, at most 2^22: include/linux/threads.h); none for a
-/// process without a number here.
-pub(super) fn pid(pid: u32) -> Option<i32> {
-    i32::try_from(pid).ok().filter(|pid| *pid != 0)
-}
-
-/// Returns the text of a process' name. Bytes that are not UTF-8 are replaced.
-pub(super) fn comm_text(comm: &[u8]) -> String {
-    String::from_utf8_lossy(comm).into_owned()
-}
+/// The numbers of the name of an owner, and of its process if that is known.
+type OwnerNumbers = (i32, Option<i32>);
 
 impl PartyBuilder {
     pub(super) fn new() -> Self {
@@ -56,6 +50,7 @@ impl PartyBuilder {
             direction: WordBuilder::of(Direction::ALL.map(Direction::name)),
             pid: Numbers::default(),
             comm: Texts::new(),
+            processes: ProcessColumns::default(),
             uid: Numbers::default(),
             cgroup: Numbers::default(),
             evidence: WordBuilder::of(Evidence::ALL.map(Evidence::name)),
@@ -72,21 +67,22 @@ impl PartyBuilder {
         self.pid.put(row, pid(owner.pid));
         self.uid.put(row, Some(owner.uid.into()));
         self.cgroup.put(row, Some(owner.cgroup.cast_signed()).filter(|cgroup| *cgroup != 0));
-        let name = self.name(owner);
+        let (name, process) = self.numbers(owner);
         self.comm.put_number(row, name);
+        self.processes.put(row, process);
     }
 
-    /// Returns the number of a process' name.
     #[inline]
-    fn name(&mut self, owner: &Arc<Owner>) -> i32 {
-        let is_same = |last: &&(Arc<Owner>, i32)| Arc::ptr_eq(&last.0, owner);
-        if let Some((_, number)) = self.last.iter().flatten().find(is_same) {
-            return *number;
+    fn numbers(&mut self, owner: &Arc<Owner>) -> OwnerNumbers {
+        let is_same = |last: &&(Arc<Owner>, OwnerNumbers)| Arc::ptr_eq(&last.0, owner);
+        if let Some((_, numbers)) = self.last.iter().flatten().find(is_same) {
+            return *numbers;
         }
-        let number = self.comm.number(&*owner.comm, comm_text);
+        let process = owner.process.as_ref().map(|process| self.processes.number(process));
+        let numbers = (self.comm.number(&*owner.comm, text_of), process);
         self.last.swap(0, 1);
-        self.last[0] = Some((Arc::clone(owner), number));
-        number
+        self.last[0] = Some((Arc::clone(owner), numbers));
+        numbers
     }
 
     pub(super) fn finish(
@@ -102,6 +98,7 @@ impl PartyBuilder {
         to.some("direction", self.direction.finish(rows));
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
+        self.processes.finish(rows, to);
         to.some("uid", uid);
         to.some("user", user);
         to.some("cgroup_id", cgroup_id);
@@ -113,18 +110,23 @@ impl PartyBuilder {
 /// The numbers of the texts of a row's labels: boot, namespace, user, cgroup.
 type LabelKeys = [Option<usize>; 4];
 
+/// The key of an owner of a batch: pid, user, cgroup, the number of the name, and the
+/// process.
+type OwnerKeys = (i32, i64, i64, usize, Option<ProcessKeys>);
+
 /// Reads the columns that [`PartyBuilder`] wrote.
 pub(in crate::journal) struct PartyReader {
     direction: WordReader<Direction>,
     pid: Int32Array,
     comm: TextReader<Box<[u8]>>,
+    processes: ProcessReader,
     uid: Int64Array,
     user: TextReader<Arc<str>>,
     cgroup_id: Int64Array,
     cgroup: TextReader<Arc<str>>,
     evidence: WordReader<Evidence>,
     own_netns: Option<u32>,
-    owners: FxHashMap<(i32, i64, i64, usize), Arc<Owner>>,
+    owners: FxHashMap<OwnerKeys, Arc<Owner>>,
     labels: FxHashMap<LabelKeys, Arc<Labels>>,
     last_labels: Option<(LabelKeys, Arc<Labels>)>,
 }
@@ -136,6 +138,7 @@ impl PartyReader {
             direction: WordReader::new(batch, "direction", &Direction::ALL, Direction::name)?,
             pid: column(batch, "pid")?,
             comm: TextReader::new(batch, "comm", |text| Some(text.as_bytes().into()))?,
+            processes: ProcessReader::new(batch)?,
             uid: column(batch, "uid")?,
             user: TextReader::new(batch, "user", text)?,
             cgroup_id: column(batch, "cgroup_id")?,
@@ -162,19 +165,20 @@ impl PartyReader {
         connection.labels = Some(self.labels(row, moments, places));
     }
 
-    pub(super) fn owner(&mut self, row: usize) -> Option<Arc<Owner>> {
+    pub(in crate::journal) fn owner(&mut self, row: usize) -> Option<Arc<Owner>> {
         let uid = get(&self.uid, row)?;
         // A process outside of the pid namespace that the recorder was in has no number.
         let pid = get(&self.pid, row).unwrap_or(0);
         let cgroup = get(&self.cgroup_id, row).unwrap_or(0);
         let comm = self.comm.get(row)?;
-        let key = (pid, uid, cgroup, self.comm.key(row)?);
+        let key = (pid, uid, cgroup, self.comm.key(row)?, self.processes.keys(row));
         if let Some(owner) = self.owners.get(&key) {
             return Some(Arc::clone(owner));
         }
         let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
         let cgroup = cgroup.cast_unsigned();
-        let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.clone() });
+        let (comm, process) = (comm.clone(), self.processes.process(row));
+        let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm, process });
         self.owners.insert(key, Arc::clone(&owner));
         Some(owner)
     }

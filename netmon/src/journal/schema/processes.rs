@@ -9,10 +9,10 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
-    column::{BatchColumns, Numbers, Texts},
-    party::{comm_text, pid},
+    column::{BatchColumns, Numbers, Texts, pid, text_of},
+    process::ProcessColumns,
 };
-use crate::core::{process::Owner, time::Wall};
+use crate::core::{process::Owner, program::KnownProcess, time::Wall};
 
 /// A process when a segment first met it.
 pub(in crate::journal) struct ProcessRow<'a> {
@@ -22,8 +22,8 @@ pub(in crate::journal) struct ProcessRow<'a> {
     pub(in crate::journal) boot: &'a str,
     /// The process.
     pub(in crate::journal) owner: &'a Owner,
-    /// The start time of the process; unknown if the process was gone already.
-    pub(in crate::journal) started: Option<Wall>,
+    /// The process, if more than its number is known.
+    pub(in crate::journal) process: Option<Arc<KnownProcess>>,
     /// The name of the process' user.
     pub(in crate::journal) user: Option<Arc<str>>,
     /// The path of the process' cgroup.
@@ -37,8 +37,8 @@ pub(in crate::journal) struct ProcessBuilder {
     time: Numbers<TimestampMicrosecondType>,
     boot: Texts<String>,
     pid: Numbers<Int32Type>,
-    started: Numbers<TimestampMicrosecondType>,
     comm: Texts<Vec<u8>>,
+    processes: ProcessColumns,
     uid: Numbers<Int64Type>,
     user: Texts<String>,
     cgroup_id: Numbers<Int64Type>,
@@ -49,12 +49,13 @@ impl ProcessBuilder {
     pub(in crate::journal) fn push(&mut self, process: &ProcessRow<'_>) {
         let row = self.rows;
         self.rows += 1;
-        let ProcessRow { time, boot, owner, started, user, cgroup } = process;
+        let ProcessRow { time, boot, owner, process, user, cgroup } = process;
         self.time.put(row, Some(time.as_micros()));
         self.boot.put(row, *boot, str::to_owned);
         self.pid.put(row, pid(owner.pid));
-        self.started.put(row, started.map(Wall::as_micros));
-        self.comm.put(row, &*owner.comm, comm_text);
+        self.comm.put(row, &*owner.comm, text_of);
+        let number = process.as_ref().map(|process| self.processes.number(process));
+        self.processes.put(row, number);
         self.uid.put(row, Some(owner.uid.into()));
         if let Some(user) = user {
             self.user.put(row, &**user, str::to_owned);
@@ -72,8 +73,8 @@ impl ProcessBuilder {
         to.times("time", self.time.finish(rows), false);
         to.always("boot_id", self.boot.finish(rows));
         to.some("pid", self.pid.finish(rows));
-        to.times("process_started", self.started.finish(rows), true);
         to.some("comm", self.comm.finish(rows));
+        self.processes.finish(rows, to);
         to.some("uid", self.uid.finish(rows));
         to.some("user", self.user.finish(rows));
         to.some("cgroup_id", self.cgroup_id.finish(rows));

@@ -3,34 +3,32 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, cast::AsArray, types::Int32Type,
-};
+use arrow_array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::RecorderNames;
 use crate::{
-    core::{process::Owner, time::Wall},
+    core::{process::Owner, program::KnownProcess, time::Wall},
     journal::{
-        error::{Malformed, Result},
+        error::Result,
         schema::{
-            NamespaceBuilder, NamespaceRow, NumberNames, ProcessBuilder, ProcessRow, column::column,
+            NamespaceBuilder, NamespaceRow, NumberNames, PartyReader, ProcessBuilder, ProcessRow,
+            column::column,
         },
     },
 };
 
-/// The maximum number of processes that a segment remembers. Beyond that, some processes get a
-/// second row.
-const REMEMBERED: usize = 256 << 10;
-/// The maximum number of start times that are looked up for a batch. On a host that starts more
-/// processes, the other start times are unknown.
+/// The maximum number of processes that a segment remembers, some 500 bytes each. Beyond that, some
+/// processes get a second row.
+const REMEMBERED: usize = 64 << 10;
+/// The maximum number of start times that are looked up for a batch, where processes are not
+/// followed. On a host that starts more processes, the other start times are unknown.
 const LOOKED_UP: usize = 1_000;
 
 /// Processes and namespaces that a segment has met.
 #[derive(Default)]
 pub(super) struct Discovery {
-    processes: FxHashSet<Owner>,
+    processes: FxHashSet<Arc<Owner>>,
     namespaces: FxHashSet<u32>,
 }
 
@@ -47,12 +45,19 @@ impl Discovery {
         let mut processes = ProcessBuilder::default();
         let mut looked_up = 0;
         for (first_time, owner) in self.new_owners(events, &time)? {
-            looked_up += 1;
-            let is_cheap = looked_up <= LOOKED_UP;
+            let process = match &owner.process {
+                Some(process) => Some(Arc::clone(process)),
+                None => {
+                    looked_up += 1;
+                    let started =
+                        (looked_up <= LOOKED_UP).then(|| names.process_started(owner.pid));
+                    started.flatten().map(|started| Arc::new(KnownProcess::started_at(started)))
+                }
+            };
             processes.push(&ProcessRow {
                 time: first_time,
                 boot,
-                started: is_cheap.then(|| names.process_started(owner.pid)).flatten(),
+                process,
                 user: names.user(owner.uid),
                 cgroup: (owner.cgroup != 0).then(|| names.cgroup(owner.cgroup)).flatten(),
                 owner: &owner,
@@ -77,38 +82,25 @@ impl Discovery {
         &mut self,
         events: &RecordBatch,
         time: &TimestampMicrosecondArray,
-    ) -> Result<Vec<(Wall, Owner)>> {
-        let pid: Int32Array = column(events, "pid")?;
-        let uid: Int64Array = column(events, "uid")?;
-        let cgroup: Int64Array = column(events, "cgroup_id")?;
-        let comm: DictionaryArray<Int32Type> = column(events, "comm")?;
-        let texts: &StringArray = comm.values().as_string_opt().ok_or(Malformed::Column("comm"))?;
-        let mut seen: FxHashMap<(i32, i32), Option<usize>> = FxHashMap::default();
-        let mut owners: Vec<(Wall, Owner)> = Vec::new();
+    ) -> Result<Vec<(Wall, Arc<Owner>)>> {
+        let mut parties = PartyReader::new(events)?;
+        // The reader keeps each owner, so that no other comes to its address.
+        let mut seen: FxHashMap<*const Owner, Option<usize>> = FxHashMap::default();
+        let mut owners: Vec<(Wall, Arc<Owner>)> = Vec::new();
         for row in 0..events.num_rows() {
-            if pid.is_null(row) || comm.keys().is_null(row) || uid.is_null(row) {
-                continue;
-            }
+            let Some(owner) = parties.owner(row).filter(|owner| owner.pid != 0) else { continue };
             let row_time = Wall::from_micros(time.value(row));
-            let key = (pid.value(row), comm.keys().value(row));
-            if let Some(number) = seen.get(&key) {
+            if let Some(number) = seen.get(&Arc::as_ptr(&owner)) {
                 if let Some((first_time, _)) = number.and_then(|number| owners.get_mut(number)) {
                     *first_time = row_time.min(*first_time);
                 }
                 continue;
             }
-            let owner = Owner {
-                pid: key.0.cast_unsigned(),
-                host_pid: 0,
-                uid: uid.value(row).try_into().unwrap_or(u32::MAX),
-                cgroup: if cgroup.is_valid(row) { cgroup.value(row).cast_unsigned() } else { 0 },
-                comm: texts.value(key.1.try_into().unwrap_or(0)).as_bytes().into(),
-            };
             if self.processes.len() >= REMEMBERED {
                 self.processes.clear();
             }
-            let is_new = self.processes.insert(owner.clone());
-            seen.insert(key, is_new.then_some(owners.len()));
+            let is_new = self.processes.insert(Arc::clone(&owner));
+            seen.insert(Arc::as_ptr(&owner), is_new.then_some(owners.len()));
             if is_new {
                 owners.push((row_time, owner));
             }

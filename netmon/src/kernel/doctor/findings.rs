@@ -18,7 +18,7 @@ use crate::{
             attach::{ELSEWHERE, NOT_WANTED, Tier, load_iterators},
             btf_types::VMLINUX,
             error::{LoadError, OBJECT_VARIABLE, errno_text},
-            hook_catalog::{EXACT, FULL},
+            hook_catalog::{EXACT, FULL, PROCESSES},
             hooks::{HookReport, HookStatus, Hooks},
             iterators::BpfIter,
             object::Options,
@@ -33,12 +33,13 @@ const SUDO: &str = "use sudo; docs/privileges.md describes the way without root"
 const WITHOUT_BTF: &str = "the tier is basic at best; no iterators";
 const WITH_BTF: &str = "leave out --no-btf";
 const ANOTHER_KERNEL: &str = "Linux 5.12 or newer, with BTF, has the full tier";
-const REPORT: &str = "report it, with the output of `netmon -v doctor`";
+pub(super) const REPORT: &str = "report it, with the output of `netmon -v doctor`";
 const HOST_PIDS: &str = "run netmon in the host's pid namespace, in a container by --pid=host";
 const THROUGH_PROC: &str = "`snapshot` reads /proc: owners of other users' sockets take root";
 
 /// The purposes of hooks, in the order of the output.
-const HOOKS: [&str; 5] = ["transitions", "resets", "minisockets", "accepting", "local ports"];
+const HOOKS: [&str; 6] =
+    ["transitions", "resets", "minisockets", "accepting", "local ports", "processes"];
 
 /// The findings before anything is attached, and the capabilities held at that time.
 pub(crate) struct HostFindings {
@@ -136,7 +137,6 @@ impl AttachFindings {
             });
         }
         let missing = live.missing_counters();
-        // The basic tier says so itself.
         if attachment.tier == Tier::Full && !missing.is_empty() {
             findings.push(counters(&missing));
         }
@@ -148,7 +148,7 @@ impl AttachFindings {
     #[must_use]
     pub(crate) fn not(error: &LoadError) -> Self {
         let mut hooks = Hooks::default();
-        for all in [&FULL[..], &EXACT[..]] {
+        for all in [&FULL[..], &EXACT[..], &PROCESSES[..]] {
             hooks.pass_over(all, "");
         }
         let finding = |report: &HookReport| {
@@ -206,8 +206,7 @@ fn types(options: &Options) -> Finding {
     }
 }
 
-/// Reports tracefs. Its absence is no failure here: only the classic tracepoints need tracefs, and
-/// loading them reports the failure.
+/// Reports tracefs, whose absence is no failure here: loading the classic tracepoints reports it.
 fn trace_file_system() -> Finding {
     let detail = tracefs::mounted().map_or_else(
         || {
@@ -244,7 +243,7 @@ fn time_namespace() -> Option<Finding> {
     match TimeNamespace::current() {
         Ok(namespace) => {
             let TimeNamespace { inum, ahead } = namespace?;
-            let seconds = ahead as f64 / 1e9;
+            let seconds = ahead.monotonic as f64 / 1e9;
             let detail = format!(
                 "netmon is in time namespace {inum}, whose monotonic clock is offset by {seconds} \
                  s; times are corrected"
@@ -280,7 +279,7 @@ fn pid_namespace() -> Option<Finding> {
     Some(finding.number("inum", inum.into()).because(costs, HOST_PIDS))
 }
 
-/// Reports a capability. `is_complete`: netmon reads nothing in `/proc` that only root may read.
+/// Reports a capability. `is_complete`: nothing is read in `/proc` that only root may read.
 fn capability(capability: &Capability, is_held: bool, is_complete: bool) -> Finding {
     let new = |state, detail| Finding::new("capabilities", state, detail).named(capability.name);
     let costs = |duty| capability.is_for(&[duty]);
@@ -298,7 +297,7 @@ fn capability(capability: &Capability, is_held: bool, is_complete: bool) -> Find
     if state == FindingState::Ok { finding } else { finding.because(capability.without, SUDO) }
 }
 
-/// Adds the hook and its program, for programs that read the findings.
+/// Adds the hook and its program, for other programs.
 fn with_hook(report: &HookReport, finding: Finding) -> Finding {
     finding.named(report.hook.clone()).text("program", report.program).text("tells", report.tells)
 }
@@ -310,6 +309,7 @@ fn hook(report: &HookReport, better: &'static str) -> Finding {
         name if name.starts_with("accepted") => "accepting",
         name if name.ends_with("_reset") => "resets",
         "connecting" => "local ports",
+        name if name.starts_with("process_") => "processes",
         _ => "transitions",
     };
     let (status, state, detail, advice) = match &report.status {

@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     io::{self, Read},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use rustix::{
 };
 
 use super::expected::{EXPECTED, Ports, missing};
+use super::findings::REPORT;
 use crate::{
     core::{
         event::{Event, Transition},
@@ -30,7 +32,10 @@ use crate::{
     kernel::{
         Live, Namespace,
         host::privilege,
-        program::{error::errno_text, hook_catalog},
+        program::{
+            error::errno_text,
+            hook_catalog::{ON_TRANSITIONS, PROCESSES},
+        },
         stream::dump_schedule::RARE,
     },
     session::Source,
@@ -42,7 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_secs(3);
 /// The number of connections to measure with. Each leaves a TIME_WAIT bucket.
 const LOAD: usize = 200;
-/// The time limit of these connections.
+/// The number of programs to measure with.
+const PROGRAMS: usize = 50;
+/// The time limit of these connections, and of these programs.
 const LOAD_TIME: Duration = Duration::from_secs(3);
 
 /// Makes connections over loopback, reads their transitions, and returns the findings. Detaches the
@@ -55,15 +62,15 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     // The sockets that existed before come first.
     test.read(live).await?;
     let comparisons = comparisons(live.dump_distance(), live.attachment().walk.is_ok());
-    let (finding, cost) = match test.one_connection(live).await? {
-        Ok(finding) => (finding, test.cost(live).await?),
+    let (finding, costs) = match test.one_connection(live).await? {
+        Ok(finding) => (finding, test.costs(live).await?),
         Err(error) => {
-            (no_connection(&error), Finding::new("cost", FindingState::Ok, "not measured"))
+            (no_connection(&error), vec![Finding::new("cost", FindingState::Ok, "not measured")])
         }
     };
     live.finish(&mut test.events).await?;
     test.take();
-    Ok(vec![comparisons, finding, cost, test.losses()])
+    Ok([comparisons, finding].into_iter().chain(costs).chain([test.losses()]).collect())
 }
 
 /// Returns the finding about comparisons with the kernel's tables; `distance` is the time between
@@ -166,18 +173,15 @@ impl Test {
         } else {
             let state = if seen == 0 { FindingState::Failed } else { FindingState::Degraded };
             Finding::new("self-test", state, format!("{summary}; missing: {}", left.join(", ")))
-                .because(
-                    "transitions are missed: dumps infer them, some seconds late",
-                    "report it, with the output of `netmon -v doctor`",
-                )
+                .because("transitions are missed: dumps infer them, some seconds late", REPORT)
         };
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let finding = finding.number("expected", expected as u64).number("seen", seen as u64);
         Ok(Ok(finding.number("took_us", took)))
     }
 
-    /// Returns the cost of the programs for each transition.
-    async fn cost(&mut self, live: &mut Live) -> io::Result<Finding> {
+    /// Returns the cost of the programs for each transition, and for each process.
+    async fn costs(&mut self, live: &mut Live) -> io::Result<Vec<Finding>> {
         let not_measured =
             |why: String| Finding::new("cost", FindingState::Ok, format!("not measured: {why}"));
         // Dropping it turns the statistics off.
@@ -185,16 +189,18 @@ impl Test {
             Ok(stats) => stats,
             Err(error) => {
                 let why = errno_text(&error.io_error);
-                return Ok(not_measured(format!(
+                return Ok(vec![not_measured(format!(
                     "the kernel answered {why}; it takes CAP_SYS_ADMIN"
-                )));
+                ))]);
             }
         };
         let before = runs(live);
-        if let Err(error) = self.meanwhile(live, || converse(LOAD, LOAD_TIME)).await? {
-            log::debug!("not as many connections as wanted: {error}");
+        let load = || converse(LOAD, LOAD_TIME).map(|_| ()).and(run_programs(PROGRAMS, LOAD_TIME));
+        if let Err(error) = self.meanwhile(live, load).await? {
+            log::debug!("not as many connections or programs as wanted: {error}");
         }
-        let mut costs: Vec<Cost> = runs(live)
+        let after = runs(live);
+        let costs = after
             .iter()
             .zip(&before)
             .map(|(after, before)| Cost {
@@ -202,26 +208,27 @@ impl Test {
                 runs: after.runs.saturating_sub(before.runs),
                 time: after.time.saturating_sub(before.time),
             })
-            .filter(|cost| cost.runs > 0)
-            .collect();
+            .filter(|cost| cost.runs > 0);
+        let is_of_process = |cost: &Cost| PROCESSES.iter().any(|hook| hook.program == cost.program);
+        let (of_processes, mut costs): (Vec<Cost>, Vec<Cost>) = costs.partition(is_of_process);
+        let processes = process_costs(live, &of_processes);
         costs.sort_by_key(|cost| std::cmp::Reverse(cost.time));
-        let is_main = |cost: &&Cost| hook_catalog::ON_TRANSITIONS.contains(&cost.program);
+        let is_main = |cost: &&Cost| ON_TRANSITIONS.contains(&cost.program);
         let transitions = costs.iter().find(is_main).map_or(0, |cost| cost.runs);
         let total: u64 = costs.iter().map(|cost| cost.time).sum();
         let Some(mean) = total.checked_div(transitions) else {
-            return Ok(not_measured("no program has run".to_owned()));
+            return Ok(vec![not_measured("no program has run".to_owned())]);
         };
-        let each = |cost: &Cost| format!("{} {} ns", cost.program, cost.time / cost.runs);
-        let each: Vec<String> = costs.iter().map(each).collect();
+        let each = each(&costs);
         let detail = format!(
             "{mean} ns for each of {transitions} transitions, in the kernel, measuring included \
-             ({} a run)",
-            each.join(", ")
+             ({each} a run)"
         );
-        Ok(Finding::new("cost", FindingState::Ok, detail)
+        let finding = Finding::new("cost", FindingState::Ok, detail)
             .number("mean_ns", mean)
             .number("transitions", transitions)
-            .text("programs", each.join(", ")))
+            .text("programs", each);
+        Ok([finding].into_iter().chain(processes).collect())
     }
 
     /// Returns the losses of the whole host during the test.
@@ -268,6 +275,32 @@ struct Cost {
     time: u64,
 }
 
+/// Returns the costs of a run as text.
+fn each(costs: &[Cost]) -> String {
+    let each = |cost: &Cost| format!("{} {} ns", cost.program, cost.time / cost.runs);
+    costs.iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the finding about the programs that follow processes, if they are attached.
+fn process_costs(live: &Live, costs: &[Cost]) -> Option<Finding> {
+    let attached = live.programs().filter(|(name, _)| PROCESSES.iter().any(|p| p.program == *name));
+    let new = |state, detail| Finding {
+        name: "processes".to_owned(),
+        ..Finding::new("cost", state, detail)
+    };
+    match (costs.len(), attached.count()) {
+        (_, 0) => None,
+        (run, attached) if run < attached => Some(
+            new(FindingState::Degraded, "a hook of processes did not run".to_owned())
+                .because("owners have a former program, or none", REPORT),
+        ),
+        _ => {
+            let detail = format!("{} a run, in the kernel, measuring included", each(costs));
+            Some(new(FindingState::Ok, detail).text("programs", each(costs)))
+        }
+    }
+}
+
 fn runs(live: &Live) -> Vec<Cost> {
     let cost = |(program, loaded): (&'static str, &Program)| {
         let info = loaded.info().inspect_err(|error| log::debug!("{program}: {error}")).ok();
@@ -293,6 +326,20 @@ fn converse(count: usize, time: Duration) -> io::Result<(u16, u16)> {
         port = connect(&listener, address)?;
     }
     Ok((address.port(), port))
+}
+
+/// Runs netmon itself `count` times, one after the other, for `time` at most.
+fn run_programs(count: usize, time: Duration) -> io::Result<()> {
+    let end = Instant::now() + time;
+    for _ in 0..count {
+        if Instant::now() >= end {
+            break;
+        }
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status()?;
+    }
+    Ok(())
 }
 
 /// Makes one connection, which the client closes first. Returns the client's port.

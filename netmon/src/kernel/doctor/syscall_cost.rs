@@ -45,7 +45,8 @@ pub(crate) fn accept_syscalls() -> Finding {
 /// rounds counts, since other processes can only add time.
 fn measure() -> Result<(u64, u64), LoadError> {
     let (log, filter, without) = (log::LevelFilter::Off, KernelFilter::ANY, Without::default());
-    let options = Options { buffer: 4096, log, filter, accept_syscalls: true, without };
+    let (accept_syscalls, arguments) = (true, false);
+    let options = Options { buffer: 4096, log, filter, accept_syscalls, arguments, without };
     // The measured call is not an accept, so the program does not look into a process.
     let accept_ret = tracefs::within(tracefs::accept_format)??;
     let format = TracepointFormat { accept_ret, ..TracepointFormat::default() };

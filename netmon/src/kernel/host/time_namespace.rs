@@ -1,8 +1,5 @@
 //! The time namespace of this process, which shifts `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME`. The
 //! clock of the kernel program, `bpf_ktime_get_ns`, is never shifted.
-//!
-//! `/proc/PID/stat` has the start of a process on the reader's own `CLOCK_BOOTTIME`
-//! (`do_task_stat`, fs/proc/array.c), so that the difference to that clock needs no correction.
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
@@ -14,8 +11,18 @@ const INITIAL: u64 = 0xEFFF_FFFA;
 pub(in crate::kernel) struct TimeNamespace {
     /// The inode number, as in `/proc/PID/ns/time`.
     pub inum: u64,
-    /// The time by which `CLOCK_MONOTONIC` is ahead of that of the initial namespace, ns.
-    pub ahead: i64,
+    /// The offsets of its clocks.
+    pub ahead: Ahead,
+}
+
+/// The time by which clocks are ahead of those of the initial namespace, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::kernel) struct Ahead {
+    /// Of `CLOCK_MONOTONIC`.
+    pub monotonic: i64,
+    /// Of `CLOCK_BOOTTIME`, in which `/proc/PID/stat` has the start of a process (`do_task_stat`,
+    /// fs/proc/array.c).
+    pub boottime: i64,
 }
 
 impl TimeNamespace {
@@ -44,7 +51,8 @@ impl TimeNamespace {
         let process = process.ok_or_else(|| unknown("only its children are in the known one"))?;
         let offsets = fs::read_to_string(format!("/proc/{process}/timens_offsets"))
             .map_err(|error| unknown(&error.to_string()))?;
-        let ahead = monotonic(&offsets).ok_or_else(|| unknown(&format!("{offsets:?}")))?;
+        let ahead = |clock| offset(&offsets, clock).ok_or_else(|| unknown(&format!("{offsets:?}")));
+        let ahead = Ahead { monotonic: ahead("monotonic")?, boottime: ahead("boottime")? };
         Ok(Some(Self { inum, ahead }))
     }
 }
@@ -53,12 +61,14 @@ fn unknown(why: &str) -> io::Error {
     io::Error::other(format!("cannot learn the offset of this process' time namespace: {why}"))
 }
 
-/// Returns the offset of the monotonic clock, ns: a line `monotonic SECONDS NANOSECONDS`
+/// Returns the offset of a clock, ns: a line `CLOCK SECONDS NANOSECONDS`
 /// (`proc_timens_show_offsets`, kernel/time/namespace.c). The seconds may be negative.
-fn monotonic(offsets: &str) -> Option<i64> {
+fn offset(offsets: &str, clock: &str) -> Option<i64> {
     let words = offsets.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let numbers = words.filter_map(|words| match words[..] {
-        ["monotonic", seconds, nanos] => Some((seconds.parse().ok()?, nanos.parse().ok()?)),
+        [name, seconds, nanos] if name == clock => {
+            Some((seconds.parse().ok()?, nanos.parse().ok()?))
+        }
         _ => None,
     });
     let (seconds, nanos): (i64, i64) = numbers.take(1).next()?;
@@ -74,6 +84,8 @@ mod tests {
         let file = |seconds: &str, nanos: &str| {
             format!("monotonic  {seconds:>10} {nanos:>9}\nboottime            7         0\n")
         };
+        let monotonic = |offsets: &str| offset(offsets, "monotonic");
+        assert_eq!(offset(&file("1", "0"), "boottime"), Some(7_000_000_000));
         assert_eq!(monotonic(&file("86400", "0")), Some(86_400_000_000_000));
         assert_eq!(monotonic(&file("-1", "250000000")), Some(-750_000_000));
         for wrong in ["", "boottime 1 0", "monotonic 1", "monotonic x 0", "monotonic 1 0 0"] {

@@ -116,6 +116,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     }
     let mut ebpf = open(loader, options, dump_options, &offsets, &format)?;
     let mut map = take(&mut ebpf, rings::NAME)?;
+    let of_processes = take(&mut ebpf, rings::OF_PROCESSES)?;
     let mut programs = Programs::of(&mut ebpf);
     let walks = [BpfIter::Tcp, BpfIter::Files];
     let [first @ .., standby] = &hook_catalog::FULL;
@@ -129,7 +130,7 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         let no_thread = |error: io::Error| refused(PROGRAMS, &error);
         let rings = spawn_scoped(scope, || {
             let _entered = runtime.enter();
-            Rings::new(&mut map, options.buffer)
+            Rings::new(&mut map, Some(of_processes), options.buffer)
         })
         .map_err(no_thread)?;
         let others = spawn_scoped(scope, || -> Result<_, LoadError> {
@@ -156,6 +157,11 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
             hook.load(&mut programs, Some(&btf))?;
         }
         load_peek(&mut programs)?;
+        if offsets.allow_processes() {
+            hooks.load_processes(&mut programs, &btf);
+        } else {
+            hooks.pass_over(&hook_catalog::PROCESSES, "the kernel's types lack a field");
+        }
         hooks.load_exact(&mut programs, &btf, &functions, !options.without.fentry);
         if options.accept_syscalls {
             hooks.load_accept(&mut programs);
@@ -193,7 +199,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
         hooks.load_accept(&mut programs);
     }
     load_peek(&mut programs)?;
-    let rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, options.buffer)?;
+    let rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, None, options.buffer)?;
     tracefs::within(|_| {
         hooks.attach_loaded(&mut ebpf);
         hooks.attach(&mut ebpf, &hook_catalog::CLASSIC)
@@ -206,6 +212,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     };
     hooks.pass_over(&hook_catalog::FULL, NO_FULL);
     hooks.pass_over(&hook_catalog::EXACT, NO_FULL);
+    hooks.pass_over(&hook_catalog::PROCESSES, NO_FULL);
     let (tier, fell_back) = (Tier::Basic, Some(error));
     let walk = iterators.clone();
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back })
@@ -231,7 +238,8 @@ pub(in crate::kernel) fn load_iterators(
     // A dump needs no ring.
     let log = log::LevelFilter::Off;
     let without = Without::default();
-    let options = Options { buffer: 4096, log, filter, accept_syscalls: false, without };
+    let (accept_syscalls, arguments) = (false, false);
+    let options = Options { buffer: 4096, log, filter, accept_syscalls, arguments, without };
     let mut ebpf = open(loader, options, dump_options, &offsets, &TracepointFormat::default())?;
     let mut programs = Programs::of(&mut ebpf);
     load_walks(&mut programs, &btf, walks)?;

@@ -102,8 +102,8 @@ pub(in crate::kernel) const CLASSIC: [Hook; 3] = [
 const BY_SOCK_DIAG: &str = "sock_diag and dumps stand in: inferred, up to some seconds late";
 const BY_LISTENER: &str = "the listener's owner stands in, until a dump finds the holder";
 
-/// The programs whose skipped runs lose no event. The substitute brings the same, a little later; a
-/// received RST is a mark of the CLOSE that follows, whose error shows the RST too.
+/// The programs whose skipped runs lose no event of a connection. The substitute brings the same, a
+/// little later; a received RST is a mark of the CLOSE that follows, whose error shows the RST too.
 pub(in crate::kernel) const LOSSLESS_WHEN_SKIPPED: [&str; 6] = [
     "accepted_2",
     "accepted_4",
@@ -165,6 +165,22 @@ pub(in crate::kernel) const EXACT: [Hook; 7] = [
         without: "the next event brings the port, or netmon asks after 10 ms",
     },
 ];
+
+/// The programs that follow processes. One without the others would name processes wrongly.
+pub(in crate::kernel) const PROCESSES: [Hook; 3] = [
+    process("process_exec", &["sched_process_exec"], "the programs that processes run"),
+    process("process_fork", &["sched_process_fork"], "the parents of processes"),
+    process("process_exit", &["sched_process_exit"], "the ends of processes"),
+];
+
+const fn process(
+    program: &'static str,
+    targets: &'static [&'static str],
+    reports: &'static str,
+) -> Hook {
+    let without = "owners have a name and no executable, arguments or parent";
+    Hook { program, kind: HookKind::BtfTracepoint, targets, reports, without }
+}
 
 /// The hooks on system calls, attached on request only. Both use the same program.
 pub(in crate::kernel) const ACCEPT: [Hook; 2] =

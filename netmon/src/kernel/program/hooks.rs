@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     error::{LoadError, refused},
-    hook_catalog::{ACCEPT, EXACT, Hook, HookKind},
+    hook_catalog::{ACCEPT, EXACT, Hook, HookKind, PROCESSES},
     object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
@@ -204,6 +204,24 @@ impl Hooks {
         }
     }
 
+    /// Loads the programs that follow processes, all or none. [`Self::attach_loaded`] attaches
+    /// them.
+    pub(super) fn load_processes(&mut self, programs: &mut Programs<'_>, btf: &Btf) {
+        let hooks: &'static [Hook] = &PROCESSES;
+        match hooks.iter().try_for_each(|hook| hook.load(programs, Some(btf))) {
+            Ok(()) => self.loaded.extend(hooks.iter().map(|hook| (hook, hook.targets[0]))),
+            error => {
+                let status = HookStatus::of(error);
+                self.reports.extend(hooks.iter().map(|hook| hook.report(None, status.clone())));
+            }
+        }
+    }
+
+    /// Returns whether the hooks report every process.
+    pub(in crate::kernel) fn follow_processes(&self) -> bool {
+        PROCESSES.iter().all(|hook| self.has(hook.program))
+    }
+
     /// Loads the program on the accept system calls. [`Self::attach_loaded`] attaches it where
     /// tracefs is mounted.
     pub(super) fn load_accept(&mut self, programs: &mut Programs<'_>) {
@@ -225,6 +243,15 @@ impl Hooks {
                 self.attached.push((hook, target));
             });
             self.reports.push(hook.report(Some(target), HookStatus::of(result)));
+        }
+        if !self.follow_processes() {
+            // One hook without the others would name programs wrongly.
+            let links = std::mem::take(&mut self.links).into_iter();
+            let attached = std::mem::take(&mut self.attached);
+            let is_process =
+                |hook: &Hook| PROCESSES.iter().any(|process| process.program == hook.program);
+            (self.attached, self.links) =
+                attached.into_iter().zip(links).filter(|((hook, _), _)| !is_process(hook)).unzip();
         }
     }
 

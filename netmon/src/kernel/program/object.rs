@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub filter: KernelFilter,
     /// `true` to follow the accept system calls, which slows every system call of the host.
     pub accept_syscalls: bool,
+    /// `true` to keep the arguments of processes.
+    pub arguments: bool,
     /// The parts to do without, even if the kernel has them.
     pub without: Without,
 }
@@ -56,6 +58,7 @@ pub(in crate::kernel) fn open(
     let object = object()?;
     let log = [options.log as u8];
     let rings = rings::count(options.buffer)?;
+    let with_arguments = u32::from(options.arguments);
     let pid_namespace = PidNamespaces::current().shown().unwrap_or_default();
     // A loader that may borrow the values below.
     let mut loader: EbpfLoader<'_> = loader;
@@ -66,7 +69,9 @@ pub(in crate::kernel) fn open(
         .override_global("DUMP_OPTIONS", bytemuck::bytes_of(&dump_options), true)
         .override_global("AYA_LOG_LEVEL", log.as_slice(), true)
         .override_global("PID_NAMESPACE", bytemuck::bytes_of(&pid_namespace), true)
+        .override_global("WITH_ARGUMENTS", bytemuck::bytes_of(&with_arguments), true)
         .override_global("RINGS", bytemuck::bytes_of(&rings), true)
+        .map_max_entries(rings::OF_PROCESSES, rings::process_size(options.buffer))
         .map_max_entries(rings::NAME, rings)
         .load(&object)
         .map_err(|error| LoadError::of_object(&error))

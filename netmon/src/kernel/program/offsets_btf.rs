@@ -76,7 +76,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     // A field that only dumps need must not prevent `watch`.
     let dump = |structure: Option<&Structure<'_>>, field| {
         structure.and_then(|structure| structure.offset(field).ok()).unwrap_or_else(|| {
-            log::debug!("the kernel's BTF has no {field}: dumps do without");
+            log::debug!("the kernel's BTF has no {field}: netmon does without");
             UNKNOWN
         })
     };
@@ -100,6 +100,12 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let pid = Structure::find(btf, "pid", "numbers").ok();
     let number = Structure::find(btf, "upid", "nr").ok();
     let pid_namespace = Structure::find(btf, "pid_namespace", "ns.inum").ok();
+    let signal = Structure::find(btf, "signal_struct", "live").ok();
+    let memory = Structure::find(btf, "mm_struct", "arg_start").ok();
+    let binary = Structure::find(btf, "linux_binprm", "file").ok();
+    let dentry = Structure::find(btf, "dentry", "d_parent").ok();
+    let vfsmount = Structure::find(btf, "vfsmount", "mnt_root").ok();
+    let mount = Structure::find(btf, "mount", "mnt_mountpoint").ok();
     // Both timers moved in Linux 6.19; the retransmit timer had lost `icsk_timeout`, the copy of
     // its time, before. `sk_timer` still exists as another name of the retransmit timer, so it
     // comes last.
@@ -231,6 +237,23 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         upid_ns: dump(number.as_ref(), "ns"),
         upid_size: number.as_ref().map_or(UNKNOWN, Structure::size),
         pid_namespace_inum: dump(pid_namespace.as_ref(), "ns.inum"),
+        task_start_boottime: dump(Some(&task), "start_boottime"),
+        task_self_exec_id: dump(Some(&task), "self_exec_id"),
+        task_signal: dump(Some(&task), "signal"),
+        signal_live: dump(signal.as_ref(), "live"),
+        task_mm: dump(Some(&task), "mm"),
+        mm_arg_start: dump(memory.as_ref(), "arg_start"),
+        mm_arg_end: dump(memory.as_ref(), "arg_end"),
+        bprm_file: dump(binary.as_ref(), "file"),
+        file_path_mnt: dump(file.as_ref(), "f_path.mnt"),
+        file_path_dentry: dump(file.as_ref(), "f_path.dentry"),
+        dentry_parent: dump(dentry.as_ref(), "d_parent"),
+        dentry_name: dump(dentry.as_ref(), "d_name.name"),
+        vfsmount_root: dump(vfsmount.as_ref(), "mnt_root"),
+        mount_mnt: dump(mount.as_ref(), "mnt"),
+        mount_parent: dump(mount.as_ref(), "mnt_parent"),
+        mount_mountpoint: dump(mount.as_ref(), "mnt_mountpoint"),
+        inode_nlink: dump(inode.as_ref(), "i_nlink"),
     })
 }
 

@@ -66,7 +66,8 @@ pub(in crate::kernel) fn unknown() -> Offsets {
 pub(in crate::kernel) fn offsets(format: &TracepointFormat) -> Result<Offsets, LoadError> {
     let (log, filter) = (log::LevelFilter::Off, KernelFilter::ANY);
     let without = Without::default();
-    let options = Options { buffer: 1 << 20, log, filter, accept_syscalls: false, without };
+    let (buffer, accept_syscalls, arguments) = (1 << 20, false, false);
+    let options = Options { buffer, log, filter, accept_syscalls, arguments, without };
     let mut offsets = unknown();
     let mut ebpf = open(EbpfLoader::new(), options, DumpOptions::default(), &offsets, format)?;
     // The last of the classic hooks follows transitions.
@@ -74,7 +75,7 @@ pub(in crate::kernel) fn offsets(format: &TracepointFormat) -> Result<Offsets, L
     let mut programs = Programs::of(&mut ebpf);
     transitions[0].load(&mut programs, None)?;
     load_peek(&mut programs)?;
-    let mut rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, options.buffer)?;
+    let mut rings = Rings::new(&mut take(&mut ebpf, rings::NAME)?, None, options.buffer)?;
     let mut hooks = Hooks::default();
     tracefs::within(|_| hooks.attach(&mut ebpf, transitions))??;
     let mut probe =

@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use super::merge::{Reading, Ring, RingMerge};
+use super::merge::{HEAVIEST, Reading, Ring, RingMerge};
 use crate::core::time::Mono;
 
-/// The most items that wait: some 120 bytes each, and as many as two busy cores make in a second.
-/// Beyond that, items wait in the rings.
+/// The most weight of items that wait: most weigh 1, which is some 120 bytes, and two busy cores
+/// make as many in a second. Beyond that, items wait in the rings.
 const MOST: usize = 1 << 20;
 /// The most items that are put aside at once, in some milliseconds.
 const AT_ONCE: usize = 1 << 16;
@@ -19,12 +19,14 @@ pub(super) struct Backlog<R: Ring> {
     merge: RingMerge<R>,
     /// In order of time, and earlier than every item of the rings.
     waiting: VecDeque<R::Item>,
+    /// The weight of the waiting items.
+    weight: usize,
     most: usize,
 }
 
 impl<R: Ring> Backlog<R> {
     pub(super) fn new(merge: RingMerge<R>) -> Self {
-        Self { merge, waiting: VecDeque::new(), most: MOST }
+        Self { merge, waiting: VecDeque::new(), weight: 0, most: MOST }
     }
 
     pub(super) fn rings(&mut self) -> impl Iterator<Item = &mut R> {
@@ -39,8 +41,16 @@ impl<R: Ring> Backlog<R> {
     /// Makes room in the rings: items that existed at `now`, [`AT_ONCE`] at most, wait for a later
     /// reading.
     pub(super) fn relieve(&mut self, now: Mono) {
-        let room = self.most.saturating_sub(self.waiting.len());
-        self.merge.read(now, room.min(AT_ONCE), |item| self.waiting.push_back(item));
+        let room = self.most.saturating_sub(self.weight) / HEAVIEST;
+        self.merge.read(now, room.min(AT_ONCE), |item| {
+            self.weight += R::weight(&item);
+            self.waiting.push_back(item);
+        });
+    }
+
+    /// Returns the items that wait in memory.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &R::Item> {
+        self.waiting.iter()
     }
 
     /// Takes the items that existed at `now`, at most `limit` of them, in order of time. A reader
@@ -55,7 +65,10 @@ impl<R: Ring> Backlog<R> {
             self.relieve(now);
         }
         let waited = limit.min(self.waiting.len());
-        self.waiting.drain(..waited).for_each(&mut each);
+        for item in self.waiting.drain(..waited) {
+            self.weight -= R::weight(&item);
+            each(item);
+        }
         if !self.waiting.is_empty() {
             return Reading { taken: waited, complete: false };
         }
@@ -81,11 +94,20 @@ mod tests {
     /// A ring of items that are their own times.
     struct Times(std::vec::IntoIter<i64>);
 
+    /// Every seventh item is heavy.
+    fn heavy(item: i64) -> usize {
+        if item % 7 == 0 { HEAVIEST } else { 1 }
+    }
+
     impl Ring for Times {
         type Item = i64;
 
         fn next(&mut self) -> Next<i64> {
             self.0.next().map_or(Next::Empty, |time| Next::There(Mono::from_nanos(time), time))
+        }
+
+        fn weight(item: &i64) -> usize {
+            heavy(*item)
         }
     }
 
@@ -95,7 +117,7 @@ mod tests {
         fn items_come_in_order(
             mut rings in vec(vec(1..100i64, 0..40), 1..5),
             steps in vec((0..20i64, prop::option::of(1..30usize)), 0..40),
-            most in 0..60usize,
+            most in 0..600usize,
         ) {
             rings.iter_mut().for_each(|ring| ring.sort_unstable());
             let mut expected: Vec<i64> = rings.iter().flatten().copied().collect();
@@ -110,7 +132,8 @@ mod tests {
                 let there = expected.partition_point(|time| *time <= now);
                 let Some(limit) = limit else {
                     backlog.relieve(Mono::from_nanos(now));
-                    prop_assert!(backlog.waiting.len() <= most);
+                    let weight: usize = backlog.waiting.iter().map(|item| heavy(*item)).sum();
+                    prop_assert!(weight <= most && weight == backlog.weight);
                     continue;
                 };
                 let before = read.len();

@@ -18,12 +18,20 @@ pub(super) enum Next<T> {
     Blocked,
 }
 
+/// The weight of the heaviest item.
+pub(super) const HEAVIEST: usize = 10;
+
 /// A source of items.
 pub(super) trait Ring {
     /// The type of the items.
     type Item;
     /// Takes the next item out.
     fn next(&mut self) -> Next<Self::Item>;
+
+    /// Returns the memory of an item, in units of most items; [`HEAVIEST`] at most.
+    fn weight(_: &Self::Item) -> usize {
+        1
+    }
 }
 
 /// The result of a reading.

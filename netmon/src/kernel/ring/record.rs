@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use bytemuck::AnyBitPattern;
 use netmon_common::{self as wire, AF_INET, AF_INET6, flag, kind};
 
+use super::merge::HEAVIEST;
 use crate::core::{
     event::{Opening, ResetSide, Totals, Transition},
     id::{Binding, SocketId, Tuple},
@@ -17,8 +18,9 @@ use crate::core::{
 #[expect(clippy::cast_possible_truncation, reason = "99; no errno is above 133")]
 const EADDRNOTAVAIL: u8 = libc::EADDRNOTAVAIL as u8;
 
-/// A record of the kernel program. Its numbers have been checked to be states and families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A record of the kernel program. Its numbers have been checked to be states and families, and its
+/// lengths to be within the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
     /// A transition alone.
     Transition(wire::Transition),
@@ -32,6 +34,12 @@ pub(crate) enum Record {
     Note(wire::Note),
     /// A process that took a connection.
     Accept(wire::Accept),
+    /// A process runs another program.
+    Exec(Box<wire::Exec>),
+    /// A process began.
+    Fork(wire::Fork),
+    /// A process ended.
+    Exit(wire::Exit),
 }
 
 /// Returns the time of a decoded record. A malformed record has no time: it comes first.
@@ -42,7 +50,7 @@ pub(super) fn time_of(record: &Result<Record, MalformedRecord>) -> Mono {
 impl Record {
     /// Returns the time at which the record was made.
     #[must_use]
-    pub(crate) const fn time(&self) -> Mono {
+    pub(crate) fn time(&self) -> Mono {
         let time = match self {
             Self::Transition(transition) => transition.time,
             Self::Open(open) => open.transition.time,
@@ -50,21 +58,30 @@ impl Record {
             Self::End(end) => end.transition.time,
             Self::Note(note) => note.time,
             Self::Accept(accept) => accept.time,
+            Self::Exec(exec) => exec.time,
+            Self::Fork(fork) => fork.time,
+            Self::Exit(exit) => exit.time,
         };
         Mono::from_kernel(time)
     }
 
+    /// Returns the memory of the record, in units of 120 bytes.
+    pub(super) const fn weight(&self) -> usize {
+        if matches!(self, Self::Exec(_)) { HEAVIEST } else { 1 }
+    }
+
     /// Returns the ids of the record's sockets, so that the caller can change them: the record's
-    /// own socket, and its listener.
-    pub(in crate::kernel) fn ids(&mut self) -> (&mut u64, Option<&mut u64>) {
-        match self {
+    /// own socket, and its listener. None for a record of a process.
+    pub(in crate::kernel) fn ids(&mut self) -> Option<(&mut u64, Option<&mut u64>)> {
+        Some(match self {
             Self::Transition(transition) => (&mut transition.cookie, None),
             Self::Open(open) => (&mut open.transition.cookie, None),
             Self::Child(child) => (&mut child.transition.cookie, Some(&mut child.listener)),
             Self::End(end) => (&mut end.transition.cookie, None),
             Self::Note(note) => (&mut note.cookie, None),
             Self::Accept(accept) => (&mut accept.cookie, None),
-        }
+            Self::Exec(_) | Self::Fork(_) | Self::Exit(_) => return None,
+        })
     }
 
     /// Returns the transition that the record contains.
@@ -74,7 +91,7 @@ impl Record {
             | Self::Open(wire::Open { transition, .. })
             | Self::Child(wire::Child { transition, .. })
             | Self::End(wire::End { transition, .. }) => Some(transition),
-            Self::Note(_) | Self::Accept(_) => None,
+            _ => None,
         }
     }
 }
@@ -104,6 +121,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
         Some(kind::END) => read(bytes).map(Record::End),
         Some(kind::RESET | kind::MINISOCKET | kind::PORT) => read(bytes).map(Record::Note),
         Some(kind::ACCEPT) => read(bytes).map(Record::Accept),
+        Some(kind::EXEC) => read(bytes).map(|exec| Record::Exec(Box::new(exec))),
+        Some(kind::FORK) => read(bytes).map(Record::Fork),
+        Some(kind::EXIT) => read(bytes).map(Record::Exit),
         _ => None,
     };
     record
@@ -112,6 +132,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
                 note.kind == kind::PORT || TcpState::from_number(note.state).is_some()
             }
             Record::Accept(accept) => accept.cookie != 0,
+            Record::Exec(exec) => {
+                usize::from(exec.path_length) <= wire::PATH_ROOM
+                    && usize::from(exec.arguments_length) <= wire::ARGUMENTS
+            }
             record => record.transition().is_none_or(is_valid),
         })
         .ok_or(MalformedRecord { length: bytes.len(), kind })
@@ -266,7 +290,7 @@ mod tests {
             (cgroup, sock) in any::<(u64, u64)>(),
             (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
         ) {
-            let process = wire::Process { cgroup, pid, uid, comm, host_pid, reserved_end: 0 };
+            let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
             let open = wire::Open { transition, sock, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
         }
@@ -294,10 +318,34 @@ mod tests {
             (time, cookie, cgroup) in any::<(u64, u64, u64)>(),
             (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
         ) {
-            let process = wire::Process { cgroup, pid, uid, comm, host_pid, reserved_end: 0 };
+            let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
             let (kind, reserved) = (kind::ACCEPT, [0; 7]);
             let accept = wire::Accept { kind, reserved, time, cookie, process };
             prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
+        }
+
+        #[test]
+        fn processes_round_trip(
+            (time, started) in any::<(u64, u64)>(),
+            (pid, host_pid, parent_pid, parent_host_pid) in any::<(u32, u32, u32, u32)>(),
+            (path_length, arguments_length) in (0..1024u16, 0..1024u16),
+        ) {
+            let reserved = [0; 7];
+            let fork = wire::Fork {
+                kind: kind::FORK, execs: 3, reserved: 0, parent_run: 5, time, started, pid,
+                host_pid, parent_pid, parent_host_pid,
+            };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&fork)), Ok(Record::Fork(fork)));
+            let exit = wire::Exit { kind: kind::EXIT, reserved, time, started, pid, host_pid };
+            prop_assert_eq!(decode(bytemuck::bytes_of(&exit)), Ok(Record::Exit(exit)));
+            let exec = wire::Exec {
+                kind: kind::EXEC, time, started, pid, host_pid, path_length, arguments_length,
+                ..bytemuck::Zeroable::zeroed()
+            };
+            let fits = usize::from(path_length) <= wire::PATH_ROOM
+                && usize::from(arguments_length) <= wire::ARGUMENTS;
+            let decoded = decode(bytemuck::bytes_of(&exec)).ok();
+            prop_assert_eq!(decoded, fits.then(|| Record::Exec(Box::new(exec))));
         }
 
         #[test]

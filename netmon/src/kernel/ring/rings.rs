@@ -29,8 +29,15 @@ const LEAST: u32 = 1 << 20;
 const DEFAULTS: RangeInclusive<u32> = 16 << 20..=1 << 30;
 /// The kernel program's map of rings; CPUs use its entries in turn.
 pub(in crate::kernel) const NAME: &str = "EVENTS";
+/// The kernel program's map of the ring of processes.
+pub(in crate::kernel) const OF_PROCESSES: &str = "PROCESSES";
+/// The size of the ring of processes, bytes, if the other rings are not smaller: 4,000 programs,
+/// which wait until netmon reads the rings, two seconds at rest. A quarter of them wakes netmon.
+const PROCESSES: u32 = 4 << 20;
 /// The number of looks at a record that a program is still writing, which takes some 200 ns.
 const LOOKS: usize = 50;
+
+const WHAT: &str = "the ring buffer";
 
 /// The reason why the rings cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -99,37 +106,43 @@ fn each_for(size: u32, count: u32, page: u32) -> u32 {
     1 << (size / count.max(1)).max(page).ilog2()
 }
 
+/// Returns the size of the ring of processes, beside rings that take `size` bytes together.
+pub(in crate::kernel) fn process_size(size: u32) -> u32 {
+    each(size.min(PROCESSES), 1)
+}
+
 impl Rings {
     /// Makes rings that take at most `size` bytes together, and stores them in `map`, the kernel
-    /// program's map of rings.
+    /// program's map of rings. `of_processes` is the ring of processes, if programs fill it.
     ///
     /// At each entry the kernel waits until no program uses the former value
     /// (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c). Must be called within a tokio runtime.
     /// Programs refer to the map by its descriptor, which must stay open until the programs are
     /// loaded.
-    pub(in crate::kernel) fn new(map: &mut Map, size: u32) -> Result<Self, RingError> {
-        let what = "the ring buffer";
+    pub(in crate::kernel) fn new(
+        map: &mut Map,
+        of_processes: Option<Map>,
+        size: u32,
+    ) -> Result<Self, RingError> {
         let mut map: ArrayOfMaps<_, RingBuf<MapData>> =
-            map.try_into().map_err(|error: MapError| RingError::refused(what, error))?;
+            map.try_into().map_err(|error: MapError| RingError::refused(WHAT, error))?;
         let each = each(size, map.len());
+        let no_ring = |error: MapError| match error {
+            MapError::CreateError { io_error: source, .. }
+            // The ring exists, but this process has no room to map it.
+            | MapError::SyscallError(SyscallError { io_error: source, .. }) => {
+                RingError::Memory { size, source }
+            }
+            other => RingError::refused(WHAT, other),
+        };
         let mut rings = Vec::new();
         for slot in 0..map.len() {
-            let ring = ring(each).map_err(|error| match error {
-                MapError::CreateError { io_error: source, .. }
-                // The ring exists, but this process has no room to map it.
-                | MapError::SyscallError(SyscallError { io_error: source, .. }) => {
-                    RingError::Memory { size, source }
-                }
-                other => RingError::refused(what, other),
-            })?;
-            map.set(slot, &ring, 0).map_err(|error| RingError::refused(what, error))?;
-            #[expect(
-                unsafe_code,
-                reason = "tokio cannot know that the descriptor stays the ring's"
-            )]
-            // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
-            let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-            rings.push(Buffer(ring.map_err(|error| RingError::refused(what, error))?));
+            let ring = ring(each).map_err(no_ring)?;
+            map.set(slot, &ring, 0).map_err(|error| RingError::refused(WHAT, error))?;
+            rings.push(Buffer::new(ring)?);
+        }
+        if let Some(map) = of_processes {
+            rings.push(Buffer::new(RingBuf::try_from(map).map_err(no_ring)?)?);
         }
         Ok(Self(Backlog::new(RingMerge::new(rings))))
     }
@@ -160,6 +173,11 @@ impl Rings {
         self.0.relieve(now);
     }
 
+    /// Returns the records that wait in memory.
+    pub(in crate::kernel) fn waiting(&self) -> impl Iterator<Item = &Record> {
+        self.0.waiting().filter_map(|record| record.as_ref().ok())
+    }
+
     /// Takes the records that existed at `now`, at most `limit` of them, in order of time.
     pub(in crate::kernel) fn read(
         &mut self,
@@ -171,8 +189,21 @@ impl Rings {
     }
 }
 
+impl Buffer {
+    fn new(ring: RingBuf<MapData>) -> Result<Self, RingError> {
+        #[expect(unsafe_code, reason = "tokio cannot know that the descriptor stays the ring's")]
+        // SAFETY: the ring owns its map's descriptor, and is neither replaced nor taken out.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        ring.map(Self).map_err(|error| RingError::refused(WHAT, error))
+    }
+}
+
 impl Ring for Buffer {
     type Item = Result<Record, MalformedRecord>;
+
+    fn weight(item: &Self::Item) -> usize {
+        item.as_ref().map_or(1, Record::weight)
+    }
 
     fn next(&mut self) -> Next<Self::Item> {
         for _ in 0..LOOKS {

@@ -1,6 +1,6 @@
 //! Lists the existing sockets from one of two sources: BPF iterators, or `/proc`.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
@@ -13,8 +13,12 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::now, devices::DeviceNames, namespaces::Namespaces, netns::Namespace,
-            pid_namespace::PidNamespaces, privilege::Duty,
+            clock::{booted, now},
+            devices::DeviceNames,
+            namespaces::Namespaces,
+            netns::Namespace,
+            pid_namespace::PidNamespaces,
+            privilege::Duty,
         },
         program::{
             attach::{LoadedIterators, load_iterators},
@@ -36,10 +40,19 @@ pub(crate) struct DumpRequest {
     pub identity: bool,
     /// The processes that hold the sockets.
     pub owners: bool,
+    /// The programs of these processes.
+    pub programs: Option<ProgramRequest>,
     /// The filter by which the kernel program may leave sockets out; `/proc` has all sockets.
     pub filter: KernelFilter,
     /// The sockets of all namespaces: the kernel lists its namespaces.
     pub everywhere: bool,
+}
+
+/// The programs of processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgramRequest {
+    /// The arguments too.
+    pub arguments: bool,
 }
 
 /// The kernel's tables, which can be read repeatedly.
@@ -167,8 +180,12 @@ impl Dump {
         let looks = again && self.request.owners;
         match &self.iterators {
             None if looks && self.may_switch => &Duty::ALL,
-            // The owners come from `/proc`.
-            Some(_) if looks && !PidNamespaces::current().iterators_see_all() => {
+            // The owners, or their programs, come from `/proc`.
+            Some(_)
+                if looks
+                    && (self.request.programs.is_some()
+                        || !PidNamespaces::current().iterators_see_all()) =>
+            {
                 &[Duty::Use, Duty::Look]
             }
             Some(_) => &[Duty::Use],
@@ -189,6 +206,16 @@ impl Dump {
     /// # Errors
     /// The error of reading.
     pub(crate) fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
+        let (mut holders, hidden) = self.holders()?;
+        if let Some(ProgramRequest { arguments }) = self.request.programs {
+            let booted = booted();
+            let look = |pid| Some(Arc::new(proc::programs::look(pid, arguments)?.known(booted)));
+            holders.complete(look);
+        }
+        Ok((holders, hidden))
+    }
+
+    fn holders(&mut self) -> io::Result<(SocketHolders, usize)> {
         match &mut self.iterators {
             Some(iterators) if PidNamespaces::current().iterators_see_all() => {
                 let files = bpf_iter::open(iterators, BpfIter::Files, &Namespace::current()?)?;
@@ -203,7 +230,7 @@ impl Dump {
             match load(&self.request) {
                 Ok((iterators, walk)) => {
                     (self.iterators, self.walk) = (Some(iterators), walk);
-                    return self.owners();
+                    return self.holders();
                 }
                 Err(error) => log::debug!("{error}"),
             }

@@ -5,24 +5,23 @@
 //! Events of different connections may leave in another order than their records came; events of
 //! one connection never do.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use netmon_common::{self as wire, kind};
-use rustc_hash::FxHashMap;
 
 use super::{
     delay_queue::DelayQueue,
     fate::SocketFate,
     minisockets::{Minisockets, ParkedFor},
+    owners::Owners,
 };
 use crate::{
     core::{
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
         id::SocketId,
-        process::Owner,
         table::cookie_map::CookieMap,
         tcp::TcpState,
-        time::Mono,
+        time::{Mono, Wall},
     },
     kernel::{
         ring::record::{Record, totals, transition},
@@ -42,8 +41,6 @@ const RESET_WAIT: Duration = Duration::from_millis(50);
 const RESET_BEFORE: Duration = Duration::from_millis(1);
 /// The limit of remembered RSTs. If more wait for a CLOSE, their CLOSE will never come.
 const MAX_RESETS: usize = 4_096;
-/// The limit of remembered processes. Beyond it netmon forgets all, and learns them again.
-const MAX_OWNERS: usize = 4_096;
 
 /// Questions that the kernel answers on request.
 pub(super) trait KernelQueries {
@@ -64,9 +61,7 @@ pub(super) struct Assembler {
     minisockets: Minisockets,
     /// The time of the RST of each socket that has not closed yet: not every RST is an end.
     resets: CookieMap<Mono>,
-    /// By the numbers of the process: a process that opens many connections is one owner. Each
-    /// record names the whole process, so a reused pid causes no error.
-    owners: FxHashMap<(u32, u32), Arc<Owner>>,
+    owners: Owners,
 }
 
 /// The queue of complete events.
@@ -78,14 +73,14 @@ fn emit(out: &mut EventQueue, event: Transition) {
 
 impl Assembler {
     /// Makes an empty assembler. `kernel_reports`: the kernel reports every change of a TIME_WAIT
-    /// bucket.
-    pub(in crate::kernel) fn new(kernel_reports: bool) -> Self {
+    /// bucket. `booted`: the beginning of the clock of processes.
+    pub(in crate::kernel) fn new(kernel_reports: bool, booted: Wall) -> Self {
         Self {
             portless: DelayQueue::new(PORT_WAIT),
             closing: DelayQueue::new(RESET_WAIT),
             minisockets: Minisockets::new(kernel_reports),
             resets: CookieMap::default(),
-            owners: FxHashMap::default(),
+            owners: Owners::new(booted),
         }
     }
 
@@ -98,7 +93,7 @@ impl Assembler {
             Record::Child(child) => self.child(child, out),
             Record::Accept(accept) => {
                 if let Some(cookie) = SocketId::new(accept.cookie)
-                    && let Some(owner) = self.owner(&accept.process)
+                    && let Some(owner) = self.owners.acting(&accept.process)
                 {
                     let time = Mono::from_kernel(accept.time);
                     out.push_back(Event::Accepted { time, cookie, owner });
@@ -107,6 +102,7 @@ impl Assembler {
             Record::Note(note) if note.kind == kind::PORT => self.port(note, out),
             Record::Note(note) if note.kind == kind::MINISOCKET => self.minisocket(note, out),
             Record::Note(reset) => self.reset(reset, out),
+            Record::Exec(_) | Record::Fork(_) | Record::Exit(_) => self.owners.record(record),
         }
     }
 
@@ -157,7 +153,7 @@ impl Assembler {
     }
 
     fn open(&mut self, open: &wire::Open, out: &mut EventQueue) {
-        let opening = Opening::ByProcess(self.owner(&open.process));
+        let opening = Opening::ByProcess(self.owners.acting(&open.process));
         let Some(event) = transition(&open.transition, opening) else { return };
         let cookie = event.cookie;
         // The socket is in use again: its last connection cannot become more complete.
@@ -179,12 +175,18 @@ impl Assembler {
         seed.state == TcpState::SynRecv || seed.minisocket && !self.minisockets.kernel_reports()
     }
 
+    /// Returns the owners of connections.
+    pub(super) fn owners(&mut self) -> &mut Owners {
+        &mut self.owners
+    }
+
     /// Takes a socket of a dump. The rings must have been read since.
-    pub(in crate::kernel) fn seed(&mut self, seed: Seed, out: &mut EventQueue) {
+    pub(in crate::kernel) fn seed(&mut self, mut seed: Seed, out: &mut EventQueue) {
         // The held event will report the beginning of this socket.
         if self.portless.holds(seed.cookie) {
             return;
         }
+        seed.owner = seed.owner.map(|owner| self.owners.holding(&owner));
         if let Some(event) = self.minisockets.on_seed(&seed) {
             emit(out, event);
         }
@@ -209,28 +211,6 @@ impl Assembler {
     pub(super) fn dumped(&mut self, scope: DumpScope, began: Mono, out: &mut EventQueue) {
         self.minisockets.on_dump(&scope, began, |event| emit(out, event));
         out.push_back(Event::Dumped { scope, began });
-    }
-
-    /// Returns the process that acted; none for a kernel thread.
-    fn owner(&mut self, process: &wire::Process) -> Option<Arc<Owner>> {
-        let wire::Process { cgroup, pid, uid, host_pid, .. } = *process;
-        if (pid, host_pid) == (0, 0) {
-            return None;
-        }
-        let comm = process.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let cached = self
-            .owners
-            .get(&(pid, host_pid))
-            .filter(|cached| (cached.uid, cached.cgroup) == (uid, cgroup) && *cached.comm == *comm);
-        if let Some(cached) = cached {
-            return Some(Arc::clone(cached));
-        }
-        let owner = Arc::new(Owner { pid, host_pid, uid, cgroup, comm: comm.into() });
-        if self.owners.len() >= MAX_OWNERS {
-            self.owners.clear();
-        }
-        self.owners.insert((pid, host_pid), Arc::clone(&owner));
-        Some(owner)
     }
 
     fn child(&mut self, child: &wire::Child, out: &mut EventQueue) {

@@ -71,12 +71,26 @@ impl Capture {
             Record::End(record) => bytes_of(record),
             Record::Note(record) => bytes_of(record),
             Record::Accept(record) => bytes_of(record),
+            Record::Exec(record) => return self.exec(record),
+            Record::Fork(record) => bytes_of(record),
+            Record::Exit(record) => bytes_of(record),
         };
         self.put(entry::RECORD, &[bytes]);
     }
 
     fn open(&mut self, mut record: wire::Open) {
         record.sock = 0;
+        self.put(entry::RECORD, &[bytes_of(&record)]);
+    }
+
+    /// Adds the record without the arguments, which may have secrets.
+    fn exec(&mut self, record: &wire::Exec) {
+        let arguments = [0; wire::ARGUMENTS];
+        let mut record =
+            wire::Exec { arguments_length: 0, arguments_size: 0, arguments, ..*record };
+        // The rest of the room has the bytes of older records.
+        let used = usize::from(record.path_length).min(wire::PATH_ROOM);
+        record.path[used..].fill(0);
         self.put(entry::RECORD, &[bytes_of(&record)]);
     }
 

@@ -17,7 +17,10 @@ use netmon_common::Offsets;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
 use super::dumps::{DumpMessage, DumpSource, dump};
-use crate::kernel::host::{clock::used, shortage::Shortage};
+use crate::kernel::{
+    host::{clock::used, shortage::Shortage},
+    sockets::dump::ProgramRequest,
+};
 
 /// The least time from the start of a dump to the next, also after a failed dump.
 const EVERY: Duration = Duration::from_secs(2);
@@ -36,13 +39,24 @@ const AHEAD: usize = 8;
 /// an iterator and a namespace.
 const DESCRIPTORS: usize = 4;
 
+/// A dump to read.
+struct Request {
+    to: Sender<DumpMessage>,
+    /// The processes are wanted too.
+    processes: Option<ProgramRequest>,
+}
+
 /// The running dump, if there is one, and the time of the next.
 pub(super) struct DumpSchedule {
     /// The way to the thread, once it is there.
-    requests: Option<requests::Sender<Sender<DumpMessage>>>,
+    requests: Option<requests::Sender<Request>>,
     messages: Option<Receiver<DumpMessage>>,
     source: DumpSource,
     offsets: Offsets,
+    /// Processes are followed.
+    processes: Option<ProgramRequest>,
+    /// The next dump is to have the processes too.
+    wants_processes: bool,
     /// The CPU time that the loop has spent on the running dump.
     charged: Duration,
     /// The start of the last dump.
@@ -59,13 +73,20 @@ pub(super) struct DumpSchedule {
 }
 
 impl DumpSchedule {
-    pub(in crate::kernel) fn new(source: DumpSource, offsets: Offsets) -> Self {
+    /// `processes`: processes are followed.
+    pub(in crate::kernel) fn new(
+        source: DumpSource,
+        offsets: Offsets,
+        processes: Option<ProgramRequest>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             requests: None,
             messages: None,
             source,
             offsets,
+            processes,
+            wants_processes: true,
             charged: Duration::ZERO,
             last: now,
             last_complete: None,
@@ -85,6 +106,12 @@ impl DumpSchedule {
     pub(super) fn dump_soon(&mut self) {
         self.hurry = true;
         self.expect_change();
+    }
+
+    /// Has the next dump look for processes too, as soon as the budget permits.
+    pub(super) fn want_processes(&mut self) {
+        self.wants_processes = true;
+        self.dump_soon();
     }
 
     /// Keeps the next dumps from waiting for long, because something happened or is about to
@@ -135,20 +162,22 @@ impl DumpSchedule {
     /// Hands a dump to the thread, which is started first if it is not there.
     fn hand_over(&mut self) -> io::Result<Receiver<DumpMessage>> {
         let (to, messages) = channel(AHEAD);
+        let wanted = mem::take(&mut self.wants_processes);
+        let request = Request { to, processes: self.processes.filter(|_| wanted) };
         // Only a panic that even the thread did not survive closes the way.
-        let to = match &self.requests {
-            Some(requests) => match requests.send(to) {
+        let request = match &self.requests {
+            Some(requests) => match requests.send(request) {
                 Ok(()) => return Ok(messages),
-                Err(requests::SendError(to)) => to,
+                Err(requests::SendError(request)) => request,
             },
-            None => to,
+            None => request,
         };
         let (requests, to_do) = requests::channel();
         let (source, offsets) = (self.source.clone(), self.offsets);
         // The thread has the privileges of the loop, which has given up the others before.
         let thread = thread::Builder::new().name("netmon:dump".to_owned());
         thread.spawn(move || dump_all(&to_do, &source, &offsets)).map_err(Shortage::of_thread)?;
-        requests.send(to).map_err(io::Error::other)?;
+        requests.send(request).map_err(io::Error::other)?;
         self.requests = Some(requests);
         Ok(messages)
     }
@@ -204,6 +233,7 @@ impl DumpSchedule {
     fn put_off(&mut self, cost: Duration, error: &io::Error) {
         let cost = cost + mem::take(&mut self.charged);
         self.messages = None;
+        self.wants_processes = true;
         self.expect_change();
         self.allowed = Instant::now() + EVERY.max(distance(cost));
         let first = !mem::replace(&mut self.was_reported, true);
@@ -226,17 +256,13 @@ fn distance(cost: Duration) -> Duration {
 }
 
 /// Reads a dump for each request, until the session is over.
-fn dump_all(
-    to_do: &requests::Receiver<Sender<DumpMessage>>,
-    source: &DumpSource,
-    offsets: &Offsets,
-) {
+fn dump_all(to_do: &requests::Receiver<Request>, source: &DumpSource, offsets: &Offsets) {
     let mut reserve = DescriptorReserve::default();
-    for to in to_do {
+    for Request { to, processes } in to_do {
         let before = used();
         reserve.release();
         // A dump that panics is as good as one that fails.
-        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets)))
+        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets, processes)))
             .unwrap_or_else(|_| Err(io::Error::other("the thread of dumps panicked")));
         reserve.fill();
         let cost = used().saturating_sub(before);
@@ -273,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_failed_dump_is_put_off_and_not_the_end() {
-        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default());
+        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default(), None);
         let (to, messages) = channel(AHEAD);
         schedule.messages = Some(messages);
         schedule.unsettled = 0;
@@ -292,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_dump_that_costs_much_makes_dumps_rare() {
-        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default());
+        let mut schedule = DumpSchedule::new(DumpSource::Iterators, Offsets::default(), None);
         assert_eq!((schedule.distance(), schedule.rare()), (None, None), "none was complete");
         let mut take = |message| {
             let (to, messages) = channel(AHEAD);

@@ -16,6 +16,7 @@ use crate::{
         event::{DumpScope, Seed},
         id::SocketId,
         process::{Owner, ProcessKey, SocketHolders},
+        processes::SeenProcess,
         socket::{Protocol, Socket, TimerKind},
         tcp::TcpState,
         time::Mono,
@@ -36,7 +37,8 @@ use crate::{
         },
         sockets::{
             bpf_iter::IterFile,
-            dump::{Dump, DumpRequest},
+            dump::{Dump, DumpRequest, ProgramRequest},
+            proc::programs,
             walk::{Block, Walk},
         },
     },
@@ -74,6 +76,8 @@ impl DumpSource {
 pub(super) enum DumpMessage {
     /// The thread needs something that only the loaded program can do.
     Work(KernelWork),
+    /// The processes of the host, before the sockets that they hold.
+    Processes(Vec<SeenProcess>),
     /// Some sockets, read after `time`.
     Seeds { time: Mono, seeds: Vec<Seed> },
     /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
@@ -97,7 +101,7 @@ fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-/// Reads one dump.
+/// Reads one dump. `processes`: the processes are wanted too.
 ///
 /// # Errors
 /// `BrokenPipe` if the receiver is gone, otherwise the kernel's answer.
@@ -105,7 +109,12 @@ pub(super) fn dump(
     to: &Sender<DumpMessage>,
     source: &DumpSource,
     offsets: &Offsets,
+    processes: Option<ProgramRequest>,
 ) -> io::Result<()> {
+    if let Some(request) = processes {
+        let seen = programs::running(request.arguments)?;
+        to.blocking_send(DumpMessage::Processes(seen)).map_err(is_over)?;
+    }
     match source {
         DumpSource::Walk(walk) => {
             through_walk(to, &mut walk.lock().unwrap_or_else(PoisonError::into_inner))
@@ -227,6 +236,7 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         info: false,
         identity: true,
         owners: true,
+        programs: None,
         filter: netmon_common::KernelFilter::ANY,
         everywhere: true,
     };
@@ -335,7 +345,8 @@ impl HolderCache {
         let cgroup = socket.cgroup.map_or(0, Into::into);
         let owner = self.cache.entry((process.key(), uid, cgroup)).or_insert_with(|| {
             let (pid, host_pid) = (process.pid, process.host_pid);
-            Arc::new(Owner { pid, host_pid, uid, cgroup, comm: process.comm.clone() })
+            let comm = process.comm.clone();
+            Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process: None })
         });
         (Some(Arc::clone(owner)), others.iter().map(|process| process.key()).collect())
     }

@@ -57,7 +57,7 @@ impl Identities {
     pub(in crate::kernel) fn name(&mut self, record: &mut Record) {
         let place = record.transition().copied();
         let opens = matches!(record, Record::Open(_));
-        let (own, listener) = record.ids();
+        let Some((own, listener)) = record.ids() else { return };
         if let (Some(listener), Some(place)) = (listener, place) {
             let by_address = self.by_address.get(listener).map(|identity| identity.id);
             let id = by_address.or_else(|| self.listener(tuple(&place)));
@@ -186,7 +186,7 @@ mod tests {
 
     fn named(identities: &mut Identities, mut record: Record) -> u64 {
         identities.name(&mut record);
-        *record.ids().0
+        *record.ids().expect("a socket").0
     }
 
     fn moved(identities: &mut Identities, address: u64, new_state: u8, port: u16) -> u64 {
@@ -194,8 +194,7 @@ mod tests {
     }
 
     fn connect(identities: &mut Identities, address: u64) -> u64 {
-        let process =
-            Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16], host_pid: 0, reserved_end: 0 };
+        let process = Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16], host_pid: 0, run: 0 };
         let transition = transition(address, state::SYN_SENT, 0);
         named(identities, Record::Open(Open { transition, sock: address, process }))
     }

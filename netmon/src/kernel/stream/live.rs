@@ -1,5 +1,6 @@
 //! The live kernel as a `Source`: reads the rings, watches the loss counters.
 
+mod counts;
 mod source;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
@@ -30,7 +31,7 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::{anchor, now, used},
+            clock::{anchor, booted, now, used},
             devices::DeviceNames,
             privilege::Duty,
         },
@@ -40,8 +41,8 @@ use crate::{
             hooks::{HookReport, Hooks},
             object::Options,
         },
-        ring::{merge::Reading, rings::Rings},
-        sockets::{sock_diag::Diag, walk::Walk},
+        ring::{merge::Reading, record::Record, rings::Rings},
+        sockets::{dump::ProgramRequest, sock_diag::Diag, walk::Walk},
     },
 };
 
@@ -114,12 +115,14 @@ impl Live {
             (Ok(()), Err(_)) => DumpSource::Iterators,
             (Err(_), _) => DumpSource::Proc,
         };
+        let processes = hooks.follow_processes();
+        let processes = processes.then_some(ProgramRequest { arguments: options.arguments });
         let losses = Losses::new(&mut ebpf, &hooks)?;
         let messages = (options.log > log::LevelFilter::Off)
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets());
+        let assembler = Assembler::new(hooks.follow_minisockets(), booted());
         Ok(Self {
             ebpf,
             hooks,
@@ -140,7 +143,7 @@ impl Live {
             reading: Reading::default(),
             next_count: Instant::now(),
             had_events: true,
-            reconciler: DumpSchedule::new(source, offsets),
+            reconciler: DumpSchedule::new(source, offsets, processes),
             dump_messages: VecDeque::new(),
             dump_part_stale: false,
             seeded: false,
@@ -213,6 +216,12 @@ impl Live {
     /// Takes the records that the rings held at `now`, at most [`RECORDS_AT_ONCE`] of them.
     fn read(&mut self, now: Mono, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
+            Ok(record @ (Record::Exec(_) | Record::Fork(_) | Record::Exit(_))) => {
+                if let Some(capture) = &mut self.capture {
+                    capture.record(&record);
+                }
+                self.assembler.owners().record(&record);
+            }
             Ok(mut record) => {
                 if let Some(identities) = &mut self.identities {
                     identities.name(&mut record);
@@ -259,26 +268,12 @@ impl Live {
         questions.is_asked
     }
 
-    /// Compares the clocks, and reports the losses since the last count.
-    fn count(&mut self, events: &mut VecDeque<Event>) {
-        let was_busy = std::mem::take(&mut self.had_events);
-        self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
-        events.push_back(Event::Anchor(anchor()));
-        self.diag.sweep();
-        for gap in self.losses.count() {
-            // A connection whose beginning was lost still has its row: no dump is needed.
-            if gap.loss != Loss::Storage {
-                self.reconciler.dump_soon();
-            }
-            events.push_back(Event::Lost(gap));
-        }
-    }
-
     /// Reports that the hooks have been silent since `from`, and attaches them again.
     fn revive(&mut self, from: Mono, events: &mut VecDeque<Event>) {
         log::error!("the hooks in the kernel were silent: another program may have removed them");
         events.push_back(Event::Lost(Gap { from, time: now(), count: 0, loss: Loss::Unhooked }));
         self.reconciler.dump_soon();
+        self.reconciler.want_processes();
         match self.hooks.attach_again(&mut self.ebpf) {
             Ok(()) => log::warn!("the hooks are attached again; a dump looks for missed changes"),
             Err(error) => log::error!("cannot attach the hooks again: {error}; restart netmon"),
@@ -318,6 +313,10 @@ impl Live {
                 let before = used();
                 work(&mut self.ebpf);
                 self.reconciler.charge(used().saturating_sub(before));
+            }
+            DumpMessage::Processes(seen) => {
+                self.rings.relieve(now());
+                self.assembler.owners().seed(seen, self.rings.waiting());
             }
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
                 self.dump_part_stale = true;

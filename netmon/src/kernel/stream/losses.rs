@@ -25,7 +25,7 @@ use crate::{
         host::clock::now,
         program::{
             error::{LoadError, refused},
-            hook_catalog::{LOSSLESS_WHEN_SKIPPED, STANDBY, TRANSITIONS},
+            hook_catalog::{LOSSLESS_WHEN_SKIPPED, PROCESSES, STANDBY, TRANSITIONS},
             hooks::Hooks,
             object::take,
         },
@@ -37,7 +37,7 @@ pub(super) struct Losses {
     counters: PerCpuArray<MapData, u64>,
     /// The number of records that could not be decoded.
     pub(in crate::kernel) malformed: u64,
-    reported: [u64; 4],
+    reported: [u64; 5],
     /// The time of the last count.
     last_count: Mono,
     programs: Vec<CountedProgram>,
@@ -54,7 +54,7 @@ impl Losses {
         let programs = hooks.programs().map(|name| CountedProgram::open(ebpf, name));
         let programs: io::Result<_> = programs.collect();
         let programs = programs.map_err(|error| refused("the counts of the programs", &error))?;
-        let (malformed, reported, last_count) = (0, [0; 4], now());
+        let (malformed, reported, last_count) = (0, [0; 5], now());
         Ok(Self { counters, malformed, reported, last_count, programs, was_reported: false })
     }
 
@@ -72,11 +72,13 @@ impl Losses {
     fn try_count(&mut self) -> io::Result<Vec<Gap>> {
         let (from, time) = (self.last_count, now());
         let full = self.counter(counter::LOST_TRANSITIONS)? + self.counter(counter::LOST_NOTES)?;
+        let Misses { events, processes } = self.recursion_misses()?;
         let totals = [
             (Loss::RingFull, full),
-            (Loss::Recursion, self.recursion_misses()?),
+            (Loss::Recursion, events),
             (Loss::Malformed, self.malformed),
             (Loss::Storage, self.counter(counter::LOST_BIRTHS)?),
+            (Loss::Processes, self.counter(counter::LOST_PROCESSES)? + processes),
         ];
         self.last_count = time;
         let mut gaps = Vec::new();
@@ -97,8 +99,8 @@ impl Losses {
 
     /// Returns how often the kernel skipped a program that was already running on that CPU, without
     /// a substitute.
-    fn recursion_misses(&self) -> io::Result<u64> {
-        let (mut transitions, mut others) = (0, 0);
+    fn recursion_misses(&self) -> io::Result<Misses> {
+        let (mut transitions, mut others, mut processes) = (0, 0, 0);
         let mut each = Vec::new();
         for program in &self.programs {
             let misses = program.misses()?;
@@ -106,6 +108,7 @@ impl Losses {
                 TRANSITIONS => transitions = misses,
                 STANDBY => {}
                 name if LOSSLESS_WHEN_SKIPPED.contains(&name) => {}
+                name if PROCESSES.iter().any(|hook| hook.program == name) => processes += misses,
                 _ => others += misses,
             }
             if misses > 0 {
@@ -116,8 +119,14 @@ impl Losses {
         if !each.is_empty() {
             log::trace!("skipped: {}; standby took {stood_in}", each.join(", "));
         }
-        Ok(transitions.saturating_sub(stood_in) + others)
+        Ok(Misses { events: transitions.saturating_sub(stood_in) + others, processes })
     }
+}
+
+/// The skipped runs that nothing made up for.
+struct Misses {
+    events: u64,
+    processes: u64,
 }
 
 /// A program, and the file in which the kernel counts its skipped runs.

@@ -12,4 +12,6 @@ pub(super) mod live;
 mod losses;
 pub(super) mod minisockets;
 pub(super) mod offline;
+mod owners;
+mod programs;
 mod questions;

@@ -9,7 +9,11 @@ use super::{
     capture::{STATES, entry},
 };
 use crate::{
-    core::{event::Event, id::SocketId, time::Mono},
+    core::{
+        event::Event,
+        id::SocketId,
+        time::{Mono, Wall},
+    },
     kernel::{
         ring::record::{MalformedRecord, decode},
         sockets::sock_diag::{BucketState, SockQuery},
@@ -21,7 +25,7 @@ pub struct OfflineAssembler(Assembler);
 
 impl Default for OfflineAssembler {
     fn default() -> Self {
-        Self(Assembler::new(false))
+        Self(Assembler::new(false, Wall::EPOCH))
     }
 }
 
@@ -69,7 +73,7 @@ pub fn events_of_capture(capture: &[u8]) -> Result<VecDeque<Event>, MalformedCap
         rest = after;
         let is_read = match (&mut assembler, kind, payload) {
             (None, entry::HEADER, [kernel_reports]) => {
-                assembler = Some(Assembler::new(*kernel_reports != 0));
+                assembler = Some(Assembler::new(*kernel_reports != 0, Wall::EPOCH));
                 Some(())
             }
             (Some(assembler), entry::RECORD, bytes) => {

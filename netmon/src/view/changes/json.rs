@@ -19,6 +19,7 @@ use crate::{
         connection::Connection,
         errno,
         loss::Gap,
+        program::KnownProcess,
         socket::Protocol,
         table::ConnectionTable,
         tcp::TcpState,
@@ -52,12 +53,27 @@ pub(in crate::view) struct JsonContext {
     pub(in crate::view) host: Option<Arc<str>>,
     /// Names of network namespaces for rows that come from no journal.
     names: NetnsNames,
+    /// The fields of the process that was written last, which mostly comes again.
+    process: Option<(Arc<KnownProcess>, Vec<u8>)>,
 }
 
 impl JsonContext {
     pub(in crate::view) fn new(names: NetnsNames) -> Self {
         let clock = || Clock::new(TimeStyle::Rfc3339);
-        Self { clock: clock(), opened: clock(), host: None, names }
+        Self { clock: clock(), opened: clock(), host: None, names, process: None }
+    }
+
+    /// Writes what is known of a process beside its number and its name.
+    pub(in crate::view) fn put_process(
+        &mut self,
+        object: &mut JsonObject<'_>,
+        process: &Arc<KnownProcess>,
+    ) {
+        let fields = match &mut self.process {
+            Some((last, fields)) if Arc::ptr_eq(last, process) => fields,
+            last => &mut last.insert((Arc::clone(process), fields(process))).1,
+        };
+        object.part(fields);
     }
 
     /// Begins an object with its type, and with its host if it comes from a journal.
@@ -168,7 +184,7 @@ fn transition(out: &mut Vec<u8>, context: &mut JsonContext, step: &Step<'_>) {
     object.word(",\"old_state\":\"", t.old.name());
     object.word(",\"new_state\":\"", t.new.name());
     object.some(",\"in_state_us\":", in_state.map(micros));
-    put_parties(&mut object, step.connection);
+    put_parties(&mut object, context, step.connection);
     put_failure(&mut object, step);
     object.flag(",\"orphan\":", t.orphan && !t.is_last());
     object.flag(",\"inferred\":", t.inferred);
@@ -201,7 +217,7 @@ pub(in crate::view) fn put_row(
     if let Some(since) = row.since {
         object.time(",\"since\":\"", &mut context.clock, since);
     }
-    put_parties(object, row);
+    put_parties(object, context, row);
     put_verdict(object, row.verdict);
 }
 
@@ -216,7 +232,7 @@ pub(in crate::view) fn closed(
     object.time(",\"time\":\"", &mut context.clock, t.time);
     put_place(&mut object, context, connection);
     object.word(",\"state\":\"", t.new.name());
-    put_parties(&mut object, connection);
+    put_parties(&mut object, context, connection);
     put_verdict(&mut object, *verdict);
     put_failure(&mut object, step);
     object.some(",\"lifetime_us\":", connection.lifetime(t.time).map(micros));
@@ -249,7 +265,7 @@ fn put_place(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Conne
 
 /// Writes the direction and the process.
 #[inline]
-fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
+fn put_parties(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Connection) {
     if let Some(direction) = row.direction {
         object.word(",\"direction\":\"", direction.name());
     } else if let Some(direction) = row.inferred_direction {
@@ -257,6 +273,9 @@ fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     }
     if let Some(owner) = &row.owner {
         object.process(owner.pid, owner.host_pid, &owner.comm);
+        if let Some(process) = &owner.process {
+            context.put_process(object, process);
+        }
         object.number(",\"uid\":", u64::from(owner.uid));
         let labels = row.labels.as_deref();
         object.name(",\"user\":", labels.and_then(|labels| labels.user.as_deref()));
@@ -266,6 +285,25 @@ fn put_parties(object: &mut JsonObject<'_>, row: &Connection) {
     if let Some(evidence) = row.evidence {
         object.word(",\"owner_evidence\":\"", evidence.name());
     }
+}
+
+/// Returns the fields of a process.
+fn fields(process: &KnownProcess) -> Vec<u8> {
+    let KnownProcess { started, parent, program, ancestors: _ } = process;
+    let mut out = Vec::new();
+    let mut object = JsonObject::begin(&mut out, "");
+    object.some(",\"ppid\":", Some(u64::from(*parent)).filter(|parent| *parent != 0));
+    object.wall_time(",\"process_started\":\"", &mut Clock::new(TimeStyle::Rfc3339), *started);
+    if let Some(program) = program {
+        object.text(",\"exe\":", &program.path);
+        object.flag(",\"exe_deleted\":", program.is_deleted);
+        if let Some(arguments) = &program.arguments {
+            object.text(",\"args\":", &arguments.line);
+            object.flag(",\"args_cut\":", arguments.is_cut);
+        }
+    }
+    object.end_part();
+    out
 }
 
 #[inline]

@@ -61,11 +61,11 @@ impl<W: Write> ListingView for JsonRows<W> {
             Some(row) => put_row(&mut object, &mut self.context, row),
             None => {
                 put_socket(&mut object, &mut self.names, socket);
-                put_owner(&mut object, holders.first().copied());
+                put_owner(&mut object, &mut self.context, holders.first().copied());
             }
         }
         if self.owners {
-            put_owners(&mut object, &holders);
+            put_owners(&mut object, &mut self.context, &holders);
         }
         object.end();
         Ok(())
@@ -90,8 +90,8 @@ impl<W: Write> ListingView for JsonRows<W> {
         }
         if self.owners {
             let holders = owners.of(socket.holder_key());
-            put_owner(&mut object, holders.first().copied());
-            put_owners(&mut object, &holders);
+            put_owner(&mut object, &mut self.context, holders.first().copied());
+            put_owners(&mut object, &mut self.context, &holders);
         }
         object.end();
         Ok(())
@@ -155,14 +155,21 @@ fn put_info(object: &mut JsonObject<'_>, info: &TcpInfo) {
 }
 
 /// Writes the process that the views of changes would name.
-fn put_owner(object: &mut JsonObject<'_>, owner: Option<&Process>) {
+fn put_owner(object: &mut JsonObject<'_>, context: &mut JsonContext, owner: Option<&Process>) {
     if let Some(process) = owner {
         object.process(process.pid, process.host_pid, &process.comm);
+        put_known(object, context, process);
         object.word(",\"owner_evidence\":\"", Evidence::FdScan.name());
     }
 }
 
-fn put_owners(object: &mut JsonObject<'_>, owners: &[&Process]) {
+fn put_known(object: &mut JsonObject<'_>, context: &mut JsonContext, process: &Process) {
+    if let Some(known) = &process.known {
+        context.put_process(object, known);
+    }
+}
+
+fn put_owners(object: &mut JsonObject<'_>, context: &mut JsonContext, owners: &[&Process]) {
     object.raw(",\"owners\":[");
     for (i, process) in owners.iter().enumerate() {
         object.raw(if i == 0 { "{" } else { ",{" });
@@ -173,6 +180,7 @@ fn put_owners(object: &mut JsonObject<'_>, owners: &[&Process]) {
             }
         }
         object.text("\"comm\":", &process.comm);
+        put_known(object, context, process);
         object.raw("}");
     }
     object.raw("]");

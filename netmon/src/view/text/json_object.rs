@@ -177,6 +177,22 @@ impl<'a> JsonObject<'a> {
         self.raw("\"");
     }
 
+    /// Writes fields that [`Self::end_part`] ended.
+    #[inline(always)]
+    pub(in crate::view) fn part(&mut self, fields: &[u8]) {
+        self.room(fields.len());
+        if fields.len() <= PART {
+            self.part.put(fields);
+        } else {
+            self.out.extend_from_slice(fields);
+        }
+    }
+
+    /// Ends fields that are a part of other objects.
+    pub(in crate::view) fn end_part(self) {
+        self.out.extend_from_slice(self.part.text());
+    }
+
     #[inline(always)]
     pub(in crate::view) fn end(mut self) {
         self.raw("}\n");

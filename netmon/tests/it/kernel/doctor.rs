@@ -16,6 +16,7 @@ use crate::schema::object;
 const FULL: [&str; 4] = ["inet_sock_set_state", "standby", "tcp_send_reset", "tcp_receive_reset"];
 const EXACT: [&str; 5] =
     ["minisocket_made", "minisocket_moved", "minisocket_ended", "minisocket_expired", "connecting"];
+const PROCESSES: [&str; 3] = ["process_exec", "process_fork", "process_exit"];
 const CLASSIC: [&str; 3] = ["classic_transition", "classic_send_reset", "classic_receive_reset"];
 
 /// The line about a hook that a kernel of the full tier refuses.
@@ -93,6 +94,7 @@ fn it_tells_what_this_kernel_allows() {
     assert_eq!(sum["tier"], name);
     assert_eq!(status(&findings, &FULL), [full; FULL.len()]);
     assert_eq!(status(&findings, &EXACT), [exact; EXACT.len()]);
+    assert_eq!(status(&findings, &PROCESSES), [full; PROCESSES.len()]);
     // One of the two programs for accepting is attached, or neither.
     let accepting = finding(&findings, "accepting");
     assert_eq!(accepting["status"], exact, "{accepting}");
@@ -113,6 +115,12 @@ fn the_self_test_comes_out_and_the_cost_is_measured() {
     assert!(cost["mean_ns"].as_u64() > Some(0), "{cost}");
     // Other tests add transitions.
     assert!(cost["transitions"].as_u64() >= Some(10), "{cost}");
+    let is_of_exec = |finding: &&Value| {
+        let programs = finding["programs"].as_str();
+        finding["what"] == "cost" && programs.is_some_and(|names| names.contains("process_exec "))
+    };
+    let processes = findings.iter().filter(is_of_exec).count();
+    assert_eq!(processes, usize::from(tier() != Tier::Basic), "{findings:#?}");
     let rings = finding(&findings, "ring buffers");
     assert!(rings["rings"].as_u64() >= Some(1), "{rings}");
     assert!(rings["bytes_each"].as_u64() >= Some(1 << 20), "{rings}");

@@ -49,8 +49,9 @@ fn a_full_ring_is_reported_and_counted() {
         watch.signal("-CONT");
         watch.until("the loss", |events| lost(events) > 0);
         let stderr = watch.stop();
-        let event = watch.events.iter().find(|event| event["type"] == "lost").expect("one");
-        assert_eq!(event["reason"], "ring_full");
+        // Processes of other tests may fill the ring of processes, which is as small.
+        let is_it = |event: &Value| event["type"] == "lost" && event["reason"] == "ring_full";
+        assert!(watch.events.iter().any(is_it), "{:?}", watch.events);
         assert!(stderr.contains(&format!(" {} events lost", lost(&watch.events))), "{stderr}");
         let shown = watch.events.iter().filter(|event| event["type"] == "transition").count();
         assert!(shown > 0, "the events that fitted are shown: {stderr}{:?}", watch.events);

@@ -31,6 +31,7 @@ mod peer;
 mod pid_namespace;
 mod ports;
 mod privileges;
+mod programs;
 mod recording;
 mod refusals;
 mod seeds;

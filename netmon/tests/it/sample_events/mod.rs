@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use netmon::testing::{
-    Anchor, Binding, DumpScope, Event, Gap, Loss, Mono, Opening, Owner, ResetSide, Seed, SocketId,
-    TcpState, Totals, Transition, Tuple, Wall,
+    Ancestor, Anchor, Arguments, Binding, DumpScope, Event, Gap, KnownProcess, Loss, Mono, Opening,
+    Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple, Wall,
 };
 
 /// The socket with a number that is not 0.
@@ -42,9 +42,33 @@ fn elsewhere(mut event: Transition) -> Transition {
     event
 }
 
+/// A process as netmon follows it.
+pub(crate) fn process(arguments: &[u8]) -> KnownProcess {
+    let program = |path: &[u8], arguments| {
+        Arc::new(Program { path: path.into(), is_deleted: false, arguments })
+    };
+    let ancestors = [(790, &b"/usr/bin/bash"[..]), (1, b"/usr/lib/systemd/systemd")];
+    KnownProcess {
+        parent: 790,
+        program: Some(program(b"/usr/bin/curl", Arguments::new(arguments, arguments.len() + 1))),
+        ancestors: ancestors
+            .map(|(pid, path)| Ancestor { pid, program: program(path, None) })
+            .into(),
+        ..KnownProcess::started_at(Wall::from_nanos(1_766_000_000_120_000_000))
+    }
+}
+
 pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
+    let process = (comm == b"curl").then(|| Arc::new(process(b"curl\0-s\0https://example.org")));
     let comm = comm.into();
-    Opening::ByProcess(Some(Arc::new(Owner { pid, host_pid: 0, uid: 33, cgroup: 5, comm })))
+    Opening::ByProcess(Some(Arc::new(Owner {
+        pid,
+        host_pid: 0,
+        uid: 33,
+        cgroup: 5,
+        comm,
+        process,
+    })))
 }
 
 /// One event of each kind that looks different from every other kind.

@@ -186,6 +186,20 @@ fn patterns_and_regular_expressions() {
         ],
     );
     same("uid = www-*", "uid = 33 or uid = 34");
+    all_match(
+        &connection(),
+        &[
+            "exe = /usr/sbin/*",
+            "exe = /usr/sbin/nginx",
+            "exe ~ nginx$",
+            "args ~ \"daemon off\"",
+            "args = \"nginx -g 'daemon off;'\"",
+            "exe != /usr/bin/*",
+        ],
+    );
+    none_match(&connection(), &["exe = /usr/bin/*", "exe = nginx", "args ~ manage.py"]);
+    let unknown = TestRow { program: None, ..connection() };
+    none_match(&unknown, &["exe = *", "args ~ \"\""]);
     // A name that is not UTF-8.
     let odd = TestRow { owners: vec![(1, b"a\xffb".to_vec())], ..connection() };
     all_match(&odd, &["comm = a?b", "comm ~ ^a.b$"]);

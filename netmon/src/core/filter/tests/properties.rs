@@ -52,7 +52,7 @@ fn any_term() -> impl Strategy<Value = Node> {
         (some_text_fact(), comm).prop_filter_map("as parsed", |(fact, text)| {
             // A number is the number of a device.
             let is_name =
-                fact == TextFact::Comm || !text.is_empty() && text.parse::<u64>().is_err();
+                fact != TextFact::Device || !text.is_empty() && text.parse::<u64>().is_err();
             is_name.then(|| Term::Text(fact, Text::equal(&text)))
         }),
         (some_text_fact(), select(vec!["ngin*", "*", "?", "e?h*", "é*"]))
@@ -80,7 +80,7 @@ fn any_term() -> impl Strategy<Value = Node> {
 
 /// Texts of users and other names stand in filters of a journal only.
 fn some_text_fact() -> impl Strategy<Value = TextFact> {
-    select(vec![TextFact::Comm, TextFact::Device])
+    select(vec![TextFact::Comm, TextFact::Device, TextFact::Exe, TextFact::Args])
 }
 
 fn some_quantity() -> impl Strategy<Value = Quantity> {
@@ -157,6 +157,7 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
             uid,
             cgroup,
             owners,
+            program: None,
             cookie: end.0.and_then(SocketId::new),
             direction: end.1,
             verdict: end.2,
@@ -190,7 +191,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 73] = [
+const TOKENS: [&str; 75] = [
     "(",
     ")",
     "!",
@@ -220,6 +221,8 @@ const TOKENS: [&str; 73] = [
     "dst",
     "pid",
     "comm",
+    "exe",
+    "args",
     "uid",
     "netns",
     "cgroup",

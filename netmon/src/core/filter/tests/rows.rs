@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;
+use crate::core::filter::facts::OwnerFacts;
 
 /// The own network namespace of the host.
 pub(in crate::core::filter) const OWN: u32 = 1;
@@ -45,7 +46,7 @@ impl FilterNames for Host {
             TextFact::User => &[("www-data", 33), ("www-other", 34), ("root", 0)],
             TextFact::Netns => &[("blue", 4_026_532_000)],
             TextFact::Cgroup => return (0..300).map(|id| (format!("/slice/{id}"), id)).collect(),
-            TextFact::Comm | TextFact::Device => &[],
+            _ => &[],
         };
         names.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
     }
@@ -78,6 +79,7 @@ pub(super) struct TestRow {
     pub(super) uid: Option<u32>,
     pub(super) cgroup: Option<u64>,
     pub(super) owners: Vec<(u32, Vec<u8>)>,
+    pub(super) program: Option<Program>,
     pub(super) cookie: Option<SocketId>,
     pub(super) direction: Option<Direction>,
     pub(super) verdict: Option<Verdict>,
@@ -130,13 +132,22 @@ impl FilterFacts for TestRow {
     fn labels(&self) -> Option<&Labels> {
         self.labels.as_ref()
     }
-    fn any_owner(&self, test: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
-        self.owners.iter().any(|(pid, comm)| test(*pid, comm))
+    fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
+        let program = self.program.as_ref();
+        self.owners.iter().any(|(pid, comm)| test(OwnerFacts { pid: *pid, comm, program }))
     }
 }
 
 pub(super) fn end(text: &str) -> SocketAddr {
     text.parse().expect("an address with a port")
+}
+
+fn program() -> Program {
+    Program {
+        path: b"/usr/sbin/nginx".as_slice().into(),
+        is_deleted: false,
+        arguments: Arguments::new(b"nginx\0-g\0daemon off;\0", 21),
+    }
 }
 
 /// An open connection.
@@ -151,6 +162,7 @@ pub(super) fn connection() -> TestRow {
         uid: Some(33),
         cgroup: Some(u64::MAX),
         owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],
+        program: Some(program()),
         cookie: SocketId::new(0x4f),
         direction: Some(Direction::Outbound),
         verdict: None,

@@ -7,12 +7,14 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use super::*;
 use crate::{
     core::{
+        arguments::Arguments,
         change::Step,
         connection::{Connection, Direction},
         event::{Totals, Transition},
         filter::{FilterNames, RowKind, WORDS},
         id::{Binding, ConnectionId, Tuple, socket},
         process::Owner,
+        program::{KnownProcess, Program},
         time::{Anchor, Mono, at},
         verdict::Verdict,
     },
@@ -86,12 +88,26 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
             (row.opened, row.first_sight) = (ANCHOR.wall_time(epoch), age.1);
             row.binding = Binding { device: (interface == 1).then(|| "eth0".into()), v6only: None };
             row.owner = owner.map(|(pid, uid, cgroup, comm)| {
-                Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into() })
+                let process = process(comm);
+                Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into(), process })
             });
             (row.direction, row.verdict) = (direction, end.0);
             (transition, row)
         },
     )
+}
+
+/// The process with a name, which is not always known.
+fn process(comm: &[u8]) -> Option<Arc<KnownProcess>> {
+    let directory: &[u8] = if comm == b"curl" { b"/usr/bin/" } else { b"/opt/" };
+    let program = Program {
+        path: [directory, comm].concat().into(),
+        is_deleted: false,
+        arguments: Arguments::new(b"curl\0manage.py\0", 15).filter(|_| comm == b"curl"),
+    };
+    let program = (!comm.is_empty()).then(|| Arc::new(program));
+    let process = KnownProcess { program, ..KnownProcess::started_at(ANCHOR.wall) };
+    (comm != b"ngin\xff").then(|| Arc::new(process))
 }
 
 /// Filters of one term: the example of each word, and others.
@@ -100,6 +116,9 @@ fn terms() -> Vec<String> {
         "comm ~ ^ng",
         "comm = nginx",
         "comm = ngin?",
+        "exe = /opt/nginx",
+        "exe ~ ^/opt",
+        "args != *",
         "dev != 1",
         "dev = 0",
         "uid = 33",

@@ -7,6 +7,7 @@
 mod columns;
 mod net;
 mod processes;
+pub(in crate::kernel) mod programs;
 mod unix;
 
 use std::{

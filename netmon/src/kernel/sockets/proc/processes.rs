@@ -9,18 +9,20 @@
 //! threads are searched. A thread that has descriptors of its own (`unshare`, CLONE_FILES) is not
 //! searched while the process has some.
 
-use std::{fs, io, mem::MaybeUninit, num::NonZeroU64, sync::OnceLock, time::Duration};
+use std::{fs, io, mem::MaybeUninit, num::NonZeroU64};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{CWD, Dir, Mode, OFlags, RawDir, openat, readlinkat_raw},
     io::Errno,
     path::Arg,
-    time::{ClockId, clock_gettime},
 };
 
 use super::columns::decimal;
-use crate::core::{id::HolderKey, process::SocketHolders, time::Wall};
+use crate::{
+    core::{id::HolderKey, process::SocketHolders, time::Wall},
+    kernel::host::clock::{kernel_ticks, start_of},
+};
 
 /// The size of one read of a directory, bytes: some thousand entries.
 const ENTRIES: usize = 32 * 1024;
@@ -51,7 +53,7 @@ pub(crate) fn owners() -> io::Result<(SocketHolders, usize)> {
     Ok((owners, refused))
 }
 
-fn pids() -> io::Result<Vec<u32>> {
+pub(super) fn pids() -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {
         pids.extend(decimal::<u32>(entry?.file_name().as_encoded_bytes()));
@@ -145,48 +147,24 @@ fn comm(process: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
     Ok(name)
 }
 
-/// Returns the time at which a process started, rounded to the kernel's ticks;
-/// nothing if the process is gone.
+/// Returns the number of a process' parent, and the start of the process in the ticks of `/proc`.
 ///
-/// Source: `do_task_stat`, fs/proc/array.c: ticks since the boot, time asleep included.
-#[must_use]
-pub(crate) fn process_started(pid: u32) -> Option<Wall> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// Source: `do_task_stat`, fs/proc/array.c.
+pub(super) fn stat(pid: u32) -> Option<(u32, u64)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name in front may contain anything, parentheses too.
-    let (_, fields) = stat.rsplit_once(')')?;
-    // The start time is field 22; the first field after the name is the third.
-    let ticks: u64 = fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-    let per_second = rustix::param::clock_ticks_per_second();
-    let nanos = |clock| -> Option<i64> {
-        let time = Duration::try_from(clock_gettime(clock)).ok()?;
-        i64::try_from(time.as_nanos()).ok()
-    };
-    let since_boot = u128::from(ticks) * 1_000_000_000 / u128::from(per_second);
-    // The clock of a time namespace may have begun after the process, whose start is then a
-    // negative number, modulo 2^64.
-    let since_boot = u64::try_from(since_boot).ok()?.cast_signed();
-    let booted = nanos(ClockId::Realtime)?.checked_sub(nanos(ClockId::Boottime)?)?;
-    booted.checked_add(ahead_of(booted)?)?.checked_add(since_boot).map(Wall::from_nanos)
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace();
+    // The first field after the name is the third, the parent the fourth, the start the 22nd.
+    let parent = fields.nth(1)?.parse().ok()?;
+    Some((parent, fields.nth(22 - 5)?.parse().ok()?))
 }
 
-/// Returns by how much the clocks of this process' time namespace are ahead of the times in
-/// `/proc`, ns; `booted` is the boot by the clocks.
-///
-/// Before Linux 5.11, `/proc` has the times of the host in every namespace. Later it shifts the
-/// boot in `/proc/stat` as it shifts the start of a process (`timens_sub_boottime`).
-fn ahead_of(booted: i64) -> Option<i64> {
-    const SECOND: i64 = 1_000_000_000;
-    // A namespace lasts as long as the process.
-    static SECONDS: OnceLock<Option<i64>> = OnceLock::new();
-    let ahead = SECONDS.get_or_init(|| {
-        let stat = fs::read_to_string("/proc/stat").ok()?;
-        let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-        // Rounded down, as the boot in the file is.
-        let ahead = line.trim().parse::<i64>().ok()?.checked_sub(booted.div_euclid(SECOND))?;
-        // The clocks are read one after another.
-        Some(if ahead.abs() > 1 { ahead } else { 0 })
-    });
-    (*ahead)?.checked_mul(SECOND)
+/// Returns the time at which a process started, rounded to the kernel's ticks;
+/// nothing if the process is gone.
+#[must_use]
+pub(crate) fn process_started(pid: u32) -> Option<Wall> {
+    stat(pid).map(|(_, ticks)| start_of(kernel_ticks(ticks)))
 }
 
 #[cfg(test)]

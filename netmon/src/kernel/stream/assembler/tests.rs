@@ -43,12 +43,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         Self {
-            assembler: Assembler::new(false),
+            assembler: Assembler::new(false, Wall::EPOCH),
             out: EventQueue::new(),
             script: ScriptedKernel::default(),
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a record is made for the call")]
     fn take(&mut self, record: Record) {
         self.assembler.record(&record, &mut self.out);
     }
@@ -110,8 +111,7 @@ fn connect(time: u64) -> Record {
     let transition =
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
-    let process =
-        wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, reserved_end: 0 };
+    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, run: 0 };
     Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
@@ -282,7 +282,7 @@ fn mapped_addresses_are_ipv4() {
 
 /// Returns a bench whose kernel reports TIME_WAIT buckets.
 fn reporting() -> Bench {
-    Bench { assembler: Assembler::new(true), ..Bench::new() }
+    Bench { assembler: Assembler::new(true, Wall::EPOCH), ..Bench::new() }
 }
 
 fn note(kind: u8, state: TcpState, port: u16, time: u64) -> Record {
@@ -312,7 +312,7 @@ fn an_accept_is_reported_unless_by_the_kernel() {
         uid: 0,
         comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
         host_pid: 0,
-        reserved_end: 0,
+        run: 0,
     };
     let accept = |process| {
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);

@@ -12,7 +12,15 @@ use ratatui::{
 
 use super::{STRONG, state_diagram};
 use crate::{
-    core::{connection::Direction, escape::Escaped, process::Evidence, tcp::TcpState, time::Mono},
+    core::{
+        arguments::Arguments,
+        connection::Direction,
+        escape::{Escaped, EscapedName},
+        process::{Evidence, PidText},
+        program::{Ancestor, KnownProcess},
+        tcp::TcpState,
+        time::Mono,
+    },
     view::{
         changes::why::Bytes,
         palette::{Palette, Tone},
@@ -114,6 +122,10 @@ fn facts<'a>(
         fact("State", format!("{} {since}   {beginning}{is_gone}", row.state)),
         fact("Process", owner),
     ];
+    if let Some(process) = row.owner.as_ref().and_then(|owner| owner.process.as_deref()) {
+        let facts = program_facts(process);
+        lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
+    }
     if let Some(owner) = row.owner.as_deref().filter(|owner| owner.cgroup != 0) {
         let path = detail.cgroup.as_deref().map(|path| Escaped(path.as_bytes()).to_string());
         lines.push(fact("cgroup", path.unwrap_or_else(|| owner.cgroup.to_string())));
@@ -138,6 +150,29 @@ fn facts<'a>(
         format!("sk:{:x}   netns {}{queues}", row.id.cookie.get(), state.netns(row)),
     ));
     lines
+}
+
+/// Returns the executable of a process, its arguments and its ancestors, as far as they are known.
+fn program_facts(process: &KnownProcess) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(program) = &process.program {
+        let deleted = if program.is_deleted { " (deleted)" } else { "" };
+        facts.push(("Program", format!("{}{deleted}", Escaped(&program.path))));
+        if let Some(Arguments { line, is_cut }) = &program.arguments {
+            let cut = if *is_cut { " …" } else { "" };
+            facts.push(("Arguments", format!("{}{cut}", Escaped(line))));
+        }
+    }
+    let ancestors = process.ancestors.iter().map(|Ancestor { pid, program }| {
+        format!("{}/{}", PidText(*pid), EscapedName(program.name()))
+    });
+    let ancestors: Vec<_> = ancestors.collect();
+    match (ancestors.is_empty(), process.parent) {
+        (false, _) => facts.push(("Ancestors", ancestors.join(" < "))),
+        (true, 0) => {}
+        (true, parent) => facts.push(("Ancestors", parent.to_string())),
+    }
+    facts
 }
 
 const fn evidence(evidence: Evidence) -> &'static str {

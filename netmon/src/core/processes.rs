@@ -1,0 +1,262 @@
+//! The processes of the host, from their beginnings to some seconds after their ends.
+//!
+//! Records of processes come in order of time, so that the table at the moment of a connect has the
+//! process as it was then. The table is bounded: the processes that ended first leave first.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, iter, sync::Arc, time::Duration};
+
+use netmon_common::TICK;
+use rustc_hash::FxHashMap;
+
+use super::{
+    process::ProcessKey,
+    program::{Ancestor, KnownProcess, MAX_ANCESTORS, Program},
+    time::{Mono, Wall},
+};
+
+/// The time for which an ended process stays: a dump that found the process may come that late.
+const KEPT: Duration = Duration::from_secs(10);
+/// The most processes, some 500 bytes each. Beyond that, and if none has ended, new processes are
+/// not kept.
+const MOST: usize = 1 << 16;
+
+/// A process, by its number and its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessId {
+    /// The number, which the kernel gives again.
+    pub key: ProcessKey,
+    /// The start, in ticks since the boot ([`netmon_common::TICK`]).
+    pub started: u64,
+}
+
+/// A process as `/proc` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeenProcess {
+    /// The process.
+    pub id: ProcessId,
+    /// A moment just before the look.
+    pub time: Mono,
+    /// The number of its parent then.
+    pub parent: u32,
+    /// Its program; none where it cannot be read.
+    pub program: Option<Arc<Program>>,
+}
+
+impl SeenProcess {
+    /// Returns the process, without its ancestors. The boot was at `booted`.
+    #[must_use]
+    pub(crate) fn known(self, booted: Wall) -> KnownProcess {
+        let Self { id, parent, program, .. } = self;
+        let ancestors = Box::default();
+        KnownProcess { started: start(booted, id.started), parent, program, ancestors }
+    }
+}
+
+/// Returns the wall time of a start in ticks since the boot.
+fn start(booted: Wall, ticks: u64) -> Wall {
+    booted + Duration::from_nanos(ticks.saturating_mul(TICK))
+}
+
+/// The table of processes.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    booted: Wall,
+    known: FxHashMap<ProcessKey, Entry>,
+    /// Ended processes, with their ends in order.
+    ended: VecDeque<(Mono, ProcessId)>,
+    not_kept: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    started: u64,
+    /// The low bits of the number of programs that it has run; none where `/proc` alone knows it.
+    execs: Option<u8>,
+    /// The time of its last record, or of the look.
+    changed: Mono,
+    process: Arc<KnownProcess>,
+}
+
+impl Entry {
+    /// Returns whether the process has the mark of a record ([`netmon_common::run`]).
+    fn is(&self, run: u32) -> bool {
+        /// The bits of the start.
+        const START: u32 = !0xff;
+        let own = netmon_common::run(self.started * TICK, self.execs.unwrap_or_default());
+        match self.execs {
+            _ if run == 0 => true,
+            Some(_) => own == run,
+            None => own & START == run & START,
+        }
+    }
+}
+
+impl Processes {
+    /// Makes an empty table of a host whose boot was at `booted`, which turns starts into wall
+    /// time.
+    #[must_use]
+    pub(crate) fn new(booted: Wall) -> Self {
+        Self { booted, known: FxHashMap::default(), ended: VecDeque::new(), not_kept: 0 }
+    }
+
+    /// Returns the process with a number. `run` is the mark of its record
+    /// ([`netmon_common::run`]), 0 where unknown: a process of another start is another process,
+    /// and one that has run more programs has a program that is not known here.
+    #[must_use]
+    pub(crate) fn of(&self, key: ProcessKey, run: u32) -> Option<&Arc<KnownProcess>> {
+        self.known.get(&key).filter(|entry| entry.is(run)).map(|entry| &entry.process)
+    }
+
+    /// Returns how many processes had no room in the table since the last call.
+    pub(crate) fn take_not_kept(&mut self) -> u64 {
+        std::mem::take(&mut self.not_kept)
+    }
+
+    /// Takes a process that began as a copy of `parent`, whose mark was `parent_run`.
+    pub(crate) fn fork(
+        &mut self,
+        time: Mono,
+        (id, execs): (ProcessId, u8),
+        (parent, parent_run): (ProcessKey, u32),
+    ) {
+        self.forget(time);
+        let is_older = |entry: &&Entry| entry.changed <= time;
+        // `/proc` was read after this record was made.
+        let known = self.known.get(&id.key).filter(|entry| !is_older(entry));
+        if known.is_some_and(|entry| entry.started == id.started) {
+            return;
+        }
+        let number = number(parent);
+        let parent =
+            self.known.get(&parent).filter(|entry| is_older(entry) && entry.is(parent_run));
+        let (program, ancestors) = parent.map_or_else(Default::default, |entry| {
+            let KnownProcess { program, ancestors, .. } = &*entry.process;
+            (program.clone(), above(number, program.as_ref(), ancestors))
+        });
+        let started = start(self.booted, id.started);
+        let process = Arc::new(KnownProcess { started, parent: number, program, ancestors });
+        self.put(time, id, Some(execs), process);
+    }
+
+    /// Takes a process that runs another program now; `None` for a program that is not known.
+    pub(crate) fn exec(
+        &mut self,
+        time: Mono,
+        (id, execs): (ProcessId, u8),
+        program: Option<Program>,
+    ) {
+        let program = program.map(Arc::new);
+        let known = self.known.get(&id.key).filter(|entry| entry.started == id.started);
+        let (parent, ancestors) = known.map_or_else(Default::default, |entry| {
+            (entry.process.parent, entry.process.ancestors.clone())
+        });
+        let started = start(self.booted, id.started);
+        let process = Arc::new(KnownProcess { started, parent, program, ancestors });
+        self.put(time, id, Some(execs), process);
+    }
+
+    /// Takes the end of a process.
+    pub(crate) fn exit(&mut self, time: Mono, id: ProcessId) {
+        if self.known.get(&id.key).is_some_and(|entry| entry.started == id.started) {
+            self.ended.push_back((time, id));
+        }
+    }
+
+    /// Takes all processes of `/proc`. Of a process that has had a record since, `/proc` says no
+    /// more than the table. A process that `/proc` lacks has ended, though its record was lost.
+    pub(crate) fn seed(&mut self, seen: &[SeenProcess]) {
+        let by_number: FxHashMap<u32, &SeenProcess> =
+            seen.iter().map(|seen| (number(seen.id.key), seen)).collect();
+        for seen in seen {
+            let SeenProcess { id, time, parent, ref program } = *seen;
+            let known = self.known.get(&id.key);
+            let same = known.filter(|entry| entry.started == id.started);
+            let is_known = same.is_some_and(|entry| {
+                let KnownProcess { parent: known, program: ref own, .. } = *entry.process;
+                // A zombie shows no program.
+                (program.is_none() || own == program) && (known != 0 || parent == 0)
+            });
+            if is_known || known.is_some_and(|entry| entry.changed > time) {
+                continue;
+            }
+            let program = program.clone().or_else(|| same?.process.program.clone());
+            let mut ancestors = Vec::new();
+            let mut next = parent;
+            while ancestors.len() < MAX_ANCESTORS
+                && let Some(above) = by_number.get(&next)
+                && let Some(program) = &above.program
+            {
+                ancestors.push(Ancestor { pid: next, program: Arc::clone(program) });
+                next = above.parent;
+            }
+            let (started, ancestors) = (start(self.booted, id.started), ancestors.into());
+            let process = Arc::new(KnownProcess { started, parent, program, ancestors });
+            self.put(time, id, None, process);
+        }
+        // A `/proc` that hides processes hides the first one too.
+        if let Some(began) = seen.iter().map(|seen| seen.time).min()
+            && by_number.contains_key(&1)
+        {
+            let gone = self.known.iter().filter_map(|(key, entry)| match key {
+                ProcessKey::Inside(pid) if !by_number.contains_key(pid) => {
+                    let id = ProcessId { key: *key, started: entry.started };
+                    (entry.changed < began).then_some((began, id))
+                }
+                _ => None,
+            });
+            self.ended.extend(gone);
+        }
+    }
+
+    fn put(&mut self, time: Mono, id: ProcessId, execs: Option<u8>, process: Arc<KnownProcess>) {
+        let is_full = self.known.len() >= MOST;
+        if is_full && !self.known.contains_key(&id.key) && !self.forget_first() {
+            self.not_kept += 1;
+            return;
+        }
+        let entry = Entry { started: id.started, execs, changed: time, process };
+        self.known.insert(id.key, entry);
+    }
+
+    /// Forgets the processes that ended long before `now`.
+    fn forget(&mut self, now: Mono) {
+        while let Some((_, id)) = self.ended.pop_front_if(|(time, _)| *time + KEPT <= now) {
+            self.remove(id);
+        }
+    }
+
+    /// Forgets the process that ended first. Returns `false` if none has ended.
+    fn forget_first(&mut self) -> bool {
+        while let Some((_, id)) = self.ended.pop_front() {
+            if self.remove(id) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Forgets a process. Returns `false` if its number is that of another by now.
+    fn remove(&mut self, id: ProcessId) -> bool {
+        let is_there = self.known.get(&id.key).is_some_and(|entry| entry.started == id.started);
+        is_there && self.known.remove(&id.key).is_some()
+    }
+}
+
+/// Returns a number as in [`Owner::pid`](super::process::Owner::pid).
+const fn number(key: ProcessKey) -> u32 {
+    match key {
+        ProcessKey::Inside(pid) => pid,
+        ProcessKey::Outside(_) => 0,
+    }
+}
+
+/// Returns the ancestors of a process whose parent has the number `pid` and has those `above`; none
+/// if the parent's program is not known, since its parent would stand in its place.
+fn above(pid: u32, program: Option<&Arc<Program>>, above: &[Ancestor]) -> Box<[Ancestor]> {
+    let Some(program) = program else { return Box::default() };
+    let parent = Ancestor { pid, program: Arc::clone(program) };
+    iter::once(parent).chain(above.iter().cloned()).take(MAX_ANCESTORS).collect()
+}

@@ -1,0 +1,63 @@
+//! Programs, and the processes that run them.
+
+use std::sync::Arc;
+
+use super::{arguments::Arguments, time::Wall};
+
+/// The most ancestors of a process that netmon keeps.
+pub(crate) const MAX_ANCESTORS: usize = 4;
+
+/// The program that a process runs, from its exec to the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Program {
+    /// Path of the executable, any bytes: escape them before showing. The path of a memfd is
+    /// `memfd:NAME`. A path whose first names are not known begins with `…/`.
+    pub path: Box<[u8]>,
+    /// No directory had the file when the program began, or when netmon did.
+    pub is_deleted: bool,
+    /// The arguments; none where they are not known, or not wanted.
+    pub arguments: Option<Arguments>,
+}
+
+impl Program {
+    /// Returns the name of the file, the last name of the path.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+}
+
+/// A process that netmon has followed from its beginning, or has found in `/proc`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KnownProcess {
+    /// The start, rounded down to the kernel's ticks of 10 ms, in wall time as known to this
+    /// session. With the number of the process, its identity.
+    pub started: Wall,
+    /// The number of the process that forked it, as in [`Owner::pid`]; of a process from before
+    /// netmon began, its parent of then. 0 where unknown.
+    ///
+    /// [`Owner::pid`]: super::process::Owner::pid
+    pub parent: u32,
+    /// The program; none where it is not known.
+    pub program: Option<Arc<Program>>,
+    /// The processes above, the parent first, [`MAX_ANCESTORS`] at most, with the programs that
+    /// they ran when the process began.
+    pub ancestors: Box<[Ancestor]>,
+}
+
+impl KnownProcess {
+    /// Makes a process of which only the start is known.
+    #[must_use]
+    pub fn started_at(started: Wall) -> Self {
+        Self { started, parent: 0, program: None, ancestors: Box::default() }
+    }
+}
+
+/// A process above another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ancestor {
+    /// As in [`Owner::pid`](super::process::Owner::pid).
+    pub pid: u32,
+    /// Its program.
+    pub program: Arc<Program>,
+}

@@ -1,0 +1,137 @@
+//! The processes of `/proc`, with their programs, arguments and parents.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    sync::Arc,
+};
+
+use super::processes::{pids, stat};
+use crate::{
+    core::{
+        arguments::{Arguments, MAX_ARGUMENTS},
+        process::ProcessKey,
+        processes::{ProcessId, SeenProcess},
+        program::Program,
+    },
+    kernel::host::clock::{kernel_ticks, now},
+};
+
+/// The mark that the kernel appends to the path of a file that no directory has (`d_path`,
+/// fs/d_path.c).
+const DELETED: &[u8] = b" (deleted)";
+
+/// Returns every process of `/proc`, with `arguments` if wanted. A process that ends meanwhile is
+/// left out.
+///
+/// # Errors
+/// Fails if `/proc` cannot be read.
+pub(in crate::kernel) fn running(arguments: bool) -> io::Result<Vec<SeenProcess>> {
+    Ok(pids()?.into_iter().filter_map(|pid| look(pid, arguments)).collect())
+}
+
+/// Returns the process with a number, if there is one.
+pub(crate) fn look(pid: u32, arguments: bool) -> Option<SeenProcess> {
+    let time = now();
+    let (parent, started) = stat(pid)?;
+    let program = program(pid, arguments).map(Arc::new);
+    // The number may be that of another process by now.
+    (stat(pid)?.1 == started).then(|| SeenProcess {
+        id: ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) },
+        time,
+        parent,
+        program,
+    })
+}
+
+/// Returns the program of a process; none for a kernel thread, and for a process that does not
+/// show its program to this one.
+fn program(pid: u32, arguments: bool) -> Option<Program> {
+    let link = format!("/proc/{pid}/exe");
+    let path = fs::read_link(&link).ok()?;
+    // Only a file with the mark is looked at: a file system of the network may not answer.
+    let is_deleted = path.as_os_str().as_bytes().ends_with(DELETED)
+        && fs::metadata(&link).is_ok_and(|file| file.nlink() == 0);
+    let path = name(path.as_os_str(), is_deleted).into();
+    let arguments = arguments.then(|| self::arguments(pid)).flatten();
+    Some(Program { path, is_deleted, arguments })
+}
+
+/// Returns a path without the kernel's mark, as [`Program::path`] has it.
+fn name(path: &OsStr, is_deleted: bool) -> &[u8] {
+    let path = path.as_bytes();
+    let path = if is_deleted { path.strip_suffix(DELETED).unwrap_or(path) } else { path };
+    let memfd = path.strip_prefix(b"/").filter(|name| name.starts_with(b"memfd:"));
+    memfd.filter(|_| is_deleted).unwrap_or(path)
+}
+
+fn arguments(pid: u32) -> Option<Arguments> {
+    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    // One byte more shows that there are more.
+    let mut bytes = Vec::with_capacity(MAX_ARGUMENTS + 1);
+    file.take(MAX_ARGUMENTS as u64 + 1).read_to_end(&mut bytes).ok()?;
+    let size = bytes.len();
+    if size <= MAX_ARGUMENTS {
+        // A process that has written a title over its arguments leaves zeros up to their end.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+        bytes.push(0);
+    }
+    Arguments::new(&bytes, size.min(bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        process::{self, Command},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[test]
+    fn this_process_is_there_with_its_program() {
+        let own = process::id();
+        let seen = running(true).expect("/proc");
+        let seen = seen.iter().find(|seen| seen.id.key == ProcessKey::Inside(own)).expect("there");
+        assert_eq!(seen.parent, std::os::unix::process::parent_id());
+        let program = seen.program.as_ref().expect("readable");
+        let path = std::env::current_exe().expect("a path");
+        assert_eq!(&*program.path, path.as_os_str().as_bytes());
+        assert!(!program.is_deleted && program.arguments.is_some());
+        assert_eq!(look(own, false).and_then(|seen| seen.program.clone()?.arguments.clone()), None);
+        assert_eq!(look(u32::MAX, true), None);
+    }
+
+    #[test]
+    fn a_deleted_program_has_its_former_path() {
+        let path = std::env::temp_dir().join(format!("netmon-sleep-{}", process::id()));
+        fs::copy("/bin/sleep", &path).expect("a copy");
+        let mut child = Command::new(&path).arg("60").spawn().expect("a process");
+        fs::remove_file(&path).expect("removed");
+        // A process that has just called exec may have no arguments yet.
+        let look = || {
+            thread::sleep(Duration::from_millis(1));
+            let program = look(child.id(), true)?.program?;
+            program.arguments.clone().map(|arguments| (program, arguments))
+        };
+        let seen = (0..1_000).find_map(|_| look());
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        let (program, arguments) = seen.expect("readable");
+        assert!(program.is_deleted);
+        assert_eq!(&*program.path, path.as_os_str().as_bytes());
+        let line = arguments.line.to_vec();
+        assert!(line.ends_with(b" 60"), "{line:?}");
+    }
+
+    #[test]
+    fn marks_of_the_kernel_are_no_part_of_a_name() {
+        let name = |path, is_deleted| name(OsStr::new(path), is_deleted);
+        assert_eq!(name("/bin/x (deleted)", true), b"/bin/x");
+        assert_eq!(name("/bin/x (deleted)", false), b"/bin/x (deleted)");
+        assert_eq!(name("/memfd:x (deleted)", true), b"memfd:x");
+        assert_eq!(name("/memfd:x", false), b"/memfd:x");
+    }
+}

@@ -145,10 +145,15 @@ impl Namespace {
         if let Some(shortage) = Shortage::of(error) {
             return io::Error::other(shortage);
         }
-        // Its handle is stale once a namespace has ended.
-        let kind = match error.kind() {
-            io::ErrorKind::StaleNetworkFileHandle => io::ErrorKind::NotFound,
-            kind => kind,
+        let kind = match (error.kind(), &self.way) {
+            // Its handle is stale once a namespace has ended.
+            (io::ErrorKind::StaleNetworkFileHandle, _) => io::ErrorKind::NotFound,
+            // The kernel denies the link of a process that ended while the link was looked up
+            // (`proc_ns_get_link`, fs/proc/namespaces.c).
+            (io::ErrorKind::PermissionDenied, Way::Path(path)) if is_gone(path) => {
+                io::ErrorKind::NotFound
+            }
+            (kind, _) => kind,
         };
         let why = match kind {
             io::ErrorKind::PermissionDenied => format!("{error}{}", privilege::advice(Duty::Enter)),
@@ -165,6 +170,11 @@ impl Namespace {
         let inum = inum_of(&fs::metadata(&path)?);
         Ok(if own.inum == inum { own } else { Self::by_path(inum, path) })
     }
+}
+
+/// Returns whether a file is there no longer.
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Returns the kernel's cookie of this thread's network namespace (`SO_NETNS_COOKIE`, Linux 5.14).
@@ -218,4 +228,23 @@ fn open_by_cookie(cookie: u64, inum: u32) -> io::Result<File> {
 /// Returns the inode number of a namespace, which has 32 bits (`struct ns_common`).
 pub(super) fn inum_of(metadata: &fs::Metadata) -> u32 {
     u32::try_from(metadata.ino()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_denied_link_of_a_process_that_is_gone_is_no_lack_of_privileges() {
+        let denied = |pid: &str| {
+            let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+            Namespace::by_path(1, path).explain(&io::ErrorKind::PermissionDenied.into()).kind()
+        };
+        let mut child = Command::new("true").spawn().expect("a process");
+        child.wait().expect("its end");
+        assert_eq!(denied(&child.id().to_string()), io::ErrorKind::NotFound);
+        assert_eq!(denied("self"), io::ErrorKind::PermissionDenied);
+    }
 }

@@ -9,7 +9,7 @@
 //! threads are searched. A thread that has descriptors of its own (`unshare`, CLONE_FILES) is not
 //! searched while the process has some.
 
-use std::{fs, io, mem::MaybeUninit, num::NonZeroU64};
+use std::{fs, io, mem::MaybeUninit, num::NonZeroU64, path::Path};
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -44,7 +44,11 @@ pub(crate) fn owners() -> io::Result<(SocketHolders, usize)> {
     for pid in pids()? {
         match scan(pid, &mut entries, &mut owners) {
             Ok(()) => {}
-            Err(Errno::ACCESS | Errno::PERM) => refused += 1,
+            // The kernel denies the links of a process that ended while a link was looked up
+            // (`proc_pid_readlink`, fs/proc/base.c).
+            Err(Errno::ACCESS | Errno::PERM) => {
+                refused += usize::from(Path::new(&format!("/proc/{pid}")).exists());
+            }
             // The process has ended.
             Err(Errno::NOENT | Errno::SRCH) => {}
             Err(error) => return Err(error.into()),

@@ -40,7 +40,7 @@ pub struct KnownProcess {
     pub parent: u32,
     /// The program; none where it is not known.
     pub program: Option<Arc<Program>>,
-    /// The processes above, the parent first, [`MAX_ANCESTORS`] at most, with the programs that
+    /// The processes above, the parent first, `MAX_ANCESTORS` at most, with the programs that
     /// they ran when the process began.
     pub ancestors: Box<[Ancestor]>,
 }

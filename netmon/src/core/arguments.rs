@@ -125,7 +125,8 @@ fn mask(argument: &[u8], expects: Expects, is_whole: bool) -> (Cow<'_, [u8]>, Ex
     // NAME=VALUE and --name=VALUE; `Authorization: VALUE`, a header; members of JSON.
     for (at, separator) in argument.iter().enumerate() {
         let (before, value) = (&argument[..at], &argument[at + 1..]);
-        if b"=:".contains(separator) && is_secret(last_word(before)) && !value.starts_with(b"//") {
+        let is_scheme = *separator == b':' && value.starts_with(b"//");
+        if b"=:".contains(separator) && is_secret(last_word(before)) && !is_scheme {
             let blank: &[u8] = if value.starts_with(b" ") { b" " } else { b"" };
             let before = without_login(before, true);
             let masked = [&*before, &[*separator], blank, MASK].concat();
@@ -178,15 +179,18 @@ fn without_login(argument: &[u8], is_whole: bool) -> Cow<'_, [u8]> {
     for (scheme, _) in urls.filter(|(_, bytes)| *bytes == SCHEME_END) {
         let start = scheme + SCHEME_END.len();
         let rest = &argument[start..];
-        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"/?#".contains(byte);
+        let is_web =
+            argument[..scheme].ends_with(b"http") || argument[..scheme].ends_with(b"https");
+        // libpq takes `?` and `#` in a password.
+        let is_end = |byte: &u8| {
+            byte.is_ascii_whitespace() || *byte == b'/' || is_web && b"?#".contains(byte)
+        };
         let end = rest.iter().position(is_end);
         let authority = &rest[..end.unwrap_or(rest.len())];
         let at = authority.iter().rposition(|byte| *byte == b'@');
         let may_lack_at = !is_whole && end.is_none() && authority.contains(&b':');
         let at = at.or_else(|| may_lack_at.then_some(authority.len()));
         let Some(at) = at else { continue };
-        let is_web =
-            argument[..scheme].ends_with(b"http") || argument[..scheme].ends_with(b"https");
         let user = match split_at(&authority[..at], b':') {
             Some((user, _)) => [user, b":"].concat(),
             None if is_web => Vec::new(),
@@ -219,7 +223,7 @@ fn is_secret(name: &[u8]) -> bool {
         .iter()
         .map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() })
         .collect();
-    let is_pass = name.iter().skip_while(|byte| **byte == b'-').eq(b"pass");
+    let is_pass = name == b"pass" || name.ends_with(b"-pass");
     is_pass || SECRETS.iter().any(|secret| name.windows(secret.len()).any(|part| part == *secret))
 }
 
@@ -276,6 +280,8 @@ mod tests {
             (&["sh", "-c", "cd /srv && TOKEN=x ./run"], "sh -c 'cd /srv && TOKEN=***'"),
             (&["curl", "https://h/x?access_token=x"], "curl https://h/x?access_token=***"),
             (&["env", "MYSQL_PWD=x", "mysql"], "env MYSQL_PWD=*** mysql"),
+            (&["env", "DB_PASS=//x", "a"], "env DB_PASS=*** a"),
+            (&["psql", "pg://u:p#w?@h/db"], "psql pg://u:***@h/db"),
             (&["curl", "-u", "me:secret", "h"], "curl -u me:*** h"),
             (&["curl", "--user=me:secret", "h"], "curl --user=me:*** h"),
             (&["curl", "-ume:secret", "h"], "curl -ume:*** h"),

@@ -85,7 +85,9 @@ impl Entry {
     fn is(&self, run: u32) -> bool {
         /// The bits of the start.
         const START: u32 = !0xff;
-        let own = netmon_common::run(self.started * TICK, self.execs.unwrap_or_default());
+        // A start in the first tick is known too.
+        let start = (self.started * TICK).max(1);
+        let own = netmon_common::run(start, self.execs.unwrap_or_default());
         match self.execs {
             _ if run == 0 => true,
             Some(_) => own == run,
@@ -130,8 +132,10 @@ impl Processes {
             return;
         }
         let number = number(parent);
+        // A parent that `/proc` alone knows has no program of later: `Owners::seed` left it out.
+        let is_of_then = |entry: &&Entry| is_older(entry) || entry.execs.is_none();
         let parent =
-            self.known.get(&parent).filter(|entry| is_older(entry) && entry.is(parent_run));
+            self.known.get(&parent).filter(|entry| is_of_then(entry) && entry.is(parent_run));
         let (program, ancestors) = parent.map_or_else(Default::default, |entry| {
             let KnownProcess { program, ancestors, .. } = &*entry.process;
             (program.clone(), above(number, program.as_ref(), ancestors))
@@ -179,7 +183,16 @@ impl Processes {
                 // A zombie shows no program.
                 (program.is_none() || own == program) && (known != 0 || parent == 0)
             });
-            if is_known || known.is_some_and(|entry| entry.changed > time) {
+            if known.is_some_and(|entry| entry.changed > time) {
+                continue;
+            }
+            if is_known {
+                // An exec whose record was lost may have led to the same program.
+                if program.is_some()
+                    && let Some(entry) = self.known.get_mut(&id.key)
+                {
+                    entry.execs = None;
+                }
                 continue;
             }
             let program = program.clone().or_else(|| same?.process.program.clone());
@@ -200,6 +213,7 @@ impl Processes {
         if let Some(began) = seen.iter().map(|seen| seen.time).min()
             && by_number.contains_key(&1)
         {
+            self.forget(began);
             let gone = self.known.iter().filter_map(|(key, entry)| match key {
                 ProcessKey::Inside(pid) if !by_number.contains_key(pid) => {
                     let id = ProcessId { key: *key, started: entry.started };

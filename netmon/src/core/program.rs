@@ -13,7 +13,7 @@ pub struct Program {
     /// Path of the executable, any bytes: escape them before showing. The path of a memfd is
     /// `memfd:NAME`. A path whose first names are not known begins with `…/`.
     pub path: Box<[u8]>,
-    /// No directory had the file when the program began, or when netmon did.
+    /// No directory had the file when the program began, or at the last look at `/proc`.
     pub is_deleted: bool,
     /// The arguments; none where they are not known, or not wanted.
     pub arguments: Option<Arguments>,

@@ -133,7 +133,11 @@ fn a_look_completes_a_process_and_takes_nothing_from_it() {
     processes.fork(at(9), (id(3, 5), 0), (ProcessKey::Inside(2), 0));
     assert_eq!(path(&processes, 3, 5).as_deref(), Some("/bin/nc"));
     processes.fork(at(9), (id(4, 6), 0), (ProcessKey::Inside(2), 0));
-    assert_eq!(path(&processes, 4, 6), None, "the parent's program of later");
+    assert_eq!(path(&processes, 4, 6).as_deref(), Some("/bin/sh"));
+    // A parent that has run another program since.
+    processes.exec(at(30), (id(2, 5), 1), program("/bin/late"));
+    processes.fork(at(29), (id(5, 6), 0), (ProcessKey::Inside(2), 0));
+    assert_eq!(path(&processes, 5, 6), None);
 }
 
 #[test]

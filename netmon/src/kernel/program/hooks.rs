@@ -252,6 +252,14 @@ impl Hooks {
                 |hook: &Hook| PROCESSES.iter().any(|process| process.program == hook.program);
             (self.attached, self.links) =
                 attached.into_iter().zip(links).filter(|((hook, _), _)| !is_process(hook)).unzip();
+            let is_process = |report: &&mut HookReport| {
+                PROCESSES.iter().any(|process| process.program == report.program)
+                    && report.status == HookStatus::Attached
+            };
+            for report in self.reports.iter_mut().filter(is_process) {
+                let why = "another hook of processes was refused";
+                report.status = HookStatus::PassedOver(why.to_owned());
+            }
         }
     }
 

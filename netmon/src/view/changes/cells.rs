@@ -291,7 +291,7 @@ impl ConnectionLines {
             Loss::Recursion => "the kernel skipped the program, which was running already",
             Loss::Malformed => "records of another version: rebuild netmon",
             Loss::Storage => "the kernel could not keep how a connection began",
-            Loss::Processes => "the ring of processes was full: a larger --buffer helps",
+            Loss::Processes => "records of processes: an owner may lack its program",
             Loss::Unwritten => "the journal could not be written",
             Loss::Unhooked => "the hooks were silent",
             Loss::NotRecorded => "nothing was recorded",

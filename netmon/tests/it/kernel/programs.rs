@@ -23,17 +23,15 @@ use crate::kernel::{
 };
 use crate::schema::object;
 
-/// A client of the address that its first argument has.
-const CONNECTS: &str = "use IO::Socket::INET; IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die";
+/// A client of the address that its first argument has: a script of bash.
+const CONNECTS: &str = "exec 3<>/dev/tcp/${0%:*}/${0##*:}";
 /// The same, in a child that has not called exec.
-const FORKS: &str = "use IO::Socket::INET; if (my $p = fork) { waitpid $p, 0 } else { \
-    IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; exit }";
+const FORKS: &str = "(exec 3<>/dev/tcp/${0%:*}/${0##*:}; :) & wait";
 /// The same, after a line on standard input.
-const WAITS: &str =
-    "use IO::Socket::INET; <STDIN>; IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die";
+const WAITS: &str = "read line; exec 3<>/dev/tcp/${0%:*}/${0##*:}";
 
-fn perl() -> PathBuf {
-    fs::canonicalize("/usr/bin/perl").expect("perl")
+fn bash() -> PathBuf {
+    fs::canonicalize("/bin/bash").expect("bash")
 }
 
 /// Runs `work` in a namespace with a server that closes each connection at once.
@@ -93,13 +91,13 @@ fn a_process_that_is_gone_is_named_with_its_arguments() {
     with_server(|address| {
         let mut watch = Watch::start(&[]);
         let to = address.to_string();
-        run(&perl(), &["-e", CONNECTS, &to, "--password=hunter2", "a b"]);
+        run(&bash(), &["-c", CONNECTS, &to, "--password=hunter2", "a b"]);
         let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
-        let line = format!("{} -e '{CONNECTS}' {to} --password=*** 'a b'", perl().display());
+        let line = format!("{} -c '{CONNECTS}' {to} --password=*** 'a b'", bash().display());
         assert_fields(
             client,
             &[
-                ("exe", perl().to_string_lossy().into()),
+                ("exe", bash().to_string_lossy().into()),
                 ("args", line.into()),
                 ("ppid", process::id().into()),
                 ("exe_deleted", Value::Null),
@@ -119,12 +117,12 @@ fn a_process_that_is_gone_is_named_with_its_arguments() {
 fn a_copy_of_a_process_has_its_program_and_a_parent() {
     with_server(|address| {
         let mut watch = Watch::start(&["--no-args"]);
-        let child = Command::new(perl()).args(["-e", FORKS, &address.to_string()]).spawn();
+        let child = Command::new(bash()).args(["-c", FORKS, &address.to_string()]).spawn();
         let mut child = child.expect("a process");
         assert!(child.wait().expect("its end").success());
         let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
         assert_ne!(client["pid"], child.id(), "{client}");
-        let exe = perl().to_string_lossy().into();
+        let exe = bash().to_string_lossy().into();
         assert_fields(client, &[("exe", exe), ("ppid", child.id().into()), ("args", Value::Null)]);
     });
 }
@@ -138,7 +136,7 @@ fn each_of_many_short_processes_is_the_right_one() {
         // Some at a time, so that numbers of processes and CPUs mix.
         for some in numbers.chunks(10) {
             let start =
-                |number: &String| Command::new(perl()).args(["-e", CONNECTS, &to, number]).spawn();
+                |number: &String| Command::new(bash()).args(["-c", CONNECTS, &to, number]).spawn();
             let children: Vec<_> = some.iter().map(start).collect();
             for child in children {
                 assert!(child.expect("a process").wait().expect("its end").success());
@@ -164,7 +162,7 @@ fn lost_records_of_processes_are_said_and_looked_for() {
     with_server(|address| {
         let mut watch = Watch::start(&["--buffer", "64K"]);
         let mut child = Command::new("sh");
-        let script = format!("read line; exec {} -e '{WAITS}' {address}", perl().display());
+        let script = format!("read line; exec {} -c '{WAITS}' {address}", bash().display());
         child.args(["-c", &script]).stdin(Stdio::piped());
         let mut child = child.spawn().expect("a process");
         // netmon cannot read while it is stopped, so the ring must overflow before this exec.
@@ -176,7 +174,7 @@ fn lost_records_of_processes_are_said_and_looked_for() {
         writeln!(stdin).expect("written");
         let end = Instant::now() + patience();
         let exe = format!("/proc/{}/exe", child.id());
-        while fs::read_link(&exe).expect("its program") != perl() {
+        while fs::read_link(&exe).expect("its program") != bash() {
             assert!(Instant::now() < end, "sh does not call exec");
             thread::sleep(Duration::from_millis(20));
         }
@@ -188,7 +186,7 @@ fn lost_records_of_processes_are_said_and_looked_for() {
         writeln!(stdin).expect("written");
         assert!(child.wait().expect("its end").success());
         let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
-        assert_fields(client, &[("exe", perl().to_string_lossy().into())]);
+        assert_fields(client, &[("exe", bash().to_string_lossy().into())]);
     });
 }
 
@@ -198,9 +196,9 @@ fn an_executable_in_no_directory_is_named() {
         let mut watch = Watch::start(&[]);
         let memfd = memfd_create("netmon test", MemfdFlags::empty()).expect("a memfd");
         let mut file = fs::File::from(memfd);
-        file.write_all(&fs::read(perl()).expect("perl")).expect("written");
+        file.write_all(&fs::read(bash()).expect("bash")).expect("written");
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        run(Path::new(&path), &["-e", CONNECTS, &address.to_string()]);
+        run(Path::new(&path), &["-c", CONNECTS, &address.to_string()]);
         let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
         assert_fields(client, &[("exe", "memfd:netmon test".into()), ("exe_deleted", true.into())]);
     });
@@ -215,12 +213,12 @@ fn a_path_leads_over_mounts_and_may_be_long() {
     fs::create_dir(&mount).expect("a directory");
     with_server(|address| {
         let mut watch = Watch::start(&[]);
-        let (mount, perl) = (mount.display(), perl());
+        let (mount, bash) = (mount.display(), bash());
         sh(&format!(
             "unshare --mount sh -ec 'mount -t tmpfs none {mount}; mkdir -p {mount}/{long}; \
-             cp {perl} {mount}/{long}/p; cp {perl} {mount}/p; \
-             {mount}/p -e \"{CONNECTS}\" {address}; {mount}/{long}/p -e \"{CONNECTS}\" {address}'",
-            perl = perl.display(),
+             cp {bash} {mount}/{long}/p; cp {bash} {mount}/p; \
+             {mount}/p -c \"{CONNECTS}\" {address}; {mount}/{long}/p -c \"{CONNECTS}\" {address}'",
+            bash = bash.display(),
             CONNECTS = CONNECTS.replace('$', "\\$"),
         ));
         let ends = clients(&mut watch, address, 2);
@@ -232,15 +230,15 @@ fn a_path_leads_over_mounts_and_may_be_long() {
 #[test]
 fn processes_from_before_are_known() {
     let directory = Directory::new();
-    let copy = directory.0.join("copy of perl");
-    sh(&format!("cp {} '{}'", perl().display(), copy.display()));
+    let copy = directory.0.join("copy of bash");
+    sh(&format!("cp {} '{}'", bash().display(), copy.display()));
     with_server(|address| {
         let start = |program: &Path| -> Child {
             let mut command = Command::new(program);
-            command.args(["-e", WAITS, &address.to_string()]).stdin(Stdio::piped());
+            command.args(["-c", WAITS, &address.to_string()]).stdin(Stdio::piped());
             command.spawn().expect("a process")
         };
-        let mut children = [start(&perl()), start(&copy)];
+        let mut children = [start(&bash()), start(&copy)];
         fs::remove_file(&copy).expect("removed");
         let mut watch = Watch::start(&[]);
         for child in &mut children {
@@ -254,7 +252,7 @@ fn processes_from_before_are_known() {
         let ppid = || ("ppid", process::id().into());
         let deleted = ("exe_deleted", true.into());
         let path = |path: &Path| ("exe", path.to_string_lossy().into());
-        assert_fields(of(&children[0]), &[path(&perl()), ppid(), ("exe_deleted", Value::Null)]);
+        assert_fields(of(&children[0]), &[path(&bash()), ppid(), ("exe_deleted", Value::Null)]);
         assert_fields(of(&children[1]), &[path(&copy), ppid(), deleted]);
     });
 }
@@ -263,13 +261,13 @@ fn processes_from_before_are_known() {
 fn filters_take_programs_and_arguments() {
     with_server(|address| {
         let filters = [
-            format!("dir = out and exe = {} and args ~ wanted", perl().display()),
+            format!("dir = out and exe = {} and args ~ wanted", bash().display()),
             "dir = out and (exe = /no/* or args ~ ^no)".to_owned(),
         ];
         let mut watches = filters.each_ref().map(|filter| Watch::start(&[filter]));
         let to = address.to_string();
-        run(&perl(), &["-e", CONNECTS, &to, "other"]);
-        run(&perl(), &["-e", CONNECTS, &to, "wanted"]);
+        run(&bash(), &["-c", CONNECTS, &to, "other"]);
+        run(&bash(), &["-c", CONNECTS, &to, "wanted"]);
         if tier() != Tier::Basic {
             clients(&mut watches[0], address, 1);
         }
@@ -307,18 +305,19 @@ fn a_journal_keeps_programs() {
     let directory = Directory::new();
     with_server(|address| {
         let record = Record::start(&directory.0);
-        run(&perl(), &["-e", CONNECTS, &address.to_string(), "x"]);
+        run(&bash(), &["-c", CONNECTS, &address.to_string(), "x"]);
         record.stop();
         settle(&directory);
-        let by = if tier() == Tier::Basic { "comm = perl" } else { "exe = /usr/bin/*" };
+        let exe = format!("exe = {}", bash().display());
+        let by = if tier() == Tier::Basic { "comm = bash" } else { &*exe };
         let filter = format!("dport = :{} and dir = out and {by}", address.port());
         let rows = history(&directory.0, &filter);
         let [row] = &rows[..] else { panic!("{rows:#?}") };
-        let line = format!("{} -e '{CONNECTS}' {address} x", perl().display());
+        let line = format!("{} -c '{CONNECTS}' {address} x", bash().display());
         assert_fields(
             row,
             &[
-                ("exe", perl().to_string_lossy().into()),
+                ("exe", bash().to_string_lossy().into()),
                 ("args", line.into()),
                 ("ppid", process::id().into()),
             ],

@@ -29,7 +29,13 @@ const DELETED: &[u8] = b" (deleted)";
 /// # Errors
 /// Fails if `/proc` cannot be read.
 pub(in crate::kernel) fn running(arguments: bool) -> io::Result<Vec<SeenProcess>> {
-    Ok(pids()?.into_iter().filter_map(|pid| look(pid, arguments)).collect())
+    let began = now();
+    let mut seen: Vec<_> = pids()?.into_iter().filter_map(|pid| look(pid, arguments)).collect();
+    // A process that began after the list was read is not missing from it.
+    if let Some(first) = seen.first_mut() {
+        first.time = began;
+    }
+    Ok(seen)
 }
 
 /// Returns the process with a number, if there is one.

@@ -14,8 +14,8 @@ pub enum Loss {
     /// The kernel could not keep how an accepted connection began: its LISTEN -> SYN_RECV is not
     /// shown, and its owner not known.
     Storage,
-    /// Records of processes were lost: an owner may have no program, or the one before. No event of a
-    /// connection is missing.
+    /// Records of processes were lost: an owner may have no program, or the one before. No event of
+    /// a connection is missing.
     Processes,
     /// The journal could not be written, or not as fast as events came.
     Unwritten,

@@ -94,7 +94,7 @@ fn it_tells_what_this_kernel_allows() {
     assert_eq!(sum["tier"], name);
     assert_eq!(status(&findings, &FULL), [full; FULL.len()]);
     assert_eq!(status(&findings, &EXACT), [exact; EXACT.len()]);
-    assert_eq!(status(&findings, &PROCESSES), [full; PROCESSES.len()]);
+    assert_eq!(status(&findings, &PROCESSES), [full; PROCESSES.len()], "{findings:#?}");
     // One of the two programs for accepting is attached, or neither.
     let accepting = finding(&findings, "accepting");
     assert_eq!(accepting["status"], exact, "{accepting}");

@@ -9,7 +9,7 @@
 
 use core::{
     mem::size_of,
-    ptr::{addr_of, addr_of_mut, from_mut},
+    ptr::{addr_of, addr_of_mut, from_mut, read_volatile},
 };
 
 use aya_ebpf::{
@@ -118,9 +118,12 @@ unsafe fn path(file: u64, to: *mut u8) -> (u16, u8) {
             break;
         }
         let name: u64 = word(dentry, offset!(dentry_name));
-        // SAFETY: `length` is less than half of the room, and a name takes half at most.
+        // SAFETY: `length` is a local variable. It is less than the mask, which older verifiers forget
+        // here, and which the compiler would leave out.
+        let at = unsafe { read_volatile(&raw const length) } & (PATH_FULL - 1);
+        // SAFETY: `at` is less than half of the room, and a name takes half at most.
         let written =
-            unsafe { bpf_probe_read_kernel_str(to.add(length).cast(), NAME, name as *const _) };
+            unsafe { bpf_probe_read_kernel_str(to.add(at).cast(), NAME, name as *const _) };
         if written <= 0 {
             return (0, 0);
         }

@@ -9,7 +9,7 @@
 
 use core::{
     mem::size_of,
-    ptr::{addr_of, addr_of_mut, from_mut, read_volatile},
+    ptr::{addr_of, addr_of_mut, from_mut},
 };
 
 use aya_ebpf::{
@@ -67,7 +67,8 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
         addr_of_mut!((*out).links).write(read(inode, offset!(inode_nlink)));
-        let (path_length, mut flags) = path(file, addr_of_mut!((*out).path).cast());
+        let length = addr_of_mut!((*out).path_length);
+        let mut flags = path(file, addr_of_mut!((*out).path).cast(), length);
         if offset!(inode_nlink) != UNKNOWN as usize {
             flags |= exec_flag::LINKS;
         }
@@ -75,7 +76,6 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         addr_of_mut!((*out).arguments_size).write(size);
         addr_of_mut!((*out).kind).write(kind::EXEC);
         addr_of_mut!((*out).flags).write(flags);
-        addr_of_mut!((*out).path_length).write(path_length);
         addr_of_mut!((*out).arguments_length).write(length);
         addr_of_mut!((*out).execs).write(execs(task));
         addr_of_mut!((*out).reserved).write(0);
@@ -84,57 +84,70 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Writes the names of a file's path, the file's own first. Returns the bytes, and flags.
+/// Writes the names of a file's path, the file's own first, and the bytes of the names to `length`.
+/// Returns flags.
 ///
 /// `bpf_d_path` is refused in this program. A mount's root and parent are read only where its root
 /// is reached: reading both for each name takes longer than the rest of the program.
 ///
+/// The length stays in the record's memory, of which the verifier assumes nothing. Of a variable,
+/// older verifiers would follow each value that it may have, a million instructions and more.
+///
 /// # Safety
-/// `to` must point to [`PATH_ROOM`] bytes that the verifier knows.
+/// `to` must point to [`PATH_ROOM`] bytes that the verifier knows, and `length` to a number.
 #[inline(always)]
-unsafe fn path(file: u64, to: *mut u8) -> (u16, u8) {
+unsafe fn path(file: u64, to: *mut u8, length: *mut u16) -> u8 {
     /// The longest name, with its NUL.
     const NAME: u32 = 256;
     let mut mount: u64 = word(file, offset!(file_path_mnt));
     let mut dentry: u64 = word(file, offset!(file_path_dentry));
     let mut root: u64 = word(mount, offset!(vfsmount_root));
-    let mut length = 0_usize;
+    // SAFETY: the caller's promise about `length`, here and below.
+    unsafe { length.write_volatile(0) };
     for _ in 0..STEPS {
         if dentry == 0 {
-            return (0, 0);
+            break;
         }
         if dentry == root {
             let whole = mount.wrapping_sub(offset!(mount_mnt) as u64);
             let parent: u64 = word(whole, offset!(mount_parent));
             if parent == whole || parent == 0 {
-                return (length as u16, 0);
+                return 0;
             }
             dentry = word(whole, offset!(mount_mountpoint));
             mount = parent.wrapping_add(offset!(mount_mnt) as u64);
             root = word(mount, offset!(vfsmount_root));
             continue;
         }
-        if length >= PATH_FULL {
-            break;
+        // SAFETY: as above.
+        if usize::from(unsafe { length.read_volatile() }) >= PATH_FULL {
+            return exec_flag::PATH_CUT;
         }
         let name: u64 = word(dentry, offset!(dentry_name));
-        // SAFETY: `length` is a local variable. It is less than the mask, which older verifiers forget
-        // here, and which the compiler would leave out.
-        let at = unsafe { read_volatile(&raw const length) } & (PATH_FULL - 1);
+        // SAFETY: as above. The mask changes nothing: the verifier needs it.
+        let at = usize::from(unsafe { length.read_volatile() }) & (PATH_FULL - 1);
         // SAFETY: `at` is less than half of the room, and a name takes half at most.
         let written =
             unsafe { bpf_probe_read_kernel_str(to.add(at).cast(), NAME, name as *const _) };
         if written <= 0 {
-            return (0, 0);
+            dentry = 0;
+            break;
         }
-        length += written as usize;
+        // SAFETY: as above.
+        unsafe { length.write_volatile((at as i64 + written) as u16) };
         let parent: u64 = word(dentry, offset!(dentry_parent));
         if parent == dentry {
-            return (length as u16, exec_flag::NO_DIRECTORY);
+            return exec_flag::NO_DIRECTORY;
         }
         dentry = parent;
     }
-    (length as u16, exec_flag::PATH_CUT)
+    if dentry != 0 {
+        return exec_flag::PATH_CUT;
+    }
+    // A name could not be read: there is no path.
+    // SAFETY: as above.
+    unsafe { length.write_volatile(0) };
+    0
 }
 
 /// Reads a word of kernel memory, and zero where it cannot be read. Without a branch: the verifier

@@ -56,7 +56,7 @@ impl SeenProcess {
 }
 
 /// Returns the wall time of a start in ticks since the boot.
-fn start(booted: Wall, ticks: u64) -> Wall {
+pub(crate) fn start(booted: Wall, ticks: u64) -> Wall {
     booted + Duration::from_nanos(ticks.saturating_mul(TICK))
 }
 

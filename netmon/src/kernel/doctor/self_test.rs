@@ -34,7 +34,7 @@ use crate::{
         host::privilege,
         program::{
             error::errno_text,
-            hook_catalog::{ON_TRANSITIONS, PROCESSES},
+            hook_catalog::{ON_TRANSITIONS, follows_processes},
         },
         stream::dump_schedule::RARE,
     },
@@ -209,7 +209,7 @@ impl Test {
                 time: after.time.saturating_sub(before.time),
             })
             .filter(|cost| cost.runs > 0);
-        let is_of_process = |cost: &Cost| PROCESSES.iter().any(|hook| hook.program == cost.program);
+        let is_of_process = |cost: &Cost| follows_processes(cost.program);
         let (of_processes, mut costs): (Vec<Cost>, Vec<Cost>) = costs.partition(is_of_process);
         let processes = process_costs(live, &of_processes);
         costs.sort_by_key(|cost| std::cmp::Reverse(cost.time));
@@ -283,7 +283,7 @@ fn each(costs: &[Cost]) -> String {
 
 /// Returns the finding about the programs that follow processes, if they are attached.
 fn process_costs(live: &Live, costs: &[Cost]) -> Option<Finding> {
-    let attached = live.programs().filter(|(name, _)| PROCESSES.iter().any(|p| p.program == *name));
+    let attached = live.programs().filter(|(name, _)| follows_processes(name));
     let new = |state, detail| Finding {
         name: "processes".to_owned(),
         ..Finding::new("cost", state, detail)

@@ -78,11 +78,6 @@ pub(crate) fn booted() -> Wall {
     *BOOTED
 }
 
-/// Returns the wall time of a start in ticks of the kernel's `CLOCK_BOOTTIME`.
-pub(crate) fn start_of(ticks: u64) -> Wall {
-    booted() + Duration::from_nanos(ticks.saturating_mul(TICK))
-}
-
 /// Returns a start in the ticks of the kernel's `CLOCK_BOOTTIME`, from the ticks that `/proc` shows
 /// to this process.
 pub(in crate::kernel) fn kernel_ticks(ticks: u64) -> u64 {

@@ -173,6 +173,11 @@ pub(in crate::kernel) const PROCESSES: [Hook; 3] = [
     process("process_exit", &["sched_process_exit"], "the ends of processes"),
 ];
 
+/// Returns whether a program follows processes.
+pub(in crate::kernel) fn follows_processes(program: &str) -> bool {
+    PROCESSES.iter().any(|hook| hook.program == program)
+}
+
 const fn process(
     program: &'static str,
     targets: &'static [&'static str],

@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     error::{LoadError, refused},
-    hook_catalog::{ACCEPT, EXACT, Hook, HookKind, PROCESSES},
+    hook_catalog::{ACCEPT, EXACT, Hook, HookKind, PROCESSES, follows_processes},
     object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
@@ -248,17 +248,16 @@ impl Hooks {
             // One hook without the others would name programs wrongly.
             let links = std::mem::take(&mut self.links).into_iter();
             let attached = std::mem::take(&mut self.attached);
-            let is_process =
-                |hook: &Hook| PROCESSES.iter().any(|process| process.program == hook.program);
-            (self.attached, self.links) =
-                attached.into_iter().zip(links).filter(|((hook, _), _)| !is_process(hook)).unzip();
-            let is_process = |report: &&mut HookReport| {
-                PROCESSES.iter().any(|process| process.program == report.program)
-                    && report.status == HookStatus::Attached
-            };
-            for report in self.reports.iter_mut().filter(is_process) {
-                let why = "another hook of processes was refused";
-                report.status = HookStatus::PassedOver(why.to_owned());
+            (self.attached, self.links) = attached
+                .into_iter()
+                .zip(links)
+                .filter(|((hook, _), _)| !follows_processes(hook.program))
+                .unzip();
+            for report in &mut self.reports {
+                if follows_processes(report.program) && report.status == HookStatus::Attached {
+                    let why = "another hook of processes was refused";
+                    report.status = HookStatus::PassedOver(why.to_owned());
+                }
             }
         }
     }

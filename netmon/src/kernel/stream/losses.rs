@@ -25,7 +25,7 @@ use crate::{
         host::clock::now,
         program::{
             error::{LoadError, refused},
-            hook_catalog::{LOSSLESS_WHEN_SKIPPED, PROCESSES, STANDBY, TRANSITIONS},
+            hook_catalog::{LOSSLESS_WHEN_SKIPPED, STANDBY, TRANSITIONS, follows_processes},
             hooks::Hooks,
             object::take,
         },
@@ -108,7 +108,7 @@ impl Losses {
                 TRANSITIONS => transitions = misses,
                 STANDBY => {}
                 name if LOSSLESS_WHEN_SKIPPED.contains(&name) => {}
-                name if PROCESSES.iter().any(|hook| hook.program == name) => processes += misses,
+                name if follows_processes(name) => processes += misses,
                 _ => others += misses,
             }
             if misses > 0 {

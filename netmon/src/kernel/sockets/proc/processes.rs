@@ -20,8 +20,8 @@ use rustix::{
 
 use super::columns::decimal;
 use crate::{
-    core::{id::HolderKey, process::SocketHolders, time::Wall},
-    kernel::host::clock::{kernel_ticks, start_of},
+    core::{id::HolderKey, process::SocketHolders, processes::start, time::Wall},
+    kernel::host::clock::{booted, kernel_ticks},
 };
 
 /// The size of one read of a directory, bytes: some thousand entries.
@@ -168,7 +168,7 @@ pub(super) fn stat(pid: u32) -> Option<(u32, u64)> {
 /// nothing if the process is gone.
 #[must_use]
 pub(crate) fn process_started(pid: u32) -> Option<Wall> {
-    stat(pid).map(|(_, ticks)| start_of(kernel_ticks(ticks)))
+    stat(pid).map(|(_, ticks)| start(booted(), kernel_ticks(ticks)))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ static BOOTED: LazyLock<Wall> = LazyLock::new(|| {
     };
     let (_, began) = (0..TRIES).map(|_| look()).min().unwrap_or_default();
     let tick = TICK.cast_signed();
-    let began = began.saturating_add(AHEAD.boottime).saturating_add(tick / 2);
+    let began = began.saturating_add(AHEAD.boottime);
     Wall::from_nanos(began - began.rem_euclid(tick))
 });
 
@@ -73,7 +73,8 @@ pub(crate) fn anchor() -> Anchor {
 }
 
 /// Returns the wall time at which the kernel's `CLOCK_BOOTTIME` began, as this process knew it
-/// first. Rounded to the ticks of starts, so that several processes find the same starts.
+/// first. Rounded down to the ticks of starts: several processes find the same starts, and no
+/// process starts after its connections.
 pub(crate) fn booted() -> Wall {
     *BOOTED
 }

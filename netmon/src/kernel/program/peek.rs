@@ -25,6 +25,8 @@ pub(super) fn load_peek(programs: &mut Programs<'_>) -> Result<(), LoadError> {
 
 /// The most namespaces of a list that is read word by word.
 const NAMESPACES: usize = 1024;
+/// The most readings of that list: namespaces may come and go while it is read.
+const READINGS: usize = 4;
 
 /// Returns the four bytes at `address`; 0 if they cannot be read.
 pub(in crate::kernel) fn peek(
@@ -49,7 +51,7 @@ fn pointer(program: &mut RawTracePoint, address: u64, task: bool) -> Result<u64,
 
 /// Returns the inode numbers of all network namespaces that have not ended. Returns `None` where
 /// the kernel's types do not tell how to find them, where there are too many, or where the list
-/// changed meanwhile.
+/// changed during each reading.
 ///
 /// For kernels that do not run [`super::walk`].
 pub(in crate::kernel) fn namespaces(
@@ -61,7 +63,12 @@ pub(in crate::kernel) fn namespaces(
         return Ok(None);
     }
     let program: &mut RawTracePoint = program(ebpf, PEEK).map_err(io::Error::other)?;
-    follow_namespaces(program, offsets).map_err(io::Error::other)
+    for _ in 0..READINGS {
+        if let Some(inums) = follow_namespaces(program, offsets).map_err(io::Error::other)? {
+            return Ok(Some(inums));
+        }
+    }
+    Ok(None)
 }
 
 fn follow_namespaces(

@@ -228,6 +228,11 @@ impl Watch {
         events.filter(is_transition).cloned().collect()
     }
 
+    /// Returns whether a connection of the socket has ended.
+    pub(crate) fn has_closed(&self, cookie: u64) -> bool {
+        self.events.iter().any(|event| event["type"] == "closed" && event["cookie"] == cookie)
+    }
+
     /// Waits for the end of the socket's last connection. Returns the event of type `closed`.
     pub(crate) fn closed(&mut self, cookie: u64) -> Value {
         let is_it = |event: &&Value| event["type"] == "closed" && event["cookie"] == cookie;

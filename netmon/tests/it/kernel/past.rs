@@ -8,13 +8,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use crate::kernel::{
-    harness::slow,
+    harness::{patience, slow},
     journal::{listed, now, ss},
     netns::Netns,
     recording::{Directory, Record, history, objects, pair, run, settle},
@@ -103,16 +103,28 @@ fn every_gap_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let refuse = || drop(TcpStream::connect("127.0.0.1:9").expect_err("no listener"));
         let segment = |record: &Record| {
+            let files = || directory.dataset_files("events", ".parquet").len();
+            let before = files();
             refuse();
-            thread::sleep(Duration::from_millis(400));
+            thread::sleep(slow(Duration::from_millis(400)));
             record.signal("HUP");
-            thread::sleep(Duration::from_millis(400));
+            let end = Instant::now() + patience();
+            while files() == before {
+                assert!(Instant::now() < end, "no segment in time");
+                thread::sleep(Duration::from_millis(20));
+            }
         };
         let record = Record::start(&directory.0);
         refuse();
         thread::sleep(slow(Duration::from_millis(1500)));
         record.kill();
         let record = Record::start(&directory.0);
+        let end = Instant::now() + patience();
+        // The segment of the recorder that was killed.
+        while directory.dataset_files("events", ".parquet").is_empty() {
+            assert!(Instant::now() < end, "no segment in time");
+            thread::sleep(Duration::from_millis(20));
+        }
         segment(&record);
         // The connection is open when the segment begins that will be missing, and ends within it.
         let open = pair(&listener);

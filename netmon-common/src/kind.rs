@@ -36,3 +36,7 @@ pub const EXEC: u8 = 15;
 pub const FORK: u8 = 16;
 /// An [`Exit`](crate::Exit): a process ended.
 pub const EXIT: u8 = 17;
+/// A [`Cgroup`](crate::Cgroup) that was made, with its path.
+pub const CGROUP_MADE: u8 = 18;
+/// A [`Cgroup`](crate::Cgroup) that was removed, without a path.
+pub const CGROUP_REMOVED: u8 = 19;

@@ -52,6 +52,9 @@ pub struct Offsets {
     pub sk_cgroup: u32,
     pub cgroup_kn: u32,
     pub kn_id: u32,
+    pub cgroup_root: u32,
+    /// `hierarchy_id` in `struct cgroup_root`: 0 for version 2.
+    pub root_hierarchy_id: u32,
     pub sk_ack_backlog: u32,
     pub sk_max_ack_backlog: u32,
     pub sk_rmem_alloc: u32,
@@ -167,6 +170,13 @@ impl Offsets {
     #[must_use]
     pub fn allow_processes(&self) -> bool {
         let fields = [self.task_start_boottime, self.task_tgid, self.task_signal, self.signal_live];
+        !fields.contains(&UNKNOWN)
+    }
+
+    /// Returns whether programs that follow cgroups know every field that they read.
+    #[must_use]
+    pub fn allow_cgroups(&self) -> bool {
+        let fields = [self.cgroup_root, self.root_hierarchy_id, self.cgroup_kn, self.kn_id];
         !fields.contains(&UNKNOWN)
     }
 

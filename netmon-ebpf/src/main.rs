@@ -1,6 +1,6 @@
 //! netmon's kernel program: records of the kernel's TCP sockets, into ring buffers, and dumps of
 //! all sockets. Each CPU has a ring buffer of its own where there is room. Records of processes
-//! have one ring.
+//! and cgroups have one ring.
 //!
 //! `netmon/src/kernel` loads and attaches the program. The program decides as little as possible:
 //! user space orders, completes and judges. The program must never lose a record without counting
@@ -9,6 +9,7 @@
 #![no_main]
 
 mod accept;
+mod cgroup;
 mod connect;
 mod ending;
 mod filter;

@@ -5,7 +5,7 @@
 
 use core::{
     mem::{offset_of, size_of},
-    ptr::addr_of,
+    ptr::{addr_of, addr_of_mut},
 };
 
 use aya_ebpf::{Global, bindings::bpf_pidns_info, helpers::generated::bpf_get_ns_current_pid_tgid};
@@ -76,21 +76,31 @@ fn namespace() -> PidNamespace {
 ///
 /// User space does not know the level of the namespace, since the kernel hides the namespaces above
 /// one's own. So each level of the process is compared, the initial namespace's first.
+///
+/// The loop has one branch, its end, and keeps the number in memory, of which the verifier assumes
+/// nothing. With a branch for each answer, the verifier of Linux 5.10 follows a million
+/// instructions and gives up.
 #[inline(always)]
 fn number_in(namespace: u32, leader: u64) -> u32 {
     let pid: u64 = read(leader, offset!(task_thread_pid));
     let deepest: u32 = read(pid, offset!(pid_level));
+    let mut number = 0_u32;
+    let found = addr_of_mut!(number);
     for level in 0..=MAX_LEVEL {
         if level > deepest as usize {
             break;
         }
         let at = offset!(pid_numbers) + level * offset!(upid_size);
         let of: u64 = read(pid, at + offset!(upid_ns));
-        if read::<u32>(of, offset!(pid_namespace_inum)) == namespace {
-            return read(pid, at + offset!(upid_nr));
-        }
+        let other = read::<u32>(of, offset!(pid_namespace_inum)) ^ namespace;
+        // All ones for the namespace itself, zero for any other.
+        let mask = ((other as u64).wrapping_sub(1) >> 32) as u32;
+        let of_level: u32 = read(pid, at + offset!(upid_nr));
+        // SAFETY: a variable of this function.
+        unsafe { found.write_volatile(found.read_volatile() | of_level & mask) };
     }
-    0
+    // SAFETY: as above.
+    unsafe { found.read_volatile() }
 }
 
 /// Returns the number of the current process in its own namespace; 0 if that is another one, also

@@ -7,17 +7,14 @@
 //! one process are in order, and come before the records of the sockets that the process opens
 //! later. Records of different processes may be some microseconds out of order.
 
-use core::{
-    mem::size_of,
-    ptr::{addr_of, addr_of_mut, from_mut},
-};
+use core::ptr::{addr_of, addr_of_mut};
 
 use aya_ebpf::{
     Global,
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     helpers::{
         bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user},
+        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::{btf_tracepoint, map},
     maps::{RingBuf, ring_buf::RingBufEntry},
@@ -99,9 +96,9 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
 unsafe fn path(file: u64, to: *mut u8, length: *mut u16) -> u8 {
     /// The longest name, with its NUL.
     const NAME: u32 = 256;
-    let mut mount: u64 = word(file, offset!(file_path_mnt));
-    let mut dentry: u64 = word(file, offset!(file_path_dentry));
-    let mut root: u64 = word(mount, offset!(vfsmount_root));
+    let mut mount: u64 = read(file, offset!(file_path_mnt));
+    let mut dentry: u64 = read(file, offset!(file_path_dentry));
+    let mut root: u64 = read(mount, offset!(vfsmount_root));
     // SAFETY: the caller's promise about `length`, here and below.
     unsafe { length.write_volatile(0) };
     for _ in 0..STEPS {
@@ -110,20 +107,20 @@ unsafe fn path(file: u64, to: *mut u8, length: *mut u16) -> u8 {
         }
         if dentry == root {
             let whole = mount.wrapping_sub(offset!(mount_mnt) as u64);
-            let parent: u64 = word(whole, offset!(mount_parent));
+            let parent: u64 = read(whole, offset!(mount_parent));
             if parent == whole || parent == 0 {
                 return 0;
             }
-            dentry = word(whole, offset!(mount_mountpoint));
+            dentry = read(whole, offset!(mount_mountpoint));
             mount = parent.wrapping_add(offset!(mount_mnt) as u64);
-            root = word(mount, offset!(vfsmount_root));
+            root = read(mount, offset!(vfsmount_root));
             continue;
         }
         // SAFETY: as above.
         if usize::from(unsafe { length.read_volatile() }) >= PATH_FULL {
             return exec_flag::PATH_CUT;
         }
-        let name: u64 = word(dentry, offset!(dentry_name));
+        let name: u64 = read(dentry, offset!(dentry_name));
         // SAFETY: as above. The mask changes nothing: the verifier needs it.
         let at = usize::from(unsafe { length.read_volatile() }) & (PATH_FULL - 1);
         // SAFETY: `at` is less than half of the room, and a name takes half at most.
@@ -135,7 +132,7 @@ unsafe fn path(file: u64, to: *mut u8, length: *mut u16) -> u8 {
         }
         // SAFETY: as above.
         unsafe { length.write_volatile((at as i64 + written) as u16) };
-        let parent: u64 = word(dentry, offset!(dentry_parent));
+        let parent: u64 = read(dentry, offset!(dentry_parent));
         if parent == dentry {
             return exec_flag::NO_DIRECTORY;
         }
@@ -148,22 +145,6 @@ unsafe fn path(file: u64, to: *mut u8, length: *mut u16) -> u8 {
     // SAFETY: as above.
     unsafe { length.write_volatile(0) };
     0
-}
-
-/// Reads a word of kernel memory, and zero where it cannot be read. Without a branch: the verifier
-/// would follow the path once more for each.
-#[inline(always)]
-fn word(address: u64, offset: usize) -> u64 {
-    let mut word = 0_u64;
-    // SAFETY: a probe read takes any address, and fills `word` with zeros where it fails.
-    unsafe {
-        bpf_probe_read_kernel(
-            from_mut(&mut word).cast(),
-            size_of::<u64>() as u32,
-            address.wrapping_add(offset as u64) as *const _,
-        );
-    }
-    word
 }
 
 /// Writes the beginning of the current process' arguments. Returns the bytes, and the bytes of all
@@ -260,7 +241,7 @@ fn current(leader: u64) -> ProcessNumbers {
 
 /// Reserves room for a `T`. Returns `None` where there is none, and counts that.
 #[inline(always)]
-fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
     let entry = PROCESSES.reserve::<T>(0);
     if entry.is_none() {
         count(counter::LOST_PROCESSES);
@@ -271,7 +252,7 @@ fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
 /// Submits a record. User space reads the ring whenever it reads the others, and is woken only
 /// where that may be too late.
 #[inline(always)]
-fn submit<T>(entry: RingBufEntry<T>) {
+pub fn submit<T>(entry: RingBufEntry<T>) {
     let waiting = PROCESSES.query(BPF_RB_AVAIL_DATA as u64);
     let size = PROCESSES.query(BPF_RB_RING_SIZE as u64);
     let is_late = waiting > size / 4;

@@ -4,6 +4,7 @@
 pub use crate::{
     core::{
         arguments::Arguments,
+        cgroup::Cgroup,
         change::{Change, Resync, Step},
         connection::{Connection, Direction},
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},

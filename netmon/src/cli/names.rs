@@ -1,14 +1,6 @@
 //! Names that this host gives to numbers: users, services, namespaces, cgroups.
 
-use std::{
-    cell::Cell,
-    collections::HashMap,
-    fs,
-    net::IpAddr,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{cell::Cell, collections::HashMap, fs, net::IpAddr, sync::LazyLock};
 
 use nix::unistd::{Uid, User};
 
@@ -24,8 +16,6 @@ use crate::{
 
 /// The users of the host itself.
 const PASSWD: &str = "/etc/passwd";
-/// The deepest level of cgroups that is walked: no host nests cgroups as deep.
-const MAX_DEPTH: usize = 32;
 
 /// The C library has no name service switch: a static program asks getent for the names that it
 /// lacks itself.
@@ -51,41 +41,13 @@ fn passwd_users() -> Vec<(String, u64)> {
 /// hierarchy.
 pub(super) fn cgroups() -> impl FnMut(u64) -> Option<String> {
     let mut known: Option<HashMap<u64, String>> = None;
-    move |id| {
-        let known = known.get_or_insert_with(|| {
-            let mut found = HashMap::new();
-            if let Some(top) = cgroup_top() {
-                walk(&top, &top, MAX_DEPTH, &mut found);
-            }
-            found
-        });
-        known.get(&id).cloned()
-    }
+    move |id| known.get_or_insert_with(|| cgroup_paths().collect()).get(&id).cloned()
 }
 
-/// Adds the cgroups from `directory` on to `found`, by their ids. A cgroup's id is the inode number
-/// of its directory (`kernfs_node.id`, on 64 bits).
-fn walk(top: &Path, directory: &Path, depth: usize, found: &mut HashMap<u64, String>) {
-    let Ok(metadata) = fs::metadata(directory) else { return };
-    let path = directory.strip_prefix(top).unwrap_or(directory);
-    found.insert(metadata.ino(), format!("/{}", path.to_string_lossy()));
-    if depth == 0 {
-        return;
-    }
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            walk(top, &entry.path(), depth - 1, found);
-        }
-    }
-}
-
-/// Returns the directory of cgroup v2, which is not /sys/fs/cgroup on a hybrid host.
-fn cgroup_top() -> Option<PathBuf> {
-    fs::read_to_string("/proc/mounts").ok()?.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let path = words.nth(1)?;
-        (words.next()? == "cgroup2").then(|| PathBuf::from(path))
-    })
+/// Returns every cgroup v2, by its id.
+fn cgroup_paths() -> impl Iterator<Item = (u64, String)> {
+    let all = kernel::cgroups().into_iter();
+    all.map(|(id, path)| (id, String::from_utf8_lossy(&path).into_owned()))
 }
 
 /// Returns a function that finds the name of a network namespace by its inode number.
@@ -145,13 +107,7 @@ impl filter::FilterNames for LocalNames {
                 let named = kernel::named_namespaces().into_iter();
                 named.map(|(inum, name)| (name, inum.into())).collect()
             }
-            filter::TextFact::Cgroup => {
-                let mut found = HashMap::new();
-                if let Some(top) = cgroup_top() {
-                    walk(&top, &top, MAX_DEPTH, &mut found);
-                }
-                found.into_iter().map(|(id, path)| (path, id)).collect()
-            }
+            filter::TextFact::Cgroup => cgroup_paths().map(|(id, path)| (path, id)).collect(),
             _ => Vec::new(),
         }
     }
@@ -161,12 +117,7 @@ impl filter::FilterNames for LocalNames {
     }
 
     fn cgroup(&self, path: &str) -> Option<u64> {
-        let top = cgroup_top()?;
-        let below = top.join(path.trim_start_matches('/'));
-        // A path below the hierarchy, as listings show it, or one of the file system.
-        let path = Path::new(path);
-        let found = if path.starts_with(&top) { path.to_owned() } else { below };
-        Some(fs::metadata(found).ok()?.ino())
+        kernel::cgroup_at(path)
     }
 }
 
@@ -253,25 +204,11 @@ impl filter::FilterNames for RecordedNames {
 }
 
 /// Answers of this host to a recorder: the current names of numbers, and start times of processes.
-#[derive(Default)]
-pub(super) struct SystemNames {
-    cgroups: HashMap<u64, String>,
-}
+pub(super) struct SystemNames;
 
 impl HostNames for SystemNames {
     fn user(&mut self, uid: u32) -> Option<String> {
         user(uid)
-    }
-
-    fn cgroup(&mut self, id: u64) -> Option<String> {
-        if !self.cgroups.contains_key(&id)
-            && let Some(top) = cgroup_top()
-        {
-            // The cgroup is younger than the last walk.
-            self.cgroups.clear();
-            walk(&top, &top, MAX_DEPTH, &mut self.cgroups);
-        }
-        self.cgroups.get(&id).cloned()
     }
 
     fn namespaces(&mut self) -> Vec<NamedNamespace> {

@@ -156,7 +156,7 @@ impl RecordCommand {
             segment_time: self.segment_time,
             boot_id: boot_id.trim().to_owned(),
             netns: Namespace::current().map_or(0, |own| own.inum),
-            names: Box::new(SystemNames::default()),
+            names: Box::new(SystemNames),
         };
         let path = self.journal.path();
         let opened = narrowed(&[], || Recorder::open(&path, &host, options)).context(CONFINING)?;

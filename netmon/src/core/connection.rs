@@ -91,8 +91,6 @@ pub struct Labels {
     pub netns: Option<Arc<str>>,
     /// Name of the user.
     pub user: Option<Arc<str>>,
-    /// Path of the cgroup.
-    pub cgroup: Option<Arc<str>>,
 }
 
 /// No reconciliation has this number.

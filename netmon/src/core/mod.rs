@@ -5,6 +5,8 @@
 //! and must never ask the time.
 
 pub(crate) mod arguments;
+pub(crate) mod cgroup;
+pub(crate) mod cgroups;
 pub(crate) mod change;
 pub(crate) mod connection;
 pub(crate) mod entry;

@@ -1,11 +1,11 @@
 //! Processes behind sockets: the owner of a connection with its evidence, and the holders of each
 //! socket.
 
-use std::{fmt, sync::Arc};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use rustc_hash::FxHashMap;
 
-use super::{id::HolderKey, program::KnownProcess};
+use super::{cgroup::Cgroup, id::HolderKey, program::KnownProcess};
 
 /// How netmon knows the owner of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +64,8 @@ pub struct Owner {
     pub host_pid: u32,
     /// User id in the initial user namespace.
     pub uid: u32,
-    /// cgroup v2 id: the inode number of its directory; 0 where it is unknown.
-    pub cgroup: u64,
+    /// Its cgroup when it acted; none where it is unknown.
+    pub cgroup: Option<Arc<Cgroup>>,
     /// Name of the process, up to 15 bytes of anything: escape it before showing.
     pub comm: Box<[u8]>,
     /// The process with its program, as it was then; none where it is not known.
@@ -92,8 +92,8 @@ impl Owner {
     }
 }
 
-/// A process, with the facts that a listing shows.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A process, with the facts that a listing shows. Its numbers and its name are its identity there.
+#[derive(Clone, Debug)]
 pub struct Process {
     /// As in [`Owner::pid`].
     pub pid: u32,
@@ -103,6 +103,8 @@ pub struct Process {
     pub comm: Box<[u8]>,
     /// The process with its program; none where it is not known, or was not wanted.
     pub known: Option<Arc<KnownProcess>>,
+    /// Its cgroup; none where it is not known, or was not wanted.
+    pub cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Process {
@@ -110,6 +112,30 @@ impl Process {
     #[must_use]
     pub const fn key(&self) -> ProcessKey {
         ProcessKey::new(self.pid, self.host_pid)
+    }
+
+    fn identity(&self) -> (u32, u32, &[u8]) {
+        (self.pid, self.host_pid, &self.comm)
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Process {}
+
+impl Ord for Process {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl PartialOrd for Process {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -138,7 +164,8 @@ impl SocketHolders {
     /// socket of `key`. All sockets of a process must come in a row.
     pub fn add(&mut self, key: HolderKey, pid: u32, host_pid: u32, comm: &[u8]) {
         if self.processes.last().is_none_or(|last| (last.pid, last.host_pid) != (pid, host_pid)) {
-            self.processes.push(Process { pid, host_pid, comm: comm.into(), known: None });
+            let (comm, known, cgroup) = (comm.into(), None, None);
+            self.processes.push(Process { pid, host_pid, comm, known, cgroup });
         }
         self.hold(key);
     }
@@ -164,11 +191,9 @@ impl SocketHolders {
         *first = hold;
     }
 
-    /// Adds what `look` knows of each process with a number here.
-    pub fn complete(&mut self, mut look: impl FnMut(u32) -> Option<Arc<KnownProcess>>) {
-        for process in self.processes.iter_mut().filter(|process| process.pid != 0) {
-            process.known = look(process.pid);
-        }
+    /// Has `complete` add what it knows to each process with a number here.
+    pub fn complete(&mut self, complete: impl FnMut(&mut Process)) {
+        self.processes.iter_mut().filter(|process| process.pid != 0).for_each(complete);
     }
 
     /// Returns the processes that hold the socket of `key`, by pid.

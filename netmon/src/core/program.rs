@@ -8,7 +8,7 @@ use super::{arguments::Arguments, time::Wall};
 pub(crate) const MAX_ANCESTORS: usize = 4;
 
 /// The program that a process runs, from its exec to the next.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
     /// Path of the executable, any bytes: escape them before showing. The path of a memfd is
     /// `memfd:NAME`. A path whose first names are not known begins with `…/`.
@@ -28,7 +28,7 @@ impl Program {
 }
 
 /// A process that netmon has followed from its beginning, or has found in `/proc`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KnownProcess {
     /// The start, rounded down to the kernel's ticks of 10 ms, in wall time as known to this
     /// session. With the number of the process, its identity.
@@ -54,7 +54,7 @@ impl KnownProcess {
 }
 
 /// A process above another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ancestor {
     /// As in [`Owner::pid`](super::process::Owner::pid).
     pub pid: u32,

@@ -156,7 +156,7 @@ impl From<&Connection> for Socket {
             send_q: None,
             uid: owner.map(|owner| owner.uid),
             inode: None,
-            cgroup: owner.and_then(|owner| NonZeroU64::new(owner.cgroup)),
+            cgroup: owner.and_then(|owner| NonZeroU64::new(owner.cgroup.as_ref()?.id)),
             timer: None,
             retransmits: 0,
             probes: 0,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::core::{
     arguments::Arguments,
+    cgroup::Cgroup,
     change::{Change, Step},
     connection::Connection,
     entry::Entry,
@@ -69,6 +70,12 @@ fn process(pid: u32) -> KnownProcess {
     }
 }
 
+/// Cgroups whose paths are not always known.
+fn cgroup(pid: u32) -> Cgroup {
+    let path = (!pid.is_multiple_of(3)).then(|| b"/system.slice/curl.service"[..].into());
+    Cgroup::new(pid.into(), path)
+}
+
 fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transition {
     let opening = match (old, new) {
         (Close, SynSent | Listen) => {
@@ -77,7 +84,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
                 pid,
                 host_pid: 0,
                 uid: 33,
-                cgroup: pid.into(),
+                cgroup: Some(Arc::new(cgroup(pid))),
                 // A process may have no name (prctl's PR_SET_NAME).
                 comm: if pid == 1 { b"".as_slice() } else { "curl é".as_bytes() }.into(),
                 process: (pid > 1).then(|| Arc::new(process(pid))),
@@ -125,7 +132,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 pid: 99,
                 host_pid: 0,
                 uid: 0,
-                cgroup: 0,
+                cgroup: None,
                 comm: b"sshd".as_slice().into(),
                 process: None,
             };

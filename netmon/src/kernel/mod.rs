@@ -13,6 +13,7 @@ pub(crate) mod sockets;
 mod stream;
 
 pub(crate) use host::{
+    cgroups::{cgroup_at, cgroups},
     namespaces::Namespaces,
     netns::{Namespace, own_netns_cookie},
     netns_names::{named_namespaces, netns_names, netns_text},

@@ -120,7 +120,7 @@ impl Row {
             pid: self.numbers.0,
             host_pid: 0,
             uid: 0,
-            cgroup: 0,
+            cgroup: None,
             comm: self.comm.as_slice().into(),
             process: None,
         };

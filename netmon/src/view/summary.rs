@@ -159,6 +159,7 @@ impl<W: Write> Summary<W> {
                     host_pid,
                     comm: owner.comm.clone(),
                     known: None,
+                    cgroup: None,
                 }]);
                 *self.users.entry(owner.uid).or_default() += 1;
                 if let Some(name) = row.labels.as_ref().and_then(|labels| labels.user.as_ref()) {

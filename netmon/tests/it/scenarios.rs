@@ -165,7 +165,14 @@ fn parse_state(name: &str) -> Option<TcpState> {
 
 fn owner(pid: u64) -> Arc<Owner> {
     let pid = u32::try_from(pid).expect("a pid");
-    Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: 1, comm: b"test"[..].into(), process: None })
+    Arc::new(Owner {
+        pid,
+        host_pid: 0,
+        uid: 0,
+        cgroup: None,
+        comm: b"test"[..].into(),
+        process: None,
+    })
 }
 
 fn tuple(cookie: u64, port: Option<u64>, is_listener: bool) -> Tuple {

@@ -272,7 +272,6 @@ fn timeline(span: TimeSpan) -> Timeline {
 fn name(query: NameQuery) -> Option<String> {
     match query {
         NameQuery::User(33) => Some("www-data".to_owned()),
-        NameQuery::Cgroup(5) => Some("/system.slice/web.service".to_owned()),
         _ => None,
     }
 }

@@ -31,9 +31,9 @@ impl PastTable {
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
             if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-                let Owner { pid, host_pid, ref comm, process: ref known, .. } = **owner;
-                let (comm, known) = (comm.clone(), known.clone());
-                owners.add_process(key, Process { pid, host_pid, comm, known });
+                let Owner { pid, host_pid, ref comm, ref process, ref cgroup, .. } = **owner;
+                let (comm, known, cgroup) = (comm.clone(), process.clone(), cgroup.clone());
+                owners.add_process(key, Process { pid, host_pid, comm, known, cgroup });
             }
         }
         let (mut users, mut namespaces, mut cgroups) =
@@ -47,8 +47,10 @@ impl PastTable {
             if let Some(name) = &labels.user {
                 users.insert(owner.uid, name.to_string());
             }
-            if let Some(path) = &labels.cgroup {
-                cgroups.insert(owner.cgroup, path.to_string());
+            if let Some(cgroup) = &owner.cgroup
+                && let Some(path) = &cgroup.path
+            {
+                cgroups.insert(cgroup.id, String::from_utf8_lossy(path).into_owned());
             }
         }
         let own_netns = rows.iter().find_map(|row| row.labels.as_ref()?.own_netns);

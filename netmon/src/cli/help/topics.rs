@@ -124,19 +124,20 @@ fn verdicts() -> String {
 }
 
 /// The words of a filter, from `core/filter`, each with values.
-pub(super) const FILTER: [(&str, &str); 13] = [
+pub(super) const FILTER: [(&str, &str); 14] = [
     ("state, exclude", "state established, exclude time-wait"),
-    ("port, sport, dport", "either end, local, remote: port = :443, port in 80,443"),
+    ("port, sport, dport", "either end, local, remote: port = 443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
-    ("pid, comm, uid", "the process and its user: comm = ngin*, uid = www-data"),
-    ("exe, args", "the program of the process: exe = /usr/bin/*, args ~ serve"),
-    ("cgroup, netns, dev", "the place: netns = blue, netns = self, dev = eth0"),
+    ("pid, comm, uid", "the process, its user: comm = ngin*, uid = www-data"),
+    ("exe, args", "its program: exe = /usr/bin/*, args ~ serve"),
+    ("unit, user_unit, pod", "where it runs: unit = nginx.service, pod = web-*"),
+    ("container, netns, dev", "container = web, netns = self, dev = eth0"),
+    ("container_id, cgroup", "container_id = 3f2a*, cgroup = /system.slice"),
     ("dir, cookie", "the side that opened it, its id: dir = in"),
-    ("verdict, failed", "the end: verdict = refused, failed"),
-    ("errno, lifetime", "errno = ECONNREFUSED, lifetime < 1s"),
+    ("verdict, failed, errno", "the end: verdict = refused, errno = ECONNREFUSED"),
     ("bytes, bytes_sent", "data, in k of 1024: bytes > 1M, bytes_sent > 10k"),
     ("bytes_received", "bytes_received > 1M"),
-    ("retrans, rtt", "retrans > 10, rtt > 100ms"),
+    ("lifetime, retrans, rtt", "lifetime < 1s, retrans > 10, rtt > 100ms"),
     ("and, or, not, ( )", "join terms; side by side, terms mean and"),
 ];
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     cli::{
         args::journal::JournalArgs,
-        names::{LocalNames, cgroups, namespaces, user},
+        names::{LocalNames, namespaces, user},
         top::{escaped, played::PastReader, traffic::TrafficReader},
     },
     core::filter::{Filter, RowKind},
@@ -29,7 +29,7 @@ pub(super) fn answer(
     past: &JournalArgs,
     names: &LocalNames,
 ) {
-    let (mut paths, mut netns_name) = (cgroups(), namespaces());
+    let mut netns_name = namespaces();
     let mut past = PastReader::new(past);
     let mut traffic = TrafficReader::default();
     loop {
@@ -52,7 +52,6 @@ pub(super) fn answer(
                 match of {
                     NameQuery::Netns(inum) => netns_name(inum),
                     NameQuery::User(id) => user(id),
-                    NameQuery::Cgroup(id) => paths(id),
                 },
             ),
             ScreenQuery::Inspect(tuple, cookie) => {

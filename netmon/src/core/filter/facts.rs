@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::Quantity;
 use crate::core::{
+    cgroup::Cgroup,
     change::Step,
     connection::{Connection, Direction, Labels},
     event::Totals,
@@ -32,7 +33,7 @@ pub trait FilterFacts {
     fn device(&self) -> Option<&str>;
     /// Returns the connection's user, if known.
     fn uid(&self) -> Option<u32>;
-    /// Returns the connection's cgroup, if known.
+    /// Returns the id of the connection's cgroup, if known.
     fn cgroup(&self) -> Option<u64>;
     /// Returns the reason of the connection's end, if it has ended.
     fn verdict(&self) -> Option<Verdict> {
@@ -69,6 +70,8 @@ pub struct OwnerFacts<'a> {
     pub comm: &'a [u8],
     /// The program, if known.
     pub program: Option<&'a Program>,
+    /// The cgroup, if known.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 fn micros(time: Duration) -> u64 {
@@ -76,9 +79,9 @@ fn micros(time: Duration) -> u64 {
 }
 
 fn of(process: &Process) -> OwnerFacts<'_> {
-    let Process { pid, ref comm, ref known, .. } = *process;
+    let Process { pid, ref comm, ref known, ref cgroup, .. } = *process;
     let program = known.as_ref().and_then(|known| known.program.as_deref());
-    OwnerFacts { pid, comm, program }
+    OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() }
 }
 
 /// A row of the table at a moment. Its process is the one that opened the connection.
@@ -112,7 +115,7 @@ impl FilterFacts for (&Connection, Mono) {
     }
 
     fn cgroup(&self) -> Option<u64> {
-        self.0.owner.as_ref().map(|owner| owner.cgroup).filter(|cgroup| *cgroup != 0)
+        Some(self.0.owner.as_ref()?.cgroup.as_ref()?.id).filter(|id| *id != 0)
     }
 
     fn verdict(&self) -> Option<Verdict> {
@@ -141,9 +144,9 @@ impl FilterFacts for (&Connection, Mono) {
 
     fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
         self.0.owner.as_ref().is_some_and(|owner| {
-            let Owner { pid, ref comm, ref process, .. } = **owner;
+            let Owner { pid, ref comm, ref process, ref cgroup, .. } = **owner;
             let program = process.as_ref().and_then(|process| process.program.as_deref());
-            test(OwnerFacts { pid, comm, program })
+            test(OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() })
         })
     }
 }

@@ -13,10 +13,12 @@ use super::{
 };
 
 /// Words of other tools, and the word of the language with the same meaning.
-pub(super) const SYNONYMS: [(&str, &[&str]); 15] = [
+pub(super) const SYNONYMS: [(&str, &[&str]); 17] = [
     ("comm", &["process", "program", "name", "prog", "proc"]),
     ("exe", &["executable", "path", "binary", "image"]),
     ("args", &["command", "cmd", "cmdline", "argv", "arguments"]),
+    ("unit", &["service", "systemd"]),
+    ("container", &["docker", "podman"]),
     ("host", &["ip", "addr", "address", "net", "ip4", "ip6"]),
     ("src", &["local", "laddr", "source", "saddr"]),
     ("dst", &["remote", "raddr", "destination", "daddr", "peer", "foreign"]),

@@ -2,9 +2,9 @@
 //!
 //! Owns the meaning of a filter. `words` has the table of all words; `token`, `parse` and `value`
 //! own the reading, `error` and `hints` its errors, `write` the text of a parsed filter; `names`,
-//! `states`, `address` and `text` the values; `complete` the words that may follow a beginning;
-//! `clauses` the part that the kernel program can decide; `measured` the rows that are left out
-//! because only the ended ones are measured.
+//! `states`, `address`, `text` and `text_fact` the values; `complete` the words that may follow a
+//! beginning; `clauses` the part that the kernel program can decide; `measured` the rows that are
+//! left out because only the ended ones are measured.
 
 mod address;
 mod block;
@@ -20,23 +20,18 @@ mod states;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_fact;
 mod token;
 mod value;
 mod words;
 mod write;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use netmon_common::KernelFilter;
 
 use self::{address::Net, facts::FilterFacts, states::States};
-use super::{
-    connection::{Direction, Labels},
-    event::Totals,
-    id::SocketId,
-    tcp::TcpState,
-    verdict::Verdict,
-};
+use super::{connection::Direction, event::Totals, id::SocketId, tcp::TcpState, verdict::Verdict};
 
 pub(crate) use self::{
     block::{Extent, Question},
@@ -45,28 +40,10 @@ pub(crate) use self::{
     hints::term,
     names::OWN_NETNS,
     text::Text,
+    text_fact::TextFact,
     words::WORDS,
 };
 pub use self::{names::FilterNames, words::RowKind};
-
-/// A fact that is a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextFact {
-    /// The name of a process.
-    Comm,
-    /// The name of a network device.
-    Device,
-    /// The name of a user, as a journal recorded it.
-    User,
-    /// The name of a network namespace, as a journal recorded it.
-    Netns,
-    /// The path of a cgroup, as a journal recorded it.
-    Cgroup,
-    /// The path of the executable of a process.
-    Exe,
-    /// The arguments of a process, as one text.
-    Args,
-}
 
 /// A fact that is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,17 +119,18 @@ impl Filter {
     #[must_use]
     pub fn needs_owners(&self) -> bool {
         self.0.has(|term| {
-            matches!(
-                term,
-                Term::Pid(_) | Term::Text(TextFact::Comm | TextFact::Exe | TextFact::Args, _)
-            )
+            matches!(term, Term::Pid(_))
+                || matches!(term, Term::Text(fact, _) if fact.is_of_owners())
         })
     }
 
-    /// Returns whether the filter tests the programs of a connection's processes.
+    /// Returns whether the filter tests more of a connection's processes than their numbers and
+    /// names.
     #[must_use]
     pub fn needs_programs(&self) -> bool {
-        self.0.has(|term| matches!(term, Term::Text(TextFact::Exe | TextFact::Args, _)))
+        self.0.has(|term| {
+            matches!(term, Term::Text(fact, _) if fact.is_of_owners() && *fact != TextFact::Comm)
+        })
     }
 
     /// Returns whether the filter tests the arguments of a connection's processes.
@@ -326,26 +304,7 @@ impl Term {
             Self::Interface(interface) => facts.interface() == interface,
             Self::Cgroup(cgroup) => facts.cgroup() == Some(cgroup),
             Self::Cookie(cookie) => facts.cookie() == Some(cookie),
-            Self::Text(fact, ref text) => {
-                let label = |of: fn(&Labels) -> &Option<Arc<str>>| {
-                    let name = facts.labels().and_then(|labels| of(labels).as_deref());
-                    name.is_some_and(|name| text.matches(name))
-                };
-                match fact {
-                    TextFact::Comm => facts.any_owner(&mut |owner| text.matches_bytes(owner.comm)),
-                    TextFact::Exe => facts.any_owner(&mut |owner| {
-                        owner.program.is_some_and(|program| text.matches_bytes(&program.path))
-                    }),
-                    TextFact::Args => facts.any_owner(&mut |owner| {
-                        let arguments = owner.program.and_then(|of| of.arguments.as_ref());
-                        arguments.is_some_and(|arguments| text.matches_bytes(&arguments.line))
-                    }),
-                    TextFact::Device => facts.device().is_some_and(|name| text.matches(name)),
-                    TextFact::User => label(|labels| &labels.user),
-                    TextFact::Netns => label(|labels| &labels.netns),
-                    TextFact::Cgroup => label(|labels| &labels.cgroup),
-                }
-            }
+            Self::Text(fact, ref text) => fact.matches(facts, text),
             Self::Direction(direction) => facts.direction() == Some(direction),
             Self::Verdict(verdict) => facts.verdict() == Some(verdict),
             Self::Errno(errno) => facts.errno() == Some(errno),

@@ -7,7 +7,12 @@ mod properties;
 mod rows;
 
 use super::*;
-use crate::core::{arguments::Arguments, program::Program};
+use crate::core::{
+    arguments::Arguments,
+    cgroup::{Cgroup, Names},
+    connection::Labels,
+    program::Program,
+};
 pub(super) use rows::OWN;
 use rows::{Host, Recorded, TestRow, connection, end, ended};
 

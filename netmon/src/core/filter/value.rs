@@ -143,9 +143,15 @@ fn named(
                 "a name as ip link shows it, or a number",
             ));
         }
-        TextFact::Comm | TextFact::Device | TextFact::Exe | TextFact::Args => {
-            Term::Text(fact, test)
-        }
+        TextFact::Comm
+        | TextFact::Device
+        | TextFact::Exe
+        | TextFact::Args
+        | TextFact::Unit
+        | TextFact::UserUnit
+        | TextFact::Container
+        | TextFact::ContainerId
+        | TextFact::Pod => Term::Text(fact, test),
         TextFact::Netns if !value.quoted && !is_regex && text == OWN_NETNS => {
             Term::OwnNetns(names.own_netns())
         }

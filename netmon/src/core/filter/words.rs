@@ -80,7 +80,7 @@ const EITHER: &[Side] = &[Side::Local, Side::Remote];
 pub(super) static PORT: &Word = &WORDS[2];
 
 /// Every word.
-pub(crate) static WORDS: [Word; 27] = [
+pub(crate) static WORDS: [Word; 32] = [
     Word::new("state", "state established", Operators::Equality, Fact::State),
     Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude),
     Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER)),
@@ -108,6 +108,21 @@ pub(crate) static WORDS: [Word; 27] = [
         Operators::Text,
         Fact::Text(TextFact::Cgroup),
     ),
+    Word::new("unit", "unit = nginx.service", Operators::Text, Fact::Text(TextFact::Unit)),
+    Word::new(
+        "user_unit",
+        "user_unit = app-*.scope",
+        Operators::Text,
+        Fact::Text(TextFact::UserUnit),
+    ),
+    Word::new("container", "container = web", Operators::Text, Fact::Text(TextFact::Container)),
+    Word::new(
+        "container_id",
+        "container_id = 3f2a9c*",
+        Operators::Text,
+        Fact::Text(TextFact::ContainerId),
+    ),
+    Word::new("pod", "pod = web-*", Operators::Text, Fact::Text(TextFact::Pod)),
     Word::new("cookie", "cookie = sk:4f", Operators::Equality, Fact::Cookie),
     Word {
         aliases: &["direction"],

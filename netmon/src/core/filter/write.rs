@@ -77,6 +77,11 @@ impl fmt::Display for Term {
                     TextFact::User => "uid",
                     TextFact::Netns => "netns",
                     TextFact::Cgroup => "cgroup",
+                    TextFact::Unit => "unit",
+                    TextFact::UserUnit => "user_unit",
+                    TextFact::Container => "container",
+                    TextFact::ContainerId => "container_id",
+                    TextFact::Pod => "pod",
                 };
                 write!(f, "{word} {text}")
             }

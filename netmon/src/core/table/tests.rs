@@ -232,7 +232,7 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
             pid,
             host_pid: 0,
             uid: 0,
-            cgroup: 0,
+            cgroup: None,
             comm: b"server".as_slice().into(),
             process: None,
         })

@@ -4,6 +4,7 @@
 //! docs/journal.md describes every column; `tests/it/journal_docs.rs` compares that page with this
 //! schema.
 
+mod cgroup;
 mod checkpoints;
 pub(super) mod column;
 mod connections;
@@ -17,6 +18,7 @@ mod party;
 mod place;
 mod process;
 mod processes;
+mod shared;
 
 use std::sync::Arc;
 
@@ -142,15 +144,12 @@ impl Dataset {
     }
 }
 
-/// Names the users, namespaces and cgroups of the recorded host, for the columns beside the
-/// numbers.
+/// Names the users and namespaces of the recorded host, for the columns beside the numbers.
 pub(super) trait NumberNames {
     /// Returns the name of a user.
     fn user(&mut self, uid: u32) -> Option<Arc<str>>;
     /// Returns the name of a network namespace, by its inode number.
     fn netns(&mut self, inum: u32) -> Option<Arc<str>>;
-    /// Returns the path of a cgroup.
-    fn cgroup(&mut self, id: u64) -> Option<Arc<str>>;
 }
 
 /// Knows no names.
@@ -162,10 +161,6 @@ impl NumberNames for NoNames {
     }
 
     fn netns(&mut self, _: u32) -> Option<Arc<str>> {
-        None
-    }
-
-    fn cgroup(&mut self, _: u64) -> Option<Arc<str>> {
         None
     }
 }

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     NumberNames,
+    cgroup::{CgroupColumns, CgroupKeys, CgroupReader},
     column::{
         BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
         pid, recorder_netns, text_of,
@@ -26,23 +27,23 @@ use crate::{
     journal::error::Result,
 };
 
-/// Builds the columns `direction`, `pid`, `comm`, those of [`ProcessColumns`], `uid`, `user`,
-/// `cgroup_id`, `cgroup` and `owner_evidence`.
+/// Builds the columns `direction`, `pid`, `comm`, those of [`ProcessColumns`], `uid`, `user`, those
+/// of [`CgroupColumns`], and `owner_evidence`.
 pub(super) struct PartyBuilder {
     direction: WordBuilder,
     pid: Numbers<Int32Type>,
     comm: Texts<Vec<u8>>,
     processes: ProcessColumns,
     uid: Numbers<Int64Type>,
-    cgroup: Numbers<Int64Type>,
+    cgroups: CgroupColumns,
     evidence: WordBuilder,
-    /// The last two owners, with the numbers of their names and processes. The same owners often
-    /// come again, as both ends of a connection of this host.
+    /// The last two owners, with the numbers of their names, processes and cgroups. The same owners
+    /// often come again, as both ends of a connection of this host.
     last: [Option<(Arc<Owner>, OwnerNumbers)>; 2],
 }
 
-/// The numbers of the name of an owner, and of its process if that is known.
-type OwnerNumbers = (i32, Option<i32>);
+/// The numbers of the name of an owner, and of its process and its cgroup if they are known.
+type OwnerNumbers = (i32, Option<i32>, Option<i32>);
 
 impl PartyBuilder {
     pub(super) fn new() -> Self {
@@ -52,7 +53,7 @@ impl PartyBuilder {
             comm: Texts::new(),
             processes: ProcessColumns::default(),
             uid: Numbers::default(),
-            cgroup: Numbers::default(),
+            cgroups: CgroupColumns::default(),
             evidence: WordBuilder::of(Evidence::ALL.map(Evidence::name)),
             last: [None, None],
         }
@@ -66,10 +67,10 @@ impl PartyBuilder {
         let Some(owner) = &connection.owner else { return };
         self.pid.put(row, pid(owner.pid));
         self.uid.put(row, Some(owner.uid.into()));
-        self.cgroup.put(row, Some(owner.cgroup.cast_signed()).filter(|cgroup| *cgroup != 0));
-        let (name, process) = self.numbers(owner);
+        let (name, process, cgroup) = self.numbers(owner);
         self.comm.put_number(row, name);
         self.processes.put(row, process);
+        self.cgroups.put(row, cgroup);
     }
 
     #[inline]
@@ -79,7 +80,8 @@ impl PartyBuilder {
             return *numbers;
         }
         let process = owner.process.as_ref().map(|process| self.processes.number(process));
-        let numbers = (self.comm.number(&*owner.comm, text_of), process);
+        let cgroup = owner.cgroup.as_ref().map(|cgroup| self.cgroups.number(cgroup));
+        let numbers = (self.comm.number(&*owner.comm, text_of), process, cgroup);
         self.last.swap(0, 1);
         self.last[0] = Some((Arc::clone(owner), numbers));
         numbers
@@ -92,27 +94,24 @@ impl PartyBuilder {
         to: &mut BatchColumns,
     ) {
         self.last = [None, None];
-        let (uid, cgroup_id) = (self.uid.finish(rows), self.cgroup.finish(rows));
+        let uid = self.uid.finish(rows);
         let user = names_of(&uid, |uid| names.user(uid.try_into().ok()?));
-        let cgroup = names_of(&cgroup_id, |id| names.cgroup(id.cast_unsigned()));
         to.some("direction", self.direction.finish(rows));
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
         self.processes.finish(rows, to);
         to.some("uid", uid);
         to.some("user", user);
-        to.some("cgroup_id", cgroup_id);
-        to.some("cgroup", cgroup);
+        self.cgroups.finish(rows, to);
         to.some("owner_evidence", self.evidence.finish(rows));
     }
 }
 
-/// The numbers of the texts of a row's labels: boot, namespace, user, cgroup.
-type LabelKeys = [Option<usize>; 4];
+/// The numbers of the texts of a row's labels: boot, namespace, user.
+type LabelKeys = [Option<usize>; 3];
 
-/// The key of an owner of a batch: pid, user, cgroup, the number of the name, and the
-/// process.
-type OwnerKeys = (i32, i64, i64, usize, Option<ProcessKeys>);
+/// The key of an owner of a batch: pid, user, the number of the name, the process, and the cgroup.
+type OwnerKeys = (i32, i64, usize, Option<ProcessKeys>, Option<CgroupKeys>);
 
 /// Reads the columns that [`PartyBuilder`] wrote.
 pub(in crate::journal) struct PartyReader {
@@ -122,8 +121,7 @@ pub(in crate::journal) struct PartyReader {
     processes: ProcessReader,
     uid: Int64Array,
     user: TextReader<Arc<str>>,
-    cgroup_id: Int64Array,
-    cgroup: TextReader<Arc<str>>,
+    cgroups: CgroupReader,
     evidence: WordReader<Evidence>,
     own_netns: Option<u32>,
     owners: FxHashMap<OwnerKeys, Arc<Owner>>,
@@ -141,8 +139,7 @@ impl PartyReader {
             processes: ProcessReader::new(batch)?,
             uid: column(batch, "uid")?,
             user: TextReader::new(batch, "user", text)?,
-            cgroup_id: column(batch, "cgroup_id")?,
-            cgroup: TextReader::new(batch, "cgroup", text)?,
+            cgroups: CgroupReader::new(batch)?,
             evidence: WordReader::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?,
             own_netns: recorder_netns(batch),
             owners: FxHashMap::default(),
@@ -169,14 +166,14 @@ impl PartyReader {
         let uid = get(&self.uid, row)?;
         // A process outside of the pid namespace that the recorder was in has no number.
         let pid = get(&self.pid, row).unwrap_or(0);
-        let cgroup = get(&self.cgroup_id, row).unwrap_or(0);
         let comm = self.comm.get(row)?;
-        let key = (pid, uid, cgroup, self.comm.key(row)?, self.processes.keys(row));
+        let name = self.comm.key(row)?;
+        let key = (pid, uid, name, self.processes.keys(row), self.cgroups.keys(row));
         if let Some(owner) = self.owners.get(&key) {
             return Some(Arc::clone(owner));
         }
         let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
-        let cgroup = cgroup.cast_unsigned();
+        let cgroup = self.cgroups.cgroup(row);
         let (comm, process) = (comm.clone(), self.processes.process(row));
         let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm, process });
         self.owners.insert(key, Arc::clone(&owner));
@@ -189,7 +186,7 @@ impl PartyReader {
 
     fn labels(&mut self, row: usize, moments: &MomentReader, places: &PlaceReader) -> Arc<Labels> {
         let (boot, netns) = (&moments.boot, &places.netns_name);
-        let keys = [boot.key(row), netns.key(row), self.user.key(row), self.cgroup.key(row)];
+        let keys = [boot.key(row), netns.key(row), self.user.key(row)];
         if let Some((known, labels)) = &self.last_labels
             && *known == keys
         {
@@ -201,7 +198,6 @@ impl PartyReader {
                 own_netns: self.own_netns,
                 netns: netns.get(row).cloned(),
                 user: self.user.get(row).cloned(),
-                cgroup: self.cgroup.get(row).cloned(),
             })
         });
         self.last_labels = Some((keys, Arc::clone(labels)));

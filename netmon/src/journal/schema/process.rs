@@ -3,98 +3,48 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, types::Int32Type,
+    Array, BooleanArray, Int32Array, RecordBatch, TimestampMicrosecondArray, types::Int32Type,
 };
-use rustc_hash::FxHashMap;
 
-use super::column::{BatchColumns, Numbers, TextReader, column, get, pid, text_of};
+use super::{
+    column::{BatchColumns, TextReader, column, get, pid},
+    shared::Shared,
+};
 use crate::{
     core::{arguments::Arguments, program::KnownProcess, program::Program, time::Wall},
     journal::error::Result,
 };
 
 /// Builds the columns `process_started`, `ppid`, `exe`, `exe_deleted`, `args` and `args_cut`.
-///
-/// Many rows have few processes. So a row costs the number of its process, and the columns are made
-/// from the processes at the end.
 #[derive(Default)]
-pub(super) struct ProcessColumns {
-    rows: Numbers<Int32Type>,
-    processes: Vec<Arc<KnownProcess>>,
-    /// The number of each process, by its address, which `processes` keeps in use.
-    numbers: FxHashMap<usize, i32>,
-}
+pub(super) struct ProcessColumns(Shared<KnownProcess>);
 
 impl ProcessColumns {
     /// Returns the number of a process, for [`Self::put`].
     pub(super) fn number(&mut self, process: &Arc<KnownProcess>) -> i32 {
-        let processes = &mut self.processes;
-        *self.numbers.entry(Arc::as_ptr(process).addr()).or_insert_with(|| {
-            processes.push(Arc::clone(process));
-            // A batch never has `i32::MAX` rows.
-            i32::try_from(processes.len() - 1).unwrap_or(i32::MAX)
-        })
+        self.0.number(process)
     }
 
     #[inline]
     pub(super) fn put(&mut self, row: usize, number: Option<i32>) {
-        self.rows.put(row, number);
+        self.0.put(row, number);
     }
 
     pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
-        self.numbers.clear();
-        let processes = std::mem::take(&mut self.processes);
-        let rows = self.rows.finish(rows);
-        let started = times(&rows, &processes);
-        let programs = || processes.iter().map(|process| process.program.as_deref());
-        let arguments = || programs().map(|program| program?.arguments.as_ref());
-        let parents: Vec<_> = processes.iter().map(|process| pid(process.parent)).collect();
+        let rows = self.0.finish(rows);
+        let started = rows.numbers(|of| Some(of.started.as_micros()));
         to.times("process_started", started, true);
-        to.some("ppid", of_rows(&rows, &parents).collect::<Int32Array>());
-        to.some("exe", texts(&rows, programs().map(|program| Some(&*program?.path))));
-        to.always("exe_deleted", flags(&rows, programs().map(|of| Some(of?.is_deleted))));
-        to.some("args", texts(&rows, arguments().map(|of| Some(&*of?.line))));
-        to.always("args_cut", flags(&rows, arguments().map(|of| Some(of?.is_cut))));
+        to.some("ppid", rows.numbers::<Int32Type>(|of| pid(of.parent)));
+        to.some("exe", rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
+        let is_deleted = |of: &KnownProcess| of.program.as_ref().is_some_and(|of| of.is_deleted);
+        to.always("exe_deleted", rows.flags(is_deleted));
+        to.some("args", rows.texts(|of| Some((*arguments(of)?.line).into())));
+        to.always("args_cut", rows.flags(|of| arguments(of).is_some_and(|of| of.is_cut)));
     }
 }
 
-/// Returns the value of each row's process, if there is one.
-fn of_rows<'a, T: Copy>(
-    rows: &'a Int32Array,
-    values: &'a [Option<T>],
-) -> impl Iterator<Item = Option<T>> + 'a {
-    rows.iter().map(move |number| *values.get(usize::try_from(number?).ok()?)?)
-}
-
-fn times(rows: &Int32Array, processes: &[Arc<KnownProcess>]) -> TimestampMicrosecondArray {
-    let times: Vec<_> = processes.iter().map(|process| Some(process.started.as_micros())).collect();
-    of_rows(rows, &times).collect()
-}
-
-fn flags(rows: &Int32Array, flags: impl Iterator<Item = Option<bool>>) -> BooleanArray {
-    let flags: Vec<_> = flags.collect();
-    of_rows(rows, &flags).map(|flag| Some(flag.unwrap_or(false))).collect()
-}
-
-/// Returns a column of texts, each of which is stored once.
-fn texts<'a>(
-    rows: &Int32Array,
-    texts: impl Iterator<Item = Option<&'a [u8]>>,
-) -> DictionaryArray<Int32Type> {
-    let mut known: FxHashMap<&[u8], i32> = FxHashMap::default();
-    let mut values = Vec::new();
-    let numbers: Vec<_> = texts
-        .map(|text| {
-            let text = text?;
-            Some(*known.entry(text).or_insert_with(|| {
-                values.push(text_of(text));
-                i32::try_from(values.len() - 1).unwrap_or(i32::MAX)
-            }))
-        })
-        .collect();
-    let keys: Int32Array = of_rows(rows, &numbers).collect();
-    DictionaryArray::new(keys, Arc::new(StringArray::from_iter_values(values)))
+fn arguments(process: &KnownProcess) -> Option<&Arguments> {
+    process.program.as_ref()?.arguments.as_ref()
 }
 
 /// The key of a process of a batch: the start, the parent, the numbers of the program's path and of

@@ -9,6 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
+    cgroup::CgroupColumns,
     column::{BatchColumns, Numbers, Texts, pid, text_of},
     process::ProcessColumns,
 };
@@ -26,8 +27,6 @@ pub(in crate::journal) struct ProcessRow<'a> {
     pub(in crate::journal) process: Option<Arc<KnownProcess>>,
     /// The name of the process' user.
     pub(in crate::journal) user: Option<Arc<str>>,
-    /// The path of the process' cgroup.
-    pub(in crate::journal) cgroup: Option<Arc<str>>,
 }
 
 /// Builds rows of the dataset.
@@ -41,15 +40,14 @@ pub(in crate::journal) struct ProcessBuilder {
     processes: ProcessColumns,
     uid: Numbers<Int64Type>,
     user: Texts<String>,
-    cgroup_id: Numbers<Int64Type>,
-    cgroup: Texts<String>,
+    cgroups: CgroupColumns,
 }
 
 impl ProcessBuilder {
     pub(in crate::journal) fn push(&mut self, process: &ProcessRow<'_>) {
         let row = self.rows;
         self.rows += 1;
-        let ProcessRow { time, boot, owner, process, user, cgroup } = process;
+        let ProcessRow { time, boot, owner, process, user } = process;
         self.time.put(row, Some(time.as_micros()));
         self.boot.put(row, *boot, str::to_owned);
         self.pid.put(row, pid(owner.pid));
@@ -60,10 +58,8 @@ impl ProcessBuilder {
         if let Some(user) = user {
             self.user.put(row, &**user, str::to_owned);
         }
-        self.cgroup_id.put(row, Some(owner.cgroup.cast_signed()).filter(|id| *id != 0));
-        if let Some(cgroup) = cgroup {
-            self.cgroup.put(row, &**cgroup, str::to_owned);
-        }
+        let number = owner.cgroup.as_ref().map(|cgroup| self.cgroups.number(cgroup));
+        self.cgroups.put(row, number);
     }
 
     pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
@@ -77,8 +73,7 @@ impl ProcessBuilder {
         self.processes.finish(rows, to);
         to.some("uid", self.uid.finish(rows));
         to.some("user", self.user.finish(rows));
-        to.some("cgroup_id", self.cgroup_id.finish(rows));
-        to.some("cgroup", self.cgroup.finish(rows));
+        self.cgroups.finish_all(rows, to);
         columns.batch()
     }
 }

@@ -59,7 +59,6 @@ impl Discovery {
                 boot,
                 process,
                 user: names.user(owner.uid),
-                cgroup: (owner.cgroup != 0).then(|| names.cgroup(owner.cgroup)).flatten(),
                 owner: &owner,
             });
         }

@@ -27,15 +27,11 @@ const LISTED_EVERY: Duration = Duration::from_secs(1);
 /// The maximum number of names of a kind that are remembered.
 const REMEMBERED: usize = 64 << 10;
 
-/// Names the users, cgroups and namespaces of this host, and knows when processes started.
+/// Names the users and namespaces of this host, and knows when processes started.
 /// Without a method of its own for a kind of name, a host has no name of that kind.
 pub trait HostNames: Send {
     /// Returns the name of a user.
     fn user(&mut self, _uid: u32) -> Option<String> {
-        None
-    }
-    /// Returns the path of a cgroup v2.
-    fn cgroup(&mut self, _id: u64) -> Option<String> {
         None
     }
     /// Returns the network namespaces whose name or cookie is known.
@@ -67,7 +63,6 @@ pub(super) struct RecorderNames {
     /// The time at which waiting is allowed again.
     resume: Instant,
     users: Remembered<u32>,
-    cgroups: Remembered<u64>,
     namespaces: FxHashMap<u32, (Option<u64>, Option<Arc<str>>)>,
     listed_at: Option<Instant>,
 }
@@ -89,7 +84,6 @@ impl RecorderNames {
             requests,
             resume: Instant::now(),
             users: Remembered::default(),
-            cgroups: Remembered::default(),
             namespaces: FxHashMap::default(),
             listed_at: None,
         })
@@ -110,9 +104,7 @@ impl RecorderNames {
         self.requests.send(Box::new(request)).ok()?;
         let answer = answered.recv_timeout(PATIENCE).ok();
         if answer.is_none() {
-            log::warn!(
-                "rows are recorded without names of users and cgroups: they did not come in time"
-            );
+            log::warn!("rows are recorded without names of users: they did not come in time");
             self.resume = Instant::now() + PAUSE;
         }
         answer
@@ -168,14 +160,5 @@ impl NumberNames for RecorderNames {
     fn netns(&mut self, inum: u32) -> Option<Arc<str>> {
         self.list();
         self.namespaces.get(&inum)?.1.clone()
-    }
-
-    fn cgroup(&mut self, id: u64) -> Option<Arc<str>> {
-        if let Some(name) = remembered(&self.cgroups, &id) {
-            return name;
-        }
-        let name = self.ask(move |names| names.cgroup(id))?.map(Arc::from);
-        remember(&mut self.cgroups, id, name.clone());
-        name
     }
 }

@@ -64,7 +64,7 @@ pub struct RecorderOptions {
     pub boot_id: String,
     /// The network namespace of the recorder itself, which listings leave out.
     pub netns: u32,
-    /// Names the users, cgroups and namespaces of this host.
+    /// Names the users and namespaces of this host.
     pub names: Box<dyn HostNames>,
 }
 

@@ -1,6 +1,8 @@
 //! This process and its host: its privileges, its namespaces, the clocks.
 
+pub(super) mod cgroups;
 pub(crate) mod clock;
+pub(super) mod containers;
 pub(super) mod devices;
 pub(super) mod file_systems;
 pub(super) mod namespaces;

@@ -162,6 +162,11 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
         } else {
             hooks.pass_over(&hook_catalog::PROCESSES, "the kernel's types lack a field");
         }
+        if offsets.allow_cgroups() {
+            hooks.load_cgroups(&mut programs, &btf);
+        } else {
+            hooks.pass_over(&hook_catalog::CGROUPS, "the kernel's types lack a field");
+        }
         hooks.load_exact(&mut programs, &btf, &functions, !options.without.fentry);
         if options.accept_syscalls {
             hooks.load_accept(&mut programs);
@@ -213,6 +218,7 @@ fn basic(options: Options, error: &LoadError) -> Result<Loaded, LoadError> {
     hooks.pass_over(&hook_catalog::FULL, NO_FULL);
     hooks.pass_over(&hook_catalog::EXACT, NO_FULL);
     hooks.pass_over(&hook_catalog::PROCESSES, NO_FULL);
+    hooks.pass_over(&hook_catalog::CGROUPS, NO_FULL);
     let (tier, fell_back) = (Tier::Basic, Some(error));
     let walk = iterators.clone();
     Ok(Loaded { ebpf, rings, hooks, tier, offsets, iterators, walk, fell_back })

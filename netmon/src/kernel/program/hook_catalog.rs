@@ -187,6 +187,24 @@ const fn process(
     Hook { program, kind: HookKind::BtfTracepoint, targets, reports, without }
 }
 
+/// The programs that follow cgroups.
+pub(in crate::kernel) const CGROUPS: [Hook; 2] = [
+    Hook {
+        program: "cgroup_made",
+        kind: HookKind::BtfTracepoint,
+        targets: &["cgroup_mkdir"],
+        reports: "the paths of new cgroups",
+        without: "dumps look for new cgroups: the path is missing for up to some seconds",
+    },
+    Hook {
+        program: "cgroup_removed",
+        kind: HookKind::BtfTracepoint,
+        targets: &["cgroup_rmdir"],
+        reports: "the ends of cgroups",
+        without: "dumps find out which cgroups are gone",
+    },
+];
+
 /// The hooks on system calls, attached on request only. Both use the same program.
 pub(in crate::kernel) const ACCEPT: [Hook; 2] =
     [accept(&["sys_exit_accept4"]), accept(&["sys_exit_accept"])];

@@ -12,7 +12,7 @@ use aya::{
 
 use super::{
     error::{LoadError, refused},
-    hook_catalog::{ACCEPT, EXACT, Hook, HookKind, PROCESSES, follows_processes},
+    hook_catalog::{ACCEPT, CGROUPS, EXACT, Hook, HookKind, PROCESSES, follows_processes},
     object::{Programs, program},
     offsets_btf::Functions,
     tracefs,
@@ -213,6 +213,17 @@ impl Hooks {
             error => {
                 let status = HookStatus::of(error);
                 self.reports.extend(hooks.iter().map(|hook| hook.report(None, status.clone())));
+            }
+        }
+    }
+
+    /// Loads the programs that follow cgroups as far as the kernel permits.
+    /// [`Self::attach_loaded`] attaches them.
+    pub(super) fn load_cgroups(&mut self, programs: &mut Programs<'_>, btf: &Btf) {
+        for hook in &CGROUPS {
+            match hook.load(programs, Some(btf)) {
+                Ok(()) => self.loaded.push((hook, hook.targets[0])),
+                error => self.reports.push(hook.report(None, HookStatus::of(error))),
             }
         }
     }

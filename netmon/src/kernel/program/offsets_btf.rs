@@ -92,6 +92,7 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let table = Structure::find(btf, "fdtable", "fd").ok();
     let cgroup = Structure::find(btf, "cgroup", "kn").ok();
     let node = Structure::find(btf, "kernfs_node", "id").ok();
+    let hierarchy = Structure::find(btf, "cgroup_root", "hierarchy_id").ok();
     let connection = Structure::find(btf, "inet_connection_sock", "icsk_pending").ok();
     let proxy = Structure::find(btf, "nsproxy", "net_ns").ok();
     let tables = Structure::find(btf, "inet_hashinfo", "lhash2").ok();
@@ -149,6 +150,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         sk_cgroup: sock.offset("sk_cgrp_data.cgroup").unwrap_or(0),
         cgroup_kn: dump(cgroup.as_ref(), "kn"),
         kn_id: dump(node.as_ref(), "id"),
+        cgroup_root: dump(cgroup.as_ref(), "root"),
+        root_hierarchy_id: dump(hierarchy.as_ref(), "hierarchy_id"),
         sk_ack_backlog: dump(Some(&sock), "sk_ack_backlog"),
         sk_max_ack_backlog: dump(Some(&sock), "sk_max_ack_backlog"),
         sk_rmem_alloc: dump(Some(&sock), "sk_backlog.rmem_alloc"),

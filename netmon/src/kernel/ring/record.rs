@@ -1,6 +1,9 @@
 //! Decodes the bytes of a ring buffer record into a checked [`Record`], and a record into a
 //! transition.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytemuck::AnyBitPattern;
@@ -40,6 +43,8 @@ pub(crate) enum Record {
     Fork(wire::Fork),
     /// A process ended.
     Exit(wire::Exit),
+    /// A cgroup was made or removed.
+    Cgroup(Box<wire::Cgroup>),
 }
 
 /// Returns the time of a decoded record. A malformed record has no time: it comes first.
@@ -61,17 +66,18 @@ impl Record {
             Self::Exec(exec) => exec.time,
             Self::Fork(fork) => fork.time,
             Self::Exit(exit) => exit.time,
+            Self::Cgroup(cgroup) => cgroup.time,
         };
         Mono::from_kernel(time)
     }
 
     /// Returns the memory of the record, in units of 120 bytes.
     pub(super) const fn weight(&self) -> usize {
-        if matches!(self, Self::Exec(_)) { HEAVIEST } else { 1 }
+        if matches!(self, Self::Exec(_) | Self::Cgroup(_)) { HEAVIEST } else { 1 }
     }
 
     /// Returns the ids of the record's sockets, so that the caller can change them: the record's
-    /// own socket, and its listener. None for a record of a process.
+    /// own socket, and its listener. None for a record of no socket.
     pub(in crate::kernel) fn ids(&mut self) -> Option<(&mut u64, Option<&mut u64>)> {
         Some(match self {
             Self::Transition(transition) => (&mut transition.cookie, None),
@@ -80,8 +86,13 @@ impl Record {
             Self::End(end) => (&mut end.transition.cookie, None),
             Self::Note(note) => (&mut note.cookie, None),
             Self::Accept(accept) => (&mut accept.cookie, None),
-            Self::Exec(_) | Self::Fork(_) | Self::Exit(_) => return None,
+            Self::Exec(_) | Self::Fork(_) | Self::Exit(_) | Self::Cgroup(_) => return None,
         })
+    }
+
+    /// Returns whether the record is of a process or a cgroup, not of a socket.
+    pub(in crate::kernel) const fn is_of_owners(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::Fork(_) | Self::Exit(_) | Self::Cgroup(_))
     }
 
     /// Returns the transition that the record contains.
@@ -124,6 +135,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
         Some(kind::EXEC) => read(bytes).map(|exec| Record::Exec(Box::new(exec))),
         Some(kind::FORK) => read(bytes).map(Record::Fork),
         Some(kind::EXIT) => read(bytes).map(Record::Exit),
+        Some(kind::CGROUP_MADE | kind::CGROUP_REMOVED) => {
+            read(bytes).map(|cgroup| Record::Cgroup(Box::new(cgroup)))
+        }
         _ => None,
     };
     record
@@ -136,6 +150,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
                 usize::from(exec.path_length) <= wire::PATH_ROOM
                     && usize::from(exec.arguments_length) <= wire::ARGUMENTS
             }
+            Record::Cgroup(cgroup) => usize::from(cgroup.path_length) <= wire::CGROUP_PATH,
             record => record.transition().is_none_or(is_valid),
         })
         .ok_or(MalformedRecord { length: bytes.len(), kind })
@@ -238,144 +253,4 @@ pub(in crate::kernel) fn totals(end: &wire::End) -> Option<Totals> {
         rtt_us: Some(end.srtt_us >> 3).filter(|rtt| *rtt != 0),
     };
     Some(totals).filter(|totals| *totals != Totals::default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn transition(kind: u8) -> impl Strategy<Value = wire::Transition> {
-        let states = (1..=12u8, 1..=12u8).prop_filter("a change", |(old, new)| old != new);
-        let place =
-            (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u32>(), any::<u16>(), any::<u16>());
-        let family = prop_oneof![Just(AF_INET), Just(AF_INET6)];
-        (states, family, any::<(u8, u8, u16, u64, u64)>(), place).prop_map(
-            move |(
-                (old_state, new_state),
-                family,
-                (flags, errno, interface, time, cookie),
-                place,
-            )| {
-                let (local_addr, remote_addr, netns, local_port, remote_port) = place;
-                wire::Transition {
-                    kind,
-                    old_state,
-                    new_state,
-                    family,
-                    flags,
-                    errno,
-                    interface,
-                    time,
-                    cookie,
-                    local_addr,
-                    remote_addr,
-                    netns,
-                    local_port,
-                    remote_port,
-                }
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn transitions_round_trip(t in transition(kind::TRANSITION)) {
-            prop_assert_eq!(decode(bytemuck::bytes_of(&t)), Ok(Record::Transition(t)));
-        }
-
-        #[test]
-        fn opens_round_trip(
-            transition in transition(kind::OPEN),
-            (cgroup, sock) in any::<(u64, u64)>(),
-            (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
-        ) {
-            let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
-            let open = wire::Open { transition, sock, process };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
-        }
-
-        #[test]
-        fn children_round_trip(
-            transition in transition(kind::CHILD),
-            (listener, syn_recv_time) in any::<(u64, u64)>(),
-        ) {
-            let child = wire::Child { transition, listener, syn_recv_time };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&child)), Ok(Record::Child(child)));
-        }
-
-        #[test]
-        fn notes_round_trip(
-            kind in prop_oneof![Just(kind::RESET), Just(kind::MINISOCKET), Just(kind::PORT)],
-            state in 1..=12u8, (port, time, cookie) in any::<(u16, u64, u64)>(),
-        ) {
-            let note = wire::Note { kind, state, port, reserved: [0; 4], time, cookie };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&note)), Ok(Record::Note(note)));
-        }
-
-        #[test]
-        fn accepts_round_trip(
-            (time, cookie, cgroup) in any::<(u64, u64, u64)>(),
-            (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
-        ) {
-            let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
-            let (kind, reserved) = (kind::ACCEPT, [0; 7]);
-            let accept = wire::Accept { kind, reserved, time, cookie, process };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
-        }
-
-        #[test]
-        fn processes_round_trip(
-            (time, started) in any::<(u64, u64)>(),
-            (pid, host_pid, parent_pid, parent_host_pid) in any::<(u32, u32, u32, u32)>(),
-            (path_length, arguments_length) in (0..1024u16, 0..1024u16),
-        ) {
-            let reserved = [0; 7];
-            let fork = wire::Fork {
-                kind: kind::FORK, execs: 3, reserved: 0, parent_run: 5, time, started, pid,
-                host_pid, parent_pid, parent_host_pid,
-            };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&fork)), Ok(Record::Fork(fork)));
-            let exit = wire::Exit { kind: kind::EXIT, reserved, time, started, pid, host_pid };
-            prop_assert_eq!(decode(bytemuck::bytes_of(&exit)), Ok(Record::Exit(exit)));
-            let exec = wire::Exec {
-                kind: kind::EXEC, time, started, pid, host_pid, path_length, arguments_length,
-                ..bytemuck::Zeroable::zeroed()
-            };
-            let fits = usize::from(path_length) <= wire::PATH_ROOM
-                && usize::from(arguments_length) <= wire::ARGUMENTS;
-            let decoded = decode(bytemuck::bytes_of(&exec)).ok();
-            prop_assert_eq!(decoded, fits.then(|| Record::Exec(Box::new(exec))));
-        }
-
-        #[test]
-        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&bytes);
-        }
-
-        #[test]
-        fn a_record_cut_short_or_too_long_is_refused(
-            t in transition(kind::TRANSITION),
-            length in (0..128usize).prop_filter("not whole", |l| *l != 64),
-        ) {
-            let mut bytes = bytemuck::bytes_of(&t).to_vec();
-            bytes.resize(length, 0);
-            prop_assert_eq!(
-                decode(&bytes),
-                Err(MalformedRecord { length, kind: bytes.first().copied() })
-            );
-        }
-
-        #[test]
-        fn unknown_states_and_families_are_refused(
-            mut t in transition(kind::TRANSITION), bad in 13..=255u8, which in 0..3,
-        ) {
-            match which {
-                0 => t.old_state = bad,
-                1 => t.new_state = bad,
-                _ => t.family = bad,
-            }
-            prop_assert!(decode(bytemuck::bytes_of(&t)).is_err());
-        }
-    }
 }

@@ -4,16 +4,20 @@ use std::{fs, io, path::Path, sync::Arc};
 
 use aya::Ebpf;
 use netmon_common::{DumpOptions, KernelFilter};
+use rustc_hash::FxHashMap;
 
 use super::{bpf_iter, proc, sock_diag::connect, sock_diag_dump::Details, unix_diag, walk::Walk};
 use crate::{
     core::{
+        cgroup::Cgroup,
         process::SocketHolders,
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
         host::{
+            cgroups,
             clock::{booted, now},
+            containers::EngineFiles,
             devices::DeviceNames,
             namespaces::Namespaces,
             netns::Namespace,
@@ -209,8 +213,20 @@ impl Dump {
         let (mut holders, hidden) = self.holders()?;
         if let Some(ProgramRequest { arguments }) = self.request.programs {
             let booted = booted();
-            let look = |pid| Some(Arc::new(proc::programs::look(pid, arguments)?.known(booted)));
-            holders.complete(look);
+            let mut files = EngineFiles::below("/");
+            let mut known_cgroups: FxHashMap<Box<[u8]>, Arc<Cgroup>> = FxHashMap::default();
+            holders.complete(|process| {
+                let known = proc::programs::look(process.pid, arguments);
+                process.known = known.map(|known| Arc::new(known.known(booted)));
+                process.cgroup = cgroups::of_process(process.pid).map(|path| {
+                    let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {
+                        let cgroup = Cgroup::new(0, Some(path.clone()));
+                        cgroup.name(files.names(&cgroup));
+                        Arc::new(cgroup)
+                    });
+                    Arc::clone(cgroup)
+                });
+            });
         }
         Ok((holders, hidden))
     }

@@ -74,6 +74,7 @@ impl Capture {
             Record::Exec(record) => return self.exec(record),
             Record::Fork(record) => bytes_of(record),
             Record::Exit(record) => bytes_of(record),
+            Record::Cgroup(record) => return self.cgroup(**record),
         };
         self.put(entry::RECORD, &[bytes]);
     }
@@ -90,6 +91,13 @@ impl Capture {
             wire::Exec { arguments_length: 0, arguments_size: 0, arguments, ..*record };
         // The rest of the room has the bytes of older records.
         let used = usize::from(record.path_length).min(wire::PATH_ROOM);
+        record.path[used..].fill(0);
+        self.put(entry::RECORD, &[bytes_of(&record)]);
+    }
+
+    /// Adds the record without the rest of the room.
+    fn cgroup(&mut self, mut record: wire::Cgroup) {
+        let used = usize::from(record.path_length).min(wire::CGROUP_PATH);
         record.path[used..].fill(0);
         self.put(entry::RECORD, &[bytes_of(&record)]);
     }

@@ -16,7 +16,7 @@ use std::{
 use netmon_common::Offsets;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-use super::dumps::{DumpMessage, DumpSource, dump};
+use super::dumps::{DumpMessage, DumpSource, Wanted, dump};
 use crate::kernel::{
     host::{clock::used, shortage::Shortage},
     sockets::dump::ProgramRequest,
@@ -42,8 +42,7 @@ const DESCRIPTORS: usize = 4;
 /// A dump to read.
 struct Request {
     to: Sender<DumpMessage>,
-    /// The processes are wanted too.
-    processes: Option<ProgramRequest>,
+    wanted: Wanted,
 }
 
 /// The running dump, if there is one, and the time of the next.
@@ -57,6 +56,8 @@ pub(super) struct DumpSchedule {
     processes: Option<ProgramRequest>,
     /// The next dump is to have the processes too.
     wants_processes: bool,
+    /// The next dump is to have the cgroups too.
+    wants_cgroups: bool,
     /// The CPU time that the loop has spent on the running dump.
     charged: Duration,
     /// The start of the last dump.
@@ -87,6 +88,7 @@ impl DumpSchedule {
             offsets,
             processes,
             wants_processes: true,
+            wants_cgroups: true,
             charged: Duration::ZERO,
             last: now,
             last_complete: None,
@@ -111,6 +113,12 @@ impl DumpSchedule {
     /// Has the next dump look for processes too, as soon as the budget permits.
     pub(super) fn want_processes(&mut self) {
         self.wants_processes = true;
+        self.dump_soon();
+    }
+
+    /// Has the next dump look for cgroups too, as soon as the budget permits.
+    pub(super) fn want_cgroups(&mut self) {
+        self.wants_cgroups = true;
         self.dump_soon();
     }
 
@@ -162,8 +170,12 @@ impl DumpSchedule {
     /// Hands a dump to the thread, which is started first if it is not there.
     fn hand_over(&mut self) -> io::Result<Receiver<DumpMessage>> {
         let (to, messages) = channel(AHEAD);
-        let wanted = mem::take(&mut self.wants_processes);
-        let request = Request { to, processes: self.processes.filter(|_| wanted) };
+        let wants_processes = mem::take(&mut self.wants_processes);
+        let wanted = Wanted {
+            processes: self.processes.filter(|_| wants_processes),
+            cgroups: mem::take(&mut self.wants_cgroups),
+        };
+        let request = Request { to, wanted };
         // Only a panic that even the thread did not survive closes the way.
         let request = match &self.requests {
             Some(requests) => match requests.send(request) {
@@ -233,7 +245,7 @@ impl DumpSchedule {
     fn put_off(&mut self, cost: Duration, error: &io::Error) {
         let cost = cost + mem::take(&mut self.charged);
         self.messages = None;
-        self.wants_processes = true;
+        (self.wants_processes, self.wants_cgroups) = (true, true);
         self.expect_change();
         self.allowed = Instant::now() + EVERY.max(distance(cost));
         let first = !mem::replace(&mut self.was_reported, true);
@@ -258,11 +270,11 @@ fn distance(cost: Duration) -> Duration {
 /// Reads a dump for each request, until the session is over.
 fn dump_all(to_do: &requests::Receiver<Request>, source: &DumpSource, offsets: &Offsets) {
     let mut reserve = DescriptorReserve::default();
-    for Request { to, processes } in to_do {
+    for Request { to, wanted } in to_do {
         let before = used();
         reserve.release();
         // A dump that panics is as good as one that fails.
-        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets, processes)))
+        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets, wanted)))
             .unwrap_or_else(|_| Err(io::Error::other("the thread of dumps panicked")));
         reserve.fill();
         let cost = used().saturating_sub(before);

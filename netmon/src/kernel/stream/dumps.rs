@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::{
     core::{
+        cgroup::Cgroup,
         event::{DumpScope, Seed},
         id::SocketId,
         process::{Owner, ProcessKey, SocketHolders},
@@ -23,6 +24,7 @@ use crate::{
     },
     kernel::{
         host::{
+            cgroups::cgroups,
             clock::now,
             namespaces::Namespaces,
             netns::Namespace,
@@ -76,6 +78,8 @@ impl DumpSource {
 pub(super) enum DumpMessage {
     /// The thread needs something that only the loaded program can do.
     Work(KernelWork),
+    /// The cgroups of the host, with their ids and paths, before the sockets in them.
+    Cgroups(Vec<(u64, Box<[u8]>)>),
     /// The processes of the host, before the sockets that they hold.
     Processes(Vec<SeenProcess>),
     /// Some sockets, read after `time`.
@@ -101,7 +105,16 @@ fn is_over<T>(_: T) -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-/// Reads one dump. `processes`: the processes are wanted too.
+/// The parts of a dump beside the sockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// The processes of the host.
+    pub(super) processes: Option<ProgramRequest>,
+    /// The cgroups of the host.
+    pub(super) cgroups: bool,
+}
+
+/// Reads one dump.
 ///
 /// # Errors
 /// `BrokenPipe` if the receiver is gone, otherwise the kernel's answer.
@@ -109,9 +122,12 @@ pub(super) fn dump(
     to: &Sender<DumpMessage>,
     source: &DumpSource,
     offsets: &Offsets,
-    processes: Option<ProgramRequest>,
+    wanted: Wanted,
 ) -> io::Result<()> {
-    if let Some(request) = processes {
+    if wanted.cgroups {
+        to.blocking_send(DumpMessage::Cgroups(cgroups())).map_err(is_over)?;
+    }
+    if let Some(request) = wanted.processes {
         let seen = programs::running(request.arguments)?;
         to.blocking_send(DumpMessage::Processes(seen)).map_err(is_over)?;
     }
@@ -342,8 +358,10 @@ impl HolderCache {
         let holders = self.owners.of(socket.holder_key());
         let Some((process, others)) = holders.split_first() else { return Default::default() };
         let uid = socket.uid.unwrap_or_default();
-        let cgroup = socket.cgroup.map_or(0, Into::into);
-        let owner = self.cache.entry((process.key(), uid, cgroup)).or_insert_with(|| {
+        let id = socket.cgroup.map_or(0, Into::into);
+        let owner = self.cache.entry((process.key(), uid, id)).or_insert_with(|| {
+            // The stream knows the path.
+            let cgroup = (id != 0).then(|| Arc::new(Cgroup::new(id, None)));
             let (pid, host_pid) = (process.pid, process.host_pid);
             let comm = process.comm.clone();
             Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process: None })

@@ -41,7 +41,7 @@ use crate::{
             hooks::{HookReport, Hooks},
             object::Options,
         },
-        ring::{merge::Reading, record::Record, rings::Rings},
+        ring::{merge::Reading, rings::Rings},
         sockets::{dump::ProgramRequest, sock_diag::Diag, walk::Walk},
     },
 };
@@ -122,7 +122,8 @@ impl Live {
             .then(|| EbpfLogger::init(&mut ebpf))
             .transpose()
             .map_err(|error| refused("the log", &error))?;
-        let assembler = Assembler::new(hooks.follow_minisockets(), booted());
+        let mut assembler = Assembler::new(hooks.follow_minisockets(), booted());
+        assembler.owners().look_up_names();
         Ok(Self {
             ebpf,
             hooks,
@@ -216,7 +217,7 @@ impl Live {
     /// Takes the records that the rings held at `now`, at most [`RECORDS_AT_ONCE`] of them.
     fn read(&mut self, now: Mono, events: &mut VecDeque<Event>) -> Reading {
         self.rings.read(now, RECORDS_AT_ONCE, |next| match next {
-            Ok(record @ (Record::Exec(_) | Record::Fork(_) | Record::Exit(_))) => {
+            Ok(record) if record.is_of_owners() => {
                 if let Some(capture) = &mut self.capture {
                     capture.record(&record);
                 }
@@ -314,6 +315,7 @@ impl Live {
                 work(&mut self.ebpf);
                 self.reconciler.charge(used().saturating_sub(before));
             }
+            DumpMessage::Cgroups(all) => self.assembler.owners().seed_cgroups(&all),
             DumpMessage::Processes(seen) => {
                 self.rings.relieve(now());
                 self.assembler.owners().seed(seen, self.rings.waiting());

@@ -2,6 +2,7 @@
 
 mod assembler;
 mod capture;
+mod container_names;
 mod delay_queue;
 pub(super) mod dump_schedule;
 mod dumps;

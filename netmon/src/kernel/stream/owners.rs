@@ -1,15 +1,17 @@
-//! The owners of connections, with their processes.
+//! The owners of connections, with their processes and cgroups.
 //!
 //! A process that opens many connections is one owner, which its rows share.
 
 use std::sync::Arc;
 
-use netmon_common as wire;
+use netmon_common::{self as wire, kind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::programs;
+use super::{container_names::ContainerNames, programs};
 use crate::{
     core::{
+        cgroup::Cgroup,
+        cgroups::Cgroups,
         process::{Owner, ProcessKey},
         processes::{Processes, SeenProcess},
         program::KnownProcess,
@@ -21,11 +23,14 @@ use crate::{
 /// The limit of remembered owners. Beyond it netmon forgets all, and learns them again.
 const MAX_OWNERS: usize = 4_096;
 
-/// The latest owner for each process, and the table of processes.
+/// The latest owner for each process, and the tables of processes and cgroups.
 pub(super) struct Owners {
     /// Each record names the whole owner, so a reused pid causes no error.
     latest: FxHashMap<ProcessKey, Arc<Owner>>,
     processes: Processes,
+    cgroups: Cgroups,
+    /// Looks for the names of containers, unless the records are of another time.
+    names: Option<ContainerNames>,
 }
 
 /// The facts of an owner except the process' number.
@@ -40,15 +45,29 @@ struct Facts<'a> {
 impl Owners {
     /// Knows no process yet. `booted`: the beginning of the clock of processes.
     pub(super) fn new(booted: Wall) -> Self {
-        Self { latest: FxHashMap::default(), processes: Processes::new(booted) }
+        let (latest, cgroups) = (FxHashMap::default(), Cgroups::default());
+        Self { latest, processes: Processes::new(booted), cgroups, names: None }
     }
 
-    /// Takes the record of a process. Other records say nothing here.
+    /// Has the names of containers looked up on this host.
+    pub(super) fn look_up_names(&mut self) {
+        self.names = ContainerNames::start();
+    }
+
+    /// Takes the record of a process or a cgroup. Other records say nothing here.
     pub(super) fn record(&mut self, record: &Record) {
         match record {
             Record::Exec(exec) => programs::exec(&mut self.processes, exec),
             Record::Fork(fork) => programs::fork(&mut self.processes, fork),
             Record::Exit(exit) => programs::exit(&mut self.processes, exit),
+            Record::Cgroup(cgroup) if cgroup.kind == kind::CGROUP_MADE => {
+                if let Some(cgroup) = self.cgroups.made(cgroup.id, path(cgroup))
+                    && let Some(names) = &self.names
+                {
+                    names.look_up(&cgroup);
+                }
+            }
+            Record::Cgroup(cgroup) => self.cgroups.removed(cgroup.id),
             _ => {}
         }
     }
@@ -72,6 +91,21 @@ impl Owners {
         self.processes.seed(&seen);
     }
 
+    /// Takes all cgroups that the host has, with their ids and paths.
+    pub(super) fn seed_cgroups(&mut self, all: &[(u64, Box<[u8]>)]) {
+        let new = self.cgroups.seed(all);
+        if let Some(names) = &self.names {
+            new.iter().for_each(|cgroup| names.look_up(cgroup));
+        }
+        // An owner may have been without the path until now.
+        self.latest.clear();
+    }
+
+    /// Returns whether an owner's cgroup was without a path since the last call.
+    pub(super) fn take_lacks_cgroups(&mut self) -> bool {
+        self.cgroups.take_lacks()
+    }
+
     /// Returns how many processes had no room in the table since the last call.
     pub(super) fn take_not_kept(&mut self) -> u64 {
         self.processes.take_not_kept()
@@ -87,7 +121,8 @@ impl Owners {
 
     /// Returns the owner that a dump found, with its process.
     pub(super) fn holding(&mut self, owner: &Owner) -> Arc<Owner> {
-        let Owner { pid, host_pid, uid, cgroup, ref comm, .. } = *owner;
+        let Owner { pid, host_pid, uid, ref cgroup, ref comm, .. } = *owner;
+        let cgroup = cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
         self.shared(pid, host_pid, &Facts { uid, cgroup, comm, run: 0 })
     }
 
@@ -96,7 +131,8 @@ impl Owners {
         let key = ProcessKey::new(pid, host_pid);
         let process: Option<&Arc<KnownProcess>> = self.processes.of(key, run);
         let latest = self.latest.get(&key).filter(|known| {
-            (known.uid, known.cgroup) == (uid, cgroup)
+            let known_cgroup = known.cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
+            (known.uid, known_cgroup) == (uid, cgroup)
                 && *known.comm == *comm
                 && known.process.as_ref() == process
         });
@@ -104,11 +140,22 @@ impl Owners {
             return Arc::clone(latest);
         }
         let (comm, process) = (comm.into(), process.cloned());
+        let cgroup: Option<Arc<Cgroup>> = self.cgroups.get(cgroup);
         let owner = Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process });
         if self.latest.len() >= MAX_OWNERS {
             self.latest.clear();
         }
         self.latest.insert(key, Arc::clone(&owner));
         owner
+    }
+}
+
+/// Returns the path of a record; empty if the kernel program could not read the path, or if the
+/// kernel has cut it.
+fn path(cgroup: &wire::Cgroup) -> &[u8] {
+    let used = cgroup.path.get(..usize::from(cgroup.path_length)).unwrap_or_default();
+    match used {
+        [path @ .., 0] if used.len() < wire::CGROUP_PATH => path,
+        _ => &[],
     }
 }

@@ -19,7 +19,6 @@ use crate::{
         connection::Connection,
         errno,
         loss::Gap,
-        program::KnownProcess,
         socket::Protocol,
         table::ConnectionTable,
         tcp::TcpState,
@@ -27,11 +26,14 @@ use crate::{
         verdict::Verdict,
     },
     session::View,
-    view::text::{
-        clock::{Clock, TimeStyle},
-        json_object::JsonObject,
-        netns::NetnsNames,
-        output::{Output, Sink},
+    view::{
+        changes::owner_fields::{OwnerFields, put_path},
+        text::{
+            clock::{Clock, TimeStyle},
+            json_object::JsonObject,
+            netns::NetnsNames,
+            output::{Output, Sink},
+        },
     },
 };
 
@@ -53,27 +55,13 @@ pub(in crate::view) struct JsonContext {
     pub(in crate::view) host: Option<Arc<str>>,
     /// Names of network namespaces for rows that come from no journal.
     names: NetnsNames,
-    /// The fields of the process that was written last, which mostly comes again.
-    process: Option<(Arc<KnownProcess>, Vec<u8>)>,
+    pub(in crate::view) owners: OwnerFields,
 }
 
 impl JsonContext {
     pub(in crate::view) fn new(names: NetnsNames) -> Self {
         let clock = || Clock::new(TimeStyle::Rfc3339);
-        Self { clock: clock(), opened: clock(), host: None, names, process: None }
-    }
-
-    /// Writes what is known of a process beside its number and its name.
-    pub(in crate::view) fn put_process(
-        &mut self,
-        object: &mut JsonObject<'_>,
-        process: &Arc<KnownProcess>,
-    ) {
-        let fields = match &mut self.process {
-            Some((last, fields)) if Arc::ptr_eq(last, process) => fields,
-            last => &mut last.insert((Arc::clone(process), fields(process))).1,
-        };
-        object.part(fields);
+        Self { clock: clock(), opened: clock(), host: None, names, owners: OwnerFields::default() }
     }
 
     /// Begins an object with its type, and with its host if it comes from a journal.
@@ -274,36 +262,20 @@ fn put_parties(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Con
     if let Some(owner) = &row.owner {
         object.process(owner.pid, owner.host_pid, &owner.comm);
         if let Some(process) = &owner.process {
-            context.put_process(object, process);
+            context.owners.put_process(object, process);
         }
         object.number(",\"uid\":", u64::from(owner.uid));
         let labels = row.labels.as_deref();
         object.name(",\"user\":", labels.and_then(|labels| labels.user.as_deref()));
-        object.some(",\"cgroup_id\":", Some(owner.cgroup).filter(|cgroup| *cgroup != 0));
-        object.name(",\"cgroup\":", labels.and_then(|labels| labels.cgroup.as_deref()));
+        if let Some(cgroup) = &owner.cgroup {
+            object.some(",\"cgroup_id\":", Some(cgroup.id).filter(|id| *id != 0));
+            put_path(object, cgroup);
+            context.owners.put_workload(object, cgroup);
+        }
     }
     if let Some(evidence) = row.evidence {
         object.word(",\"owner_evidence\":\"", evidence.name());
     }
-}
-
-/// Returns the fields of a process.
-fn fields(process: &KnownProcess) -> Vec<u8> {
-    let KnownProcess { started, parent, program, ancestors: _ } = process;
-    let mut out = Vec::new();
-    let mut object = JsonObject::begin(&mut out, "");
-    object.some(",\"ppid\":", Some(u64::from(*parent)).filter(|parent| *parent != 0));
-    object.wall_time(",\"process_started\":\"", &mut Clock::new(TimeStyle::Rfc3339), *started);
-    if let Some(program) = program {
-        object.text(",\"exe\":", &program.path);
-        object.flag(",\"exe_deleted\":", program.is_deleted);
-        if let Some(arguments) = &program.arguments {
-            object.text(",\"args\":", &arguments.line);
-            object.flag(",\"args_cut\":", arguments.is_cut);
-        }
-    }
-    object.end_part();
-    out
 }
 
 #[inline]

@@ -19,7 +19,10 @@ use crate::{
         time::Anchor,
     },
     view::{
-        changes::json::{JsonContext, put_row},
+        changes::{
+            json::{JsonContext, put_row},
+            owner_fields::put_path,
+        },
         text::{json_object::JsonObject, output::Output},
     },
 };
@@ -165,7 +168,10 @@ fn put_owner(object: &mut JsonObject<'_>, context: &mut JsonContext, owner: Opti
 
 fn put_known(object: &mut JsonObject<'_>, context: &mut JsonContext, process: &Process) {
     if let Some(known) = &process.known {
-        context.put_process(object, known);
+        context.owners.put_process(object, known);
+    }
+    if let Some(cgroup) = &process.cgroup {
+        context.owners.put_workload(object, cgroup);
     }
 }
 
@@ -181,6 +187,9 @@ fn put_owners(object: &mut JsonObject<'_>, context: &mut JsonContext, owners: &[
         }
         object.text("\"comm\":", &process.comm);
         put_known(object, context, process);
+        if let Some(cgroup) = &process.cgroup {
+            put_path(object, cgroup);
+        }
         object.raw("}");
     }
     object.raw("]");

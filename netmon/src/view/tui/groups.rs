@@ -1,10 +1,17 @@
 //! Connections by a common property, and how fast each group gains and loses connections.
 
-use std::{collections::VecDeque, net::IpAddr};
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+    sync::LazyLock,
+};
 
 use rustc_hash::FxHashMap;
 
 use crate::core::{
+    cgroup::{Cgroup, Workload},
     change::Change,
     connection::{Connection, Direction},
     escape::{Escaped, EscapedName},
@@ -18,23 +25,40 @@ use crate::core::{
 const RECENT: usize = 5;
 
 /// The property that the connections of a group have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum GroupBy {
     Process,
+    Program,
+    Unit,
+    Container,
+    Pod,
+    Cgroup,
     Remote,
     /// The port of the service: that of the listener, not of the client.
     Port,
-    Cgroup,
     State,
 }
 
 impl GroupBy {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Process, Self::Remote, Self::Port, Self::Cgroup, Self::State];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Process,
+        Self::Program,
+        Self::Unit,
+        Self::Container,
+        Self::Pod,
+        Self::Cgroup,
+        Self::Remote,
+        Self::Port,
+        Self::State,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
+            Self::Program => "program",
+            Self::Unit => "unit",
+            Self::Container => "container",
+            Self::Pod => "pod",
             Self::Remote => "foreign address",
             Self::Port => "port of the service",
             Self::Cgroup => "cgroup",
@@ -54,14 +78,38 @@ impl GroupBy {
             Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.key())),
             Self::Remote => GroupKey::Remote(row.tuple.remote.ip()),
             Self::Port => GroupKey::Port(service_port(row)),
-            Self::Cgroup => {
-                let cgroup = row.owner.as_ref().map(|owner| owner.cgroup);
-                GroupKey::Cgroup(cgroup.filter(|cgroup| *cgroup != 0))
-            }
             Self::State => GroupKey::State(row.state),
+            Self::Program | Self::Unit | Self::Container | Self::Pod | Self::Cgroup => {
+                let text = row.owner.as_ref().and_then(|owner| self.text(owner));
+                GroupKey::Text(self, text.map(|text| HASH.hash_one(text)))
+            }
+        }
+    }
+
+    /// Returns the text that the owners of a group have in common.
+    fn text(self, owner: &Owner) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Program => Some((*owner.process.as_ref()?.program.as_ref()?.path).into()),
+            Self::Unit => {
+                let Workload { unit, user_unit, .. } = owner.cgroup.as_ref()?.workload();
+                Some(user_unit.or(unit)?.into())
+            }
+            Self::Container => owner.cgroup.as_ref()?.container(),
+            Self::Pod => owner.cgroup.as_ref()?.pod(),
+            Self::Cgroup => {
+                let Cgroup { id, ref path, .. } = **owner.cgroup.as_ref()?;
+                Some(match path {
+                    Some(path) => (**path).into(),
+                    None => format!("cgroup {id}").into_bytes().into(),
+                })
+            }
+            Self::Process | Self::Remote | Self::Port | Self::State => None,
         }
     }
 }
+
+/// The hash of texts. Its key is random: no user can make two texts that pass for one group.
+static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Returns the port of the end that waits for connections. Where the direction is not known, the
 /// lower port is taken: ephemeral ports are high (`ip_local_port_range`, by default from 32768
@@ -82,18 +130,14 @@ pub(super) enum GroupKey {
     Process(Option<ProcessKey>),
     Remote(IpAddr),
     Port(u16),
-    Cgroup(Option<u64>),
     State(TcpState),
+    /// The hash of a text; none for connections without that text.
+    Text(GroupBy, Option<u64>),
 }
 
 impl GroupKey {
     /// Returns the name of the group; `owner` is the owner of one of its connections.
-    pub(super) fn name(
-        self,
-        owner: Option<&Owner>,
-        services: Option<&Services>,
-        cgroup: Option<&str>,
-    ) -> String {
+    pub(super) fn name(self, owner: Option<&Owner>, services: Option<&Services>) -> String {
         match self {
             Self::Process(None) => "- (no process)".to_owned(),
             Self::Process(Some(key)) => match (owner, key) {
@@ -108,12 +152,11 @@ impl GroupKey {
                 let name = name.map(|name| format!(" ({})", Escaped(name.as_bytes())));
                 format!(":{port}{}", name.unwrap_or_default())
             }
-            Self::Cgroup(None) => "- (no cgroup)".to_owned(),
-            Self::Cgroup(Some(id)) => match cgroup {
-                Some(path) => Escaped(path.as_bytes()).to_string(),
-                None => format!("cgroup {id}"),
-            },
             Self::State(state) => state.to_string(),
+            Self::Text(by, of) => match of.and(owner).and_then(|owner| by.text(owner)) {
+                Some(text) => Escaped(&text).to_string(),
+                None => format!("- (no {})", by.name()),
+            },
         }
     }
 }

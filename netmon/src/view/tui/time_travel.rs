@@ -51,7 +51,7 @@ pub enum ScreenQuery {
     Traffic(TrafficScope),
     /// The kernel's counts of this socket.
     Inspect(Tuple, SocketId),
-    /// The name of a user or a cgroup.
+    /// The name of a user or a network namespace.
     Name(NameQuery),
     /// The filter with this text, some names of which must be looked up.
     Filter(String),
@@ -70,7 +70,7 @@ pub enum ScreenAnswer {
     Traffic(Traffic),
     /// The kernel's counts of this socket, if the socket is there.
     Inspected(SocketId, Option<Box<Inspected>>),
-    /// The name of a user or a cgroup, if there is a name.
+    /// The name of a user or a network namespace, if there is a name.
     Name(NameQuery, Option<String>),
     /// The filter with this text.
     Filter(String, Result<Filter, FilterError>),
@@ -108,8 +108,6 @@ pub enum NameQuery {
     Netns(u32),
     /// A user, by id.
     User(u32),
-    /// A cgroup, by id.
-    Cgroup(u64),
 }
 
 /// The kernel's counts of a socket.

@@ -16,7 +16,8 @@ use crate::schema::object;
 const FULL: [&str; 4] = ["inet_sock_set_state", "standby", "tcp_send_reset", "tcp_receive_reset"];
 const EXACT: [&str; 5] =
     ["minisocket_made", "minisocket_moved", "minisocket_ended", "minisocket_expired", "connecting"];
-const PROCESSES: [&str; 3] = ["process_exec", "process_fork", "process_exit"];
+const PROCESSES: [&str; 5] =
+    ["process_exec", "process_fork", "process_exit", "cgroup_made", "cgroup_removed"];
 const CLASSIC: [&str; 3] = ["classic_transition", "classic_send_reset", "classic_receive_reset"];
 
 /// The line about a hook that a kernel of the full tier refuses.

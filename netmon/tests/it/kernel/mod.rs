@@ -6,6 +6,7 @@
 
 mod announcements;
 mod bare_host;
+mod cgroups;
 mod converge;
 mod devices;
 mod doctor;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::Value;
 
 use crate::kernel::{
-    harness::{Over, Watch, here, load, patience},
+    harness::{Watch, here, load, patience},
     netns::{Netns, sh},
     recording::{Directory, Record, history, settle},
     tier::{Tier, tier},
@@ -30,12 +30,25 @@ const FORKS: &str = "(exec 3<>/dev/tcp/${0%:*}/${0##*:}; :) & wait";
 /// The same, after a line on standard input.
 const WAITS: &str = "read line; exec 3<>/dev/tcp/${0%:*}/${0##*:}";
 
-fn bash() -> PathBuf {
+pub(super) fn bash() -> PathBuf {
     fs::canonicalize("/bin/bash").expect("bash")
 }
 
+/// Ends a server on drop, also when a test panics: the server waits for a connection.
+struct LastConnection<'t> {
+    over: &'t AtomicBool,
+    address: SocketAddr,
+}
+
+impl Drop for LastConnection<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
 /// Runs `work` in a namespace with a server that closes each connection at once.
-fn with_server(work: impl FnOnce(SocketAddr) + Send) {
+pub(super) fn with_server(work: impl FnOnce(SocketAddr) + Send) {
     Netns::new().run(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("bound");
@@ -46,20 +59,18 @@ fn with_server(work: impl FnOnce(SocketAddr) + Send) {
                     drop(listener.accept().expect("accepted"));
                 }
             });
-            let ended = Over(&over);
+            let _last = LastConnection { over: &over, address };
             work(address);
-            drop(ended);
-            drop(std::net::TcpStream::connect(address));
         });
     });
 }
 
-fn run(program: &Path, args: &[&str]) {
+pub(super) fn run(program: &Path, args: &[&str]) {
     assert!(Command::new(program).args(args).status().expect("a process").success());
 }
 
 /// Returns the rows of a listing of this thread's namespace.
-fn listing(args: &[&str]) -> Vec<Value> {
+pub(super) fn listing(args: &[&str]) -> Vec<Value> {
     let args = here(&[&["snapshot", "-lt", "--json"], args].concat());
     let output = Command::new(env!("CARGO_BIN_EXE_netmon")).args(args).output().expect("netmon");
     assert!(output.status.success(), "{output:?}");
@@ -67,7 +78,7 @@ fn listing(args: &[&str]) -> Vec<Value> {
 }
 
 /// Waits for the ends of `count` connections to `address`. Returns the ends at the clients.
-fn clients(watch: &mut Watch, address: SocketAddr, count: usize) -> Vec<Value> {
+pub(super) fn clients(watch: &mut Watch, address: SocketAddr, count: usize) -> Vec<Value> {
     let is_it = |event: &&Value| {
         event["type"] == "closed"
             && event["remote_port"] == address.port()

@@ -103,10 +103,6 @@ impl HostNames for Names {
         (uid == 33).then(|| "www-data".to_owned())
     }
 
-    fn cgroup(&mut self, id: u64) -> Option<String> {
-        (id == 5).then(|| "/web.slice".to_owned())
-    }
-
     fn namespaces(&mut self) -> Vec<NamedNamespace> {
         let (cookie, name) = (Some(77), Some("blue".to_owned()));
         vec![NamedNamespace { inum: 4_026_532_200, cookie, name }]
@@ -179,7 +175,6 @@ fn unnamed(line: &str) -> String {
         r#","boot_id":"a boot""#,
         r#","netns_name":"blue""#,
         r#","user":"www-data""#,
-        r#","cgroup":"/web.slice""#,
     ];
     names.iter().fold(line.to_owned(), |line, name| line.replace(name, ""))
 }

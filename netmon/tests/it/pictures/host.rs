@@ -235,7 +235,7 @@ impl Host {
         self.sockets += 1;
         let owner = |(pid, comm): Program| {
             let comm = comm.as_bytes().into();
-            Arc::new(Owner { pid, host_pid: 0, uid: 33, cgroup: 5, comm, process: None })
+            Arc::new(Owner { pid, host_pid: 0, uid: 33, cgroup: None, comm, process: None })
         };
         let (mut old, mut opening) = match by {
             By::Listen(program) | By::Connect(program) => {

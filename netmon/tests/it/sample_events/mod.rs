@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use netmon::testing::{
-    Ancestor, Anchor, Arguments, Binding, DumpScope, Event, Gap, KnownProcess, Loss, Mono, Opening,
-    Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple, Wall,
+    Ancestor, Anchor, Arguments, Binding, Cgroup, DumpScope, Event, Gap, KnownProcess, Loss, Mono,
+    Opening, Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple, Wall,
 };
 
 /// The socket with a number that is not 0.
@@ -65,7 +65,7 @@ pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
         pid,
         host_pid: 0,
         uid: 33,
-        cgroup: 5,
+        cgroup: Some(Arc::new(Cgroup::new(5, Some(b"/system.slice/web.service"[..].into())))),
         comm,
         process,
     })))

@@ -200,6 +200,21 @@ fn patterns_and_regular_expressions() {
     none_match(&connection(), &["exe = /usr/bin/*", "exe = nginx", "args ~ manage.py"]);
     let unknown = TestRow { program: None, ..connection() };
     none_match(&unknown, &["exe = *", "args ~ \"\""]);
+    all_match(
+        &connection(),
+        &[
+            "container = 3f2a3f2a3f2a",
+            "container_id = 3f2a*",
+            "pod = web-*",
+            "pod ~ ^web",
+            "unit != nginx.service",
+        ],
+    );
+    none_match(&connection(), &["unit = *", "user_unit = *", "container = 3f2a", "pod = 0f1e*"]);
+    let path = b"/user.slice/user-1.slice/user@1.service/a.slice/b.service"[..].into();
+    let user = TestRow { cgroup: Some(Cgroup::new(7, Some(path))), ..connection() };
+    all_match(&user, &["unit = user@1.service", "user_unit = b.service", "cgroup = 7"]);
+    none_match(&user, &["unit = b.service", "container = *", "pod = *"]);
     // A name that is not UTF-8.
     let odd = TestRow { owners: vec![(1, b"a\xffb".to_vec())], ..connection() };
     all_match(&odd, &["comm = a?b", "comm ~ ^a.b$"]);

@@ -80,7 +80,8 @@ fn any_term() -> impl Strategy<Value = Node> {
 
 /// Texts of users and other names stand in filters of a journal only.
 fn some_text_fact() -> impl Strategy<Value = TextFact> {
-    select(vec![TextFact::Comm, TextFact::Device, TextFact::Exe, TextFact::Args])
+    let of_owners = TextFact::OF_OWNERS.into_iter();
+    select(of_owners.chain([TextFact::Device]).collect::<Vec<_>>())
 }
 
 fn some_quantity() -> impl Strategy<Value = Quantity> {
@@ -155,7 +156,7 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
             interface: device.0,
             device: device.1,
             uid,
-            cgroup,
+            cgroup: cgroup.map(|id| Cgroup::new(id, None)),
             owners,
             program: None,
             cookie: end.0.and_then(SocketId::new),
@@ -191,7 +192,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 75] = [
+const TOKENS: [&str; 78] = [
     "(",
     ")",
     "!",
@@ -226,6 +227,9 @@ const TOKENS: [&str; 75] = [
     "uid",
     "netns",
     "cgroup",
+    "unit",
+    "container",
+    "pod",
     "established",
     "listening",
     "all",

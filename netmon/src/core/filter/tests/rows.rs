@@ -77,7 +77,7 @@ pub(super) struct TestRow {
     pub(super) interface: u32,
     pub(super) device: Option<&'static str>,
     pub(super) uid: Option<u32>,
-    pub(super) cgroup: Option<u64>,
+    pub(super) cgroup: Option<Cgroup>,
     pub(super) owners: Vec<(u32, Vec<u8>)>,
     pub(super) program: Option<Program>,
     pub(super) cookie: Option<SocketId>,
@@ -112,7 +112,7 @@ impl FilterFacts for TestRow {
         self.uid
     }
     fn cgroup(&self) -> Option<u64> {
-        self.cgroup
+        self.cgroup.as_ref().map(|cgroup| cgroup.id)
     }
     fn cookie(&self) -> Option<SocketId> {
         self.cookie
@@ -133,8 +133,8 @@ impl FilterFacts for TestRow {
         self.labels.as_ref()
     }
     fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
-        let program = self.program.as_ref();
-        self.owners.iter().any(|(pid, comm)| test(OwnerFacts { pid: *pid, comm, program }))
+        let (program, cgroup) = (self.program.as_ref(), self.cgroup.as_ref());
+        self.owners.iter().any(|(pid, comm)| test(OwnerFacts { pid: *pid, comm, program, cgroup }))
     }
 }
 
@@ -150,6 +150,15 @@ fn program() -> Program {
     }
 }
 
+/// The cgroup of a container in a pod, which has a name.
+fn pod() -> Cgroup {
+    let pod = "/kubepods/pod0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    let path = format!("{pod}/crio-{}.scope", "3f2a".repeat(16));
+    let cgroup = Cgroup::new(u64::MAX, Some(path.into_bytes().into()));
+    cgroup.name(Names { container: None, pod: Some(("web-7d9".to_owned(), "shop".to_owned())) });
+    cgroup
+}
+
 /// An open connection.
 pub(super) fn connection() -> TestRow {
     TestRow {
@@ -160,7 +169,7 @@ pub(super) fn connection() -> TestRow {
         interface: 3,
         device: Some("eth0"),
         uid: Some(33),
-        cgroup: Some(u64::MAX),
+        cgroup: Some(pod()),
         owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],
         program: Some(program()),
         cookie: SocketId::new(0x4f),

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     core::{
         arguments::Arguments,
+        cgroup::Cgroup,
         change::Step,
         connection::{Connection, Direction},
         event::{Totals, Transition},
@@ -35,10 +36,6 @@ impl NumberNames for Names {
     fn netns(&mut self, inum: u32) -> Option<Arc<str>> {
         (inum == 2).then(|| "blue".into())
     }
-
-    fn cgroup(&mut self, id: u64) -> Option<Arc<str>> {
-        (id == 7).then(|| "/system.slice/nginx.service".into())
-    }
 }
 
 /// The names of a filter: those of the journal.
@@ -64,7 +61,7 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
     let count = || option::of(select(vec![0_u64, 1, 1 << 20, 1 << 21, u64::MAX]));
     let totals = option::of((count(), count(), option::of(0..3_u32), option::of(0..200_000_u32)));
     let comm = select(vec![&b"nginx"[..], b"ngin\xff", b"curl", b""]);
-    let owner = option::of((812..814_u32, 32..34_u32, 6..8_u64, comm));
+    let owner = option::of((812..814_u32, 32..34_u32, 6..10_u64, comm));
     let verdict = option::of(select(Verdict::ALL.to_vec()));
     let end = (verdict, option::of(select(vec![104_u8, 111, 200])), any::<bool>());
     let direction = option::of(select(Direction::ALL.to_vec()));
@@ -88,13 +85,25 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
             (row.opened, row.first_sight) = (ANCHOR.wall_time(epoch), age.1);
             row.binding = Binding { device: (interface == 1).then(|| "eth0".into()), v6only: None };
             row.owner = owner.map(|(pid, uid, cgroup, comm)| {
-                let process = process(comm);
+                let (process, cgroup) = (process(comm), Some(Arc::new(cgroup_of(cgroup))));
                 Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into(), process })
             });
             (row.direction, row.verdict) = (direction, end.0);
             (transition, row)
         },
     )
+}
+
+/// The cgroup with an id, whose path is not always known.
+fn cgroup_of(id: u64) -> Cgroup {
+    let pod = "/kubepods/pod0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    let path = match id {
+        6 => None,
+        7 => Some("/system.slice/nginx.service".to_owned()),
+        8 => Some("/user.slice/user-1000.slice/user@1000.service/app.service".to_owned()),
+        _ => Some(format!("{pod}/{}", "3f2a".repeat(16))),
+    };
+    Cgroup::new(id, path.map(|path| path.into_bytes().into()))
 }
 
 /// The process with a name, which is not always known.
@@ -128,6 +137,10 @@ fn terms() -> Vec<String> {
         "netns ~ ^b",
         "cgroup = 7",
         "cgroup = /system*",
+        "unit = nginx.service",
+        "unit ~ ^user and user_unit = app.*",
+        "container = 3f2a3f2a3f2a",
+        "pod != 0f1e*",
         "dir in out,listen",
         "verdict in refused,vanished",
         "errno = 200",

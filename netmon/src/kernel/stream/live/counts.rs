@@ -24,10 +24,17 @@ impl Live {
             match gap.loss {
                 // A connection whose beginning was lost still has its row: no dump is needed.
                 Loss::Storage => {}
-                Loss::Processes => self.reconciler.want_processes(),
+                // The ring of processes carries cgroups too.
+                Loss::Processes => {
+                    self.reconciler.want_processes();
+                    self.reconciler.want_cgroups();
+                }
                 _ => self.reconciler.dump_soon(),
             }
             events.push_back(Event::Lost(gap));
+        }
+        if self.assembler.owners().take_lacks_cgroups() {
+            self.reconciler.want_cgroups();
         }
         let not_kept = self.assembler.owners().take_not_kept();
         if not_kept > 0 {

@@ -14,6 +14,7 @@ use super::{STRONG, state_diagram};
 use crate::{
     core::{
         arguments::Arguments,
+        cgroup::Cgroup,
         connection::Direction,
         escape::{Escaped, EscapedName},
         process::{Evidence, PidText},
@@ -126,9 +127,9 @@ fn facts<'a>(
         let facts = program_facts(process);
         lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
     }
-    if let Some(owner) = row.owner.as_deref().filter(|owner| owner.cgroup != 0) {
-        let path = detail.cgroup.as_deref().map(|path| Escaped(path.as_bytes()).to_string());
-        lines.push(fact("cgroup", path.unwrap_or_else(|| owner.cgroup.to_string())));
+    if let Some(cgroup) = row.owner.as_ref().and_then(|owner| owner.cgroup.as_deref()) {
+        let facts = cgroup_facts(cgroup);
+        lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
     }
     lines.push(match row.verdict {
         Some(verdict) => {
@@ -172,6 +173,21 @@ fn program_facts(process: &KnownProcess) -> Vec<(&'static str, String)> {
         (true, 0) => {}
         (true, parent) => facts.push(("Ancestors", parent.to_string())),
     }
+    facts
+}
+
+/// Returns where the processes of a cgroup run: their container and pod, and the path of the
+/// cgroup, which has their unit.
+fn cgroup_facts(cgroup: &Cgroup) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(name) = cgroup.container() {
+        let engine = cgroup.workload().container.and_then(|container| container.engine);
+        let engine = engine.map_or(String::new(), |engine| format!(" ({})", engine.name()));
+        let pod = cgroup.pod().map_or(String::new(), |pod| format!("   pod {}", Escaped(&pod)));
+        facts.push(("Container", format!("{}{engine}{pod}", Escaped(&name))));
+    }
+    let path = cgroup.path.as_ref().map(|path| Escaped(path).to_string());
+    facts.push(("cgroup", path.unwrap_or_else(|| cgroup.id.to_string())));
     facts
 }
 

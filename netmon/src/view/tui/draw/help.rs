@@ -20,7 +20,7 @@ const KEYS: [(&str, &str); 22] = [
     ("s S", "sort by the next column; backwards; or click a heading"),
     ("c F2", "choose columns, and their order; top keeps both"),
     ("< >", "scroll the columns"),
-    ("g", "group: by process, address, service, cgroup, state, not"),
+    ("g", "group: by process, program, unit, container, …, not"),
     ("Space", "hold the list still, to read it; again: let it go on"),
     ("n", "ports as numbers, or by name"),
     ("← →", "through the past, by seconds: with --journal"),

@@ -23,7 +23,6 @@ pub(in crate::view::tui) struct Detail {
     pub(in crate::view::tui) history: ConnectionHistory,
     pub(in crate::view::tui) is_gone: bool,
     pub(in crate::view::tui) user: Option<String>,
-    pub(in crate::view::tui) cgroup: Option<String>,
     pub(in crate::view::tui) inspected: Option<Box<Inspected>>,
 }
 
@@ -40,8 +39,6 @@ impl ScreenState {
         };
         let owner = row.owner.as_deref();
         let user = owner.and_then(|owner| Some(self.name(NameQuery::User(owner.uid))?.to_owned()));
-        let cgroup =
-            owner.and_then(|owner| Some(self.name(NameQuery::Cgroup(owner.cgroup))?.to_owned()));
         let previous =
             self.detail.take().filter(|previous| previous.row.id.cookie == row.id.cookie);
         let is_due = self.inspected_at.is_none_or(|last| last + INSPECT_INTERVAL <= now);
@@ -60,7 +57,6 @@ impl ScreenState {
             row,
             is_gone,
             user,
-            cgroup,
         });
     }
 }

@@ -9,7 +9,6 @@ use crate::{
         text::netns::Netns,
         tui::{
             cells::width_of_ends,
-            groups,
             history::Latest,
             rows::Row,
             time_travel::{NameQuery, ScreenQuery},
@@ -114,13 +113,7 @@ impl ScreenState {
         let mut rows = std::mem::take(&mut self.list.rows);
         for row in &mut rows {
             if let Row::Group { key, owner, name, .. } = row {
-                let cgroup = match key {
-                    groups::GroupKey::Cgroup(Some(id)) => {
-                        self.name(NameQuery::Cgroup(*id)).map(ToOwned::to_owned)
-                    }
-                    _ => None,
-                };
-                *name = key.name(owner.as_deref(), self.services(), cgroup.as_deref());
+                *name = key.name(owner.as_deref(), self.services());
             }
         }
         self.list.rows = rows;

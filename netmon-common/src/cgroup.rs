@@ -1,0 +1,37 @@
+//! Records about cgroups: one that was made, one that was removed. The ring of processes carries
+//! them.
+
+use core::mem::{offset_of, size_of};
+
+/// Room for a path, bytes: the kernel's own (`TRACE_CGROUP_PATH_LEN`,
+/// kernel/cgroup/cgroup-internal.h).
+pub const CGROUP_PATH: usize = 1024;
+
+/// A cgroup of version 2 that was made or removed, 1048 bytes.
+///
+/// Source: tracepoints `cgroup:cgroup_mkdir` and `cgroup:cgroup_rmdir` (kernel/cgroup/cgroup.c).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Cgroup {
+    /// [`kind::CGROUP_MADE`](crate::kind::CGROUP_MADE) or
+    /// [`kind::CGROUP_REMOVED`](crate::kind::CGROUP_REMOVED).
+    pub kind: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The used bytes of `path`, its NUL included. 0 where the path could not be read.
+    pub path_length: u16,
+    /// Zero.
+    pub reserved_end: u32,
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// As in [`Process::cgroup`](crate::Process::cgroup).
+    pub id: u64,
+    /// The path below the root of the hierarchy. The kernel cuts a longer path.
+    pub path: [u8; CGROUP_PATH],
+}
+
+const _: () = {
+    assert!(size_of::<Cgroup>() == 24 + CGROUP_PATH);
+    assert!(offset_of!(Cgroup, path) == 24);
+};

@@ -1,0 +1,103 @@
+//! The cgroup of a party, and where the party runs: its unit, its container, its pod.
+
+use std::sync::Arc;
+
+use arrow_array::{Int64Array, RecordBatch, types::Int64Type};
+
+use super::{
+    column::{BatchColumns, TextReader, column, get},
+    shared::{Shared, SharedRows},
+};
+use crate::{
+    core::cgroup::{Cgroup, Engine, Names},
+    journal::error::Result,
+};
+
+/// Builds the columns `cgroup_id`, `cgroup`, `unit`, `user_unit`, `container`, `container_id`,
+/// `pod`, `pod_uid` and `pod_namespace`.
+#[derive(Default)]
+pub(super) struct CgroupColumns(Shared<Cgroup>);
+
+impl CgroupColumns {
+    /// Returns the number of a cgroup, for [`Self::put`].
+    pub(super) fn number(&mut self, cgroup: &Arc<Cgroup>) -> i32 {
+        self.0.number(cgroup)
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, row: usize, number: Option<i32>) {
+        self.0.put(row, number);
+    }
+
+    pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
+        add(&self.0.finish(rows), to);
+    }
+
+    /// Adds the columns `slice` and `container_engine` too.
+    pub(super) fn finish_all(&mut self, rows: usize, to: &mut BatchColumns) {
+        let rows = self.0.finish(rows);
+        add(&rows, to);
+        to.some("slice", rows.texts(|of| Some(of.workload().slice?.into())));
+        let engine = |of: &Cgroup| of.workload().container?.engine.map(Engine::name);
+        to.some("container_engine", rows.texts(|of| Some(engine(of)?.as_bytes().into())));
+    }
+}
+
+fn add(rows: &SharedRows<Cgroup>, to: &mut BatchColumns) {
+    let id = |cgroup: &Cgroup| Some(cgroup.id.cast_signed()).filter(|id| *id != 0);
+    to.some("cgroup_id", rows.numbers::<Int64Type>(id));
+    to.some("cgroup", rows.texts(|of| Some(of.path.as_deref()?.into())));
+    to.some("unit", rows.texts(|of| Some(of.workload().unit?.into())));
+    to.some("user_unit", rows.texts(|of| Some(of.workload().user_unit?.into())));
+    to.some("container", rows.texts(Cgroup::container));
+    to.some("container_id", rows.texts(|of| Some(of.workload().container?.id)));
+    to.some("pod", rows.texts(Cgroup::pod));
+    to.some("pod_uid", rows.texts(|of| of.workload().pod));
+    to.some("pod_namespace", rows.texts(|of| Some(of.pod_namespace()?.as_bytes().into())));
+}
+
+/// The key of a cgroup of a batch: the id, and the numbers of the path, the container's name, and
+/// the pod's name and namespace.
+pub(super) type CgroupKeys = (i64, [Option<usize>; 4]);
+
+/// Reads the columns that [`CgroupColumns`] wrote. The path tells what the other columns have.
+pub(super) struct CgroupReader {
+    id: Int64Array,
+    path: TextReader<Box<[u8]>>,
+    container: TextReader<String>,
+    pod: TextReader<String>,
+    pod_namespace: TextReader<String>,
+}
+
+impl CgroupReader {
+    pub(super) fn new(batch: &RecordBatch) -> Result<Self> {
+        let bytes = |text: &str| Some(text.as_bytes().into());
+        let text = |text: &str| Some(text.to_owned());
+        Ok(Self {
+            id: column(batch, "cgroup_id")?,
+            path: TextReader::new(batch, "cgroup", bytes)?,
+            container: TextReader::new(batch, "container", text)?,
+            pod: TextReader::new(batch, "pod", text)?,
+            pod_namespace: TextReader::new(batch, "pod_namespace", text)?,
+        })
+    }
+
+    /// Returns the keys of a row's cgroup; none where it is not known.
+    pub(super) fn keys(&self, row: usize) -> Option<CgroupKeys> {
+        let texts = [self.container.key(row), self.pod.key(row), self.pod_namespace.key(row)];
+        let [container, pod, namespace] = texts;
+        Some((get(&self.id, row)?, [self.path.key(row), container, pod, namespace]))
+    }
+
+    /// Returns the cgroup of a row, if it is known.
+    pub(super) fn cgroup(&self, row: usize) -> Option<Arc<Cgroup>> {
+        let id = get(&self.id, row)?.cast_unsigned();
+        let cgroup = Cgroup::new(id, self.path.get(row).cloned());
+        // Without a name, the column has the id.
+        let own = cgroup.container().map(|id| String::from_utf8_lossy(&id).into_owned());
+        let container = self.container.get(row).filter(|name| Some(*name) != own.as_ref());
+        let pod = self.pod.get(row).cloned().zip(self.pod_namespace.get(row).cloned());
+        cgroup.name(Names { container: container.cloned(), pod });
+        Some(Arc::new(cgroup))
+    }
+}

@@ -1,0 +1,304 @@
+//! The names of containers and pods, from the files that engines keep on this host.
+//!
+//! No engine is asked: its socket takes a privilege, and an engine that hangs would be waited for.
+//! A file of another form, of another size or of another kind gives no name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use crate::core::cgroup::{Cgroup, Engine, Names};
+
+/// Docker's containers: a directory each, by id.
+const DOCKER: &str = "var/lib/docker/containers";
+/// The containers of Podman as root, and of CRI-O.
+const PODMAN: &str = "var/lib/containers/storage/overlay-containers";
+/// The kubelet's links to the logs of containers: `POD_NAMESPACE_CONTAINER-ID.log`.
+const KUBELET_CONTAINERS: &str = "var/log/containers";
+/// The kubelet's directories of logs: `NAMESPACE_POD_UID`.
+const KUBELET_PODS: &str = "var/log/pods";
+
+/// The largest file that is read, bytes: Podman describes all its containers in one.
+const LARGEST: u64 = 16 << 20;
+/// The most entries of a directory that are read.
+const MOST: usize = 1 << 16;
+/// The longest name, bytes: that of a pod may have 253.
+const LONGEST: usize = 255;
+
+/// A pod's name and its namespace.
+type Pod = (String, String);
+
+/// The files of the engines, each of which is read once, when it is first needed.
+pub(in crate::kernel) struct EngineFiles {
+    root: PathBuf,
+    podman: Option<FxHashMap<String, String>>,
+    /// The container's name and its pod, by id.
+    kubelet_containers: Option<FxHashMap<String, (String, Pod)>>,
+    /// The pod, by uid.
+    kubelet_pods: Option<FxHashMap<String, Pod>>,
+}
+
+impl EngineFiles {
+    /// The files below a directory, `/` for those of this host.
+    pub(in crate::kernel) fn below(root: &str) -> Self {
+        let root = root.into();
+        Self { root, podman: None, kubelet_containers: None, kubelet_pods: None }
+    }
+
+    /// Returns the names of the container and the pod of a cgroup, as far as the files have them.
+    ///
+    /// A user may name a cgroup like the container of another one. So a cgroup below the systemd of
+    /// a user gets no name.
+    pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Names {
+        let workload = cgroup.workload();
+        if workload.is_of_user() {
+            return Names::default();
+        }
+        let mut names = Names::default();
+        if let Some(container) = &workload.container
+            && let Ok(id) = std::str::from_utf8(&container.id)
+        {
+            // One whose engine is not known is Kubernetes', or Docker's in another place.
+            let may_be = |engine| container.engine.is_none_or(|known| known == engine);
+            if let Some((name, pod)) = self.kubelet_container(id) {
+                (names.container, names.pod) = (Some(name), Some(pod));
+            } else if may_be(Engine::Podman) || may_be(Engine::CriO) {
+                names.container = self.podman(id);
+            }
+            if names.container.is_none() && may_be(Engine::Docker) {
+                names.container = self.docker(id);
+            }
+        }
+        if names.pod.is_none()
+            && let Some(uid) = &workload.pod
+        {
+            names.pod = self.kubelet_pod(&String::from_utf8_lossy(uid));
+        }
+        names
+    }
+
+    /// `Name` in the file of a container, with a slash before it.
+    fn docker(&self, id: &str) -> Option<String> {
+        let container: Value = json(&self.root.join(DOCKER).join(id).join("config.v2.json"))?;
+        let name = container["Name"].as_str()?;
+        plain(name.strip_prefix('/').unwrap_or(name))
+    }
+
+    /// `names` of a container in the list; those that end with their process have a list of their
+    /// own.
+    fn podman(&mut self, id: &str) -> Option<String> {
+        let root = self.root.join(PODMAN);
+        let known = self.podman.get_or_insert_with(|| {
+            let lists = ["containers.json", "volatile-containers.json"];
+            let lists = lists.iter().filter_map(|list| json(&root.join(list)));
+            let all = lists.filter_map(|list| match list {
+                Value::Array(containers) => Some(containers),
+                _ => None,
+            });
+            let name = |container: Value| {
+                let id = container["id"].as_str()?.to_owned();
+                Some((id, plain(container["names"][0].as_str()?)?))
+            };
+            all.flatten().filter_map(name).collect()
+        });
+        known.get(id).cloned()
+    }
+
+    fn kubelet_container(&mut self, id: &str) -> Option<(String, Pod)> {
+        let directory = self.root.join(KUBELET_CONTAINERS);
+        let known = self.kubelet_containers.get_or_insert_with(|| {
+            entries(&directory).filter_map(|entry| container_of_log(&entry)).collect()
+        });
+        known.get(id).cloned()
+    }
+
+    fn kubelet_pod(&mut self, uid: &str) -> Option<Pod> {
+        let directory = self.root.join(KUBELET_PODS);
+        let known = self.kubelet_pods.get_or_insert_with(|| {
+            entries(&directory).filter_map(|entry| pod_of_logs(&entry)).collect()
+        });
+        known.get(uid).cloned()
+    }
+}
+
+/// Reads `POD_NAMESPACE_CONTAINER-ID.log` (`logSymlink`, pkg/kubelet/kuberuntime of Kubernetes).
+fn container_of_log(name: &str) -> Option<(String, (String, Pod))> {
+    let (rest, id) = name.strip_suffix(".log")?.rsplit_once('-')?;
+    let [pod, namespace, container] = parts(rest)?;
+    Some((id.to_owned(), (plain(container)?, (plain(pod)?, plain(namespace)?))))
+}
+
+/// Reads `NAMESPACE_POD_UID` (`BuildPodLogsDirectory`, pkg/kubelet/kuberuntime of Kubernetes).
+fn pod_of_logs(name: &str) -> Option<(String, Pod)> {
+    let [namespace, pod, uid] = parts(name)?;
+    Some((uid.to_owned(), (plain(pod)?, plain(namespace)?)))
+}
+
+/// Returns three names between underscores, which names of Kubernetes never have (RFC 1123).
+fn parts(text: &str) -> Option<[&str; 3]> {
+    let parts: Vec<_> = text.split('_').collect();
+    parts.try_into().ok()
+}
+
+/// Returns a name, if it is one.
+fn plain(name: &str) -> Option<String> {
+    (!name.is_empty() && name.len() <= LONGEST).then(|| name.to_owned())
+}
+
+/// Returns the names of a directory's entries.
+fn entries(directory: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.take(MOST).filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// Reads a file, which may be neither a link nor a pipe.
+fn json(path: &Path) -> Option<Value> {
+    // A pipe without a writer would be waited for.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        log::debug!("{} is no file of an engine", path.display());
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text)
+        .inspect_err(|error| log::debug!("{}: {error}", path.display()))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const A: &str = "3f2a9c0d4b5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
+    const B: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    const UID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+    /// A host with files as the engines lay them out, removed on drop.
+    struct Host(PathBuf);
+
+    impl Host {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("netmon-{name}-{}", std::process::id()));
+            Self(root)
+        }
+
+        fn directory(&self, path: &str) -> PathBuf {
+            let path = self.0.join(path);
+            fs::create_dir_all(&path).expect("a directory");
+            path
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            self.directory(Path::new(path).parent().and_then(Path::to_str).expect("a parent"));
+            fs::write(self.0.join(path), text).expect("written");
+        }
+
+        /// The names of a cgroup: `CONTAINER NAMESPACE/POD`, `-` for none.
+        fn names(&self, path: &str) -> String {
+            let mut files = EngineFiles::below(self.0.to_str().expect("UTF-8"));
+            let cgroup = Cgroup::new(7, Some(path.as_bytes().into()));
+            let Names { container, pod } = files.names(&cgroup);
+            let pod = pod.map(|(pod, namespace)| format!("{namespace}/{pod}"));
+            format!("{} {}", container.as_deref().unwrap_or("-"), pod.as_deref().unwrap_or("-"))
+        }
+    }
+
+    impl Drop for Host {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn each_engine_has_its_own_files() {
+        let host = Host::new("engines");
+        host.write(&format!("{DOCKER}/{A}/config.v2.json"), r#"{"ID":"x","Name":"/web"}"#);
+        host.write(
+            &format!("{PODMAN}/containers.json"),
+            &format!(r#"[{{"id":"{B}","names":["db"],"metadata":"{{}}"}},{{"id":"c"}},7]"#),
+        );
+        assert_eq!(host.names(&format!("/docker/{A}")), "web -");
+        assert_eq!(host.names(&format!("/system.slice/docker-{B}.scope")), "- -");
+        assert_eq!(host.names(&format!("/machine.slice/libpod-{B}.scope/container")), "db -");
+        assert_eq!(host.names(&format!("/system.slice/crio-{B}.scope")), "db -");
+        host.write(
+            &format!("{PODMAN}/volatile-containers.json"),
+            &format!(r#"[{{"id":"{A}","names":["once"]}}]"#),
+        );
+        assert_eq!(host.names(&format!("/machine.slice/libpod-{A}.scope")), "once -");
+    }
+
+    #[test]
+    fn the_kubelet_names_containers_and_pods() {
+        let host = Host::new("kubelet");
+        host.write(&format!("{KUBELET_CONTAINERS}/web-7d9_shop_nginx-{A}.log"), "");
+        host.directory(&format!("{KUBELET_PODS}/shop_web-7d9_{UID}"));
+        let pod = format!("/kubepods/burstable/pod{UID}");
+        assert_eq!(host.names(&format!("{pod}/{A}")), "nginx shop/web-7d9");
+        assert_eq!(host.names(&format!("{pod}/cri-containerd-{B}.scope")), "- shop/web-7d9");
+        assert_eq!(host.names("/kubepods/pod0f1e2d3c4b5a69788796a5b4c3d2e1f0"), "- -");
+    }
+
+    /// A user may name a cgroup like the container of another one.
+    #[test]
+    fn a_users_cgroup_gets_no_name() {
+        let host = Host::new("user");
+        host.write(&format!("{DOCKER}/{A}/config.v2.json"), r#"{"Name":"/web"}"#);
+        let user = "/user.slice/user-1000.slice/user@1000.service";
+        assert_eq!(host.names(&format!("{user}/docker-{A}.scope")), "- -");
+        assert_eq!(
+            host.names(&format!("/user.slice/user-1000.slice/session-3.scope/docker-{A}.scope")),
+            "- -"
+        );
+        assert_eq!(host.names(&format!("/docker-{A}.scope")), "web -");
+    }
+
+    #[test]
+    fn files_of_another_form_give_no_name() {
+        let host = Host::new("forms");
+        let directory = host.directory(&format!("{DOCKER}/{A}"));
+        let file = directory.join("config.v2.json");
+        let name = || host.names(&format!("/docker/{A}"));
+        for text in ["", "{", "[]", r#"{"Name":7}"#, r#"{"Name":""}"#, "\0", &"[".repeat(100_000)] {
+            fs::write(&file, text).expect("written");
+            assert_eq!(name(), "- -", "{text:.10}");
+        }
+        fs::write(&file, format!(r#"{{"Name":"/{}"}}"#, "x".repeat(LONGEST + 1))).expect("written");
+        assert_eq!(name(), "- -");
+        fs::remove_file(&file).expect("removed");
+        let elsewhere = host.0.join("elsewhere");
+        fs::write(&elsewhere, r#"{"Name":"/secret"}"#).expect("written");
+        symlink(&elsewhere, &file).expect("a link");
+        assert_eq!(name(), "- -");
+        fs::remove_file(&file).expect("removed");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::from_raw_mode(0o600))
+            .expect("a pipe");
+        assert_eq!(name(), "- -");
+        fs::remove_file(&file).expect("removed");
+        File::create(&file).and_then(|file| file.set_len(LARGEST + 1)).expect("a huge file");
+        assert_eq!(name(), "- -");
+    }
+
+    #[test]
+    fn other_names_in_the_directories_of_the_kubelet_are_passed_over() {
+        for name in ["", ".log", "a-b.log", "a_b_c.log", "a_b-x.log", "_b_c-x.log", "a_b_c-x"] {
+            assert_eq!(container_of_log(name), None, "{name}");
+        }
+        for name in ["", "a", "a_b", "_b_c", "a__c", "a_b_c_d"] {
+            assert_eq!(pod_of_logs(name), None, "{name}");
+        }
+        let pod = ("b".to_owned(), "a".to_owned());
+        assert_eq!(pod_of_logs("a_b_c"), Some(("c".to_owned(), pod)));
+    }
+}

@@ -1,0 +1,107 @@
+//! The fields of JSON objects about a process and its cgroup.
+
+use std::sync::Arc;
+
+use crate::{
+    core::{cgroup::Cgroup, program::KnownProcess},
+    view::text::{
+        clock::{Clock, TimeStyle},
+        json_object::JsonObject,
+    },
+};
+
+/// The fields of the process and of the cgroup that were written last, which mostly come again.
+#[derive(Default)]
+pub(in crate::view) struct OwnerFields {
+    process: Option<(Arc<KnownProcess>, Vec<u8>)>,
+    cgroup: Option<(Arc<Cgroup>, Vec<u8>)>,
+    /// The number of names that the cgroup had.
+    names: u8,
+}
+
+impl OwnerFields {
+    /// Writes the knowledge of a process beside its number and its name.
+    pub(in crate::view) fn put_process(
+        &mut self,
+        object: &mut JsonObject<'_>,
+        process: &Arc<KnownProcess>,
+    ) {
+        object.part(remembered(&mut self.process, process, fields));
+    }
+
+    /// Writes where the processes of a cgroup run.
+    pub(in crate::view) fn put_workload(
+        &mut self,
+        object: &mut JsonObject<'_>,
+        cgroup: &Arc<Cgroup>,
+    ) {
+        // Names may come at any time.
+        if std::mem::replace(&mut self.names, cgroup.names()) != cgroup.names() {
+            self.cgroup = None;
+        }
+        object.part(remembered(&mut self.cgroup, cgroup, workload));
+    }
+}
+
+/// Writes the path of a cgroup, if it is known.
+pub(in crate::view) fn put_path(object: &mut JsonObject<'_>, cgroup: &Cgroup) {
+    if let Some(path) = &cgroup.path {
+        object.text(",\"cgroup\":", path);
+    }
+}
+
+/// Returns the text of `of`, which is made once for as long as the same comes again.
+fn remembered<'a, T>(
+    last: &'a mut Option<(Arc<T>, Vec<u8>)>,
+    of: &Arc<T>,
+    text: impl FnOnce(&T) -> Vec<u8>,
+) -> &'a [u8] {
+    if last.as_ref().is_some_and(|(known, _)| !Arc::ptr_eq(known, of)) {
+        *last = None;
+    }
+    &last.get_or_insert_with(|| (Arc::clone(of), text(of))).1
+}
+
+/// Returns the fields that the path of a cgroup tells.
+fn workload(cgroup: &Cgroup) -> Vec<u8> {
+    let workload = cgroup.workload();
+    let mut out = Vec::new();
+    let mut object = JsonObject::begin(&mut out, "");
+    let mut put = |key: &'static str, text: Option<&[u8]>| {
+        if let Some(text) = text {
+            object.text(key, text);
+        }
+    };
+    put(",\"unit\":", workload.unit);
+    put(",\"user_unit\":", workload.user_unit);
+    put(",\"slice\":", workload.slice);
+    put(",\"container\":", cgroup.container().as_deref());
+    if let Some(container) = &workload.container {
+        put(",\"container_id\":", Some(&container.id));
+        put(",\"container_engine\":", container.engine.map(|engine| engine.name().as_bytes()));
+    }
+    put(",\"pod\":", cgroup.pod().as_deref());
+    put(",\"pod_uid\":", workload.pod.as_deref());
+    put(",\"pod_namespace\":", cgroup.pod_namespace().map(str::as_bytes));
+    object.end_part();
+    out
+}
+
+/// Returns the fields of a process.
+fn fields(process: &KnownProcess) -> Vec<u8> {
+    let KnownProcess { started, parent, program, ancestors: _ } = process;
+    let mut out = Vec::new();
+    let mut object = JsonObject::begin(&mut out, "");
+    object.some(",\"ppid\":", Some(u64::from(*parent)).filter(|parent| *parent != 0));
+    object.wall_time(",\"process_started\":\"", &mut Clock::new(TimeStyle::Rfc3339), *started);
+    if let Some(program) = program {
+        object.text(",\"exe\":", &program.path);
+        object.flag(",\"exe_deleted\":", program.is_deleted);
+        if let Some(arguments) = &program.arguments {
+            object.text(",\"args\":", &arguments.line);
+            object.flag(",\"args_cut\":", arguments.is_cut);
+        }
+    }
+    object.end_part();
+    out
+}

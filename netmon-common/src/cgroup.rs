@@ -7,15 +7,14 @@ use core::mem::{offset_of, size_of};
 /// kernel/cgroup/cgroup-internal.h).
 pub const CGROUP_PATH: usize = 1024;
 
-/// A cgroup of version 2 that was made or removed, 1048 bytes.
+/// A cgroup of version 2 that was made, 1048 bytes.
 ///
-/// Source: tracepoints `cgroup:cgroup_mkdir` and `cgroup:cgroup_rmdir` (kernel/cgroup/cgroup.c).
+/// Source: tracepoint `cgroup:cgroup_mkdir` (kernel/cgroup/cgroup.c).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct Cgroup {
-    /// [`kind::CGROUP_MADE`](crate::kind::CGROUP_MADE) or
-    /// [`kind::CGROUP_REMOVED`](crate::kind::CGROUP_REMOVED).
+pub struct CgroupMade {
+    /// [`kind::CGROUP_MADE`](crate::kind::CGROUP_MADE).
     pub kind: u8,
     /// Zero.
     pub reserved: u8,
@@ -31,7 +30,25 @@ pub struct Cgroup {
     pub path: [u8; CGROUP_PATH],
 }
 
+/// A cgroup of version 2 that was removed, 24 bytes.
+///
+/// Source: tracepoint `cgroup:cgroup_rmdir` (kernel/cgroup/cgroup.c).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct CgroupRemoved {
+    /// [`kind::CGROUP_REMOVED`](crate::kind::CGROUP_REMOVED).
+    pub kind: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
+    /// `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// As in [`CgroupMade::id`].
+    pub id: u64,
+}
+
 const _: () = {
-    assert!(size_of::<Cgroup>() == 24 + CGROUP_PATH);
-    assert!(offset_of!(Cgroup, path) == 24);
+    assert!(size_of::<CgroupMade>() == 24 + CGROUP_PATH);
+    assert!(offset_of!(CgroupMade, path) == 24);
+    assert!(size_of::<CgroupRemoved>() == 24);
 };

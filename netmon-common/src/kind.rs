@@ -36,7 +36,7 @@ pub const EXEC: u8 = 15;
 pub const FORK: u8 = 16;
 /// An [`Exit`](crate::Exit): a process ended.
 pub const EXIT: u8 = 17;
-/// A [`Cgroup`](crate::Cgroup) that was made, with its path.
+/// A [`CgroupMade`](crate::CgroupMade): a cgroup was made.
 pub const CGROUP_MADE: u8 = 18;
-/// A [`Cgroup`](crate::Cgroup) that was removed, without a path.
+/// A [`CgroupRemoved`](crate::CgroupRemoved): a cgroup was removed.
 pub const CGROUP_REMOVED: u8 = 19;

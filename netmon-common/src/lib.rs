@@ -6,8 +6,8 @@
 //!
 //! Every record starts with its kind, and the kind decides the size. Ring buffers carry
 //! [`Transition`], [`Open`], [`Child`], [`End`], [`Note`] and [`Accept`], one more ring [`Exec`],
-//! [`Fork`], [`Exit`] and [`Cgroup`]. Iterators write [`Socket`], [`Info`], [`HeldSocket`] and
-//! [`FailedSocket`]; walks write those of `walk.rs` too.
+//! [`Fork`], [`Exit`], [`CgroupMade`] and [`CgroupRemoved`]. Iterators write [`Socket`], [`Info`],
+//! [`HeldSocket`] and [`FailedSocket`]; walks write those of `walk.rs` too.
 #![no_std]
 
 mod cgroup;
@@ -25,7 +25,7 @@ compile_error!("records and addresses are laid out for little-endian machines");
 
 use core::mem::{offset_of, size_of};
 
-pub use cgroup::{CGROUP_PATH, Cgroup};
+pub use cgroup::{CGROUP_PATH, CgroupMade, CgroupRemoved};
 pub use dump::{DumpOptions, FailedSocket, HeldSocket, Info, Socket, has, timer};
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};

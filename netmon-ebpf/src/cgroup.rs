@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use netmon_common::{CGROUP_PATH, Cgroup, kind};
+use netmon_common::{CGROUP_PATH, CgroupMade, CgroupRemoved, kind};
 
 use crate::{
     offsets::{offset, read},
@@ -20,46 +20,50 @@ use crate::{
 /// User space does not see the directory yet (`cgroup_mkdir`, kernel/cgroup/cgroup.c).
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_made(ctx: BtfTracePointContext) -> i32 {
-    report(ctx.arg::<*const u8>(0) as u64, Some(ctx.arg::<*const u8>(1) as u64))
+    let Some(id) = id(ctx.arg::<*const u8>(0) as u64) else { return 0 };
+    // SAFETY: a helper without arguments.
+    let time = unsafe { bpf_ktime_get_ns() };
+    let Some(mut entry) = reserve::<CgroupMade>() else { return 0 };
+    let out = entry.as_mut_ptr();
+    // SAFETY: reserved for a `CgroupMade`; the used bytes of the path are those of its length.
+    unsafe {
+        let path = addr_of_mut!((*out).path).cast();
+        let length = bpf_probe_read_kernel_str(path, CGROUP_PATH as u32, ctx.arg(1));
+        // A negative number is an error.
+        let length = if length < 0 { 0 } else { length as u64 };
+        // One word for all fields before the time.
+        out.cast::<u64>().write(kind::CGROUP_MADE as u64 | (length & 0xffff) << 16);
+        addr_of_mut!((*out).time).write(time);
+        addr_of_mut!((*out).id).write(id);
+    }
+    submit(entry);
+    0
 }
 
 /// `tp_btf/cgroup_rmdir(struct cgroup *cgrp, const char *path)`.
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn cgroup_removed(ctx: BtfTracePointContext) -> i32 {
-    report(ctx.arg::<*const u8>(0) as u64, None)
-}
-
-/// Reports a cgroup that was made, with its path, or one that was removed.
-#[inline(always)]
-fn report(cgroup: u64, path: Option<u64>) -> i32 {
-    let root: u64 = read(cgroup, offset!(cgroup_root));
-    // The tracepoints also report the hierarchies of version 1, whose ids are others.
-    if read::<u32>(root, offset!(root_hierarchy_id)) != 0 {
-        return 0;
-    }
-    let node: u64 = read(cgroup, offset!(cgroup_kn));
+    let Some(id) = id(ctx.arg::<*const u8>(0) as u64) else { return 0 };
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_ns() };
-    let Some(mut entry) = reserve::<Cgroup>() else { return 0 };
+    let Some(mut entry) = reserve::<CgroupRemoved>() else { return 0 };
     let out = entry.as_mut_ptr();
-    let kind = if path.is_some() { kind::CGROUP_MADE } else { kind::CGROUP_REMOVED };
-    // SAFETY: reserved for a `Cgroup`; the used bytes of the path are those of its length.
+    // SAFETY: reserved for a `CgroupRemoved`; every byte is written.
     unsafe {
-        let length = match path {
-            Some(path) => bpf_probe_read_kernel_str(
-                addr_of_mut!((*out).path).cast(),
-                CGROUP_PATH as u32,
-                path as *const _,
-            ),
-            None => 0,
-        };
-        // A negative number is an error.
-        let length = if length < 0 { 0 } else { length as u64 };
-        // One word for all fields before the time.
-        out.cast::<u64>().write(kind as u64 | (length & 0xffff) << 16);
+        out.cast::<u64>().write(kind::CGROUP_REMOVED as u64);
         addr_of_mut!((*out).time).write(time);
-        addr_of_mut!((*out).id).write(read(node, offset!(kn_id)));
+        addr_of_mut!((*out).id).write(id);
     }
     submit(entry);
     0
+}
+
+/// Returns the id of a cgroup of version 2. The tracepoints also report the hierarchies of version
+/// 1, whose ids are others.
+#[inline(always)]
+fn id(cgroup: u64) -> Option<u64> {
+    let root: u64 = read(cgroup, offset!(cgroup_root));
+    let is_version_2 = read::<u32>(root, offset!(root_hierarchy_id)) == 0;
+    let node: u64 = read(cgroup, offset!(cgroup_kn));
+    is_version_2.then(|| read(node, offset!(kn_id)))
 }

@@ -46,7 +46,7 @@ pub(super) fn cgroups() -> impl FnMut(u64) -> Option<String> {
 
 /// Returns every cgroup v2, by its id.
 fn cgroup_paths() -> impl Iterator<Item = (u64, String)> {
-    let all = kernel::cgroups().into_iter();
+    let all = kernel::cgroups().found.into_iter();
     all.map(|(id, path)| (id, String::from_utf8_lossy(&path).into_owned()))
 }
 

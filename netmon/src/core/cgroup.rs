@@ -16,14 +16,13 @@ use std::{
 };
 
 /// A cgroup of version 2.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Cgroup {
     /// The id: the inode number of its directory. The kernel does not use it again before the next
     /// boot. 0 where it is unknown.
     pub id: u64,
-    /// The path below the root of the hierarchy, any bytes: escape them before showing. A path
-    /// whose first names are not known begins with `…/`. None where it is not known.
-    pub path: Option<Box<[u8]>>,
+    /// The path below the root of the hierarchy, once it is known.
+    path: OnceLock<Box<[u8]>>,
     /// The name of its container, once it is known.
     container_name: OnceLock<String>,
     /// The name of its pod and the pod's namespace, once they are known.
@@ -40,10 +39,18 @@ pub struct Names {
     pub pod: Option<(String, String)>,
 }
 
-/// Names do not count: they may come later.
+/// The id is the identity, and without an id the path: the rest may come later.
+impl PartialEq for Cgroup {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && (self.id != 0 || self.path() == other.path())
+    }
+}
+
+impl Eq for Cgroup {}
+
 impl Hash for Cgroup {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.id, &self.path).hash(state);
+        self.id.hash(state);
     }
 }
 
@@ -88,20 +95,11 @@ pub struct Container<'a> {
     pub id: Cow<'a, [u8]>,
 }
 
-impl<'a> Container<'a> {
-    /// Returns the id as the engines show it: the first 12 digits, or the whole name.
-    #[must_use]
-    pub fn into_short_id(self) -> Cow<'a, [u8]> {
-        match self.id {
-            Cow::Borrowed(id) if is_id(id) => id[..SHORT_ID].into(),
-            id => id,
-        }
-    }
-}
-
-/// The facts that the path of a cgroup tells of the processes in it.
+/// Where the processes of a cgroup run, as far as it is known at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload<'a> {
+    /// The path of the cgroup.
+    pub path: Option<&'a [u8]>,
     /// The unit of the system's systemd, as `_SYSTEMD_UNIT` of the journal has it.
     pub unit: Option<&'a [u8]>,
     /// The unit of a user's systemd, as `_SYSTEMD_USER_UNIT` of the journal has it.
@@ -110,16 +108,21 @@ pub struct Workload<'a> {
     pub slice: Option<&'a [u8]>,
     /// The container.
     pub container: Option<Container<'a>>,
+    /// The word for the container in the output: the name, or the short id if it has no name. That
+    /// of a container of a user begins with the user: `user-1000/web`.
+    pub container_name: Option<Cow<'a, [u8]>>,
     /// The uid of the pod of Kubernetes, or the id of the pod of Podman.
-    pub pod: Option<Cow<'a, [u8]>>,
-}
-
-impl Workload<'_> {
-    /// Returns whether a user has processes there. That user may make cgroups of any name.
-    #[must_use]
-    pub fn is_of_user(&self) -> bool {
-        self.slice.is_some_and(|slice| slice.starts_with(b"user-") || slice == b"user.slice")
-    }
+    pub pod_uid: Option<Cow<'a, [u8]>>,
+    /// The word for the pod in the output: the name, or the uid if it has no name.
+    pub pod_name: Option<Cow<'a, [u8]>>,
+    /// The namespace of the pod.
+    pub pod_namespace: Option<&'a str>,
+    /// The user, as `user-1000`, below whose cgroup the container is: the user may have chosen the
+    /// id of any container.
+    pub user: Option<&'a [u8]>,
+    /// The bytes of the path up to the name of the container, or of the unit without a container.
+    /// Who runs there may choose the names below.
+    pub reserved: usize,
 }
 
 /// The digits of a container's id.
@@ -130,7 +133,7 @@ const SHORT_ID: usize = 12;
 const MAX_UNIT: usize = 255;
 
 /// The prefixes of the names that engines give to the cgroups of containers, before the id.
-const PREFIXES: [(&[u8], Engine); 8] = [
+const PREFIXES: [(&[u8], Engine); 9] = [
     (b"docker-", Engine::Docker),
     (b"cri-containerd-", Engine::Containerd),
     (b"cri-containerd:", Engine::Containerd),
@@ -139,13 +142,28 @@ const PREFIXES: [(&[u8], Engine); 8] = [
     (b"crio:", Engine::CriO),
     (b"libpod-", Engine::Podman),
     (b"libpod:", Engine::Podman),
+    // With `--cgroups=split`, as Quadlet runs containers.
+    (b"libpod-payload-", Engine::Podman),
 ];
 
 impl Cgroup {
     /// Makes a cgroup, whose names are not known.
     #[must_use]
-    pub const fn new(id: u64, path: Option<Box<[u8]>>) -> Self {
+    pub fn new(id: u64, path: Option<Box<[u8]>>) -> Self {
+        let path = path.map_or_else(OnceLock::new, OnceLock::from);
         Self { id, path, container_name: OnceLock::new(), pod_name: OnceLock::new() }
+    }
+
+    /// Returns the path, once it is known. Any bytes: escape them before showing. A path begins
+    /// with `…/` where its first names are not known, and ends with `/…` where the last are not.
+    #[must_use]
+    pub fn path(&self) -> Option<&[u8]> {
+        self.path.get().map(|path| &**path)
+    }
+
+    /// Gives a path to the cgroup. Returns `false` if it has one.
+    pub fn found_at(&self, path: Box<[u8]>) -> bool {
+        self.path.set(path).is_ok()
     }
 
     /// Gives names to the cgroup. Those that it has stay.
@@ -158,50 +176,51 @@ impl Cgroup {
         }
     }
 
-    /// Returns how many names are known yet.
+    /// Returns how much of the path and the names is known yet.
     #[must_use]
-    pub fn names(&self) -> u8 {
-        u8::from(self.container_name.get().is_some()) + u8::from(self.pod_name.get().is_some())
+    pub fn known(&self) -> u8 {
+        let (container, pod) = (self.container_name.get(), self.pod_name.get());
+        [self.path().is_some(), container.is_some(), pod.is_some()].map(u8::from).iter().sum()
     }
 
-    /// Returns the name of the container, or its short id if it has no name.
-    #[must_use]
-    pub fn container(&self) -> Option<Cow<'_, [u8]>> {
-        match self.container_name.get() {
-            Some(name) => Some(name.as_bytes().into()),
-            None => Some(self.workload().container?.into_short_id()),
-        }
-    }
-
-    /// Returns the name of the pod, or its uid if it has no name.
-    #[must_use]
-    pub fn pod(&self) -> Option<Cow<'_, [u8]>> {
-        match self.pod_name.get() {
-            Some((name, _)) => Some(name.as_bytes().into()),
-            None => self.workload().pod,
-        }
-    }
-
-    /// Returns the namespace of the pod, if it is known.
-    #[must_use]
-    pub fn pod_namespace(&self) -> Option<&str> {
-        Some(&*self.pod_name.get()?.1)
-    }
-
-    /// Returns what the path tells; nothing without a path.
+    /// Returns where the processes of the cgroup run.
     #[must_use]
     pub fn workload(&self) -> Workload<'_> {
-        let Some(path) = &self.path else { return Workload::default() };
+        let mut workload = self.path().map(Workload::of).unwrap_or_default();
+        let short_id = workload.container.as_ref().map(|container| short(&container.id));
+        let name = self.container_name.get().map(|name| name.as_bytes().into()).or(short_id);
+        workload.container_name = match (name, workload.user) {
+            (Some(name), Some(user)) => Some([user, b"/", &name].concat().into()),
+            (name, _) => name,
+        };
+        let pod = self.pod_name.get();
+        workload.pod_name = pod.map(|(pod, _)| pod.as_bytes().into()).or(workload.pod_uid.clone());
+        workload.pod_namespace = pod.map(|(_, namespace)| &**namespace);
+        workload
+    }
+}
+
+impl<'a> Workload<'a> {
+    /// Returns what a path tells.
+    fn of(path: &'a [u8]) -> Self {
         let names = || path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        let end = |part: &[u8]| part.as_ptr().addr() - path.as_ptr().addr() + part.len();
         let [slice, unit, user_unit] = systemd(names());
-        let mut outer: &[u8] = b"";
-        let mut workload = Workload { unit, user_unit, slice, ..Workload::default() };
+        let reserved = unit.map_or(path.len(), end);
+        let path = Some(path);
+        let mut workload = Self { path, unit, user_unit, slice, reserved, ..Self::default() };
+        let (mut outer, mut user): (&[u8], _) = (b"", None);
         let mut names = names().peekable();
         while let Some(name) = names.next() {
-            workload.pod = workload.pod.or_else(|| pod(name, outer));
+            user = user.or_else(|| user_of(name));
+            workload.pod_uid = workload.pod_uid.or_else(|| pod(name, outer));
             workload.container = container(name, outer, names.peek().copied());
             // The names below are those that the container has chosen.
             if workload.container.is_some() {
+                workload.user = user;
+                if user.is_none() {
+                    workload.reserved = end(name);
+                }
                 break;
             }
             outer = name;
@@ -247,6 +266,13 @@ fn is_unit(name: &[u8]) -> bool {
         && KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind))
 }
 
+/// Returns the user whose slice has a name: `user-1000` of `user-1000.slice`.
+fn user_of(name: &[u8]) -> Option<&[u8]> {
+    let user = name.strip_suffix(b".slice")?;
+    let uid = user.strip_prefix(b"user-")?;
+    (!uid.is_empty() && uid.iter().all(u8::is_ascii_digit)).then_some(user)
+}
+
 /// Returns the container whose cgroup has a name, between the names `outer` and `inner`.
 fn container<'a>(name: &'a [u8], outer: &[u8], inner: Option<&[u8]>) -> Option<Container<'a>> {
     let of = |engine, id| Some(Container { engine, id });
@@ -260,6 +286,9 @@ fn container<'a>(name: &'a [u8], outer: &[u8], inner: Option<&[u8]>) -> Option<C
             return of(Some(engine), id.into());
         }
     }
+    if matches!(outer, b"lxc" | b"lxc.payload") {
+        return of(Some(Engine::Lxc), name.into());
+    }
     if is_id(name) {
         let engine = match outer {
             b"docker" => Some(Engine::Docker),
@@ -271,15 +300,11 @@ fn container<'a>(name: &'a [u8], outer: &[u8], inner: Option<&[u8]>) -> Option<C
     if let Some(id) = name.strip_prefix(b"lxc.payload.") {
         return of(Some(Engine::Lxc), id.into());
     }
-    if matches!(outer, b"lxc" | b"lxc.payload") {
-        return of(Some(Engine::Lxc), name.into());
-    }
     // The process that watches over the container is in another cgroup, `supervisor`.
     if inner == Some(b"payload") {
-        let service =
-            name.strip_prefix(b"systemd-nspawn@").and_then(|n| n.strip_suffix(b".service"));
-        let scope = name.strip_prefix(b"machine-").and_then(|n| n.strip_suffix(b".scope"));
-        let id = service.or(scope)?;
+        let between = |from: &[u8], to: &[u8]| name.strip_prefix(from)?.strip_suffix(to);
+        let service = between(b"systemd-nspawn@", b".service");
+        let id = service.or_else(|| between(b"machine-", b".scope"))?;
         return of(Some(Engine::Nspawn), unescaped(id));
     }
     None
@@ -287,33 +312,50 @@ fn container<'a>(name: &'a [u8], outer: &[u8], inner: Option<&[u8]>) -> Option<C
 
 /// Returns the pod whose cgroup has a name, below the name `outer`.
 fn pod<'a>(name: &'a [u8], outer: &[u8]) -> Option<Cow<'a, [u8]>> {
-    let has = |name: &[u8], part: &[u8]| name.windows(part.len()).any(|window| window == part);
+    let after = |name: &'a [u8], part: &[u8]| {
+        let at = name.windows(part.len()).position(|window| window == part)?;
+        Some(&name[at + part.len()..])
+    };
     let name = name.split(|byte| *byte == b':').next().unwrap_or(name);
     let own = name.strip_suffix(b".slice").unwrap_or(name);
-    if let Some(id) = own.strip_prefix(b"machine-").unwrap_or(own).strip_prefix(b"libpod_pod_") {
+    // Below machine.slice or user.slice, the name begins with that of the slice.
+    if let Some(id) = after(own, b"libpod_pod_") {
         return is_id(id).then(|| id.into());
     }
     // Its cgroup driver decides whether Kubernetes nests names, or writes all in one.
     let last = own.rsplit(|byte| *byte == b'-').next().unwrap_or(own);
+    let is_nested = || {
+        matches!(outer, b"burstable" | b"besteffort")
+            || outer.windows(b"kubepods".len()).any(|window| window == b"kubepods")
+    };
     let uid = match own.strip_prefix(b"pod") {
-        Some(uid) if has(outer, b"kubepods") || matches!(outer, b"burstable" | b"besteffort") => {
-            uid
-        }
-        _ if has(own, b"kubepods") => last.strip_prefix(b"pod")?,
+        Some(uid) if is_nested() => uid,
+        _ if after(own, b"kubepods").is_some() => last.strip_prefix(b"pod")?,
         _ => return None,
     };
     // A uid with its dashes, which systemd takes for levels, or that of a pod from a file.
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b'-' | b'_');
     let is_uid = matches!(uid.len(), 32 | 36) && uid.iter().all(is_digit);
-    is_uid.then(|| match uid.contains(&b'_') {
-        true => uid.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect(),
-        false => uid.into(),
+    is_uid.then(|| {
+        if uid.contains(&b'_') {
+            uid.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect()
+        } else {
+            uid.into()
+        }
     })
 }
 
 fn is_id(name: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     name.len() == ID && name.iter().all(is_digit)
+}
+
+/// Returns an id as the engines show it: the first digits, or the whole name.
+fn short<'a>(id: &Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+    match id {
+        Cow::Borrowed(id) if is_id(id) => id[..SHORT_ID].into(),
+        id => id.clone(),
+    }
 }
 
 /// Returns a name of systemd without its escapes, `\x2d` for `-` (`unit_name_unescape`).
@@ -324,8 +366,8 @@ fn unescaped(name: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = name;
     let mut plain = Vec::with_capacity(name.len());
     while let [first, tail @ ..] = rest {
-        let digits =
-            tail.strip_prefix(b"x").and_then(|tail| tail.get(..2)).filter(|_| *first == b'\\');
+        let digits = tail.strip_prefix(b"x").and_then(|tail| tail.get(..2));
+        let digits = digits.filter(|_| *first == b'\\');
         let code = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let code = code.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         plain.push(code.unwrap_or(*first));

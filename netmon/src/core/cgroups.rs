@@ -2,14 +2,28 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cgroup::Cgroup;
 
-/// The most cgroups, some 300 bytes each.
+/// The most cgroups, each with a path of some 100 bytes, and of 1 KiB at most.
 const MOST: usize = 1 << 16;
 /// The most removed cgroups that stay: a socket may outlive the cgroup of the process that made it.
 const REMOVED: usize = 1 << 12;
+/// The most cgroups below one unit or container, whose processes may make any number. The oldest
+/// leave first.
+const BELOW: usize = 1 << 10;
+/// The most units and containers whose cgroups are counted. Beyond that, counting begins anew.
+const COUNTED: usize = 1 << 12;
+
+/// The cgroups that the host has at a moment.
+#[derive(Debug, Default)]
+pub(crate) struct CgroupWalk {
+    /// The id and the path of each.
+    pub(crate) found: Vec<(u64, Box<[u8]>)>,
+    /// No cgroup is missing.
+    pub(crate) is_complete: bool,
+}
 
 /// The table of cgroups.
 #[derive(Debug, Default)]
@@ -17,6 +31,8 @@ pub(crate) struct Cgroups {
     known: FxHashMap<u64, Entry>,
     /// Removed cgroups, in the order of their removal.
     removed: VecDeque<u64>,
+    /// The cgroups below the path of a unit or a container, the oldest first.
+    below: FxHashMap<Box<[u8]>, VecDeque<u64>>,
     /// A cgroup without a path has been asked for since the last call of [`Self::take_lacks`].
     lacks: bool,
 }
@@ -25,10 +41,12 @@ pub(crate) struct Cgroups {
 struct Entry {
     cgroup: Arc<Cgroup>,
     is_removed: bool,
+    /// The last walk did not have it. It may have been made meanwhile.
+    was_absent: bool,
 }
 
 impl Cgroups {
-    /// Returns the cgroup with an id; none for 0.
+    /// Returns the cgroup with an id; none for 0. Its path may come later.
     pub(crate) fn get(&mut self, id: u64) -> Option<Arc<Cgroup>> {
         if id == 0 {
             return None;
@@ -36,7 +54,6 @@ impl Cgroups {
         if let Some(entry) = self.known.get(&id) {
             return Some(Arc::clone(&entry.cgroup));
         }
-        // Kept, so that one without a path is missed once.
         self.lacks = true;
         let cgroup = Arc::new(Cgroup::new(id, None));
         self.keep(&cgroup);
@@ -51,12 +68,19 @@ impl Cgroups {
     /// Takes a cgroup that was made, and returns it if its path is new. A path of no bytes is not
     /// known.
     pub(crate) fn made(&mut self, id: u64, path: &[u8]) -> Option<Arc<Cgroup>> {
-        let has_path = |entry: &Entry| entry.cgroup.path.is_some();
-        if path.is_empty() || self.known.get(&id).is_some_and(has_path) {
+        if path.is_empty() || id == 0 {
             return None;
         }
-        let cgroup = Arc::new(Cgroup::new(id, Some(path.into())));
-        self.keep(&cgroup);
+        let cgroup = match self.known.get(&id) {
+            Some(entry) if !entry.cgroup.found_at(path.into()) => return None,
+            Some(entry) => Arc::clone(&entry.cgroup),
+            None => {
+                let cgroup = Arc::new(Cgroup::new(id, Some(path.into())));
+                self.keep(&cgroup);
+                cgroup
+            }
+        };
+        self.count(id, path, cgroup.workload().reserved);
         Some(cgroup)
     }
 
@@ -71,30 +95,58 @@ impl Cgroups {
         }
     }
 
-    /// Takes all cgroups that the host has, and returns those whose paths are new. The others have
-    /// been removed.
-    pub(crate) fn seed(&mut self, all: &[(u64, Box<[u8]>)]) -> Vec<Arc<Cgroup>> {
-        let new = all.iter().filter_map(|(id, path)| self.made(*id, path)).collect();
-        let there: rustc_hash::FxHashSet<u64> = all.iter().map(|(id, _)| *id).collect();
-        let gone: Vec<u64> = self.known.keys().copied().filter(|id| !there.contains(id)).collect();
-        for id in gone {
-            self.removed(id);
+    /// Takes the cgroups that the host has, and returns those whose paths are new. A cgroup that
+    /// two complete walks in a row lack has been removed.
+    pub(crate) fn seed(&mut self, walk: &CgroupWalk) -> Vec<Arc<Cgroup>> {
+        let new = walk.found.iter().filter_map(|(id, path)| self.made(*id, path)).collect();
+        if walk.is_complete {
+            let there: FxHashSet<u64> = walk.found.iter().map(|(id, _)| *id).collect();
+            let mut gone = Vec::new();
+            for (id, entry) in &mut self.known {
+                let is_absent = !there.contains(id);
+                if std::mem::replace(&mut entry.was_absent, is_absent) && is_absent {
+                    gone.push(*id);
+                }
+            }
+            gone.into_iter().for_each(|id| self.removed(id));
         }
         new
     }
 
+    /// Keeps a new cgroup, if there is room.
     fn keep(&mut self, cgroup: &Arc<Cgroup>) {
-        let is_new = !self.known.contains_key(&cgroup.id);
-        if is_new && self.known.len() >= MOST && !self.forget_first() {
+        if self.known.len() >= MOST && !self.forget_first() {
             return;
         }
-        let is_removed = self.known.get(&cgroup.id).is_some_and(|entry| entry.is_removed);
-        self.known.insert(cgroup.id, Entry { cgroup: Arc::clone(cgroup), is_removed });
+        let cgroup = Arc::clone(cgroup);
+        self.known.insert(cgroup.id, Entry { cgroup, is_removed: false, was_absent: false });
+    }
+
+    /// Counts a cgroup that is below the first `reserved` bytes of its path.
+    fn count(&mut self, id: u64, path: &[u8], reserved: usize) {
+        let Some(above) = path.get(..reserved).filter(|above| above.len() < path.len()) else {
+            return;
+        };
+        if self.below.len() >= COUNTED && !self.below.contains_key(above) {
+            self.below.clear();
+        }
+        let ids = self.below.entry(above.into()).or_default();
+        ids.push_back(id);
+        if ids.len() > BELOW
+            && let Some(oldest) = ids.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
     }
 
     /// Forgets the cgroup that was removed first. Returns `false` if none was removed.
     fn forget_first(&mut self) -> bool {
-        self.removed.pop_front().is_some_and(|id| self.known.remove(&id).is_some())
+        while let Some(id) = self.removed.pop_front() {
+            if self.known.remove(&id).is_some() {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -103,8 +155,12 @@ mod tests {
     use super::*;
 
     fn path(cgroups: &mut Cgroups, id: u64) -> Option<String> {
-        let path = cgroups.get(id)?.path.clone()?;
-        Some(String::from_utf8(path.into()).expect("UTF-8"))
+        Some(String::from_utf8(cgroups.get(id)?.path()?.to_vec()).expect("UTF-8"))
+    }
+
+    fn walk(found: &[(u64, &str)]) -> CgroupWalk {
+        let found = found.iter().map(|(id, path)| (*id, path.as_bytes().into())).collect();
+        CgroupWalk { found, is_complete: true }
     }
 
     #[test]
@@ -126,31 +182,54 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_without_a_path_is_missed_once() {
+    fn a_path_that_comes_late_comes_to_every_owner() {
         let mut cgroups = Cgroups::default();
         assert_eq!(cgroups.get(0), None);
         assert!(!cgroups.take_lacks());
-        assert_eq!(path(&mut cgroups, 5), None);
+        let of_owner = cgroups.get(5).expect("not 0");
         assert!(cgroups.take_lacks());
         assert_eq!(path(&mut cgroups, 5), None);
-        assert!(!cgroups.take_lacks());
-        cgroups.made(5, b"");
-        assert_eq!(path(&mut cgroups, 5), None);
-        cgroups.seed(&[(5, b"/five"[..].into()), (6, b"/six"[..].into())]);
+        assert!(!cgroups.take_lacks(), "it is missed once");
+        assert_eq!(cgroups.made(5, b""), None);
+        assert_eq!(cgroups.seed(&walk(&[(5, "/five"), (6, "/six")])).len(), 2);
+        assert_eq!(of_owner.path(), Some(&b"/five"[..]));
+        // The first path stays.
+        assert_eq!(cgroups.made(5, b"/other"), None);
         assert_eq!(path(&mut cgroups, 5).as_deref(), Some("/five"));
-        // The kernel's report of the making stays.
-        cgroups.made(5, b"/other");
-        assert_eq!(path(&mut cgroups, 5).as_deref(), Some("/five"));
-        cgroups.seed(&[(6, b"/six"[..].into())]);
+    }
+
+    #[test]
+    fn two_walks_prove_a_removal() {
+        let mut cgroups = Cgroups::default();
+        cgroups.seed(&walk(&[(5, "/five"), (6, "/six")]));
+        cgroups.seed(&walk(&[(6, "/six")]));
+        assert!(cgroups.removed.is_empty(), "it may have been made during the walk");
+        cgroups.seed(&CgroupWalk { found: Vec::new(), is_complete: false });
+        assert!(cgroups.removed.is_empty());
+        cgroups.seed(&walk(&[(6, "/six")]));
         assert_eq!(cgroups.removed, [5]);
         assert_eq!(path(&mut cgroups, 5).as_deref(), Some("/five"));
+    }
+
+    #[test]
+    fn cgroups_of_one_user_leave_those_of_others_alone() {
+        let mut cgroups = Cgroups::default();
+        cgroups.made(1, b"/system.slice/a.service");
+        cgroups.made(2, b"/docker/x/init");
+        let user = "/user.slice/user-1.slice/user@1.service";
+        for id in 3..=BELOW as u64 + 3 {
+            cgroups.made(id, format!("{user}/{id}").as_bytes());
+        }
+        assert_eq!(path(&mut cgroups, 3), None);
+        assert!(path(&mut cgroups, 4).is_some() && path(&mut cgroups, 1).is_some());
+        assert!(path(&mut cgroups, 2).is_some());
     }
 
     #[test]
     fn the_table_is_bounded() {
         let mut cgroups = Cgroups::default();
         for id in 1..=MOST as u64 {
-            cgroups.made(id, b"/x");
+            cgroups.made(id, format!("/{id}").as_bytes());
         }
         cgroups.made(u64::MAX, b"/y");
         assert_eq!((cgroups.known.len(), path(&mut cgroups, u64::MAX)), (MOST, None));

@@ -48,7 +48,7 @@ impl PastTable {
                 users.insert(owner.uid, name.to_string());
             }
             if let Some(cgroup) = &owner.cgroup
-                && let Some(path) = &cgroup.path
+                && let Some(path) = cgroup.path()
             {
                 cgroups.insert(cgroup.id, String::from_utf8_lossy(path).into_owned());
             }

@@ -16,17 +16,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The facts of a path in one line: `unit user-unit slice engine:id pod`, `-` for none.
+/// The facts of a path in one line: `unit user-unit slice engine:name pod`, `-` for none.
 fn facts(path: &str) -> String {
     let cgroup = cgroup(path);
-    let Workload { unit, user_unit, slice, container, pod } = cgroup.workload();
+    let Workload { unit, user_unit, slice, container, container_name, pod_uid, .. } =
+        cgroup.workload();
     let or_dash = |fact: Option<&[u8]>| fact.map_or("-".to_owned(), text);
-    let container = container.map(|container| {
-        let engine = container.engine.map_or("?", Engine::name);
-        format!("{engine}:{}", text(&container.into_short_id()))
-    });
+    let engine = container.map(|container| container.engine.map_or("?", Engine::name));
+    let container = engine.zip(container_name);
+    let container = container.map(|(engine, name)| format!("{engine}:{}", text(&name)));
     let container = container.unwrap_or("-".to_owned());
-    let pod = or_dash(pod.as_deref());
+    let pod = or_dash(pod_uid.as_deref());
     format!("{} {} {} {container} {pod}", or_dash(unit), or_dash(user_unit), or_dash(slice))
 }
 
@@ -80,11 +80,26 @@ fn every_engine_is_known_by_its_names() {
         (format!("/libpod_parent/libpod-{A}"), format!("- - - podman:{short} -")),
         (
             format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope"),
-            format!("user@1000.service libpod-{A}.scope user-1000.slice podman:{short} -"),
+            format!(
+                "user@1000.service libpod-{A}.scope user-1000.slice podman:user-1000/{short} -"
+            ),
         ),
         (
             format!("/machine.slice/machine-libpod_pod_{B}.slice/libpod-{A}.scope"),
             format!("libpod-{A}.scope - machine-libpod_pod_{B}.slice podman:{short} {B}"),
+        ),
+        (
+            format!("/machine.slice/web.service/libpod-payload-{A}"),
+            format!("web.service - machine.slice podman:{short} -"),
+        ),
+        (
+            format!(
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/\
+                 user-libpod_pod_{B}.slice/libpod-{A}.scope"
+            ),
+            format!(
+                "user@1000.service libpod-{A}.scope user-1000.slice podman:user-1000/{short} {B}"
+            ),
         ),
         (
             format!("/system.slice/nerdctl-{A}.scope"),
@@ -177,7 +192,10 @@ fn the_outermost_name_tells() {
 #[test]
 fn a_name_stands_in_for_an_id() {
     let cgroup = cgroup(&format!("/kubepods/pod{UID}/{A}"));
-    let shown = || (cgroup.container().map(|of| text(&of)), cgroup.pod().map(|of| text(&of)));
+    let shown = || {
+        let Workload { container_name, pod_name, .. } = cgroup.workload();
+        (container_name.map(|of| text(&of)), pod_name.map(|of| text(&of)))
+    };
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(shown(), (some(&A[..12]), some(UID)));
     let pod = Some(("web-7d9".to_owned(), "shop".to_owned()));
@@ -187,7 +205,40 @@ fn a_name_stands_in_for_an_id() {
     let pod = Some(("other".to_owned(), "other".to_owned()));
     cgroup.name(Names { container: some("nginx"), pod });
     assert_eq!(shown(), (some("nginx"), some("web-7d9")));
-    assert_eq!((cgroup.pod_namespace(), cgroup.names()), (Some("shop"), 2));
+    assert_eq!((cgroup.workload().pod_namespace, cgroup.known()), (Some("shop"), 3));
+}
+
+/// A path may come after the first owners.
+#[test]
+fn a_late_path_tells_the_same() {
+    let cgroup = Cgroup::new(7, None);
+    let known = Cgroup::clone(&cgroup);
+    assert_eq!((cgroup.workload(), cgroup.known()), (Workload::default(), 0));
+    assert!(cgroup.found_at(b"/a.service"[..].into()));
+    assert!(!cgroup.found_at(b"/b.service"[..].into()), "the first path stays");
+    assert_eq!((cgroup.workload().unit, cgroup.known()), (Some(&b"a.service"[..]), 1));
+    assert_eq!(cgroup, known, "the id is the identity");
+    let [a, b] = [b"/a", b"/b"].map(|path| Cgroup::new(0, Some(path[..].into())));
+    assert_ne!(a, b, "without an id, the path is");
+}
+
+/// A process in a container or a unit may make cgroups below, and not above.
+#[test]
+fn the_reserved_part_ends_where_others_may_name() {
+    let user = "/user.slice/user-1000.slice/user@1000.service";
+    for (path, wanted) in [
+        (format!("/docker/{A}/own/{B}"), format!("/docker/{A}")),
+        (format!("/system.slice/docker-{A}.scope/x"), format!("/system.slice/docker-{A}.scope")),
+        ("/system.slice/a.service/b/c".to_owned(), "/system.slice/a.service".to_owned()),
+        (format!("{user}/app.slice/docker-{A}.scope"), user.to_owned()),
+        ("/batch/job".to_owned(), "/batch/job".to_owned()),
+    ] {
+        let cgroup = cgroup(&path);
+        let reserved = cgroup.workload().reserved;
+        assert_eq!(path[..reserved], wanted);
+        let user = cgroup.workload().user.map(text);
+        assert_eq!(user.as_deref(), path.contains("user@").then_some("user-1000"), "{path}");
+    }
 }
 
 #[test]
@@ -209,12 +260,14 @@ proptest! {
     fn any_path_has_facts_that_are_parts_of_it(names in vec(some_name(), 0..6)) {
         let path = format!("/{}", names.join("/"));
         let cgroup = cgroup(&path);
-        let Workload { unit, user_unit, slice, container, pod } = cgroup.workload();
+        let Workload { unit, user_unit, slice, container, pod_uid, reserved, .. } =
+            cgroup.workload();
         let is_part = |fact: Option<&[u8]>| fact.is_none_or(|fact| path.contains(&text(fact)));
         prop_assert!([unit, user_unit, slice].into_iter().all(is_part), "{}", path);
         let id = container.as_ref().map(|container| &*container.id);
         prop_assert!(is_part(id) || path.contains('\\'), "{}", path);
-        let pod = pod.as_deref().map(|uid| text(uid).replace('-', "_"));
+        prop_assert!(path.get(..reserved).is_some(), "{}", path);
+        let pod = pod_uid.as_deref().map(|uid| text(uid).replace('-', "_"));
         let plain = path.replace('-', "_");
         prop_assert!(pod.is_none_or(|uid| plain.contains(&uid)), "{}", path);
     }

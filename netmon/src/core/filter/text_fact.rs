@@ -79,12 +79,12 @@ impl TextFact {
             Self::Comm => Some(comm.into()),
             Self::Exe => Some((*program?.path).into()),
             Self::Args => Some((*program?.arguments.as_ref()?.line).into()),
-            Self::Cgroup => Some(cgroup?.path.as_deref()?.into()),
+            Self::Cgroup => Some(cgroup?.path()?.into()),
             Self::Unit => Some(cgroup?.workload().unit?.into()),
             Self::UserUnit => Some(cgroup?.workload().user_unit?.into()),
-            Self::Container => cgroup?.container(),
+            Self::Container => cgroup?.workload().container_name,
             Self::ContainerId => Some(cgroup?.workload().container?.id),
-            Self::Pod => cgroup?.pod(),
+            Self::Pod => cgroup?.workload().pod_name,
             Self::Device | Self::User | Self::Netns => None,
         }
     }

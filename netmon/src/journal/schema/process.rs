@@ -36,7 +36,8 @@ impl ProcessColumns {
         to.times("process_started", started, true);
         to.some("ppid", rows.numbers::<Int32Type>(|of| pid(of.parent)));
         to.some("exe", rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
-        let is_deleted = |of: &KnownProcess| of.program.as_ref().is_some_and(|of| of.is_deleted);
+        let is_deleted =
+            |of: &Arc<KnownProcess>| of.program.as_ref().is_some_and(|of| of.is_deleted);
         to.always("exe_deleted", rows.flags(is_deleted));
         to.some("args", rows.texts(|of| Some((*arguments(of)?.line).into())));
         to.always("args_cut", rows.flags(|of| arguments(of).is_some_and(|of| of.is_cut)));

@@ -41,7 +41,7 @@ impl<T> Shared<T> {
         self.rows.put(row, number);
     }
 
-    pub(super) fn finish(&mut self, rows: usize) -> SharedRows<T> {
+    pub(super) fn finish(&mut self, rows: usize) -> SharedRows<Arc<T>> {
         self.numbers.clear();
         SharedRows { rows: self.rows.finish(rows), all: std::mem::take(&mut self.all) }
     }
@@ -50,7 +50,7 @@ impl<T> Shared<T> {
 /// The shared parts of the rows, for one column after another.
 pub(super) struct SharedRows<T> {
     rows: Int32Array,
-    all: Vec<Arc<T>>,
+    all: Vec<T>,
 }
 
 impl<T> SharedRows<T> {
@@ -60,12 +60,17 @@ impl<T> SharedRows<T> {
         rows.map(move |number| *values.get(usize::try_from(number?).ok()?)?)
     }
 
+    /// Returns the rows with something else made from the parts.
+    pub(super) fn map<'a, U>(&'a self, make: impl Fn(&'a T) -> U) -> SharedRows<U> {
+        SharedRows { rows: self.rows.clone(), all: self.all.iter().map(make).collect() }
+    }
+
     /// Returns a column of numbers.
     pub(super) fn numbers<N: ArrowPrimitiveType>(
         &self,
         number: impl Fn(&T) -> Option<N::Native>,
     ) -> PrimitiveArray<N> {
-        let numbers: Vec<_> = self.all.iter().map(|of| number(of)).collect();
+        let numbers: Vec<_> = self.all.iter().map(number).collect();
         PrimitiveArray::from_iter(self.each(&numbers))
     }
 
@@ -82,7 +87,7 @@ impl<T> SharedRows<T> {
     ) -> DictionaryArray<Int32Type> {
         let mut known: FxHashMap<Cow<'_, [u8]>, i32> = FxHashMap::default();
         let mut values = Vec::new();
-        let number = |of: &'a Arc<T>| {
+        let number = |of: &'a T| {
             let text = text(of)?;
             Some(*known.entry(text).or_insert_with_key(|text| {
                 values.push(text_of(text));

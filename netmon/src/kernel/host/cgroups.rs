@@ -1,35 +1,41 @@
 //! The cgroups of version 2 that the host has, by a walk over their directories.
 
 use std::{
+    collections::VecDeque,
+    ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::LazyLock,
 };
 
-/// The deepest level that is walked: no host nests cgroups as deep.
-const MAX_DEPTH: usize = 32;
-/// The most cgroups of a walk, some seconds of it.
+use crate::core::cgroups::CgroupWalk;
+
+/// The most cgroups of a walk, some seconds of it. The upper levels come first: a user can make
+/// cgroups only below the own one.
 const MOST: usize = 1 << 16;
+/// The longest path that is kept whole, bytes: as long as those that the kernel reports
+/// (`TRACE_CGROUP_PATH_LEN`, kernel/cgroup/cgroup-internal.h).
+const LONGEST: usize = 1022;
 /// The id of the root of the hierarchy (`kernfs_create_root`, fs/kernfs/dir.c).
 const ROOT: u64 = 1;
-/// The beginning of a path whose first names are not known.
+/// The inode number of the initial cgroup namespace (`PROC_CGROUP_INIT_INO`,
+/// include/linux/proc_ns.h).
+const INITIAL: u64 = 0xefff_fffb;
+/// The names of a path that are not known.
 const CUT: &[u8] = "…".as_bytes();
 /// The mark that the kernel appends to the path of a removed cgroup (`proc_cgroup_show`,
 /// kernel/cgroup/cgroup.c).
 const DELETED: &[u8] = b" (deleted)";
 
 /// The paths of `/proc` begin at the root of the hierarchy.
-static FROM_ROOT: LazyLock<bool> = LazyLock::new(|| Top::find().is_some_and(|top| top.is_root));
+static FROM_ROOT: LazyLock<bool> =
+    LazyLock::new(|| fs::metadata("/proc/self/ns/cgroup").is_ok_and(|own| own.ino() == INITIAL));
 
-/// Returns every cgroup with its id and its path below the root. From within a cgroup namespace, a
-/// path begins with `…`, since its first names do not show. No cgroup without version 2.
-pub(crate) fn cgroups() -> Vec<(u64, Box<[u8]>)> {
-    let mut found = Vec::new();
-    if let Some(top) = Top::find() {
-        top.walk(&top.directory, MAX_DEPTH, &mut found);
-    }
-    found
+/// Returns every cgroup with its id and its path below the root. Where the directories of the
+/// hierarchy begin below its root, a path begins with `…`. No cgroup without version 2.
+pub(crate) fn cgroups() -> CgroupWalk {
+    Top::find().map(|top| top.walk()).unwrap_or_default()
 }
 
 /// Returns the id of the cgroup at `path`, a path below the hierarchy as listings show it, or one
@@ -42,6 +48,17 @@ pub(crate) fn cgroup_at(path: &str) -> Option<u64> {
     Some(fs::metadata(found).ok()?.ino())
 }
 
+/// Returns whether only root can have made the cgroup at a path: the one above is root's.
+pub(in crate::kernel) fn is_made_by_root(path: &[u8]) -> bool {
+    let above = path.rsplitn(2, |byte| *byte == b'/').nth(1);
+    above.filter(|_| path.starts_with(b"/")).is_some_and(|above| {
+        let above = Path::new(OsStr::from_bytes(above.strip_prefix(b"/").unwrap_or(above)));
+        let directory = Top::find().filter(|top| top.is_root).map(|top| top.directory.join(above));
+        let owner = directory.and_then(|directory| fs::metadata(directory).ok());
+        owner.is_some_and(|owner| owner.uid() == 0)
+    })
+}
+
 /// Returns the path of a process' cgroup, as in [`cgroups`].
 pub(in crate::kernel) fn of_process(pid: u32) -> Option<Box<[u8]>> {
     let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
@@ -51,15 +68,27 @@ pub(in crate::kernel) fn of_process(pid: u32) -> Option<Box<[u8]>> {
 
 /// Returns the whole path of a process' cgroup. From within a cgroup namespace, `/..` leads out of
 /// it.
-fn whole(path: &[u8], is_root: bool) -> Box<[u8]> {
+fn whole(path: &[u8], is_from_root: bool) -> Box<[u8]> {
     let mut path = path.strip_suffix(DELETED).unwrap_or(path);
-    if is_root {
-        return path.into();
+    if is_from_root {
+        return shortened(path);
     }
     while let Some(outside) = path.strip_prefix(b"/..") {
         path = outside;
     }
-    [CUT, path].concat().into()
+    shortened(&[CUT, path].concat())
+}
+
+/// Returns a path that the kernel or netmon has cut at some byte without its last name, which is
+/// `…` then.
+pub(in crate::kernel) fn cut(path: &[u8]) -> Box<[u8]> {
+    let last = path.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    [&path[..last], b"/", CUT].concat().into()
+}
+
+/// Returns a path, cut if it is long: the outermost names tell the facts.
+fn shortened(path: &[u8]) -> Box<[u8]> {
+    path.get(..LONGEST).map_or_else(|| path.into(), cut)
 }
 
 /// The directory of cgroup v2, which is not /sys/fs/cgroup on a hybrid host.
@@ -81,25 +110,30 @@ impl Top {
         Some(Self { directory, is_root })
     }
 
-    /// Adds the cgroups from `directory` on. The id of a cgroup is the inode number of its
-    /// directory (`kernfs_node.id`, on 64 bits).
-    fn walk(&self, directory: &Path, depth: usize, found: &mut Vec<(u64, Box<[u8]>)>) {
-        let Ok(metadata) = fs::metadata(directory) else { return };
-        if found.len() >= MOST {
-            return;
-        }
-        let below = directory.strip_prefix(&self.directory).unwrap_or(directory);
-        let below = below.as_os_str().as_bytes();
-        let cut = if self.is_root { &[][..] } else { CUT };
-        found.push((metadata.ino(), [cut, b"/", below].concat().into()));
-        if depth == 0 {
-            return;
-        }
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.walk(&entry.path(), depth - 1, found);
+    /// Returns the cgroups, level by level. The id of a cgroup is the inode number of its directory
+    /// (`kernfs_node.id`, on 64 bits).
+    fn walk(&self) -> CgroupWalk {
+        let mut walk = CgroupWalk { found: Vec::new(), is_complete: self.is_root };
+        let start = if self.is_root { &[][..] } else { CUT };
+        let mut directories = VecDeque::from([self.directory.clone()]);
+        while let Some(directory) = directories.pop_front() {
+            // One that is gone by now is none.
+            let Ok(metadata) = fs::metadata(&directory) else { continue };
+            if walk.found.len() >= MOST {
+                walk.is_complete = false;
+                break;
             }
+            let below = directory.strip_prefix(&self.directory).unwrap_or(&directory);
+            let path = [start, b"/", below.as_os_str().as_bytes()].concat();
+            walk.found.push((metadata.ino(), shortened(&path)));
+            // A path that is too long for the system is not followed.
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            let is_cgroup =
+                |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let free = (MOST + 1).saturating_sub(directories.len());
+            directories.extend(entries.filter(is_cgroup).map(|entry| entry.path()).take(free));
         }
+        walk
     }
 }
 
@@ -107,27 +141,45 @@ impl Top {
 mod tests {
     use super::*;
 
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
     #[test]
     fn paths_from_within_a_namespace_are_cut() {
-        let whole = |path: &str, is_root| String::from_utf8(whole(path.as_bytes(), is_root).into());
-        let is = |path: &str| Ok(path.to_owned());
-        assert_eq!(whole("/system.slice/a.service", true), is("/system.slice/a.service"));
-        assert_eq!(whole("/a (deleted)", true), is("/a"));
-        assert_eq!(whole("/", false), is("…/"));
-        assert_eq!(whole("/a", false), is("…/a"));
-        assert_eq!(whole("/../../b.slice", false), is("…/b.slice"));
+        let whole = |path: &str, is_from_root| text(&whole(path.as_bytes(), is_from_root));
+        assert_eq!(whole("/system.slice/a.service", true), "/system.slice/a.service");
+        assert_eq!(whole("/a (deleted)", true), "/a");
+        assert_eq!(whole("/", false), "…/");
+        assert_eq!(whole("/a", false), "…/a");
+        assert_eq!(whole("/../../b.slice", false), "…/b.slice");
+    }
+
+    #[test]
+    fn a_long_path_keeps_its_first_names() {
+        let long = format!("/a/{}/{}/c", "b".repeat(500), "b".repeat(600));
+        assert_eq!(text(&shortened(long.as_bytes())), format!("/a/{}/…", "b".repeat(500)));
+        assert_eq!(text(&shortened(b"/a/b")), "/a/b");
+        assert_eq!(text(&cut(b"")), "/…");
+        assert_eq!(text(&cut(b"/abc")), "/…");
     }
 
     #[test]
     fn this_process_is_in_a_cgroup_of_the_walk() {
         let Some(own) = of_process(std::process::id()) else {
-            assert!(cgroups().is_empty(), "a host without version 2");
+            assert!(cgroups().found.is_empty(), "a host without version 2");
             return;
         };
         let all = cgroups();
-        let of_path = all.iter().find(|(_, path)| *path == own);
+        let of_path = all.found.iter().find(|(_, path)| *path == own);
         let (id, _) = of_path.expect("its own cgroup");
-        let path = String::from_utf8(own.into()).expect("UTF-8");
-        assert_eq!(cgroup_at(path.trim_start_matches('…')), Some(*id));
+        assert_eq!(cgroup_at(text(&own).trim_start_matches('…')), Some(*id));
+    }
+
+    #[test]
+    fn cgroups_below_roots_are_roots() {
+        assert!(Top::find().is_none_or(|top| is_made_by_root(b"/any") == top.is_root));
+        assert!(!is_made_by_root(b"/no-such-cgroup/any") && !is_made_by_root("…/any".as_bytes()));
+        assert!(!is_made_by_root(b"") && !is_made_by_root(b"any"));
     }
 }

@@ -13,7 +13,8 @@ use std::{
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use crate::core::cgroup::{Cgroup, Engine, Names};
+use super::cgroups::is_made_by_root;
+use crate::core::cgroup::{Cgroup, Container, Engine, Names, Workload};
 
 /// Docker's containers: a directory each, by id.
 const DOCKER: &str = "var/lib/docker/containers";
@@ -25,7 +26,7 @@ const KUBELET_CONTAINERS: &str = "var/log/containers";
 const KUBELET_PODS: &str = "var/log/pods";
 
 /// The largest file that is read, bytes: Podman describes all its containers in one.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 4 << 20;
 /// The most entries of a directory that are read.
 const MOST: usize = 1 << 16;
 /// The longest name, bytes: that of a pod may have 253.
@@ -34,9 +35,20 @@ const LONGEST: usize = 255;
 /// A pod's name and its namespace.
 type Pod = (String, String);
 
+/// Returns whether the files of engines may have names for the processes of a cgroup.
+///
+/// A user may name a cgroup like the container of another one.
+pub(in crate::kernel) fn may_have_names(workload: &Workload<'_>) -> bool {
+    let Some(Container { engine, .. }) = workload.container else { return false };
+    workload.user.is_none() && !matches!(engine, Some(Engine::Lxc | Engine::Nspawn))
+}
+
 /// The files of the engines, each of which is read once, when it is first needed.
 pub(in crate::kernel) struct EngineFiles {
     root: PathBuf,
+    /// Returns whether only root can have made the cgroup at a path.
+    is_made_by_root: fn(&[u8]) -> bool,
+    /// The names of containers, by id.
     podman: Option<FxHashMap<String, String>>,
     /// The container's name and its pod, by id.
     kubelet_containers: Option<FxHashMap<String, (String, Pod)>>,
@@ -45,42 +57,53 @@ pub(in crate::kernel) struct EngineFiles {
 }
 
 impl EngineFiles {
-    /// The files below a directory, `/` for those of this host.
-    pub(in crate::kernel) fn below(root: &str) -> Self {
-        let root = root.into();
-        Self { root, podman: None, kubelet_containers: None, kubelet_pods: None }
+    /// The files of this host.
+    pub(in crate::kernel) fn of_host() -> Self {
+        Self::below("/", is_made_by_root)
+    }
+
+    fn below(root: &str, is_made_by_root: fn(&[u8]) -> bool) -> Self {
+        let (podman, kubelet_containers, kubelet_pods) = (None, None, None);
+        Self { root: root.into(), is_made_by_root, podman, kubelet_containers, kubelet_pods }
     }
 
     /// Returns the names of the container and the pod of a cgroup, as far as the files have them.
-    ///
-    /// A user may name a cgroup like the container of another one. So a cgroup below the systemd of
-    /// a user gets no name.
+    /// No names for a cgroup that a user may have made.
     pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Names {
         let workload = cgroup.workload();
-        if workload.is_of_user() {
+        let Workload { path, container, pod_uid, reserved, .. } = &workload;
+        let of_container = path.and_then(|path| path.get(..*reserved));
+        if !may_have_names(&workload) || !of_container.is_some_and(self.is_made_by_root) {
             return Names::default();
         }
-        let mut names = Names::default();
-        if let Some(container) = &workload.container
-            && let Ok(id) = std::str::from_utf8(&container.id)
-        {
-            // One whose engine is not known is Kubernetes', or Docker's in another place.
-            let may_be = |engine| container.engine.is_none_or(|known| known == engine);
-            if let Some((name, pod)) = self.kubelet_container(id) {
-                (names.container, names.pod) = (Some(name), Some(pod));
-            } else if may_be(Engine::Podman) || may_be(Engine::CriO) {
-                names.container = self.podman(id);
-            }
-            if names.container.is_none() && may_be(Engine::Docker) {
-                names.container = self.docker(id);
-            }
-        }
+        let container = container.as_ref().map(|container| self.container(container));
+        let mut names = container.unwrap_or_default();
         if names.pod.is_none()
-            && let Some(uid) = &workload.pod
+            && let Some(uid) = pod_uid
         {
             names.pod = self.kubelet_pod(&String::from_utf8_lossy(uid));
         }
         names
+    }
+
+    fn container(&mut self, container: &Container<'_>) -> Names {
+        let Ok(id) = std::str::from_utf8(&container.id) else { return Names::default() };
+        if let Some((container, pod)) = self.kubelet_container(id) {
+            return Names { container: Some(container), pod: Some(pod) };
+        }
+        // A container whose engine is not known is Kubernetes', or Docker's in another place.
+        let may_be = |engine| container.engine.is_none_or(|known| known == engine);
+        let mut name = None;
+        if may_be(Engine::Podman) || may_be(Engine::CriO) {
+            name = self.podman(id);
+        }
+        if name.is_none() && may_be(Engine::Docker) {
+            name = self.docker(id);
+        }
+        match name.as_deref().and_then(of_pod) {
+            Some((container, pod)) => Names { container: Some(container), pod: Some(pod) },
+            None => Names { container: name, pod: None },
+        }
     }
 
     /// `Name` in the file of a container, with a slash before it.
@@ -140,9 +163,16 @@ fn pod_of_logs(name: &str) -> Option<(String, Pod)> {
     Some((uid.to_owned(), (plain(pod)?, plain(namespace)?)))
 }
 
-/// Returns three names between underscores, which names of Kubernetes never have (RFC 1123).
-fn parts(text: &str) -> Option<[&str; 3]> {
-    let parts: Vec<_> = text.split('_').collect();
+/// Reads `k8s_CONTAINER_POD_NAMESPACE_UID_ATTEMPT`, as Docker and CRI-O call the containers of the
+/// kubelet (`makeContainerName`, core/naming.go of cri-dockerd).
+fn of_pod(name: &str) -> Option<(String, Pod)> {
+    let [container, pod, namespace, _uid, _attempt] = parts(name.strip_prefix("k8s_")?)?;
+    Some((plain(container)?, (plain(pod)?, plain(namespace)?)))
+}
+
+/// Returns names between underscores, which names of Kubernetes never have (RFC 1123).
+fn parts<const COUNT: usize>(text: &str) -> Option<[&str; COUNT]> {
+    let parts: Vec<_> = text.split('_').take(COUNT + 1).collect();
     parts.try_into().ok()
 }
 
@@ -206,7 +236,8 @@ mod tests {
 
         /// The names of a cgroup: `CONTAINER NAMESPACE/POD`, `-` for none.
         fn names(&self, path: &str) -> String {
-            let mut files = EngineFiles::below(self.0.to_str().expect("UTF-8"));
+            let root = self.0.to_str().expect("UTF-8");
+            let mut files = EngineFiles::below(root, |path| !path.starts_with(b"/delegated/"));
             let cgroup = Cgroup::new(7, Some(path.as_bytes().into()));
             let Names { container, pod } = files.names(&cgroup);
             let pod = pod.map(|(pod, namespace)| format!("{namespace}/{pod}"));
@@ -237,6 +268,14 @@ mod tests {
             &format!(r#"[{{"id":"{A}","names":["once"]}}]"#),
         );
         assert_eq!(host.names(&format!("/machine.slice/libpod-{A}.scope")), "once -");
+        let name = format!("k8s_nginx_web-7d9_shop_{UID}_0");
+        host.write(
+            &format!("{PODMAN}/containers.json"),
+            &format!(r#"[{{"id":"{B}","names":["{name}"]}}]"#),
+        );
+        assert_eq!(host.names(&format!("/system.slice/crio-{B}.scope")), "nginx shop/web-7d9");
+        host.write(&format!("{DOCKER}/{B}/config.v2.json"), &format!(r#"{{"Name":"/{name}"}}"#));
+        assert_eq!(host.names(&format!("/docker/{B}")), "nginx shop/web-7d9");
     }
 
     #[test]
@@ -262,6 +301,8 @@ mod tests {
             "- -"
         );
         assert_eq!(host.names(&format!("/docker-{A}.scope")), "web -");
+        assert_eq!(host.names(&format!("/delegated/docker-{A}.scope")), "- -");
+        assert_eq!(host.names(&format!("/lxc/{A}")), "- -");
     }
 
     #[test]
@@ -300,5 +341,8 @@ mod tests {
         }
         let pod = ("b".to_owned(), "a".to_owned());
         assert_eq!(pod_of_logs("a_b_c"), Some(("c".to_owned(), pod)));
+        for name in ["k8s_a_b_c_d", "k8s_a_b_c_d_e_f", "k8s__b_c_d_e", "a_b_c_d_e"] {
+            assert_eq!(of_pod(name), None, "{name}");
+        }
     }
 }

@@ -173,6 +173,11 @@ pub(in crate::kernel) const PROCESSES: [Hook; 3] = [
     process("process_exit", &["sched_process_exit"], "the ends of processes"),
 ];
 
+/// Returns whether a program fills the ring of processes: its skipped runs are losses there.
+pub(in crate::kernel) fn fills_processes(program: &str) -> bool {
+    PROCESSES.iter().chain(&CGROUPS).any(|hook| hook.program == program)
+}
+
 /// Returns whether a program follows processes.
 pub(in crate::kernel) fn follows_processes(program: &str) -> bool {
     PROCESSES.iter().any(|hook| hook.program == program)
@@ -194,7 +199,7 @@ pub(in crate::kernel) const CGROUPS: [Hook; 2] = [
         kind: HookKind::BtfTracepoint,
         targets: &["cgroup_mkdir"],
         reports: "the paths of new cgroups",
-        without: "dumps look for new cgroups: the path is missing for up to some seconds",
+        without: "dumps look for new cgroups: the path comes up to a minute later",
     },
     Hook {
         program: "cgroup_removed",

@@ -43,8 +43,10 @@ pub(crate) enum Record {
     Fork(wire::Fork),
     /// A process ended.
     Exit(wire::Exit),
-    /// A cgroup was made or removed.
-    Cgroup(Box<wire::Cgroup>),
+    /// A cgroup was made.
+    CgroupMade(Box<wire::CgroupMade>),
+    /// A cgroup was removed.
+    CgroupRemoved(wire::CgroupRemoved),
 }
 
 /// Returns the time of a decoded record. A malformed record has no time: it comes first.
@@ -66,14 +68,15 @@ impl Record {
             Self::Exec(exec) => exec.time,
             Self::Fork(fork) => fork.time,
             Self::Exit(exit) => exit.time,
-            Self::Cgroup(cgroup) => cgroup.time,
+            Self::CgroupMade(made) => made.time,
+            Self::CgroupRemoved(removed) => removed.time,
         };
         Mono::from_kernel(time)
     }
 
     /// Returns the memory of the record, in units of 120 bytes.
     pub(super) const fn weight(&self) -> usize {
-        if matches!(self, Self::Exec(_) | Self::Cgroup(_)) { HEAVIEST } else { 1 }
+        if matches!(self, Self::Exec(_) | Self::CgroupMade(_)) { HEAVIEST } else { 1 }
     }
 
     /// Returns the ids of the record's sockets, so that the caller can change them: the record's
@@ -86,13 +89,24 @@ impl Record {
             Self::End(end) => (&mut end.transition.cookie, None),
             Self::Note(note) => (&mut note.cookie, None),
             Self::Accept(accept) => (&mut accept.cookie, None),
-            Self::Exec(_) | Self::Fork(_) | Self::Exit(_) | Self::Cgroup(_) => return None,
+            Self::Exec(_)
+            | Self::Fork(_)
+            | Self::Exit(_)
+            | Self::CgroupMade(_)
+            | Self::CgroupRemoved(_) => return None,
         })
     }
 
     /// Returns whether the record is of a process or a cgroup, not of a socket.
     pub(in crate::kernel) const fn is_of_owners(&self) -> bool {
-        matches!(self, Self::Exec(_) | Self::Fork(_) | Self::Exit(_) | Self::Cgroup(_))
+        matches!(
+            self,
+            Self::Exec(_)
+                | Self::Fork(_)
+                | Self::Exit(_)
+                | Self::CgroupMade(_)
+                | Self::CgroupRemoved(_)
+        )
     }
 
     /// Returns the transition that the record contains.
@@ -135,9 +149,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
         Some(kind::EXEC) => read(bytes).map(|exec| Record::Exec(Box::new(exec))),
         Some(kind::FORK) => read(bytes).map(Record::Fork),
         Some(kind::EXIT) => read(bytes).map(Record::Exit),
-        Some(kind::CGROUP_MADE | kind::CGROUP_REMOVED) => {
-            read(bytes).map(|cgroup| Record::Cgroup(Box::new(cgroup)))
-        }
+        Some(kind::CGROUP_MADE) => read(bytes).map(|made| Record::CgroupMade(Box::new(made))),
+        Some(kind::CGROUP_REMOVED) => read(bytes).map(Record::CgroupRemoved),
         _ => None,
     };
     record
@@ -150,7 +163,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Record, MalformedRecord> {
                 usize::from(exec.path_length) <= wire::PATH_ROOM
                     && usize::from(exec.arguments_length) <= wire::ARGUMENTS
             }
-            Record::Cgroup(cgroup) => usize::from(cgroup.path_length) <= wire::CGROUP_PATH,
+            Record::CgroupMade(made) => usize::from(made.path_length) <= wire::CGROUP_PATH,
             record => record.transition().is_none_or(is_valid),
         })
         .ok_or(MalformedRecord { length: bytes.len(), kind })

@@ -213,12 +213,16 @@ impl Dump {
         let (mut holders, hidden) = self.holders()?;
         if let Some(ProgramRequest { arguments }) = self.request.programs {
             let booted = booted();
-            let mut files = EngineFiles::below("/");
+            let mut files = EngineFiles::of_host();
             let mut known_cgroups: FxHashMap<Box<[u8]>, Arc<Cgroup>> = FxHashMap::default();
             holders.complete(|process| {
-                let known = proc::programs::look(process.pid, arguments);
-                process.known = known.map(|known| Arc::new(known.known(booted)));
-                process.cgroup = cgroups::of_process(process.pid).map(|path| {
+                let path = || cgroups::of_process(process.pid);
+                let Some((seen, path)) = proc::programs::look_and(process.pid, arguments, path)
+                else {
+                    return;
+                };
+                process.known = Some(Arc::new(seen.known(booted)));
+                process.cgroup = path.map(|path| {
                     let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {
                         let cgroup = Cgroup::new(0, Some(path.clone()));
                         cgroup.name(files.names(&cgroup));

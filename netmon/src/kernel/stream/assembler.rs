@@ -102,9 +102,11 @@ impl Assembler {
             Record::Note(note) if note.kind == kind::PORT => self.port(note, out),
             Record::Note(note) if note.kind == kind::MINISOCKET => self.minisocket(note, out),
             Record::Note(reset) => self.reset(reset, out),
-            Record::Exec(_) | Record::Fork(_) | Record::Exit(_) | Record::Cgroup(_) => {
-                self.owners.record(record);
-            }
+            Record::Exec(_)
+            | Record::Fork(_)
+            | Record::Exit(_)
+            | Record::CgroupMade(_)
+            | Record::CgroupRemoved(_) => self.owners.record(record),
         }
     }
 

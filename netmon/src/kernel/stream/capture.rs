@@ -74,7 +74,8 @@ impl Capture {
             Record::Exec(record) => return self.exec(record),
             Record::Fork(record) => bytes_of(record),
             Record::Exit(record) => bytes_of(record),
-            Record::Cgroup(record) => return self.cgroup(**record),
+            Record::CgroupMade(record) => return self.cgroup(**record),
+            Record::CgroupRemoved(record) => bytes_of(record),
         };
         self.put(entry::RECORD, &[bytes]);
     }
@@ -96,7 +97,7 @@ impl Capture {
     }
 
     /// Adds the record without the rest of the room.
-    fn cgroup(&mut self, mut record: wire::Cgroup) {
+    fn cgroup(&mut self, mut record: wire::CgroupMade) {
         let used = usize::from(record.path_length).min(wire::CGROUP_PATH);
         record.path[used..].fill(0);
         self.put(entry::RECORD, &[bytes_of(&record)]);

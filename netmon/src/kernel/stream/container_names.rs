@@ -4,32 +4,46 @@ use std::{
     iter,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::{
-    core::cgroup::Cgroup,
-    kernel::host::{containers::EngineFiles, privilege::narrow, shortage::Shortage},
+    core::cgroup::{Cgroup, Names},
+    kernel::host::{
+        containers::{EngineFiles, may_have_names},
+        privilege::narrow,
+        shortage::Shortage,
+    },
 };
 
-/// The times between two looks for the names of a cgroup. Docker has a file before it makes the
+/// The times between two looks for the names of a container. Docker has a file before it makes the
 /// cgroup, the kubelet makes a link once the container runs.
 const LOOKS: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
-/// The most cgroups that wait for their names. More of them stay without.
-const MOST: usize = 1 << 14;
+/// The least time between two rounds of looks; and the time for each second of a round, so that
+/// looks take at most a tenth of a CPU.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSES: u32 = 9;
+/// The most cgroups on the way to the thread. More of them stay without names.
+const AHEAD: usize = 1 << 12;
+/// The most containers that wait for their names, and the most whose names are remembered.
+const MOST: usize = 1 << 12;
+/// The most cgroups of one container that wait for its names: a container may make any number.
+const BELOW: usize = 1 << 10;
 
 /// The way to the thread.
-pub(super) struct ContainerNames(Sender<Arc<Cgroup>>);
+pub(super) struct ContainerNames(SyncSender<Arc<Cgroup>>);
 
 impl ContainerNames {
     /// Starts the thread, which ends with the session. Nothing waits for it, since a file system
     /// may hang. Without a thread, containers have no names.
     pub(super) fn start() -> Option<Self> {
-        let (to, asked) = channel();
+        let (to, asked) = sync_channel(AHEAD);
         let thread = thread::Builder::new().name("netmon:engines".to_owned());
         match thread.spawn(move || answer(&asked)).map_err(Shortage::of_thread) {
             Ok(_) => Some(Self(to)),
@@ -40,21 +54,15 @@ impl ContainerNames {
         }
     }
 
-    /// Has the thread look for the names of a cgroup, if it is that of a container.
+    /// Has the thread look for the names of a cgroup, if engines may have some.
     pub(super) fn look_up(&self, cgroup: &Arc<Cgroup>) {
-        if cgroup.workload().container.is_some() {
-            // A thread that panicked gives no names any more.
-            let _ = self.0.send(Arc::clone(cgroup));
+        if may_have_names(&cgroup.workload())
+            && let Err(TrySendError::Full(cgroup)) = self.0.try_send(Arc::clone(cgroup))
+        {
+            log::debug!("no name for cgroup {}: too many wait", cgroup.id);
         }
+        // A thread that panicked gives no names any more.
     }
-}
-
-/// A cgroup whose names are looked for.
-struct Waiting {
-    cgroup: Arc<Cgroup>,
-    /// The number of looks so far.
-    looks: usize,
-    next: Instant,
 }
 
 fn answer(asked: &Receiver<Arc<Cgroup>>) {
@@ -63,36 +71,89 @@ fn answer(asked: &Receiver<Arc<Cgroup>>) {
         log::warn!("containers are shown by id, not by name: cannot give up privileges: {error}");
         return;
     }
-    let mut waiting: Vec<Waiting> = Vec::new();
+    let mut containers = Containers::default();
     loop {
-        let next = waiting.iter().map(|waiting| waiting.next).min();
-        let first = match next {
+        let first = match containers.next() {
             Some(next) => asked.recv_timeout(next.saturating_duration_since(Instant::now())),
             None => asked.recv().map_err(Into::into),
         };
+        let begun = Instant::now();
         match first {
-            Ok(cgroup) if waiting.len() < MOST => {
-                let free = MOST - waiting.len();
-                let new = iter::once(cgroup).chain(asked.try_iter()).take(free);
-                let next = Instant::now();
-                waiting.extend(new.map(|cgroup| Waiting { cgroup, looks: 0, next }));
+            Ok(cgroup) => {
+                let new = iter::once(cgroup).chain(asked.try_iter().take(AHEAD));
+                new.for_each(|cgroup| containers.add(cgroup, begun));
             }
-            Ok(cgroup) => log::debug!("no name for {:?}: too many wait", cgroup.path),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let (now, mut files) = (Instant::now(), EngineFiles::below("/"));
-        waiting.retain_mut(|waiting| {
-            if waiting.next > now {
+        containers.look(begun, &mut EngineFiles::of_host());
+        thread::sleep(PAUSE.max(begun.elapsed() * PAUSES));
+    }
+}
+
+/// Containers, by the path of the outermost cgroup of each.
+#[derive(Default)]
+struct Containers {
+    waiting: FxHashMap<Box<[u8]>, Waiting>,
+    known: FxHashMap<Box<[u8]>, Names>,
+}
+
+/// A container whose names are looked for.
+struct Waiting {
+    cgroups: Vec<Arc<Cgroup>>,
+    /// The number of looks so far.
+    looks: usize,
+    next: Instant,
+}
+
+impl Containers {
+    fn add(&mut self, cgroup: Arc<Cgroup>, now: Instant) {
+        let workload = cgroup.workload();
+        let Some(path) = workload.path.and_then(|path| path.get(..workload.reserved)) else {
+            return;
+        };
+        if let Some(names) = self.known.get(path) {
+            cgroup.name(names.clone());
+        } else if let Some(waiting) = self.waiting.get_mut(path) {
+            if waiting.cgroups.len() < BELOW {
+                waiting.cgroups.push(cgroup);
+            }
+        } else if self.waiting.len() < MOST {
+            let path = path.into();
+            let waiting = Waiting { cgroups: vec![cgroup], looks: 0, next: now };
+            self.waiting.insert(path, waiting);
+        } else {
+            log::debug!("no name for cgroup {}: too many containers wait", cgroup.id);
+        }
+    }
+
+    /// Returns the time of the next look, if there is one.
+    fn next(&self) -> Option<Instant> {
+        self.waiting.values().map(|waiting| waiting.next).min()
+    }
+
+    /// Looks for the names of those whose time has come.
+    fn look(&mut self, now: Instant, files: &mut EngineFiles) {
+        self.waiting.retain(|path, waiting| {
+            let Waiting { cgroups, looks, next } = waiting;
+            if *next > now {
                 return true;
             }
-            let Waiting { cgroup, looks, next } = waiting;
             *looks += 1;
-            cgroup.name(files.names(cgroup));
-            let Some(pause) = LOOKS.get(*looks) else { return false };
-            *next = now + *pause;
-            let wanted = 1 + u8::from(cgroup.workload().pod.is_some());
-            cgroup.names() < wanted
+            let Some(first) = cgroups.first() else { return false };
+            let names = files.names(first);
+            let is_complete = names.container.is_some()
+                && (names.pod.is_some() || first.workload().pod_uid.is_none());
+            cgroups.iter().for_each(|cgroup| cgroup.name(names.clone()));
+            let pause = LOOKS.get(*looks).filter(|_| !is_complete);
+            *next = now + pause.copied().unwrap_or_default();
+            if is_complete {
+                if self.known.len() >= MOST {
+                    self.known.clear();
+                }
+                self.known.insert(path.clone(), names);
+            }
+            pause.is_some()
         });
     }
 }

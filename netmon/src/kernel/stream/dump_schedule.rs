@@ -27,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(2);
 /// The time between dumps if nothing happens. A walk of the kernel's hash table takes milliseconds,
 /// even if the table is empty.
 const AT_REST: Duration = Duration::from_secs(60);
+/// The least time between two walks over the cgroups: users can make any number of cgroups.
+const BETWEEN_WALKS: Duration = Duration::from_secs(60);
 /// The number of dumps after a change: the first notices a difference, the next confirms it.
 const UNTIL_SURE: u8 = 2;
 /// The distance between dumps from which on it is shown to users.
@@ -56,8 +58,12 @@ pub(super) struct DumpSchedule {
     processes: Option<ProgramRequest>,
     /// The next dump is to have the processes too.
     wants_processes: bool,
-    /// The next dump is to have the cgroups too.
+    /// The next dump is to have the cgroups too, unless the last walk was just before.
     wants_cgroups: bool,
+    /// The last walk over the cgroups.
+    walked_at: Option<Instant>,
+    /// The parts of the running dump beside the sockets.
+    running: Wanted,
     /// The CPU time that the loop has spent on the running dump.
     charged: Duration,
     /// The start of the last dump.
@@ -89,6 +95,8 @@ impl DumpSchedule {
             processes,
             wants_processes: true,
             wants_cgroups: true,
+            walked_at: None,
+            running: Wanted::default(),
             charged: Duration::ZERO,
             last: now,
             last_complete: None,
@@ -116,10 +124,10 @@ impl DumpSchedule {
         self.dump_soon();
     }
 
-    /// Has the next dump look for cgroups too, as soon as the budget permits.
+    /// Has the next dump look for cgroups too.
     pub(super) fn want_cgroups(&mut self) {
         self.wants_cgroups = true;
-        self.dump_soon();
+        self.expect_change();
     }
 
     /// Keeps the next dumps from waiting for long, because something happened or is about to
@@ -171,10 +179,15 @@ impl DumpSchedule {
     fn hand_over(&mut self) -> io::Result<Receiver<DumpMessage>> {
         let (to, messages) = channel(AHEAD);
         let wants_processes = mem::take(&mut self.wants_processes);
+        let may_walk = self.walked_at.is_none_or(|at| at.elapsed() >= BETWEEN_WALKS);
         let wanted = Wanted {
             processes: self.processes.filter(|_| wants_processes),
-            cgroups: mem::take(&mut self.wants_cgroups),
+            cgroups: self.wants_cgroups && may_walk,
         };
+        if wanted.cgroups {
+            (self.wants_cgroups, self.walked_at) = (false, Some(Instant::now()));
+        }
+        self.running = wanted;
         let request = Request { to, wanted };
         // Only a panic that even the thread did not survive closes the way.
         let request = match &self.requests {
@@ -245,7 +258,8 @@ impl DumpSchedule {
     fn put_off(&mut self, cost: Duration, error: &io::Error) {
         let cost = cost + mem::take(&mut self.charged);
         self.messages = None;
-        (self.wants_processes, self.wants_cgroups) = (true, true);
+        self.wants_processes |= self.running.processes.is_some();
+        self.wants_cgroups |= self.running.cgroups;
         self.expect_change();
         self.allowed = Instant::now() + EVERY.max(distance(cost));
         let first = !mem::replace(&mut self.was_reported, true);

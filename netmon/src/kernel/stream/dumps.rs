@@ -14,6 +14,7 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     core::{
         cgroup::Cgroup,
+        cgroups::CgroupWalk,
         event::{DumpScope, Seed},
         id::SocketId,
         process::{Owner, ProcessKey, SocketHolders},
@@ -78,8 +79,8 @@ impl DumpSource {
 pub(super) enum DumpMessage {
     /// The thread needs something that only the loaded program can do.
     Work(KernelWork),
-    /// The cgroups of the host, with their ids and paths, before the sockets in them.
-    Cgroups(Vec<(u64, Box<[u8]>)>),
+    /// The cgroups of the host, before the sockets in them.
+    Cgroups(CgroupWalk),
     /// The processes of the host, before the sockets that they hold.
     Processes(Vec<SeenProcess>),
     /// Some sockets, read after `time`.

@@ -275,6 +275,7 @@ impl Live {
         events.push_back(Event::Lost(Gap { from, time: now(), count: 0, loss: Loss::Unhooked }));
         self.reconciler.dump_soon();
         self.reconciler.want_processes();
+        self.reconciler.want_cgroups();
         match self.hooks.attach_again(&mut self.ebpf) {
             Ok(()) => log::warn!("the hooks are attached again; a dump looks for missed changes"),
             Err(error) => log::error!("cannot attach the hooks again: {error}; restart netmon"),
@@ -315,7 +316,7 @@ impl Live {
                 work(&mut self.ebpf);
                 self.reconciler.charge(used().saturating_sub(before));
             }
-            DumpMessage::Cgroups(all) => self.assembler.owners().seed_cgroups(&all),
+            DumpMessage::Cgroups(walk) => self.assembler.owners().seed_cgroups(&walk),
             DumpMessage::Processes(seen) => {
                 self.rings.relieve(now());
                 self.assembler.owners().seed(seen, self.rings.waiting());

@@ -25,7 +25,7 @@ use crate::{
         host::clock::now,
         program::{
             error::{LoadError, refused},
-            hook_catalog::{LOSSLESS_WHEN_SKIPPED, STANDBY, TRANSITIONS, follows_processes},
+            hook_catalog::{LOSSLESS_WHEN_SKIPPED, STANDBY, TRANSITIONS, fills_processes},
             hooks::Hooks,
             object::take,
         },
@@ -108,7 +108,7 @@ impl Losses {
                 TRANSITIONS => transitions = misses,
                 STANDBY => {}
                 name if LOSSLESS_WHEN_SKIPPED.contains(&name) => {}
-                name if follows_processes(name) => processes += misses,
+                name if fills_processes(name) => processes += misses,
                 _ => others += misses,
             }
             if misses > 0 {

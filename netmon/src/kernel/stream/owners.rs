@@ -2,22 +2,22 @@
 //!
 //! A process that opens many connections is one owner, which its rows share.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use netmon_common::{self as wire, kind};
+use netmon_common as wire;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{container_names::ContainerNames, programs};
 use crate::{
     core::{
         cgroup::Cgroup,
-        cgroups::Cgroups,
+        cgroups::{CgroupWalk, Cgroups},
         process::{Owner, ProcessKey},
         processes::{Processes, SeenProcess},
         program::KnownProcess,
         time::Wall,
     },
-    kernel::ring::record::Record,
+    kernel::{host::cgroups::cut, ring::record::Record},
 };
 
 /// The limit of remembered owners. Beyond it netmon forgets all, and learns them again.
@@ -60,14 +60,14 @@ impl Owners {
             Record::Exec(exec) => programs::exec(&mut self.processes, exec),
             Record::Fork(fork) => programs::fork(&mut self.processes, fork),
             Record::Exit(exit) => programs::exit(&mut self.processes, exit),
-            Record::Cgroup(cgroup) if cgroup.kind == kind::CGROUP_MADE => {
-                if let Some(cgroup) = self.cgroups.made(cgroup.id, path(cgroup))
+            Record::CgroupMade(made) => {
+                if let Some(cgroup) = self.cgroups.made(made.id, &path(made))
                     && let Some(names) = &self.names
                 {
                     names.look_up(&cgroup);
                 }
             }
-            Record::Cgroup(cgroup) => self.cgroups.removed(cgroup.id),
+            Record::CgroupRemoved(removed) => self.cgroups.removed(removed.id),
             _ => {}
         }
     }
@@ -91,14 +91,12 @@ impl Owners {
         self.processes.seed(&seen);
     }
 
-    /// Takes all cgroups that the host has, with their ids and paths.
-    pub(super) fn seed_cgroups(&mut self, all: &[(u64, Box<[u8]>)]) {
-        let new = self.cgroups.seed(all);
+    /// Takes the cgroups that the host has.
+    pub(super) fn seed_cgroups(&mut self, walk: &CgroupWalk) {
+        let new = self.cgroups.seed(walk);
         if let Some(names) = &self.names {
             new.iter().for_each(|cgroup| names.look_up(cgroup));
         }
-        // An owner may have been without the path until now.
-        self.latest.clear();
     }
 
     /// Returns whether an owner's cgroup was without a path since the last call.
@@ -150,12 +148,34 @@ impl Owners {
     }
 }
 
-/// Returns the path of a record; empty if the kernel program could not read the path, or if the
-/// kernel has cut it.
-fn path(cgroup: &wire::Cgroup) -> &[u8] {
-    let used = cgroup.path.get(..usize::from(cgroup.path_length)).unwrap_or_default();
+/// Returns the path of a record; empty if the kernel program could not read the path. A path that
+/// fills the room has been cut by the kernel.
+fn path(made: &wire::CgroupMade) -> Cow<'_, [u8]> {
+    let used = made.path.get(..usize::from(made.path_length)).unwrap_or_default();
     match used {
-        [path @ .., 0] if used.len() < wire::CGROUP_PATH => path,
-        _ => &[],
+        [path @ .., 0] if used.len() < wire::CGROUP_PATH => path.into(),
+        [path @ .., 0] => cut(path).into_vec().into(),
+        _ => Cow::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_the_kernel_has_cut_ends_with_a_mark() {
+        let of = |text: &str| {
+            let mut made = wire::CgroupMade::zeroed();
+            made.path[..text.len()].copy_from_slice(text.as_bytes());
+            made.path_length = u16::try_from(text.len() + 1).expect("short");
+            String::from_utf8(path(&made).into_owned()).expect("UTF-8")
+        };
+        assert_eq!(of("/a.slice/b.service"), "/a.slice/b.service");
+        let long = format!("/a.slice/{}", "b".repeat(wire::CGROUP_PATH - 10));
+        assert_eq!(of(&long), "/a.slice/…");
+        assert!(path(&wire::CgroupMade::zeroed()).is_empty());
     }
 }

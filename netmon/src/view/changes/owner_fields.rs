@@ -15,8 +15,8 @@ use crate::{
 pub(in crate::view) struct OwnerFields {
     process: Option<(Arc<KnownProcess>, Vec<u8>)>,
     cgroup: Option<(Arc<Cgroup>, Vec<u8>)>,
-    /// The number of names that the cgroup had.
-    names: u8,
+    /// How much was known of the cgroup.
+    known: u8,
 }
 
 impl OwnerFields {
@@ -35,8 +35,9 @@ impl OwnerFields {
         object: &mut JsonObject<'_>,
         cgroup: &Arc<Cgroup>,
     ) {
-        // Names may come at any time.
-        if std::mem::replace(&mut self.names, cgroup.names()) != cgroup.names() {
+        // The path and the names may come at any time.
+        let known = cgroup.known();
+        if std::mem::replace(&mut self.known, known) != known {
             self.cgroup = None;
         }
         object.part(remembered(&mut self.cgroup, cgroup, workload));
@@ -45,7 +46,7 @@ impl OwnerFields {
 
 /// Writes the path of a cgroup, if it is known.
 pub(in crate::view) fn put_path(object: &mut JsonObject<'_>, cgroup: &Cgroup) {
-    if let Some(path) = &cgroup.path {
+    if let Some(path) = cgroup.path() {
         object.text(",\"cgroup\":", path);
     }
 }
@@ -62,7 +63,7 @@ fn remembered<'a, T>(
     &last.get_or_insert_with(|| (Arc::clone(of), text(of))).1
 }
 
-/// Returns the fields that the path of a cgroup tells.
+/// Returns the fields of where the processes of a cgroup run.
 fn workload(cgroup: &Cgroup) -> Vec<u8> {
     let workload = cgroup.workload();
     let mut out = Vec::new();
@@ -75,14 +76,14 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
     put(",\"unit\":", workload.unit);
     put(",\"user_unit\":", workload.user_unit);
     put(",\"slice\":", workload.slice);
-    put(",\"container\":", cgroup.container().as_deref());
+    put(",\"container\":", workload.container_name.as_deref());
     if let Some(container) = &workload.container {
         put(",\"container_id\":", Some(&container.id));
         put(",\"container_engine\":", container.engine.map(|engine| engine.name().as_bytes()));
     }
-    put(",\"pod\":", cgroup.pod().as_deref());
-    put(",\"pod_uid\":", workload.pod.as_deref());
-    put(",\"pod_namespace\":", cgroup.pod_namespace().map(str::as_bytes));
+    put(",\"pod\":", workload.pod_name.as_deref());
+    put(",\"pod_uid\":", workload.pod_uid.as_deref());
+    put(",\"pod_namespace\":", workload.pod_namespace.map(str::as_bytes));
     object.end_part();
     out
 }

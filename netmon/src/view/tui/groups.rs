@@ -11,7 +11,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::core::{
-    cgroup::{Cgroup, Workload},
+    cgroup::Workload,
     change::Change,
     connection::{Connection, Direction},
     escape::{Escaped, EscapedName},
@@ -88,20 +88,31 @@ impl GroupBy {
 
     /// Returns the text that the owners of a group have in common.
     fn text(self, owner: &Owner) -> Option<Cow<'_, [u8]>> {
+        let workload = || Some(owner.cgroup.as_ref()?.workload());
         match self {
             Self::Program => Some((*owner.process.as_ref()?.program.as_ref()?.path).into()),
             Self::Unit => {
-                let Workload { unit, user_unit, .. } = owner.cgroup.as_ref()?.workload();
-                Some(user_unit.or(unit)?.into())
-            }
-            Self::Container => owner.cgroup.as_ref()?.container(),
-            Self::Pod => owner.cgroup.as_ref()?.pod(),
-            Self::Cgroup => {
-                let Cgroup { id, ref path, .. } = **owner.cgroup.as_ref()?;
-                Some(match path {
-                    Some(path) => (**path).into(),
-                    None => format!("cgroup {id}").into_bytes().into(),
+                let Workload { unit, user_unit, .. } = workload()?;
+                // Users may name their units like those of the system.
+                Some(match user_unit {
+                    Some(own) => [unit?, b"/", own].concat().into(),
+                    None => unit?.into(),
                 })
+            }
+            Self::Container => workload()?.container_name,
+            Self::Pod => {
+                let Workload { pod_name, pod_namespace, .. } = workload()?;
+                Some(match pod_namespace {
+                    Some(namespace) => [namespace.as_bytes(), b"/", &pod_name?].concat().into(),
+                    None => pod_name?,
+                })
+            }
+            Self::Cgroup => {
+                let cgroup = owner.cgroup.as_ref()?;
+                Some(cgroup.path().map_or_else(
+                    || format!("cgroup {}", cgroup.id).into_bytes().into(),
+                    Into::into,
+                ))
             }
             Self::Process | Self::Remote | Self::Port | Self::State => None,
         }

@@ -97,6 +97,32 @@ connections_are_in_the_journal() {
     soon 30 has 1 closed 'verdict = refused and dport = :9' || fail "no refused connect"
 }
 
+# Prints the first line of the history that the filter has, if there is one.
+shown() {
+    netmon history --journal "$journal" --json "$1" 2> /dev/null | head -n 1
+}
+
+a_unit_that_has_ended_is_in_the_history() {
+    local filter='unit = netmon-scene.service and exe = /usr/bin/bash and args ~ 7001'
+    systemd-run --quiet --wait --unit netmon-scene \
+        /bin/bash -c 'exec 3<> /dev/tcp/127.0.0.1/7001' || fail "the unit has failed"
+    soon 30 has 1 closed "$filter" || fail "$(shown 'args ~ 7001'); $(log)"
+    shown "$filter"
+}
+
+a_container_has_the_name_of_its_engines_file() {
+    local id directory
+    id=$(printf '%064d' 7)
+    directory=/var/lib/docker/containers/$id
+    mkdir -p "$directory"
+    echo '{"Name":"/web"}' > "$directory/config.v2.json"
+    systemd-run --quiet --scope --unit "docker-$id" \
+        /bin/bash -c 'sleep 2; exec 3<> /dev/tcp/127.0.0.1/7001' || fail "the scope has failed"
+    rm -r /var/lib/docker
+    soon 30 has 1 closed 'container = web' || fail "$(shown 'args ~ 7001'); $(log)"
+    shown 'container = web'
+}
+
 other_namespaces_are_in_the_journal() {
     # Begun before the unit, in a network namespace of its own.
     local rows
@@ -236,7 +262,8 @@ unshare --net perl -MIO::Socket::INET -e '
     $listener = IO::Socket::INET->new(Listen => 50, LocalAddr => "0.0.0.0:7002") or die;
     sleep' &
 
-tests=(the_unit_starts connections_are_in_the_journal other_namespaces_are_in_the_journal
+tests=(the_unit_starts connections_are_in_the_journal a_unit_that_has_ended_is_in_the_history
+    a_container_has_the_name_of_its_engines_file other_namespaces_are_in_the_journal
     the_status_is_netmons_own_line the_heartbeat_beats reload_closes_a_segment
     a_killed_recorder_comes_back_and_has_a_gap the_unit_stops_in_time_and_leaves_parquet
     the_unit_is_little_exposed another_user_records_as_well)

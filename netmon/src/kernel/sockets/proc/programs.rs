@@ -40,16 +40,22 @@ pub(in crate::kernel) fn running(arguments: bool) -> io::Result<Vec<SeenProcess>
 
 /// Returns the process with a number, if there is one.
 pub(crate) fn look(pid: u32, arguments: bool) -> Option<SeenProcess> {
+    look_and(pid, arguments, || ()).map(|(seen, ())| seen)
+}
+
+/// As [`look`], with something else of the same process.
+pub(crate) fn look_and<T>(
+    pid: u32,
+    arguments: bool,
+    look: impl FnOnce() -> T,
+) -> Option<(SeenProcess, T)> {
     let time = now();
     let (parent, started) = stat(pid)?;
     let program = program(pid, arguments).map(Arc::new);
+    let more = look();
+    let id = ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) };
     // The number may be that of another process by now.
-    (stat(pid)?.1 == started).then(|| SeenProcess {
-        id: ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) },
-        time,
-        parent,
-        program,
-    })
+    (stat(pid)?.1 == started).then_some((SeenProcess { id, time, parent, program }, more))
 }
 
 /// Returns the program of a process; none for a kernel thread, and for a process that does not

@@ -14,7 +14,7 @@ use super::{STRONG, state_diagram};
 use crate::{
     core::{
         arguments::Arguments,
-        cgroup::Cgroup,
+        cgroup::{Cgroup, Workload},
         connection::Direction,
         escape::{Escaped, EscapedName},
         process::{Evidence, PidText},
@@ -180,13 +180,18 @@ fn program_facts(process: &KnownProcess) -> Vec<(&'static str, String)> {
 /// cgroup, which has their unit.
 fn cgroup_facts(cgroup: &Cgroup) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if let Some(name) = cgroup.container() {
-        let engine = cgroup.workload().container.and_then(|container| container.engine);
+    let Workload { path, container, container_name, pod_name, pod_namespace, .. } =
+        cgroup.workload();
+    if let Some(name) = container_name {
+        let engine = container.and_then(|container| container.engine);
         let engine = engine.map_or(String::new(), |engine| format!(" ({})", engine.name()));
-        let pod = cgroup.pod().map_or(String::new(), |pod| format!("   pod {}", Escaped(&pod)));
+        let namespace =
+            pod_namespace.map_or(String::new(), |of| format!("{}/", Escaped(of.as_bytes())));
+        let pod =
+            pod_name.map_or(String::new(), |pod| format!("   pod {namespace}{}", Escaped(&pod)));
         facts.push(("Container", format!("{}{engine}{pod}", Escaped(&name))));
     }
-    let path = cgroup.path.as_ref().map(|path| Escaped(path).to_string());
+    let path = path.map(|path| Escaped(path).to_string());
     facts.push(("cgroup", path.unwrap_or_else(|| cgroup.id.to_string())));
     facts
 }

@@ -18,7 +18,7 @@ use super::programs::{bash, clients, listing, run, with_server};
 use crate::kernel::{
     harness::Watch,
     recording::{Directory, Record, history, settle},
-    tier::{Tier, tier},
+    tier::{Tier, sources, tier},
 };
 
 /// A client of the address that its first argument has, in the cgroup of the second one: a script
@@ -234,7 +234,7 @@ fn a_listing_knows_where_a_holder_runs() {
         child.args(["-c", WAITS, cgroup.directory()]).stdin(Stdio::piped()).stdout(held);
         let mut child = child.spawn().expect("a process");
         let filter = format!("sport = :{port} and container = {}", &id[..12]);
-        for source in ["bpf", "proc"] {
+        for source in sources() {
             // The process needs a moment to move.
             let rows = || listing(&["-p", "--source", source, &filter]);
             let found = (0..100).map(|_| rows()).find(|rows| !rows.is_empty());

@@ -56,11 +56,11 @@ pub enum Change<'a> {
         /// It was there when netmon began to look; else its beginning was lost.
         initial: bool,
     },
-    /// A dump found who holds it.
+    /// An accept named its owner, or a dump the process that holds it.
     Owned {
         /// When that was.
         time: Mono,
-        /// The row, with its owner.
+        /// The row, with its owner and its holder.
         connection: &'a Connection,
     },
     /// A connection, or a listener, began.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     id::{Binding, ConnectionId, Tuple},
-    process::{Evidence, Owner},
+    process::{Evidence, Owner, Process},
     tcp::TcpState,
     time::{Mono, Wall},
     verdict::{FirstFin, Verdict},
@@ -61,10 +61,14 @@ pub struct Connection {
     /// The side that must have begun it, as its state or a listener at its port shows, while
     /// `direction` is unknown. No journal keeps it.
     pub inferred_direction: Option<Direction>,
-    /// The process behind it.
+    /// The process that opened it, by connect, listen or accept; where that is not known, the one
+    /// that held it.
     pub owner: Option<Arc<Owner>>,
     /// How that is known; none without an owner.
     pub evidence: Option<Evidence>,
+    /// The process that held it when a dump last looked, if that was not the owner, or the owner
+    /// ran another program by then.
+    pub holder: Option<Arc<Process>>,
     /// Which side sent its FIN first, once one did.
     pub first_fin: Option<FirstFin>,
     /// Why it ended, when all that is left of it is a TIME_WAIT.
@@ -112,6 +116,7 @@ impl Connection {
             inferred_direction: None,
             owner: None,
             evidence: None,
+            holder: None,
             first_fin: None,
             verdict: None,
             labels: None,
@@ -134,6 +139,13 @@ impl Connection {
     #[must_use]
     pub fn lifetime(&self, time: Mono) -> Option<Duration> {
         (!self.first_sight).then(|| time.since(self.id.epoch))
+    }
+
+    /// Takes over who opened another row, and who holds it.
+    pub(super) fn take_processes(&mut self, of: &Self) {
+        self.owner.clone_from(&of.owner);
+        self.evidence = of.evidence;
+        self.holder.clone_from(&of.holder);
     }
 
     /// The moment up to which the row tells all there is: what happened before it is history.

@@ -11,7 +11,7 @@ use super::{
     event::Transition,
     id::{SocketId, Tuple},
     loss::Gap,
-    process::{Evidence, Owner},
+    process::{Evidence, Owner, Process},
     time::{Anchor, Mono},
     verdict::Verdict,
 };
@@ -40,7 +40,7 @@ pub enum Entry {
         /// The socket was there when netmon began to look.
         initial: bool,
     },
-    /// A dump or an accept named the process that holds a connection.
+    /// An accept named the process that opened a connection, or a dump the one that holds it.
     Owner {
         /// When that was.
         time: Mono,
@@ -52,6 +52,9 @@ pub enum Entry {
         owner: Arc<Owner>,
         /// How the process is known.
         evidence: Evidence,
+        /// The process that holds the connection, if that is another, as in
+        /// [`Connection::holder`].
+        holder: Option<Arc<Process>>,
     },
     /// The clocks were compared.
     Anchor(Anchor),

@@ -90,6 +90,14 @@ impl Owner {
     pub const fn key(&self) -> ProcessKey {
         ProcessKey::new(self.pid, self.host_pid)
     }
+
+    /// Returns whether `now` is the same process, and runs the same program, as far as is known.
+    pub(crate) fn still_runs(&self, now: &Self) -> bool {
+        let path = |process: &KnownProcess| Some(process.program.as_ref()?.path.clone());
+        let programs = self.process.as_deref().and_then(path);
+        let programs = programs.zip(now.process.as_deref().and_then(path));
+        self.key() == now.key() && programs.is_none_or(|(then, now)| then == now)
+    }
 }
 
 /// A process, with the facts that a listing shows. Its numbers and its name are its identity there.
@@ -116,6 +124,14 @@ impl Process {
 
     fn identity(&self) -> (u32, u32, &[u8]) {
         (self.pid, self.host_pid, &self.comm)
+    }
+}
+
+impl From<&Owner> for Process {
+    fn from(owner: &Owner) -> Self {
+        let Owner { pid, host_pid, ref comm, ref process, ref cgroup, .. } = *owner;
+        let (comm, known, cgroup) = (comm.clone(), process.clone(), cgroup.clone());
+        Self { pid, host_pid, comm, known, cgroup }
     }
 }
 

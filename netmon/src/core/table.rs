@@ -290,6 +290,7 @@ impl ConnectionTable {
             return Ok(());
         }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));
+        row.holder = None;
         let time = time.max(row.as_of());
         view(Change::Owned { time, connection: row })
     }

@@ -134,9 +134,9 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 uid: 0,
                 cgroup: None,
                 comm: b"sshd".as_slice().into(),
-                process: None,
+                process: (step % 2 == 0).then(|| Arc::new(process(99))),
             };
-            let owner = (old == Established).then(|| Arc::new(holder));
+            let owner = (old == Established || kind == 1).then(|| Arc::new(holder));
             let (tuple, binding) = (tuple(cookie), binding(cookie, None));
             let next = transition(cookie, old, new, time);
             let (time, cookie) = (at(time), id(cookie));
@@ -195,9 +195,9 @@ fn rows(table: &ConnectionTable) -> Vec<Connection> {
 fn visible_parts(change: &Change<'_>) -> String {
     let row = |row: &Connection| {
         let Connection { id, opened, first_sight, tuple, binding, .. } = row;
-        let Connection { direction, owner, evidence, .. } = row;
+        let Connection { direction, owner, evidence, holder, .. } = row;
         let place = format!("{id:?} {opened:?} {first_sight} {tuple:?} {binding:?}");
-        format!("{place} {direction:?} {owner:?} {evidence:?}")
+        format!("{place} {direction:?} {owner:?} {evidence:?} {holder:?}")
     };
     match change {
         Change::Opened(step)

@@ -197,6 +197,9 @@ fn describe(row: &Connection) -> String {
     if let (Some(owner), Some(evidence)) = (&row.owner, row.evidence) {
         let _ = write!(text, " {} by {}", evidence.name(), owner.pid);
     }
+    if let Some(holder) = &row.holder {
+        let _ = write!(text, " held by {}", holder.pid);
+    }
     text
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::core::{
     connection::Connection,
-    process::{Owner, Process, SocketHolders},
+    process::{Process, SocketHolders},
     socket::Socket,
     time::Anchor,
 };
@@ -30,10 +30,10 @@ impl PastTable {
         let mut owners = SocketHolders::default();
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
-            if let (Some(owner), Some(key)) = (&row.owner, socket.holder_key()) {
-                let Owner { pid, host_pid, ref comm, ref process, ref cgroup, .. } = **owner;
-                let (comm, known, cgroup) = (comm.clone(), process.clone(), cgroup.clone());
-                owners.add_process(key, Process { pid, host_pid, comm, known, cgroup });
+            let owner = row.owner.as_deref().map(Process::from);
+            let holder = row.holder.as_deref().cloned().or(owner);
+            if let (Some(holder), Some(key)) = (holder, socket.holder_key()) {
+                owners.add_process(key, holder);
             }
         }
         let (mut users, mut namespaces, mut cgroups) =

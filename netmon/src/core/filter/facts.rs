@@ -84,7 +84,8 @@ fn of(process: &Process) -> OwnerFacts<'_> {
     OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() }
 }
 
-/// A row of the table at a moment. Its process is the one that opened the connection.
+/// A row of the table at a moment. Its processes are the one that opened the connection, and the
+/// one that holds it.
 impl FilterFacts for (&Connection, Mono) {
     fn state(&self) -> TcpState {
         self.0.state
@@ -147,7 +148,7 @@ impl FilterFacts for (&Connection, Mono) {
             let Owner { pid, ref comm, ref process, ref cgroup, .. } = **owner;
             let program = process.as_ref().and_then(|process| process.program.as_deref());
             test(OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() })
-        })
+        }) || self.0.holder.as_ref().is_some_and(|holder| test(of(holder)))
     }
 }
 

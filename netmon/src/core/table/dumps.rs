@@ -10,7 +10,7 @@ use crate::core::{
     event::{DumpScope, Seed, Transition},
     id::{ConnectionId, SocketId, TableKey},
     prefetch::for_each_prefetched,
-    process::{Evidence, Owner},
+    process::{Evidence, Process},
     tcp::TcpState,
     time::Mono,
 };
@@ -83,18 +83,7 @@ impl ConnectionTable {
             return result.and(self.advance(key, &t, None, true, view));
         };
         (row.last_dump_pass, row.absent_once) = (pass, false);
-        let holder = seed.holder(row.owner.as_ref());
-        // A process that holds the connection now is better evidence than one that holds its
-        // listener.
-        let may_be_other = match row.evidence {
-            Some(Evidence::Connect) => false,
-            Some(Evidence::Listen) => row.direction != Some(Direction::Listen),
-            Some(Evidence::Accept) => {
-                let key = |owner: &Option<Arc<Owner>>| owner.as_ref().map(|owner| owner.key());
-                key(&row.owner) != key(&holder)
-            }
-            Some(Evidence::FdScan) | None => row.owner != holder,
-        };
+        let is_news = note_holder(row, seed);
         let as_of = row.as_of();
         let settled = as_of + SETTLED < seed.time;
         // Else the event that says in which state it is now is still to come.
@@ -102,8 +91,7 @@ impl ConnectionTable {
             row.last_dumped_at = row.last_dumped_at.max(seed.time);
         }
         let mut result = Ok(());
-        if may_be_other && holder.is_some() {
-            (row.owner, row.evidence) = (holder, Some(Evidence::FdScan));
+        if is_news {
             // The dump may have begun before the last change of the connection.
             result = view(Change::Owned { time: seed.time.max(as_of), connection: row });
         }
@@ -199,6 +187,38 @@ impl ConnectionTable {
             ..Connection::new(id, seed.tuple, seed.state)
         }
     }
+}
+
+/// Notes the process that holds a connection now. Returns whether that is news.
+fn note_holder(row: &mut Connection, seed: &Seed) -> bool {
+    let Some(holder) = seed.holder(row.owner.as_ref()) else { return false };
+    let opened = match row.evidence {
+        Some(Evidence::Connect | Evidence::Accept) => true,
+        // A process that holds the connection is better evidence than one that holds its listener.
+        Some(Evidence::Listen) => row.direction == Some(Direction::Listen),
+        Some(Evidence::FdScan) | None => false,
+    };
+    let Some(owner) = row.owner.as_deref().filter(|_| opened) else {
+        let now = (Some(holder), Some(Evidence::FdScan));
+        let is_news = (&row.owner, row.evidence) != (&now.0, now.1);
+        (row.owner, row.evidence) = now;
+        return is_news;
+    };
+    if owner.still_runs(&holder) {
+        return row.holder.take().is_some();
+    }
+    let is_known = row.holder.as_deref().is_some_and(|known| {
+        let is_same = known.key() == holder.key()
+            && known.comm == holder.comm
+            && known.known == holder.process;
+        // Of several holders, the one that is known stays.
+        is_same || seed.other_holders.contains(&known.key())
+    });
+    if !is_known {
+        // The cgroup of the dump is that of the socket.
+        row.holder = Some(Arc::new(Process { cgroup: None, ..Process::from(&*holder) }));
+    }
+    !is_known
 }
 
 /// Returns whether a socket in this state has a connection that has not ended.

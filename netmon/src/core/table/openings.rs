@@ -33,7 +33,7 @@ impl ConnectionTable {
             let is_it = known.state != TcpState::TimeWait || known.tuple == t.tuple;
             if known.first_sight && t.time <= latest && is_it {
                 if row.owner.is_none() {
-                    (row.owner, row.evidence) = (known.owner.take(), known.evidence);
+                    row.take_processes(known);
                 }
                 if known.as_of() < t.time {
                     // The rest of what happened since the dump began is still to come.
@@ -46,7 +46,7 @@ impl ConnectionTable {
                 } else {
                     (known.id, known.opened, known.first_sight) = (row.id, row.opened, false);
                     (known.direction, known.inferred_direction) = (row.direction, None);
-                    (known.owner, known.evidence) = (row.owner, row.evidence);
+                    known.take_processes(&row);
                     if known.state == t.new {
                         known.since = known.since.or(Some(t.time));
                     }
@@ -127,7 +127,7 @@ impl ConnectionTable {
         row.first_fin = row.first_fin.or(former.first_fin);
         row.verdict = row.verdict.or(former.verdict);
         if former.owner.is_some() {
-            (row.owner, row.evidence) = (former.owner, former.evidence);
+            row.take_processes(&former);
         }
         Some(former.state)
     }

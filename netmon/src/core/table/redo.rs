@@ -42,10 +42,11 @@ impl ConnectionTable {
                 self.redo_found(connection);
                 view(Change::Found { time, connection, initial })
             }
-            Entry::Owner { time, cookie, tuple, owner, evidence } => {
+            Entry::Owner { time, cookie, tuple, owner, evidence, holder } => {
                 let key = self.key_of(*cookie, tuple, false);
                 let Some(row) = self.rows.get_mut(&key) else { return Ok(()) };
                 (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(*evidence));
+                row.holder.clone_from(holder);
                 view(Change::Owned { time: *time, connection: row })
             }
             Entry::Anchor(anchor) => {
@@ -128,7 +129,7 @@ impl ConnectionTable {
         let row = match begun {
             Some(mut row) => {
                 if row.owner.is_none() {
-                    (row.owner, row.evidence) = (found.owner.clone(), found.evidence);
+                    row.take_processes(found);
                 }
                 if row.state != found.state {
                     (row.state, row.since) = (found.state, None);
@@ -179,7 +180,7 @@ impl ConnectionTable {
             if row.direction.is_none() && row.inferred_direction.is_none() {
                 row.inferred_direction = self.listeners.direction(&t.tuple, &[t.old, t.new]);
             }
-            (row.owner, row.evidence) = (after.owner.clone(), after.evidence);
+            row.take_processes(after);
         }
         row.labels.clone_from(&after.labels);
         row.first_fin = row.first_fin.or(FirstFin::proved_by(t));

@@ -6,7 +6,8 @@ use super::*;
 use crate::core::{
     event::{DumpScope, Seed},
     id::{Binding, socket},
-    time::at,
+    program::{KnownProcess, Program},
+    time::{Wall, at},
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -244,12 +245,19 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
         Event::Seed(Seed { state: TcpState::Established, minisocket: false, ..seed })
     };
     let (syn, open) = (TcpState::SynRecv, TcpState::Established);
+    // An accept names the process that opened the connection, so that the holder is another fact.
+    let other = |evidence| match evidence {
+        Evidence::Accept => [Some(40), Some(30)],
+        _ => [Some(30), None],
+    };
     for evidence in [Evidence::Listen, Evidence::Accept, Evidence::FdScan] {
         let mut table = ConnectionTable::default();
         if evidence != Evidence::FdScan {
+            // An accept by the process that listens is no news.
+            let listener = owner(if evidence == Evidence::Accept { 39 } else { 40 });
             let listens = Transition {
                 cookie: socket(6),
-                opening: Opening::ByProcess(Some(owner(40))),
+                opening: Opening::ByProcess(Some(listener)),
                 ..transition(1, TcpState::Close, TcpState::Listen, Opening::None)
             };
             changes_of(&mut table, &Event::Transition(listens));
@@ -267,10 +275,50 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
         let mut held = |time: i64, pids: &[u32]| {
             changes_of(&mut table, &held_by(time * SECOND, pids));
             let row = table.rows().find(|row| row.id.cookie == socket(7)).expect("a row");
-            row.owner.as_ref().map(|owner| owner.pid)
+            let owner = row.owner.as_ref().map(|owner| owner.pid);
+            [owner, row.holder.as_ref().map(|holder| holder.pid)]
         };
-        assert_eq!(held(2, &[40]), Some(40), "{evidence:?}");
-        assert_eq!(held(4, &[30, 40]), Some(40), "a child, {evidence:?}");
-        assert_eq!(held(6, &[30]), Some(30), "it was handed over, {evidence:?}");
+        assert_eq!(held(2, &[40]), [Some(40), None], "{evidence:?}");
+        assert_eq!(held(4, &[30, 40]), [Some(40), None], "a child, {evidence:?}");
+        assert_eq!(held(6, &[30]), other(evidence), "it was handed over, {evidence:?}");
+        assert_eq!(held(8, &[50, 30]), other(evidence), "one of several, {evidence:?}");
+        assert_eq!(held(10, &[40]), [Some(40), None], "it was handed back, {evidence:?}");
     }
+}
+
+/// The shape of a reverse shell: a script connects, and becomes a shell, or leaves the connection
+/// to a child which does.
+#[test]
+fn a_connection_keeps_its_opener_beside_its_holder() {
+    let runs = |pid, comm: &str, path: &str| {
+        let path = path.as_bytes().into();
+        let program = Program { path, is_deleted: false, arguments: None };
+        let process = KnownProcess {
+            program: Some(Arc::new(program)),
+            ..KnownProcess::started_at(Wall::EPOCH)
+        };
+        let (comm, process) = (comm.as_bytes().into(), Some(Arc::new(process)));
+        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
+    };
+    let python = || runs(40, "python3", "/usr/bin/python3");
+    let shell = |pid| runs(pid, "sh", "/usr/bin/dash");
+    let mut table = ConnectionTable::default();
+    let opening = Opening::ByProcess(Some(python()));
+    let syn_sent = TcpState::SynSent;
+    changes_of(&mut table, &Event::Transition(transition(1, TcpState::Close, syn_sent, opening)));
+    let mut held_by = |time: i64, holder: &Arc<Owner>| {
+        let seed = Seed { owner: Some(Arc::clone(holder)), ..waiting(time * SECOND, 2) };
+        let seed = Seed { state: syn_sent, minisocket: false, ..seed };
+        let news = changes_of(&mut table, &Event::Seed(seed));
+        let row = table.rows().next().expect("a row");
+        assert_eq!((row.owner.as_ref(), row.evidence), (Some(&python()), Some(Evidence::Connect)));
+        let holder = row.holder.as_ref().map(|holder| (holder.pid, holder.comm.to_vec()));
+        (news, holder)
+    };
+    // A thread may have another name.
+    assert_eq!(held_by(2, &runs(40, "worker", "/usr/bin/python3")), (0, None));
+    assert_eq!(held_by(4, &shell(40)), (1, Some((40, b"sh".to_vec()))));
+    assert_eq!(held_by(6, &shell(40)), (0, Some((40, b"sh".to_vec()))));
+    assert_eq!(held_by(8, &shell(41)), (1, Some((41, b"sh".to_vec()))));
+    assert_eq!(held_by(10, &python()), (1, None));
 }

@@ -66,15 +66,15 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Port(Side::Remote, _) => &["remote_port"],
         Question::Address(Side::Local, ..) => &["local_addr"],
         Question::Address(Side::Remote, ..) => &["remote_addr"],
-        Question::Pid(_) => &["pid"],
+        Question::Pid(_) => &["pid", "holder_pid"],
         Question::Uid(_) => &["uid"],
         Question::Netns(_) | Question::OwnNetns => &["netns"],
         Question::Interface(_) => &["interface"],
         Question::Cgroup(_) => &["cgroup_id"],
         Question::Cookie(_) => &["cookie"],
-        Question::Text(TextFact::Comm, _) => &["comm"],
-        Question::Text(TextFact::Exe, _) => &["exe"],
-        Question::Text(TextFact::Args, _) => &["args"],
+        Question::Text(TextFact::Comm, _) => &["comm", "holder_comm"],
+        Question::Text(TextFact::Exe, _) => &["exe", "holder_exe"],
+        Question::Text(TextFact::Args, _) => &["args", "holder_args"],
         Question::Text(TextFact::Device, _) => &["device"],
         Question::Text(TextFact::User, _) => &["user"],
         Question::Text(TextFact::Netns, _) => &["netns_name"],
@@ -124,9 +124,11 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             Ok(ports.iter().map(is_in).collect())
         }
         Question::Pid(pid) => {
-            let pids: Int32Array = column(batch, name)?;
             let pid = i32::try_from(pid).ok();
-            Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
+            any_column(question, |name| {
+                let pids: Int32Array = column(batch, name)?;
+                Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
+            })
         }
         Question::Uid(number) | Question::Netns(number) => equal(batch, name, number.into()),
         Question::OwnNetns => match recorder_netns(batch) {
@@ -143,7 +145,9 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             texts(batch, name, |text| text.parse::<IpAddr>().is_ok_and(is))
         }
         Question::Cookie(cookie) => equal(batch, name, cookie.get().cast_signed()),
-        Question::Text(_, wanted) => texts(batch, name, |text| wanted.matches(text)),
+        Question::Text(_, wanted) => {
+            any_column(question, |name| texts(batch, name, |text| wanted.matches(text)))
+        }
         Question::Direction(direction) => few_texts(batch, name, |text| text == direction.name()),
         Question::Errno(wanted) => texts(batch, name, |text| errno::number(text) == Some(wanted)),
         Question::Quantity(quantity, [low, high]) => {
@@ -151,6 +155,20 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             Ok(quantities(batch, quantity)?.into_iter().map(is_in).collect())
         }
     }
+}
+
+/// Returns for each row whether any of the columns of a question answers with yes.
+fn any_column(
+    question: &Question<'_>,
+    answer: impl Fn(&'static str) -> Result<Vec<bool>>,
+) -> Result<Vec<bool>> {
+    let mut rows = Vec::new();
+    for name in columns_of(question) {
+        let more = answer(name)?;
+        rows.resize(more.len(), false);
+        rows.iter_mut().zip(more).for_each(|(row, more)| *row |= more);
+    }
+    Ok(rows)
 }
 
 /// Returns a quantity of each row, if the row has it.
@@ -286,9 +304,12 @@ impl Extent for SelectedGroup<'_> {
             }
             Question::Address(_, _, Some(address)) => self.may_be(name, &*address.to_string()),
             Question::Address(_, _, None) | Question::State(_) => true,
-            Question::Pid(pid) => {
-                is(pid.into()) && i32::try_from(pid).is_ok_and(|pid| self.may_be(name, &pid))
-            }
+            Question::Pid(pid) => i32::try_from(pid).is_ok_and(|pid| {
+                let range = [pid.into(), pid.into()];
+                let may_be =
+                    |name: &&str| self.may_be_between(name, range, None) && self.may_be(name, &pid);
+                columns_of(question).iter().any(may_be)
+            }),
             Question::Uid(number) | Question::Netns(number) => is(number.into()),
             Question::OwnNetns => {
                 recorder_netns_of(self.file.key(NETNS_KEY)).is_some_and(|own| is(own.into()))
@@ -301,9 +322,11 @@ impl Extent for SelectedGroup<'_> {
                 let number = cookie.get().cast_signed();
                 is(number) && self.may_be(name, &number)
             }
-            Question::Text(_, text) => text
-                .only()
-                .is_none_or(|wanted| self.may_be_text(name, wanted) && self.may_be(name, wanted)),
+            Question::Text(_, text) => text.only().is_none_or(|wanted| {
+                let may_be =
+                    |name: &&str| self.may_be_text(name, wanted) && self.may_be(name, wanted);
+                columns_of(question).iter().any(may_be)
+            }),
             Question::Direction(direction) => self.may_be_text(name, direction.name()),
             Question::Verdict(verdict) => self.may_be_text(name, verdict.name()),
             Question::Errno(wanted) => self.may_be_text(name, &errno::text(wanted)),

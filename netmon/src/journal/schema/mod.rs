@@ -12,6 +12,7 @@ mod encoding;
 mod ending;
 mod events;
 mod gaps;
+mod holder;
 mod moment;
 mod namespaces;
 mod party;
@@ -138,7 +139,7 @@ impl Dataset {
             Self::Events => EventBuilder::new(&boot).finish(names),
             Self::Checkpoints => CheckpointBuilder::new(&boot).finish(names),
             Self::Connections => ConnectionBuilder::new(&boot).finish(names),
-            Self::Processes => ProcessBuilder::default().finish(),
+            Self::Processes => ProcessBuilder::new().finish(),
             Self::Namespaces => NamespaceBuilder::default().finish(),
         }
     }

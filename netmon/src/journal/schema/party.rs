@@ -15,20 +15,21 @@ use super::{
         BatchColumns, Numbers, TextReader, Texts, WordBuilder, WordReader, column, get, names_of,
         pid, recorder_netns, text_of,
     },
+    holder::{HolderColumns, HolderReader},
     moment::MomentReader,
     place::PlaceReader,
-    process::{ProcessColumns, ProcessKeys, ProcessReader},
+    process::{OWNER, ProcessColumns, ProcessKeys, ProcessReader},
 };
 use crate::{
     core::{
         connection::{Connection, Direction, Labels},
-        process::{Evidence, Owner},
+        process::{Evidence, Owner, Process},
     },
     journal::error::Result,
 };
 
-/// Builds the columns `direction`, `pid`, `comm`, those of [`ProcessColumns`], `uid`, `user`, those
-/// of [`CgroupColumns`], and `owner_evidence`.
+/// Builds the columns `direction`, `pid`, `comm`, those of [`OWNER`], `uid`, `user`, those of
+/// [`CgroupColumns`], `owner_evidence`, and those of [`HolderColumns`].
 pub(super) struct PartyBuilder {
     direction: WordBuilder,
     pid: Numbers<Int32Type>,
@@ -37,6 +38,7 @@ pub(super) struct PartyBuilder {
     uid: Numbers<Int64Type>,
     cgroups: CgroupColumns,
     evidence: WordBuilder,
+    holders: HolderColumns,
     /// The last two owners, with the numbers of their names, processes and cgroups. The same owners
     /// often come again, as both ends of a connection of this host.
     last: [Option<(Arc<Owner>, OwnerNumbers)>; 2],
@@ -51,19 +53,23 @@ impl PartyBuilder {
             direction: WordBuilder::of(Direction::ALL.map(Direction::name)),
             pid: Numbers::default(),
             comm: Texts::new(),
-            processes: ProcessColumns::default(),
+            processes: ProcessColumns::new(OWNER),
             uid: Numbers::default(),
             cgroups: CgroupColumns::default(),
             evidence: WordBuilder::of(Evidence::ALL.map(Evidence::name)),
+            holders: HolderColumns::new(),
             last: [None, None],
         }
     }
 
-    /// Puts the direction, the owner and the evidence of a connection.
+    /// Puts the direction of a connection, and who opened it and holds it.
     #[inline]
     pub(super) fn put(&mut self, row: usize, connection: &Connection) {
         self.direction.put(row, connection.direction.map(|direction| direction as usize));
         self.evidence.put(row, connection.evidence.map(|evidence| evidence as usize));
+        if let Some(holder) = &connection.holder {
+            self.holders.put(row, holder);
+        }
         let Some(owner) = &connection.owner else { return };
         self.pid.put(row, pid(owner.pid));
         self.uid.put(row, Some(owner.uid.into()));
@@ -104,6 +110,7 @@ impl PartyBuilder {
         to.some("user", user);
         self.cgroups.finish(rows, to);
         to.some("owner_evidence", self.evidence.finish(rows));
+        self.holders.finish(rows, to);
     }
 }
 
@@ -123,6 +130,7 @@ pub(in crate::journal) struct PartyReader {
     user: TextReader<Arc<str>>,
     cgroups: CgroupReader,
     evidence: WordReader<Evidence>,
+    holders: HolderReader,
     own_netns: Option<u32>,
     owners: FxHashMap<OwnerKeys, Arc<Owner>>,
     labels: FxHashMap<LabelKeys, Arc<Labels>>,
@@ -136,11 +144,12 @@ impl PartyReader {
             direction: WordReader::new(batch, "direction", &Direction::ALL, Direction::name)?,
             pid: column(batch, "pid")?,
             comm: TextReader::new(batch, "comm", |text| Some(text.as_bytes().into()))?,
-            processes: ProcessReader::new(batch)?,
+            processes: ProcessReader::new(batch, OWNER)?,
             uid: column(batch, "uid")?,
             user: TextReader::new(batch, "user", text)?,
             cgroups: CgroupReader::new(batch)?,
             evidence: WordReader::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?,
+            holders: HolderReader::new(batch)?,
             own_netns: recorder_netns(batch),
             owners: FxHashMap::default(),
             labels: FxHashMap::default(),
@@ -148,7 +157,8 @@ impl PartyReader {
         })
     }
 
-    /// Completes the connection of a row by its direction, its owner, and the names at that time.
+    /// Completes the connection of a row by its direction, its processes, and the names at that
+    /// time.
     pub(super) fn complete(
         &mut self,
         row: usize,
@@ -159,6 +169,7 @@ impl PartyReader {
         connection.direction = self.direction.get(row);
         connection.owner = self.owner(row);
         connection.evidence = self.evidence.get(row);
+        connection.holder = self.holders.holder(row);
         connection.labels = Some(self.labels(row, moments, places));
     }
 
@@ -182,6 +193,10 @@ impl PartyReader {
 
     pub(super) fn evidence(&self, row: usize) -> Option<Evidence> {
         self.evidence.get(row)
+    }
+
+    pub(in crate::journal) fn holder(&self, row: usize) -> Option<Arc<Process>> {
+        self.holders.holder(row)
     }
 
     fn labels(&mut self, row: usize, moments: &MomentReader, places: &PlaceReader) -> Arc<Labels> {

@@ -15,11 +15,31 @@ use crate::{
     journal::error::Result,
 };
 
-/// Builds the columns `process_started`, `ppid`, `exe`, `exe_deleted`, `args` and `args_cut`.
-#[derive(Default)]
-pub(super) struct ProcessColumns(Shared<KnownProcess>);
+/// The names of the columns of a process: start, parent, executable, whether that is deleted,
+/// arguments, and whether these are cut.
+pub(super) type ProcessNames = [&'static str; 6];
+
+/// The columns of the process that opened a connection.
+pub(super) const OWNER: ProcessNames =
+    ["process_started", "ppid", "exe", "exe_deleted", "args", "args_cut"];
+/// The columns of the process that holds it, where that is another.
+pub(super) const HOLDER: ProcessNames = [
+    "holder_started",
+    "holder_ppid",
+    "holder_exe",
+    "holder_exe_deleted",
+    "holder_args",
+    "holder_args_cut",
+];
+
+/// Builds the columns of a process.
+pub(super) struct ProcessColumns(Shared<KnownProcess>, ProcessNames);
 
 impl ProcessColumns {
+    pub(super) fn new(names: ProcessNames) -> Self {
+        Self(Shared::default(), names)
+    }
+
     /// Returns the number of a process, for [`Self::put`].
     pub(super) fn number(&mut self, process: &Arc<KnownProcess>) -> i32 {
         self.0.number(process)
@@ -32,15 +52,16 @@ impl ProcessColumns {
 
     pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
         let rows = self.0.finish(rows);
+        let [start, parent, exe, deleted, args, cut] = self.1;
         let started = rows.numbers(|of| Some(of.started.as_micros()));
-        to.times("process_started", started, true);
-        to.some("ppid", rows.numbers::<Int32Type>(|of| pid(of.parent)));
-        to.some("exe", rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
+        to.times(start, started, true);
+        to.some(parent, rows.numbers::<Int32Type>(|of| pid(of.parent)));
+        to.some(exe, rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
         let is_deleted =
             |of: &Arc<KnownProcess>| of.program.as_ref().is_some_and(|of| of.is_deleted);
-        to.always("exe_deleted", rows.flags(is_deleted));
-        to.some("args", rows.texts(|of| Some((*arguments(of)?.line).into())));
-        to.always("args_cut", rows.flags(|of| arguments(of).is_some_and(|of| of.is_cut)));
+        to.always(deleted, rows.flags(is_deleted));
+        to.some(args, rows.texts(|of| Some((*arguments(of)?.line).into())));
+        to.always(cut, rows.flags(|of| arguments(of).is_some_and(|of| of.is_cut)));
     }
 }
 
@@ -68,15 +89,16 @@ pub(super) struct ProcessReader {
 }
 
 impl ProcessReader {
-    pub(super) fn new(batch: &RecordBatch) -> Result<Self> {
+    pub(super) fn new(batch: &RecordBatch, names: ProcessNames) -> Result<Self> {
         let bytes = |text: &str| Some(text.as_bytes().into());
+        let [start, parent, exe, deleted, args, cut] = names;
         Ok(Self {
-            started: column(batch, "process_started")?,
-            parent: column(batch, "ppid")?,
-            path: TextReader::new(batch, "exe", bytes)?,
-            is_deleted: column(batch, "exe_deleted")?,
-            arguments: TextReader::new(batch, "args", bytes)?,
-            is_cut: column(batch, "args_cut")?,
+            started: column(batch, start)?,
+            parent: column(batch, parent)?,
+            path: TextReader::new(batch, exe, bytes)?,
+            is_deleted: column(batch, deleted)?,
+            arguments: TextReader::new(batch, args, bytes)?,
+            is_cut: column(batch, cut)?,
         })
     }
 

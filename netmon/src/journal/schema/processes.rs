@@ -11,9 +11,9 @@ use arrow_schema::ArrowError;
 use super::{
     cgroup::CgroupColumns,
     column::{BatchColumns, Numbers, Texts, pid, text_of},
-    process::ProcessColumns,
+    process::{OWNER, ProcessColumns},
 };
-use crate::core::{process::Owner, program::KnownProcess, time::Wall};
+use crate::core::{process::Process, time::Wall};
 
 /// A process when a segment first met it.
 pub(in crate::journal) struct ProcessRow<'a> {
@@ -22,15 +22,14 @@ pub(in crate::journal) struct ProcessRow<'a> {
     /// The id of the boot.
     pub(in crate::journal) boot: &'a str,
     /// The process.
-    pub(in crate::journal) owner: &'a Owner,
-    /// The process, if more than its number is known.
-    pub(in crate::journal) process: Option<Arc<KnownProcess>>,
-    /// The name of the process' user.
+    pub(in crate::journal) process: &'a Process,
+    /// Its user, if known.
+    pub(in crate::journal) uid: Option<u32>,
+    /// The name of its user.
     pub(in crate::journal) user: Option<Arc<str>>,
 }
 
 /// Builds rows of the dataset.
-#[derive(Default)]
 pub(in crate::journal) struct ProcessBuilder {
     rows: usize,
     time: Numbers<TimestampMicrosecondType>,
@@ -44,21 +43,35 @@ pub(in crate::journal) struct ProcessBuilder {
 }
 
 impl ProcessBuilder {
+    pub(in crate::journal) fn new() -> Self {
+        Self {
+            rows: 0,
+            time: Numbers::default(),
+            boot: Texts::new(),
+            pid: Numbers::default(),
+            comm: Texts::new(),
+            processes: ProcessColumns::new(OWNER),
+            uid: Numbers::default(),
+            user: Texts::new(),
+            cgroups: CgroupColumns::default(),
+        }
+    }
+
     pub(in crate::journal) fn push(&mut self, process: &ProcessRow<'_>) {
         let row = self.rows;
         self.rows += 1;
-        let ProcessRow { time, boot, owner, process, user } = process;
+        let ProcessRow { time, boot, process, uid, user } = process;
         self.time.put(row, Some(time.as_micros()));
         self.boot.put(row, *boot, str::to_owned);
-        self.pid.put(row, pid(owner.pid));
-        self.comm.put(row, &*owner.comm, text_of);
-        let number = process.as_ref().map(|process| self.processes.number(process));
+        self.pid.put(row, pid(process.pid));
+        self.comm.put(row, &*process.comm, text_of);
+        let number = process.known.as_ref().map(|known| self.processes.number(known));
         self.processes.put(row, number);
-        self.uid.put(row, Some(owner.uid.into()));
+        self.uid.put(row, uid.map(Into::into));
         if let Some(user) = user {
             self.user.put(row, &**user, str::to_owned);
         }
-        let number = owner.cgroup.as_ref().map(|cgroup| self.cgroups.number(cgroup));
+        let number = process.cgroup.as_ref().map(|cgroup| self.cgroups.number(cgroup));
         self.cgroups.put(row, number);
     }
 

@@ -8,7 +8,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::names::RecorderNames;
 use crate::{
-    core::{process::Owner, program::KnownProcess, time::Wall},
+    core::{
+        process::{Owner, Process},
+        program::KnownProcess,
+        time::Wall,
+    },
     journal::{
         error::Result,
         schema::{
@@ -25,10 +29,17 @@ const REMEMBERED: usize = 64 << 10;
 /// followed. On a host that starts more processes, the other start times are unknown.
 const LOOKED_UP: usize = 1_000;
 
+/// A process with its user; the user of one that only held a socket is not known.
+type Met = (Process, Option<u32>);
+
+/// The number, the name and the program of a holder.
+type HolderIdentity = (u32, Box<[u8]>, Option<Arc<KnownProcess>>);
+
 /// Processes and namespaces that a segment has met.
 #[derive(Default)]
 pub(super) struct Discovery {
     processes: FxHashSet<Arc<Owner>>,
+    holders: FxHashSet<HolderIdentity>,
     namespaces: FxHashSet<u32>,
 }
 
@@ -42,24 +53,20 @@ impl Discovery {
         names: &mut RecorderNames,
     ) -> Result<(RecordBatch, RecordBatch)> {
         let time: TimestampMicrosecondArray = column(events, "time")?;
-        let mut processes = ProcessBuilder::default();
+        let mut processes = ProcessBuilder::new();
         let mut looked_up = 0;
-        for (first_time, owner) in self.new_owners(events, &time)? {
-            let process = match &owner.process {
-                Some(process) => Some(Arc::clone(process)),
-                None => {
-                    looked_up += 1;
-                    let started =
-                        (looked_up <= LOOKED_UP).then(|| names.process_started(owner.pid));
-                    started.flatten().map(|started| Arc::new(KnownProcess::started_at(started)))
-                }
-            };
+        for (first_time, (mut process, uid)) in self.new_processes(events, &time)? {
+            if process.known.is_none() && looked_up < LOOKED_UP {
+                looked_up += 1;
+                let started = names.process_started(process.pid);
+                process.known = started.map(|started| Arc::new(KnownProcess::started_at(started)));
+            }
             processes.push(&ProcessRow {
                 time: first_time,
                 boot,
-                process,
-                user: names.user(owner.uid),
-                owner: &owner,
+                process: &process,
+                uid,
+                user: uid.and_then(|uid| names.user(uid)),
             });
         }
         let mut namespaces = NamespaceBuilder::default();
@@ -75,22 +82,27 @@ impl Discovery {
         Ok((processes.finish()?, namespaces.finish()?))
     }
 
-    /// Returns the owners that are new, each with the least time of its rows. The
-    /// first row is not always the earliest, since rows come only nearly in order.
-    fn new_owners(
+    /// Returns the processes that are new, each with the least time of its rows. The first row is
+    /// not always the earliest, since rows come only nearly in order.
+    fn new_processes(
         &mut self,
         events: &RecordBatch,
         time: &TimestampMicrosecondArray,
-    ) -> Result<Vec<(Wall, Arc<Owner>)>> {
+    ) -> Result<Vec<(Wall, Met)>> {
         let mut parties = PartyReader::new(events)?;
         // The reader keeps each owner, so that no other comes to its address.
         let mut seen: FxHashMap<*const Owner, Option<usize>> = FxHashMap::default();
-        let mut owners: Vec<(Wall, Arc<Owner>)> = Vec::new();
+        let mut new: Vec<(Wall, Met)> = Vec::new();
         for row in 0..events.num_rows() {
-            let Some(owner) = parties.owner(row).filter(|owner| owner.pid != 0) else { continue };
             let row_time = Wall::from_micros(time.value(row));
+            if let Some(holder) = parties.holder(row).filter(|holder| holder.pid != 0)
+                && self.is_new_holder(&holder)
+            {
+                new.push((row_time, ((*holder).clone(), None)));
+            }
+            let Some(owner) = parties.owner(row).filter(|owner| owner.pid != 0) else { continue };
             if let Some(number) = seen.get(&Arc::as_ptr(&owner)) {
-                if let Some((first_time, _)) = number.and_then(|number| owners.get_mut(number)) {
+                if let Some((first_time, _)) = number.and_then(|number| new.get_mut(number)) {
                     *first_time = row_time.min(*first_time);
                 }
                 continue;
@@ -99,12 +111,20 @@ impl Discovery {
                 self.processes.clear();
             }
             let is_new = self.processes.insert(Arc::clone(&owner));
-            seen.insert(Arc::as_ptr(&owner), is_new.then_some(owners.len()));
+            seen.insert(Arc::as_ptr(&owner), is_new.then_some(new.len()));
             if is_new {
-                owners.push((row_time, owner));
+                new.push((row_time, (Process::from(&*owner), Some(owner.uid))));
             }
         }
-        Ok(owners)
+        Ok(new)
+    }
+
+    fn is_new_holder(&mut self, holder: &Process) -> bool {
+        if self.holders.len() >= REMEMBERED {
+            self.holders.clear();
+        }
+        let Process { pid, ref comm, ref known, .. } = *holder;
+        self.holders.insert((pid, comm.clone(), known.clone()))
     }
 
     /// Returns the namespaces that are new, each with the least time of its rows.

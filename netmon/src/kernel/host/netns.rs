@@ -149,8 +149,9 @@ impl Namespace {
             // Its handle is stale once a namespace has ended.
             (io::ErrorKind::StaleNetworkFileHandle, _) => io::ErrorKind::NotFound,
             // The kernel denies the link of a process that ended while the link was looked up
-            // (`proc_ns_get_link`, fs/proc/namespaces.c).
-            (io::ErrorKind::PermissionDenied, Way::Path(path)) if is_gone(path) => {
+            // (`proc_ns_get_link`, fs/proc/namespaces.c). `ip netns delete` leaves an empty file
+            // for a moment, which netmon has no permission to open.
+            (io::ErrorKind::PermissionDenied, Way::Path(path)) if !self.may_be_at(path) => {
                 io::ErrorKind::NotFound
             }
             (kind, _) => kind,
@@ -164,17 +165,21 @@ impl Namespace {
         io::Error::new(kind, format!("cannot enter network namespace {}: {why}", self.inum))
     }
 
+    /// Returns whether a path may still lead to the namespace. The kernel does not say if it denies
+    /// the look.
+    fn may_be_at(&self, path: &Path) -> bool {
+        match fs::metadata(path) {
+            Ok(metadata) => inum_of(&metadata) == self.inum,
+            Err(_) => fs::symlink_metadata(path).is_ok(),
+        }
+    }
+
     fn at(path: PathBuf) -> io::Result<Self> {
         // Without `/proc` there would be no process and no namespace.
         let own = Self::current()?;
         let inum = inum_of(&fs::metadata(&path)?);
         Ok(if own.inum == inum { own } else { Self::by_path(inum, path) })
     }
-}
-
-/// Returns whether a file is there no longer.
-fn is_gone(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Returns the kernel's cookie of this thread's network namespace (`SO_NETNS_COOKIE`, Linux 5.14).
@@ -232,19 +237,32 @@ pub(super) fn inum_of(metadata: &fs::Metadata) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{os::unix::fs::PermissionsExt, process::Command};
 
     use super::*;
 
+    fn denied(inum: u32, path: &str) -> io::ErrorKind {
+        let denied = io::ErrorKind::PermissionDenied.into();
+        Namespace::by_path(inum, path.into()).explain(&denied).kind()
+    }
+
     #[test]
     fn a_denied_link_of_a_process_that_is_gone_is_no_lack_of_privileges() {
-        let denied = |pid: &str| {
-            let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-            Namespace::by_path(1, path).explain(&io::ErrorKind::PermissionDenied.into()).kind()
-        };
         let mut child = Command::new("true").spawn().expect("a process");
         child.wait().expect("its end");
-        assert_eq!(denied(&child.id().to_string()), io::ErrorKind::NotFound);
-        assert_eq!(denied("self"), io::ErrorKind::PermissionDenied);
+        assert_eq!(denied(1, &format!("/proc/{}/ns/net", child.id())), io::ErrorKind::NotFound);
+        let own = Namespace::current().expect("/proc").inum;
+        assert_eq!(denied(own, OWN), io::ErrorKind::PermissionDenied);
+    }
+
+    /// `ip netns delete` takes the mount away before the file, which has no permissions.
+    #[test]
+    fn a_name_without_its_mount_is_no_lack_of_privileges() {
+        let name = std::env::temp_dir().join(format!("netmon-name-{}", std::process::id()));
+        let file = File::create(&name).expect("a file");
+        file.set_permissions(fs::Permissions::from_mode(0o0)).expect("no permissions");
+        let kind = denied(1, name.to_str().expect("UTF-8"));
+        fs::remove_file(&name).expect("removed");
+        assert_eq!(kind, io::ErrorKind::NotFound);
     }
 }

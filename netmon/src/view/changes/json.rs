@@ -27,7 +27,7 @@ use crate::{
     },
     session::View,
     view::{
-        changes::owner_fields::{OwnerFields, put_path},
+        changes::owner_fields::{OwnerFields, put_holder, put_path},
         text::{
             clock::{Clock, TimeStyle},
             json_object::JsonObject,
@@ -275,6 +275,9 @@ fn put_parties(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Con
     }
     if let Some(evidence) = row.evidence {
         object.word(",\"owner_evidence\":\"", evidence.name());
+    }
+    if let Some(holder) = &row.holder {
+        put_holder(object, holder);
     }
 }
 

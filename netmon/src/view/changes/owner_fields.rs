@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    core::{cgroup::Cgroup, program::KnownProcess},
+    core::{cgroup::Cgroup, process::Process, program::KnownProcess},
     view::text::{
         clock::{Clock, TimeStyle},
         json_object::JsonObject,
@@ -26,7 +26,7 @@ impl OwnerFields {
         object: &mut JsonObject<'_>,
         process: &Arc<KnownProcess>,
     ) {
-        object.part(remembered(&mut self.process, process, fields));
+        object.part(remembered(&mut self.process, process, |process| fields(process, &OWNER)));
     }
 
     /// Writes where the processes of a cgroup run.
@@ -41,6 +41,39 @@ impl OwnerFields {
             self.cgroup = None;
         }
         object.part(remembered(&mut self.cgroup, cgroup, workload));
+    }
+}
+
+/// The keys of a process: parent, start, executable, whether that is deleted, arguments, and
+/// whether these are cut.
+type ProcessKeys = [&'static str; 6];
+
+const OWNER: ProcessKeys = [
+    ",\"ppid\":",
+    ",\"process_started\":\"",
+    ",\"exe\":",
+    ",\"exe_deleted\":",
+    ",\"args\":",
+    ",\"args_cut\":",
+];
+const HOLDER: ProcessKeys = [
+    ",\"holder_ppid\":",
+    ",\"holder_started\":\"",
+    ",\"holder_exe\":",
+    ",\"holder_exe_deleted\":",
+    ",\"holder_args\":",
+    ",\"holder_args_cut\":",
+];
+
+/// Writes the process that holds a connection, where that is not the one that opened it.
+pub(in crate::view) fn put_holder(object: &mut JsonObject<'_>, holder: &Process) {
+    for (key, pid) in [(",\"holder_pid\":", holder.pid), (",\"holder_host_pid\":", holder.host_pid)]
+    {
+        object.some(key, Some(u64::from(pid)).filter(|pid| *pid != 0));
+    }
+    object.text(",\"holder_comm\":", &holder.comm);
+    if let Some(known) = &holder.known {
+        object.part(&fields(known, &HOLDER));
     }
 }
 
@@ -89,18 +122,19 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
 }
 
 /// Returns the fields of a process.
-fn fields(process: &KnownProcess) -> Vec<u8> {
+fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
     let KnownProcess { started, parent, program, ancestors: _ } = process;
+    let [ppid, start, exe, exe_deleted, args, args_cut] = *keys;
     let mut out = Vec::new();
     let mut object = JsonObject::begin(&mut out, "");
-    object.some(",\"ppid\":", Some(u64::from(*parent)).filter(|parent| *parent != 0));
-    object.wall_time(",\"process_started\":\"", &mut Clock::new(TimeStyle::Rfc3339), *started);
+    object.some(ppid, Some(u64::from(*parent)).filter(|parent| *parent != 0));
+    object.wall_time(start, &mut Clock::new(TimeStyle::Rfc3339), *started);
     if let Some(program) = program {
-        object.text(",\"exe\":", &program.path);
-        object.flag(",\"exe_deleted\":", program.is_deleted);
+        object.text(exe, &program.path);
+        object.flag(exe_deleted, program.is_deleted);
         if let Some(arguments) = &program.arguments {
-            object.text(",\"args\":", &arguments.line);
-            object.flag(",\"args_cut\":", arguments.is_cut);
+            object.text(args, &arguments.line);
+            object.flag(args_cut, arguments.is_cut);
         }
     }
     object.end_part();

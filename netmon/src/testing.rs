@@ -4,7 +4,7 @@
 pub use crate::{
     core::{
         arguments::Arguments,
-        cgroup::Cgroup,
+        cgroup::{Cgroup, Names},
         change::{Change, Resync, Step},
         connection::{Connection, Direction},
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
@@ -12,7 +12,7 @@ pub use crate::{
         finding::{Diagnosis, Finding, FindingState},
         id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},
-        process::{Evidence, Owner, SocketHolders},
+        process::{Evidence, Owner, Process, SocketHolders},
         program::{Ancestor, KnownProcess, Program},
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},

@@ -102,6 +102,9 @@ pub(super) struct SnapshotCommand {
     /// Show the processes that hold each socket
     #[arg(short = 'p', long, visible_aliases = ["programs", "processes"])]
     program: bool,
+    /// Show each process on a line of its own, with its unit, container, program and arguments
+    #[arg(long, hide_short_help = true)]
+    wide_owner: bool,
     /// Show user and inode, cookie, namespace and cgroup
     #[arg(short = 'e', long)]
     extend: bool,
@@ -183,7 +186,7 @@ impl SnapshotCommand {
     }
 
     fn shows_owners(&self) -> bool {
-        self.program || self.is_bare()
+        self.program || self.wide_owner || self.is_bare()
     }
 
     fn hosts(&self, sockets: &[Socket]) -> NameCache<IpAddr> {
@@ -332,6 +335,7 @@ impl SnapshotCommand {
         let columns = NetstatColumns {
             heading: !self.no_header,
             owners: self.shows_owners(),
+            wide_owner: self.wide_owner,
             extended: self.extend,
             timers: self.timers,
             info: self.info,

@@ -93,6 +93,11 @@ pub struct Container<'a> {
     pub engine: Option<Engine>,
     /// The id: 64 hexadecimal digits, or the name that LXC and systemd-nspawn use instead.
     pub id: Cow<'a, [u8]>,
+    /// The path of its outermost cgroup.
+    pub path: &'a [u8],
+    /// The user, as `user-1000`, or the unit below whose cgroup it is: the processes there may have
+    /// chosen the id of any container.
+    pub within: Option<&'a [u8]>,
 }
 
 /// Where the processes of a cgroup run, as far as it is known at one moment.
@@ -108,8 +113,9 @@ pub struct Workload<'a> {
     pub slice: Option<&'a [u8]>,
     /// The container.
     pub container: Option<Container<'a>>,
-    /// The word for the container in the output: the name, or the short id if it has no name. That
-    /// of a container of a user begins with the user: `user-1000/web`.
+    /// The word for the container in the output: the name, or the short id if it has no name. A
+    /// container below a user or a unit begins with that, unless a file of root names it:
+    /// `user-1000/3f2a9c0d4b5e`.
     pub container_name: Option<Cow<'a, [u8]>>,
     /// The uid of the pod of Kubernetes, or the id of the pod of Podman.
     pub pod_uid: Option<Cow<'a, [u8]>>,
@@ -117,11 +123,8 @@ pub struct Workload<'a> {
     pub pod_name: Option<Cow<'a, [u8]>>,
     /// The namespace of the pod.
     pub pod_namespace: Option<&'a str>,
-    /// The user, as `user-1000`, below whose cgroup the container is: the user may have chosen the
-    /// id of any container.
-    pub user: Option<&'a [u8]>,
-    /// The bytes of the path up to the name of the container, or of the unit without a container.
-    /// Who runs there may choose the names below.
+    /// The bytes of the path up to the name of the unit, or of the container without a unit above.
+    /// The processes there may choose the names below.
     pub reserved: usize,
 }
 
@@ -187,16 +190,28 @@ impl Cgroup {
     #[must_use]
     pub fn workload(&self) -> Workload<'_> {
         let mut workload = self.path().map(Workload::of).unwrap_or_default();
-        let short_id = workload.container.as_ref().map(|container| short(&container.id));
-        let name = self.container_name.get().map(|name| name.as_bytes().into()).or(short_id);
-        workload.container_name = match (name, workload.user) {
-            (Some(name), Some(user)) => Some([user, b"/", &name].concat().into()),
-            (name, _) => name,
-        };
+        let name = self.container_name.get().map(|name| name.as_bytes().into());
+        let container = workload.container.as_ref();
+        workload.container_name = name.or_else(|| Some(container?.short_name()));
         let pod = self.pod_name.get();
         workload.pod_name = pod.map(|(pod, _)| pod.as_bytes().into()).or(workload.pod_uid.clone());
         workload.pod_namespace = pod.map(|(_, namespace)| &**namespace);
         workload
+    }
+}
+
+impl<'a> Container<'a> {
+    /// Returns the word for a container without a name: the first digits of the id, or the whole
+    /// name that is used instead.
+    fn short_name(&self) -> Cow<'a, [u8]> {
+        let short = match self.id {
+            Cow::Borrowed(id) if is_id(id) => id[..SHORT_ID].into(),
+            ref id => id.clone(),
+        };
+        match self.within {
+            Some(within) => [within, b"/", &short].concat().into(),
+            None => short,
+        }
     }
 }
 
@@ -207,20 +222,20 @@ impl<'a> Workload<'a> {
         let end = |part: &[u8]| part.as_ptr().addr() - path.as_ptr().addr() + part.len();
         let [slice, unit, user_unit] = systemd(names());
         let reserved = unit.map_or(path.len(), end);
-        let path = Some(path);
-        let mut workload = Self { path, unit, user_unit, slice, reserved, ..Self::default() };
+        let whole = Some(path);
+        let mut workload =
+            Self { path: whole, unit, user_unit, slice, reserved, ..Self::default() };
         let (mut outer, mut user): (&[u8], _) = (b"", None);
         let mut names = names().peekable();
         while let Some(name) = names.next() {
             user = user.or_else(|| user_of(name));
             workload.pod_uid = workload.pod_uid.or_else(|| pod(name, outer));
-            workload.container = container(name, outer, names.peek().copied());
             // The names below are those that the container has chosen.
-            if workload.container.is_some() {
-                workload.user = user;
-                if user.is_none() {
-                    workload.reserved = end(name);
-                }
+            if let Some((engine, id)) = container(name, outer, names.peek().copied()) {
+                let path = &path[..end(name)];
+                let above = unit.filter(|unit| end(unit) < path.len());
+                workload.reserved = above.map_or(path.len(), end);
+                workload.container = Some(Container { engine, id, path, within: user.or(above) });
                 break;
             }
             outer = name;
@@ -273,9 +288,14 @@ fn user_of(name: &[u8]) -> Option<&[u8]> {
     (!uid.is_empty() && uid.iter().all(u8::is_ascii_digit)).then_some(user)
 }
 
-/// Returns the container whose cgroup has a name, between the names `outer` and `inner`.
-fn container<'a>(name: &'a [u8], outer: &[u8], inner: Option<&[u8]>) -> Option<Container<'a>> {
-    let of = |engine, id| Some(Container { engine, id });
+/// Returns the engine and the id of the container whose cgroup has a name, between the names `outer`
+/// and `inner`.
+fn container<'a>(
+    name: &'a [u8],
+    outer: &[u8],
+    inner: Option<&[u8]>,
+) -> Option<(Option<Engine>, Cow<'a, [u8]>)> {
+    let of = |engine, id| Some((engine, id));
     // systemd's form in the words of the engine: kubepods.slice:cri-containerd:ID.
     let colon = name.iter().position(|byte| *byte == b':');
     let below_slice = colon.map(|at| name.split_at(at)).filter(|(of, _)| of.ends_with(b".slice"));
@@ -348,14 +368,6 @@ fn pod<'a>(name: &'a [u8], outer: &[u8]) -> Option<Cow<'a, [u8]>> {
 fn is_id(name: &[u8]) -> bool {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     name.len() == ID && name.iter().all(is_digit)
-}
-
-/// Returns an id as the engines show it: the first digits, or the whole name.
-fn short<'a>(id: &Cow<'a, [u8]>) -> Cow<'a, [u8]> {
-    match id {
-        Cow::Borrowed(id) if is_id(id) => id[..SHORT_ID].into(),
-        id => id.clone(),
-    }
 }
 
 /// Returns a name of systemd without its escapes, `\x2d` for `-` (`unit_name_unescape`).

@@ -10,8 +10,8 @@ use super::cgroup::Cgroup;
 const MOST: usize = 1 << 16;
 /// The most removed cgroups that stay: a socket may outlive the cgroup of the process that made it.
 const REMOVED: usize = 1 << 12;
-/// The most cgroups below one unit or container, whose processes may make any number. The oldest
-/// leave first.
+/// The most cgroups below one unit or container, whose processes may make any number. Those that
+/// were removed leave first, and then the oldest.
 const BELOW: usize = 1 << 10;
 /// The most units and containers whose cgroups are counted. Beyond that, counting begins anew.
 const COUNTED: usize = 1 << 12;
@@ -132,10 +132,12 @@ impl Cgroups {
         }
         let ids = self.below.entry(above.into()).or_default();
         ids.push_back(id);
-        if ids.len() > BELOW
-            && let Some(oldest) = ids.pop_front()
-        {
-            self.known.remove(&oldest);
+        if ids.len() > BELOW {
+            let is_over = |id: &u64| self.known.get(id).is_none_or(|entry| entry.is_removed);
+            let first = ids.iter().position(is_over).unwrap_or(0);
+            if let Some(id) = ids.remove(first) {
+                self.known.remove(&id);
+            }
         }
     }
 
@@ -223,6 +225,11 @@ mod tests {
         assert_eq!(path(&mut cgroups, 3), None);
         assert!(path(&mut cgroups, 4).is_some() && path(&mut cgroups, 1).is_some());
         assert!(path(&mut cgroups, 2).is_some());
+        cgroups.removed(9);
+        let last = BELOW as u64 + 4;
+        cgroups.made(last, format!("{user}/docker-{}.scope", "0".repeat(64)).as_bytes());
+        assert_eq!(path(&mut cgroups, 9), None, "one that was removed leaves before the oldest");
+        assert!(path(&mut cgroups, 4).is_some() && path(&mut cgroups, last).is_some());
     }
 
     #[test]

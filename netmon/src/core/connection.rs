@@ -66,8 +66,8 @@ pub struct Connection {
     pub owner: Option<Arc<Owner>>,
     /// How that is known; none without an owner.
     pub evidence: Option<Evidence>,
-    /// The process that held it when a dump last looked, if that was not the owner, or the owner
-    /// ran another program by then.
+    /// Another process that held it when a dump last found holders, or the owner with another
+    /// program.
     pub holder: Option<Arc<Process>>,
     /// Which side sent its FIN first, once one did.
     pub first_fin: Option<FirstFin>,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     id::{Binding, SocketId, Tuple},
     loss::Gap,
-    process::{Owner, ProcessKey},
+    process::Owner,
     tcp::TcpState,
     time::{Anchor, Mono},
 };
@@ -134,20 +134,9 @@ pub struct Seed {
     pub state: TcpState,
     /// The kernel has let go of the full socket: in TIME_WAIT, or waiting for the peer's FIN.
     pub minisocket: bool,
-    /// A process that held it.
-    pub owner: Option<Arc<Owner>>,
-    /// The other processes that held it. A process that has just forked has all descriptors of its
-    /// parent until it calls exec.
-    pub other_holders: Box<[ProcessKey]>,
-}
-
-impl Seed {
-    /// Returns the process that the dump proves: `known`, if that process held the socket.
-    #[must_use]
-    pub fn holder(&self, known: Option<&Arc<Owner>>) -> Option<Arc<Owner>> {
-        let is_other = |known: &&Arc<Owner>| self.other_holders.contains(&known.key());
-        known.filter(is_other).or(self.owner.as_ref()).cloned()
-    }
+    /// The processes that held it, that with the least number first. A process that has just forked
+    /// has all descriptors of its parent until it calls exec.
+    pub holders: Box<[Arc<Owner>]>,
 }
 
 /// Something that the kernel reports.

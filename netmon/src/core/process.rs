@@ -53,6 +53,12 @@ impl ProcessKey {
     pub const fn new(pid: u32, host_pid: u32) -> Self {
         if pid == 0 { Self::Outside(host_pid) } else { Self::Inside(pid) }
     }
+
+    /// Returns whether both may be one process: a journal has no numbers of processes outside.
+    pub(crate) fn may_be(self, other: Self) -> bool {
+        self == other
+            || matches!((self, other), (Self::Outside(one), Self::Outside(two)) if one == 0 || two == 0)
+    }
 }
 
 /// A process behind a socket.
@@ -89,14 +95,6 @@ impl Owner {
     #[must_use]
     pub const fn key(&self) -> ProcessKey {
         ProcessKey::new(self.pid, self.host_pid)
-    }
-
-    /// Returns whether `now` is the same process, and runs the same program, as far as is known.
-    pub(crate) fn still_runs(&self, now: &Self) -> bool {
-        let path = |process: &KnownProcess| Some(process.program.as_ref()?.path.clone());
-        let programs = self.process.as_deref().and_then(path);
-        let programs = programs.zip(now.process.as_deref().and_then(path));
-        self.key() == now.key() && programs.is_none_or(|(then, now)| then == now)
     }
 }
 
@@ -188,7 +186,10 @@ impl SocketHolders {
 
     /// Notes that `process` holds the socket of `key`.
     pub fn add_process(&mut self, key: HolderKey, process: Process) {
-        if self.processes.last() != Some(&process) {
+        let is_last = self.processes.last().is_some_and(|last| {
+            *last == process && last.known == process.known && last.cgroup == process.cgroup
+        });
+        if !is_last {
             self.processes.push(process);
         }
         self.hold(key);

@@ -51,7 +51,8 @@ impl SeenProcess {
     pub(crate) fn known(self, booted: Wall) -> KnownProcess {
         let Self { id, parent, program, .. } = self;
         let ancestors = Box::default();
-        KnownProcess { started: start(booted, id.started), parent, program, ancestors }
+        let started = start(booted, id.started);
+        KnownProcess { started, parent, run: 0, program, ancestors }
     }
 }
 
@@ -85,15 +86,20 @@ impl Entry {
     fn is(&self, run: u32) -> bool {
         /// The bits of the start.
         const START: u32 = !0xff;
-        // A start in the first tick is known too.
-        let start = (self.started * TICK).max(1);
-        let own = netmon_common::run(start, self.execs.unwrap_or_default());
+        let own = run_of(self.started, self.execs.unwrap_or_default());
         match self.execs {
             _ if run == 0 => true,
             Some(_) => own == run,
             None => own & START == run & START,
         }
     }
+}
+
+/// Returns the mark of a process with its start in ticks, and the low bits of the number of programs
+/// that it has run.
+fn run_of(started: u64, execs: u8) -> u32 {
+    // A start in the first tick is known too.
+    netmon_common::run((started * TICK).max(1), execs)
 }
 
 impl Processes {
@@ -141,7 +147,8 @@ impl Processes {
             (program.clone(), above(number, program.as_ref(), ancestors))
         });
         let started = start(self.booted, id.started);
-        let process = Arc::new(KnownProcess { started, parent: number, program, ancestors });
+        let run = run_of(id.started, execs);
+        let process = Arc::new(KnownProcess { started, parent: number, run, program, ancestors });
         self.put(time, id, Some(execs), process);
     }
 
@@ -158,7 +165,8 @@ impl Processes {
             (entry.process.parent, entry.process.ancestors.clone())
         });
         let started = start(self.booted, id.started);
-        let process = Arc::new(KnownProcess { started, parent, program, ancestors });
+        let run = run_of(id.started, execs);
+        let process = Arc::new(KnownProcess { started, parent, run, program, ancestors });
         self.put(time, id, Some(execs), process);
     }
 
@@ -206,7 +214,7 @@ impl Processes {
                 next = above.parent;
             }
             let (started, ancestors) = (start(self.booted, id.started), ancestors.into());
-            let process = Arc::new(KnownProcess { started, parent, program, ancestors });
+            let process = Arc::new(KnownProcess { started, parent, run: 0, program, ancestors });
             self.put(time, id, None, process);
         }
         // A `/proc` that hides processes hides the first one too.

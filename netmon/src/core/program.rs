@@ -25,6 +25,17 @@ impl Program {
     pub fn name(&self) -> &[u8] {
         self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
     }
+
+    /// Returns whether two paths may be that of one file: the first names of a path may not be
+    /// known.
+    fn may_be(&self, other: &Self) -> bool {
+        let cut = "…".as_bytes();
+        match (self.path.strip_prefix(cut), other.path.strip_prefix(cut)) {
+            (Some(last), None) => other.path.ends_with(last),
+            (None, Some(last)) => self.path.ends_with(last),
+            _ => self.path == other.path,
+        }
+    }
 }
 
 /// A process that netmon has followed from its beginning, or has found in `/proc`.
@@ -38,6 +49,9 @@ pub struct KnownProcess {
     ///
     /// [`Owner::pid`]: super::process::Owner::pid
     pub parent: u32,
+    /// The mark of its program among those that the process has run ([`netmon_common::run`]); 0
+    /// where `/proc` or a journal alone knows the program.
+    pub run: u32,
     /// The program; none where it is not known.
     pub program: Option<Arc<Program>>,
     /// The processes above, the parent first, `MAX_ANCESTORS` at most, with the programs that
@@ -49,8 +63,29 @@ impl KnownProcess {
     /// Makes a process of which only the start is known.
     #[must_use]
     pub fn started_at(started: Wall) -> Self {
-        Self { started, parent: 0, program: None, ancestors: Box::default() }
+        Self { started, parent: 0, run: 0, program: None, ancestors: Box::default() }
     }
+
+    /// Returns the path of the executable that the parent ran when the process began, if known.
+    pub(crate) fn parent_path(&self) -> Option<&[u8]> {
+        let parent = self.ancestors.first().filter(|first| first.pid == self.parent)?;
+        Some(&parent.program.path)
+    }
+}
+
+/// Returns whether two processes, or one at two moments, run the same program, as far as is known.
+pub(crate) fn run_the_same(
+    is_one_process: bool,
+    one: Option<&KnownProcess>,
+    two: Option<&KnownProcess>,
+) -> bool {
+    let (Some(one), Some(two)) = (one, two) else { return true };
+    let (Some(first), Some(second)) = (&one.program, &two.program) else { return true };
+    if is_one_process && one.run != 0 && two.run != 0 {
+        return one.run == two.run;
+    }
+    // A copy of a process shares its program.
+    Arc::ptr_eq(first, second) || first.may_be(second)
 }
 
 /// A process above another.

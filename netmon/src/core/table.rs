@@ -286,7 +286,7 @@ impl ConnectionTable {
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&TableKey::of_socket(cookie)) else { return Ok(()) };
-        if row.owner.as_ref().is_some_and(|known| known.key() == owner.key()) {
+        if row.owner.as_ref().is_some_and(|known| known.key().may_be(owner.key())) {
             return Ok(());
         }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));

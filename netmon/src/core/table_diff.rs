@@ -153,7 +153,7 @@ mod tests {
         for (cookie, netns, state) in
             [(1, 1, Established), (2, 1, FinWait2), (3, 1, Established), (4, 2, Established)]
         {
-            let (tuple, owner) = (tuple(netns, 1000 + cookie), None);
+            let tuple = tuple(netns, 1000 + cookie);
             let cookie = socket(cookie.into());
             let seed = Seed {
                 time: at(1),
@@ -162,8 +162,7 @@ mod tests {
                 binding: Binding::default(),
                 state,
                 minisocket: false,
-                owner,
-                other_holders: Box::default(),
+                holders: Box::default(),
             };
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");

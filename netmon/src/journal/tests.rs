@@ -19,7 +19,7 @@ use crate::core::{
     id::{Binding, SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
-    program::{KnownProcess, Program},
+    program::{Ancestor, KnownProcess, Program},
     table::ConnectionTable,
     tcp::TcpState::{
         self, Close, Established, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
@@ -63,8 +63,11 @@ fn process(pid: u32) -> KnownProcess {
     let arguments = (!pid.is_multiple_of(3)).then(|| Arguments::new(b"curl\0-s\0", 100)).flatten();
     let path = b"/usr/bin/curl".as_slice().into();
     let program = Program { path, is_deleted: pid.is_multiple_of(2), arguments };
+    let shell = Program { path: b"/bin/sh"[..].into(), is_deleted: false, arguments: None };
+    let above = Ancestor { pid: pid - 1, program: Arc::new(shell) };
     KnownProcess {
         parent: pid - 1,
+        ancestors: if pid.is_multiple_of(2) { Box::new([above]) } else { Box::default() },
         program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
         ..KnownProcess::started_at(Wall::from_micros(1_795_413_000_120_000))
     }
@@ -136,7 +139,8 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 comm: b"sshd".as_slice().into(),
                 process: (step % 2 == 0).then(|| Arc::new(process(99))),
             };
-            let owner = (old == Established || kind == 1).then(|| Arc::new(holder));
+            let held = (old == Established || kind == 1).then(|| Arc::new(holder));
+            let holders = held.into_iter().collect();
             let (tuple, binding) = (tuple(cookie), binding(cookie, None));
             let next = transition(cookie, old, new, time);
             let (time, cookie) = (at(time), id(cookie));
@@ -149,8 +153,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                         binding,
                         state,
                         minisocket: false,
-                        owner,
-                        other_holders: Box::default(),
+                        holders,
                     })]
                 }
                 2 => vec![

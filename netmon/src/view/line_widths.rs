@@ -26,7 +26,8 @@ use crate::{
         event::{ResetSide, Totals, Transition},
         id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},
-        process::{Owner, SocketHolders},
+        process::{Owner, Process, SocketHolders},
+        program::{KnownProcess, Program},
         services::Services,
         socket::{Protocol, Socket, TcpInfo, UnixSocket},
         table::ConnectionTable,
@@ -227,15 +228,22 @@ proptest! {
         rows in rows(),
         width in 1..240_usize,
         (heading, owners, extended) in any::<(bool, bool, bool)>(),
-        (timers, info, netns) in any::<(bool, bool, bool)>(),
+        (timers, info, netns, wide_owner) in any::<(bool, bool, bool, bool)>(),
         language in select(&LANGUAGES[..]),
     ) {
-        let columns = NetstatColumns { heading, owners, extended, timers, info, netns };
+        let columns =
+            NetstatColumns { heading, owners, wide_owner, extended, timers, info, netns };
         let mut holders = SocketHolders::default();
         for (inode, row) in (1..).zip(&rows) {
             for pid in 0..row.owners {
                 let key = HolderKey::of_inode(NonZeroU64::new(inode).expect("not 0"));
-                holders.add(key, u32::MAX - u32::try_from(pid).expect("few"), 0, &row.comm);
+                let pid = u32::MAX - u32::try_from(pid).expect("few");
+                let (path, comm) = (row.comm.repeat(20).into(), &*row.comm);
+                let program = Program { path, is_deleted: true, arguments: None };
+                let program = Some(Arc::new(program));
+                let known = KnownProcess { program, ..KnownProcess::started_at(Wall::EPOCH) };
+                let (comm, known) = (comm.into(), Some(Arc::new(known)));
+                holders.add_process(key, Process { pid, host_pid: 0, comm, known, cgroup: None });
             }
         }
         let names = ListingNames {

@@ -6,16 +6,17 @@ use std::{
     net::IpAddr,
     num::NonZeroU64,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use netmon::testing::{
-    Binding, HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Netstat,
-    NetstatColumns, Protocol, Services, Socket, SocketHolders, SocketId, Summary, SummaryForm,
-    TcpInfo, TcpState, Timer, TimerKind, Tuple, UnixSocket,
+    Binding, Cgroup, HolderKey, JsonRows, Listening, ListingNames, ListingView, NameCache, Names,
+    Netstat, NetstatColumns, Process, Protocol, Services, Socket, SocketHolders, SocketId, Summary,
+    SummaryForm, TcpInfo, TcpState, Timer, TimerKind, Tuple, UnixSocket,
 };
 
-use crate::schema::object;
+use crate::{sample_events::process, schema::object};
 
 const HERE: u32 = 4_026_531_840;
 const THERE: u32 = 4_026_532_200;
@@ -145,7 +146,18 @@ fn owners() -> SocketHolders {
             owners.add(HolderKey::of_inode(inode), pid, 0, comm);
         }
     }
+    owners.add_process(HolderKey::of_inode(NonZeroU64::MIN), web());
     owners
+}
+
+/// A process in a container.
+fn web() -> Process {
+    let path = format!("/system.slice/docker-{}.scope", "3f2a".repeat(16));
+    let cgroup = Cgroup::new(0, Some(path.into_bytes().into()));
+    cgroup.name(Names { container: Some("web \x1b[31m".to_owned()), pod: None });
+    let known = Some(Arc::new(process(b"python3\0manage.py\0run server\0")));
+    let (comm, cgroup) = (b"python3"[..].into(), Some(Arc::new(cgroup)));
+    Process { pid: 950, host_pid: 0, comm, known, cgroup }
 }
 
 pub(crate) fn names() -> ListingNames {
@@ -195,6 +207,7 @@ fn shown_sockets<R: ListingView>(sockets: &[Socket], make: impl FnOnce(Bytes) ->
 pub(crate) const PLAIN: NetstatColumns = NetstatColumns {
     heading: true,
     owners: false,
+    wide_owner: false,
     extended: false,
     timers: false,
     info: false,
@@ -208,6 +221,11 @@ fn netstat(columns: NetstatColumns) -> String {
 #[test]
 fn plain() {
     insta::assert_snapshot!(netstat(PLAIN));
+}
+
+#[test]
+fn wide_owners() {
+    insta::assert_snapshot!(netstat(NetstatColumns { owners: true, wide_owner: true, ..PLAIN }));
 }
 
 #[test]

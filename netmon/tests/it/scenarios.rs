@@ -113,7 +113,7 @@ fn parse(line: &str) -> Option<Event> {
         }
         [cookie, "dump", state, ..] => {
             let (cookie, state) = (cookie.parse().ok()?, parse_state(state)?);
-            let owner = option("by").map(owner);
+            let holders = option("by").map(owner).into_iter().collect();
             let minisocket = state == TcpState::TimeWait;
             let tuple = tuple(cookie, option("at"), state == TcpState::Listen);
             let cookie = SocketId::new(cookie)?;
@@ -124,8 +124,7 @@ fn parse(line: &str) -> Option<Event> {
                 binding: Binding::default(),
                 state,
                 minisocket,
-                owner,
-                other_holders: Box::default(),
+                holders,
             }))
         }
         [cookie, step, ..] => {

@@ -31,7 +31,13 @@ impl PastTable {
         let sockets: Vec<_> = rows.iter().map(|row| Socket::from(*row)).collect();
         for (row, socket) in rows.iter().zip(&sockets) {
             let owner = row.owner.as_deref().map(Process::from);
-            let holder = row.holder.as_deref().cloned().or(owner);
+            let holder = row.holder.as_deref().cloned().map(|mut holder| {
+                // A process that runs another program by then is in the cgroup that it was in.
+                let same = owner.as_ref().filter(|owner| owner.key() == holder.key());
+                holder.cgroup = same.and_then(|owner| owner.cgroup.clone());
+                holder
+            });
+            let holder = holder.or(owner);
             if let (Some(holder), Some(key)) = (holder, socket.holder_key()) {
                 owners.add_process(key, holder);
             }

@@ -129,7 +129,7 @@ pub(super) const FILTER: [(&str, &str); 14] = [
     ("port, sport, dport", "either end, local, remote: port = 443, port in 80,443"),
     ("host, src, dst", "the same of addresses: host localhost, dst 10.0.0.0/8"),
     ("pid, comm, uid", "the process, its user: comm = ngin*, uid = www-data"),
-    ("exe, args", "its program: exe = /usr/bin/*, args ~ serve"),
+    ("exe, args, parent", "its program: exe = /usr/bin/*, parent = */bash"),
     ("unit, user_unit, pod", "where it runs: unit = nginx.service, pod = web-*"),
     ("container, netns, dev", "container = web, netns = self, dev = eth0"),
     ("container_id, cgroup", "container_id = 3f2a*, cgroup = /system.slice"),

@@ -26,7 +26,7 @@ impl SnapshotCommand {
             identity: self.extend || self.json || filter.needs_identity(),
             filter: filter.clauses().restrict(states(self.scope()), self.families()),
             everywhere: self.is_everywhere(),
-            programs: (self.json || filter.needs_programs())
+            programs: (self.json || self.wide_owner || filter.needs_programs())
                 .then_some(ProgramRequest { arguments: !self.no_args }),
             owners: self.shows_owners() || self.sort == Some(Sort::Pid) || filter.needs_owners(),
         };

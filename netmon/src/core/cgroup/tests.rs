@@ -90,7 +90,7 @@ fn every_engine_is_known_by_its_names() {
         ),
         (
             format!("/machine.slice/web.service/libpod-payload-{A}"),
-            format!("web.service - machine.slice podman:{short} -"),
+            format!("web.service - machine.slice podman:web.service/{short} -"),
         ),
         (
             format!(
@@ -232,12 +232,22 @@ fn the_reserved_part_ends_where_others_may_name() {
         ("/system.slice/a.service/b/c".to_owned(), "/system.slice/a.service".to_owned()),
         (format!("{user}/app.slice/docker-{A}.scope"), user.to_owned()),
         ("/batch/job".to_owned(), "/batch/job".to_owned()),
+        (
+            format!("/system.slice/jenkins.service/docker-{A}.scope/x"),
+            "/system.slice/jenkins.service".to_owned(),
+        ),
+        (
+            "/system.slice/jenkins.service/lxc.payload.web".to_owned(),
+            "/system.slice/jenkins.service".to_owned(),
+        ),
     ] {
         let cgroup = cgroup(&path);
-        let reserved = cgroup.workload().reserved;
-        assert_eq!(path[..reserved], wanted);
-        let user = cgroup.workload().user.map(text);
-        assert_eq!(user.as_deref(), path.contains("user@").then_some("user-1000"), "{path}");
+        let workload = cgroup.workload();
+        assert_eq!(path[..workload.reserved], wanted);
+        let within = workload.container.and_then(|container| container.within).map(text);
+        let above = path.contains("user@").then_some("user-1000");
+        let above = above.or(path.contains("jenkins").then_some("jenkins.service"));
+        assert_eq!(within.as_deref(), above, "{path}");
     }
 }
 

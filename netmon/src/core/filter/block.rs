@@ -16,6 +16,8 @@ pub enum Question<'a> {
     Address(Side, &'a dyn Fn(IpAddr) -> bool, Option<IpAddr>),
     /// Does the process with this id hold the connection?
     Pid(u32),
+    /// Is it held by a process whose parent has this id?
+    Parent(u32),
     /// Does the connection belong to the user with this id?
     Uid(u32),
     /// Is the connection in the network namespace with this inode number?
@@ -134,6 +136,7 @@ impl Term {
             }
             Self::Ports(side, ports) => Question::Port(*side, *ports),
             Self::Pid(pid) => Question::Pid(*pid),
+            Self::Parent(pid) => Question::Parent(*pid),
             Self::Uid(uid) => Question::Uid(*uid),
             Self::Netns(netns) => Question::Netns(*netns),
             Self::OwnNetns(_) => Question::OwnNetns,

@@ -82,6 +82,7 @@ impl Disjunction {
             | Term::OwnNetns(_)
             | Term::Address(..)
             | Term::Pid(_)
+            | Term::Parent(_)
             | Term::Uid(_)
             | Term::Interface(_)
             | Term::Cgroup(_)

@@ -10,7 +10,7 @@ use crate::core::{
     event::Totals,
     id::SocketId,
     process::{Owner, Process, SocketHolders},
-    program::Program,
+    program::KnownProcess,
     socket::{Socket, UnixSocket},
     tcp::TcpState,
     time::Mono,
@@ -68,8 +68,8 @@ pub struct OwnerFacts<'a> {
     pub pid: u32,
     /// The name of the process.
     pub comm: &'a [u8],
-    /// The program, if known.
-    pub program: Option<&'a Program>,
+    /// The process with its program, if known.
+    pub process: Option<&'a KnownProcess>,
     /// The cgroup, if known.
     pub cgroup: Option<&'a Cgroup>,
 }
@@ -80,8 +80,7 @@ fn micros(time: Duration) -> u64 {
 
 fn of(process: &Process) -> OwnerFacts<'_> {
     let Process { pid, ref comm, ref known, ref cgroup, .. } = *process;
-    let program = known.as_ref().and_then(|known| known.program.as_deref());
-    OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() }
+    OwnerFacts { pid, comm, process: known.as_deref(), cgroup: cgroup.as_deref() }
 }
 
 /// A row of the table at a moment. Its processes are the one that opened the connection, and the
@@ -146,8 +145,8 @@ impl FilterFacts for (&Connection, Mono) {
     fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
         self.0.owner.as_ref().is_some_and(|owner| {
             let Owner { pid, ref comm, ref process, ref cgroup, .. } = **owner;
-            let program = process.as_ref().and_then(|process| process.program.as_deref());
-            test(OwnerFacts { pid, comm, program, cgroup: cgroup.as_deref() })
+            let (process, cgroup) = (process.as_deref(), cgroup.as_deref());
+            test(OwnerFacts { pid, comm, process, cgroup })
         }) || self.0.holder.as_ref().is_some_and(|holder| test(of(holder)))
     }
 }

@@ -13,10 +13,11 @@ use super::{
 };
 
 /// Words of other tools, and the word of the language with the same meaning.
-pub(super) const SYNONYMS: [(&str, &[&str]); 17] = [
+pub(super) const SYNONYMS: [(&str, &[&str]); 18] = [
     ("comm", &["process", "program", "name", "prog", "proc"]),
     ("exe", &["executable", "path", "binary", "image"]),
     ("args", &["command", "cmd", "cmdline", "argv", "arguments"]),
+    ("parent", &["ppid", "parent_exe"]),
     ("unit", &["service", "systemd"]),
     ("container", &["docker", "podman"]),
     ("host", &["ip", "addr", "address", "net", "ip4", "ip6"]),

@@ -119,7 +119,7 @@ impl Filter {
     #[must_use]
     pub fn needs_owners(&self) -> bool {
         self.0.has(|term| {
-            matches!(term, Term::Pid(_))
+            matches!(term, Term::Pid(_) | Term::Parent(_))
                 || matches!(term, Term::Text(fact, _) if fact.is_of_owners())
         })
     }
@@ -128,8 +128,10 @@ impl Filter {
     /// names.
     #[must_use]
     pub fn needs_programs(&self) -> bool {
-        self.0.has(|term| {
-            matches!(term, Term::Text(fact, _) if fact.is_of_owners() && *fact != TextFact::Comm)
+        self.0.has(|term| match term {
+            Term::Parent(_) => true,
+            Term::Text(fact, _) => fact.is_of_owners() && *fact != TextFact::Comm,
+            _ => false,
         })
     }
 
@@ -200,6 +202,7 @@ enum Term {
     Ports(Side, [u16; 2]),
     Address(Side, Net),
     Pid(u32),
+    Parent(u32),
     Uid(u32),
     Netns(u32),
     /// The network namespace is the own one: on a row of a journal that of the recorder, on other
@@ -295,6 +298,12 @@ impl Term {
             Self::Address(side, net) => side.end(facts).is_some_and(|end| net.contains(end.ip())),
             // A process without a number has pid 0.
             Self::Pid(wanted) => wanted != 0 && facts.any_owner(&mut |owner| owner.pid == wanted),
+            Self::Parent(wanted) => {
+                wanted != 0
+                    && facts.any_owner(&mut |owner| {
+                        owner.process.is_some_and(|process| process.parent == wanted)
+                    })
+            }
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::OwnNetns(own) => {

@@ -11,7 +11,8 @@ use crate::core::{
     arguments::Arguments,
     cgroup::{Cgroup, Names},
     connection::Labels,
-    program::Program,
+    program::{Ancestor, KnownProcess, Program},
+    time::Wall,
 };
 pub(super) use rows::OWN;
 use rows::{Host, Recorded, TestRow, connection, end, ended};

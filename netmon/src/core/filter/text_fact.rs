@@ -25,6 +25,8 @@ pub enum TextFact {
     Exe,
     /// The arguments of a process, as one text.
     Args,
+    /// The path of the executable of its parent.
+    Parent,
     /// The unit of the system's systemd that a process is in.
     Unit,
     /// The unit of a user's systemd that a process is in.
@@ -39,10 +41,11 @@ pub enum TextFact {
 
 impl TextFact {
     /// The facts of the processes of a connection.
-    pub(super) const OF_OWNERS: [Self; 8] = [
+    pub(super) const OF_OWNERS: [Self; 9] = [
         Self::Comm,
         Self::Exe,
         Self::Args,
+        Self::Parent,
         Self::Unit,
         Self::UserUnit,
         Self::Container,
@@ -74,12 +77,14 @@ impl TextFact {
 
     /// Returns the fact of a process, if the fact is one of processes and is known.
     fn of_owner<'a>(self, owner: &OwnerFacts<'a>) -> Option<Cow<'a, [u8]>> {
-        let OwnerFacts { comm, program, cgroup, .. } = *owner;
+        let OwnerFacts { comm, process, cgroup, .. } = *owner;
+        let program = process.and_then(|process| process.program.as_deref());
         match self {
             Self::Comm => Some(comm.into()),
             Self::Exe => Some((*program?.path).into()),
             Self::Args => Some((*program?.arguments.as_ref()?.line).into()),
             Self::Cgroup => Some(cgroup?.path()?.into()),
+            Self::Parent => Some(process?.parent_path()?.into()),
             Self::Unit => Some(cgroup?.workload().unit?.into()),
             Self::UserUnit => Some(cgroup?.workload().user_unit?.into()),
             Self::Container => cgroup?.workload().container_name,

@@ -143,8 +143,10 @@ fn named(
                 "a name as ip link shows it, or a number",
             ));
         }
+        TextFact::Parent if is_number => Term::Parent(id("parent", || "a number", text, |_| None)?),
         TextFact::Comm
         | TextFact::Device
+        | TextFact::Parent
         | TextFact::Exe
         | TextFact::Args
         | TextFact::Unit

@@ -80,7 +80,7 @@ const EITHER: &[Side] = &[Side::Local, Side::Remote];
 pub(super) static PORT: &Word = &WORDS[2];
 
 /// Every word.
-pub(crate) static WORDS: [Word; 32] = [
+pub(crate) static WORDS: [Word; 33] = [
     Word::new("state", "state established", Operators::Equality, Fact::State),
     Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude),
     Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER)),
@@ -93,6 +93,7 @@ pub(crate) static WORDS: [Word; 32] = [
     Word::new("comm", "comm = ngin*", Operators::Text, Fact::Text(TextFact::Comm)),
     Word::new("exe", "exe = /usr/bin/*", Operators::Text, Fact::Text(TextFact::Exe)),
     Word::new("args", "args ~ manage.py", Operators::Text, Fact::Text(TextFact::Args)),
+    Word::new("parent", "parent = */bash", Operators::Text, Fact::Text(TextFact::Parent)),
     Word {
         aliases: &["user"],
         ..Word::new("uid", "uid = www-data", Operators::Text, Fact::Text(TextFact::User))

@@ -58,6 +58,7 @@ impl fmt::Display for Term {
             Self::Address(Side::Local, net) => write!(f, "src {net}"),
             Self::Address(Side::Remote, net) => write!(f, "dst {net}"),
             Self::Pid(pid) => write!(f, "pid = {pid}"),
+            Self::Parent(pid) => write!(f, "parent = {pid}"),
             Self::Uid(uid) => write!(f, "uid = {uid}"),
             Self::Netns(netns) => write!(f, "netns = {netns}"),
             Self::OwnNetns(_) => write!(f, "netns = {OWN_NETNS}"),
@@ -72,6 +73,7 @@ impl fmt::Display for Term {
                 let word = match fact {
                     TextFact::Comm => "comm",
                     TextFact::Exe => "exe",
+                    TextFact::Parent => "parent",
                     TextFact::Args => "args",
                     TextFact::Device => "dev",
                     TextFact::User => "uid",

@@ -10,7 +10,8 @@ use crate::core::{
     event::{DumpScope, Seed, Transition},
     id::{ConnectionId, SocketId, TableKey},
     prefetch::for_each_prefetched,
-    process::{Evidence, Process},
+    process::{Evidence, Owner, Process, ProcessKey},
+    program::{KnownProcess, run_the_same},
     tcp::TcpState,
     time::Mono,
 };
@@ -179,8 +180,8 @@ impl ConnectionTable {
             opened: self.anchor.wall_time(epoch),
             direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
             inferred_direction: self.listeners.direction(&seed.tuple, &[seed.state]),
-            owner: seed.owner.clone(),
-            evidence: seed.owner.is_some().then_some(Evidence::FdScan),
+            owner: seed.holders.first().cloned(),
+            evidence: (!seed.holders.is_empty()).then_some(Evidence::FdScan),
             last_dumped_at: seed.time,
             last_dump_pass: pass,
             binding: seed.binding.clone(),
@@ -191,34 +192,56 @@ impl ConnectionTable {
 
 /// Notes the process that holds a connection now. Returns whether that is news.
 fn note_holder(row: &mut Connection, seed: &Seed) -> bool {
-    let Some(holder) = seed.holder(row.owner.as_ref()) else { return false };
-    let opened = match row.evidence {
+    let Some(least) = seed.holders.first() else { return false };
+    let is_opener = match row.evidence {
         Some(Evidence::Connect | Evidence::Accept) => true,
         // A process that holds the connection is better evidence than one that holds its listener.
         Some(Evidence::Listen) => row.direction == Some(Direction::Listen),
         Some(Evidence::FdScan) | None => false,
     };
-    let Some(owner) = row.owner.as_deref().filter(|_| opened) else {
-        let now = (Some(holder), Some(Evidence::FdScan));
-        let is_news = (&row.owner, row.evidence) != (&now.0, now.1);
-        (row.owner, row.evidence) = now;
-        return is_news;
+    let Some(owner) = row.owner.as_deref() else {
+        (row.owner, row.evidence) = (Some(Arc::clone(least)), Some(Evidence::FdScan));
+        return true;
     };
-    if owner.still_runs(&holder) {
-        return row.holder.take().is_some();
+    let (key, process) = (owner.key(), owner.process.as_deref());
+    let of_owner = seed.holders.iter().find(|holder| key.may_be(holder.key()));
+    if !is_opener {
+        let holder = of_owner.unwrap_or(least);
+        let is_news = row.evidence != Some(Evidence::FdScan) || is_other((key, process), holder);
+        if is_news {
+            (row.owner, row.evidence) = (Some(Arc::clone(holder)), Some(Evidence::FdScan));
+        }
+        return is_news;
     }
-    let is_known = row.holder.as_deref().is_some_and(|known| {
-        let is_same = known.key() == holder.key()
-            && known.comm == holder.comm
-            && known.known == holder.process;
-        // Of several holders, the one that is known stays.
-        is_same || seed.other_holders.contains(&known.key())
-    });
-    if !is_known {
+    // A child that runs another program has the connection for itself, though the opener still
+    // has it too: the shape of a reverse shell.
+    let stays =
+        of_owner.is_some_and(|holder| run_the_same(true, process, holder.process.as_deref()));
+    let runs_other = |holder: &&Arc<Owner>| {
+        let is_owner = key.may_be(holder.key());
+        !stays || !is_owner && !run_the_same(false, process, holder.process.as_deref())
+    };
+    let known = row.holder.as_deref();
+    let is_known = |holder: &&Arc<Owner>| known.is_some_and(|known| known.key() == holder.key());
+    let mut others = seed.holders.iter().filter(runs_other);
+    let holder = others.clone().find(is_known);
+    let holder = holder.or_else(|| of_owner.filter(|_| !stays)).or_else(|| others.next());
+    let Some(holder) = holder else { return row.holder.take().is_some() };
+    let is_news = known.is_none_or(|known| is_other((known.key(), known.known.as_deref()), holder));
+    if is_news {
         // The cgroup of the dump is that of the socket.
-        row.holder = Some(Arc::new(Process { cgroup: None, ..Process::from(&*holder) }));
+        row.holder = Some(Arc::new(Process { cgroup: None, ..Process::from(&**holder) }));
     }
-    !is_known
+    is_news
+}
+
+/// Returns whether a holder is another process than the known one, or one of which more is known by
+/// now. A new name alone is no news: a process may change its name at any time.
+fn is_other((key, process): (ProcessKey, Option<&KnownProcess>), holder: &Owner) -> bool {
+    let now = holder.process.as_deref();
+    !key.may_be(holder.key())
+        || !run_the_same(true, process, now)
+        || process.is_none() && now.is_some()
 }
 
 /// Returns whether a socket in this state has a connection that has not ended.

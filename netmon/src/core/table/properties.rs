@@ -40,8 +40,7 @@ fn seed(cookie: u64, state: TcpState, time: i64) -> Event {
         binding: Binding::default(),
         state,
         minisocket,
-        owner: None,
-        other_holders: Box::default(),
+        holders: Box::default(),
     })
 }
 

@@ -35,8 +35,7 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
             binding: Binding::default(),
             state,
             minisocket: false,
-            owner: None,
-            other_holders: Box::default(),
+            holders: Box::default(),
         };
         assert_eq!(table.apply(&Event::Seed(seed), |_| Err("full")), Err("full"));
     }
@@ -116,8 +115,7 @@ fn waiting(time: i64, port: u16) -> Seed {
         binding: Binding::default(),
         state,
         minisocket: true,
-        owner: None,
-        other_holders: Box::default(),
+        holders: Box::default(),
     }
 }
 
@@ -176,8 +174,7 @@ fn seed(time: i64, port: u16, state: TcpState) -> Event {
         binding: Binding::default(),
         state,
         minisocket: false,
-        owner: None,
-        other_holders: Box::default(),
+        holders: Box::default(),
     })
 }
 
@@ -239,9 +236,8 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
         })
     };
     let held_by = |time, pids: &[u32]| {
-        let (first, others) = pids.split_first().expect("a holder");
-        let other_holders = others.iter().map(|pid| owner(*pid).key()).collect();
-        let seed = Seed { owner: Some(owner(*first)), other_holders, ..waiting(time, 2) };
+        let holders = pids.iter().map(|pid| owner(*pid)).collect();
+        let seed = Seed { holders, ..waiting(time, 2) };
         Event::Seed(Seed { state: TcpState::Established, minisocket: false, ..seed })
     };
     let (syn, open) = (TcpState::SynRecv, TcpState::Established);
@@ -306,8 +302,8 @@ fn a_connection_keeps_its_opener_beside_its_holder() {
     let opening = Opening::ByProcess(Some(python()));
     let syn_sent = TcpState::SynSent;
     changes_of(&mut table, &Event::Transition(transition(1, TcpState::Close, syn_sent, opening)));
-    let mut held_by = |time: i64, holder: &Arc<Owner>| {
-        let seed = Seed { owner: Some(Arc::clone(holder)), ..waiting(time * SECOND, 2) };
+    let mut held_by = |time: i64, holders: &[Arc<Owner>]| {
+        let seed = Seed { holders: holders.into(), ..waiting(time * SECOND, 2) };
         let seed = Seed { state: syn_sent, minisocket: false, ..seed };
         let news = changes_of(&mut table, &Event::Seed(seed));
         let row = table.rows().next().expect("a row");
@@ -316,9 +312,21 @@ fn a_connection_keeps_its_opener_beside_its_holder() {
         (news, holder)
     };
     // A thread may have another name.
-    assert_eq!(held_by(2, &runs(40, "worker", "/usr/bin/python3")), (0, None));
-    assert_eq!(held_by(4, &shell(40)), (1, Some((40, b"sh".to_vec()))));
-    assert_eq!(held_by(6, &shell(40)), (0, Some((40, b"sh".to_vec()))));
-    assert_eq!(held_by(8, &shell(41)), (1, Some((41, b"sh".to_vec()))));
-    assert_eq!(held_by(10, &python()), (1, None));
+    let shown = |pid| Some((pid, b"sh".to_vec()));
+    assert_eq!(held_by(2, &[runs(40, "worker", "/usr/bin/python3")]), (0, None));
+    assert_eq!(held_by(4, &[shell(40)]), (1, shown(40)));
+    assert_eq!(held_by(6, &[shell(40)]), (0, shown(40)));
+    assert_eq!(held_by(8, &[shell(41)]), (1, shown(41)));
+    assert_eq!(held_by(10, &[python()]), (1, None));
+    // The script waits for the shell.
+    assert_eq!(held_by(12, &[python(), shell(42)]), (1, shown(42)));
+    assert_eq!(held_by(14, &[shell(39), python(), shell(42)]), (0, shown(42)), "it is known");
+    assert_eq!(held_by(16, &[shell(39), python()]), (1, shown(39)));
+    // A copy of the script, as a worker is, and one that becomes a shell while it is known.
+    let copy = || runs(43, "python3", "/usr/bin/python3");
+    assert_eq!(held_by(18, &[python(), copy()]), (1, None));
+    assert_eq!(held_by(20, &[copy()]), (1, Some((43, b"python3".to_vec()))));
+    assert_eq!(held_by(22, &[runs(30, "cron", "/usr/sbin/cron"), shell(43)]), (1, shown(43)));
+    // A name alone is no news.
+    assert_eq!(held_by(24, &[runs(43, "job 7", "/usr/bin/dash")]), (0, shown(43)));
 }

@@ -67,6 +67,7 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Address(Side::Local, ..) => &["local_addr"],
         Question::Address(Side::Remote, ..) => &["remote_addr"],
         Question::Pid(_) => &["pid", "holder_pid"],
+        Question::Parent(_) => &["ppid", "holder_ppid"],
         Question::Uid(_) => &["uid"],
         Question::Netns(_) | Question::OwnNetns => &["netns"],
         Question::Interface(_) => &["interface"],
@@ -75,6 +76,7 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Text(TextFact::Comm, _) => &["comm", "holder_comm"],
         Question::Text(TextFact::Exe, _) => &["exe", "holder_exe"],
         Question::Text(TextFact::Args, _) => &["args", "holder_args"],
+        Question::Text(TextFact::Parent, _) => &["parent_exe", "holder_parent_exe"],
         Question::Text(TextFact::Device, _) => &["device"],
         Question::Text(TextFact::User, _) => &["user"],
         Question::Text(TextFact::Netns, _) => &["netns_name"],
@@ -123,7 +125,7 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
             let is_in = |port: Option<i32>| (low..=high).contains(&port.unwrap_or(0));
             Ok(ports.iter().map(is_in).collect())
         }
-        Question::Pid(pid) => {
+        Question::Pid(pid) | Question::Parent(pid) => {
             let pid = i32::try_from(pid).ok();
             any_column(question, |name| {
                 let pids: Int32Array = column(batch, name)?;
@@ -304,7 +306,7 @@ impl Extent for SelectedGroup<'_> {
             }
             Question::Address(_, _, Some(address)) => self.may_be(name, &*address.to_string()),
             Question::Address(_, _, None) | Question::State(_) => true,
-            Question::Pid(pid) => i32::try_from(pid).is_ok_and(|pid| {
+            Question::Pid(pid) | Question::Parent(pid) => i32::try_from(pid).is_ok_and(|pid| {
                 let range = [pid.into(), pid.into()];
                 let may_be =
                     |name: &&str| self.may_be_between(name, range, None) && self.may_be(name, &pid);

@@ -16,8 +16,23 @@ const LEVEL: i32 = 9;
 const NEAR: [&str; 7] = ["time", "tie", "opened", "since", "cookie", "rtt_us", "gap_from"];
 /// Columns of connections that filters test for a value. Such columns get Bloom filters, by which a
 /// reader skips row groups without the value.
-const ASKED: [&str; 8] =
-    ["local_addr", "local_port", "remote_addr", "remote_port", "pid", "comm", "exe", "cookie"];
+const ASKED: [&str; 15] = [
+    "local_addr",
+    "local_port",
+    "remote_addr",
+    "remote_port",
+    "pid",
+    "comm",
+    "exe",
+    "holder_pid",
+    "holder_comm",
+    "holder_exe",
+    "unit",
+    "container",
+    "container_id",
+    "pod",
+    "cookie",
+];
 /// Columns whose values are close to the values in the rows before, if rows are sorted by socket.
 const PORTS: [&str; 2] = ["local_port", "remote_port"];
 

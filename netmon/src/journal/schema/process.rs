@@ -11,21 +11,26 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    core::{arguments::Arguments, program::KnownProcess, program::Program, time::Wall},
+    core::{
+        arguments::Arguments,
+        program::{Ancestor, KnownProcess, Program},
+        time::Wall,
+    },
     journal::error::Result,
 };
 
-/// The names of the columns of a process: start, parent, executable, whether that is deleted,
-/// arguments, and whether these are cut.
-pub(super) type ProcessNames = [&'static str; 6];
+/// The names of the columns of a process: start, parent, the parent's executable, executable,
+/// whether that is deleted, arguments, and whether these are cut.
+pub(super) type ProcessNames = [&'static str; 7];
 
 /// The columns of the process that opened a connection.
 pub(super) const OWNER: ProcessNames =
-    ["process_started", "ppid", "exe", "exe_deleted", "args", "args_cut"];
+    ["process_started", "ppid", "parent_exe", "exe", "exe_deleted", "args", "args_cut"];
 /// The columns of the process that holds it, where that is another.
 pub(super) const HOLDER: ProcessNames = [
     "holder_started",
     "holder_ppid",
+    "holder_parent_exe",
     "holder_exe",
     "holder_exe_deleted",
     "holder_args",
@@ -52,10 +57,11 @@ impl ProcessColumns {
 
     pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
         let rows = self.0.finish(rows);
-        let [start, parent, exe, deleted, args, cut] = self.1;
+        let [start, parent, parent_exe, exe, deleted, args, cut] = self.1;
         let started = rows.numbers(|of| Some(of.started.as_micros()));
         to.times(start, started, true);
         to.some(parent, rows.numbers::<Int32Type>(|of| pid(of.parent)));
+        to.some(parent_exe, rows.texts(|of| Some(of.parent_path()?.into())));
         to.some(exe, rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
         let is_deleted =
             |of: &Arc<KnownProcess>| of.program.as_ref().is_some_and(|of| of.is_deleted);
@@ -69,9 +75,9 @@ fn arguments(process: &KnownProcess) -> Option<&Arguments> {
     process.program.as_ref()?.arguments.as_ref()
 }
 
-/// The key of a process of a batch: the start, the parent, the numbers of the program's path and of
-/// its arguments, and both flags.
-pub(super) type ProcessKeys = (i64, i32, Option<usize>, Option<usize>, [bool; 2]);
+/// The key of a process of a batch: the start, the parent, the numbers of the path of the parent's
+/// program, of the program's path and of its arguments, and both flags.
+pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 3], [bool; 2]);
 
 /// Returns a flag, false where it is null.
 fn flag(flags: &BooleanArray, row: usize) -> bool {
@@ -82,6 +88,7 @@ fn flag(flags: &BooleanArray, row: usize) -> bool {
 pub(super) struct ProcessReader {
     started: TimestampMicrosecondArray,
     parent: Int32Array,
+    parent_path: TextReader<Box<[u8]>>,
     path: TextReader<Box<[u8]>>,
     is_deleted: BooleanArray,
     arguments: TextReader<Box<[u8]>>,
@@ -91,10 +98,11 @@ pub(super) struct ProcessReader {
 impl ProcessReader {
     pub(super) fn new(batch: &RecordBatch, names: ProcessNames) -> Result<Self> {
         let bytes = |text: &str| Some(text.as_bytes().into());
-        let [start, parent, exe, deleted, args, cut] = names;
+        let [start, parent, parent_exe, exe, deleted, args, cut] = names;
         Ok(Self {
             started: column(batch, start)?,
             parent: column(batch, parent)?,
+            parent_path: TextReader::new(batch, parent_exe, bytes)?,
             path: TextReader::new(batch, exe, bytes)?,
             is_deleted: column(batch, deleted)?,
             arguments: TextReader::new(batch, args, bytes)?,
@@ -106,7 +114,8 @@ impl ProcessReader {
     pub(super) fn keys(&self, row: usize) -> Option<ProcessKeys> {
         let (started, parent) = (get(&self.started, row)?, get(&self.parent, row).unwrap_or(0));
         let flags = [flag(&self.is_deleted, row), flag(&self.is_cut, row)];
-        Some((started, parent, self.path.key(row), self.arguments.key(row), flags))
+        let texts = [self.parent_path.key(row), self.path.key(row), self.arguments.key(row)];
+        Some((started, parent, texts, flags))
     }
 
     /// Returns the process of a row, if it is known.
@@ -120,7 +129,11 @@ impl ProcessReader {
             Arc::new(Program { path: path.clone(), is_deleted, arguments })
         });
         let parent = get(&self.parent, row).and_then(|pid| pid.try_into().ok()).unwrap_or(0);
-        let ancestors = Box::default();
-        Some(Arc::new(KnownProcess { started, parent, program, ancestors }))
+        let above = self.parent_path.get(row).map(|path| Ancestor {
+            pid: parent,
+            program: Arc::new(Program { path: path.clone(), is_deleted: false, arguments: None }),
+        });
+        let ancestors = above.into_iter().collect();
+        Some(Arc::new(KnownProcess { started, parent, run: 0, program, ancestors }))
     }
 }

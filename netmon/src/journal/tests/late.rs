@@ -63,7 +63,7 @@ fn state_at(life: &Life, moment: i64) -> Option<TcpState> {
 fn dump(lives: &[Life], moment: i64, began: i64) -> Vec<Event> {
     let sockets = (0..).zip(lives).filter_map(|(cookie, life)| {
         let state = state_at(life, moment)?;
-        let (minisocket, owner) = (state == TimeWait, None);
+        let minisocket = state == TimeWait;
         let (time, cookie, tuple) = (at(began), id(cookie), tuple(cookie));
         Some(Event::Seed(Seed {
             time,
@@ -72,8 +72,7 @@ fn dump(lives: &[Life], moment: i64, began: i64) -> Vec<Event> {
             binding: Binding::default(),
             state,
             minisocket,
-            owner,
-            other_holders: Box::default(),
+            holders: Box::default(),
         }))
     });
     sockets.collect()

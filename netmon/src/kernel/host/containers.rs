@@ -39,8 +39,9 @@ type Pod = (String, String);
 ///
 /// A user may name a cgroup like the container of another one.
 pub(in crate::kernel) fn may_have_names(workload: &Workload<'_>) -> bool {
-    let Some(Container { engine, .. }) = workload.container else { return false };
-    workload.user.is_none() && !matches!(engine, Some(Engine::Lxc | Engine::Nspawn))
+    let Some(Container { engine, within, .. }) = workload.container else { return false };
+    let is_of_user = within.is_some_and(|within| within.starts_with(b"user-"));
+    !is_of_user && !matches!(engine, Some(Engine::Lxc | Engine::Nspawn))
 }
 
 /// The files of the engines, each of which is read once, when it is first needed.
@@ -71,15 +72,13 @@ impl EngineFiles {
     /// No names for a cgroup that a user may have made.
     pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Names {
         let workload = cgroup.workload();
-        let Workload { path, container, pod_uid, reserved, .. } = &workload;
-        let of_container = path.and_then(|path| path.get(..*reserved));
-        if !may_have_names(&workload) || !of_container.is_some_and(self.is_made_by_root) {
+        let Some(container) = &workload.container else { return Names::default() };
+        if !may_have_names(&workload) || !(self.is_made_by_root)(container.path) {
             return Names::default();
         }
-        let container = container.as_ref().map(|container| self.container(container));
-        let mut names = container.unwrap_or_default();
+        let mut names = self.container(container);
         if names.pod.is_none()
-            && let Some(uid) = pod_uid
+            && let Some(uid) = &workload.pod_uid
         {
             names.pod = self.kubelet_pod(&String::from_utf8_lossy(uid));
         }

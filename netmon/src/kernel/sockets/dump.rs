@@ -221,7 +221,9 @@ impl Dump {
                 else {
                     return;
                 };
-                process.known = Some(Arc::new(seen.known(booted)));
+                let mut known = seen.known(booted);
+                known.ancestors = proc::programs::parent(known.parent).into_iter().collect();
+                process.known = Some(Arc::new(known));
                 process.cgroup = path.map(|path| {
                     let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {
                         let cgroup = Cgroup::new(0, Some(path.clone()));

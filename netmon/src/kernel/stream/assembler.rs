@@ -190,7 +190,7 @@ impl Assembler {
         if self.portless.holds(seed.cookie) {
             return;
         }
-        seed.owner = seed.owner.map(|owner| self.owners.holding(&owner));
+        seed.holders.iter_mut().for_each(|holder| *holder = self.owners.holding(holder));
         if let Some(event) = self.minisockets.on_seed(&seed) {
             emit(out, event);
         }

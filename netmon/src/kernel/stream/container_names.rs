@@ -13,7 +13,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    core::cgroup::{Cgroup, Names},
+    core::cgroup::{Cgroup, Container, Engine, Names, Workload},
     kernel::host::{
         containers::{EngineFiles, may_have_names},
         privilege::narrow,
@@ -109,10 +109,10 @@ struct Waiting {
 impl Containers {
     fn add(&mut self, cgroup: Arc<Cgroup>, now: Instant) {
         let workload = cgroup.workload();
-        let Some(path) = workload.path.and_then(|path| path.get(..workload.reserved)) else {
-            return;
-        };
-        if let Some(names) = self.known.get(path) {
+        let Some(Container { path, .. }) = workload.container else { return };
+        // A container that starts again may have another name.
+        let is_start = workload.path == Some(path);
+        if let Some(names) = self.known.get(path).filter(|_| !is_start) {
             cgroup.name(names.clone());
         } else if let Some(waiting) = self.waiting.get_mut(path) {
             if waiting.cgroups.len() < BELOW {
@@ -142,8 +142,11 @@ impl Containers {
             *looks += 1;
             let Some(first) = cgroups.first() else { return false };
             let names = files.names(first);
-            let is_complete = names.container.is_some()
-                && (names.pod.is_some() || first.workload().pod_uid.is_none());
+            let Workload { container, pod_uid, .. } = first.workload();
+            // No file has the names of Podman's pods.
+            let has_pod = pod_uid.is_some()
+                && container.is_some_and(|container| container.engine != Some(Engine::Podman));
+            let is_complete = names.container.is_some() && (names.pod.is_some() || !has_pod);
             cgroups.iter().for_each(|cgroup| cgroup.name(names.clone()));
             let pause = LOOKS.get(*looks).filter(|_| !is_complete);
             *next = now + pause.copied().unwrap_or_default();

@@ -16,7 +16,7 @@ use std::{
 use netmon_common::Offsets;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TryRecvError};
 
-use super::dumps::{DumpMessage, DumpSource, Wanted, dump};
+use super::dumps::{DumpMessage, DumpSource, Wanted, dump, walk_cgroups};
 use crate::kernel::{
     host::{clock::used, shortage::Shortage},
     sockets::dump::ProgramRequest,
@@ -285,13 +285,19 @@ fn distance(cost: Duration) -> Duration {
 fn dump_all(to_do: &requests::Receiver<Request>, source: &DumpSource, offsets: &Offsets) {
     let mut reserve = DescriptorReserve::default();
     for Request { to, wanted } in to_do {
-        let before = used();
         reserve.release();
+        let mut before = used();
         // A dump that panics is as good as one that fails.
-        let result = catch_unwind(AssertUnwindSafe(|| dump(&to, source, offsets, wanted)))
-            .unwrap_or_else(|_| Err(io::Error::other("the thread of dumps panicked")));
-        reserve.fill();
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            if wanted.cgroups {
+                walk_cgroups(&to)?;
+                before = used();
+            }
+            dump(&to, source, offsets, wanted)
+        }))
+        .unwrap_or_else(|_| Err(io::Error::other("the thread of dumps panicked")));
         let cost = used().saturating_sub(before);
+        reserve.fill();
         // The receiver is gone when the session is over.
         let _ = to.blocking_send(match result {
             Ok(()) => DumpMessage::Done { cost },

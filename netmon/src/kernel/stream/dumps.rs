@@ -17,7 +17,7 @@ use crate::{
         cgroups::CgroupWalk,
         event::{DumpScope, Seed},
         id::SocketId,
-        process::{Owner, ProcessKey, SocketHolders},
+        process::{Owner, Process, ProcessKey, SocketHolders},
         processes::SeenProcess,
         socket::{Protocol, Socket, TimerKind},
         tcp::TcpState,
@@ -115,6 +115,12 @@ pub(super) struct Wanted {
     pub(super) cgroups: bool,
 }
 
+/// Reads the cgroups, whose number any user may raise: the walk is rare, and does not put the next
+/// dump off.
+pub(super) fn walk_cgroups(to: &Sender<DumpMessage>) -> io::Result<()> {
+    to.blocking_send(DumpMessage::Cgroups(cgroups())).map_err(is_over)
+}
+
 /// Reads one dump.
 ///
 /// # Errors
@@ -125,9 +131,6 @@ pub(super) fn dump(
     offsets: &Offsets,
     wanted: Wanted,
 ) -> io::Result<()> {
-    if wanted.cgroups {
-        to.blocking_send(DumpMessage::Cgroups(cgroups())).map_err(is_over)?;
-    }
     if let Some(request) = wanted.processes {
         let seen = programs::running(request.arguments)?;
         to.blocking_send(DumpMessage::Processes(seen)).map_err(is_over)?;
@@ -268,7 +271,7 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
             let seed = seed(&socket, &mut holders, time);
             let is_held = socket.inode.is_some();
             unowned +=
-                usize::from(is_held && seed.as_ref().is_some_and(|seed| seed.owner.is_none()));
+                usize::from(is_held && seed.as_ref().is_some_and(|seed| seed.holders.is_empty()));
             seeds.extend(seed);
             Ok(())
         })?;
@@ -354,25 +357,26 @@ impl HolderCache {
         Self { owners, cache: FxHashMap::default() }
     }
 
-    /// Returns the process with the least number that holds the socket, and the others.
-    fn owners_of(&mut self, socket: &Socket) -> (Option<Arc<Owner>>, Box<[ProcessKey]>) {
-        let holders = self.owners.of(socket.holder_key());
-        let Some((process, others)) = holders.split_first() else { return Default::default() };
+    /// Returns the processes that hold the socket, as [`Seed::holders`] has them.
+    fn of(&mut self, socket: &Socket) -> Box<[Arc<Owner>]> {
         let uid = socket.uid.unwrap_or_default();
         let id = socket.cgroup.map_or(0, Into::into);
-        let owner = self.cache.entry((process.key(), uid, id)).or_insert_with(|| {
-            // The stream knows the path.
-            let cgroup = (id != 0).then(|| Arc::new(Cgroup::new(id, None)));
-            let (pid, host_pid) = (process.pid, process.host_pid);
-            let comm = process.comm.clone();
-            Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process: None })
-        });
-        (Some(Arc::clone(owner)), others.iter().map(|process| process.key()).collect())
+        let owner = |process: &Process| {
+            let owner = self.cache.entry((process.key(), uid, id)).or_insert_with(|| {
+                // The stream knows the path.
+                let cgroup = (id != 0).then(|| Arc::new(Cgroup::new(id, None)));
+                let (pid, host_pid) = (process.pid, process.host_pid);
+                let comm = process.comm.clone();
+                Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process: None })
+            });
+            Arc::clone(owner)
+        };
+        self.owners.of(socket.holder_key()).into_iter().map(owner).collect()
     }
 }
 
 fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> {
-    let (owner, other_holders) = holders.owners_of(socket);
+    let holders = holders.of(socket);
     let waits = socket.timer.is_some_and(|timer| timer.kind == TimerKind::TimeWait);
     Some(Seed {
         time,
@@ -381,7 +385,6 @@ fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> 
         binding: socket.binding.clone(),
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
-        owner,
-        other_holders,
+        holders,
     })
 }

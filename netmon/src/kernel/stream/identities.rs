@@ -208,8 +208,7 @@ mod tests {
             binding: Binding::default(),
             state: TcpState::Established,
             minisocket: false,
-            owner: None,
-            other_holders: Box::default(),
+            holders: Box::default(),
         };
         identities.seed(&mut seed);
         seed.cookie.get()
@@ -265,8 +264,7 @@ mod tests {
                 binding: Binding::default(),
                 state: TcpState::Established,
                 minisocket: false,
-                owner: None,
-                other_holders: Box::default(),
+                holders: Box::default(),
             };
             identities.seed(&mut seed);
             let cookie = 0x1000 + u64::from(interface);

@@ -44,12 +44,13 @@ impl OwnerFields {
     }
 }
 
-/// The keys of a process: parent, start, executable, whether that is deleted, arguments, and
-/// whether these are cut.
-type ProcessKeys = [&'static str; 6];
+/// The keys of a process: parent, the parent's executable, start, executable, whether that is
+/// deleted, arguments, and whether these are cut.
+type ProcessKeys = [&'static str; 7];
 
 const OWNER: ProcessKeys = [
     ",\"ppid\":",
+    ",\"parent_exe\":",
     ",\"process_started\":\"",
     ",\"exe\":",
     ",\"exe_deleted\":",
@@ -58,6 +59,7 @@ const OWNER: ProcessKeys = [
 ];
 const HOLDER: ProcessKeys = [
     ",\"holder_ppid\":",
+    ",\"holder_parent_exe\":",
     ",\"holder_started\":\"",
     ",\"holder_exe\":",
     ",\"holder_exe_deleted\":",
@@ -123,11 +125,14 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
 
 /// Returns the fields of a process.
 fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
-    let KnownProcess { started, parent, program, ancestors: _ } = process;
-    let [ppid, start, exe, exe_deleted, args, args_cut] = *keys;
+    let KnownProcess { started, parent, program, .. } = process;
+    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut] = *keys;
     let mut out = Vec::new();
     let mut object = JsonObject::begin(&mut out, "");
     object.some(ppid, Some(u64::from(*parent)).filter(|parent| *parent != 0));
+    if let Some(path) = process.parent_path() {
+        object.text(parent_exe, path);
+    }
     object.wall_time(start, &mut Clock::new(TimeStyle::Rfc3339), *started);
     if let Some(program) = program {
         object.text(exe, &program.path);

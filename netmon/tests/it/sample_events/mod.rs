@@ -126,7 +126,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
     events.extend([lost(17, Loss::RingFull), lost(1, Loss::Recursion)]);
     // A connection whose beginning was lost, the end of a connection above, the end of a TIME_WAIT.
     let tuple = transition(0, 7, ("10.0.0.1:40000", web.1), Close, Close).tuple;
-    let (state, owner) = (Established, None);
+    let state = Established;
     let seed = Seed {
         time: at_ms(500),
         cookie: socket(7),
@@ -134,8 +134,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
         binding: Binding::default(),
         state,
         minisocket: false,
-        owner,
-        other_holders: Box::default(),
+        holders: Box::default(),
     };
     events.extend([Event::DumpEnded { time: at_ms(200) }, Event::Seed(seed)]);
     for ms in [600, 700] {

@@ -195,11 +195,15 @@ fn patterns_and_regular_expressions() {
             "args ~ \"daemon off\"",
             "args = \"nginx -g 'daemon off;'\"",
             "exe != /usr/bin/*",
+            "parent = 700",
+            "parent = */bash",
+            "parent ~ bash$",
         ],
     );
     none_match(&connection(), &["exe = /usr/bin/*", "exe = nginx", "args ~ manage.py"]);
-    let unknown = TestRow { program: None, ..connection() };
-    none_match(&unknown, &["exe = *", "args ~ \"\""]);
+    none_match(&connection(), &["parent = 701", "parent = bash", "parent = 0"]);
+    let unknown = TestRow { process: None, ..connection() };
+    none_match(&unknown, &["exe = *", "args ~ \"\"", "parent = *", "parent = 700"]);
     all_match(
         &connection(),
         &[

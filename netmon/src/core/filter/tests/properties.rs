@@ -158,7 +158,7 @@ fn some_connection() -> impl Strategy<Value = TestRow> {
             uid,
             cgroup: cgroup.map(|id| Cgroup::new(id, None)),
             owners,
-            program: None,
+            process: None,
             cookie: end.0.and_then(SocketId::new),
             direction: end.1,
             verdict: end.2,
@@ -192,7 +192,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 78] = [
+const TOKENS: [&str; 79] = [
     "(",
     ")",
     "!",
@@ -224,6 +224,7 @@ const TOKENS: [&str; 78] = [
     "comm",
     "exe",
     "args",
+    "parent",
     "uid",
     "netns",
     "cgroup",

@@ -1,6 +1,9 @@
 //! The host and the rows of the tests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::*;
 use crate::core::filter::facts::OwnerFacts;
@@ -79,7 +82,7 @@ pub(super) struct TestRow {
     pub(super) uid: Option<u32>,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) owners: Vec<(u32, Vec<u8>)>,
-    pub(super) program: Option<Program>,
+    pub(super) process: Option<KnownProcess>,
     pub(super) cookie: Option<SocketId>,
     pub(super) direction: Option<Direction>,
     pub(super) verdict: Option<Verdict>,
@@ -133,8 +136,8 @@ impl FilterFacts for TestRow {
         self.labels.as_ref()
     }
     fn any_owner(&self, test: &mut dyn FnMut(OwnerFacts<'_>) -> bool) -> bool {
-        let (program, cgroup) = (self.program.as_ref(), self.cgroup.as_ref());
-        self.owners.iter().any(|(pid, comm)| test(OwnerFacts { pid: *pid, comm, program, cgroup }))
+        let (process, cgroup) = (self.process.as_ref(), self.cgroup.as_ref());
+        self.owners.iter().any(|(pid, comm)| test(OwnerFacts { pid: *pid, comm, process, cgroup }))
     }
 }
 
@@ -142,11 +145,16 @@ pub(super) fn end(text: &str) -> SocketAddr {
     text.parse().expect("an address with a port")
 }
 
-fn program() -> Program {
-    Program {
-        path: b"/usr/sbin/nginx".as_slice().into(),
-        is_deleted: false,
-        arguments: Arguments::new(b"nginx\0-g\0daemon off;\0", 21),
+fn process() -> KnownProcess {
+    let program = |path: &[u8], arguments| {
+        Arc::new(Program { path: path.into(), is_deleted: false, arguments })
+    };
+    let arguments = Arguments::new(b"nginx\0-g\0daemon off;\0", 21);
+    KnownProcess {
+        parent: 700,
+        program: Some(program(b"/usr/sbin/nginx", arguments)),
+        ancestors: Box::new([Ancestor { pid: 700, program: program(b"/usr/bin/bash", None) }]),
+        ..KnownProcess::started_at(Wall::EPOCH)
     }
 }
 
@@ -171,7 +179,7 @@ pub(super) fn connection() -> TestRow {
         uid: Some(33),
         cgroup: Some(pod()),
         owners: vec![(812, b"nginx".to_vec()), (813, b"a \"b\"".to_vec())],
-        program: Some(program()),
+        process: Some(process()),
         cookie: SocketId::new(0x4f),
         direction: Some(Direction::Outbound),
         verdict: None,

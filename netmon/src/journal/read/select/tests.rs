@@ -14,8 +14,8 @@ use crate::{
         event::{Totals, Transition},
         filter::{FilterNames, RowKind, WORDS},
         id::{Binding, ConnectionId, Tuple, socket},
-        process::Owner,
-        program::{KnownProcess, Program},
+        process::{Owner, Process},
+        program::{Ancestor, KnownProcess, Program},
         time::{Anchor, Mono, at},
         verdict::Verdict,
     },
@@ -61,13 +61,15 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
     let count = || option::of(select(vec![0_u64, 1, 1 << 20, 1 << 21, u64::MAX]));
     let totals = option::of((count(), count(), option::of(0..3_u32), option::of(0..200_000_u32)));
     let comm = select(vec![&b"nginx"[..], b"ngin\xff", b"curl", b""]);
-    let owner = option::of((812..814_u32, 32..34_u32, 6..10_u64, comm));
+    let owner = option::of((812..814_u32, 32..34_u32, 6..10_u64, comm.clone()));
+    let holder = option::of((812..815_u32, comm));
     let verdict = option::of(select(Verdict::ALL.to_vec()));
     let end = (verdict, option::of(select(vec![104_u8, 111, 200])), any::<bool>());
     let direction = option::of(select(Direction::ALL.to_vec()));
     let age = (0..2_000_000_u64, any::<bool>());
-    (place, totals, owner, end, direction, age, 0x4e..0x50_u64).prop_map(
-        |((local, remote, netns, interface), totals, owner, end, direction, age, cookie)| {
+    (place, totals, (owner, holder), end, direction, age, 0x4e..0x50_u64).prop_map(
+        |((local, remote, netns, interface), totals, processes, end, direction, age, cookie)| {
+            let (owner, holder) = processes;
             let tuple = Tuple { netns, interface, local, remote };
             let new = if end.2 { TcpState::Close } else { TcpState::TimeWait };
             let bare = Transition::bare(socket(cookie), tuple, TcpState::LastAck, new);
@@ -87,6 +89,10 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
             row.owner = owner.map(|(pid, uid, cgroup, comm)| {
                 let (process, cgroup) = (process(comm), Some(Arc::new(cgroup_of(cgroup))));
                 Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into(), process })
+            });
+            row.holder = holder.map(|(pid, comm)| {
+                let (known, cgroup, comm) = (process(comm), None, comm.into());
+                Arc::new(Process { pid, host_pid: 0, comm, known, cgroup })
             });
             (row.direction, row.verdict) = (direction, end.0);
             (transition, row)
@@ -115,7 +121,14 @@ fn process(comm: &[u8]) -> Option<Arc<KnownProcess>> {
         arguments: Arguments::new(b"curl\0manage.py\0", 15).filter(|_| comm == b"curl"),
     };
     let program = (!comm.is_empty()).then(|| Arc::new(program));
-    let process = KnownProcess { program, ..KnownProcess::started_at(ANCHOR.wall) };
+    let shell = Program { path: b"/bin/bash"[..].into(), is_deleted: false, arguments: None };
+    let above = Ancestor { pid: 811, program: Arc::new(shell) };
+    let process = KnownProcess {
+        program,
+        parent: 811,
+        ancestors: if comm == b"curl" { Box::new([above]) } else { Box::default() },
+        ..KnownProcess::started_at(ANCHOR.wall)
+    };
     (comm != b"ngin\xff").then(|| Arc::new(process))
 }
 
@@ -128,6 +141,10 @@ fn terms() -> Vec<String> {
         "exe = /opt/nginx",
         "exe ~ ^/opt",
         "args != *",
+        "parent = 811",
+        "parent != */bash",
+        "pid = 814",
+        "comm = curl",
         "dev != 1",
         "dev = 0",
         "uid = 33",

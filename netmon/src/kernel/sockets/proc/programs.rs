@@ -14,7 +14,7 @@ use crate::{
         arguments::{Arguments, MAX_ARGUMENTS},
         process::ProcessKey,
         processes::{ProcessId, SeenProcess},
-        program::Program,
+        program::{Ancestor, Program},
     },
     kernel::host::clock::{kernel_ticks, now},
 };
@@ -56,6 +56,11 @@ pub(crate) fn look_and<T>(
     let id = ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) };
     // The number may be that of another process by now.
     (stat(pid)?.1 == started).then_some((SeenProcess { id, time, parent, program }, more))
+}
+
+/// Returns a process as a parent of others; none where it is gone, or does not show its program.
+pub(crate) fn parent(pid: u32) -> Option<Ancestor> {
+    Some(Ancestor { pid, program: Arc::new(program(pid, false)?) })
 }
 
 /// Returns the program of a process; none for a kernel thread, and for a process that does not

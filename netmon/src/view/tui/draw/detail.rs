@@ -127,14 +127,14 @@ fn facts<'a>(
         let facts = program_facts(process);
         lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
     }
+    if let Some(cgroup) = row.owner.as_ref().and_then(|owner| owner.cgroup.as_deref()) {
+        let facts = cgroup_facts(cgroup);
+        lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
+    }
     if let Some(holder) = row.holder.as_deref() {
         let number = PidText(holder.pid);
         lines.push(fact("Held by", format!("{number}/{}", EscapedName(&holder.comm))));
         let facts = holder.known.as_deref().map(program_facts).unwrap_or_default();
-        lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
-    }
-    if let Some(cgroup) = row.owner.as_ref().and_then(|owner| owner.cgroup.as_deref()) {
-        let facts = cgroup_facts(cgroup);
         lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
     }
     lines.push(match row.verdict {

@@ -36,10 +36,10 @@ pub use crate::{
         doctor::{json as doctor_json, text as doctor_text},
         language::{Language, PT_BR},
         listing::{
-            ListingNames, ListingView,
+            ListingNames, ListingView, NetstatColumns,
             json::JsonRows,
             name_cache::NameCache,
-            netstat::{Listening, Netstat, NetstatColumns},
+            netstat::{Listening, Netstat},
         },
         summary::{Summary, SummaryForm},
         tui::{

@@ -40,10 +40,10 @@ use crate::{
     kernel::{Dump, Namespaces, host::privilege::Duty},
     view::{
         listing::{
-            ListingNames, ListingView,
+            ListingNames, ListingView, NetstatColumns,
             json::JsonRows,
             name_cache::NameCache,
-            netstat::{Listening, Netstat, NetstatColumns},
+            netstat::{Listening, Netstat},
         },
         summary::{Summary, SummaryForm},
     },

@@ -288,8 +288,8 @@ fn user_of(name: &[u8]) -> Option<&[u8]> {
     (!uid.is_empty() && uid.iter().all(u8::is_ascii_digit)).then_some(user)
 }
 
-/// Returns the engine and the id of the container whose cgroup has a name, between the names `outer`
-/// and `inner`.
+/// Returns the engine and the id of the container whose cgroup has a name, between the names
+/// `outer` and `inner`.
 fn container<'a>(
     name: &'a [u8],
     outer: &[u8],

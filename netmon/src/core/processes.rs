@@ -95,8 +95,8 @@ impl Entry {
     }
 }
 
-/// Returns the mark of a process with its start in ticks, and the low bits of the number of programs
-/// that it has run.
+/// Returns the mark of a process with its start in ticks, and the low bits of the number of
+/// programs that it has run.
 fn run_of(started: u64, execs: u8) -> u32 {
     // A start in the first tick is known too.
     netmon_common::run((started * TICK).max(1), execs)

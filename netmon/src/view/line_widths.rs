@@ -13,9 +13,9 @@ use super::{
     },
     language::LANGUAGES,
     listing::{
-        ListingNames, ListingView,
+        ListingNames, ListingView, NetstatColumns,
         name_cache::NameCache,
-        netstat::{Listening, Netstat, NetstatColumns},
+        netstat::{Listening, Netstat},
     },
     text::width::shown_columns,
 };

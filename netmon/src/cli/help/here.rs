@@ -16,8 +16,8 @@ use crate::{
     view::{
         language::Language,
         listing::{
-            ListingNames, ListingView,
-            netstat::{Listening, Netstat, NetstatColumns},
+            ListingNames, ListingView, NetstatColumns,
+            netstat::{Listening, Netstat},
         },
     },
 };

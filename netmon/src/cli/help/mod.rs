@@ -25,7 +25,8 @@ const GROUPS: [(&str, &str); 6] = [
     (
         "Output",
         "numeric numeric-hosts numeric-ports numeric-users resolve program programs wide_owner \
-         extend timers info context no_header wide sort reverse limit summary json format once no_pager",
+         extend timers info context no_header wide sort reverse limit summary json format once \
+         no_pager",
     ),
     ("Journal", "path host max_size max_age segment_time days"),
     ("Kernel", "buffer accept_syscalls no_args no_btf no_fentry source"),

@@ -82,9 +82,9 @@ impl Discovery {
         Ok((processes.finish()?, namespaces.finish()?))
     }
 
-    /// Returns the processes that are new, each with the least time of its rows, or of a holder with
-    /// that of its first row. The first row is not always the earliest, since rows come only nearly
-    /// in order.
+    /// Returns the processes that are new, each with the least time of its rows, or of a holder
+    /// with that of its first row. The first row is not always the earliest, since rows come only
+    /// nearly in order.
     fn new_processes(
         &mut self,
         events: &RecordBatch,

@@ -19,6 +19,26 @@ use crate::{
 };
 use name_cache::NameCache;
 
+/// The parts of a listing besides netstat's usual columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NetstatColumns {
+    /// The headings.
+    pub heading: bool,
+    /// PID/Program name.
+    pub owners: bool,
+    /// Each process on a line of its own, with more facts.
+    pub wide_owner: bool,
+    /// User, inode; and at the end cookie, namespace and cgroup.
+    pub extended: bool,
+    /// Timer.
+    pub timers: bool,
+    /// TCP's measurements, on a line of their own.
+    pub info: bool,
+    /// The network namespace, if the listing has a socket of another one than the own. A listing
+    /// of more rows than are held may have such a socket later.
+    pub netns: bool,
+}
+
 /// A form of listing: takes row after row.
 pub trait ListingView {
     /// Takes an IP socket.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    ListingNames, ListingView,
+    ListingNames, ListingView, NetstatColumns,
     cells::{put_endpoint, put_escaped, put_identity, put_info, put_known, put_owners, put_timer},
     own_lines::{put_line, put_wide_owners},
     unix_rows::UnixRows,
@@ -39,26 +39,6 @@ use crate::{
         },
     },
 };
-
-/// The parts of a listing besides netstat's usual columns.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NetstatColumns {
-    /// The headings.
-    pub heading: bool,
-    /// PID/Program name.
-    pub owners: bool,
-    /// Each process on a line of its own, with more facts.
-    pub wide_owner: bool,
-    /// User, inode; and at the end cookie, namespace and cgroup.
-    pub extended: bool,
-    /// Timer.
-    pub timers: bool,
-    /// TCP's measurements, on a line of their own.
-    pub info: bool,
-    /// The network namespace, if the listing has a socket of another one than the own. A listing
-    /// of more rows than are held may have such a socket later.
-    pub netns: bool,
-}
 
 /// The sockets that the headings name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use std::{io::Write, num::NonZeroU64};
 
 use super::{
-    ListingNames,
+    ListingNames, NetstatColumns,
     cells::{put_known, put_owners, put_unix_path},
-    netstat::NetstatColumns,
     own_lines::put_wide_owners,
 };
 use crate::{

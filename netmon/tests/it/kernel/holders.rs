@@ -20,8 +20,8 @@ use crate::kernel::{
     tier::{Tier, tier},
 };
 
-/// The shape of a reverse shell: a script connects to the port of its first argument, and leaves the
-/// connection to a child; the child becomes a shell, the file of its second argument, which it
+/// The shape of a reverse shell: a script connects to the port of its first argument, and leaves
+/// the connection to a child; the child becomes a shell, the file of its second argument, which it
 /// deletes. The script waits for the shell if it has a third argument.
 const SHELL: &str = r#"
     socket($s, 2, 1, 0) or die;

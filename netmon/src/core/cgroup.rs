@@ -98,6 +98,8 @@ pub struct Container<'a> {
     /// The user, as `user-1000`, or the unit below whose cgroup it is: the processes there may have
     /// chosen the id of any container.
     pub within: Option<&'a [u8]>,
+    /// That is a user.
+    pub is_of_user: bool,
 }
 
 /// Where the processes of a cgroup run, as far as it is known at one moment.
@@ -228,14 +230,17 @@ impl<'a> Workload<'a> {
         let (mut outer, mut user): (&[u8], _) = (b"", None);
         let mut names = names().peekable();
         while let Some(name) = names.next() {
-            user = user.or_else(|| user_of(name));
+            // A user's slice is above every unit.
+            let is_above = unit.is_none_or(|unit| end(name) < end(unit));
+            user = user.or_else(|| user_of(name).filter(|_| is_above));
             workload.pod_uid = workload.pod_uid.or_else(|| pod(name, outer));
             // The names below are those that the container has chosen.
             if let Some((engine, id)) = container(name, outer, names.peek().copied()) {
                 let path = &path[..end(name)];
                 let above = unit.filter(|unit| end(unit) < path.len());
                 workload.reserved = above.map_or(path.len(), end);
-                workload.container = Some(Container { engine, id, path, within: user.or(above) });
+                let (within, is_of_user) = (user.or(above), user.is_some());
+                workload.container = Some(Container { engine, id, path, within, is_of_user });
                 break;
             }
             outer = name;

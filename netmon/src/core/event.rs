@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     id::{Binding, SocketId, Tuple},
     loss::Gap,
-    process::Owner,
+    process::{Owner, ProcessKey},
     tcp::TcpState,
     time::{Anchor, Mono},
 };
@@ -134,9 +134,12 @@ pub struct Seed {
     pub state: TcpState,
     /// The kernel has let go of the full socket: in TIME_WAIT, or waiting for the peer's FIN.
     pub minisocket: bool,
-    /// The processes that held it, that with the least number first. A process that has just forked
-    /// has all descriptors of its parent until it calls exec.
+    /// The processes that held it, that with the least number first.
     pub holders: Box<[Arc<Owner>]>,
+    /// The holders that had begun, or had begun another program, less than a second before the
+    /// look. A process that has just forked has all descriptors of its parent until it calls exec,
+    /// and many commands live for a moment.
+    pub young: Box<[ProcessKey]>,
 }
 
 /// Something that the kernel reports.

@@ -118,6 +118,11 @@ impl Processes {
         self.known.get(&key).filter(|entry| entry.is(run)).map(|entry| &entry.process)
     }
 
+    /// Returns when a process began its program, if a record of that has come.
+    pub(crate) fn began(&self, key: ProcessKey) -> Option<Mono> {
+        self.known.get(&key).filter(|entry| entry.execs.is_some()).map(|entry| entry.changed)
+    }
+
     /// Returns how many processes had no room in the table since the last call.
     pub(crate) fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
@@ -204,6 +209,12 @@ impl Processes {
                 continue;
             }
             let program = program.clone().or_else(|| same?.process.program.clone());
+            // An orphan has another parent by now.
+            if let Some(known) = same.filter(|entry| entry.process.parent != 0) {
+                let process = KnownProcess { run: 0, program, ..(*known.process).clone() };
+                self.put(time, id, None, Arc::new(process));
+                continue;
+            }
             let mut ancestors = Vec::new();
             let mut next = parent;
             while ancestors.len() < MAX_ANCESTORS

@@ -80,10 +80,10 @@ pub(crate) fn run_the_same(
     two: Option<&KnownProcess>,
 ) -> bool {
     let (Some(one), Some(two)) = (one, two) else { return true };
-    let (Some(first), Some(second)) = (&one.program, &two.program) else { return true };
-    if is_one_process && one.run != 0 && two.run != 0 {
-        return one.run == two.run;
+    if is_one_process && one.run != 0 && two.run != 0 && one.run != two.run {
+        return false;
     }
+    let (Some(first), Some(second)) = (&one.program, &two.program) else { return true };
     // A copy of a process shares its program.
     Arc::ptr_eq(first, second) || first.may_be(second)
 }

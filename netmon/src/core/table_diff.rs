@@ -163,6 +163,7 @@ mod tests {
                 state,
                 minisocket: false,
                 holders: Box::default(),
+                young: Box::default(),
             };
             let result: Result<(), Infallible> = table.apply(&Event::Seed(seed), |_| Ok(()));
             result.expect("infallible");

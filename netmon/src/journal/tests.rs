@@ -154,6 +154,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                         state,
                         minisocket: false,
                         holders,
+                        young: Box::default(),
                     })]
                 }
                 2 => vec![

@@ -125,6 +125,7 @@ fn parse(line: &str) -> Option<Event> {
                 state,
                 minisocket,
                 holders,
+                young: Box::default(),
             }))
         }
         [cookie, step, ..] => {

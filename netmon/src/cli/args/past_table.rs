@@ -33,7 +33,8 @@ impl PastTable {
             let owner = row.owner.as_deref().map(Process::from);
             let holder = row.holder.as_deref().cloned().map(|mut holder| {
                 // A process that runs another program by then is in the cgroup that it was in.
-                let same = owner.as_ref().filter(|owner| owner.key() == holder.key());
+                let is_same = |owner: &&Process| owner.pid != 0 && owner.pid == holder.pid;
+                let same = owner.as_ref().filter(is_same);
                 holder.cgroup = same.and_then(|owner| owner.cgroup.clone());
                 holder
             });

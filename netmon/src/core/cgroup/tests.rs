@@ -237,6 +237,10 @@ fn the_reserved_part_ends_where_others_may_name() {
             "/system.slice/jenkins.service".to_owned(),
         ),
         (
+            format!("/system.slice/jenkins.service/user-0.slice/docker-{A}.scope"),
+            "/system.slice/jenkins.service".to_owned(),
+        ),
+        (
             "/system.slice/jenkins.service/lxc.payload.web".to_owned(),
             "/system.slice/jenkins.service".to_owned(),
         ),

@@ -84,7 +84,7 @@ impl ConnectionTable {
             return result.and(self.advance(key, &t, None, true, view));
         };
         (row.last_dump_pass, row.absent_once) = (pass, false);
-        let is_news = note_holder(row, seed);
+        let is_news = note_holders(row, seed);
         let as_of = row.as_of();
         let settled = as_of + SETTLED < seed.time;
         // Else the event that says in which state it is now is still to come.
@@ -176,72 +176,93 @@ impl ConnectionTable {
         };
         let epoch = seed.time - Duration::from_micros(earlier);
         let id = ConnectionId { cookie: seed.cookie, epoch };
-        Connection {
+        let mut row = Connection {
             opened: self.anchor.wall_time(epoch),
             direction: (seed.state == TcpState::Listen).then_some(Direction::Listen),
             inferred_direction: self.listeners.direction(&seed.tuple, &[seed.state]),
-            owner: seed.holders.first().cloned(),
-            evidence: (!seed.holders.is_empty()).then_some(Evidence::FdScan),
             last_dumped_at: seed.time,
             last_dump_pass: pass,
             binding: seed.binding.clone(),
             ..Connection::new(id, seed.tuple, seed.state)
-        }
+        };
+        note_holders(&mut row, seed);
+        row
     }
 }
 
-/// Notes the process that holds a connection now. Returns whether that is news.
-fn note_holder(row: &mut Connection, seed: &Seed) -> bool {
-    let Some(least) = seed.holders.first() else { return false };
+/// Notes the processes that hold a connection now. Returns whether that is news.
+fn note_holders(row: &mut Connection, seed: &Seed) -> bool {
+    let is_news = note_owner(row, seed);
+    let Some(owner) = row.owner.as_deref() else { return is_news };
+    let (key, process) = (owner.key(), owner.process.as_deref());
+    let runs_other = |holder: &Owner| {
+        let is_owner = key.may_be(holder.key());
+        !run_the_same(is_owner, process, holder.process.as_deref())
+    };
+    let mut holders = seed.holders.iter();
+    let stays = holders.any(|holder| key.may_be(holder.key()) && !runs_other(holder));
+    let known = row.holder.as_deref();
+    let is_known = |holder: &Owner| known.is_some_and(|known| known.key() == holder.key());
+    // A process that runs another program has the connection for itself, also beside the owner: the
+    // shape of a reverse shell. A command that lives for a moment only inherits it.
+    let is_apart = |holder: &&Arc<Owner>| {
+        let is_unknown = holder.process.is_none();
+        let is_settled = !stays || !seed.young.contains(&holder.key());
+        is_known(holder) && is_unknown || runs_other(holder) && (is_known(holder) || is_settled)
+    };
+    let is_copy = |holder: &&Arc<Owner>| !stays && !runs_other(holder);
+    let first = |is: &dyn Fn(&&Arc<Owner>) -> bool| {
+        let known = seed.holders.iter().find(|holder| is(holder) && is_known(holder));
+        known.or_else(|| seed.holders.iter().find(is))
+    };
+    let Some(holder) = first(&is_apart).or_else(|| first(&is_copy)) else {
+        return row.holder.take().is_some() || is_news;
+    };
+    let known = known.map(|known| (known.key(), &*known.comm, known.known.as_deref()));
+    if !is_other(known, holder) {
+        return is_news;
+    }
+    // The cgroup of the dump is that of the socket.
+    row.holder = Some(Arc::new(Process { cgroup: None, ..Process::from(&**holder) }));
+    true
+}
+
+/// Has a holder for the owner of a connection of which nothing says who opened it. Returns whether
+/// that is news.
+fn note_owner(row: &mut Connection, seed: &Seed) -> bool {
     let is_opener = match row.evidence {
         Some(Evidence::Connect | Evidence::Accept) => true,
         // A process that holds the connection is better evidence than one that holds its listener.
         Some(Evidence::Listen) => row.direction == Some(Direction::Listen),
         Some(Evidence::FdScan) | None => false,
     };
-    let Some(owner) = row.owner.as_deref() else {
-        (row.owner, row.evidence) = (Some(Arc::clone(least)), Some(Evidence::FdScan));
-        return true;
-    };
-    let (key, process) = (owner.key(), owner.process.as_deref());
-    let of_owner = seed.holders.iter().find(|holder| key.may_be(holder.key()));
-    if !is_opener {
-        let holder = of_owner.unwrap_or(least);
-        let is_news = row.evidence != Some(Evidence::FdScan) || is_other((key, process), holder);
-        if is_news {
-            (row.owner, row.evidence) = (Some(Arc::clone(holder)), Some(Evidence::FdScan));
-        }
-        return is_news;
+    if is_opener {
+        return false;
     }
-    // A child that runs another program has the connection for itself, though the opener still
-    // has it too: the shape of a reverse shell.
-    let stays =
-        of_owner.is_some_and(|holder| run_the_same(true, process, holder.process.as_deref()));
-    let runs_other = |holder: &&Arc<Owner>| {
-        let is_owner = key.may_be(holder.key());
-        !stays || !is_owner && !run_the_same(false, process, holder.process.as_deref())
-    };
-    let known = row.holder.as_deref();
-    let is_known = |holder: &&Arc<Owner>| known.is_some_and(|known| known.key() == holder.key());
-    let mut others = seed.holders.iter().filter(runs_other);
-    let holder = others.clone().find(is_known);
-    let holder = holder.or_else(|| of_owner.filter(|_| !stays)).or_else(|| others.next());
-    let Some(holder) = holder else { return row.holder.take().is_some() };
-    let is_news = known.is_none_or(|known| is_other((known.key(), known.known.as_deref()), holder));
+    let known = row.owner.as_deref();
+    let is_owner = |holder: &&Arc<Owner>| known.is_some_and(|own| own.key().may_be(holder.key()));
+    let holder = seed.holders.iter().find(is_owner).or_else(|| seed.holders.first());
+    let Some(holder) = holder else { return false };
+    let known = known.map(|known| (known.key(), &*known.comm, known.process.as_deref()));
+    let is_news = row.evidence != Some(Evidence::FdScan) || is_other(known, holder);
     if is_news {
-        // The cgroup of the dump is that of the socket.
-        row.holder = Some(Arc::new(Process { cgroup: None, ..Process::from(&**holder) }));
+        (row.owner, row.evidence) = (Some(Arc::clone(holder)), Some(Evidence::FdScan));
     }
     is_news
 }
 
-/// Returns whether a holder is another process than the known one, or one of which more is known by
-/// now. A new name alone is no news: a process may change its name at any time.
-fn is_other((key, process): (ProcessKey, Option<&KnownProcess>), holder: &Owner) -> bool {
+/// Returns whether a holder is another process than the known one, runs another program, or is one
+/// of which more is known by now. A new name is no news where programs are known: a process may
+/// change its name at any time.
+fn is_other(known: Option<(ProcessKey, &[u8], Option<&KnownProcess>)>, holder: &Owner) -> bool {
+    let Some((key, comm, process)) = known else { return true };
     let now = holder.process.as_deref();
+    let program = |process: Option<&KnownProcess>| process.is_some_and(|of| of.program.is_some());
     !key.may_be(holder.key())
         || !run_the_same(true, process, now)
         || process.is_none() && now.is_some()
+        || !program(process) && program(now)
+        || process.is_none() && now.is_none() && *comm != *holder.comm
 }
 
 /// Returns whether a socket in this state has a connection that has not ended.

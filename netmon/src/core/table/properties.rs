@@ -41,6 +41,7 @@ fn seed(cookie: u64, state: TcpState, time: i64) -> Event {
         state,
         minisocket,
         holders: Box::default(),
+        young: Box::default(),
     })
 }
 

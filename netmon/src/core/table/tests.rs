@@ -36,6 +36,7 @@ fn a_view_that_fails_does_not_keep_the_table_from_its_events() {
             state,
             minisocket: false,
             holders: Box::default(),
+            young: Box::default(),
         };
         assert_eq!(table.apply(&Event::Seed(seed), |_| Err("full")), Err("full"));
     }
@@ -116,6 +117,7 @@ fn waiting(time: i64, port: u16) -> Seed {
         state,
         minisocket: true,
         holders: Box::default(),
+        young: Box::default(),
     }
 }
 
@@ -175,6 +177,7 @@ fn seed(time: i64, port: u16, state: TcpState) -> Event {
         state,
         minisocket: false,
         holders: Box::default(),
+        young: Box::default(),
     })
 }
 
@@ -325,8 +328,40 @@ fn a_connection_keeps_its_opener_beside_its_holder() {
     // A copy of the script, as a worker is, and one that becomes a shell while it is known.
     let copy = || runs(43, "python3", "/usr/bin/python3");
     assert_eq!(held_by(18, &[python(), copy()]), (1, None));
-    assert_eq!(held_by(20, &[copy()]), (1, Some((43, b"python3".to_vec()))));
-    assert_eq!(held_by(22, &[runs(30, "cron", "/usr/sbin/cron"), shell(43)]), (1, shown(43)));
+    let copied = || Some((43, b"python3".to_vec()));
+    assert_eq!(held_by(20, &[copy()]), (1, copied()));
+    assert_eq!(held_by(22, &[copy(), shell(44)]), (1, shown(44)), "the child of the copy");
+    assert_eq!(held_by(24, &[copy()]), (1, copied()));
+    let cron = runs(30, "cron", "/usr/sbin/cron");
+    assert_eq!(held_by(26, &[cron, shell(43)]), (1, shown(43)), "the known process");
     // A name alone is no news.
-    assert_eq!(held_by(24, &[runs(43, "job 7", "/usr/bin/dash")]), (0, shown(43)));
+    assert_eq!(held_by(28, &[runs(43, "job 7", "/usr/bin/dash")]), (0, shown(43)));
+}
+
+/// A command that the opener starts has inherited the connection, and lives for a moment.
+#[test]
+fn a_young_process_is_no_holder_beside_another() {
+    let runs = |pid, path: &str| {
+        let path = path.as_bytes().into();
+        let program = Some(Arc::new(Program { path, is_deleted: false, arguments: None }));
+        let process = KnownProcess { program, ..KnownProcess::started_at(Wall::EPOCH) };
+        let (comm, process) = (b"x"[..].into(), Some(Arc::new(process)));
+        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
+    };
+    let mut table = ConnectionTable::default();
+    let mut holder = |time: i64, holders: &[Arc<Owner>], young: &[&Arc<Owner>]| {
+        let young = young.iter().map(|holder| holder.key()).collect();
+        let seed = Seed { holders: holders.into(), young, ..waiting(time * SECOND, 2) };
+        let state = TcpState::Established;
+        changes_of(&mut table, &Event::Seed(Seed { state, minisocket: false, ..seed }));
+        let row = table.rows().next().expect("a row");
+        let numbers = (row.owner.as_ref()?.pid, row.holder.as_ref().map(|holder| holder.pid));
+        Some(numbers)
+    };
+    let (server, date) = (runs(40, "/usr/bin/server"), runs(41, "/usr/bin/date"));
+    let both = [Arc::clone(&server), Arc::clone(&date)];
+    assert_eq!(holder(2, &both, &[&date]), Some((40, None)));
+    assert_eq!(holder(4, &both, &[]), Some((40, Some(41))), "it stays");
+    assert_eq!(holder(6, &both, &[&date]), Some((40, Some(41))), "and is known");
+    assert_eq!(holder(8, &both[1..], &[&date]), Some((41, None)), "the server is gone");
 }

@@ -73,6 +73,7 @@ fn dump(lives: &[Life], moment: i64, began: i64) -> Vec<Event> {
             state,
             minisocket,
             holders: Box::default(),
+            young: Box::default(),
         }))
     });
     sockets.collect()

@@ -39,8 +39,7 @@ type Pod = (String, String);
 ///
 /// A user may name a cgroup like the container of another one.
 pub(in crate::kernel) fn may_have_names(workload: &Workload<'_>) -> bool {
-    let Some(Container { engine, within, .. }) = workload.container else { return false };
-    let is_of_user = within.is_some_and(|within| within.starts_with(b"user-"));
+    let Some(Container { engine, is_of_user, .. }) = workload.container else { return false };
     !is_of_user && !matches!(engine, Some(Engine::Lxc | Engine::Nspawn))
 }
 

@@ -5,7 +5,7 @@
 //! Events of different connections may leave in another order than their records came; events of
 //! one connection never do.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use netmon_common::{self as wire, kind};
 
@@ -19,6 +19,7 @@ use crate::{
     core::{
         event::{DumpScope, Event, Opening, ResetSide, Seed, Totals, Transition},
         id::SocketId,
+        process::Owner,
         table::cookie_map::CookieMap,
         tcp::TcpState,
         time::{Mono, Wall},
@@ -39,6 +40,8 @@ const PORT_PATIENCE: Duration = Duration::from_secs(1);
 const RESET_WAIT: Duration = Duration::from_millis(50);
 /// The longest time between a RST and the CLOSE that it causes.
 const RESET_BEFORE: Duration = Duration::from_millis(1);
+/// The time for which a process runs a program until a dump believes that it holds what it has.
+const YOUNG: Duration = Duration::from_secs(1);
 /// The limit of remembered RSTs. If more wait for a CLOSE, their CLOSE will never come.
 const MAX_RESETS: usize = 4_096;
 
@@ -184,13 +187,16 @@ impl Assembler {
         &mut self.owners
     }
 
-    /// Takes a socket of a dump. The rings must have been read since.
-    pub(in crate::kernel) fn seed(&mut self, mut seed: Seed, out: &mut EventQueue) {
+    /// Takes a socket of a dump, whose holders were read after `held`. The rings must have been
+    /// read since.
+    pub(in crate::kernel) fn seed(&mut self, mut seed: Seed, held: Mono, out: &mut EventQueue) {
         // The held event will report the beginning of this socket.
         if self.portless.holds(seed.cookie) {
             return;
         }
-        seed.holders.iter_mut().for_each(|holder| *holder = self.owners.holding(holder));
+        let is_young = |holder: &&Arc<Owner>| self.owners.began_after(holder.key(), held - YOUNG);
+        seed.young = seed.holders.iter().filter(is_young).map(|holder| holder.key()).collect();
+        seed.holders.iter_mut().for_each(|holder| *holder = self.owners.holding(holder, held));
         if let Some(event) = self.minisockets.on_seed(&seed) {
             emit(out, event);
         }

@@ -83,8 +83,8 @@ pub(super) enum DumpMessage {
     Cgroups(CgroupWalk),
     /// The processes of the host, before the sockets that they hold.
     Processes(Vec<SeenProcess>),
-    /// Some sockets, read after `time`.
-    Seeds { time: Mono, seeds: Vec<Seed> },
+    /// Some sockets, read after `time`; their holders were read after `held`.
+    Seeds { time: Mono, held: Mono, seeds: Vec<Seed> },
     /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
     Failed { time: Mono, failed: Vec<(SocketId, u8)> },
     /// The dump has sent every socket of `scope`, read since `began`.
@@ -153,7 +153,7 @@ fn holders(to: &Sender<DumpMessage>) -> io::Result<HolderCache> {
     let time = now();
     let (owners, failed) = IterFile::open(link(to, BpfIter::Files)?, &own)?.owners()?;
     to.blocking_send(DumpMessage::Failed { time, failed }).map_err(is_over)?;
-    Ok(HolderCache::new(owners))
+    Ok(HolderCache::new(owners, time))
 }
 
 /// Sends the sockets of one namespace.
@@ -171,7 +171,8 @@ fn iterate(
             seeds.extend(seed(&socket, holders, time));
             Ok(())
         })?;
-        to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
+        to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds })
+            .map_err(is_over)?;
     }
 }
 
@@ -199,7 +200,7 @@ fn through_walk(to: &Sender<DumpMessage>, walk: &mut Walk) -> io::Result<()> {
             }
             seeds.extend(seed(socket, &mut holders, time));
         }
-        to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)
+        to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds }).map_err(is_over)
     })?;
     if !nameless.is_empty() {
         let listed = namespaces.iter().map(|namespace| (namespace.inum, namespace.cookie));
@@ -261,8 +262,9 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         everywhere: true,
     };
     let mut tables = Dump::through_proc(want);
+    let time = now();
     let (owners, hidden) = tables.owners()?;
-    let mut holders = HolderCache::new(owners);
+    let mut holders = HolderCache::new(owners, time);
     let mut unowned = 0;
     each_namespace(to, offsets, |namespace| {
         let time = now();
@@ -277,7 +279,8 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         })?;
         while !seeds.is_empty() {
             let rest = seeds.split_off(seeds.len().min(TOGETHER));
-            to.blocking_send(DumpMessage::Seeds { time, seeds }).map_err(is_over)?;
+            to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds })
+                .map_err(is_over)?;
             seeds = rest;
         }
         Ok(())
@@ -349,12 +352,14 @@ fn in_namespace(namespace: &Namespace, dumped: io::Result<()>) -> io::Result<boo
 /// The holders of each socket. A process that holds many sockets is one owner.
 struct HolderCache {
     owners: SocketHolders,
+    /// A moment just before the look.
+    time: Mono,
     cache: FxHashMap<(ProcessKey, u32, u64), Arc<Owner>>,
 }
 
 impl HolderCache {
-    fn new(owners: SocketHolders) -> Self {
-        Self { owners, cache: FxHashMap::default() }
+    fn new(owners: SocketHolders, time: Mono) -> Self {
+        Self { owners, time, cache: FxHashMap::default() }
     }
 
     /// Returns the processes that hold the socket, as [`Seed::holders`] has them.
@@ -386,5 +391,6 @@ fn seed(socket: &Socket, holders: &mut HolderCache, time: Mono) -> Option<Seed> 
         state: socket.state,
         minisocket: waits && matches!(socket.state, TcpState::TimeWait | TcpState::FinWait2),
         holders,
+        young: Box::default(),
     })
 }

@@ -177,7 +177,16 @@ mod tests {
     fn seed(beat: &Beat, cookie: SocketId) -> Seed {
         let (time, tuple, state) = (at(0), beat.place, TcpState::Listen);
         let binding = Binding::default();
-        Seed { time, cookie, tuple, binding, state, minisocket: false, holders: Box::default() }
+        Seed {
+            time,
+            cookie,
+            tuple,
+            binding,
+            state,
+            minisocket: false,
+            holders: Box::default(),
+            young: Box::default(),
+        }
     }
 
     /// With cookies, and with numbers of netmon's own.

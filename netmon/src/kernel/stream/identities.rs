@@ -209,6 +209,7 @@ mod tests {
             state: TcpState::Established,
             minisocket: false,
             holders: Box::default(),
+            young: Box::default(),
         };
         identities.seed(&mut seed);
         seed.cookie.get()
@@ -265,6 +266,7 @@ mod tests {
                 state: TcpState::Established,
                 minisocket: false,
                 holders: Box::default(),
+                young: Box::default(),
             };
             identities.seed(&mut seed);
             let cookie = 0x1000 + u64::from(interface);

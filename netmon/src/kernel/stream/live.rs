@@ -324,7 +324,7 @@ impl Live {
             DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
                 self.dump_part_stale = true;
             }
-            DumpMessage::Seeds { seeds, .. } => {
+            DumpMessage::Seeds { held, seeds, .. } => {
                 for mut seed in seeds {
                     if self.heartbeat.owns(&seed) {
                         continue;
@@ -339,7 +339,7 @@ impl Live {
                     if let Some(identities) = &mut self.identities {
                         identities.seed(&mut seed);
                     }
-                    self.assembler.seed(seed, events);
+                    self.assembler.seed(seed, held, events);
                 }
             }
             DumpMessage::Failed { time, failed } => {

@@ -14,12 +14,13 @@ use crate::{
         cgroups::{CgroupWalk, Cgroups},
         process::{Owner, ProcessKey},
         processes::{Processes, SeenProcess},
-        program::KnownProcess,
-        time::Wall,
+        time::{Mono, Wall},
     },
     kernel::{host::cgroups::cut, ring::record::Record},
 };
 
+/// The mark of a program that is not known.
+const NO_RUN: u32 = u32::MAX;
 /// The limit of remembered owners. Beyond it netmon forgets all, and learns them again.
 const MAX_OWNERS: usize = 4_096;
 
@@ -117,17 +118,24 @@ impl Owners {
         ((pid, host_pid) != (0, 0)).then(|| self.shared(pid, host_pid, &facts))
     }
 
-    /// Returns the owner that a dump found, with its process.
-    pub(super) fn holding(&mut self, owner: &Owner) -> Arc<Owner> {
+    /// Returns the owner that a dump found after `time`, with its process. A process that has begun
+    /// another program since may have closed the socket by that.
+    pub(super) fn holding(&mut self, owner: &Owner, time: Mono) -> Arc<Owner> {
         let Owner { pid, host_pid, uid, ref cgroup, ref comm, .. } = *owner;
         let cgroup = cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
-        self.shared(pid, host_pid, &Facts { uid, cgroup, comm, run: 0 })
+        let run = if self.began_after(owner.key(), time) { NO_RUN } else { 0 };
+        self.shared(pid, host_pid, &Facts { uid, cgroup, comm, run })
+    }
+
+    /// Returns whether a process has begun, or has begun another program, after a moment.
+    pub(super) fn began_after(&self, key: ProcessKey, time: Mono) -> bool {
+        self.processes.began(key).is_some_and(|began| began > time)
     }
 
     fn shared(&mut self, pid: u32, host_pid: u32, facts: &Facts<'_>) -> Arc<Owner> {
         let Facts { uid, cgroup, comm, run } = *facts;
         let key = ProcessKey::new(pid, host_pid);
-        let process: Option<&Arc<KnownProcess>> = self.processes.of(key, run);
+        let process = self.processes.of(key, run).filter(|_| run != NO_RUN);
         let latest = self.latest.get(&key).filter(|known| {
             let known_cgroup = known.cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
             (known.uid, known_cgroup) == (uid, cgroup)

@@ -136,3 +136,34 @@ fn reverse_shell(args: &[&str]) {
         assert_both(row, both, &copy);
     });
 }
+
+/// A server whose connections are not close-on-exec, and which runs commands.
+const COMMANDS: &str = r#"
+    $^F = 99;
+    socket($s, 2, 1, 0) or die;
+    connect($s, pack("S n C4 x8", 2, $ARGV[0], 127, 0, 0, 1)) or die;
+    $end = time + 7;
+    system("/bin/true") while time < $end;
+"#;
+
+#[test]
+fn commands_that_inherit_a_connection_for_a_moment_are_no_holders() {
+    let directory = Directory::new();
+    Netns::new().run(|| {
+        let record = Record::start(&directory.0);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let port = listener.local_addr().expect("bound").port().to_string();
+        let mut server = Command::new("perl").args(["-e", COMMANDS, &port]).spawn().expect("perl");
+        SockRef::from(&listener).set_read_timeout(Some(patience())).expect("a limit");
+        let (_held, client) = listener.accept().expect("accepted");
+        assert!(server.wait().expect("its end").success());
+        record.stop();
+        settle(&directory);
+        let port = client.port();
+        let args = ["export", "--dataset", "events", "--format", "jsonl", "--journal"];
+        let events = objects(&args, &directory.0);
+        let mut of_client = events.iter().filter(|event| event["local_port"] == port);
+        let held = of_client.find(|event| !event["holder_pid"].is_null());
+        assert_eq!(held, None);
+    });
+}

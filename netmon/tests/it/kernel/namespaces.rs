@@ -4,14 +4,15 @@ use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 use socket2::SockRef;
 
 use crate::kernel::{
-    harness::{Watch, close_in_turn, cookie, kernel, load},
+    harness::{Watch, close_in_turn, cookie, kernel, load, patience},
     netns::{Netns, sh},
     tier::{arguments, has_types, sources},
 };
@@ -22,6 +23,34 @@ fn pair() -> (TcpListener, TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let (server, _) = listener.accept().expect("accepted");
     (listener, client, server)
+}
+
+/// Returns the processes that keep a namespace: they are in it, or have a copy of its mount, as
+/// those of other tests that have a mount namespace of their own.
+fn keepers(inum: u64) -> Vec<String> {
+    let name = format!("net:[{inum}]");
+    let process = |entry: fs::DirEntry| {
+        let path = entry.path();
+        let is_in = fs::read_link(path.join("ns/net")).is_ok_and(|net| net.as_os_str() == &*name);
+        let mounts = fs::read_to_string(path.join("mountinfo")).unwrap_or_default();
+        let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        let is_keeper = is_in || mounts.contains(&name);
+        is_keeper.then(|| format!("{} {}", path.display(), comm.trim()))
+    };
+    fs::read_dir("/proc").expect("/proc").flatten().filter_map(process).collect()
+}
+
+/// Waits until no process keeps a namespace.
+fn wait_for_its_end(inum: u64) {
+    let end = Instant::now() + 4 * patience();
+    loop {
+        let keepers = keepers(inum);
+        if keepers.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "the namespace {inum} goes on: {keepers:?}");
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Loses every event of the last connections of a namespace, which ends then.
@@ -38,8 +67,10 @@ fn ends_unseen(more: &[&str]) {
     for socket in [&client, &server] {
         SockRef::from(socket).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     }
+    let inum = netns.inum;
     drop((listener, client, server, netns));
     watch.signal("-CONT");
+    wait_for_its_end(inum);
     watch.dumps(2);
     let is_over = |watch: &Watch| ids[1..].iter().all(|id| watch.has_closed(*id));
     // A kernel whose list is read word by word may change the list during each reading of a dump.

@@ -19,6 +19,7 @@ fn a_segment_begins_with_a_whole_table() {
             state: Established,
             minisocket: false,
             holders: Box::default(),
+            young: Box::default(),
         })
     };
     let is_anchor = |event: &Event| matches!(event, Event::Anchor(_));

@@ -135,6 +135,7 @@ pub(crate) fn sample_events() -> Vec<Event> {
         state,
         minisocket: false,
         holders: Box::default(),
+        young: Box::default(),
     };
     events.extend([Event::DumpEnded { time: at_ms(200) }, Event::Seed(seed)]);
     for ms in [600, 700] {

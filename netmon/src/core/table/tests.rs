@@ -285,20 +285,19 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
     }
 }
 
+/// The process with a number, a name and a program.
+fn runs(pid: u32, comm: &str, path: &str) -> Arc<Owner> {
+    let path = path.as_bytes().into();
+    let program = Some(Arc::new(Program { path, is_deleted: false, arguments: None }));
+    let process = KnownProcess { program, ..KnownProcess::started_at(Wall::EPOCH) };
+    let (comm, process) = (comm.as_bytes().into(), Some(Arc::new(process)));
+    Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
+}
+
 /// The shape of a reverse shell: a script connects, and becomes a shell, or leaves the connection
 /// to a child which does.
 #[test]
 fn a_connection_keeps_its_opener_beside_its_holder() {
-    let runs = |pid, comm: &str, path: &str| {
-        let path = path.as_bytes().into();
-        let program = Program { path, is_deleted: false, arguments: None };
-        let process = KnownProcess {
-            program: Some(Arc::new(program)),
-            ..KnownProcess::started_at(Wall::EPOCH)
-        };
-        let (comm, process) = (comm.as_bytes().into(), Some(Arc::new(process)));
-        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
-    };
     let python = || runs(40, "python3", "/usr/bin/python3");
     let shell = |pid| runs(pid, "sh", "/usr/bin/dash");
     let mut table = ConnectionTable::default();
@@ -341,13 +340,6 @@ fn a_connection_keeps_its_opener_beside_its_holder() {
 /// A command that the opener starts has inherited the connection, and lives for a moment.
 #[test]
 fn a_young_process_is_no_holder_beside_another() {
-    let runs = |pid, path: &str| {
-        let path = path.as_bytes().into();
-        let program = Some(Arc::new(Program { path, is_deleted: false, arguments: None }));
-        let process = KnownProcess { program, ..KnownProcess::started_at(Wall::EPOCH) };
-        let (comm, process) = (b"x"[..].into(), Some(Arc::new(process)));
-        Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
-    };
     let mut table = ConnectionTable::default();
     let mut holder = |time: i64, holders: &[Arc<Owner>], young: &[&Arc<Owner>]| {
         let young = young.iter().map(|holder| holder.key()).collect();
@@ -358,7 +350,7 @@ fn a_young_process_is_no_holder_beside_another() {
         let numbers = (row.owner.as_ref()?.pid, row.holder.as_ref().map(|holder| holder.pid));
         Some(numbers)
     };
-    let (server, date) = (runs(40, "/usr/bin/server"), runs(41, "/usr/bin/date"));
+    let (server, date) = (runs(40, "server", "/usr/bin/server"), runs(41, "date", "/usr/bin/date"));
     let both = [Arc::clone(&server), Arc::clone(&date)];
     assert_eq!(holder(2, &both, &[&date]), Some((40, None)));
     assert_eq!(holder(4, &both, &[]), Some((40, Some(41))), "it stays");

@@ -29,7 +29,7 @@ pub use cgroup::{CGROUP_PATH, CgroupMade, CgroupRemoved};
 pub use dump::{DumpOptions, FailedSocket, HeldSocket, Info, Socket, has, timer};
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
-pub use program::{ARGUMENTS, Exec, Exit, Fork, PATH_ROOM, TICK, exec_flag, run};
+pub use program::{ARGUMENTS, Exec, Exit, Fork, NO_LOGIN, PATH_ROOM, TICK, exec_flag, run};
 pub use walk::{Namespace, WALK_ENTRIES, WALK_RING, WalkStep};
 
 /// `AF_INET`, as in [`Transition::family`].

@@ -143,6 +143,9 @@ pub struct Offsets {
     pub sk_wmem_queued: u32,
     pub task_start_boottime: u32,
     pub task_self_exec_id: u32,
+    /// `loginuid` in `struct task_struct`, of kernels with audit.
+    pub task_loginuid: u32,
+    pub task_sessionid: u32,
     pub task_signal: u32,
     /// `live` in `struct signal_struct`: the threads that have not ended.
     pub signal_live: u32,

@@ -9,7 +9,7 @@ pub const PATH_ROOM: usize = 512;
 /// The most bytes of arguments that a record has.
 pub const ARGUMENTS: usize = 512;
 
-/// A process that runs another program now, 1064 bytes.
+/// A process that runs another program now, 1072 bytes.
 ///
 /// Source: tracepoint `sched:sched_process_exec` (fs/exec.c, `exec_binprm`).
 #[repr(C)]
@@ -40,6 +40,10 @@ pub struct Exec {
     pub links: u32,
     /// The bytes of all arguments, also of those that `arguments` has no room for.
     pub arguments_size: u32,
+    /// As in [`Fork::login_uid`].
+    pub login_uid: u32,
+    /// As in [`Fork::login_session`].
+    pub login_session: u32,
     /// The names of the path, the file's own first, each with its NUL.
     pub path: [u8; PATH_ROOM],
     /// The arguments from the first on, each with its NUL.
@@ -56,7 +60,7 @@ pub mod exec_flag {
     pub const LINKS: u8 = 4;
 }
 
-/// A process that began as a copy of its parent, 40 bytes. Threads are left out.
+/// A process that began as a copy of its parent, 48 bytes. Threads are left out.
 ///
 /// Source: tracepoint `sched:sched_process_fork` (kernel/fork.c, `kernel_clone`).
 #[repr(C)]
@@ -83,6 +87,11 @@ pub struct Fork {
     pub parent_pid: u32,
     /// `host_pid` of the process that forked.
     pub parent_host_pid: u32,
+    /// The user who logged in, `loginuid` of the task (kernel/audit.c), in the initial user
+    /// namespace; [`NO_LOGIN`] where there is none, or where the kernel keeps none.
+    pub login_uid: u32,
+    /// The number of the login since the boot, `sessionid` of the task.
+    pub login_session: u32,
 }
 
 /// The end of a process, 32 bytes.
@@ -106,6 +115,9 @@ pub struct Exit {
     pub host_pid: u32,
 }
 
+/// [`Fork::login_uid`] of a process that no login led to (`INVALID_UID`, include/linux/uidgid.h).
+pub const NO_LOGIN: u32 = u32::MAX;
+
 /// The ticks of `/proc/PID/stat`, ns: `USER_HZ` is 100 on x86-64 and arm64.
 pub const TICK: u64 = 10_000_000;
 
@@ -119,8 +131,8 @@ pub const fn run(started: u64, execs: u8) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<Exec>() == 40 + PATH_ROOM + ARGUMENTS);
-    assert!(offset_of!(Exec, path) == 40);
-    assert!(size_of::<Fork>() == 40);
+    assert!(size_of::<Exec>() == 48 + PATH_ROOM + ARGUMENTS);
+    assert!(offset_of!(Exec, path) == 48);
+    assert!(size_of::<Fork>() == 48);
     assert!(size_of::<Exit>() == 32);
 };

@@ -110,7 +110,19 @@ pub fn dump_udp(ctx: *mut c_void) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub fn dump_held(ctx: *mut c_void) -> i32 {
-    let ctx = Context(ctx.cast());
+    held(Context(ctx.cast()), Sock::cookie)
+}
+
+/// The same, for kernels that refuse to make a cookie here: builds of Linux 6.18 do not trust the
+/// `sk` of a `struct socket`. Such a dump has the sockets without a cookie by the iterator of TCP.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub fn dump_held_as_is(ctx: *mut c_void) -> i32 {
+    held(Context(ctx.cast()), |sock| sock.load(offset!(skc_cookie)))
+}
+
+#[inline(always)]
+fn held(ctx: Context, cookie_of: impl FnOnce(Sock) -> u64) -> i32 {
     let task: *const u8 = ctx.member(8);
     let file: *const u8 = ctx.member(24);
     if task.is_null() || file.is_null() {
@@ -122,7 +134,7 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
         return 0;
     }
     // A walk cannot make the cookie, and knows a socket by nothing else.
-    let cookie = if dump_option!(seed) { cookie(socket) } else { 0 };
+    let cookie = if dump_option!(seed) { cookie(socket, cookie_of) } else { 0 };
     // SAFETY: loads through BTF pointers.
     let out = unsafe {
         let inode: *const u8 = load(file, offset!(file_inode));
@@ -150,12 +162,12 @@ pub fn dump_held(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// Returns the cookie of a TCP socket, made now where it has none yet; 0 for other sockets.
+/// Returns the cookie of a TCP socket; 0 for other sockets.
 #[inline(always)]
-fn cookie(socket: *const u8) -> u64 {
+fn cookie(socket: *const u8, cookie_of: impl FnOnce(Sock) -> u64) -> u64 {
     // SAFETY: a load through a BTF pointer.
     let Some(sock) = Sock::new(unsafe { load(socket, offset!(socket_sk)) }) else { return 0 };
-    if sock.protocol() == IPPROTO_TCP { sock.cookie() } else { 0 }
+    if sock.protocol() == IPPROTO_TCP { cookie_of(sock) } else { 0 }
 }
 
 /// Writes the error of a closed TCP socket, for sockets whose end no hook saw.

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
     bpf_get_current_uid_gid,
 };
-use netmon_common::Process;
+use netmon_common::{NO_LOGIN, Process, UNKNOWN};
 
 use crate::{
     offsets::{load, offset, read},
@@ -62,4 +62,13 @@ pub fn execs(leader: u64) -> u8 {
 #[inline(always)]
 pub fn run(leader: u64) -> u32 {
     netmon_common::run(start(leader), execs(leader))
+}
+
+/// Returns the user who logged in, and the number of the login, of a process by its first thread.
+#[inline(always)]
+pub fn login(leader: u64) -> (u32, u32) {
+    if offset!(task_loginuid) == UNKNOWN as usize {
+        return (NO_LOGIN, 0);
+    }
+    (read(leader, offset!(task_loginuid)), read(leader, offset!(task_sessionid)))
 }

@@ -13,7 +13,7 @@ pub use crate::{
         id::{Binding, ConnectionId, HolderKey, SocketId, Tuple},
         loss::{Gap, Loss},
         process::{Evidence, Owner, Process, SocketHolders},
-        program::{Ancestor, KnownProcess, Program},
+        program::{Ancestor, KnownProcess, Login, Program},
         services::Services,
         socket::{Protocol, Socket, TcpInfo, Timer, TimerKind, UnixSocket},
         table::ConnectionTable,

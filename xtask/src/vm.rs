@@ -193,10 +193,10 @@ impl Vm {
             return script.clone();
         }
         // RUSTC_BOOTSTRAP lets the test program take an option of nightly Rust: the time of each
-        // test.
+        // test. A failure is shown at once, not when the machine ends half an hour later.
         let mut command = format!(
             "NETMON_TEST_KERNEL={} NETMON_TEST_ARGS='{}' NETMON_TEST_PATIENCE={} RUSTC_BOOTSTRAP=1 \
-             $TESTS -Zunstable-options --report-time --test-threads={}",
+             $TESTS -Zunstable-options --report-time --nocapture --test-threads={}",
             self.without.map_or(suite.tier, |without| without.tier(suite.tier)),
             self.without.map_or("", Feature::argument),
             accelerator.patience(),

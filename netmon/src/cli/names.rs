@@ -102,7 +102,7 @@ impl filter::FilterNames for LocalNames {
 
     fn all(&self, kind: filter::TextFact) -> Vec<(String, u64)> {
         match kind {
-            filter::TextFact::User => passwd_users(),
+            filter::TextFact::User | filter::TextFact::LoginUser => passwd_users(),
             filter::TextFact::Netns => {
                 let named = kernel::named_namespaces().into_iter();
                 named.map(|(inum, name)| (name, inum.into())).collect()

@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     process::ProcessKey,
-    program::{Ancestor, KnownProcess, MAX_ANCESTORS, Program},
+    program::{Ancestor, KnownProcess, Login, MAX_ANCESTORS, Program},
     time::{Mono, Wall},
 };
 
@@ -43,16 +43,18 @@ pub(crate) struct SeenProcess {
     pub parent: u32,
     /// Its program; none where it cannot be read.
     pub program: Option<Arc<Program>>,
+    /// The login that led to it.
+    pub login: Option<Login>,
 }
 
 impl SeenProcess {
     /// Returns the process, without its ancestors. The boot was at `booted`.
     #[must_use]
     pub(crate) fn known(self, booted: Wall) -> KnownProcess {
-        let Self { id, parent, program, .. } = self;
+        let Self { id, parent, program, login, .. } = self;
         let ancestors = Box::default();
         let started = start(booted, id.started);
-        KnownProcess { started, parent, run: 0, program, ancestors }
+        KnownProcess { started, parent, run: 0, program, login, ancestors }
     }
 }
 
@@ -134,6 +136,7 @@ impl Processes {
         time: Mono,
         (id, execs): (ProcessId, u8),
         (parent, parent_run): (ProcessKey, u32),
+        login: Option<Login>,
     ) {
         self.forget(time);
         let is_older = |entry: &&Entry| entry.changed <= time;
@@ -142,6 +145,7 @@ impl Processes {
         if known.is_some_and(|entry| entry.started == id.started) {
             return;
         }
+        self.note_login((parent, parent_run), login.as_ref());
         let number = number(parent);
         // A parent that `/proc` alone knows has no program of later: `Owners::seed` left it out.
         let is_of_then = |entry: &&Entry| is_older(entry) || entry.execs.is_none();
@@ -153,8 +157,8 @@ impl Processes {
         });
         let started = start(self.booted, id.started);
         let run = run_of(id.started, execs);
-        let process = Arc::new(KnownProcess { started, parent: number, run, program, ancestors });
-        self.put(time, id, Some(execs), process);
+        let process = KnownProcess { started, parent: number, run, program, login, ancestors };
+        self.put(time, id, Some(execs), Arc::new(process));
     }
 
     /// Takes a process that runs another program now; `None` for a program that is not known.
@@ -163,6 +167,7 @@ impl Processes {
         time: Mono,
         (id, execs): (ProcessId, u8),
         program: Option<Program>,
+        login: Option<Login>,
     ) {
         let program = program.map(Arc::new);
         let known = self.known.get(&id.key).filter(|entry| entry.started == id.started);
@@ -171,8 +176,8 @@ impl Processes {
         });
         let started = start(self.booted, id.started);
         let run = run_of(id.started, execs);
-        let process = Arc::new(KnownProcess { started, parent, run, program, ancestors });
-        self.put(time, id, Some(execs), process);
+        let process = KnownProcess { started, parent, run, program, login, ancestors };
+        self.put(time, id, Some(execs), Arc::new(process));
     }
 
     /// Takes the end of a process.
@@ -188,13 +193,16 @@ impl Processes {
         let by_number: FxHashMap<u32, &SeenProcess> =
             seen.iter().map(|seen| (number(seen.id.key), seen)).collect();
         for seen in seen {
-            let SeenProcess { id, time, parent, ref program } = *seen;
+            let SeenProcess { id, time, parent, ref program, ref login } = *seen;
             let known = self.known.get(&id.key);
             let same = known.filter(|entry| entry.started == id.started);
             let is_known = same.is_some_and(|entry| {
-                let KnownProcess { parent: known, program: ref own, .. } = *entry.process;
+                let KnownProcess { parent: known, program: ref own, login: ref from, .. } =
+                    *entry.process;
                 // A zombie shows no program.
-                (program.is_none() || own == program) && (known != 0 || parent == 0)
+                (program.is_none() || own == program)
+                    && (login.is_none() || from == login)
+                    && (known != 0 || parent == 0)
             });
             if known.is_some_and(|entry| entry.changed > time) {
                 continue;
@@ -209,9 +217,10 @@ impl Processes {
                 continue;
             }
             let program = program.clone().or_else(|| same?.process.program.clone());
+            let login = login.clone().or_else(|| same?.process.login.clone());
             // An orphan has another parent by now.
             if let Some(known) = same.filter(|entry| entry.process.parent != 0) {
-                let process = KnownProcess { run: 0, program, ..(*known.process).clone() };
+                let process = KnownProcess { run: 0, program, login, ..(*known.process).clone() };
                 self.put(time, id, None, Arc::new(process));
                 continue;
             }
@@ -225,8 +234,8 @@ impl Processes {
                 next = above.parent;
             }
             let (started, ancestors) = (start(self.booted, id.started), ancestors.into());
-            let process = Arc::new(KnownProcess { started, parent, run: 0, program, ancestors });
-            self.put(time, id, None, process);
+            let process = KnownProcess { started, parent, run: 0, program, login, ancestors };
+            self.put(time, id, None, Arc::new(process));
         }
         // A `/proc` that hides processes hides the first one too.
         if let Some(began) = seen.iter().map(|seen| seen.time).min()
@@ -241,6 +250,17 @@ impl Processes {
                 _ => None,
             });
             self.ended.extend(gone);
+        }
+    }
+
+    /// Takes the login of a child for its parent, who has logged in since its own last record.
+    fn note_login(&mut self, (parent, run): (ProcessKey, u32), login: Option<&Login>) {
+        let entry = self.known.get_mut(&parent).filter(|entry| entry.is(run));
+        if let Some(entry) = entry.filter(|entry| entry.process.login.is_none())
+            && let Some(login) = login
+        {
+            let login = Some(login.clone());
+            entry.process = Arc::new(KnownProcess { login, ..(*entry.process).clone() });
         }
     }
 

@@ -1,6 +1,9 @@
 //! Programs, and the processes that run them.
 
-use std::sync::Arc;
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use super::{arguments::Arguments, time::Wall};
 
@@ -38,6 +41,40 @@ impl Program {
     }
 }
 
+/// The login that led to a process, as the kernel's audit keeps it: children keep the login of
+/// their parent, whatever user they become.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The user who logged in, in the initial user namespace.
+    pub uid: u32,
+    /// The number of the login since the boot.
+    pub session: u32,
+    /// The name of that user at that time, from a journal. The name is no part of the identity: it
+    /// may not come in time for each row.
+    pub user: Option<Arc<str>>,
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        (self.uid, self.session) == (other.uid, other.session)
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.uid, self.session).hash(state);
+    }
+}
+
+impl Login {
+    /// Returns the login with the kernel's numbers; none for a process that no login led to.
+    pub(crate) fn new(uid: u32, session: u32) -> Option<Self> {
+        (uid != netmon_common::NO_LOGIN).then_some(Self { uid, session, user: None })
+    }
+}
+
 /// A process that netmon has followed from its beginning, or has found in `/proc`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KnownProcess {
@@ -54,6 +91,9 @@ pub struct KnownProcess {
     pub run: u32,
     /// The program; none where it is not known.
     pub program: Option<Arc<Program>>,
+    /// The login that led to it, when it began its program; none where there is none, or where it
+    /// is not known.
+    pub login: Option<Login>,
     /// The processes above, the parent first, `MAX_ANCESTORS` at most, with the programs that
     /// they ran when the process began.
     pub ancestors: Box<[Ancestor]>,
@@ -63,7 +103,7 @@ impl KnownProcess {
     /// Makes a process of which only the start is known.
     #[must_use]
     pub fn started_at(started: Wall) -> Self {
-        Self { started, parent: 0, run: 0, program: None, ancestors: Box::default() }
+        Self { started, parent: 0, run: 0, program: None, login: None, ancestors: Box::default() }
     }
 
     /// Returns the path of the executable that the parent ran when the process began, if known.

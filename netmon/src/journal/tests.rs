@@ -19,7 +19,7 @@ use crate::core::{
     id::{Binding, SocketId, Tuple, socket},
     loss::{Gap, Loss},
     process::Owner,
-    program::{Ancestor, KnownProcess, Program},
+    program::{Ancestor, KnownProcess, Login, Program},
     table::ConnectionTable,
     tcp::TcpState::{
         self, Close, Established, FinWait2, LastAck, Listen, SynRecv, SynSent, TimeWait,
@@ -68,6 +68,7 @@ fn process(pid: u32) -> KnownProcess {
     KnownProcess {
         parent: pid - 1,
         ancestors: if pid.is_multiple_of(2) { Box::new([above]) } else { Box::default() },
+        login: Login::new(33, pid).filter(|_| !pid.is_multiple_of(2)),
         program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
         ..KnownProcess::started_at(Wall::from_micros(1_795_413_000_120_000))
     }

@@ -23,8 +23,8 @@ use crate::{
     shell::{as_root, root, run},
 };
 
-/// The packages beside those that every Debian system has.
-const PACKAGES: &str = "systemd,systemd-sysv,kmod";
+/// The packages beside those that every Debian system has: runc makes a container.
+const PACKAGES: &str = "systemd,systemd-sysv,kmod,runc";
 /// No terminal has a login: without udev, systemd waits 90 s for its device.
 const PARAMETERS: &str = "rdinit=/sbin/init systemd.unit=multi-user.target \
      systemd.mask=serial-getty@ttyS0.service systemd.mask=serial-getty@ttyAMA0.service \
@@ -91,7 +91,10 @@ pub(super) fn make(kernel: &Kernel, netmon: &Netmon, refresh: bool) -> anyhow::R
 /// Finds the system in the cache, or makes it with debootstrap. Returns the archive.
 fn system(refresh: bool) -> anyhow::Result<PathBuf> {
     let suite = suite_here()?;
-    let directory = cache(CACHE)?.join(format!("{suite}-systemd-{}", Arch::HOST.facts().debian));
+    // A system with other packages is another one.
+    let packages = PACKAGES.replace(',', "-");
+    let name = format!("{suite}-{packages}-{}", Arch::HOST.facts().debian);
+    let directory = cache(CACHE)?.join(name);
     let archive = directory.join("system.cpio");
     if !refresh && archive.exists() {
         return Ok(archive);

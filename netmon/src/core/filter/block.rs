@@ -18,6 +18,8 @@ pub enum Question<'a> {
     Pid(u32),
     /// Is it held by a process whose parent has this id?
     Parent(u32),
+    /// Is it held by a process that a login of this user led to?
+    LoginUid(u32),
     /// Does the connection belong to the user with this id?
     Uid(u32),
     /// Is the connection in the network namespace with this inode number?
@@ -137,6 +139,7 @@ impl Term {
             Self::Ports(side, ports) => Question::Port(*side, *ports),
             Self::Pid(pid) => Question::Pid(*pid),
             Self::Parent(pid) => Question::Parent(*pid),
+            Self::LoginUid(uid) => Question::LoginUid(*uid),
             Self::Uid(uid) => Question::Uid(*uid),
             Self::Netns(netns) => Question::Netns(*netns),
             Self::OwnNetns(_) => Question::OwnNetns,

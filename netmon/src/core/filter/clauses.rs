@@ -83,6 +83,7 @@ impl Disjunction {
             | Term::Address(..)
             | Term::Pid(_)
             | Term::Parent(_)
+            | Term::LoginUid(_)
             | Term::Uid(_)
             | Term::Interface(_)
             | Term::Cgroup(_)

@@ -142,7 +142,10 @@ mod tests {
         fn all(&self, kind: TextFact) -> Vec<(String, u64)> {
             let users = ["root", "www-data", "two words", "and", "$(reboot)"];
             let users = users.map(|name| (name.to_owned(), 1));
-            if kind == TextFact::User { users.into() } else { Vec::new() }
+            match kind {
+                TextFact::User | TextFact::LoginUser => users.into(),
+                _ => Vec::new(),
+            }
         }
     }
 
@@ -223,9 +226,8 @@ mod tests {
     #[test]
     fn every_value_that_is_offered_is_one() {
         for word in &WORDS {
-            for value in
-                values(word, &Users).iter().filter(|_| word.fact != Fact::Text(TextFact::User))
-            {
+            let users = [TextFact::User, TextFact::LoginUser].map(Fact::Text);
+            for value in values(word, &Users).iter().filter(|_| !users.contains(&word.fact)) {
                 let text = format!("{} {value}", word.name);
                 Filter::parse(&text, &Users, RowKind::Connection)
                     .unwrap_or_else(|error| panic!("{error}"));

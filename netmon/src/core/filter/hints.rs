@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Words of other tools, and the word of the language with the same meaning.
-pub(super) const SYNONYMS: [(&str, &[&str]); 18] = [
+pub(super) const SYNONYMS: [(&str, &[&str]); 19] = [
     ("comm", &["process", "program", "name", "prog", "proc"]),
     ("exe", &["executable", "path", "binary", "image"]),
     ("args", &["command", "cmd", "cmdline", "argv", "arguments"]),
@@ -28,6 +28,7 @@ pub(super) const SYNONYMS: [(&str, &[&str]); 18] = [
     ("dev", &["interface", "iface", "nic"]),
     ("netns", &["namespace", "ns"]),
     ("uid", &["owner", "username"]),
+    ("login_uid", &["loginuid", "auid", "login"]),
     ("lifetime", &["duration", "age"]),
     ("errno", &["error"]),
     ("retrans", &["retransmissions", "retransmit"]),

@@ -119,7 +119,7 @@ impl Filter {
     #[must_use]
     pub fn needs_owners(&self) -> bool {
         self.0.has(|term| {
-            matches!(term, Term::Pid(_) | Term::Parent(_))
+            matches!(term, Term::Pid(_) | Term::Parent(_) | Term::LoginUid(_))
                 || matches!(term, Term::Text(fact, _) if fact.is_of_owners())
         })
     }
@@ -129,7 +129,7 @@ impl Filter {
     #[must_use]
     pub fn needs_programs(&self) -> bool {
         self.0.has(|term| match term {
-            Term::Parent(_) => true,
+            Term::Parent(_) | Term::LoginUid(_) => true,
             Term::Text(fact, _) => fact.is_of_owners() && *fact != TextFact::Comm,
             _ => false,
         })
@@ -203,6 +203,7 @@ enum Term {
     Address(Side, Net),
     Pid(u32),
     Parent(u32),
+    LoginUid(u32),
     Uid(u32),
     Netns(u32),
     /// The network namespace is the own one: on a row of a journal that of the recorder, on other
@@ -304,6 +305,10 @@ impl Term {
                         owner.process.is_some_and(|process| process.parent == wanted)
                     })
             }
+            Self::LoginUid(uid) => facts.any_owner(&mut |owner| {
+                let login = owner.process.and_then(|process| process.login.as_ref());
+                login.is_some_and(|login| login.uid == uid)
+            }),
             Self::Uid(uid) => facts.uid() == Some(uid),
             Self::Netns(netns) => facts.netns() == netns,
             Self::OwnNetns(own) => {

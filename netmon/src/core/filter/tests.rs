@@ -11,7 +11,7 @@ use crate::core::{
     arguments::Arguments,
     cgroup::{Cgroup, Names},
     connection::Labels,
-    program::{Ancestor, KnownProcess, Program},
+    program::{Ancestor, KnownProcess, Login, Program},
     time::Wall,
 };
 pub(super) use rows::OWN;
@@ -292,6 +292,8 @@ fn says_what_it_needs() {
     assert_eq!(needs("uid 1 netns 1 state all src ::1"), (false, false));
     assert!(filter("not rtt > 1s or sport 1").needs_info());
     assert!(!filter("sport 1").needs_info());
+    assert_eq!(needs("login_uid = 1"), (true, false));
+    assert!(filter("not login_uid = 1").needs_programs() && !filter("pid = 1").needs_programs());
 }
 
 #[test]

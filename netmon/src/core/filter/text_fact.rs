@@ -27,6 +27,8 @@ pub enum TextFact {
     Args,
     /// The path of the executable of its parent.
     Parent,
+    /// The name of the user whose login led to a process, as a journal recorded it.
+    LoginUser,
     /// The unit of the system's systemd that a process is in.
     Unit,
     /// The unit of a user's systemd that a process is in.
@@ -41,11 +43,12 @@ pub enum TextFact {
 
 impl TextFact {
     /// The facts of the processes of a connection.
-    pub(super) const OF_OWNERS: [Self; 9] = [
+    pub(super) const OF_OWNERS: [Self; 10] = [
         Self::Comm,
         Self::Exe,
         Self::Args,
         Self::Parent,
+        Self::LoginUser,
         Self::Unit,
         Self::UserUnit,
         Self::Container,
@@ -85,6 +88,7 @@ impl TextFact {
             Self::Args => Some((*program?.arguments.as_ref()?.line).into()),
             Self::Cgroup => Some(cgroup?.path()?.into()),
             Self::Parent => Some(process?.parent_path()?.into()),
+            Self::LoginUser => Some(process?.login.as_ref()?.user.as_ref()?.as_bytes().into()),
             Self::Unit => Some(cgroup?.workload().unit?.into()),
             Self::UserUnit => Some(cgroup?.workload().user_unit?.into()),
             Self::Container => cgroup?.workload().container_name,

@@ -162,12 +162,13 @@ fn named(
             let found = names.all(fact).into_iter().filter(|(name, _)| test.matches(name));
             return numbered(fact, text, found.map(|(_, number)| number).collect());
         }
-        TextFact::User => {
+        TextFact::User | TextFact::LoginUser => {
             let write = || match names.no_users() {
                 Some(reason) => format!("a number: {reason}"),
                 None => "a number or the name of a user".to_owned(),
             };
-            Term::Uid(id("user", write, text, |name| names.user(name))?)
+            let uid = id("user", write, text, |name| names.user(name))?;
+            if fact == TextFact::User { Term::Uid(uid) } else { Term::LoginUid(uid) }
         }
         TextFact::Netns => {
             let write = "a name as of ip netns, an inode number, or self";
@@ -187,6 +188,7 @@ fn numbered(fact: TextFact, pattern: &str, mut numbers: Vec<u64>) -> Result<Node
     numbers.dedup();
     let (what, word) = match fact {
         TextFact::User => ("users", "uid"),
+        TextFact::LoginUser => ("users", "login_uid"),
         TextFact::Netns => ("network namespaces", "netns"),
         _ => ("cgroups", "cgroup"),
     };
@@ -200,6 +202,7 @@ fn numbered(fact: TextFact, pattern: &str, mut numbers: Vec<u64>) -> Result<Node
             let short = u32::try_from(number).unwrap_or(u32::MAX);
             Node::Term(match fact {
                 TextFact::User => Term::Uid(short),
+                TextFact::LoginUser => Term::LoginUid(short),
                 TextFact::Netns => Term::Netns(short),
                 _ => Term::Cgroup(number),
             })

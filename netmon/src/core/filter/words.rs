@@ -80,7 +80,7 @@ const EITHER: &[Side] = &[Side::Local, Side::Remote];
 pub(super) static PORT: &Word = &WORDS[2];
 
 /// Every word.
-pub(crate) static WORDS: [Word; 33] = [
+pub(crate) static WORDS: [Word; 34] = [
     Word::new("state", "state established", Operators::Equality, Fact::State),
     Word::new("exclude", "exclude time-wait", Operators::None, Fact::Exclude),
     Word::new("port", "port = :443", Operators::Order, Fact::Port(EITHER)),
@@ -97,6 +97,15 @@ pub(crate) static WORDS: [Word; 33] = [
     Word {
         aliases: &["user"],
         ..Word::new("uid", "uid = www-data", Operators::Text, Fact::Text(TextFact::User))
+    },
+    Word {
+        aliases: &["login_user"],
+        ..Word::new(
+            "login_uid",
+            "login_uid = alice",
+            Operators::Text,
+            Fact::Text(TextFact::LoginUser),
+        )
     },
     Word::new("netns", "netns = blue", Operators::Text, Fact::Text(TextFact::Netns)),
     Word {

@@ -258,10 +258,12 @@ fn is_other(known: Option<(ProcessKey, &[u8], Option<&KnownProcess>)>, holder: &
     let Some((key, comm, process)) = known else { return true };
     let now = holder.process.as_deref();
     let program = |process: Option<&KnownProcess>| process.is_some_and(|of| of.program.is_some());
+    let login = |process: Option<&KnownProcess>| process.is_some_and(|of| of.login.is_some());
     !key.may_be(holder.key())
         || !run_the_same(true, process, now)
         || process.is_none() && now.is_some()
         || !program(process) && program(now)
+        || !login(process) && login(now)
         || process.is_none() && now.is_none() && *comm != *holder.comm
 }
 

@@ -68,6 +68,7 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Address(Side::Remote, ..) => &["remote_addr"],
         Question::Pid(_) => &["pid", "holder_pid"],
         Question::Parent(_) => &["ppid", "holder_ppid"],
+        Question::LoginUid(_) => &["login_uid", "holder_login_uid"],
         Question::Uid(_) => &["uid"],
         Question::Netns(_) | Question::OwnNetns => &["netns"],
         Question::Interface(_) => &["interface"],
@@ -78,6 +79,7 @@ const fn columns_of(question: &Question<'_>) -> &'static [&'static str] {
         Question::Text(TextFact::Args, _) => &["args", "holder_args"],
         Question::Text(TextFact::Parent, _) => &["parent_exe", "holder_parent_exe"],
         Question::Text(TextFact::Device, _) => &["device"],
+        Question::Text(TextFact::LoginUser, _) => &["login_user", "holder_login_user"],
         Question::Text(TextFact::User, _) => &["user"],
         Question::Text(TextFact::Netns, _) => &["netns_name"],
         Question::Text(TextFact::Cgroup, _) => &["cgroup"],
@@ -132,6 +134,7 @@ fn answers(batch: &RecordBatch, question: &Question<'_>) -> Result<Vec<bool>> {
                 Ok(pids.iter().map(|known| pid.is_some() && known == pid).collect())
             })
         }
+        Question::LoginUid(uid) => any_column(question, |name| equal(batch, name, uid.into())),
         Question::Uid(number) | Question::Netns(number) => equal(batch, name, number.into()),
         Question::OwnNetns => match recorder_netns(batch) {
             Some(own) => equal(batch, name, own.into()),
@@ -312,6 +315,9 @@ impl Extent for SelectedGroup<'_> {
                     |name: &&str| self.may_be_between(name, range, None) && self.may_be(name, &pid);
                 columns_of(question).iter().any(may_be)
             }),
+            Question::LoginUid(uid) => columns_of(question)
+                .iter()
+                .any(|name| self.may_be_between(name, [uid.into(), uid.into()], None)),
             Question::Uid(number) | Question::Netns(number) => is(number.into()),
             Question::OwnNetns => {
                 recorder_netns_of(self.file.key(NETNS_KEY)).is_some_and(|own| is(own.into()))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Int32Array, RecordBatch, types::Int32Type};
 
 use super::{
+    NumberNames,
     column::{BatchColumns, Numbers, TextReader, Texts, column, get, pid, text_of},
     process::{HOLDER, ProcessColumns, ProcessReader},
 };
@@ -29,10 +30,15 @@ impl HolderColumns {
         self.processes.put(row, process);
     }
 
-    pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        names: &mut dyn NumberNames,
+        to: &mut BatchColumns,
+    ) {
         to.some("holder_pid", self.pid.finish(rows));
         to.some("holder_comm", self.comm.finish(rows));
-        self.processes.finish(rows, to);
+        self.processes.finish(rows, names, to);
     }
 }
 

@@ -139,7 +139,7 @@ impl Dataset {
             Self::Events => EventBuilder::new(&boot).finish(names),
             Self::Checkpoints => CheckpointBuilder::new(&boot).finish(names),
             Self::Connections => ConnectionBuilder::new(&boot).finish(names),
-            Self::Processes => ProcessBuilder::new().finish(),
+            Self::Processes => ProcessBuilder::new().finish(names),
             Self::Namespaces => NamespaceBuilder::default().finish(),
         }
     }

@@ -105,12 +105,12 @@ impl PartyBuilder {
         to.some("direction", self.direction.finish(rows));
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
-        self.processes.finish(rows, to);
+        self.processes.finish(rows, names, to);
         to.some("uid", uid);
         to.some("user", user);
         self.cgroups.finish(rows, to);
         to.some("owner_evidence", self.evidence.finish(rows));
-        self.holders.finish(rows, to);
+        self.holders.finish(rows, names, to);
     }
 }
 

@@ -1,31 +1,44 @@
-//! The process of a party: its start, its parent, its program.
+//! The process of a party: its start, its parent, its program, its login.
 
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, BooleanArray, Int32Array, RecordBatch, TimestampMicrosecondArray, types::Int32Type,
+    Array, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    types::{Int32Type, Int64Type},
 };
 
 use super::{
+    NumberNames,
     column::{BatchColumns, TextReader, column, get, pid},
     shared::Shared,
 };
 use crate::{
     core::{
         arguments::Arguments,
-        program::{Ancestor, KnownProcess, Program},
+        program::{Ancestor, KnownProcess, Login, Program},
         time::Wall,
     },
     journal::error::Result,
 };
 
 /// The names of the columns of a process: start, parent, the parent's executable, executable,
-/// whether that is deleted, arguments, and whether these are cut.
-pub(super) type ProcessNames = [&'static str; 7];
+/// whether that is deleted, arguments, whether these are cut, and the user, the user's name and the
+/// number of the login.
+pub(super) type ProcessNames = [&'static str; 10];
 
 /// The columns of the process that opened a connection.
-pub(super) const OWNER: ProcessNames =
-    ["process_started", "ppid", "parent_exe", "exe", "exe_deleted", "args", "args_cut"];
+pub(super) const OWNER: ProcessNames = [
+    "process_started",
+    "ppid",
+    "parent_exe",
+    "exe",
+    "exe_deleted",
+    "args",
+    "args_cut",
+    "login_uid",
+    "login_user",
+    "login_session",
+];
 /// The columns of the process that holds it, where that is another.
 pub(super) const HOLDER: ProcessNames = [
     "holder_started",
@@ -35,6 +48,9 @@ pub(super) const HOLDER: ProcessNames = [
     "holder_exe_deleted",
     "holder_args",
     "holder_args_cut",
+    "holder_login_uid",
+    "holder_login_user",
+    "holder_login_session",
 ];
 
 /// Builds the columns of a process.
@@ -55,9 +71,15 @@ impl ProcessColumns {
         self.0.put(row, number);
     }
 
-    pub(super) fn finish(&mut self, rows: usize, to: &mut BatchColumns) {
+    /// Adds the columns. A user has the name of `names` if the process knows none.
+    pub(super) fn finish(
+        &mut self,
+        rows: usize,
+        names: &mut dyn NumberNames,
+        to: &mut BatchColumns,
+    ) {
         let rows = self.0.finish(rows);
-        let [start, parent, parent_exe, exe, deleted, args, cut] = self.1;
+        let [start, parent, parent_exe, exe, deleted, args, cut, uid, user, session] = self.1;
         let started = rows.numbers(|of| Some(of.started.as_micros()));
         to.times(start, started, true);
         to.some(parent, rows.numbers::<Int32Type>(|of| pid(of.parent)));
@@ -68,6 +90,15 @@ impl ProcessColumns {
         to.always(deleted, rows.flags(is_deleted));
         to.some(args, rows.texts(|of| Some((*arguments(of)?.line).into())));
         to.always(cut, rows.flags(|of| arguments(of).is_some_and(|of| of.is_cut)));
+        let login_uid = rows.numbers::<Int64Type>(|of| Some(of.login.as_ref()?.uid.into()));
+        let login_user = rows.texts(|of| {
+            let login = of.login.as_ref()?;
+            let user = login.user.clone().or_else(|| names.user(login.uid))?;
+            Some(user.as_bytes().to_vec().into())
+        });
+        to.some(uid, login_uid);
+        to.some(user, login_user);
+        to.some(session, rows.numbers::<Int64Type>(|of| Some(of.login.as_ref()?.session.into())));
     }
 }
 
@@ -76,8 +107,9 @@ fn arguments(process: &KnownProcess) -> Option<&Arguments> {
 }
 
 /// The key of a process of a batch: the start, the parent, the numbers of the path of the parent's
-/// program, of the program's path and of its arguments, and both flags.
-pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 3], [bool; 2]);
+/// program, of the program's path, of its arguments and of the login's user, both flags, and both
+/// numbers of the login.
+pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 4], [bool; 2], [Option<i64>; 2]);
 
 /// Returns a flag, false where it is null.
 fn flag(flags: &BooleanArray, row: usize) -> bool {
@@ -93,12 +125,15 @@ pub(super) struct ProcessReader {
     is_deleted: BooleanArray,
     arguments: TextReader<Box<[u8]>>,
     is_cut: BooleanArray,
+    login_uid: Int64Array,
+    login_user: TextReader<Arc<str>>,
+    login_session: Int64Array,
 }
 
 impl ProcessReader {
     pub(super) fn new(batch: &RecordBatch, names: ProcessNames) -> Result<Self> {
         let bytes = |text: &str| Some(text.as_bytes().into());
-        let [start, parent, parent_exe, exe, deleted, args, cut] = names;
+        let [start, parent, parent_exe, exe, deleted, args, cut, uid, user, session] = names;
         Ok(Self {
             started: column(batch, start)?,
             parent: column(batch, parent)?,
@@ -107,6 +142,9 @@ impl ProcessReader {
             is_deleted: column(batch, deleted)?,
             arguments: TextReader::new(batch, args, bytes)?,
             is_cut: column(batch, cut)?,
+            login_uid: column(batch, uid)?,
+            login_user: TextReader::new(batch, user, |text| Some(Arc::from(text)))?,
+            login_session: column(batch, session)?,
         })
     }
 
@@ -114,8 +152,14 @@ impl ProcessReader {
     pub(super) fn keys(&self, row: usize) -> Option<ProcessKeys> {
         let (started, parent) = (get(&self.started, row)?, get(&self.parent, row).unwrap_or(0));
         let flags = [flag(&self.is_deleted, row), flag(&self.is_cut, row)];
-        let texts = [self.parent_path.key(row), self.path.key(row), self.arguments.key(row)];
-        Some((started, parent, texts, flags))
+        let texts = [
+            self.parent_path.key(row),
+            self.path.key(row),
+            self.arguments.key(row),
+            self.login_user.key(row),
+        ];
+        let login = [get(&self.login_uid, row), get(&self.login_session, row)];
+        Some((started, parent, texts, flags, login))
     }
 
     /// Returns the process of a row, if it is known.
@@ -134,6 +178,13 @@ impl ProcessReader {
             program: Arc::new(Program { path: path.clone(), is_deleted: false, arguments: None }),
         });
         let ancestors = above.into_iter().collect();
-        Some(Arc::new(KnownProcess { started, parent, run: 0, program, ancestors }))
+        let login = self.login(row);
+        Some(Arc::new(KnownProcess { started, parent, run: 0, program, login, ancestors }))
+    }
+
+    fn login(&self, row: usize) -> Option<Login> {
+        let number = |of: &Int64Array| get(of, row)?.try_into().ok();
+        let (uid, session) = (number(&self.login_uid)?, number(&self.login_session)?);
+        Some(Login { uid, session, user: self.login_user.get(row).cloned() })
     }
 }

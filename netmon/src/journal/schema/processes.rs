@@ -9,6 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use super::{
+    NumberNames,
     cgroup::CgroupColumns,
     column::{BatchColumns, Numbers, Texts, pid, text_of},
     process::{OWNER, ProcessColumns},
@@ -75,7 +76,10 @@ impl ProcessBuilder {
         self.cgroups.put(row, number);
     }
 
-    pub(in crate::journal) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+    pub(in crate::journal) fn finish(
+        &mut self,
+        names: &mut dyn NumberNames,
+    ) -> Result<RecordBatch, ArrowError> {
         let rows = std::mem::take(&mut self.rows);
         let mut columns = BatchColumns::default();
         let to = &mut columns;
@@ -83,7 +87,7 @@ impl ProcessBuilder {
         to.always("boot_id", self.boot.finish(rows));
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
-        self.processes.finish(rows, to);
+        self.processes.finish(rows, names, to);
         to.some("uid", self.uid.finish(rows));
         to.some("user", self.user.finish(rows));
         self.cgroups.finish_all(rows, to);

@@ -83,7 +83,7 @@ impl<T> SharedRows<T> {
     /// Returns a column of texts, each of which is stored once.
     pub(super) fn texts<'a>(
         &'a self,
-        text: impl Fn(&'a T) -> Option<Cow<'a, [u8]>>,
+        mut text: impl FnMut(&'a T) -> Option<Cow<'a, [u8]>>,
     ) -> DictionaryArray<Int32Type> {
         let mut known: FxHashMap<Cow<'_, [u8]>, i32> = FxHashMap::default();
         let mut values = Vec::new();

@@ -79,7 +79,7 @@ impl Discovery {
                 name: names.netns(inum).as_deref(),
             });
         }
-        Ok((processes.finish()?, namespaces.finish()?))
+        Ok((processes.finish(names)?, namespaces.finish()?))
     }
 
     /// Returns the processes that are new, each with the least time of its rows, or of a holder

@@ -60,8 +60,12 @@ const LOAD_TIME: Duration = Duration::from_secs(3);
 pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     let mut test = Test { events: VecDeque::new(), seen: Vec::new(), lost: Vec::new() };
     // The sockets that existed before come first.
-    test.read(live).await?;
-    let comparisons = comparisons(live.dump_distance(), live.attachment().walk.is_ok());
+    let begin = Instant::now();
+    while !live.is_seeded() && begin.elapsed() < PATIENCE {
+        test.read(live).await?;
+    }
+    let distance = live.is_seeded().then(|| live.dump_distance());
+    let comparisons = comparisons(distance, live.attachment().walk.is_ok());
     let (finding, costs) = match test.one_connection(live).await? {
         Ok(finding) => (finding, test.costs(live).await?),
         Err(error) => {
@@ -74,8 +78,15 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
 }
 
 /// Returns the finding about comparisons with the kernel's tables; `distance` is the time between
-/// two.
-fn comparisons(distance: Option<Duration>, has_walk: bool) -> Finding {
+/// two, none if the first has failed, and not there if the first has not ended.
+fn comparisons(distance: Option<Option<Duration>>, has_walk: bool) -> Finding {
+    let Some(distance) = distance else {
+        let detail = format!("the first one has not ended after {} s", PATIENCE.as_secs());
+        return Finding::new("comparisons", FindingState::Degraded, detail).because(
+            "a change that no event reports is corrected that late",
+            "`netmon verify` compares too, and says what takes long",
+        );
+    };
     let Some(distance) = distance else {
         return Finding::new("comparisons", FindingState::Degraded, "the first one failed")
             .because(

@@ -120,9 +120,9 @@ fn full(options: Options) -> Result<Loaded, LoadError> {
     let mut programs = Programs::of(&mut ebpf);
     let walks = [BpfIter::Tcp, BpfIter::Files];
     let [first @ .., standby] = &hook_catalog::FULL;
-    let [tcp, files] = walks.map(BpfIter::program);
-    let [namespaces, sockets] = walk::PROGRAMS;
-    let mut others = programs.split_off(&[standby.program, tcp, files, namespaces, sockets]);
+    let of_walks = walks.map(BpfIter::programs);
+    let others = [&[standby.program][..], &of_walks.concat(), &walk::PROGRAMS].concat();
+    let mut others = programs.split_off(&others);
     let mut hooks = Hooks::default();
     // The verifier works on two threads. Making the rings is mostly waiting.
     let runtime = Handle::current();
@@ -259,9 +259,15 @@ pub(in crate::kernel) fn load_iterators(
 
 fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[BpfIter]) -> Result<(), LoadError> {
     for walk in walks {
-        let name = walk.program();
-        let program: &mut Iter = programs.get(name)?;
-        program.load(walk.target(), btf).map_err(|error| refused(name, &error))?;
+        let mut load = |name: &&'static str| {
+            let program: &mut Iter = programs.get(name)?;
+            program.load(walk.target(), btf).map_err(|error| refused(name, &error))
+        };
+        let mut names = walk.programs().iter();
+        let first = names.next().map_or(Ok(()), &mut load);
+        first.or_else(
+            |error| if names.any(|name| load(name).is_ok()) { Ok(()) } else { Err(error) },
+        )?;
     }
     Ok(())
 }

@@ -21,12 +21,12 @@ pub(in crate::kernel) enum BpfIter {
 }
 
 impl BpfIter {
-    /// Returns the name of the program in the object.
-    pub(in crate::kernel) const fn program(self) -> &'static str {
+    /// Returns the names of the programs in the object: a kernel that refuses one may take another.
+    pub(in crate::kernel) const fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Tcp => "dump_tcp",
-            Self::Udp => "dump_udp",
-            Self::Files => "dump_held",
+            Self::Tcp => &["dump_tcp"],
+            Self::Udp => &["dump_udp"],
+            Self::Files => &["dump_held", "dump_held_as_is"],
         }
     }
 
@@ -54,7 +54,10 @@ struct LinkError {
 /// # Errors
 /// The kernel's answer, with its causes.
 pub(in crate::kernel) fn link(ebpf: &mut Ebpf, walk: BpfIter) -> io::Result<IterLink> {
-    let program: &mut Iter = program(ebpf, walk.program()).map_err(io::Error::other)?;
+    let is_loaded = |name: &&&str| ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+    let names = walk.programs();
+    let name = names.iter().find(is_loaded).unwrap_or(&names[0]);
+    let program: &mut Iter = program(ebpf, name).map_err(io::Error::other)?;
     let link = program.attach().and_then(|link| program.take_link(link));
     link.map_err(|error| io::Error::other(LinkError { target: walk.target(), error }))
 }

@@ -242,6 +242,8 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         pid_namespace_inum: dump(pid_namespace.as_ref(), "ns.inum"),
         task_start_boottime: dump(Some(&task), "start_boottime"),
         task_self_exec_id: dump(Some(&task), "self_exec_id"),
+        task_loginuid: dump(Some(&task), "loginuid"),
+        task_sessionid: dump(Some(&task), "sessionid"),
         task_signal: dump(Some(&task), "signal"),
         signal_live: dump(signal.as_ref(), "live"),
         task_mm: dump(Some(&task), "mm"),

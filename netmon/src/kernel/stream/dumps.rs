@@ -83,8 +83,8 @@ pub(super) enum DumpMessage {
     Cgroups(CgroupWalk),
     /// The processes of the host, before the sockets that they hold.
     Processes(Vec<SeenProcess>),
-    /// Some sockets, read after `time`; their holders were read after `held`.
-    Seeds { time: Mono, held: Mono, seeds: Vec<Seed> },
+    /// Some sockets, sent at `sent`; their holders were read after `held`.
+    Seeds { sent: Mono, held: Mono, seeds: Vec<Seed> },
     /// Failed sockets that a process still holds, by cookie, with the error; read after `time`.
     Failed { time: Mono, failed: Vec<(SocketId, u8)> },
     /// The dump has sent every socket of `scope`, read since `began`.
@@ -171,7 +171,7 @@ fn iterate(
             seeds.extend(seed(&socket, holders, time));
             Ok(())
         })?;
-        to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds })
+        to.blocking_send(DumpMessage::Seeds { sent: now(), held: holders.time, seeds })
             .map_err(is_over)?;
     }
 }
@@ -200,7 +200,8 @@ fn through_walk(to: &Sender<DumpMessage>, walk: &mut Walk) -> io::Result<()> {
             }
             seeds.extend(seed(socket, &mut holders, time));
         }
-        to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds }).map_err(is_over)
+        to.blocking_send(DumpMessage::Seeds { sent: now(), held: holders.time, seeds })
+            .map_err(is_over)
     })?;
     if !nameless.is_empty() {
         let listed = namespaces.iter().map(|namespace| (namespace.inum, namespace.cookie));
@@ -279,7 +280,7 @@ fn through_proc(to: &Sender<DumpMessage>, offsets: &Offsets) -> io::Result<()> {
         })?;
         while !seeds.is_empty() {
             let rest = seeds.split_off(seeds.len().min(TOGETHER));
-            to.blocking_send(DumpMessage::Seeds { time, held: holders.time, seeds })
+            to.blocking_send(DumpMessage::Seeds { sent: now(), held: holders.time, seeds })
                 .map_err(is_over)?;
             seeds = rest;
         }

@@ -1,6 +1,7 @@
 //! The live kernel as a `Source`: reads the rings, watches the loss counters.
 
 mod counts;
+mod dump_messages;
 mod source;
 
 use std::{collections::VecDeque, io, path::Path, time::Duration};
@@ -31,7 +32,7 @@ use crate::{
     },
     kernel::{
         host::{
-            clock::{anchor, booted, now, used},
+            clock::{anchor, booted, now},
             devices::DeviceNames,
             privilege::Duty,
         },
@@ -54,8 +55,6 @@ const READ_EVERY: Duration = Duration::from_millis(5);
 const RECORDS_AT_ONCE: usize = 8_192;
 /// The most messages of a dump that are taken at once.
 const MESSAGES_AT_ONCE: usize = 16;
-/// The age from which a part of a dump is of little use: too much has changed since.
-const TOO_LATE: Duration = Duration::from_secs(1);
 /// The time between looks at the loss counters.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// The time between looks at the loss counters while nothing comes.
@@ -198,6 +197,11 @@ impl Live {
         missing.map(|(name, _)| name).collect()
     }
 
+    /// Returns whether the first dump is over: no more sockets of before come.
+    pub(in crate::kernel) const fn is_seeded(&self) -> bool {
+        self.seeded
+    }
+
     pub(in crate::kernel) fn attachment(&self) -> &Attachment {
         &self.attachment
     }
@@ -289,76 +293,6 @@ impl Live {
                 Event::Transition(t) => self.devices.complete(&t.tuple, &mut t.binding),
                 Event::Seed(seed) => self.devices.complete(&seed.tuple, &mut seed.binding),
                 _ => {}
-            }
-        }
-    }
-
-    /// Begins a dump, or reports that this shortage makes dumps rare.
-    fn begin_dump(&mut self, events: &mut VecDeque<Event>) {
-        if self.reconciler.begin() {
-            events.push_back(Event::DumpBegan);
-        } else {
-            self.report_rare_dumps(events);
-        }
-    }
-
-    fn report_rare_dumps(&self, events: &mut VecDeque<Event>) {
-        if let Some(distance) = self.reconciler.rare() {
-            events.push_back(Event::DumpsRare { time: now(), distance });
-        }
-    }
-
-    /// Takes a message of a dump. The rings have been read since the message was sent.
-    fn take(&mut self, message: DumpMessage, events: &mut VecDeque<Event>) {
-        match message {
-            DumpMessage::Work(work) => {
-                let before = used();
-                work(&mut self.ebpf);
-                self.reconciler.charge(used().saturating_sub(before));
-            }
-            DumpMessage::Cgroups(walk) => self.assembler.owners().seed_cgroups(&walk),
-            DumpMessage::Processes(seen) => {
-                self.rings.relieve(now());
-                self.assembler.owners().seed(seen, self.rings.waiting());
-            }
-            DumpMessage::Seeds { time, .. } if self.seeded && time + TOO_LATE < now() => {
-                self.dump_part_stale = true;
-            }
-            DumpMessage::Seeds { held, seeds, .. } => {
-                for mut seed in seeds {
-                    if self.heartbeat.owns(&seed) {
-                        continue;
-                    }
-                    if self.offsets.skc_bound_dev_if == UNKNOWN {
-                        // Records of the socket have no device either.
-                        seed.tuple.interface = 0;
-                    }
-                    if self.assembler.ends_unseen(&seed) {
-                        self.reconciler.expect_change();
-                    }
-                    if let Some(identities) = &mut self.identities {
-                        identities.seed(&mut seed);
-                    }
-                    self.assembler.seed(seed, held, events);
-                }
-            }
-            DumpMessage::Failed { time, failed } => {
-                for (cookie, errno) in failed {
-                    self.assembler.failed(time, cookie, errno, events);
-                }
-            }
-            DumpMessage::Dumped { scope, began } => {
-                if !std::mem::take(&mut self.dump_part_stale) {
-                    self.assembler.dumped(scope, began, events);
-                }
-            }
-            DumpMessage::GaveUp { .. } => self.report_rare_dumps(events),
-            DumpMessage::Done { .. } => {
-                if let Some(identities) = &mut self.identities {
-                    identities.dumped();
-                }
-                events.push_back(Event::DumpEnded { time: now() });
-                self.report_rare_dumps(events);
             }
         }
     }

@@ -3,8 +3,12 @@
 use netmon_common::{self as wire, TICK, exec_flag};
 
 use crate::core::{
-    arguments::Arguments, process::ProcessKey, processes::ProcessId, processes::Processes,
-    program::Program, time::Mono,
+    arguments::Arguments,
+    process::ProcessKey,
+    processes::ProcessId,
+    processes::Processes,
+    program::{Login, Program},
+    time::Mono,
 };
 
 /// The beginning of a path whose first names are not known.
@@ -22,14 +26,16 @@ pub(super) fn exec_id(exec: &wire::Exec) -> ProcessId {
 /// Takes a process that runs another program.
 pub(super) fn exec(processes: &mut Processes, exec: &wire::Exec) {
     let id = (exec_id(exec), exec.execs);
-    processes.exec(Mono::from_kernel(exec.time), id, program(exec));
+    let login = Login::new(exec.login_uid, exec.login_session);
+    processes.exec(Mono::from_kernel(exec.time), id, program(exec), login);
 }
 
 /// Takes a process that began.
 pub(super) fn fork(processes: &mut Processes, fork: &wire::Fork) {
     let id = (id(fork.pid, fork.host_pid, fork.started), fork.execs);
     let parent = (ProcessKey::new(fork.parent_pid, fork.parent_host_pid), fork.parent_run);
-    processes.fork(Mono::from_kernel(fork.time), id, parent);
+    let login = Login::new(fork.login_uid, fork.login_session);
+    processes.fork(Mono::from_kernel(fork.time), id, parent, login);
 }
 
 /// Takes a process that ended.

@@ -45,8 +45,9 @@ impl OwnerFields {
 }
 
 /// The keys of a process: parent, the parent's executable, start, executable, whether that is
-/// deleted, arguments, and whether these are cut.
-type ProcessKeys = [&'static str; 7];
+/// deleted, arguments, whether these are cut, and the user, the user's name and the number of the
+/// login.
+type ProcessKeys = [&'static str; 10];
 
 const OWNER: ProcessKeys = [
     ",\"ppid\":",
@@ -56,6 +57,9 @@ const OWNER: ProcessKeys = [
     ",\"exe_deleted\":",
     ",\"args\":",
     ",\"args_cut\":",
+    ",\"login_uid\":",
+    ",\"login_user\":",
+    ",\"login_session\":",
 ];
 const HOLDER: ProcessKeys = [
     ",\"holder_ppid\":",
@@ -65,6 +69,9 @@ const HOLDER: ProcessKeys = [
     ",\"holder_exe_deleted\":",
     ",\"holder_args\":",
     ",\"holder_args_cut\":",
+    ",\"holder_login_uid\":",
+    ",\"holder_login_user\":",
+    ",\"holder_login_session\":",
 ];
 
 /// Writes the process that holds a connection, where that is not the one that opened it.
@@ -125,8 +132,8 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
 
 /// Returns the fields of a process.
 fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
-    let KnownProcess { started, parent, program, .. } = process;
-    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut] = *keys;
+    let KnownProcess { started, parent, program, login, .. } = process;
+    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut, uid, user, session] = *keys;
     let mut out = Vec::new();
     let mut object = JsonObject::begin(&mut out, "");
     object.some(ppid, Some(u64::from(*parent)).filter(|parent| *parent != 0));
@@ -141,6 +148,11 @@ fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
             object.text(args, &arguments.line);
             object.flag(args_cut, arguments.is_cut);
         }
+    }
+    if let Some(login) = login {
+        object.number(uid, u64::from(login.uid));
+        object.name(user, login.user.as_deref());
+        object.number(session, u64::from(login.session));
     }
     object.end_part();
     out

@@ -49,6 +49,8 @@ fn put_wide_owner(out: &mut Vec<u8>, process: &Process) {
     }
     let Some(known) = &process.known else { return };
     put("parent", known.parent_path());
+    let login_uid = known.login.as_ref().map(|login| login.uid.to_string());
+    put("login_uid", login_uid.as_deref().map(str::as_bytes));
     if let Some(program) = &known.program {
         put("exe", Some(&program.path));
         if program.is_deleted {

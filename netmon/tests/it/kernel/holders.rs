@@ -134,6 +134,11 @@ fn reverse_shell(args: &[&str]) {
         let rows = history(&directory.0, &format!("{filter} and {by}"));
         let [row] = &rows[..] else { panic!("{rows:#?}") };
         assert_both(row, both, &copy);
+        let args = ["export", "--dataset", "processes", "--format", "jsonl", "--journal"];
+        let processes = objects(&args, &directory.0);
+        // The shell has opened no connection, so that its user is not known.
+        let shell = processes.iter().find(|process| process["pid"] == both[1]);
+        assert!(shell.is_some_and(|shell| shell["uid"].is_null()), "{processes:#?}");
     });
 }
 

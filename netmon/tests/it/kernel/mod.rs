@@ -33,6 +33,7 @@ mod peer;
 mod pid_namespace;
 mod ports;
 mod privileges;
+mod process_changes;
 mod programs;
 mod recording;
 mod refusals;

@@ -24,7 +24,7 @@ use crate::kernel::{
 use crate::schema::object;
 
 /// A client of the address that its first argument has: a script of bash.
-const CONNECTS: &str = "exec 3<>/dev/tcp/${0%:*}/${0##*:}";
+pub(super) const CONNECTS: &str = "exec 3<>/dev/tcp/${0%:*}/${0##*:}";
 /// The same, in a child that has not called exec.
 const FORKS: &str = "(exec 3<>/dev/tcp/${0%:*}/${0##*:}; :) & wait";
 /// The same, after a line on standard input.
@@ -90,7 +90,7 @@ pub(super) fn clients(watch: &mut Watch, address: SocketAddr, count: usize) -> V
 
 /// Asserts the fields of a process. Where netmon follows no processes, none is there.
 #[track_caller]
-fn assert_fields(event: &Value, fields: &[(&str, Value)]) {
+pub(super) fn assert_fields(event: &Value, fields: &[(&str, Value)]) {
     for (name, value) in fields {
         let wanted = if tier() == Tier::Basic { &Value::Null } else { value };
         assert_eq!(&event[*name], wanted, "{name} of {event:#}");

@@ -211,16 +211,15 @@ fn top_lists_filters_and_inspects_connections() {
         assert_eq!(rows(&screen).len(), 6, "{screen}");
         assert!(!screen.contains(&format!(":{} ", other.local_addr().expect("bound").port())));
         // The end of a connection is shown, and stays to be read.
-        terminal.press(&["s", "s", "s", "s", "s", "Home"]);
+        terminal.press(&["s", "s", "s", "s", "s", "/", "C-u"]);
         let client = held[0].0.local_addr().expect("bound").port();
+        terminal.write(&format!("netns = {} and sport = {client}", netns.inum));
+        terminal.press(&["Enter"]);
+        terminal.until("one row", |screen| rows(screen).len() == 1);
         drop(held);
         let gone =
             |screen: &str| screen.contains("closed-by-peer") || screen.contains("closed-locally");
         terminal.until("verdicts", gone);
-        terminal.press(&["/", "C-u"]);
-        terminal.write(&format!("netns = {} and sport = {client}", netns.inum));
-        terminal.press(&["Enter"]);
-        terminal.until("one row", |screen| rows(screen).len() == 1);
         terminal.press(&["Enter"]);
         let screen = terminal.until("its history", |screen| screen.contains("History"));
         for part in ["TIME_WAIT", "FIN_WAIT1", "closed-locally", "began before netmon looked"] {

@@ -3,8 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use netmon::testing::{
-    Ancestor, Anchor, Arguments, Binding, Cgroup, DumpScope, Event, Gap, KnownProcess, Loss, Mono,
-    Opening, Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple, Wall,
+    Ancestor, Anchor, Arguments, Binding, Cgroup, DumpScope, Event, Gap, KnownProcess, Login, Loss,
+    Mono, Opening, Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple,
+    Wall,
 };
 
 /// The socket with a number that is not 0.
@@ -50,6 +51,7 @@ pub(crate) fn process(arguments: &[u8]) -> KnownProcess {
     let ancestors = [(790, &b"/usr/bin/bash"[..]), (1, b"/usr/lib/systemd/systemd")];
     KnownProcess {
         parent: 790,
+        login: Some(Login { uid: 1_000, session: 3, user: Some("alice".into()) }),
         program: Some(program(b"/usr/bin/curl", Arguments::new(arguments, arguments.len() + 1))),
         ancestors: ancestors
             .map(|(pid, path)| Ancestor { pid, program: program(path, None) })

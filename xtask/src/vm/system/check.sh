@@ -1,9 +1,9 @@
 #!/bin/bash
 # Tests netmon's unit in a machine where systemd is process 1: check CHANNEL SECONDS SUCCESS
 #
-# Each function below "Tests" is a test. A test runs in a subshell, ends with `fail` if it fails, and
-# leaves the unit running for the next test. Output goes to CHANNEL, in the form of the test program
-# of Rust. The machine ends after SECONDS at the latest.
+# Each function below "Tests" is a test. A test runs in a subshell, ends with `fail` if it fails,
+# and leaves the unit running for the next test. Output goes to CHANNEL, in the form of the test
+# program of Rust. The machine ends after SECONDS at the latest.
 set -u
 exec < /dev/null > "$1" 2>&1
 (sleep "$2"; echo o > /proc/sysrq-trigger) &
@@ -110,17 +110,26 @@ a_unit_that_has_ended_is_in_the_history() {
     shown "$filter"
 }
 
+# A container of runc, in the cgroup that Docker would give it.
 a_container_has_the_name_of_its_engines_file() {
-    local id directory
+    local id files bundle=/run/netmon-scene filter='container = web and exe = /usr/bin/bash'
     id=$(printf '%064d' 7)
-    directory=/var/lib/docker/containers/$id
-    mkdir -p "$directory"
-    echo '{"Name":"/web"}' > "$directory/config.v2.json"
-    systemd-run --quiet --scope --unit "docker-$id" \
-        /bin/bash -c 'sleep 2; exec 3<> /dev/tcp/127.0.0.1/7001' || fail "the scope has failed"
-    rm -r /var/lib/docker
-    soon 30 has 1 closed 'container = web' || fail "$(shown 'args ~ 7001'); $(log)"
-    shown 'container = web'
+    files=/var/lib/docker/containers/$id
+    mkdir -p "$files" "$bundle/rootfs"
+    echo '{"Name":"/web"}' > "$files/config.v2.json"
+    mount --bind / "$bundle/rootfs"
+    runc spec --bundle "$bundle" || fail "runc makes no config.json"
+    # Without a network namespace, the container has that of the host, as `docker --network host`.
+    sed -zi "s|\"terminal\": true|\"terminal\": false|
+        s|\"sh\"|\"/bin/bash\", \"-c\", \"sleep 1; exec 3<> /dev/tcp/127.0.0.1/7001\"|
+        s|\"linux\": {|\"linux\": { \"cgroupsPath\": \"/docker/$id\",|
+        s|{[^{}]*\"type\": \"network\"[^{}]*},||" "$bundle/config.json"
+    # The root file system of this machine cannot be pivoted.
+    runc run --no-pivot --bundle "$bundle" netmon-scene || fail "the container has failed"
+    umount "$bundle/rootfs" || fail "the container still has the root directory"
+    rm -r "$bundle" /var/lib/docker
+    soon 30 has 1 closed "$filter" || fail "$(shown 'args ~ 7001'); $(log)"
+    shown "$filter"
 }
 
 other_namespaces_are_in_the_journal() {

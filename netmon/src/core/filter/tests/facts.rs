@@ -186,6 +186,7 @@ fn patterns_and_regular_expressions() {
         ],
     );
     same("uid = www-*", "uid = 33 or uid = 34");
+    same("login_uid = www-*", "login_uid = 33 or login_uid = 34");
     all_match(
         &connection(),
         &[
@@ -198,12 +199,19 @@ fn patterns_and_regular_expressions() {
             "parent = 700",
             "parent = */bash",
             "parent ~ bash$",
+            "login_uid = 33",
+            "login_user = www-data",
+            "login_uid = www-*",
+            "login_uid != alice",
         ],
     );
     none_match(&connection(), &["exe = /usr/bin/*", "exe = nginx", "args ~ manage.py"]);
     none_match(&connection(), &["parent = 701", "parent = bash", "parent = 0"]);
     let unknown = TestRow { process: None, ..connection() };
-    none_match(&unknown, &["exe = *", "args ~ \"\"", "parent = *", "parent = 700"]);
+    none_match(
+        &unknown,
+        &["exe = *", "args ~ \"\"", "parent = *", "parent = 700", "login_uid = 33"],
+    );
     all_match(
         &connection(),
         &[
@@ -233,6 +241,8 @@ fn names_of_a_journal_match_as_they_were() {
         filter.matches(&row)
     };
     assert!(matches("user = www-old") && matches("user = www-*") && matches("uid ~ old$"));
+    assert!(matches("login_uid = www-data") && matches("login_user ~ ^www"));
+    assert!(matches("login_uid = 33") && !matches("login_uid = alice"));
     assert!(matches("uid = 33") && !matches("user = root") && !matches("netns = *"));
 }
 

@@ -64,6 +64,8 @@ fn any_term() -> impl Strategy<Value = Node> {
         (1..=u8::MAX).prop_map(Term::Errno),
         (some_quantity(), some_range())
             .prop_map(|(quantity, range)| Term::Quantity(quantity, range)),
+        (0..3_u32).prop_map(Term::Parent),
+        (0..3_u32).prop_map(Term::LoginUid),
         (0..3_u32).prop_map(Term::Uid),
         (0..3_u32).prop_map(Term::Netns),
         Just(Term::OwnNetns(Some(OWN))),
@@ -80,7 +82,7 @@ fn any_term() -> impl Strategy<Value = Node> {
 
 /// Texts of users and other names stand in filters of a journal only.
 fn some_text_fact() -> impl Strategy<Value = TextFact> {
-    let of_owners = TextFact::OF_OWNERS.into_iter();
+    let of_owners = TextFact::OF_OWNERS.into_iter().filter(|fact| *fact != TextFact::LoginUser);
     select(of_owners.chain([TextFact::Device]).collect::<Vec<_>>())
 }
 
@@ -192,7 +194,7 @@ fn check_parse(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const TOKENS: [&str; 79] = [
+const TOKENS: [&str; 80] = [
     "(",
     ")",
     "!",
@@ -225,6 +227,7 @@ const TOKENS: [&str; 79] = [
     "exe",
     "args",
     "parent",
+    "login_uid",
     "uid",
     "netns",
     "cgroup",

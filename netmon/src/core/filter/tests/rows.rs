@@ -24,7 +24,11 @@ impl FilterNames for Host {
     }
 
     fn user(&self, name: &str) -> Option<u32> {
-        (name == "www-data").then_some(33)
+        match name {
+            "www-data" => Some(33),
+            "alice" => Some(1_000),
+            _ => None,
+        }
     }
 
     fn netns(&self, name: &str) -> Option<u32> {
@@ -46,7 +50,9 @@ impl FilterNames for Host {
 
     fn all(&self, kind: TextFact) -> Vec<(String, u64)> {
         let names: &[(&str, u64)] = match kind {
-            TextFact::User => &[("www-data", 33), ("www-other", 34), ("root", 0)],
+            TextFact::User | TextFact::LoginUser => {
+                &[("www-data", 33), ("www-other", 34), ("root", 0)]
+            }
             TextFact::Netns => &[("blue", 4_026_532_000)],
             TextFact::Cgroup => return (0..300).map(|id| (format!("/slice/{id}"), id)).collect(),
             _ => &[],
@@ -152,6 +158,7 @@ fn process() -> KnownProcess {
     let arguments = Arguments::new(b"nginx\0-g\0daemon off;\0", 21);
     KnownProcess {
         parent: 700,
+        login: Some(Login { uid: 33, session: 2, user: Some("www-data".into()) }),
         program: Some(program(b"/usr/sbin/nginx", arguments)),
         ancestors: Box::new([Ancestor { pid: 700, program: program(b"/usr/bin/bash", None) }]),
         ..KnownProcess::started_at(Wall::EPOCH)

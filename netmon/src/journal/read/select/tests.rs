@@ -15,7 +15,7 @@ use crate::{
         filter::{FilterNames, RowKind, WORDS},
         id::{Binding, ConnectionId, Tuple, socket},
         process::{Owner, Process},
-        program::{Ancestor, KnownProcess, Program},
+        program::{Ancestor, KnownProcess, Login, Program},
         time::{Anchor, Mono, at},
         verdict::Verdict,
     },
@@ -126,6 +126,7 @@ fn process(comm: &[u8]) -> Option<Arc<KnownProcess>> {
     let process = KnownProcess {
         program,
         parent: 811,
+        login: Login::new(33, 2).filter(|_| comm == b"curl"),
         ancestors: if comm == b"curl" { Box::new([above]) } else { Box::default() },
         ..KnownProcess::started_at(ANCHOR.wall)
     };
@@ -144,6 +145,9 @@ fn terms() -> Vec<String> {
         "parent = 811",
         "parent != */bash",
         "pid = 814",
+        "login_uid = 33",
+        "login_uid != 33",
+        "login_user = www-*",
         "comm = curl",
         "dev != 1",
         "dev = 0",

@@ -99,7 +99,7 @@ proptest! {
         let reserved = [0; 7];
         let fork = wire::Fork {
             kind: kind::FORK, execs: 3, reserved: 0, parent_run: 5, time, started, pid,
-            host_pid, parent_pid, parent_host_pid,
+            host_pid, parent_pid, parent_host_pid, login_uid: 7, login_session: 8,
         };
         prop_assert_eq!(decode(bytemuck::bytes_of(&fork)), Ok(Record::Fork(fork)));
         let exit = wire::Exit { kind: kind::EXIT, reserved, time, started, pid, host_pid };

@@ -14,7 +14,7 @@ use crate::{
         arguments::{Arguments, MAX_ARGUMENTS},
         process::ProcessKey,
         processes::{ProcessId, SeenProcess},
-        program::{Ancestor, Program},
+        program::{Ancestor, Login, Program},
     },
     kernel::host::clock::{kernel_ticks, now},
 };
@@ -52,10 +52,12 @@ pub(crate) fn look_and<T>(
     let time = now();
     let (parent, started) = stat(pid)?;
     let program = program(pid, arguments).map(Arc::new);
+    let login = login(pid);
     let more = look();
     let id = ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) };
     // The number may be that of another process by now.
-    (stat(pid)?.1 == started).then_some((SeenProcess { id, time, parent, program }, more))
+    let seen = SeenProcess { id, time, parent, program, login };
+    (stat(pid)?.1 == started).then_some((seen, more))
 }
 
 /// Returns a process as a parent of others; none where it is gone, or does not show its program.
@@ -82,6 +84,17 @@ fn name(path: &OsStr, is_deleted: bool) -> &[u8] {
     let path = if is_deleted { path.strip_suffix(DELETED).unwrap_or(path) } else { path };
     let memfd = path.strip_prefix(b"/").filter(|name| name.starts_with(b"memfd:"));
     memfd.filter(|_| is_deleted).unwrap_or(path)
+}
+
+/// Returns the login that led to a process; none where there is none, or where the kernel keeps
+/// none. The user is in netmon's user namespace (`proc_loginuid_read`, fs/proc/base.c).
+fn login(pid: u32) -> Option<Login> {
+    let number = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{name}")).ok()?;
+        text.trim_end().parse::<u32>().ok()
+    };
+    let uid = number("loginuid").filter(|uid| *uid != netmon_common::NO_LOGIN)?;
+    Login::new(uid, number("sessionid")?)
 }
 
 fn arguments(pid: u32) -> Option<Arguments> {

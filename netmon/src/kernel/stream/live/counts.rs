@@ -20,6 +20,20 @@ impl Live {
         self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
+        self.report_losses(events);
+        if self.assembler.owners().take_lacks_cgroups() {
+            self.reconciler.want_cgroups();
+        }
+        let not_kept = self.assembler.owners().take_not_kept();
+        if not_kept > 0 {
+            let message = format!("{not_kept} processes are not followed: too many run");
+            log::debug!("{message}");
+            NOT_KEPT.call_once(|| log::warn!("{message}"));
+        }
+    }
+
+    /// Reports the losses since the last report, and has them repaired.
+    pub(super) fn report_losses(&mut self, events: &mut VecDeque<Event>) {
         for gap in self.losses.count() {
             match gap.loss {
                 // A connection whose beginning was lost still has its row: no dump is needed.
@@ -32,15 +46,6 @@ impl Live {
                 _ => self.reconciler.dump_soon(),
             }
             events.push_back(Event::Lost(gap));
-        }
-        if self.assembler.owners().take_lacks_cgroups() {
-            self.reconciler.want_cgroups();
-        }
-        let not_kept = self.assembler.owners().take_not_kept();
-        if not_kept > 0 {
-            let message = format!("{not_kept} processes are not followed: too many run");
-            log::debug!("{message}");
-            NOT_KEPT.call_once(|| log::warn!("{message}"));
         }
     }
 }

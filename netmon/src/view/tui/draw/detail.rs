@@ -111,12 +111,12 @@ fn facts<'a>(
             .user
             .as_deref()
             .map_or(String::new(), |user| format!(" ({})", Escaped(user.as_bytes())));
-        format!(
-            "{}   uid {}{user}   {}",
-            program(Some(owner)),
-            owner.uid,
-            row.evidence.map_or("", evidence)
-        )
+        let login = owner.process.as_ref().and_then(|process| process.login.as_ref());
+        let login = login
+            .filter(|login| login.uid != owner.uid)
+            .map_or(String::new(), |login| format!(", login of uid {}", login.uid));
+        let (name, uid) = (program(Some(owner)), owner.uid);
+        format!("{name}   uid {uid}{user}{login}   {}", row.evidence.map_or("", evidence))
     });
     let mut lines = vec![
         fact("TCP", place),

@@ -1,6 +1,9 @@
 //! `netmon journal`: looks after journals.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+#[cfg(feature = "bench")]
+mod shift;
+
+use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
@@ -26,8 +29,9 @@ enum Action {
     Check(Check),
     /// Copy the finished segments of a journal into another directory, once for each of N earlier
     /// days
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
-    Shift(Shift),
+    Shift(shift::Shift),
 }
 
 #[derive(Debug, Args)]
@@ -42,36 +46,13 @@ Examples:
   netmon journal check                             the journal of this host
   netmon journal check --journal /mnt/journal      another one";
 
-/// The options with which `cargo xtask bench past` makes the journal of a month of one of minutes.
-#[derive(Debug, Args)]
-struct Shift {
-    #[command(flatten)]
-    past: JournalArgs,
-    /// Directory for the copies
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
-    /// Number of copies: the newest is a day earlier than the journal
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    days: u16,
-}
-
 impl JournalCommand {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
             Action::Check(check) => check.run(),
+            #[cfg(feature = "bench")]
             Action::Shift(shift) => shift.run(),
         }
-    }
-}
-
-impl Shift {
-    fn run(self) -> anyhow::Result<ExitCode> {
-        let journal = self.past.open_to_ask()?;
-        let progress = Progress::of_quiet(journal.read_counter());
-        let copied = journal.shift(&self.to, self.days)?;
-        drop(progress);
-        writeln!(Stdout::lock(), "{copied} files copied")?;
-        Ok(ExitCode::SUCCESS)
     }
 }
 

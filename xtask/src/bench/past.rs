@@ -112,13 +112,15 @@ impl PastBench {
         let sql_address = format!("local_addr = '{RARE}' OR remote_addr = '{RARE}'");
         let subnet = format!("src {net}0/24 or dst {net}0/24");
         let sql_subnet = format!("local_addr LIKE '{net}%' OR remote_addr LIKE '{net}%'");
-        let (verdict, pid) = (rare("verdict")?, rare("pid")?);
+        let (verdict, pid, exe) = (rare("verdict")?, rare("pid")?, rare("exe")?);
+        let sql_exe = format!("exe = '{exe}' OR holder_exe = '{exe}'");
         let questions = [
             ("one address", address, sql_address),
             ("a /24", subnet, sql_subnet),
             ("verdict", format!("verdict = {verdict}"), format!("verdict = '{verdict}'")),
             ("comm", format!("comm = {RARE_COMM}"), format!("comm = '{RARE_COMM}'")),
             ("pid", format!("pid = {pid}"), format!("pid = {pid}")),
+            ("executable", format!("exe = {exe}"), sql_exe),
         ];
         let mut figures = Vec::new();
         for (name, filter, condition) in questions {

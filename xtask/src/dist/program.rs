@@ -53,7 +53,7 @@ pub(super) fn build(rust: &Rust, source: &Path, target: Target) -> anyhow::Resul
     run(rust
         .build(source, target)?
         .args(["--locked", "--profile", PROFILE, "--target", triple])
-        .args(["--package", "netmon", "--bin", "netmon", "--target-dir"])
+        .args(["--package", "netmon", "--bin", "netmon", "--no-default-features", "--target-dir"])
         .arg(&directory)
         .env(format!("CFLAGS_{}", triple.replace('-', "_")), c_flags(source, target)?.join(" "))
         // mimalloc contains the date of its build.

@@ -34,6 +34,7 @@ pub(crate) use source::ReplayItem;
 #[cfg(test)]
 pub(super) use replay::merge_of;
 
+#[cfg(feature = "bench")]
 pub(super) use blocks::file;
 pub(super) use ipc_reader::{IpcReader, is_ended};
 pub(super) use journal::last_table;

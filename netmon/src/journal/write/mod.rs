@@ -11,6 +11,7 @@ mod parquet;
 mod place;
 mod recorder;
 mod segment_writer;
+#[cfg(feature = "bench")]
 mod shift;
 mod syncer;
 mod threads;

@@ -45,6 +45,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The time limit of one step of a connection.
 const STEP: Duration = Duration::from_secs(3);
+/// The advice where comparisons are rare.
+const COMPARE_AT_ONCE: &str = "`netmon verify` compares at once";
 /// The number of connections to measure with. Each leaves a TIME_WAIT bucket.
 const LOAD: usize = 200;
 /// The number of programs to measure with.
@@ -64,8 +66,13 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
     while !live.is_seeded() && begin.elapsed() < PATIENCE {
         test.read(live).await?;
     }
-    let distance = live.is_seeded().then(|| live.dump_distance());
-    let comparisons = comparisons(distance, live.attachment().walk.is_ok());
+    let comparisons = if live.is_seeded() {
+        comparisons(live.dump_distance(), live.attachment().walk.is_ok())
+    } else {
+        let detail = format!("the first one has not ended after {} s", PATIENCE.as_secs());
+        Finding::new("comparisons", FindingState::Degraded, detail)
+            .because("a change that no event reports is corrected late", COMPARE_AT_ONCE)
+    };
     let (finding, costs) = match test.one_connection(live).await? {
         Ok(finding) => (finding, test.costs(live).await?),
         Err(error) => {
@@ -78,15 +85,8 @@ pub(crate) async fn run(live: &mut Live) -> io::Result<Vec<Finding>> {
 }
 
 /// Returns the finding about comparisons with the kernel's tables; `distance` is the time between
-/// two, none if the first has failed, and not there if the first has not ended.
-fn comparisons(distance: Option<Option<Duration>>, has_walk: bool) -> Finding {
-    let Some(distance) = distance else {
-        let detail = format!("the first one has not ended after {} s", PATIENCE.as_secs());
-        return Finding::new("comparisons", FindingState::Degraded, detail).because(
-            "a change that no event reports is corrected that late",
-            "`netmon verify` compares too, and says what takes long",
-        );
-    };
+/// two, none if the first has failed.
+fn comparisons(distance: Option<Duration>, has_walk: bool) -> Finding {
     let Some(distance) = distance else {
         return Finding::new("comparisons", FindingState::Degraded, "the first one failed")
             .because(
@@ -104,7 +104,7 @@ fn comparisons(distance: Option<Option<Duration>>, has_walk: bool) -> Finding {
         "a comparison costs so much that netmon keeps to 2 % of a core: a change that no event \
          reports is corrected that late",
         if has_walk {
-            "`netmon verify` compares at once"
+            COMPARE_AT_ONCE
         } else {
             "Linux 5.19 or newer, with BTF, reads all namespaces in one walk"
         },

@@ -263,11 +263,12 @@ fn load_walks(programs: &mut Programs<'_>, btf: &Btf, walks: &[BpfIter]) -> Resu
             let program: &mut Iter = programs.get(name)?;
             program.load(walk.target(), btf).map_err(|error| refused(name, &error))
         };
-        let mut names = walk.programs().iter();
-        let first = names.next().map_or(Ok(()), &mut load);
-        first.or_else(
-            |error| if names.any(|name| load(name).is_ok()) { Ok(()) } else { Err(error) },
-        )?;
+        let [first, others @ ..] = walk.programs() else { continue };
+        if let Err(error) = load(first)
+            && !others.iter().any(|name| load(name).is_ok())
+        {
+            return Err(error);
+        }
     }
     Ok(())
 }

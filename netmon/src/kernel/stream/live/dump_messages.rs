@@ -20,7 +20,6 @@ const TOO_LATE: Duration = Duration::from_secs(1);
 impl Live {
     /// Begins a dump, or reports that this shortage makes dumps rare.
     pub(super) fn begin_dump(&mut self, events: &mut VecDeque<Event>) {
-        self.report_losses(events);
         if self.reconciler.begin() {
             events.push_back(Event::DumpBegan);
         } else {

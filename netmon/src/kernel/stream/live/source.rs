@@ -21,6 +21,8 @@ impl Source for Live {
             self.count(events);
         }
         if self.reconciler.due().is_some_and(|due| due <= Instant::now().into_std()) {
+            // A loss is reported before its repair. The first dump comes after a count.
+            self.report_losses(events);
             self.begin_dump(events);
         }
         self.fetch_messages();

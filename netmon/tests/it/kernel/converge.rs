@@ -222,7 +222,7 @@ fn the_receiver_of_a_passed_connection_is_found_out() {
         assert_eq!(events[1]["pid"], std::process::id());
         assert!(is_listeners(&events[1]["owner_evidence"]), "{events:#?}");
         let mut heir = Command::new("sleep")
-            .arg("60")
+            .arg("600")
             .stdin(Stdio::from(OwnedFd::from(server)))
             .spawn()
             .expect("sleep");

@@ -1,6 +1,7 @@
 //! Ordinary connections, from both sides.
 
 use std::{
+    collections::HashSet,
     io::{Read, Write},
     net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{self, Command, Stdio},
@@ -383,11 +384,15 @@ fn open_questions_are_settled_at_the_end() {
             drop(client);
         }
         watch.stop();
-        let ended = watch.events.iter().filter(|event| {
+        let ends = watch.events.iter().filter(|event| {
             event["netns"] == netns.inum
                 && event["direction"] == "outbound"
                 && matches!(event["new_state"].as_str(), Some("CLOSE" | "TIME_WAIT"))
         });
-        assert_eq!(ended.count(), usize::from(connections));
+        // Where netmon does not know that buckets are used up, a TIME_WAIT ends when another
+        // connection gets its port.
+        let ended: HashSet<_> =
+            ends.map(|event| (event["cookie"].to_string(), event["opened"].to_string())).collect();
+        assert_eq!(ended.len(), usize::from(connections));
     });
 }

@@ -29,7 +29,9 @@ pub use cgroup::{CGROUP_PATH, CgroupMade, CgroupRemoved};
 pub use dump::{DumpOptions, FailedSocket, HeldSocket, Info, Socket, has, timer};
 pub use filter::{Clause, KernelFilter, MAX_CLAUSES};
 pub use offsets::{Offsets, TracepointFormat, UNKNOWN};
-pub use program::{ARGUMENTS, Exec, Exit, Fork, NO_LOGIN, PATH_ROOM, TICK, exec_flag, run};
+pub use program::{
+    ARGUMENTS, Exec, Exit, Fork, NO_LOGIN, Namespaces, PATH_ROOM, TICK, exec_flag, run,
+};
 pub use walk::{Namespace, WALK_ENTRIES, WALK_RING, WalkStep};
 
 /// `AF_INET`, as in [`Transition::family`].
@@ -98,7 +100,7 @@ pub struct Open {
     pub process: Process,
 }
 
-/// A process, 40 bytes.
+/// A process, 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -108,7 +110,8 @@ pub struct Process {
     /// Process (thread group) id in the pid namespace of netmon's `/proc`; 0 for a kernel thread,
     /// and for a process outside of that namespace.
     pub pid: u32,
-    /// User id in the initial user namespace.
+    /// Effective user id in the initial user namespace; the real one where the kernel's types are
+    /// unknown.
     pub uid: u32,
     /// Name of the thread group's leader, NUL padded; empty where unknown.
     pub comm: [u8; COMM_LEN],
@@ -116,6 +119,10 @@ pub struct Process {
     pub host_pid: u32,
     /// The mark of the present program of the process ([`run`]); 0 where unknown.
     pub run: u32,
+    /// Real user id in the initial user namespace.
+    pub real_uid: u32,
+    /// Zero.
+    pub unused: u32,
 }
 
 /// The pid namespace of netmon's `/proc`. User space writes it before load; it is frozen like
@@ -130,7 +137,7 @@ pub struct PidNamespace {
     pub device: u32,
 }
 
-/// A process that took a connection from its listener, 64 bytes.
+/// A process that took a connection from its listener, 72 bytes.
 ///
 /// Source: the return of `inet_csk_accept` (net/ipv4/inet_connection_sock.c), or of the system
 /// call.
@@ -227,9 +234,9 @@ const _: () = {
     assert!(offset_of!(Transition, time) == 8);
     assert!(offset_of!(Transition, local_addr) == 24);
     assert!(offset_of!(Transition, netns) == 56);
-    assert!(size_of::<Open>() == 112);
+    assert!(size_of::<Open>() == 120);
     assert!(offset_of!(Open, process) == 72);
-    assert!(size_of::<Process>() == 40);
+    assert!(size_of::<Process>() == 48);
     assert!(offset_of!(Process, comm) == 16);
     assert!(offset_of!(Process, host_pid) == 32);
     assert!(size_of::<Child>() == 80);
@@ -238,7 +245,7 @@ const _: () = {
     assert!(offset_of!(End, bytes_sent) == 64);
     assert!(size_of::<Note>() == 24);
     assert!(offset_of!(Note, time) == 8);
-    assert!(size_of::<Accept>() == 64);
+    assert!(size_of::<Accept>() == 72);
     assert!(offset_of!(Accept, process) == 24);
     assert!(size_of::<Socket>() == 88);
     assert!(offset_of!(Socket, cookie) == 8);

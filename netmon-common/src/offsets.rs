@@ -146,6 +146,14 @@ pub struct Offsets {
     /// `loginuid` in `struct task_struct`, of kernels with audit.
     pub task_loginuid: u32,
     pub task_sessionid: u32,
+    pub task_cred: u32,
+    pub cred_euid: u32,
+    pub cred_user_ns: u32,
+    /// `ns.inum` in `struct user_namespace`.
+    pub user_namespace_inum: u32,
+    pub nsproxy_mnt_ns: u32,
+    /// `ns.inum` in `struct mnt_namespace`.
+    pub mnt_namespace_inum: u32,
     pub task_signal: u32,
     /// `live` in `struct signal_struct`: the threads that have not ended.
     pub signal_live: u32,

@@ -9,7 +9,7 @@ pub const PATH_ROOM: usize = 512;
 /// The most bytes of arguments that a record has.
 pub const ARGUMENTS: usize = 512;
 
-/// A process that runs another program now, 1072 bytes.
+/// A process that runs another program now, 1088 bytes.
 ///
 /// Source: tracepoint `sched:sched_process_exec` (fs/exec.c, `exec_binprm`).
 #[repr(C)]
@@ -44,6 +44,10 @@ pub struct Exec {
     pub login_uid: u32,
     /// As in [`Fork::login_session`].
     pub login_session: u32,
+    /// As in [`Fork::namespaces`].
+    pub namespaces: Namespaces,
+    /// Zero.
+    pub unused: u32,
     /// The names of the path, the file's own first, each with its NUL.
     pub path: [u8; PATH_ROOM],
     /// The arguments from the first on, each with its NUL.
@@ -60,7 +64,7 @@ pub mod exec_flag {
     pub const LINKS: u8 = 4;
 }
 
-/// A process that began as a copy of its parent, 48 bytes. Threads are left out.
+/// A process that began as a copy of its parent, 64 bytes. Threads are left out.
 ///
 /// Source: tracepoint `sched:sched_process_fork` (kernel/fork.c, `kernel_clone`).
 #[repr(C)]
@@ -92,6 +96,23 @@ pub struct Fork {
     pub login_uid: u32,
     /// The number of the login since the boot, `sessionid` of the task.
     pub login_session: u32,
+    /// The namespaces of the process, but for that of its network.
+    pub namespaces: Namespaces,
+    /// Zero.
+    pub unused: u32,
+}
+
+/// Namespaces of a process: inode numbers as in `/proc/PID/ns`, 0 where unknown.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Namespaces {
+    /// The mount namespace.
+    pub mnt: u32,
+    /// The pid namespace.
+    pub pid: u32,
+    /// The user namespace.
+    pub user: u32,
 }
 
 /// The end of a process, 32 bytes.
@@ -131,8 +152,8 @@ pub const fn run(started: u64, execs: u8) -> u32 {
 }
 
 const _: () = {
-    assert!(size_of::<Exec>() == 48 + PATH_ROOM + ARGUMENTS);
-    assert!(offset_of!(Exec, path) == 48);
-    assert!(size_of::<Fork>() == 48);
+    assert!(size_of::<Exec>() == 64 + PATH_ROOM + ARGUMENTS);
+    assert!(offset_of!(Exec, path) == 64);
+    assert!(size_of::<Fork>() == 64);
     assert!(size_of::<Exit>() == 32);
 };

@@ -103,6 +103,17 @@ fn number_in(namespace: u32, leader: u64) -> u32 {
     unsafe { found.read_volatile() }
 }
 
+/// Returns the inode number of the pid namespace of a process, by its first thread
+/// (`task_active_pid_ns`, kernel/pid.c).
+#[inline(always)]
+pub fn inum(leader: u64) -> u32 {
+    let pid: u64 = read(leader, offset!(task_thread_pid));
+    let level: u32 = read(pid, offset!(pid_level));
+    let at = (level as u64).wrapping_mul(offset!(upid_size) as u64);
+    let of: u64 = read(pid.wrapping_add(at), offset!(pid_numbers) + offset!(upid_ns));
+    read(of, offset!(pid_namespace_inum))
+}
+
 /// Returns the number of the current process in its own namespace; 0 if that is another one, also
 /// one below.
 #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-        bpf_get_current_task, bpf_get_current_uid_gid, bpf_ktime_get_ns,
+        bpf_get_current_task, bpf_ktime_get_ns,
     },
     macros::tracepoint,
     programs::TracePointContext,
@@ -20,7 +20,7 @@ use crate::{
     accept::accept,
     offsets::{load, offset, read},
     pid_namespace::ProcessNumbers,
-    process::{PF_KTHREAD, run},
+    process::{PF_KTHREAD, run, write_users},
     reset,
     ring::note,
     sock::{Listener, SockAccess, parent},
@@ -171,8 +171,9 @@ unsafe fn describe(out: *mut Process) {
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
         addr_of_mut!((*out).run).write(run(leader));
-        addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
+        write_users(out, task);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
+        addr_of_mut!((*out).unused).write(0);
     }
 }
 

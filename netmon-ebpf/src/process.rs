@@ -7,11 +7,11 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf,
     bpf_get_current_uid_gid,
 };
-use netmon_common::{NO_LOGIN, Process, UNKNOWN};
+use netmon_common::{NO_LOGIN, Namespaces, Process, UNKNOWN};
 
 use crate::{
     offsets::{load, offset, read},
-    pid_namespace::ProcessNumbers,
+    pid_namespace::{self, ProcessNumbers},
 };
 
 /// `PF_KTHREAD` (include/linux/sched.h): connects by kernel threads have no process to name.
@@ -41,8 +41,29 @@ pub unsafe fn describe(out: *mut Process) {
         addr_of_mut!((*out).pid).write(numbers.pid);
         addr_of_mut!((*out).host_pid).write(numbers.host_pid);
         addr_of_mut!((*out).run).write(run(leader as u64));
-        addr_of_mut!((*out).uid).write(bpf_get_current_uid_gid() as u32);
+        write_users(out, task as u64);
         addr_of_mut!((*out).cgroup).write(bpf_get_current_cgroup_id());
+        addr_of_mut!((*out).unused).write(0);
+    }
+}
+
+/// Writes the users of the current process, by the address of its task.
+///
+/// # Safety
+/// `out` must point to room for a whole `Process`.
+#[inline(always)]
+pub unsafe fn write_users(out: *mut Process, task: u64) {
+    let real = bpf_get_current_uid_gid() as u32;
+    let (cred, euid) = (offset!(task_cred), offset!(cred_euid));
+    let effective = if cred == UNKNOWN as usize || euid == UNKNOWN as usize {
+        real
+    } else {
+        read(read(task, cred), euid)
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        addr_of_mut!((*out).uid).write(effective);
+        addr_of_mut!((*out).real_uid).write(real);
     }
 }
 
@@ -71,4 +92,18 @@ pub fn login(leader: u64) -> (u32, u32) {
         return (NO_LOGIN, 0);
     }
     (read(leader, offset!(task_loginuid)), read(leader, offset!(task_sessionid)))
+}
+
+/// Returns the namespaces of a process by its first thread.
+#[inline(always)]
+pub fn namespaces(leader: u64) -> Namespaces {
+    let proxy: u64 = read(leader, offset!(task_nsproxy));
+    let mounts: u64 = read(proxy, offset!(nsproxy_mnt_ns));
+    let cred: u64 = read(leader, offset!(task_cred));
+    let users: u64 = read(cred, offset!(cred_user_ns));
+    Namespaces {
+        mnt: read(mounts, offset!(mnt_namespace_inum)),
+        pid: pid_namespace::inum(leader),
+        user: read(users, offset!(user_namespace_inum)),
+    }
 }

@@ -25,7 +25,7 @@ use netmon_common::{ARGUMENTS, Exec, Exit, Fork, PATH_ROOM, UNKNOWN, counter, ex
 use crate::{
     offsets::{load, offset, read},
     pid_namespace::ProcessNumbers,
-    process::{execs, login, run, start},
+    process::{execs, login, namespaces, run, start},
     ring::count,
 };
 
@@ -58,6 +58,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let file: u64 = read(binary, offset!(bprm_file));
     let inode: u64 = read(file, offset!(file_inode));
     let (login_uid, login_session) = login(task);
+    let namespaces = namespaces(task);
     // SAFETY: reserved for an `Exec`; the used bytes of the arrays are those of their lengths.
     unsafe {
         addr_of_mut!((*out).time).write(time);
@@ -67,6 +68,8 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
         addr_of_mut!((*out).links).write(read(inode, offset!(inode_nlink)));
         addr_of_mut!((*out).login_uid).write(login_uid);
         addr_of_mut!((*out).login_session).write(login_session);
+        addr_of_mut!((*out).namespaces).write(namespaces);
+        addr_of_mut!((*out).unused).write(0);
         let length = addr_of_mut!((*out).path_length);
         let mut flags = path(file, addr_of_mut!((*out).path).cast(), length);
         if offset!(inode_nlink) != UNKNOWN as usize {
@@ -190,6 +193,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let leader: u64 = read(task, offset!(task_group_leader));
     let parent = current(leader);
     let (login_uid, login_session) = login(child);
+    let namespaces = namespaces(child);
     let Some(mut entry) = reserve::<Fork>() else { return 0 };
     let out = entry.as_mut_ptr();
     // SAFETY: reserved for a `Fork`; every byte is written.
@@ -206,6 +210,8 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
         addr_of_mut!((*out).parent_host_pid).write(parent.host_pid);
         addr_of_mut!((*out).login_uid).write(login_uid);
         addr_of_mut!((*out).login_session).write(login_session);
+        addr_of_mut!((*out).namespaces).write(namespaces);
+        addr_of_mut!((*out).unused).write(0);
     }
     submit(entry);
     0

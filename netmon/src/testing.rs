@@ -1,6 +1,8 @@
 //! The items that tests, benches and fuzz targets take. netmon is a program: this library is no
 //! API, and may change with every commit.
 
+pub use netmon_common::Namespaces;
+
 pub use crate::{
     core::{
         arguments::Arguments,

@@ -29,6 +29,8 @@ const PROCESS: Process = Process {
     comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
     host_pid: 0,
     run: 0,
+    real_uid: 1_000,
+    unused: 0,
 };
 
 /// Records, each as its bytes.

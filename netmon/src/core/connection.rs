@@ -95,6 +95,8 @@ pub struct Labels {
     pub netns: Option<Arc<str>>,
     /// Name of the user.
     pub user: Option<Arc<str>>,
+    /// Name of the real user.
+    pub real_user: Option<Arc<str>>,
 }
 
 /// No reconciliation has this number.

@@ -70,8 +70,11 @@ pub struct Owner {
     pub pid: u32,
     /// Process id in the initial pid namespace; 0 where it is the same number, or unknown.
     pub host_pid: u32,
-    /// User id in the initial user namespace.
+    /// Its effective user when it acted, in the initial user namespace; the user of the socket
+    /// where that is the evidence.
     pub uid: u32,
+    /// Its real user when it acted; none where that is not known.
+    pub real_uid: Option<u32>,
     /// Its cgroup when it acted; none where it is unknown.
     pub cgroup: Option<Arc<Cgroup>>,
     /// Name of the process, up to 15 bytes of anything: escape it before showing.

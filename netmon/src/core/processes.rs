@@ -8,7 +8,7 @@ mod tests;
 
 use std::{collections::VecDeque, iter, sync::Arc, time::Duration};
 
-use netmon_common::TICK;
+use netmon_common::{Namespaces, TICK};
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -45,16 +45,18 @@ pub(crate) struct SeenProcess {
     pub program: Option<Arc<Program>>,
     /// The login that led to it.
     pub login: Option<Login>,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
 }
 
 impl SeenProcess {
     /// Returns the process, without its ancestors. The boot was at `booted`.
     #[must_use]
     pub(crate) fn known(self, booted: Wall) -> KnownProcess {
-        let Self { id, parent, program, login, .. } = self;
+        let Self { id, parent, program, login, namespaces, .. } = self;
         let ancestors = Box::default();
         let started = start(booted, id.started);
-        KnownProcess { started, parent, run: 0, program, login, ancestors }
+        KnownProcess { started, parent, run: 0, program, login, namespaces, ancestors }
     }
 }
 
@@ -136,7 +138,7 @@ impl Processes {
         time: Mono,
         (id, execs): (ProcessId, u8),
         (parent, parent_run): (ProcessKey, u32),
-        login: Option<Login>,
+        (login, namespaces): (Option<Login>, Namespaces),
     ) {
         self.forget(time);
         let is_older = |entry: &&Entry| entry.changed <= time;
@@ -157,7 +159,8 @@ impl Processes {
         });
         let started = start(self.booted, id.started);
         let run = run_of(id.started, execs);
-        let process = KnownProcess { started, parent: number, run, program, login, ancestors };
+        let parent = number;
+        let process = KnownProcess { started, parent, run, program, login, namespaces, ancestors };
         self.put(time, id, Some(execs), Arc::new(process));
     }
 
@@ -167,7 +170,7 @@ impl Processes {
         time: Mono,
         (id, execs): (ProcessId, u8),
         program: Option<Program>,
-        login: Option<Login>,
+        (login, namespaces): (Option<Login>, Namespaces),
     ) {
         let program = program.map(Arc::new);
         let known = self.known.get(&id.key).filter(|entry| entry.started == id.started);
@@ -176,7 +179,7 @@ impl Processes {
         });
         let started = start(self.booted, id.started);
         let run = run_of(id.started, execs);
-        let process = KnownProcess { started, parent, run, program, login, ancestors };
+        let process = KnownProcess { started, parent, run, program, login, namespaces, ancestors };
         self.put(time, id, Some(execs), Arc::new(process));
     }
 
@@ -193,16 +196,17 @@ impl Processes {
         let by_number: FxHashMap<u32, &SeenProcess> =
             seen.iter().map(|seen| (number(seen.id.key), seen)).collect();
         for seen in seen {
-            let SeenProcess { id, time, parent, ref program, ref login } = *seen;
+            let SeenProcess { id, time, parent, ref program, ref login, namespaces } = *seen;
             let known = self.known.get(&id.key);
             let same = known.filter(|entry| entry.started == id.started);
+            let namespaces = completed(namespaces, same.map(|entry| entry.process.namespaces));
             let is_known = same.is_some_and(|entry| {
-                let KnownProcess { parent: known, program: ref own, login: ref from, .. } =
-                    *entry.process;
+                let known = &*entry.process;
                 // A zombie shows no program.
-                (program.is_none() || own == program)
-                    && (login.is_none() || from == login)
-                    && (known != 0 || parent == 0)
+                (program.is_none() || known.program == *program)
+                    && (login.is_none() || known.login == *login)
+                    && known.namespaces == namespaces
+                    && (known.parent != 0 || parent == 0)
             });
             if known.is_some_and(|entry| entry.changed > time) {
                 continue;
@@ -220,7 +224,8 @@ impl Processes {
             let login = login.clone().or_else(|| same?.process.login.clone());
             // An orphan has another parent by now.
             if let Some(known) = same.filter(|entry| entry.process.parent != 0) {
-                let process = KnownProcess { run: 0, program, login, ..(*known.process).clone() };
+                let known = (*known.process).clone();
+                let process = KnownProcess { run: 0, program, login, namespaces, ..known };
                 self.put(time, id, None, Arc::new(process));
                 continue;
             }
@@ -234,7 +239,9 @@ impl Processes {
                 next = above.parent;
             }
             let (started, ancestors) = (start(self.booted, id.started), ancestors.into());
-            let process = KnownProcess { started, parent, run: 0, program, login, ancestors };
+            let run = 0;
+            let process =
+                KnownProcess { started, parent, run, program, login, namespaces, ancestors };
             self.put(time, id, None, Arc::new(process));
         }
         // A `/proc` that hides processes hides the first one too.
@@ -296,6 +303,14 @@ impl Processes {
         let is_there = self.known.get(&id.key).is_some_and(|entry| entry.started == id.started);
         is_there && self.known.remove(&id.key).is_some()
     }
+}
+
+/// Returns namespaces with what was known before in place of what a look does not show.
+fn completed(shown: Namespaces, known: Option<Namespaces>) -> Namespaces {
+    let known = known.unwrap_or_default();
+    let or = |shown, known| if shown == 0 { known } else { shown };
+    let Namespaces { mnt, pid, user } = shown;
+    Namespaces { mnt: or(mnt, known.mnt), pid: or(pid, known.pid), user: or(user, known.user) }
 }
 
 /// Returns a number as in [`Owner::pid`](super::process::Owner::pid).

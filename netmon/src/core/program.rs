@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use netmon_common::Namespaces;
+
 use super::{arguments::Arguments, time::Wall};
 
 /// The most ancestors of a process that netmon keeps.
@@ -94,6 +96,8 @@ pub struct KnownProcess {
     /// The login that led to it, when it began its program; none where there is none, or where it
     /// is not known.
     pub login: Option<Login>,
+    /// The namespaces that it was in when it began its program, or at the last look at `/proc`.
+    pub namespaces: Namespaces,
     /// The processes above, the parent first, `MAX_ANCESTORS` at most, with the programs that
     /// they ran when the process began.
     pub ancestors: Box<[Ancestor]>,
@@ -103,7 +107,15 @@ impl KnownProcess {
     /// Makes a process of which only the start is known.
     #[must_use]
     pub fn started_at(started: Wall) -> Self {
-        Self { started, parent: 0, run: 0, program: None, login: None, ancestors: Box::default() }
+        Self {
+            started,
+            parent: 0,
+            run: 0,
+            program: None,
+            login: None,
+            namespaces: Namespaces::default(),
+            ancestors: Box::default(),
+        }
     }
 
     /// Returns the path of the executable that the parent ran when the process began, if known.

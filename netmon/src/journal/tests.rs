@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use netmon_common::Namespaces;
 use proptest::prelude::*;
 
 use super::{
@@ -70,6 +71,7 @@ fn process(pid: u32) -> KnownProcess {
         ancestors: if pid.is_multiple_of(2) { Box::new([above]) } else { Box::default() },
         login: Login::new(33, pid).filter(|_| !pid.is_multiple_of(2)),
         program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
+        namespaces: Namespaces { mnt: pid % 4, pid: pid % 3, user: pid % 2 },
         ..KnownProcess::started_at(Wall::from_micros(1_795_413_000_120_000))
     }
 }
@@ -88,6 +90,7 @@ fn transition(cookie: u64, old: TcpState, new: TcpState, time: i64) -> Transitio
                 pid,
                 host_pid: 0,
                 uid: 33,
+                real_uid: Some(pid % 4),
                 cgroup: Some(Arc::new(cgroup(pid))),
                 // A process may have no name (prctl's PR_SET_NAME).
                 comm: if pid == 1 { b"".as_slice() } else { "curl é".as_bytes() }.into(),
@@ -136,6 +139,7 @@ fn story() -> impl Strategy<Value = Vec<Event>> {
                 pid: 99,
                 host_pid: 0,
                 uid: 0,
+                real_uid: None,
                 cgroup: None,
                 comm: b"sshd".as_slice().into(),
                 process: (step % 2 == 0).then(|| Arc::new(process(99))),

@@ -121,6 +121,7 @@ impl Row {
             pid: self.numbers.0,
             host_pid: 0,
             uid: 0,
+            real_uid: None,
             cgroup: None,
             comm: self.comm.as_slice().into(),
             process: None,

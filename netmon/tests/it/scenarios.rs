@@ -169,6 +169,7 @@ fn owner(pid: u64) -> Arc<Owner> {
         pid,
         host_pid: 0,
         uid: 0,
+        real_uid: None,
         cgroup: None,
         comm: b"test"[..].into(),
         process: None,

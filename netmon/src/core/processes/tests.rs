@@ -1,6 +1,11 @@
 use super::*;
 use crate::core::time::at;
 
+/// No login, and namespaces that are not known.
+const NO_MORE: (Option<Login>, Namespaces) = (None, Namespaces { mnt: 0, pid: 0, user: 0 });
+/// The namespaces of the processes that a look finds.
+const HOST: Namespaces = Namespaces { mnt: 1, pid: 2, user: 3 };
+
 fn id(pid: u32, started: u64) -> ProcessId {
     ProcessId { key: ProcessKey::Inside(pid), started }
 }
@@ -24,16 +29,16 @@ fn ancestors(processes: &Processes, pid: u32) -> Vec<u32> {
 
 fn seen(pid: u32, parent: u32, path: &str) -> SeenProcess {
     let program = program(path).map(Arc::new);
-    SeenProcess { id: id(pid, 5), time: at(10), parent, program, login: None }
+    SeenProcess { id: id(pid, 5), time: at(10), parent, program, login: None, namespaces: HOST }
 }
 
 #[test]
 fn a_copy_has_the_program_of_its_parent_until_it_runs_another() {
     let mut processes = Processes::new(Wall::EPOCH);
-    processes.exec(at(1), (id(10, 100), 0), program("/bin/sh"), None);
-    processes.fork(at(2), (id(11, 101), 0), (ProcessKey::Inside(10), 0), None);
+    processes.exec(at(1), (id(10, 100), 0), program("/bin/sh"), NO_MORE);
+    processes.fork(at(2), (id(11, 101), 0), (ProcessKey::Inside(10), 0), NO_MORE);
     assert_eq!(path(&processes, 11, 101).as_deref(), Some("/bin/sh"));
-    processes.exec(at(3), (id(11, 101), 0), program("/bin/nc"), None);
+    processes.exec(at(3), (id(11, 101), 0), program("/bin/nc"), NO_MORE);
     assert_eq!(path(&processes, 11, 0).as_deref(), Some("/bin/nc"));
     assert_eq!(path(&processes, 11, 102), None, "another process with that number");
     let process = processes.of(ProcessKey::Inside(11), 0).expect("known");
@@ -44,9 +49,9 @@ fn a_copy_has_the_program_of_its_parent_until_it_runs_another() {
 #[test]
 fn ancestors_are_few_and_outlive_their_processes() {
     let mut processes = Processes::new(Wall::EPOCH);
-    processes.exec(at(1), (id(1, 1), 0), program("/sbin/init"), None);
+    processes.exec(at(1), (id(1, 1), 0), program("/sbin/init"), NO_MORE);
     for pid in 2..10_u32 {
-        processes.fork(at(1), (id(pid, 2), 0), (ProcessKey::Inside(pid - 1), 0), None);
+        processes.fork(at(1), (id(pid, 2), 0), (ProcessKey::Inside(pid - 1), 0), NO_MORE);
         processes.exit(at(1), id(pid - 1, 2));
     }
     assert_eq!(ancestors(&processes, 9), [8, 7, 6, 5]);
@@ -56,14 +61,14 @@ fn ancestors_are_few_and_outlive_their_processes() {
 fn an_ended_process_stays_for_a_while() {
     let second = 1_000_000_000;
     let mut processes = Processes::new(Wall::EPOCH);
-    processes.exec(at(0), (id(10, 1), 0), program("/bin/a"), None);
+    processes.exec(at(0), (id(10, 1), 0), program("/bin/a"), NO_MORE);
     processes.exit(at(second), id(10, 1));
-    processes.fork(at(5 * second), (id(11, 1), 0), (ProcessKey::Inside(1), 0), None);
+    processes.fork(at(5 * second), (id(11, 1), 0), (ProcessKey::Inside(1), 0), NO_MORE);
     assert!(path(&processes, 10, 1).is_some());
     // Another process with the number does not end with the first.
-    processes.exec(at(6 * second), (id(10, 9), 0), program("/bin/b"), None);
+    processes.exec(at(6 * second), (id(10, 9), 0), program("/bin/b"), NO_MORE);
     processes.exit(at(6 * second), id(10, 1));
-    processes.fork(at(20 * second), (id(12, 1), 0), (ProcessKey::Inside(1), 0), None);
+    processes.fork(at(20 * second), (id(12, 1), 0), (ProcessKey::Inside(1), 0), NO_MORE);
     assert_eq!(path(&processes, 10, 9).as_deref(), Some("/bin/b"));
 }
 
@@ -72,12 +77,12 @@ fn the_table_is_bounded() {
     let mut processes = Processes::new(Wall::EPOCH);
     let most = u32::try_from(MOST).expect("32 bits");
     for pid in 1..=most {
-        processes.exec(at(0), (id(pid, 1), 0), program("/bin/a"), None);
+        processes.exec(at(0), (id(pid, 1), 0), program("/bin/a"), NO_MORE);
     }
-    processes.exec(at(1), (id(most + 1, 1), 0), program("/bin/b"), None);
+    processes.exec(at(1), (id(most + 1, 1), 0), program("/bin/b"), NO_MORE);
     assert_eq!((processes.take_not_kept(), path(&processes, most + 1, 1)), (1, None));
     processes.exit(at(2), id(7, 1));
-    processes.exec(at(3), (id(most + 1, 1), 0), program("/bin/b"), None);
+    processes.exec(at(3), (id(most + 1, 1), 0), program("/bin/b"), NO_MORE);
     assert_eq!((processes.take_not_kept(), path(&processes, 7, 1)), (0, None));
     assert_eq!(path(&processes, most + 1, 1).as_deref(), Some("/bin/b"));
     assert_eq!(processes.known.len(), MOST);
@@ -87,15 +92,15 @@ fn the_table_is_bounded() {
 fn a_lost_exec_leaves_no_former_program() {
     let mut processes = Processes::new(Wall::EPOCH);
     let (key, run) = (ProcessKey::Inside(10), |execs| netmon_common::run(100 * TICK, execs));
-    processes.exec(at(1), (id(10, 100), 7), program("/bin/sh"), None);
+    processes.exec(at(1), (id(10, 100), 7), program("/bin/sh"), NO_MORE);
     assert!(processes.of(key, run(7)).is_some());
     assert_eq!(processes.of(key, run(8)), None, "it runs another program");
     // Its child neither.
-    processes.fork(at(2), (id(11, 101), 8), (key, run(8)), None);
+    processes.fork(at(2), (id(11, 101), 8), (key, run(8)), NO_MORE);
     assert_eq!(path(&processes, 11, 0), None);
     assert_eq!(ancestors(&processes, 11), [0; 0]);
     // The child of another process that had the number.
-    processes.fork(at(3), (id(12, 102), 7), (key, netmon_common::run(99 * TICK, 7)), None);
+    processes.fork(at(3), (id(12, 102), 7), (key, netmon_common::run(99 * TICK, 7)), NO_MORE);
     assert_eq!(path(&processes, 12, 0), None);
     // A look does not know the number of programs.
     processes.seed(&[seen(20, 1, "/bin/found")]);
@@ -106,9 +111,9 @@ fn a_lost_exec_leaves_no_former_program() {
 #[test]
 fn a_process_that_proc_lacks_has_ended() {
     let mut processes = Processes::new(Wall::EPOCH);
-    processes.exec(at(1), (id(7, 5), 0), program("/bin/lost"), None);
-    processes.exec(at(1), (id(8, 5), 0), program("/bin/there"), None);
-    processes.exec(at(20), (id(9, 5), 0), program("/bin/younger"), None);
+    processes.exec(at(1), (id(7, 5), 0), program("/bin/lost"), NO_MORE);
+    processes.exec(at(1), (id(8, 5), 0), program("/bin/there"), NO_MORE);
+    processes.exec(at(20), (id(9, 5), 0), program("/bin/younger"), NO_MORE);
     let late = at(20) + KEPT;
     processes.seed(&[seen(8, 1, "/bin/there")]);
     processes.forget(late);
@@ -123,28 +128,28 @@ fn a_process_that_proc_lacks_has_ended() {
 fn a_look_completes_a_process_and_takes_nothing_from_it() {
     let mut processes = Processes::new(Wall::EPOCH);
     // The fork was lost.
-    processes.exec(at(1), (id(3, 5), 0), program("/bin/nc"), None);
+    processes.exec(at(1), (id(3, 5), 0), program("/bin/nc"), NO_MORE);
     processes.seed(&[seen(1, 0, "/sbin/init"), seen(2, 1, "/bin/sh"), seen(3, 2, "/bin/nc")]);
     assert_eq!(ancestors(&processes, 3), [2, 1]);
     // A zombie.
     processes.seed(&[SeenProcess { program: None, ..seen(3, 2, "") }]);
     assert_eq!(path(&processes, 3, 5).as_deref(), Some("/bin/nc"));
     // The records of before the look come after it.
-    processes.fork(at(9), (id(3, 5), 0), (ProcessKey::Inside(2), 0), None);
+    processes.fork(at(9), (id(3, 5), 0), (ProcessKey::Inside(2), 0), NO_MORE);
     assert_eq!(path(&processes, 3, 5).as_deref(), Some("/bin/nc"));
-    processes.fork(at(9), (id(4, 6), 0), (ProcessKey::Inside(2), 0), None);
+    processes.fork(at(9), (id(4, 6), 0), (ProcessKey::Inside(2), 0), NO_MORE);
     assert_eq!(path(&processes, 4, 6).as_deref(), Some("/bin/sh"));
     // A parent that has run another program since.
-    processes.exec(at(30), (id(2, 5), 1), program("/bin/late"), None);
-    processes.fork(at(29), (id(5, 6), 0), (ProcessKey::Inside(2), 0), None);
+    processes.exec(at(30), (id(2, 5), 1), program("/bin/late"), NO_MORE);
+    processes.fork(at(29), (id(5, 6), 0), (ProcessKey::Inside(2), 0), NO_MORE);
     assert_eq!(path(&processes, 5, 6), None);
 }
 
 #[test]
 fn records_say_more_than_an_older_look() {
     let mut processes = Processes::new(Wall::EPOCH);
-    processes.exec(at(20), (id(3, 5), 0), program("/bin/new"), None);
-    processes.exec(at(2), (id(4, 5), 0), program("/bin/lost"), None);
+    processes.exec(at(20), (id(3, 5), 0), program("/bin/new"), NO_MORE);
+    processes.exec(at(2), (id(4, 5), 0), program("/bin/lost"), NO_MORE);
     processes.seed(&[
         seen(1, 0, "/sbin/init"),
         seen(2, 1, "/bin/sh"),
@@ -162,7 +167,7 @@ fn records_say_more_than_an_older_look() {
 
 #[test]
 fn a_login_is_that_of_the_last_record_or_look() {
-    let login = |uid| Login::new(uid, 7);
+    let login = |uid| (Login::new(uid, 7), HOST);
     let mut processes = Processes::new(Wall::EPOCH);
     let of = |processes: &Processes, pid| {
         let process = processes.of(ProcessKey::Inside(pid), 0)?;
@@ -176,11 +181,31 @@ fn a_login_is_that_of_the_last_record_or_look() {
     processes.exec(at(3), (id(11, 101), 1), program("/usr/bin/su"), login(1_000));
     assert_eq!(of(&processes, 11), Some((1_000, 7)));
     // A login takes no exec: the next look at `/proc` finds it.
-    processes.exec(at(4), (id(12, 5), 0), program("/usr/sbin/cron"), None);
-    let found = SeenProcess { login: login(1_001), ..seen(12, 1, "/usr/sbin/cron") };
+    processes.exec(at(4), (id(12, 5), 0), program("/usr/sbin/cron"), NO_MORE);
+    let found = SeenProcess { login: login(1_001).0, ..seen(12, 1, "/usr/sbin/cron") };
     processes.seed(&[found]);
     assert_eq!(of(&processes, 12), Some((1_001, 7)));
     // A look that does not know of the login takes none away.
     processes.seed(&[SeenProcess { time: at(20), ..seen(12, 1, "/usr/sbin/cron") }]);
     assert_eq!(of(&processes, 12), Some((1_001, 7)));
+}
+
+#[test]
+fn namespaces_are_those_of_the_last_record_or_look() {
+    let mut processes = Processes::new(Wall::EPOCH);
+    let of = |processes: &Processes| {
+        processes.of(ProcessKey::Inside(12), 0).map(|process| process.namespaces)
+    };
+    let inside = Namespaces { mnt: 7, ..HOST };
+    processes.exec(at(4), (id(12, 5), 0), program("/usr/bin/unshare"), (None, HOST));
+    processes.exec(at(5), (id(12, 5), 1), program("/bin/sh"), (None, inside));
+    assert_eq!(of(&processes), Some(inside));
+    // Another process has moved it (setns), or it has moved itself.
+    processes.seed(&[seen(12, 1, "/bin/sh")]);
+    assert_eq!(of(&processes), Some(HOST));
+    // A process that hides its namespaces from a look keeps them.
+    let hidden = NO_MORE.1;
+    let later = SeenProcess { time: at(20), namespaces: hidden, ..seen(12, 1, "/bin/sh") };
+    processes.seed(&[later]);
+    assert_eq!(of(&processes), Some(HOST));
 }

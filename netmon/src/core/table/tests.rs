@@ -233,6 +233,7 @@ fn the_owner_stays_as_long_as_it_holds_the_connection() {
             pid,
             host_pid: 0,
             uid: 0,
+            real_uid: None,
             cgroup: None,
             comm: b"server".as_slice().into(),
             process: None,
@@ -291,7 +292,7 @@ fn runs(pid: u32, comm: &str, path: &str) -> Arc<Owner> {
     let program = Some(Arc::new(Program { path, is_deleted: false, arguments: None }));
     let process = KnownProcess { program, ..KnownProcess::started_at(Wall::EPOCH) };
     let (comm, process) = (comm.as_bytes().into(), Some(Arc::new(process)));
-    Arc::new(Owner { pid, host_pid: 0, uid: 0, cgroup: None, comm, process })
+    Arc::new(Owner { pid, host_pid: 0, uid: 0, real_uid: None, cgroup: None, comm, process })
 }
 
 /// The shape of a reverse shell: a script connects, and becomes a shell, or leaves the connection

@@ -28,14 +28,15 @@ use crate::{
     journal::error::Result,
 };
 
-/// Builds the columns `direction`, `pid`, `comm`, those of [`OWNER`], `uid`, `user`, those of
-/// [`CgroupColumns`], `owner_evidence`, and those of [`HolderColumns`].
+/// Builds the columns `direction`, `pid`, `comm`, those of [`OWNER`], `uid`, `user`, `real_uid`,
+/// `real_user`, those of [`CgroupColumns`], `owner_evidence`, and those of [`HolderColumns`].
 pub(super) struct PartyBuilder {
     direction: WordBuilder,
     pid: Numbers<Int32Type>,
     comm: Texts<Vec<u8>>,
     processes: ProcessColumns,
     uid: Numbers<Int64Type>,
+    real_uid: Numbers<Int64Type>,
     cgroups: CgroupColumns,
     evidence: WordBuilder,
     holders: HolderColumns,
@@ -55,6 +56,7 @@ impl PartyBuilder {
             comm: Texts::new(),
             processes: ProcessColumns::new(OWNER),
             uid: Numbers::default(),
+            real_uid: Numbers::default(),
             cgroups: CgroupColumns::default(),
             evidence: WordBuilder::of(Evidence::ALL.map(Evidence::name)),
             holders: HolderColumns::new(),
@@ -73,6 +75,7 @@ impl PartyBuilder {
         let Some(owner) = &connection.owner else { return };
         self.pid.put(row, pid(owner.pid));
         self.uid.put(row, Some(owner.uid.into()));
+        self.real_uid.put(row, owner.real_uid.map(Into::into));
         let (name, process, cgroup) = self.numbers(owner);
         self.comm.put_number(row, name);
         self.processes.put(row, process);
@@ -100,25 +103,38 @@ impl PartyBuilder {
         to: &mut BatchColumns,
     ) {
         self.last = [None, None];
-        let uid = self.uid.finish(rows);
-        let user = names_of(&uid, |uid| names.user(uid.try_into().ok()?));
         to.some("direction", self.direction.finish(rows));
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
         self.processes.finish(rows, names, to);
-        to.some("uid", uid);
-        to.some("user", user);
+        users(self.uid.finish(rows), self.real_uid.finish(rows), names, to);
         self.cgroups.finish(rows, to);
         to.some("owner_evidence", self.evidence.finish(rows));
         self.holders.finish(rows, names, to);
     }
 }
 
-/// The numbers of the texts of a row's labels: boot, namespace, user.
-type LabelKeys = [Option<usize>; 3];
+/// Adds the columns of the effective and the real user.
+pub(super) fn users(
+    uid: Int64Array,
+    real_uid: Int64Array,
+    names: &mut dyn NumberNames,
+    to: &mut BatchColumns,
+) {
+    let mut name = |uid: &Int64Array| names_of(uid, |uid| names.user(uid.try_into().ok()?));
+    let (user, real_user) = (name(&uid), name(&real_uid));
+    to.some("uid", uid);
+    to.some("user", user);
+    to.some("real_uid", real_uid);
+    to.some("real_user", real_user);
+}
 
-/// The key of an owner of a batch: pid, user, the number of the name, the process, and the cgroup.
-type OwnerKeys = (i32, i64, usize, Option<ProcessKeys>, Option<CgroupKeys>);
+/// The numbers of the texts of a row's labels: boot, namespace, both users.
+type LabelKeys = [Option<usize>; 4];
+
+/// The key of an owner of a batch: pid, both users, the number of the name, the process, and the
+/// cgroup.
+type OwnerKeys = (i32, i64, Option<i64>, usize, Option<ProcessKeys>, Option<CgroupKeys>);
 
 /// Reads the columns that [`PartyBuilder`] wrote.
 pub(in crate::journal) struct PartyReader {
@@ -128,6 +144,8 @@ pub(in crate::journal) struct PartyReader {
     processes: ProcessReader,
     uid: Int64Array,
     user: TextReader<Arc<str>>,
+    real_uid: Int64Array,
+    real_user: TextReader<Arc<str>>,
     cgroups: CgroupReader,
     evidence: WordReader<Evidence>,
     holders: HolderReader,
@@ -147,6 +165,8 @@ impl PartyReader {
             processes: ProcessReader::new(batch, OWNER)?,
             uid: column(batch, "uid")?,
             user: TextReader::new(batch, "user", text)?,
+            real_uid: column(batch, "real_uid")?,
+            real_user: TextReader::new(batch, "real_user", text)?,
             cgroups: CgroupReader::new(batch)?,
             evidence: WordReader::new(batch, "owner_evidence", &Evidence::ALL, Evidence::name)?,
             holders: HolderReader::new(batch)?,
@@ -179,14 +199,16 @@ impl PartyReader {
         let pid = get(&self.pid, row).unwrap_or(0);
         let comm = self.comm.get(row)?;
         let name = self.comm.key(row)?;
-        let key = (pid, uid, name, self.processes.keys(row), self.cgroups.keys(row));
+        let real = get(&self.real_uid, row);
+        let key = (pid, uid, real, name, self.processes.keys(row), self.cgroups.keys(row));
         if let Some(owner) = self.owners.get(&key) {
             return Some(Arc::clone(owner));
         }
         let (pid, uid) = (pid.try_into().ok()?, uid.try_into().ok()?);
+        let real_uid = real.and_then(|uid| uid.try_into().ok());
         let cgroup = self.cgroups.cgroup(row);
         let (comm, process) = (comm.clone(), self.processes.process(row));
-        let owner = Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm, process });
+        let owner = Arc::new(Owner { pid, host_pid: 0, uid, real_uid, cgroup, comm, process });
         self.owners.insert(key, Arc::clone(&owner));
         Some(owner)
     }
@@ -201,7 +223,7 @@ impl PartyReader {
 
     fn labels(&mut self, row: usize, moments: &MomentReader, places: &PlaceReader) -> Arc<Labels> {
         let (boot, netns) = (&moments.boot, &places.netns_name);
-        let keys = [boot.key(row), netns.key(row), self.user.key(row)];
+        let keys = [boot.key(row), netns.key(row), self.user.key(row), self.real_user.key(row)];
         if let Some((known, labels)) = &self.last_labels
             && *known == keys
         {
@@ -213,6 +235,7 @@ impl PartyReader {
                 own_netns: self.own_netns,
                 netns: netns.get(row).cloned(),
                 user: self.user.get(row).cloned(),
+                real_user: self.real_user.get(row).cloned(),
             })
         });
         self.last_labels = Some((keys, Arc::clone(labels)));

@@ -1,4 +1,4 @@
-//! The process of a party: its start, its parent, its program, its login.
+//! The process of a party: its start, its parent, its program, its login, its namespaces.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use arrow_array::{
     Array, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
     types::{Int32Type, Int64Type},
 };
+use netmon_common::Namespaces;
 
 use super::{
     NumberNames,
@@ -22,9 +23,9 @@ use crate::{
 };
 
 /// The names of the columns of a process: start, parent, the parent's executable, executable,
-/// whether that is deleted, arguments, whether these are cut, and the user, the user's name and the
-/// number of the login.
-pub(super) type ProcessNames = [&'static str; 10];
+/// whether that is deleted, arguments, whether these are cut, the user, the user's name and the
+/// number of the login, and the namespaces.
+pub(super) type ProcessNames = [&'static str; 13];
 
 /// The columns of the process that opened a connection.
 pub(super) const OWNER: ProcessNames = [
@@ -38,6 +39,9 @@ pub(super) const OWNER: ProcessNames = [
     "login_uid",
     "login_user",
     "login_session",
+    "mnt_ns",
+    "pid_ns",
+    "user_ns",
 ];
 /// The columns of the process that holds it, where that is another.
 pub(super) const HOLDER: ProcessNames = [
@@ -51,6 +55,9 @@ pub(super) const HOLDER: ProcessNames = [
     "holder_login_uid",
     "holder_login_user",
     "holder_login_session",
+    "holder_mnt_ns",
+    "holder_pid_ns",
+    "holder_user_ns",
 ];
 
 /// Builds the columns of a process.
@@ -79,7 +86,9 @@ impl ProcessColumns {
         to: &mut BatchColumns,
     ) {
         let rows = self.0.finish(rows);
-        let [start, parent, parent_exe, exe, deleted, args, cut, uid, user, session] = self.1;
+        let [start, parent, parent_exe, exe, deleted, args, cut, login @ .., mnt, pid_ns, user_ns] =
+            self.1;
+        let [uid, user, session] = login;
         let started = rows.numbers(|of| Some(of.started.as_micros()));
         to.times(start, started, true);
         to.some(parent, rows.numbers::<Int32Type>(|of| pid(of.parent)));
@@ -99,6 +108,10 @@ impl ProcessColumns {
         to.some(uid, login_uid);
         to.some(user, login_user);
         to.some(session, rows.numbers::<Int64Type>(|of| Some(of.login.as_ref()?.session.into())));
+        let known = |inum: u32| Some(i64::from(inum)).filter(|inum| *inum != 0);
+        to.some(mnt, rows.numbers::<Int64Type>(|of| known(of.namespaces.mnt)));
+        to.some(pid_ns, rows.numbers::<Int64Type>(|of| known(of.namespaces.pid)));
+        to.some(user_ns, rows.numbers::<Int64Type>(|of| known(of.namespaces.user)));
     }
 }
 
@@ -108,8 +121,8 @@ fn arguments(process: &KnownProcess) -> Option<&Arguments> {
 
 /// The key of a process of a batch: the start, the parent, the numbers of the path of the parent's
 /// program, of the program's path, of its arguments and of the login's user, both flags, and both
-/// numbers of the login.
-pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 4], [bool; 2], [Option<i64>; 2]);
+/// numbers of the login with the namespaces.
+pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 4], [bool; 2], [Option<i64>; 5]);
 
 /// Returns a flag, false where it is null.
 fn flag(flags: &BooleanArray, row: usize) -> bool {
@@ -128,12 +141,15 @@ pub(super) struct ProcessReader {
     login_uid: Int64Array,
     login_user: TextReader<Arc<str>>,
     login_session: Int64Array,
+    namespaces: [Int64Array; 3],
 }
 
 impl ProcessReader {
     pub(super) fn new(batch: &RecordBatch, names: ProcessNames) -> Result<Self> {
         let bytes = |text: &str| Some(text.as_bytes().into());
-        let [start, parent, parent_exe, exe, deleted, args, cut, uid, user, session] = names;
+        let [start, parent, parent_exe, exe, deleted, args, cut, login @ .., mnt, pid, user_ns] =
+            names;
+        let [uid, user, session] = login;
         Ok(Self {
             started: column(batch, start)?,
             parent: column(batch, parent)?,
@@ -145,6 +161,7 @@ impl ProcessReader {
             login_uid: column(batch, uid)?,
             login_user: TextReader::new(batch, user, |text| Some(Arc::from(text)))?,
             login_session: column(batch, session)?,
+            namespaces: [column(batch, mnt)?, column(batch, pid)?, column(batch, user_ns)?],
         })
     }
 
@@ -158,8 +175,9 @@ impl ProcessReader {
             self.arguments.key(row),
             self.login_user.key(row),
         ];
-        let login = [get(&self.login_uid, row), get(&self.login_session, row)];
-        Some((started, parent, texts, flags, login))
+        let [mnt, pid, user] = self.namespaces.each_ref().map(|of| get(of, row));
+        let numbers = [get(&self.login_uid, row), get(&self.login_session, row), mnt, pid, user];
+        Some((started, parent, texts, flags, numbers))
     }
 
     /// Returns the process of a row, if it is known.
@@ -178,13 +196,20 @@ impl ProcessReader {
             program: Arc::new(Program { path: path.clone(), is_deleted: false, arguments: None }),
         });
         let ancestors = above.into_iter().collect();
-        let login = self.login(row);
-        Some(Arc::new(KnownProcess { started, parent, run: 0, program, login, ancestors }))
+        let (run, login, namespaces) = (0, self.login(row), self.namespaces(row));
+        let process = KnownProcess { started, parent, run, program, login, namespaces, ancestors };
+        Some(Arc::new(process))
     }
 
     fn login(&self, row: usize) -> Option<Login> {
         let number = |of: &Int64Array| get(of, row)?.try_into().ok();
         let (uid, session) = (number(&self.login_uid)?, number(&self.login_session)?);
         Some(Login { uid, session, user: self.login_user.get(row).cloned() })
+    }
+
+    fn namespaces(&self, row: usize) -> Namespaces {
+        let inum = |of: &Int64Array| get(of, row).and_then(|inum| inum.try_into().ok());
+        let [mnt, pid, user] = self.namespaces.each_ref().map(|of| inum(of).unwrap_or(0));
+        Namespaces { mnt, pid, user }
     }
 }

@@ -1,7 +1,5 @@
 //! The dataset `processes`: each process when a segment first met it.
 
-use std::sync::Arc;
-
 use arrow_array::{
     RecordBatch,
     types::{Int32Type, Int64Type, TimestampMicrosecondType},
@@ -12,6 +10,7 @@ use super::{
     NumberNames,
     cgroup::CgroupColumns,
     column::{BatchColumns, Numbers, Texts, pid, text_of},
+    party::users,
     process::{OWNER, ProcessColumns},
 };
 use crate::core::{process::Process, time::Wall};
@@ -26,8 +25,8 @@ pub(in crate::journal) struct ProcessRow<'a> {
     pub(in crate::journal) process: &'a Process,
     /// Its user, if known.
     pub(in crate::journal) uid: Option<u32>,
-    /// The name of its user.
-    pub(in crate::journal) user: Option<Arc<str>>,
+    /// Its real user, if known.
+    pub(in crate::journal) real_uid: Option<u32>,
 }
 
 /// Builds rows of the dataset.
@@ -39,7 +38,7 @@ pub(in crate::journal) struct ProcessBuilder {
     comm: Texts<Vec<u8>>,
     processes: ProcessColumns,
     uid: Numbers<Int64Type>,
-    user: Texts<String>,
+    real_uid: Numbers<Int64Type>,
     cgroups: CgroupColumns,
 }
 
@@ -53,7 +52,7 @@ impl ProcessBuilder {
             comm: Texts::new(),
             processes: ProcessColumns::new(OWNER),
             uid: Numbers::default(),
-            user: Texts::new(),
+            real_uid: Numbers::default(),
             cgroups: CgroupColumns::default(),
         }
     }
@@ -61,7 +60,7 @@ impl ProcessBuilder {
     pub(in crate::journal) fn push(&mut self, process: &ProcessRow<'_>) {
         let row = self.rows;
         self.rows += 1;
-        let ProcessRow { time, boot, process, uid, user } = process;
+        let ProcessRow { time, boot, process, uid, real_uid } = process;
         self.time.put(row, Some(time.as_micros()));
         self.boot.put(row, *boot, str::to_owned);
         self.pid.put(row, pid(process.pid));
@@ -69,9 +68,7 @@ impl ProcessBuilder {
         let number = process.known.as_ref().map(|known| self.processes.number(known));
         self.processes.put(row, number);
         self.uid.put(row, uid.map(Into::into));
-        if let Some(user) = user {
-            self.user.put(row, &**user, str::to_owned);
-        }
+        self.real_uid.put(row, real_uid.map(Into::into));
         let number = process.cgroup.as_ref().map(|cgroup| self.cgroups.number(cgroup));
         self.cgroups.put(row, number);
     }
@@ -88,8 +85,7 @@ impl ProcessBuilder {
         to.some("pid", self.pid.finish(rows));
         to.some("comm", self.comm.finish(rows));
         self.processes.finish(rows, names, to);
-        to.some("uid", self.uid.finish(rows));
-        to.some("user", self.user.finish(rows));
+        users(self.uid.finish(rows), self.real_uid.finish(rows), names, to);
         self.cgroups.finish_all(rows, to);
         columns.batch()
     }

@@ -29,8 +29,9 @@ const REMEMBERED: usize = 64 << 10;
 /// followed. On a host that starts more processes, the other start times are unknown.
 const LOOKED_UP: usize = 1_000;
 
-/// A process with its user; the user of one that only held a socket is not known.
-type Met = (Process, Option<u32>);
+/// A process with its effective and its real user; those of one that only held a socket are not
+/// known.
+type Met = (Process, [Option<u32>; 2]);
 
 /// The number, the name and the program of a holder.
 type HolderIdentity = (u32, Box<[u8]>, Option<Arc<KnownProcess>>);
@@ -38,7 +39,8 @@ type HolderIdentity = (u32, Box<[u8]>, Option<Arc<KnownProcess>>);
 /// Processes and namespaces that a segment has met.
 #[derive(Default)]
 pub(super) struct Discovery {
-    processes: FxHashSet<Arc<Owner>>,
+    /// Without real users: a dump that finds a process does not know them.
+    processes: FxHashSet<Owner>,
     holders: FxHashSet<HolderIdentity>,
     namespaces: FxHashSet<u32>,
 }
@@ -55,7 +57,7 @@ impl Discovery {
         let time: TimestampMicrosecondArray = column(events, "time")?;
         let mut processes = ProcessBuilder::new();
         let mut looked_up = 0;
-        for (first_time, (mut process, uid)) in self.new_processes(events, &time)? {
+        for (first_time, (mut process, [uid, real_uid])) in self.new_processes(events, &time)? {
             if process.known.is_none() && looked_up < LOOKED_UP {
                 looked_up += 1;
                 let started = names.process_started(process.pid);
@@ -66,7 +68,7 @@ impl Discovery {
                 boot,
                 process: &process,
                 uid,
-                user: uid.and_then(|uid| names.user(uid)),
+                real_uid,
             });
         }
         let mut namespaces = NamespaceBuilder::default();
@@ -99,7 +101,7 @@ impl Discovery {
             if let Some(holder) = parties.holder(row).filter(|holder| holder.pid != 0)
                 && self.is_new_holder(&holder)
             {
-                new.push((row_time, ((*holder).clone(), None)));
+                new.push((row_time, ((*holder).clone(), [None; 2])));
             }
             let Some(owner) = parties.owner(row).filter(|owner| owner.pid != 0) else { continue };
             if let Some(number) = seen.get(&Arc::as_ptr(&owner)) {
@@ -111,10 +113,10 @@ impl Discovery {
             if self.processes.len() >= REMEMBERED {
                 self.processes.clear();
             }
-            let is_new = self.processes.insert(Arc::clone(&owner));
+            let is_new = self.processes.insert(Owner { real_uid: None, ..(*owner).clone() });
             seen.insert(Arc::as_ptr(&owner), is_new.then_some(new.len()));
             if is_new {
-                new.push((row_time, (Process::from(&*owner), Some(owner.uid))));
+                new.push((row_time, (Process::from(&*owner), [Some(owner.uid), owner.real_uid])));
             }
         }
         Ok(new)

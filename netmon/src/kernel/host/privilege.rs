@@ -99,11 +99,11 @@ pub static CAPABILITIES: [Capability; 6] = [
     Capability {
         name: "CAP_SYS_PTRACE",
         purpose: "finding the network namespaces of other users' processes; in `/proc`, their \
-                  executables and the sockets that they hold",
+                  executables, namespaces, and the sockets that they hold",
         kept: "throughout",
         without: "of other network namespaces, those with a name are known only; of other users' \
-                  processes from before, the executables are not; where `/proc` is read, sockets \
-                  of other users have no owner",
+                  processes from before, the executables and namespaces are not; where `/proc` is \
+                  read, sockets of other users have no owner",
         duties: &[Duty::Enter, Duty::Look],
         set: CapabilitySet::SYS_PTRACE,
         implied_by: CapabilitySet::SYS_PTRACE,

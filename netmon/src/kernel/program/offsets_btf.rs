@@ -101,6 +101,9 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
     let pid = Structure::find(btf, "pid", "numbers").ok();
     let number = Structure::find(btf, "upid", "nr").ok();
     let pid_namespace = Structure::find(btf, "pid_namespace", "ns.inum").ok();
+    let mounts = Structure::find(btf, "mnt_namespace", "ns.inum").ok();
+    let users = Structure::find(btf, "user_namespace", "ns.inum").ok();
+    let cred = Structure::find(btf, "cred", "euid").ok();
     let signal = Structure::find(btf, "signal_struct", "live").ok();
     let memory = Structure::find(btf, "mm_struct", "arg_start").ok();
     let binary = Structure::find(btf, "linux_binprm", "file").ok();
@@ -244,6 +247,12 @@ fn offsets(btf: &Btf) -> Result<Offsets, LayoutError> {
         task_self_exec_id: dump(Some(&task), "self_exec_id"),
         task_loginuid: dump(Some(&task), "loginuid"),
         task_sessionid: dump(Some(&task), "sessionid"),
+        task_cred: dump(Some(&task), "cred"),
+        cred_euid: dump(cred.as_ref(), "euid"),
+        cred_user_ns: dump(cred.as_ref(), "user_ns"),
+        user_namespace_inum: dump(users.as_ref(), "ns.inum"),
+        nsproxy_mnt_ns: dump(proxy.as_ref(), "mnt_ns"),
+        mnt_namespace_inum: dump(mounts.as_ref(), "ns.inum"),
         task_signal: dump(Some(&task), "signal"),
         signal_live: dump(signal.as_ref(), "live"),
         task_mm: dump(Some(&task), "mm"),

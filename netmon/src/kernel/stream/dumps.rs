@@ -373,7 +373,8 @@ impl HolderCache {
                 let cgroup = (id != 0).then(|| Arc::new(Cgroup::new(id, None)));
                 let (pid, host_pid) = (process.pid, process.host_pid);
                 let comm = process.comm.clone();
-                Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process: None })
+                let (real_uid, process) = (None, None);
+                Arc::new(Owner { pid, host_pid, uid, real_uid, cgroup, comm, process })
             });
             Arc::clone(owner)
         };

@@ -157,6 +157,7 @@ fn name_process(process: &mut Process) {
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable;
     use netmon_common::{AF_INET, Note, Open, Transition, kind};
 
     use super::*;
@@ -194,7 +195,7 @@ mod tests {
     }
 
     fn connect(identities: &mut Identities, address: u64) -> u64 {
-        let process = Process { cgroup: 0, pid: 0, uid: 0, comm: [0; 16], host_pid: 0, run: 0 };
+        let process = Process::zeroed();
         let transition = transition(address, state::SYN_SENT, 0);
         named(identities, Record::Open(Open { transition, sock: address, process }))
     }

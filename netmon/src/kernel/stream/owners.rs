@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use netmon_common as wire;
+use netmon_common::{self as wire, Namespaces};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{container_names::ContainerNames, programs};
@@ -37,6 +37,7 @@ pub(super) struct Owners {
 /// The facts of an owner except the process' number.
 struct Facts<'a> {
     uid: u32,
+    real_uid: Option<u32>,
     cgroup: u64,
     comm: &'a [u8],
     /// The mark of its program ([`wire::run`]); 0 where it is not known.
@@ -85,9 +86,9 @@ impl Owners {
                 _ => None,
             })
             .collect();
-        // `/proc` already shows the program of that record.
+        // `/proc` already shows the program and the namespaces of that record.
         for seen in seen.iter_mut().filter(|seen| later.contains(&seen.id)) {
-            seen.program = None;
+            (seen.program, seen.namespaces) = (None, Namespaces::default());
         }
         self.processes.seed(&seen);
     }
@@ -112,19 +113,20 @@ impl Owners {
 
     /// Returns the process that acted; none for a kernel thread.
     pub(super) fn acting(&mut self, process: &wire::Process) -> Option<Arc<Owner>> {
-        let wire::Process { cgroup, pid, uid, host_pid, run, .. } = *process;
+        let wire::Process { cgroup, pid, uid, host_pid, run, real_uid, .. } = *process;
+        let real_uid = Some(real_uid);
         let comm = process.comm.split(|byte| *byte == 0).next().unwrap_or_default();
-        let facts = Facts { uid, cgroup, comm, run };
+        let facts = Facts { uid, real_uid, cgroup, comm, run };
         ((pid, host_pid) != (0, 0)).then(|| self.shared(pid, host_pid, &facts))
     }
 
     /// Returns the owner that a dump found after `time`, with its process. A process that has begun
     /// another program since may have closed the socket by that.
     pub(super) fn holding(&mut self, owner: &Owner, time: Mono) -> Arc<Owner> {
-        let Owner { pid, host_pid, uid, ref cgroup, ref comm, .. } = *owner;
+        let Owner { pid, host_pid, uid, real_uid, ref cgroup, ref comm, .. } = *owner;
         let cgroup = cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
         let run = if self.began_after(owner.key(), time) { NO_RUN } else { 0 };
-        self.shared(pid, host_pid, &Facts { uid, cgroup, comm, run })
+        self.shared(pid, host_pid, &Facts { uid, real_uid, cgroup, comm, run })
     }
 
     /// Returns whether a process has begun, or has begun another program, after a moment.
@@ -133,12 +135,13 @@ impl Owners {
     }
 
     fn shared(&mut self, pid: u32, host_pid: u32, facts: &Facts<'_>) -> Arc<Owner> {
-        let Facts { uid, cgroup, comm, run } = *facts;
+        let Facts { uid, real_uid, cgroup, comm, run } = *facts;
         let key = ProcessKey::new(pid, host_pid);
         let process = self.processes.of(key, run).filter(|_| run != NO_RUN);
         let latest = self.latest.get(&key).filter(|known| {
             let known_cgroup = known.cgroup.as_ref().map_or(0, |cgroup| cgroup.id);
             (known.uid, known_cgroup) == (uid, cgroup)
+                && real_uid.is_none_or(|real| known.real_uid == Some(real))
                 && *known.comm == *comm
                 && known.process.as_ref() == process
         });
@@ -147,7 +150,7 @@ impl Owners {
         }
         let (comm, process) = (comm.into(), process.cloned());
         let cgroup: Option<Arc<Cgroup>> = self.cgroups.get(cgroup);
-        let owner = Arc::new(Owner { pid, host_pid, uid, cgroup, comm, process });
+        let owner = Arc::new(Owner { pid, host_pid, uid, real_uid, cgroup, comm, process });
         if self.latest.len() >= MAX_OWNERS {
             self.latest.clear();
         }

@@ -27,7 +27,7 @@ pub(super) fn exec_id(exec: &wire::Exec) -> ProcessId {
 pub(super) fn exec(processes: &mut Processes, exec: &wire::Exec) {
     let id = (exec_id(exec), exec.execs);
     let login = Login::new(exec.login_uid, exec.login_session);
-    processes.exec(Mono::from_kernel(exec.time), id, program(exec), login);
+    processes.exec(Mono::from_kernel(exec.time), id, program(exec), (login, exec.namespaces));
 }
 
 /// Takes a process that began.
@@ -35,7 +35,7 @@ pub(super) fn fork(processes: &mut Processes, fork: &wire::Fork) {
     let id = (id(fork.pid, fork.host_pid, fork.started), fork.execs);
     let parent = (ProcessKey::new(fork.parent_pid, fork.parent_host_pid), fork.parent_run);
     let login = Login::new(fork.login_uid, fork.login_session);
-    processes.fork(Mono::from_kernel(fork.time), id, parent, login);
+    processes.fork(Mono::from_kernel(fork.time), id, parent, (login, fork.namespaces));
 }
 
 /// Takes a process that ended.

@@ -267,6 +267,8 @@ fn put_parties(object: &mut JsonObject<'_>, context: &mut JsonContext, row: &Con
         object.number(",\"uid\":", u64::from(owner.uid));
         let labels = row.labels.as_deref();
         object.name(",\"user\":", labels.and_then(|labels| labels.user.as_deref()));
+        object.some(",\"real_uid\":", owner.real_uid.map(u64::from));
+        object.name(",\"real_user\":", labels.and_then(|labels| labels.real_user.as_deref()));
         if let Some(cgroup) = &owner.cgroup {
             object.some(",\"cgroup_id\":", Some(cgroup.id).filter(|id| *id != 0));
             put_path(object, cgroup);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use netmon_common::Namespaces;
+
 use crate::{
     core::{cgroup::Cgroup, process::Process, program::KnownProcess},
     view::text::{
@@ -45,9 +47,9 @@ impl OwnerFields {
 }
 
 /// The keys of a process: parent, the parent's executable, start, executable, whether that is
-/// deleted, arguments, whether these are cut, and the user, the user's name and the number of the
-/// login.
-type ProcessKeys = [&'static str; 10];
+/// deleted, arguments, whether these are cut, the user, the user's name and the number of the
+/// login, and the namespaces.
+type ProcessKeys = [&'static str; 13];
 
 const OWNER: ProcessKeys = [
     ",\"ppid\":",
@@ -60,6 +62,9 @@ const OWNER: ProcessKeys = [
     ",\"login_uid\":",
     ",\"login_user\":",
     ",\"login_session\":",
+    ",\"mnt_ns\":",
+    ",\"pid_ns\":",
+    ",\"user_ns\":",
 ];
 const HOLDER: ProcessKeys = [
     ",\"holder_ppid\":",
@@ -72,6 +77,9 @@ const HOLDER: ProcessKeys = [
     ",\"holder_login_uid\":",
     ",\"holder_login_user\":",
     ",\"holder_login_session\":",
+    ",\"holder_mnt_ns\":",
+    ",\"holder_pid_ns\":",
+    ",\"holder_user_ns\":",
 ];
 
 /// Writes the process that holds a connection, where that is not the one that opened it.
@@ -132,8 +140,9 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
 
 /// Returns the fields of a process.
 fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
-    let KnownProcess { started, parent, program, login, .. } = process;
-    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut, uid, user, session] = *keys;
+    let KnownProcess { started, parent, program, login, namespaces, .. } = process;
+    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut, more @ ..] = *keys;
+    let [uid, user, session, mnt_ns, pid_ns, user_ns] = more;
     let mut out = Vec::new();
     let mut object = JsonObject::begin(&mut out, "");
     object.some(ppid, Some(u64::from(*parent)).filter(|parent| *parent != 0));
@@ -153,6 +162,10 @@ fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
         object.number(uid, u64::from(login.uid));
         object.name(user, login.user.as_deref());
         object.number(session, u64::from(login.session));
+    }
+    let Namespaces { mnt, pid, user } = *namespaces;
+    for (key, inum) in [(mnt_ns, mnt), (pid_ns, pid), (user_ns, user)] {
+        object.some(key, Some(u64::from(inum)).filter(|inum| *inum != 0));
     }
     object.end_part();
     out

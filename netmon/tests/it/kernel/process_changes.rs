@@ -1,8 +1,12 @@
-//! Processes that change: the user by a program, by a login, and the program from a thread.
+//! Processes that change: the user by a program, by a login, the namespaces, and the program from a
+//! thread.
 
 use std::{
     env, fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Command, Output},
 };
@@ -14,7 +18,7 @@ use super::programs::{CONNECTS, assert_fields, bash, clients, run, with_server};
 use crate::kernel::{
     harness::Watch,
     recording::{Directory, Record, history, settle},
-    tier::{Tier, tier},
+    tier::{Tier, has_types, netns, tier},
 };
 
 /// The user of a login, and a user without rights.
@@ -53,18 +57,22 @@ fn a_login_stays_whatever_user_the_process_becomes() {
         assert_eq!(rows.len(), usize::from(tier() != Tier::Basic), "{rows:#?}");
         for row in rows {
             assert_eq!((&row["login_uid"], &row["uid"]), (&ALICE.into(), &UNPRIVILEGED.into()));
+            assert_eq!(row["real_uid"], UNPRIVILEGED, "{row}");
         }
     });
 }
 
+/// The kernel's types tell where the effective user is.
 #[test]
-fn a_program_that_sets_its_user_is_that_program() {
+fn a_program_that_sets_its_user_has_two() {
     let directory = Directory::new();
+    let journal = Directory::new();
     fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o755)).expect("its owner");
     let copy = directory.0.join("setuid");
     fs::copy(bash(), &copy).expect("a copy");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).expect("its owner");
     with_server(|address| {
+        let record = Record::start(&journal.0);
         let mut watch = Watch::start(&[]);
         let user = format!("--reuid={UNPRIVILEGED}");
         let path = copy.to_string_lossy();
@@ -73,12 +81,61 @@ fn a_program_that_sets_its_user_is_that_program() {
         let args = [&user, "--clear-groups", &path, "-p", "-c", &script, &address.to_string()];
         run(Path::new("setpriv"), &args);
         let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
-        // The user is the real one, as in `ps -o ruser`.
-        assert_eq!(client["uid"], UNPRIVILEGED, "{client}");
+        let effective = if has_types() { 0 } else { UNPRIVILEGED };
+        assert_eq!(client["uid"], effective, "{client}");
+        assert_eq!(client["real_uid"], UNPRIVILEGED, "{client}");
         let bash = format!("{path} -p -c");
         assert_fields(client, &[("exe", (*path).into())]);
         let args = client["args"].as_str();
         assert_eq!(args.is_some_and(|args| args.starts_with(&bash)), tier() != Tier::Basic);
+        record.stop();
+        settle(&journal);
+        let port = address.port();
+        let filter =
+            format!("uid = {effective} and dir = out and dport = {port} and netns = {}", netns());
+        let rows = history(&journal.0, &filter);
+        let [row] = &rows[..] else { panic!("one: {rows:#?}") };
+        assert_eq!(row["real_uid"], UNPRIVILEGED, "{row}");
+        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let number = UNPRIVILEGED.to_string();
+        let user = users.lines().find(|line| line.split(':').nth(2) == Some(&number));
+        let name = user.and_then(|user| user.split(':').next());
+        assert_eq!(row["real_user"].as_str(), name, "{row}");
+    });
+}
+
+#[test]
+fn a_process_has_the_namespaces_that_its_program_began_in() {
+    let own = |name: &str| {
+        fs::metadata(format!("/proc/self/ns/{name}")).expect("its own namespace").ino()
+    };
+    let (mnt, pid, user) = (own("mnt"), own("pid"), own("user"));
+    let directory = Directory::new();
+    with_server(|address| {
+        let record = Record::start(&directory.0);
+        let mut watch = Watch::start(&[]);
+        let bash = bash();
+        let args = ["--mount", "--user", &bash.to_string_lossy(), "-c", CONNECTS];
+        run(Path::new("unshare"), &[&args[..], &[&address.to_string()]].concat());
+        let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
+        assert_fields(client, &[("pid_ns", pid.into())]);
+        let is_other =
+            |row: &Value, name: &str, own: u64| row[name].as_u64().is_some_and(|of| of != own);
+        let others = [is_other(client, "mnt_ns", mnt), is_other(client, "user_ns", user)];
+        assert_eq!(others, [tier() != Tier::Basic; 2], "{client}");
+        let server = watch.events.iter().find(|event| event["direction"] == "inbound");
+        let server = server.expect("the server");
+        let ours = [("mnt_ns", mnt.into()), ("pid_ns", pid.into()), ("user_ns", user.into())];
+        assert_fields(server, &ours);
+        record.stop();
+        settle(&directory);
+        let port = address.port();
+        let filter = format!("dir = out and dport = {port} and netns = {}", netns());
+        let rows = history(&directory.0, &filter);
+        let [row] = &rows[..] else { panic!("one: {rows:#?}") };
+        for name in ["mnt_ns", "pid_ns", "user_ns"] {
+            assert_eq!(row[name], client[name], "{name}");
+        }
     });
 }
 

@@ -235,7 +235,8 @@ impl Host {
         self.sockets += 1;
         let owner = |(pid, comm): Program| {
             let comm = comm.as_bytes().into();
-            Arc::new(Owner { pid, host_pid: 0, uid: 33, cgroup: None, comm, process: None })
+            let (real_uid, cgroup, process) = (Some(33), None, None);
+            Arc::new(Owner { pid, host_pid: 0, uid: 33, real_uid, cgroup, comm, process })
         };
         let (mut old, mut opening) = match by {
             By::Listen(program) | By::Connect(program) => {

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use netmon::testing::{
     Ancestor, Anchor, Arguments, Binding, Cgroup, DumpScope, Event, Gap, KnownProcess, Login, Loss,
-    Mono, Opening, Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals, Transition, Tuple,
-    Wall,
+    Mono, Namespaces, Opening, Owner, Program, ResetSide, Seed, SocketId, TcpState, Totals,
+    Transition, Tuple, Wall,
 };
 
 /// The socket with a number that is not 0.
@@ -53,6 +53,7 @@ pub(crate) fn process(arguments: &[u8]) -> KnownProcess {
         parent: 790,
         login: Some(Login { uid: 1_000, session: 3, user: Some("alice".into()) }),
         program: Some(program(b"/usr/bin/curl", Arguments::new(arguments, arguments.len() + 1))),
+        namespaces: Namespaces { mnt: 4_026_531_841, pid: 4_026_531_836, user: 4_026_531_837 },
         ancestors: ancestors
             .map(|(pid, path)| Ancestor { pid, program: program(path, None) })
             .into(),
@@ -67,6 +68,7 @@ pub(crate) fn owner(pid: u32, comm: &[u8]) -> Opening {
         pid,
         host_pid: 0,
         uid: 33,
+        real_uid: Some(1_000),
         cgroup: Some(Arc::new(Cgroup::new(5, Some(b"/system.slice/web.service"[..].into())))),
         comm,
         process,

@@ -88,7 +88,8 @@ fn ended() -> impl Strategy<Value = (Transition, Connection)> {
             row.binding = Binding { device: (interface == 1).then(|| "eth0".into()), v6only: None };
             row.owner = owner.map(|(pid, uid, cgroup, comm)| {
                 let (process, cgroup) = (process(comm), Some(Arc::new(cgroup_of(cgroup))));
-                Arc::new(Owner { pid, host_pid: 0, uid, cgroup, comm: comm.into(), process })
+                let (host_pid, real_uid, comm) = (0, Some(33), comm.into());
+                Arc::new(Owner { pid, host_pid, uid, real_uid, cgroup, comm, process })
             });
             row.holder = holder.map(|(pid, comm)| {
                 let (known, cgroup, comm) = (process(comm), None, comm.into());

@@ -40,9 +40,11 @@ proptest! {
     fn opens_round_trip(
         transition in transition(kind::OPEN),
         (cgroup, sock) in any::<(u64, u64)>(),
-        (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
+        (pid, uid, comm, host_pid, real_uid) in any::<(u32, u32, [u8; 16], u32, u32)>(),
     ) {
-        let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
+        let (run, unused) = (0, 0);
+        let process =
+            wire::Process { cgroup, pid, uid, comm, host_pid, run, real_uid, unused };
         let open = wire::Open { transition, sock, process };
         prop_assert_eq!(decode(bytemuck::bytes_of(&open)), Ok(Record::Open(open)));
     }
@@ -68,9 +70,11 @@ proptest! {
     #[test]
     fn accepts_round_trip(
         (time, cookie, cgroup) in any::<(u64, u64, u64)>(),
-        (pid, uid, comm, host_pid) in any::<(u32, u32, [u8; 16], u32)>(),
+        (pid, uid, comm, host_pid, real_uid) in any::<(u32, u32, [u8; 16], u32, u32)>(),
     ) {
-        let process = wire::Process { cgroup, pid, uid, comm, host_pid, run: 0 };
+        let (run, unused) = (0, 0);
+        let process =
+            wire::Process { cgroup, pid, uid, comm, host_pid, run, real_uid, unused };
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);
         let accept = wire::Accept { kind, reserved, time, cookie, process };
         prop_assert_eq!(decode(bytemuck::bytes_of(&accept)), Ok(Record::Accept(accept)));
@@ -100,6 +104,7 @@ proptest! {
         let fork = wire::Fork {
             kind: kind::FORK, execs: 3, reserved: 0, parent_run: 5, time, started, pid,
             host_pid, parent_pid, parent_host_pid, login_uid: 7, login_session: 8,
+            namespaces: wire::Namespaces { mnt: 9, pid: 10, user: 11 }, unused: 0,
         };
         prop_assert_eq!(decode(bytemuck::bytes_of(&fork)), Ok(Record::Fork(fork)));
         let exit = wire::Exit { kind: kind::EXIT, reserved, time, started, pid, host_pid };

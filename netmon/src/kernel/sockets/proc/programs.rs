@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use netmon_common::Namespaces;
+
 use super::processes::{pids, stat};
 use crate::{
     core::{
@@ -52,11 +54,11 @@ pub(crate) fn look_and<T>(
     let time = now();
     let (parent, started) = stat(pid)?;
     let program = program(pid, arguments).map(Arc::new);
-    let login = login(pid);
+    let (login, namespaces) = (login(pid), namespaces(pid));
     let more = look();
     let id = ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) };
     // The number may be that of another process by now.
-    let seen = SeenProcess { id, time, parent, program, login };
+    let seen = SeenProcess { id, time, parent, program, login, namespaces };
     (stat(pid)?.1 == started).then_some((seen, more))
 }
 
@@ -95,6 +97,19 @@ fn login(pid: u32) -> Option<Login> {
     };
     let uid = number("loginuid").filter(|uid| *uid != netmon_common::NO_LOGIN)?;
     Login::new(uid, number("sessionid")?)
+}
+
+/// Returns the namespaces of a process, as far as the kernel has them and the process shows them to
+/// this one.
+fn namespaces(pid: u32) -> Namespaces {
+    let inum = |name: &str| {
+        let of = fs::metadata(format!("/proc/{pid}/ns/{name}")).ok()?;
+        of.ino().try_into().ok()
+    };
+    // A process of another user shows none.
+    let Some(mnt) = inum("mnt") else { return Namespaces::default() };
+    let of = |name: &str| inum(name).unwrap_or(0);
+    Namespaces { mnt, pid: of("pid"), user: of("user") }
 }
 
 fn arguments(pid: u32) -> Option<Arguments> {

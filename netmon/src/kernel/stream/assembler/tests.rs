@@ -1,5 +1,6 @@
 //! Tests the assembler with a kernel that answers from a script.
 
+use bytemuck::Zeroable;
 use netmon_common::flag;
 
 use super::*;
@@ -111,7 +112,7 @@ fn connect(time: u64) -> Record {
     let transition =
         wire::Transition { local_port: 0, kind: wire::kind::OPEN, ..wire(Close, SynSent, time) };
     let comm = *b"curl\0\0\0\0\0\0\0\0\0\0\0\0";
-    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, host_pid: 0, run: 0 };
+    let process = wire::Process { cgroup: 1, pid: 42, uid: 1000, comm, ..wire::Process::zeroed() };
     Record::Open(wire::Open { transition, sock: 0xffff, process })
 }
 
@@ -311,8 +312,7 @@ fn an_accept_is_reported_unless_by_the_kernel() {
         pid: 42,
         uid: 0,
         comm: *b"nginx\0\0\0\0\0\0\0\0\0\0\0",
-        host_pid: 0,
-        run: 0,
+        ..wire::Process::zeroed()
     };
     let accept = |process| {
         let (kind, reserved) = (kind::ACCEPT, [0; 7]);

@@ -17,7 +17,7 @@ use crate::{
         cgroup::{Cgroup, Workload},
         connection::Direction,
         escape::{Escaped, EscapedName},
-        process::{Evidence, PidText},
+        process::{Evidence, Owner, PidText},
         program::{Ancestor, KnownProcess},
         tcp::TcpState,
         time::Mono,
@@ -60,14 +60,16 @@ pub(super) fn draw(
         y += 1;
     }
     let below = Rect { y: y.min(area.bottom()), height: area.bottom().saturating_sub(y), ..area };
-    let picture = state_diagram::SIZE.0 + 1;
-    let is_wide = area.width >= 2 * picture;
-    let steps = Rect { width: if is_wide { area.width - picture } else { area.width }, ..below };
+    let width = state_diagram::WIDTH + 1;
+    let is_wide = area.width >= 2 * width;
+    let picture = state_diagram::picture(below.height).filter(|_| is_wide);
+    let right = if picture.is_some() { width + 1 } else { 0 };
+    let steps = Rect { width: area.width - right, ..below };
     history(detail, theme, steps, &mut time, buffer);
-    if is_wide {
-        let machine = Rect { x: area.right() - picture, width: picture, ..below };
+    if let Some(picture) = picture {
+        let machine = Rect { x: area.right() - width, width, ..below };
         let now = if detail.is_gone { TcpState::Close } else { detail.row.state };
-        state_diagram::draw(&detail.history.steps, now, machine, buffer);
+        state_diagram::draw(&picture, &detail.history.steps, now, machine, buffer);
     }
 }
 
@@ -111,18 +113,18 @@ fn facts<'a>(
             .user
             .as_deref()
             .map_or(String::new(), |user| format!(" ({})", Escaped(user.as_bytes())));
-        let login = owner.process.as_ref().and_then(|process| process.login.as_ref());
-        let login = login
-            .filter(|login| login.uid != owner.uid)
-            .map_or(String::new(), |login| format!(", login of uid {}", login.uid));
         let (name, uid) = (program(Some(owner)), owner.uid);
-        format!("{name}   uid {uid}{user}{login}   {}", row.evidence.map_or("", evidence))
+        format!("{name}   uid {uid}{user}   {}", row.evidence.map_or("", evidence))
     });
     let mut lines = vec![
         fact("TCP", place),
         fact("State", format!("{} {since}   {beginning}{is_gone}", row.state)),
         fact("Process", owner),
     ];
+    let users = row.owner.as_deref().map(other_users).unwrap_or_default();
+    if !users.is_empty() {
+        lines.push(fact("Users", users));
+    }
     if let Some(process) = row.owner.as_ref().and_then(|owner| owner.process.as_deref()) {
         let facts = program_facts(process);
         lines.extend(facts.into_iter().map(|(name, value)| fact(name, value)));
@@ -157,6 +159,16 @@ fn facts<'a>(
         format!("sk:{:x}   netns {}{queues}", row.id.cookie.get(), state.netns(row)),
     ));
     lines
+}
+
+/// Returns the users of a process beside the effective one: the real user, and that of the login.
+fn other_users(owner: &Owner) -> String {
+    let login = owner.process.as_ref().and_then(|process| process.login.as_ref());
+    let login = login.map(|login| login.uid);
+    let others = [("real uid", owner.real_uid), ("login of uid", login)].into_iter();
+    let others =
+        others.filter_map(|(name, uid)| Some((name, uid.filter(|uid| *uid != owner.uid)?)));
+    others.map(|(name, uid)| format!("{name} {uid}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the executable of a process, its arguments and its ancestors, as far as they are known.

@@ -24,34 +24,63 @@ const PICTURE: [&str; 15] = [
     "                 CLOSE",
 ];
 
-/// Columns and lines of the picture.
-pub(super) const SIZE: (u16, u16) = (37, 15);
+/// Columns of the picture.
+pub(super) const WIDTH: u16 = 37;
 
-/// Draws the picture. Each state that the connection came to has the number of the step.
-pub(super) fn draw(steps: &[Mark], now: TcpState, area: Rect, buffer: &mut Buffer) {
-    for (y, line) in (area.y..area.bottom()).zip(PICTURE) {
-        Line::styled(line, DIM).render(Rect { y, height: 1, ..area }, buffer);
+/// Returns the lines of the picture for a height: without the lines between the states if there is
+/// no room for all. Returns none if there is no room for the states.
+pub(super) fn picture(height: u16) -> Option<Vec<&'static str>> {
+    let fits = |picture: &Vec<&str>| picture.len() <= usize::from(height);
+    let states = |line: &'static str| {
+        let states = line.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+        (!states.is_empty()).then_some(states)
+    };
+    let whole = Some(PICTURE.to_vec()).filter(fits);
+    whole.or_else(|| Some(PICTURE.into_iter().filter_map(states).collect()).filter(fits))
+}
+
+/// Draws a picture. Each state that the connection came to has the number of the step.
+pub(super) fn draw(
+    picture: &[&str],
+    steps: &[Mark],
+    now: TcpState,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
+    for (y, line) in (area.y..area.bottom()).zip(picture) {
+        Line::styled(*line, DIM).render(Rect { y, height: 1, ..area }, buffer);
     }
+    let mut mark = |state, number, is_now| {
+        if let Some(place) = place(picture, state, number) {
+            mark(place, state, number, is_now, area, buffer);
+        }
+    };
     let Some(first) = steps.first() else {
-        return mark(now, None, true, area, buffer);
+        return mark(now, None, true);
     };
     // A connection begins at the first CLOSE, and ends at the second.
-    mark(first.old, Some(0), false, area, buffer);
+    mark(first.old, Some(0), false);
     for (number, step) in (1..).zip(steps) {
         let is_now = step.new == now && number == steps.len();
-        mark(step.new, Some(number), is_now, area, buffer);
+        mark(step.new, Some(number), is_now);
     }
 }
 
 /// Marks a state: bold with the number of its step, and reversed if the connection is there now.
-fn mark(state: TcpState, number: Option<usize>, is_now: bool, area: Rect, buffer: &mut Buffer) {
-    let state = if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state };
-    let Some((x, y)) = place(state, number) else { return };
+fn mark(
+    (x, y): (u16, u16),
+    state: TcpState,
+    number: Option<usize>,
+    is_now: bool,
+    area: Rect,
+    buffer: &mut Buffer,
+) {
     // The picture is dim.
     let style = Style::reset().patch(if is_now { STRONG.patch(HEADING) } else { STRONG });
+    let name = shown(state).name();
     let text = match number {
-        Some(number) => format!("{state} {number}"),
-        None => state.to_string(),
+        Some(number) => format!("{name} {number}"),
+        None => name.to_owned(),
     };
     let (left, top) = (area.x.saturating_add(x), area.y.saturating_add(y));
     if left < area.right() && top < area.bottom() {
@@ -60,16 +89,21 @@ fn mark(state: TcpState, number: Option<usize>, is_now: bool, area: Rect, buffer
     }
 }
 
+/// Returns the state that stands in the picture for a state.
+fn shown(state: TcpState) -> TcpState {
+    if state == TcpState::NewSynRecv { TcpState::SynRecv } else { state }
+}
+
 /// Returns the column and the line of a state.
-fn place(state: TcpState, number: Option<usize>) -> Option<(u16, u16)> {
-    let lines = (0u16..).zip(PICTURE);
+fn place(picture: &[&str], state: TcpState, number: Option<usize>) -> Option<(u16, u16)> {
+    let lines = (0u16..).zip(picture);
     let mut places = lines.filter_map(|(y, line)| {
         // Whole words are compared: CLOSE is a part of other names.
         let mut x = 0;
         line.split(' ').find_map(|word| {
             let at = x;
             x += u16::try_from(word.chars().count()).ok()? + 1;
-            (word == state.name()).then_some((at, y))
+            (word == shown(state).name()).then_some((at, y))
         })
     });
     let first = places.next();
@@ -83,12 +117,17 @@ mod tests {
 
     #[test]
     fn every_state_has_a_place_in_the_picture() {
-        for state in TcpState::ALL.into_iter().filter(|state| *state != TcpState::NewSynRecv) {
-            assert!(place(state, Some(1)).is_some(), "{state}");
+        for (height, lines) in [(20, 15), (15, 15), (14, 8), (8, 8)] {
+            let picture = picture(height).expect("room");
+            assert_eq!(picture.len(), lines, "{height}");
+            for state in TcpState::ALL {
+                assert!(place(&picture, state, Some(1)).is_some(), "{state}");
+            }
+            let last = u16::try_from(lines - 1).expect("few");
+            assert_eq!(place(&picture, TcpState::Close, Some(0)), Some((17, 0)));
+            assert_eq!(place(&picture, TcpState::Close, Some(1)), Some((17, last)));
+            assert!(picture.iter().all(|line| line.chars().count() <= usize::from(WIDTH)));
         }
-        assert_eq!(place(TcpState::Close, Some(0)), Some((17, 0)));
-        assert_eq!(place(TcpState::Close, Some(1)), Some((17, 14)));
-        assert!(PICTURE.iter().all(|line| line.chars().count() <= usize::from(SIZE.0)));
-        assert_eq!(PICTURE.len(), usize::from(SIZE.1));
+        assert_eq!(picture(7), None);
     }
 }

@@ -32,6 +32,7 @@ fn appearance() -> Appearance {
         colour: false,
         dated: false,
         own_netns: None,
+        wide_owner: false,
         host_width: 0,
     }
 }

@@ -29,7 +29,7 @@ use self::{
     arch::Arch,
     image::Image,
     kernel::{Kernel, Suite},
-    machine::{Accelerator, Cpus, boot},
+    machine::{Accelerator, Cpus, Part, boot},
     tally::{Tally, heading, row},
     userland::Userland,
 };
@@ -85,7 +85,8 @@ pub(crate) struct Vm {
     threads: Option<u32>,
     /// Number of machines that run at a time; by default one for each CPU of this host
     ///
-    /// An emulated machine uses one CPU of the host.
+    /// An emulated machine uses one CPU of the host. With fewer kernels than machines, the tests of
+    /// each kernel are split among several machines.
     #[arg(long, value_name = "COUNT")]
     jobs: Option<usize>,
     /// Use the debug build: slower in a machine, but it may exist already
@@ -130,11 +131,13 @@ impl Feature {
 }
 
 /// The outcome of a machine.
-struct Outcome {
-    kernel: Kernel,
+struct Outcome<'a> {
+    kernel: &'a Kernel,
+    part: Part,
     tally: Tally,
     took: Duration,
-    result: anyhow::Result<()>,
+    /// An error if the machine did not end by itself.
+    ended: anyhow::Result<()>,
 }
 
 impl Vm {
@@ -155,40 +158,50 @@ impl Vm {
             [] if self.systemd => &[UNIT_KERNEL.to_owned()],
             kernels => kernels,
         };
-        for suite in kernel::chosen(self.arch, kernels)? {
+        let suites = kernel::chosen(self.arch, kernels)?;
+        let jobs = self.jobs.or_else(|| Some(thread::available_parallelism().ok()?.get()));
+        let jobs = jobs.unwrap_or(1).max(1);
+        // A few tests are over before a second machine has booted.
+        let is_whole = !self.systemd && self.run.is_none() && self.only.is_empty();
+        let parts = if is_whole { (jobs / suites.len()).max(1) } else { 1 };
+        for suite in suites {
             let kernel = Kernel::get(suite, self.arch, self.refresh)?;
             let accelerator = *accelerator.get_or_insert_with(|| Accelerator::usable(&kernel));
             let image = match &netmon {
                 Netmon::Built(programs) if !self.systemd => {
                     let userland = Userland::get(self.arch, self.refresh)?;
-                    let command = self.command(suite, accelerator);
+                    let command = self.command(suite, accelerator, parts > 1);
                     Image::make(&kernel, &userland, programs, &command)?
                 }
                 netmon => system::make(&kernel, netmon, self.refresh)?,
             };
             machines.push((kernel, image, accelerator));
         }
+        let part = |number| Part { number, of: parts };
+        let machines: Vec<_> = machines
+            .iter()
+            .flat_map(|machine| (1..=parts).map(move |number| (machine, part(number))))
+            .collect();
         let (machines, outcomes) = (Mutex::new(machines.into_iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
-            let jobs = self.jobs.or_else(|| Some(thread::available_parallelism().ok()?.get()));
-            for _ in 0..jobs.unwrap_or(1).max(1) {
+            for _ in 0..jobs {
                 scope.spawn(|| {
                     let next = || machines.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    while let Some((kernel, image, accelerator)) = next() {
+                    while let Some(((kernel, image, accelerator), part)) = next() {
                         let began = Instant::now();
-                        let (tally, ended) = boot(&kernel, &image, cpus, accelerator);
-                        let result = ended.and_then(|()| tally.judge(self.run.is_none()));
-                        let outcome = Outcome { kernel, tally, took: began.elapsed(), result };
+                        let (tally, ended) = boot(kernel, image, cpus, *accelerator, part);
+                        let outcome = Outcome { kernel, part, tally, took: began.elapsed(), ended };
                         outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
                     }
                 });
             }
         });
-        report(&outcomes.into_inner().unwrap_or_else(PoisonError::into_inner))
+        let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report(outcomes, self.run.is_none())
     }
 
     /// Returns the shell command that the machine runs.
-    fn command(&self, suite: Suite, accelerator: Accelerator) -> String {
+    fn command(&self, suite: Suite, accelerator: Accelerator, is_split: bool) -> String {
         if let Some(script) = &self.run {
             return script.clone();
         }
@@ -202,35 +215,60 @@ impl Vm {
             accelerator.patience(),
             self.threads.unwrap_or(accelerator.cpus(self.cpus) * 2)
         );
+        let mut chosen = String::new();
         for skip in &self.skip {
-            command += &format!(" --skip '{skip}'");
+            chosen += &format!(" --skip '{skip}'");
         }
         if self.only.is_empty() {
-            command += &format!(" '{KERNEL}'");
+            chosen += &format!(" '{KERNEL}'");
         }
         for only in &self.only {
             // A module is one of the kernel tests; a part of a test's name stands for itself.
             let is_module = only.contains("::") && !only.starts_with(KERNEL);
-            command += &format!(" '{}{only}'", if is_module { KERNEL } else { "" });
+            chosen += &format!(" '{}{only}'", if is_module { KERNEL } else { "" });
+        }
+        if is_split {
+            command += &format!(
+                " --exact $($TESTS --list --format terse{chosen} | sed -n 's/: test$//p' \
+                 | sed -n \"${{part}}p\")"
+            );
+        } else {
+            command += &chosen;
         }
         command
     }
 }
 
 /// Prints the outcomes. Returns an error unless every machine succeeded.
-fn report(outcomes: &[Outcome]) -> anyhow::Result<()> {
-    for Outcome { kernel, tally, result, .. } in outcomes {
+fn report(mut outcomes: Vec<Outcome<'_>>, are_tests: bool) -> anyhow::Result<()> {
+    outcomes.sort_by_key(|outcome| outcome.part.number);
+    let mut kernels: Vec<Outcome<'_>> = Vec::new();
+    for outcome in outcomes {
+        let is_same = |known: &&mut Outcome<'_>| std::ptr::eq(known.kernel, outcome.kernel);
+        match kernels.iter_mut().find(is_same) {
+            Some(known) => {
+                known.tally.add(outcome.tally);
+                known.took = known.took.max(outcome.took);
+                if known.ended.is_ok() {
+                    known.ended = outcome.ended;
+                }
+            }
+            None => kernels.push(outcome),
+        }
+    }
+    let mut failed = Vec::new();
+    for Outcome { kernel, tally, ended, .. } in &mut kernels {
         eprintln!("vm: {}: seconds by module:{}", kernel.name, tally.modules());
-        if let Err(error) = result {
+        let ended = std::mem::replace(ended, Ok(()));
+        if let Err(error) = ended.and_then(|()| tally.judge(are_tests)) {
             eprintln!("vm: {}: {error:#}", kernel.name);
+            failed.push(kernel.name.as_str());
         }
     }
     eprintln!("\n{}", heading());
-    for Outcome { kernel, tally, took, .. } in outcomes {
+    for Outcome { kernel, tally, took, .. } in &kernels {
         eprintln!("{}", row(&kernel.name, &kernel.release, tally, *took));
     }
-    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err());
-    let failed: Vec<_> = failed.map(|outcome| outcome.kernel.name.as_str()).collect();
     ensure!(
         failed.is_empty(),
         "tests fail on {}; to run one of the kernel again: `cargo xtask vm {} --only NAME`",

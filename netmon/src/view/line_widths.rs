@@ -172,6 +172,7 @@ fn look(width: usize, dated: bool, host_width: usize) -> Appearance {
         zone: TimeZone::UTC,
         dated,
         own_netns: Some(1),
+        wide_owner: dated,
         host_width,
     }
 }

@@ -14,6 +14,7 @@ mod line_widths;
 pub(crate) mod listing;
 pub(crate) mod net_tools;
 pub(crate) mod network;
+mod own_lines;
 mod palette;
 pub(crate) mod summary;
 mod text;

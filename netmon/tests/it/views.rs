@@ -1,10 +1,13 @@
 //! The output of a session, to the byte: the sample events through the table and both views.
 
-use crate::sample_events::{at_ms, sample_events};
+use std::sync::Arc;
+
+use crate::sample_events::{at_ms, owner, process, sample_events, socket, transition};
 use crate::schema::object;
 use jiff::tz::TimeZone;
 use netmon::testing::{
-    Anchor, Appearance, Change, ConnectionTable, Json, Lines, Mono, Resync, Services, View, Wall,
+    Anchor, Appearance, Change, Connection, ConnectionId, ConnectionTable, Evidence, Json, Lines,
+    Mono, Opening, Process, Resync, Services, Step, TcpState, View, Wall,
 };
 
 fn show(view: &mut impl View) -> u32 {
@@ -24,17 +27,20 @@ fn show(view: &mut impl View) -> u32 {
     shown
 }
 
-fn lines(terminal: Option<usize>, colour: bool) -> String {
-    let services = Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n");
-    let look = Appearance {
-        services,
+fn look(terminal: Option<usize>) -> Appearance {
+    Appearance {
+        services: Services::parse(b"ssh 22/tcp\nhttps 443/tcp\nhttp 80/tcp www\n"),
         terminal,
-        colour,
+        colour: false,
         zone: TimeZone::UTC,
         own_netns: Some(4_026_531_840),
+        wide_owner: false,
         host_width: 0,
         dated: false,
-    };
+    }
+}
+
+fn lines(look: Appearance) -> String {
     let mut out = Vec::new();
     let names = |inum| (inum == 4_026_532_200).then(|| "blue\u{7}".into());
     let mut view = Lines::new(&mut out, look, Box::new(names)).expect("written");
@@ -45,13 +51,49 @@ fn lines(terminal: Option<usize>, colour: bool) -> String {
 
 #[test]
 fn text() {
-    insta::assert_snapshot!("text", lines(None, false));
+    insta::assert_snapshot!("text", lines(look(None)));
+}
+
+/// Each connection has its processes once.
+#[test]
+fn text_with_wide_owners() {
+    insta::assert_snapshot!(
+        "text_with_wide_owners",
+        lines(Appearance { wide_owner: true, ..look(None) })
+    );
+}
+
+#[test]
+fn a_holder_is_named_in_the_line_and_on_a_line_of_its_own() {
+    let id = ConnectionId { cookie: socket(7), epoch: at_ms(0) };
+    let transition =
+        transition(1, 7, ("10.0.0.1:43210", "10.0.0.2:4444"), TcpState::Close, TcpState::SynSent);
+    let mut connection = Connection::new(id, transition.tuple, TcpState::SynSent);
+    let Opening::ByProcess(owner) = owner(812, b"curl") else { panic!("a process") };
+    (connection.owner, connection.evidence) = (owner, Some(Evidence::Connect));
+    let (comm, known) = (b"sh"[..].into(), Some(Arc::new(process(b"sh\0-i\0"))));
+    connection.holder =
+        Some(Arc::new(Process { pid: 813, host_pid: 0, comm, known, cgroup: None }));
+    let mut out = Vec::new();
+    let look = Appearance { wide_owner: true, ..look(None) };
+    let mut view = Lines::new(&mut out, look, Box::new(|_| None)).expect("written");
+    let step = Step {
+        transition: &transition,
+        connection: &connection,
+        in_state: None,
+        verdict: None,
+        corrected: false,
+    };
+    view.change(&Change::Opened(step)).expect("written");
+    view.flush(&ConnectionTable::default()).expect("written");
+    drop(view);
+    insta::assert_snapshot!("a_holder", String::from_utf8(out).expect("text"));
 }
 
 #[test]
 fn text_fits_a_terminal() {
     let frames = [40, 80, 120, 200].map(|width| {
-        let frame = lines(Some(width), false);
+        let frame = lines(look(Some(width)));
         assert!(frame.lines().all(|line| line.chars().count() <= width), "{frame}");
         format!("{width} columns\n{frame}")
     });
@@ -60,7 +102,7 @@ fn text_fits_a_terminal() {
 
 #[test]
 fn colour_adds_nothing_but_colour() {
-    let coloured = lines(None, true);
+    let coloured = lines(Appearance { colour: true, ..look(None) });
     for words in [
         "\u{1b}[31mrefused\u{1b}[0m",
         "\u{1b}[32mESTABLISHED\u{1b}[0m",
@@ -74,7 +116,7 @@ fn colour_adds_nothing_but_colour() {
         .iter()
         .fold(coloured, |text, colour| text.replace(colour, ""));
     let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
-    assert_eq!(trimmed.join("\n"), lines(None, false).trim_end());
+    assert_eq!(trimmed.join("\n"), lines(look(None)).trim_end());
 }
 
 #[test]
@@ -87,6 +129,7 @@ fn rows_before_a_change_of_the_clock_show_their_offset() {
         colour: false,
         zone,
         own_netns: None,
+        wide_owner: false,
         host_width: 0,
         dated: true,
     };

@@ -86,16 +86,32 @@ impl Accelerator {
     }
 }
 
+/// A part of a kernel's tests: every `of`th test from the `number`th on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) number: usize,
+    pub(super) of: usize,
+}
+
+impl Part {
+    /// Returns the name of the machine with this part of the tests of a kernel.
+    pub(super) fn name(self, kernel: &str) -> String {
+        let Self { number, of } = self;
+        if of == 1 { kernel.to_owned() } else { format!("{kernel} {number}/{of}") }
+    }
+}
+
 /// Boots a machine. Returns the tally of its tests, and an error if it did not end by itself.
 pub(super) fn boot(
     kernel: &Kernel,
     image: &Image,
     cpus: Cpus,
     accelerator: Accelerator,
+    part: Part,
 ) -> (Tally, anyhow::Result<()>) {
-    let console = image.path.with_extension("console");
+    let console = image.path.with_extension(format!("{}.console", part.number));
     let mut tally = Tally::default();
-    let ended = run(kernel, image, cpus, accelerator, &console, &mut tally);
+    let ended = run(kernel, image, cpus, accelerator, part, &console, &mut tally);
     let log = fs::read(&console).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<_> = log.lines().collect();
@@ -108,11 +124,17 @@ fn run(
     image: &Image,
     cpus: Cpus,
     accelerator: Accelerator,
+    part: Part,
     console: &Path,
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let Facts { parameters, channel, qemu: program, qemu_package, .. } = kernel.arch.facts();
-    let parameters = format!("{parameters} quiet panic=-1 mitigations=off {}", image.parameters);
+    // The kernel hands words that it does not know to the script, as variables.
+    let parameters = format!(
+        "{parameters} quiet panic=-1 mitigations=off {} part={}~{}",
+        image.parameters, part.number, part.of
+    );
+    let name = part.name(&kernel.name);
     let mut command = qemu(kernel);
     command
         .args(accelerator.arguments(kernel.arch))
@@ -123,7 +145,7 @@ fn run(
         .args(*channel)
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    eprintln!("vm: {}: Linux {} boots", kernel.name, kernel.release);
+    eprintln!("vm: {name}: Linux {} boots", kernel.release);
     let mut machine =
         command.spawn().with_context(|| format!("cannot run {program}: install {qemu_package}"))?;
     let lines = BufReader::new(machine.stdout.take().context("its output")?);
@@ -132,7 +154,7 @@ fn run(
             for line in lines.split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line);
                 let line = line.trim_end_matches('\r');
-                println!("{}: {line}", kernel.name);
+                println!("{name}: {line}");
                 tally.line(line);
             }
         });

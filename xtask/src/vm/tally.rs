@@ -23,6 +23,19 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Adds the outcomes of another machine, with another part of the tests.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { passed, failed, ignored, running, modules, succeeded } = other;
+        self.passed += passed;
+        self.failed.extend(failed);
+        self.ignored += ignored;
+        self.running.extend(running);
+        for (module, seconds) in modules {
+            *self.modules.entry(module).or_default() += seconds;
+        }
+        self.succeeded &= succeeded;
+    }
+
     /// Takes a line of the machine's output.
     pub(super) fn line(&mut self, line: &str) {
         self.succeeded |= line == SUCCESS;
@@ -111,6 +124,14 @@ mod tests {
         assert_eq!((tally.passed, tally.modules().as_str()), (2, " a 0"));
         tally.line("test a::d ... ignored");
         assert!(tally.judge(true).is_err(), "skipped is failed");
+        let mut whole = Tally::default();
+        whole.line("test a::b ... ok <0.500s>");
+        whole.line(SUCCESS);
+        let mut second = Tally::default();
+        second.line("test a::c ... ok <2.000s>");
+        whole.add(second);
+        assert!(whole.judge(true).is_err(), "the second machine has not ended");
+        assert_eq!((whole.passed, whole.modules().as_str()), (2, " a 2"));
         let mut tally = Tally::default();
         tally.line("test a::b has been running for over 60 seconds");
         let error = tally.judge(true).expect_err("it never ended").to_string();

@@ -75,6 +75,9 @@ pub(in crate::cli) struct FormArgs {
     /// Show port numbers instead of service names
     #[arg(short = 'n', long)]
     pub(in crate::cli) numeric: bool,
+    /// Show each process on a line of its own, with its unit, container, program and arguments
+    #[arg(long, hide_short_help = true)]
+    pub(in crate::cli) wide_owner: bool,
     /// Do not fit lines to the terminal
     #[arg(short = 'W', long)]
     pub(in crate::cli) wide: bool,
@@ -115,6 +118,7 @@ impl JournalArgs {
             zone: self.zone(),
             dated,
             own_netns: None,
+            wide_owner: form.wide_owner,
             host_width,
         }
     }

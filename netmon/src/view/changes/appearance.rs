@@ -23,6 +23,8 @@ pub struct Appearance {
     /// The inode number of the own network namespace, which live lines do not show. A row of a
     /// journal has the recorder's.
     pub own_netns: Option<u32>,
+    /// The processes of each connection are on lines of their own, with more facts.
+    pub wide_owner: bool,
     /// Columns of the host's name; 0 if there is one host.
     pub host_width: usize,
 }

@@ -16,7 +16,6 @@ use crate::{
         tcp::TcpState,
         time::{Anchor, Mono},
     },
-    view::palette::Tone,
     view::text::{
         clock::{Clock, Elapsed, TimeStyle},
         host::Host,
@@ -29,6 +28,7 @@ use crate::{
         netns::{Netns, NetnsNames},
         stack_text::StackText,
     },
+    view::{own_lines::put_parties, palette::Tone},
 };
 
 const DATE: usize = 0;
@@ -260,9 +260,19 @@ impl ConnectionLines {
             });
             let free = out.len();
             out.extend_from_slice(b"  ");
+            let begun = out.len();
             rest(out, look, netns);
+            if let Some(holder) = &connection.holder {
+                let comma = if out.len() > begun { ", " } else { "" };
+                let name = EscapedName(&holder.comm);
+                let _ = write!(out, "{comma}held by {}/{name}", PidText(holder.pid));
+            }
             layout.end(out, start, free);
         });
+        let is_first = matches!(old, None | Some(TcpState::Close | TcpState::Listen));
+        if look.wide_owner && is_first {
+            put_parties(out, layout, connection);
+        }
     }
 
     /// Writes a line of text at a time.

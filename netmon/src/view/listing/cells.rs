@@ -5,18 +5,12 @@ use std::io::Write;
 use super::ListingNames;
 use crate::{
     core::{
-        escape::{Escaped, EscapedName},
-        process::Process,
+        escape::Escaped,
         socket::{Protocol, Socket, TcpInfo},
     },
     view::{
         language::Language,
-        text::{
-            host::Host,
-            layout::{Form, cut},
-            netns::Netns,
-            width::columns_of,
-        },
+        text::{host::Host, netns::Netns},
     },
 };
 
@@ -68,48 +62,6 @@ pub(super) fn put_endpoint(
         (_, Some(name)) => put_escaped(out, name.as_bytes()),
         (port, None) => put_number(out, u64::from(port)),
     }
-}
-
-/// Writes the first process, as many others as fit `room` columns, and the number of the rest.
-pub(in crate::view) fn put_owners(out: &mut Vec<u8>, owners: &[&Process], room: usize) {
-    if owners.is_empty() {
-        out.push(b'-');
-    }
-    let start = out.len();
-    for (i, process) in owners.iter().enumerate() {
-        let before = out.len();
-        if i > 0 {
-            out.push(b',');
-        }
-        match process.pid {
-            0 => out.push(b'-'),
-            pid => put_number(out, u64::from(pid)),
-        }
-        out.push(b'/');
-        let _ = write!(out, "{}", EscapedName(&process.comm));
-        let rest = owners.len() - i - 1;
-        if room == usize::MAX || columns_of(&out[start..]) + note(rest) <= room {
-            continue;
-        }
-        let mut left_out = rest;
-        if i == 0 {
-            let first = out.split_off(start);
-            let room = room.saturating_sub(note(rest));
-            out.extend(cut(&String::from_utf8_lossy(&first), room, Form::Text).bytes());
-        } else {
-            out.truncate(before);
-            left_out += 1;
-        }
-        if left_out > 0 {
-            let _ = write!(out, " +{left_out}");
-        }
-        return;
-    }
-}
-
-/// Returns the columns of the number of processes that are left out.
-fn note(left_out: usize) -> usize {
-    left_out.checked_ilog10().map_or(0, |log| " +1".len() + log as usize)
 }
 
 /// Writes the timer as netstat does: its name, seconds left, retransmissions, probes.

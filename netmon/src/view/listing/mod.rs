@@ -4,7 +4,6 @@ pub(super) mod cells;
 pub(crate) mod json;
 pub(crate) mod name_cache;
 pub(crate) mod netstat;
-mod own_lines;
 mod unix_rows;
 
 use std::{io, net::IpAddr};

@@ -13,8 +13,7 @@ use std::{
 
 use super::{
     ListingNames, ListingView, NetstatColumns,
-    cells::{put_endpoint, put_escaped, put_identity, put_info, put_known, put_owners, put_timer},
-    own_lines::{put_line, put_wide_owners},
+    cells::{put_endpoint, put_escaped, put_identity, put_info, put_known, put_timer},
     unix_rows::UnixRows,
 };
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     },
     view::{
         language::{Headings, Language},
+        own_lines::{put_line, put_parties, put_wide_owners},
         palette::{Palette, Tone},
         text::{
             host::Host,
@@ -35,6 +35,7 @@ use crate::{
                 Layout,
             },
             output::Output,
+            owners::put_owners,
             width::columns_of,
         },
     },
@@ -331,8 +332,10 @@ impl Rows {
             put_identity(out, socket, names);
         }
         layout.end(out, start, free);
-        if columns.wide_owner {
-            put_wide_owners(out, layout, &owners.of(socket.holder_key()));
+        match &socket.row {
+            _ if !columns.wide_owner => {}
+            Some(row) => put_parties(out, layout, row),
+            None => put_wide_owners(out, layout, &owners.of(socket.holder_key())),
         }
         if let Some(info) = socket.info.as_ref().filter(|_| columns.info) {
             put_line(out, layout, |out| put_info(out, info));

@@ -4,19 +4,22 @@ use std::{io::Write, num::NonZeroU64};
 
 use super::{
     ListingNames, NetstatColumns,
-    cells::{put_known, put_owners, put_unix_path},
-    own_lines::put_wide_owners,
+    cells::{put_known, put_unix_path},
 };
 use crate::{
     core::{process::SocketHolders, socket::UnixSocket},
     view::{
         language::{Headings, Language},
+        own_lines::put_wide_owners,
         palette::{Palette, Tone},
-        text::layout::{
-            Column,
-            Fold::{self, Hide, Shrink},
-            Form::Text,
-            Layout,
+        text::{
+            layout::{
+                Column,
+                Fold::{self, Hide, Shrink},
+                Form::Text,
+                Layout,
+            },
+            owners::put_owners,
         },
     },
 };

@@ -14,10 +14,10 @@ use crate::{
     view::{
         language::Language,
         listing::{
-            cells::{put_owners, put_timer, put_unix_path},
+            cells::{put_timer, put_unix_path},
             netstat::Listening,
         },
-        text::width::columns_of,
+        text::{owners::put_owners, width::columns_of},
     },
 };
 

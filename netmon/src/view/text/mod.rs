@@ -6,5 +6,6 @@ pub(super) mod json_object;
 pub(super) mod layout;
 pub(super) mod netns;
 pub(super) mod output;
+pub(super) mod owners;
 pub(super) mod stack_text;
 pub(super) mod width;

@@ -1,8 +1,14 @@
 //! The columns of the list: names, widths, and the order that each makes.
 
-use std::{net::IpAddr, time::Duration};
+#[cfg(test)]
+mod tests;
 
-use super::traffic::{TrafficFigures, TrafficOf};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use super::{
+    groups::GroupBy,
+    traffic::{TrafficFigures, TrafficOf},
+};
 use crate::{
     core::{connection::Connection, tcp::TcpState},
     view::{changes::why::Bytes, text::clock::Elapsed},
@@ -35,11 +41,14 @@ pub(super) enum Column {
     Sent,
     Received,
     Evidence,
+    Exe,
+    Unit,
+    Container,
 }
 
 impl Column {
     /// Every column, in the order at the beginning.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Program,
         Self::Local,
         Self::Remote,
@@ -58,6 +67,9 @@ impl Column {
         Self::Sent,
         Self::Received,
         Self::Evidence,
+        Self::Exe,
+        Self::Unit,
+        Self::Container,
     ];
 
     /// The columns of traffic, which groups have too.
@@ -98,6 +110,9 @@ impl Column {
             Self::Sent => "Sent",
             Self::Received => "Recvd",
             Self::Evidence => "Evidence",
+            Self::Exe => "Executable",
+            Self::Unit => "Unit",
+            Self::Container => "Container",
         }
     }
 
@@ -122,6 +137,9 @@ impl Column {
             Self::Sent => "bytes sent",
             Self::Received => "bytes received",
             Self::Evidence => "how the process is known",
+            Self::Exe => "the executable of the process",
+            Self::Unit => "the unit of systemd that the process is in",
+            Self::Container => "the container that the process is in",
         }
     }
 
@@ -137,7 +155,7 @@ impl Column {
             Self::ReceivedRate => 7,
             Self::Retransmits => 5,
             Self::Direction => 4,
-            Self::Why => 16,
+            Self::Why | Self::Exe | Self::Unit | Self::Container => 16,
             Self::Netns => 10,
             Self::Evidence => 8,
         }
@@ -148,9 +166,20 @@ impl Column {
         match self {
             Self::Program => Some((2, 24)),
             Self::Local | Self::Remote => Some((3, address)),
-            Self::Why => Some((2, 40)),
+            Self::Why | Self::Exe | Self::Unit | Self::Container => Some((2, 40)),
             _ => None,
         }
+    }
+
+    /// Returns the text of a column about the owner that groups have too; none if it is not known.
+    pub(super) fn owner_text(self, row: &Connection) -> Option<Cow<'_, [u8]>> {
+        let by = match self {
+            Self::Exe => GroupBy::Program,
+            Self::Unit => GroupBy::Unit,
+            Self::Container => GroupBy::Container,
+            _ => return None,
+        };
+        by.text(row.owner.as_ref()?)
     }
 
     /// Returns the figure of the column; none for a column of other facts, and if it is not known.
@@ -222,12 +251,13 @@ impl Column {
         let newest = || row.id.epoch.as_nanos().saturating_neg();
         let latest = || row.since.map_or(i64::MAX, |since| since.as_nanos().saturating_neg());
         match self {
-            Self::Program => row.owner.as_ref().map_or((None, newest()), |owner| {
-                let mut name = [0; 16];
-                let length = owner.comm.len().min(name.len());
-                name[..length].copy_from_slice(&owner.comm[..length]);
-                (Some(u128::from_be_bytes(name)), owner.pid.into())
-            }),
+            Self::Program => row
+                .owner
+                .as_ref()
+                .map_or((None, newest()), |owner| (Some(first(&owner.comm)), owner.pid.into())),
+            Self::Exe | Self::Unit | Self::Container => {
+                (self.owner_text(row).map(|text| first(&text)), newest())
+            }
             Self::Local => (Some(address(row.tuple.local.ip())), row.tuple.local.port().into()),
             Self::Remote => (Some(address(row.tuple.remote.ip())), row.tuple.remote.port().into()),
             Self::State => (Some(state as u128), latest()),
@@ -257,6 +287,14 @@ impl Column {
             }
         }
     }
+}
+
+/// Returns a number in the order of the first 16 bytes of a text.
+fn first(text: &[u8]) -> u128 {
+    let mut first = [0; 16];
+    let length = text.len().min(first.len());
+    first[..length].copy_from_slice(&text[..length]);
+    u128::from_be_bytes(first)
 }
 
 /// Columns of an IPv4 address and a port.
@@ -330,50 +368,4 @@ pub(super) fn group_columns(screen: u16) -> &'static [Column] {
     };
     let count = Column::TRAFFIC.iter().take_while(fits).count();
     &Column::TRAFFIC[..count]
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Columns do not overlap, keep their order, and have their least width at least.
-        #[test]
-        fn columns_fit_the_screen(
-            (screen, address) in (40..400_u16, ADDRESS..60_u16),
-            first in 0..Column::ALL.len(),
-        ) {
-            let chosen = &Column::ALL[first..];
-            let places = places(chosen, screen, address);
-            prop_assert!(!places.is_empty());
-            for (place, column) in places.iter().zip(chosen) {
-                prop_assert_eq!(place.column, *column);
-                let least = column.least(screen, address).min(screen);
-                prop_assert!(place.to - place.from >= least);
-            }
-            for two in places.windows(2) {
-                prop_assert_eq!(two[1].from, two[0].to + 1);
-            }
-            prop_assert!(places.last().is_some_and(|last| last.to <= screen));
-        }
-    }
-
-    #[test]
-    fn netstats_columns_fit_80_columns() {
-        let places = places(&Column::ALL, 80, ADDRESS);
-        assert_eq!(places.last().map(|last| (last.column, last.to)), Some((Column::InState, 80)));
-    }
-
-    /// IPv4 addresses leave room for every column; IPv6 addresses take the room that they need.
-    #[test]
-    fn addresses_take_the_room_that_they_need() {
-        let width = |address| {
-            let places = places(&Column::ALL, 200, address);
-            (places.len(), places[1].to - places[1].from)
-        };
-        assert_eq!(width(ADDRESS), (Column::ALL.len(), 21));
-        assert_eq!(width(47).1, 40);
-    }
 }

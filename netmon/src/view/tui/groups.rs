@@ -87,7 +87,7 @@ impl GroupBy {
     }
 
     /// Returns the text that the owners of a group have in common.
-    fn text(self, owner: &Owner) -> Option<Cow<'_, [u8]>> {
+    pub(super) fn text(self, owner: &Owner) -> Option<Cow<'_, [u8]>> {
         let workload = || Some(owner.cgroup.as_ref()?.workload());
         match self {
             Self::Program => Some((*owner.process.as_ref()?.program.as_ref()?.path).into()),

@@ -16,7 +16,7 @@ use crate::kernel::{
     harness::{Watch, patience},
     journal::now,
     netns::Netns,
-    recording::{Directory, Record, history, objects, settle},
+    recording::{Directory, Record, history, objects, run, settle},
     tier::{Tier, tier},
 };
 
@@ -50,6 +50,21 @@ fn assert_both(row: &Value, [opener, holder]: [u32; 2], copy: &str) {
         assert_eq!(row["holder_exe_deleted"], true, "{row:#}");
         assert_eq!(row["holder_ppid"], opener, "{row:#}");
         assert!(row["exe"].as_str().is_some_and(|exe| exe.contains("perl")), "{row:#}");
+    }
+}
+
+/// Asserts that the text of a command has both processes.
+#[track_caller]
+fn assert_text(args: &[&str], directory: &Directory, [opener, holder]: [u32; 2]) {
+    let output = run(&[args, &["--wide-owner", "--journal"]].concat(), &directory.0);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let of = |wanted: &str| text.lines().find(|line| line.trim_start().starts_with(wanted));
+    let opened = of(&format!("opened by {opener}/perl (connect) uid:"));
+    let held = of(&format!("held by {holder}/"));
+    let (Some(opened), Some(held)) = (opened, held) else { panic!("{output:?}") };
+    if tier() != Tier::Basic {
+        assert!(opened.contains(" exe:/") && opened.contains(" args:perl -e "), "{opened}");
+        assert!(held.contains(" (deleted) args:sh -s quiet"), "{held}");
     }
 }
 
@@ -96,7 +111,7 @@ fn reverse_shell(args: &[&str]) {
         let change = || drop(TcpStream::connect(address).expect("connected"));
         let filter = format!("sport = :{} and dir = out", client.port());
         let end = Instant::now() + patience();
-        let then = loop {
+        let (then, moment) = loop {
             change();
             thread::sleep(Duration::from_secs(1));
             let moment = now();
@@ -104,11 +119,12 @@ fn reverse_shell(args: &[&str]) {
             let args = ["snapshot", "-tanp", "--json", "--at", &moment, &filter, "--journal"];
             let rows = objects(&args, &directory.0);
             if let Some(row) = rows.into_iter().find(|row| row["holder_pid"] == both[1]) {
-                break row;
+                break (row, moment);
             }
             assert!(Instant::now() < end, "no dump has found the shell");
         };
         assert_both(&then, both, &copy);
+        assert_text(&["snapshot", "-tan", "--at", &moment, &filter], &directory, both);
         let owners = then["owners"].as_array().expect("a list");
         assert_eq!((owners.len(), &owners[0]["pid"]), (1, &both[1].into()), "{then:#}");
 
@@ -134,6 +150,7 @@ fn reverse_shell(args: &[&str]) {
         let rows = history(&directory.0, &format!("{filter} and {by}"));
         let [row] = &rows[..] else { panic!("{rows:#?}") };
         assert_both(row, both, &copy);
+        assert_text(&["history", "--no-pager", &filter], &directory, both);
         let args = ["export", "--dataset", "processes", "--format", "jsonl", "--journal"];
         let processes = objects(&args, &directory.0);
         // The shell has opened no connection, so that its user is not known.

@@ -114,6 +114,7 @@ fn watch() -> Screen {
         zone: TimeZone::UTC,
         dated: false,
         own_netns: Some(4_026_531_840),
+        wide_owner: false,
         host_width: 0,
     };
     let mut view = Lines::new(&mut lines, look, Box::new(|_| None)).expect("written");

@@ -15,7 +15,7 @@ use super::{
     header::{number, position},
 };
 use crate::{
-    core::connection::Connection,
+    core::{connection::Connection, escape::Escaped},
     view::{
         changes::{cells::direction, why::Mark},
         palette::{Palette, Tone},
@@ -188,6 +188,10 @@ impl ConnectionCell<'_> {
             }
             Column::Netns => fit(&self.state.netns(row).to_string(), width),
             Column::Evidence => row.evidence.map_or("-", |evidence| evidence.name()).to_owned(),
+            Column::Exe | Column::Unit | Column::Container => {
+                let text = column.owner_text(row);
+                fit(&text.map_or(String::new(), |text| Escaped(&text).to_string()), width)
+            }
             // Nothing for a figure that is not known.
             _ => {
                 let figures = self.state.figures(row).unwrap_or_default();

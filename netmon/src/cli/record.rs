@@ -63,8 +63,8 @@ const NOT_WRITABLE: &str =
 
 /// Record every connection into a journal, until Ctrl-C
 ///
-/// The journal answers netmon snapshot --at, watch --from, history, export and top --at. A systemd
-/// unit for a recorder is in dist/netmon.service.
+/// The journal answers netmon snapshot --at, watch --from, history, export and top --at. The
+/// packages have a systemd unit for a recorder: netmon.service.
 #[derive(Debug, Args)]
 #[command(before_help = EXAMPLES)]
 pub(super) struct RecordCommand {

@@ -140,6 +140,27 @@ pub(crate) fn run_the_same(
     Arc::ptr_eq(first, second) || first.may_be(second)
 }
 
+/// Returns ancestors as text: a line for each, with its number and the path of its executable.
+/// Anything but UTF-8, and line breaks in a path, are replaced: no path looks like two ancestors.
+pub(crate) fn ancestors_text(ancestors: &[Ancestor]) -> Option<String> {
+    let line = |Ancestor { pid, program }: &Ancestor| {
+        format!("{pid} {}", String::from_utf8_lossy(&program.path).replace('\n', "\u{fffd}"))
+    };
+    let lines: Vec<_> = ancestors.iter().map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// Returns the ancestors of a text; a line that is none is left out.
+pub(crate) fn ancestors_of(text: &str) -> Box<[Ancestor]> {
+    let ancestor = |line: &str| {
+        let (pid, path) = line.split_once(' ')?;
+        let (path, is_deleted, arguments) = (path.as_bytes().into(), false, None);
+        let program = Arc::new(Program { path, is_deleted, arguments });
+        Some(Ancestor { pid: pid.parse().ok()?, program })
+    };
+    text.lines().filter_map(ancestor).take(MAX_ANCESTORS).collect()
+}
+
 /// A process above another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ancestor {
@@ -147,4 +168,25 @@ pub struct Ancestor {
     pub pid: u32,
     /// Its program.
     pub program: Arc<Program>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_cannot_look_like_two_ancestors() {
+        let ancestor = |pid, path: &[u8]| Ancestor {
+            pid,
+            program: Arc::new(Program { path: path.into(), is_deleted: false, arguments: None }),
+        };
+        let plain = [ancestor(790, b"/usr/bin/my shell"), ancestor(1, b"/sbin/init")];
+        let text = ancestors_text(&plain).expect("two");
+        assert_eq!(text, "790 /usr/bin/my shell\n1 /sbin/init");
+        assert_eq!(*ancestors_of(&text), plain);
+        let hostile = ancestors_text(&[ancestor(7, b"/tmp/a\n1 /sbin/init\xff")]).expect("one");
+        assert_eq!(ancestors_of(&hostile).len(), 1, "{hostile}");
+        assert_eq!(ancestors_text(&[]), None);
+        assert!(ancestors_of("").is_empty() && ancestors_of("x /a\n").is_empty());
+    }
 }

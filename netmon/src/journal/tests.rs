@@ -65,10 +65,12 @@ fn process(pid: u32) -> KnownProcess {
     let path = b"/usr/bin/curl".as_slice().into();
     let program = Program { path, is_deleted: pid.is_multiple_of(2), arguments };
     let shell = Program { path: b"/bin/sh"[..].into(), is_deleted: false, arguments: None };
+    let init = Program { path: b"/sbin/init 2"[..].into(), is_deleted: false, arguments: None };
     let above = Ancestor { pid: pid - 1, program: Arc::new(shell) };
+    let first = Ancestor { pid: 1, program: Arc::new(init) };
     KnownProcess {
         parent: pid - 1,
-        ancestors: if pid.is_multiple_of(2) { Box::new([above]) } else { Box::default() },
+        ancestors: if pid.is_multiple_of(2) { Box::new([above, first]) } else { Box::default() },
         login: Login::new(33, pid).filter(|_| !pid.is_multiple_of(2)),
         program: (!pid.is_multiple_of(5)).then(|| Arc::new(program)),
         namespaces: Namespaces { mnt: pid % 4, pid: pid % 3, user: pid % 2 },

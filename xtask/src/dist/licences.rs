@@ -31,8 +31,13 @@ const RULE: &str =
 pub(super) fn files(release: &Release) -> anyhow::Result<Vec<PathBuf>> {
     let path = release.work("licences")?.join("licences");
     fs::write(&path, text(&packages()?)?).with_context(|| path.display().to_string())?;
+    let library = release.rust.licence()?;
+    // The packages have a file `copyright` of their own.
+    let form = if library.extension().is_some() { "html" } else { "txt" };
+    let copy = path.with_file_name(format!("COPYRIGHT-library.{form}"));
+    fs::copy(&library, &copy).with_context(|| library.display().to_string())?;
     let mut files = OWN.map(|name| root().join(name)).to_vec();
-    files.extend([release.rust.licence()?, path]);
+    files.extend([copy, path]);
     Ok(files)
 }
 

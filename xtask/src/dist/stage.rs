@@ -13,9 +13,10 @@ use super::{packages::changelog, program::Program, release::Release};
 use crate::shell::{output, root, run};
 
 /// Files of the checkout, and their places.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("dist/netmon.service", "usr/lib/systemd/system/netmon.service"),
     ("dist/netmon.default", "etc/default/netmon"),
+    ("dist/netmon.sysusers", "usr/lib/sysusers.d/netmon.conf"),
     ("dist/daemonset.yaml", "usr/share/doc/netmon/daemonset.yaml"),
     ("README.md", "usr/share/doc/netmon/README.md"),
     ("CHANGELOG.md", "usr/share/doc/netmon/changelog"),
@@ -47,6 +48,10 @@ pub(super) fn texts(
         let content = fs::read(root().join(from)).with_context(|| format!("reading {from}"))?;
         write(&stage.join(to), &content)?;
     }
+    for document in documents()? {
+        let name = document.file_name().context("a file")?;
+        write(&stage.join("usr/share/doc/netmon/docs").join(name), &fs::read(&document)?)?;
+    }
     for file in licences {
         let name = file.file_name().context("a file")?;
         write(&stage.join("usr/share/doc/netmon").join(name), &fs::read(file)?)?;
@@ -57,6 +62,17 @@ pub(super) fn texts(
         write(&stage.join(to), (text + "\n").as_bytes())?;
     }
     pages(release, native, &stage)
+}
+
+/// Returns the documents, which the README, the man pages and messages name.
+fn documents() -> anyhow::Result<Vec<PathBuf>> {
+    let mut documents = Vec::new();
+    for file in fs::read_dir(root().join("docs")).context("reading docs")? {
+        let file = file?.path();
+        documents.extend(Some(file).filter(|file| file.is_file()));
+    }
+    ensure!(!documents.is_empty(), "docs has no file");
+    Ok(documents)
 }
 
 /// Lays out the man pages: each in the section that its name ends with.

@@ -119,9 +119,19 @@ def compare_answers(netmon, answers):
     same(f"{title}, and history", gaps, count(lost, "host", "reason"))
 
     keys(netmon, events, answers["Events by network namespace"])
+    units(netmon)
     print(f"{len(events)} events, {sum('late' in row for row in events)} late ones")
     checked = netmon.text("journal", "check")
     assert "whole" in checked, checked
+
+
+def units(netmon):
+    """Checks that a connection has the unit of its process, which is gone."""
+    query = "SELECT unit, exe, args FROM 'connections/*/*/*.parquet' WHERE unit LIKE 'netmon-docs%'"
+    [(unit, exe, args)] = sql(query)
+    assert unit == "netmon-docs.service" and exe.endswith("/bash") and "/dev/tcp/" in args, args
+    rows = netmon.text("history", "--wide-owner", "unit = netmon-docs.service")
+    assert f" unit:{unit} " in rows and f" exe:{exe} " in rows, rows
 
 
 def keys(netmon, events, namespaces):

@@ -2,9 +2,10 @@
 
 The scene has every kind of row that is rare in a load: a socket that connects again while its
 TIME_WAIT lasts, a TIME_WAIT whose place is taken, a worker that accepts connections of another
-process's listener, ports without a listener, a client that calls at regular intervals, and another
-network namespace. The scene prints `ready`. Each of the next two lines of input begins a part, and
-the scene prints `done` after it. The end of the input ends the scene.
+process's listener, ports without a listener, a client that calls at regular intervals, a process in
+the cgroup of a unit, and another network namespace. The scene prints `ready`. Each of the next two
+lines of input begins a part, and the scene prints `done` after it. The end of the input ends the
+scene.
 """
 
 import contextlib
@@ -94,6 +95,23 @@ def call_home(server):
         time.sleep(APART)
 
 
+def run_in_unit(server):
+    """Connects from a process in the cgroup of a unit that is gone afterwards."""
+    with open("/proc/self/mounts") as mounts:
+        root = next(line.split()[1] for line in mounts if line.split()[2] == "cgroup2")
+    parent = f"{root}/netmondocs.slice"
+    unit = f"{parent}/netmon-docs.service"
+    os.makedirs(unit)
+    try:
+        host, port = server.getsockname()
+        script = f"echo $$ > {unit}/cgroup.procs && exec 3<>/dev/tcp/{host}/{port}"
+        subprocess.run(["bash", "-c", script], check=True)
+        server.accept()[0].close()
+    finally:
+        os.rmdir(unit)
+        os.rmdir(parent)
+
+
 @contextlib.contextmanager
 def namespace():
     """Makes a network namespace with the addresses of two hosts of the mix."""
@@ -138,6 +156,7 @@ def rare(servers, kept):
         with socket.socket() as client:
             client.connect_ex((ADDRESS, port))
     take_place(servers[0])
+    run_in_unit(listener())
     # A listener ends, and a connection that is older than the recording.
     servers[3].close()
     for end in kept[0]:

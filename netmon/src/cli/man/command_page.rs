@@ -67,7 +67,7 @@ pub(super) fn page(command: &Command) -> Page {
     let mut text = definitions();
     text += &part(|to| man.render_title(to));
     text += &part(|to| man.render_name_section(to));
-    text += &part(|to| man.render_synopsis_section(to));
+    text += &part(|to| synopsis_section(command).to_writer(to));
     text += &part(|to| man.render_description_section(to));
     text += &part(|to| examples_section(command).to_writer(to));
     if command.has_subcommands() {
@@ -77,6 +77,17 @@ pub(super) fn page(command: &Command) -> Page {
     text += &part(|to| last_sections(command).to_writer(to));
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     Page { name, section: 1, text }
+}
+
+/// Returns the usage, as the help has it: clap_mangen would name every option, without its value.
+fn synopsis_section(command: &Command) -> Roff {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ");
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
+    let rest = usage.strip_prefix(name).unwrap_or(usage);
+    let mut page = Roff::new();
+    page.control("SH", ["SYNOPSIS"]).text([bold(name), roman(rest)]);
+    page
 }
 
 /// Returns the definitions that roff puts before everything that it renders.

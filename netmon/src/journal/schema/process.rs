@@ -16,22 +16,23 @@ use super::{
 use crate::{
     core::{
         arguments::Arguments,
-        program::{Ancestor, KnownProcess, Login, Program},
+        program::{Ancestor, KnownProcess, Login, Program, ancestors_of, ancestors_text},
         time::Wall,
     },
     journal::error::Result,
 };
 
-/// The names of the columns of a process: start, parent, the parent's executable, executable,
-/// whether that is deleted, arguments, whether these are cut, the user, the user's name and the
-/// number of the login, and the namespaces.
-pub(super) type ProcessNames = [&'static str; 13];
+/// The names of the columns of a process: start, parent, the parent's executable, ancestors,
+/// executable, whether that is deleted, arguments, whether these are cut, the user, the user's name
+/// and the number of the login, and the namespaces.
+pub(super) type ProcessNames = [&'static str; 14];
 
 /// The columns of the process that opened a connection.
 pub(super) const OWNER: ProcessNames = [
     "process_started",
     "ppid",
     "parent_exe",
+    "ancestors",
     "exe",
     "exe_deleted",
     "args",
@@ -48,6 +49,7 @@ pub(super) const HOLDER: ProcessNames = [
     "holder_started",
     "holder_ppid",
     "holder_parent_exe",
+    "holder_ancestors",
     "holder_exe",
     "holder_exe_deleted",
     "holder_args",
@@ -86,13 +88,27 @@ impl ProcessColumns {
         to: &mut BatchColumns,
     ) {
         let rows = self.0.finish(rows);
-        let [start, parent, parent_exe, exe, deleted, args, cut, login @ .., mnt, pid_ns, user_ns] =
-            self.1;
+        let [
+            start,
+            parent,
+            parent_exe,
+            above,
+            exe,
+            deleted,
+            args,
+            cut,
+            login @ ..,
+            mnt,
+            pid_ns,
+            user_ns,
+        ] = self.1;
         let [uid, user, session] = login;
         let started = rows.numbers(|of| Some(of.started.as_micros()));
         to.times(start, started, true);
         to.some(parent, rows.numbers::<Int32Type>(|of| pid(of.parent)));
         to.some(parent_exe, rows.texts(|of| Some(of.parent_path()?.into())));
+        let ancestors = |of: &Arc<KnownProcess>| ancestors_text(&of.ancestors);
+        to.some(above, rows.texts(|of| Some(ancestors(of)?.into_bytes().into())));
         to.some(exe, rows.texts(|of| Some((*of.program.as_ref()?.path).into())));
         let is_deleted =
             |of: &Arc<KnownProcess>| of.program.as_ref().is_some_and(|of| of.is_deleted);
@@ -119,8 +135,8 @@ fn arguments(process: &KnownProcess) -> Option<&Arguments> {
     process.program.as_ref()?.arguments.as_ref()
 }
 
-/// The key of a process of a batch: the start, the parent, the numbers of the path of the parent's
-/// program, of the program's path, of its arguments and of the login's user, both flags, and both
+/// The key of a process of a batch: the start, the parent, the numbers of the ancestors, of the
+/// program's path, of its arguments and of the login's user, both flags, and both
 /// numbers of the login with the namespaces.
 pub(super) type ProcessKeys = (i64, i32, [Option<usize>; 4], [bool; 2], [Option<i64>; 5]);
 
@@ -133,7 +149,7 @@ fn flag(flags: &BooleanArray, row: usize) -> bool {
 pub(super) struct ProcessReader {
     started: TimestampMicrosecondArray,
     parent: Int32Array,
-    parent_path: TextReader<Box<[u8]>>,
+    ancestors: TextReader<Box<[Ancestor]>>,
     path: TextReader<Box<[u8]>>,
     is_deleted: BooleanArray,
     arguments: TextReader<Box<[u8]>>,
@@ -147,13 +163,13 @@ pub(super) struct ProcessReader {
 impl ProcessReader {
     pub(super) fn new(batch: &RecordBatch, names: ProcessNames) -> Result<Self> {
         let bytes = |text: &str| Some(text.as_bytes().into());
-        let [start, parent, parent_exe, exe, deleted, args, cut, login @ .., mnt, pid, user_ns] =
+        let [start, parent, _, above, exe, deleted, args, cut, login @ .., mnt, pid, user_ns] =
             names;
         let [uid, user, session] = login;
         Ok(Self {
             started: column(batch, start)?,
             parent: column(batch, parent)?,
-            parent_path: TextReader::new(batch, parent_exe, bytes)?,
+            ancestors: TextReader::new(batch, above, |text| Some(ancestors_of(text)))?,
             path: TextReader::new(batch, exe, bytes)?,
             is_deleted: column(batch, deleted)?,
             arguments: TextReader::new(batch, args, bytes)?,
@@ -170,7 +186,7 @@ impl ProcessReader {
         let (started, parent) = (get(&self.started, row)?, get(&self.parent, row).unwrap_or(0));
         let flags = [flag(&self.is_deleted, row), flag(&self.is_cut, row)];
         let texts = [
-            self.parent_path.key(row),
+            self.ancestors.key(row),
             self.path.key(row),
             self.arguments.key(row),
             self.login_user.key(row),
@@ -191,11 +207,7 @@ impl ProcessReader {
             Arc::new(Program { path: path.clone(), is_deleted, arguments })
         });
         let parent = get(&self.parent, row).and_then(|pid| pid.try_into().ok()).unwrap_or(0);
-        let above = self.parent_path.get(row).map(|path| Ancestor {
-            pid: parent,
-            program: Arc::new(Program { path: path.clone(), is_deleted: false, arguments: None }),
-        });
-        let ancestors = above.into_iter().collect();
+        let ancestors = self.ancestors.get(row).cloned().unwrap_or_default();
         let (run, login, namespaces) = (0, self.login(row), self.namespaces(row));
         let process = KnownProcess { started, parent, run, program, login, namespaces, ancestors };
         Some(Arc::new(process))

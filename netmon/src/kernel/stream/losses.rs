@@ -58,6 +58,11 @@ impl Losses {
         Ok(Self { counters, malformed, reported, last_count, programs, was_reported: false })
     }
 
+    /// Returns the time of the last count.
+    pub(in crate::kernel) const fn last_count(&self) -> Mono {
+        self.last_count
+    }
+
     /// Returns the losses since the last call, by reason. A count that fails is reported, and made
     /// up for by the next: the counters only grow.
     pub(in crate::kernel) fn count(&mut self) -> Vec<Gap> {

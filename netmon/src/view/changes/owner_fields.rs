@@ -5,7 +5,11 @@ use std::sync::Arc;
 use netmon_common::Namespaces;
 
 use crate::{
-    core::{cgroup::Cgroup, process::Process, program::KnownProcess},
+    core::{
+        cgroup::Cgroup,
+        process::Process,
+        program::{KnownProcess, ancestors_text},
+    },
     view::text::{
         clock::{Clock, TimeStyle},
         json_object::JsonObject,
@@ -46,14 +50,15 @@ impl OwnerFields {
     }
 }
 
-/// The keys of a process: parent, the parent's executable, start, executable, whether that is
-/// deleted, arguments, whether these are cut, the user, the user's name and the number of the
-/// login, and the namespaces.
-type ProcessKeys = [&'static str; 13];
+/// The keys of a process: parent, the parent's executable, ancestors, start, executable, whether
+/// that is deleted, arguments, whether these are cut, the user, the user's name and the number of
+/// the login, and the namespaces.
+type ProcessKeys = [&'static str; 14];
 
 const OWNER: ProcessKeys = [
     ",\"ppid\":",
     ",\"parent_exe\":",
+    ",\"ancestors\":",
     ",\"process_started\":\"",
     ",\"exe\":",
     ",\"exe_deleted\":",
@@ -69,6 +74,7 @@ const OWNER: ProcessKeys = [
 const HOLDER: ProcessKeys = [
     ",\"holder_ppid\":",
     ",\"holder_parent_exe\":",
+    ",\"holder_ancestors\":",
     ",\"holder_started\":\"",
     ",\"holder_exe\":",
     ",\"holder_exe_deleted\":",
@@ -141,13 +147,16 @@ fn workload(cgroup: &Cgroup) -> Vec<u8> {
 /// Returns the fields of a process.
 fn fields(process: &KnownProcess, keys: &ProcessKeys) -> Vec<u8> {
     let KnownProcess { started, parent, program, login, namespaces, .. } = process;
-    let [ppid, parent_exe, start, exe, exe_deleted, args, args_cut, more @ ..] = *keys;
+    let [ppid, parent_exe, ancestors, start, exe, exe_deleted, args, args_cut, more @ ..] = *keys;
     let [uid, user, session, mnt_ns, pid_ns, user_ns] = more;
     let mut out = Vec::new();
     let mut object = JsonObject::begin(&mut out, "");
     object.some(ppid, Some(u64::from(*parent)).filter(|parent| *parent != 0));
     if let Some(path) = process.parent_path() {
         object.text(parent_exe, path);
+    }
+    if let Some(text) = ancestors_text(&process.ancestors) {
+        object.text(ancestors, text.as_bytes());
     }
     object.wall_time(start, &mut Clock::new(TimeStyle::Rfc3339), *started);
     if let Some(program) = program {

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
+    process::{self, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -49,6 +49,13 @@ fn assert_both(row: &Value, [opener, holder]: [u32; 2], copy: &str) {
     if tier() != Tier::Basic {
         assert_eq!(row["holder_exe_deleted"], true, "{row:#}");
         assert_eq!(row["holder_ppid"], opener, "{row:#}");
+        let above = |name: &str| row[name].as_str().unwrap_or_default().lines().map(str::to_owned);
+        let of_holder: Vec<_> = above("holder_ancestors").collect();
+        let exe = row["exe"].as_str().unwrap_or_default();
+        assert_eq!(of_holder[0], format!("{opener} {exe}"), "{row:#}");
+        let of_opener: Vec<_> = above("ancestors").collect();
+        assert!(of_opener[0].starts_with(&format!("{} /", process::id())), "{row:#}");
+        assert!(of_holder[1..].starts_with(&of_opener[..of_holder.len() - 1]), "{row:#}");
         assert!(row["exe"].as_str().is_some_and(|exe| exe.contains("perl")), "{row:#}");
     }
 }

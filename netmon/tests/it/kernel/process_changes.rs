@@ -1,9 +1,12 @@
-//! Processes that change: the user by a program, by a login, the namespaces, and the program from a
-//! thread.
+//! Processes that change: the user by a program, by a login, the namespaces, the program from a
+//! thread, and the process behind a number. And arguments of any size and kind.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     os::unix::{
+        ffi::OsStrExt,
         fs::{MetadataExt, PermissionsExt},
         process::CommandExt,
     },
@@ -164,5 +167,67 @@ fn a_thread_that_calls_exec_becomes_its_process() {
         let fields: [(&str, Value); 2] =
             [("exe", bash().to_string_lossy().into()), ("args", line.into())];
         assert_fields(client, &fields);
+    });
+}
+
+#[test]
+fn a_number_that_the_kernel_gives_again_is_another_process() {
+    if tier() == Tier::Basic {
+        return;
+    }
+    with_server(|address| {
+        let mut watch = Watch::start(&[]);
+        let to = address.to_string();
+        let connects = |name: &str| {
+            let mut command = Command::new(bash());
+            let mut child = command.args(["-c", CONNECTS, &to, name]).spawn().expect("a process");
+            assert!(child.wait().expect("its end").success());
+            child.id()
+        };
+        let pid = connects("first");
+        // Other tests may take the number.
+        let comes_again = |_| {
+            let last = (pid - 1).to_string();
+            fs::write("/proc/sys/kernel/ns_last_pid", last).expect("CONFIG_CHECKPOINT_RESTORE");
+            connects("second") == pid
+        };
+        assert!((0..300).any(comes_again), "{pid} did not come again");
+        let of_pid = |events: &[Value]| -> Vec<String> {
+            let is_it = |event: &&Value| {
+                event["type"] == "closed" && event["pid"] == pid && event["direction"] == "outbound"
+            };
+            let args = events.iter().filter(is_it).filter_map(|event| event["args"].as_str());
+            args.filter_map(|args| args.rsplit(' ').next().map(str::to_owned)).collect()
+        };
+        watch.until("both processes", |events| of_pid(events).len() >= 2);
+        assert_eq!(of_pid(&watch.events), ["first", "second"]);
+    });
+}
+
+#[test]
+fn long_and_odd_arguments_are_bounded_and_marked() {
+    let directory = Directory::new();
+    with_server(|address| {
+        let record = Record::start(&directory.0);
+        let mut watch = Watch::start(&[]);
+        let to = address.to_string();
+        let mut command = Command::new(bash());
+        command.args(["-c", CONNECTS, &to]).arg(OsStr::from_bytes(b"a\nb\xff\x1b[2J"));
+        command.arg("x".repeat(100_000));
+        assert!(command.status().expect("a process").success());
+        let [client] = &clients(&mut watch, address, 1)[..] else { panic!("one") };
+        record.stop();
+        settle(&directory);
+        let port = address.port();
+        let filter = format!("dir = out and dport = {port} and netns = {}", netns());
+        let recorded = &history(&directory.0, &filter)[0];
+        for row in [client, recorded] {
+            assert_fields(row, &[("args_cut", true.into())]);
+            let args = row["args"].as_str();
+            let is_right = |args: &str| {
+                args.contains("a\nb\u{fffd}\u{1b}[2J") && args.ends_with("xxx") && args.len() < 700
+            };
+            assert_eq!(args.is_some_and(is_right), tier() != Tier::Basic, "{row}");
+        }
     });
 }

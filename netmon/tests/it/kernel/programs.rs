@@ -143,7 +143,7 @@ fn a_copy_of_a_process_has_its_program_and_a_parent() {
 fn each_of_many_short_processes_is_the_right_one() {
     with_server(|address| {
         let mut watch = Watch::start(&[]);
-        let (to, count) = (address.to_string(), usize::from(load(300)));
+        let (to, count) = (address.to_string(), usize::from(load(600)));
         let numbers: Vec<_> = (0..count).map(|number| format!("number-{number}")).collect();
         // Some at a time, so that numbers of processes and CPUs mix.
         for some in numbers.chunks(10) {

@@ -18,7 +18,7 @@ use rustix::{
 };
 
 use crate::kernel::{
-    harness::{Over, patience},
+    harness::{Over, load, patience},
     netns::sh,
     recording::{Directory, Record, netmon, settle},
 };
@@ -88,7 +88,7 @@ fn a_recorder_ends_on_a_busy_host() {
         }
         let record = Record::start(&directory.0);
         for _ in 0..4 {
-            for _ in 0..500 {
+            for _ in 0..load(500) {
                 TcpStream::connect("127.0.0.1:9").expect_err("no listener");
             }
             record.signal("HUP");

@@ -160,6 +160,17 @@ fn as_raw(mut row: Row) -> Row {
 fn netmon_lists_the_sockets_that_ss_lists() {
     Netns::new().run(|| {
         let sockets = HeldSockets::open();
+        // On a slow machine, the TIME_WAIT ends before the last comparison.
+        let states: BTreeSet<String> = ss("tcp", "-tanHOeop")
+            .into_iter()
+            .chain(ss("udp", "-uanHOeop"))
+            .map(|row| row.state)
+            .collect();
+        assert_eq!(
+            states,
+            STATES.map(str::to_owned).into(),
+            "the sockets are not in all the states that they should be in"
+        );
         for (proto, flags, ss_flags) in [
             ("tcp", "-tap", "-tanHOeop"),
             ("udp", "-uap", "-uanHOeop"),
@@ -189,16 +200,6 @@ fn netmon_lists_the_sockets_that_ss_lists() {
                 assert_eq!(ours, theirs, "{proto} from {source}");
             }
         }
-        let states: BTreeSet<String> = ss("tcp", "-tanHOeop")
-            .into_iter()
-            .chain(ss("udp", "-uanHOeop"))
-            .map(|row| row.state)
-            .collect();
-        assert_eq!(
-            states,
-            STATES.map(str::to_owned).into(),
-            "the sockets are not in all the states that they should be in"
-        );
         drop(sockets);
     });
 }
@@ -308,6 +309,14 @@ fn a_shared_socket_has_every_owner() {
     });
 }
 
+/// Returns the sockets that no timer of the kernel ends: on a slow machine, others are gone before
+/// the next listing.
+fn lasting<'r>(rows: impl IntoIterator<Item = &'r Value>) -> BTreeSet<u64> {
+    let states = ["LISTEN", "ESTABLISHED", "CLOSE_WAIT", "CLOSE"];
+    let lasts = |row: &&Value| row["state"].as_str().is_some_and(|state| states.contains(&state));
+    rows.into_iter().filter(lasts).filter_map(|row| row["cookie"].as_u64()).collect()
+}
+
 #[test]
 fn one_listing_has_every_namespace() {
     for source in sources() {
@@ -316,20 +325,15 @@ fn one_listing_has_every_namespace() {
         let sockets = (one.run(HeldSockets::open), two.run(HeldSockets::open));
         let everywhere = rows(&["-tuap", "--netns", "all", "--source", source]);
         for netns in [&one, &two] {
-            let here: BTreeSet<u64> = everywhere
-                .iter()
-                .filter(|row| row["netns"] == netns.inum)
-                .map(|row| row["cookie"].as_u64().expect("a cookie"))
-                .collect();
+            let here = everywhere.iter().filter(|row| row["netns"] == netns.inum);
+            assert!(here.clone().count() > 20, "{everywhere:?}");
+            let here = lasting(here);
             let by_name = rows(&["-tuap", "--netns", netns.name(), "--source", source]);
             assert!(by_name.iter().all(|row| row["netns"] == netns.inum), "{by_name:?}");
-            assert_eq!(
-                here,
-                by_name.iter().map(|row| row["cookie"].as_u64().expect("a cookie")).collect()
-            );
-            assert!(here.len() > 20, "{here:?}");
+            assert_eq!(here, lasting(&by_name));
             let filtered = rows(&["-tuap", "--source", source, "netns", netns.name()]);
-            assert_eq!(filtered.len(), by_name.len());
+            assert_eq!(here, lasting(&filtered));
+            assert!(here.len() > 5, "{here:?}");
         }
         // A process stands for its namespace.
         let mut sleeper = two.run(|| Command::new("sleep").arg("60").spawn().expect("sleep"));

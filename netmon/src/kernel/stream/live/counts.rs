@@ -6,8 +6,11 @@ use tokio::time::Instant;
 
 use super::{COUNT_AT_REST, COUNT_EVERY, Live};
 use crate::{
-    core::{event::Event, loss::Loss},
-    kernel::host::clock::anchor,
+    core::{
+        event::Event,
+        loss::{Gap, Loss},
+    },
+    kernel::host::clock::{anchor, now},
 };
 
 /// The warning is logged once.
@@ -20,6 +23,7 @@ impl Live {
         self.next_count = Instant::now() + if was_busy { COUNT_EVERY } else { COUNT_AT_REST };
         events.push_back(Event::Anchor(anchor()));
         self.diag.sweep();
+        let from = self.losses.last_count();
         self.report_losses(events);
         if self.assembler.owners().take_lacks_cgroups() {
             self.reconciler.want_cgroups();
@@ -29,6 +33,9 @@ impl Live {
             let message = format!("{not_kept} processes are not followed: too many run");
             log::debug!("{message}");
             NOT_KEPT.call_once(|| log::warn!("{message}"));
+            // A look at `/proc`, as after a lost record, would find no room either.
+            let (time, count, loss) = (now(), not_kept, Loss::Processes);
+            events.push_back(Event::Lost(Gap { from, time, count, loss }));
         }
     }
 

@@ -127,8 +127,10 @@ def compare_answers(netmon, answers):
 
 def units(netmon):
     """Checks that a connection has the unit of its process, which is gone."""
-    query = "SELECT unit, exe, args FROM 'connections/*/*/*.parquet' WHERE unit LIKE 'netmon-docs%'"
-    [(unit, exe, args)] = sql(query)
+    found = sql("SELECT DISTINCT unit, exe, args FROM 'connections/*/*/*.parquet' "
+                "WHERE unit LIKE 'netmon-docs%'")
+    assert len(found) == 1, found
+    [(unit, exe, args)] = found
     assert unit == "netmon-docs.service" and exe.endswith("/bash") and "/dev/tcp/" in args, args
     rows = netmon.text("history", "--wide-owner", "unit = netmon-docs.service")
     assert f" unit:{unit} " in rows and f" exe:{exe} " in rows, rows

@@ -222,7 +222,7 @@ impl Dump {
                     return;
                 };
                 let mut known = seen.known(booted);
-                known.ancestors = proc::programs::parent(known.parent).into_iter().collect();
+                known.ancestors = proc::programs::ancestors(known.parent);
                 process.known = Some(Arc::new(known));
                 process.cgroup = path.map(|path| {
                     let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {

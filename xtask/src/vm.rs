@@ -257,10 +257,10 @@ fn report(mut outcomes: Vec<Outcome<'_>>, are_tests: bool) -> anyhow::Result<()>
         }
     }
     let mut failed = Vec::new();
-    for Outcome { kernel, tally, ended, .. } in &mut kernels {
+    for Outcome { kernel, tally, ended, .. } in &kernels {
         eprintln!("vm: {}: seconds by module:{}", kernel.name, tally.modules());
-        let ended = std::mem::replace(ended, Ok(()));
-        if let Err(error) = ended.and_then(|()| tally.judge(are_tests)) {
+        let judged = tally.judge(are_tests);
+        if let Err(error) = ended.as_ref().and(judged.as_ref()) {
             eprintln!("vm: {}: {error:#}", kernel.name);
             failed.push(kernel.name.as_str());
         }

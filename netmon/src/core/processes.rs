@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     process::ProcessKey,
-    program::{Ancestor, KnownProcess, Login, MAX_ANCESTORS, Program},
+    program::{Ancestor, KnownProcess, Login, MAX_ANCESTORS, Program, ancestors_above},
     time::{Mono, Wall},
 };
 
@@ -229,17 +229,11 @@ impl Processes {
                 self.put(time, id, None, Arc::new(process));
                 continue;
             }
-            let mut ancestors = Vec::new();
-            let mut next = parent;
-            while ancestors.len() < MAX_ANCESTORS
-                && let Some(above) = by_number.get(&next)
-                && let Some(program) = &above.program
-            {
-                ancestors.push(Ancestor { pid: next, program: Arc::clone(program) });
-                next = above.parent;
-            }
-            let (started, ancestors) = (start(self.booted, id.started), ancestors.into());
-            let run = 0;
+            let ancestors = ancestors_above(parent, |pid| {
+                let SeenProcess { program, parent, .. } = by_number.get(&pid)?;
+                Some((program.clone()?, *parent))
+            });
+            let (started, run) = (start(self.booted, id.started), 0);
             let process =
                 KnownProcess { started, parent, run, program, login, namespaces, ancestors };
             self.put(time, id, None, Arc::new(process));

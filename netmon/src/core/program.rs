@@ -161,6 +161,23 @@ pub(crate) fn ancestors_of(text: &str) -> Box<[Ancestor]> {
     text.lines().filter_map(ancestor).take(MAX_ANCESTORS).collect()
 }
 
+/// Returns the processes above one with this `parent`, the parent first. `look` returns the program
+/// of a process with the number of its parent; none ends the list.
+pub(crate) fn ancestors_above(
+    parent: u32,
+    mut look: impl FnMut(u32) -> Option<(Arc<Program>, u32)>,
+) -> Box<[Ancestor]> {
+    let mut ancestors = Vec::new();
+    let mut pid = parent;
+    while ancestors.len() < MAX_ANCESTORS
+        && let Some((program, above)) = look(pid)
+    {
+        ancestors.push(Ancestor { pid, program });
+        pid = above;
+    }
+    ancestors.into()
+}
+
 /// A process above another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ancestor {

@@ -42,9 +42,9 @@ pub(in crate::view) fn put_parties<const N: usize>(
     layout: &Layout<N>,
     connection: &Connection,
 ) {
-    let Connection { owner, evidence, holder, .. } = connection;
+    let Connection { owner, holder, .. } = connection;
     if let Some(owner) = owner {
-        put_line(out, layout, |out| put_opener(out, connection, owner, *evidence));
+        put_line(out, layout, |out| put_opener(out, connection, owner));
     }
     if let Some(holder) = holder {
         put_line(out, layout, |out| {
@@ -55,14 +55,9 @@ pub(in crate::view) fn put_parties<const N: usize>(
     }
 }
 
-fn put_opener(
-    out: &mut Vec<u8>,
-    connection: &Connection,
-    owner: &Owner,
-    evidence: Option<Evidence>,
-) {
+fn put_opener(out: &mut Vec<u8>, connection: &Connection, owner: &Owner) {
     let process = Process::from(owner);
-    let called = evidence.filter(|evidence| *evidence != Evidence::FdScan);
+    let called = connection.evidence.filter(|evidence| *evidence != Evidence::FdScan);
     out.extend_from_slice(if called.is_some() { b"opened by " } else { b"held by " });
     put_owners(out, &[&process], usize::MAX);
     // Writing to a vector does not fail, here and below.

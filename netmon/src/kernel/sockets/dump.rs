@@ -11,6 +11,7 @@ use crate::{
     core::{
         cgroup::Cgroup,
         process::SocketHolders,
+        program::ancestors_above,
         socket::{Protocol, Socket, UnixSocket},
     },
     kernel::{
@@ -213,6 +214,7 @@ impl Dump {
         let (mut holders, hidden) = self.holders()?;
         if let Some(ProgramRequest { arguments }) = self.request.programs {
             let booted = booted();
+            let mut above = FxHashMap::default();
             let mut files = EngineFiles::of_host();
             let mut known_cgroups: FxHashMap<Box<[u8]>, Arc<Cgroup>> = FxHashMap::default();
             holders.complete(|process| {
@@ -222,7 +224,10 @@ impl Dump {
                     return;
                 };
                 let mut known = seen.known(booted);
-                known.ancestors = proc::programs::ancestors(known.parent);
+                // Many processes have the same ones.
+                known.ancestors = ancestors_above(known.parent, |pid| {
+                    above.entry(pid).or_insert_with(|| proc::programs::ancestor(pid)).clone()
+                });
                 process.known = Some(Arc::new(known));
                 process.cgroup = path.map(|path| {
                     let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, io::Write, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::appearance::Appearance;
+use super::{appearance::Appearance, why::Parts};
 use crate::{
     core::{
         connection::{Connection, Direction},
@@ -195,12 +195,13 @@ impl ConnectionLines {
         self.layout.heading(out, WHY);
     }
 
-    /// Writes a line. `rest` writes the end of the line, with the network namespace.
+    /// Writes a line. `rest` writes the parts of the end of the line that come before the network
+    /// namespace and the holder.
     pub(super) fn write(
         &mut self,
         out: &mut Vec<u8>,
         facts: LineFacts<'_>,
-        rest: impl Fn(&mut Vec<u8>, &Appearance, Netns<'_>),
+        rest: impl Fn(&mut Parts<'_>),
     ) {
         let Self { look, layout, clock, opened, host, names } = self;
         let LineFacts { time, is_open, connection, old, new, span } = facts;
@@ -260,12 +261,12 @@ impl ConnectionLines {
             });
             let free = out.len();
             out.extend_from_slice(b"  ");
-            let begun = out.len();
-            rest(out, look, netns);
+            let mut parts = Parts::new(out, look.palette());
+            rest(&mut parts);
+            parts.put_netns(netns);
             if let Some(holder) = &connection.holder {
-                let comma = if out.len() > begun { ", " } else { "" };
-                let name = EscapedName(&holder.comm);
-                let _ = write!(out, "{comma}held by {}/{name}", PidText(holder.pid));
+                let (pid, name) = (PidText(holder.pid), EscapedName(&holder.comm));
+                parts.put(Tone::Plain, format_args!("held by {pid}/{name}"));
             }
             layout.end(out, start, free);
         });

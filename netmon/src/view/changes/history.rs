@@ -160,12 +160,8 @@ fn put_lines(out: &mut Vec<u8>, lines: &mut ConnectionLines, entry: &HistoryEntr
         span: connection.lifetime(time),
     };
     match row.step() {
-        Some(step) => {
-            lines.write(out, facts, |line, look, netns| why(line, look, netns, &step));
-        }
-        None => lines.write(out, facts, |line, look, netns| {
-            open(line, look, netns, connection.state);
-        }),
+        Some(step) => lines.write(out, facts, |parts| why(parts, &step)),
+        None => lines.write(out, facts, |parts| open(parts, connection.state)),
     }
 }
 

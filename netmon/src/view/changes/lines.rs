@@ -60,9 +60,7 @@ impl<W: Sink> View for Lines<W> {
                 let (time, connection, new) = (*time, *connection, connection.state);
                 let facts =
                     LineFacts { time, is_open: false, connection, old: None, new, span: None };
-                self.lines.write(self.out.line()?, facts, |line, look, netns| {
-                    found(line, look, netns, *initial);
-                });
+                self.lines.write(self.out.line()?, facts, |parts| found(parts, *initial));
                 Ok(true)
             }
             Change::Gap(gap) => {
@@ -81,9 +79,7 @@ impl<W: Sink> View for Lines<W> {
                 let (connection, span) = (step.connection, step.in_state);
                 let (time, old, new) = (t.time, Some(t.old), t.new);
                 let facts = LineFacts { time, is_open: false, connection, old, new, span };
-                self.lines.write(self.out.line()?, facts, |line, look, netns| {
-                    why(line, look, netns, step);
-                });
+                self.lines.write(self.out.line()?, facts, |parts| why(parts, step));
                 Ok(true)
             }
         }

@@ -6,7 +6,6 @@ use std::{
     io::Write,
 };
 
-use super::appearance::Appearance;
 use crate::{
     core::{
         change::Step,
@@ -63,19 +62,19 @@ impl Mark {
 }
 
 /// The parts of the rest of a line, with commas between the parts.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     line: &'a mut Vec<u8>,
     palette: Palette,
     start: usize,
 }
 
 impl<'a> Parts<'a> {
-    const fn new(line: &'a mut Vec<u8>, palette: Palette) -> Self {
+    pub(super) const fn new(line: &'a mut Vec<u8>, palette: Palette) -> Self {
         let start = line.len();
         Self { line, palette, start }
     }
 
-    fn put(&mut self, tone: Tone, part: impl Display) {
+    pub(super) fn put(&mut self, tone: Tone, part: impl Display) {
         if self.line.len() > self.start {
             self.line.extend_from_slice(b", ");
         }
@@ -86,7 +85,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Writes the namespace, unless it is the own one.
-    fn put_netns(&mut self, netns: Netns<'_>) {
+    pub(super) fn put_netns(&mut self, netns: Netns<'_>) {
         if !netns.is_own() {
             self.put(Tone::Plain, format_args!("netns={netns}"));
         }
@@ -149,28 +148,22 @@ impl<'a> Parts<'a> {
 }
 
 /// Writes the rest of a row that a dump reported.
-pub(super) fn found(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, initial: bool) {
-    let mut parts = Parts::new(line, look.palette());
+pub(super) fn found(parts: &mut Parts<'_>, initial: bool) {
     if initial {
         parts.put(Tone::Quiet, "initial");
     } else {
         parts.put(Tone::Warning, "found (its beginning was lost)");
     }
-    parts.put_netns(netns);
 }
 
 /// Writes the rest of a row of a connection that is open.
-pub(super) fn open(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, state: TcpState) {
-    let mut parts = Parts::new(line, look.palette());
+pub(super) fn open(parts: &mut Parts<'_>, state: TcpState) {
     parts.put(Tone::Plain, format_args!("open, {state}"));
-    parts.put_netns(netns);
 }
 
 /// Writes the rest of a line: on the last line of a connection, why the connection ended.
-pub(super) fn why(line: &mut Vec<u8>, look: &Appearance, netns: Netns<'_>, step: &Step<'_>) {
-    let mut parts = Parts::new(line, look.palette());
+pub(super) fn why(parts: &mut Parts<'_>, step: &Step<'_>) {
     parts.put_why(&Mark::of(step), step.transition.totals.as_ref());
-    parts.put_netns(netns);
 }
 
 /// Returns the error and the side of the RST that a reader expects of a verdict.

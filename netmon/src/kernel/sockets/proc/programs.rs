@@ -16,7 +16,7 @@ use crate::{
         arguments::{Arguments, MAX_ARGUMENTS},
         process::ProcessKey,
         processes::{ProcessId, SeenProcess},
-        program::{Ancestor, Login, MAX_ANCESTORS, Program},
+        program::{Login, Program},
     },
     kernel::host::clock::{kernel_ticks, now},
 };
@@ -62,18 +62,11 @@ pub(crate) fn look_and<T>(
     (stat(pid)?.1 == started).then_some((seen, more))
 }
 
-/// Returns the processes above one with this parent, up to one that is gone or does not show its
-/// program.
-pub(crate) fn ancestors(parent: u32) -> Box<[Ancestor]> {
-    let mut ancestors = Vec::new();
-    let mut pid = parent;
-    while ancestors.len() < MAX_ANCESTORS
-        && let Some(program) = program(pid, false)
-    {
-        ancestors.push(Ancestor { pid, program: Arc::new(program) });
-        pid = stat(pid).map_or(0, |(parent, _)| parent);
-    }
-    ancestors.into()
+/// Returns the program of a process above others, with the number of its parent; none where it is
+/// gone, or does not show its program.
+pub(crate) fn ancestor(pid: u32) -> Option<(Arc<Program>, u32)> {
+    let program = Arc::new(program(pid, false)?);
+    Some((program, stat(pid).map_or(0, |(parent, _)| parent)))
 }
 
 /// Returns the program of a process; none for a kernel thread, and for a process that does not

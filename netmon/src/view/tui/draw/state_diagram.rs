@@ -50,31 +50,27 @@ pub(super) fn draw(
     for (y, line) in (area.y..area.bottom()).zip(picture) {
         Line::styled(*line, DIM).render(Rect { y, height: 1, ..area }, buffer);
     }
-    let mut mark = |state, number, is_now| {
-        if let Some(place) = place(picture, state, number) {
-            mark(place, state, number, is_now, area, buffer);
-        }
-    };
     let Some(first) = steps.first() else {
-        return mark(now, None, true);
+        return mark(picture, now, None, true, area, buffer);
     };
     // A connection begins at the first CLOSE, and ends at the second.
-    mark(first.old, Some(0), false);
+    mark(picture, first.old, Some(0), false, area, buffer);
     for (number, step) in (1..).zip(steps) {
         let is_now = step.new == now && number == steps.len();
-        mark(step.new, Some(number), is_now);
+        mark(picture, step.new, Some(number), is_now, area, buffer);
     }
 }
 
 /// Marks a state: bold with the number of its step, and reversed if the connection is there now.
 fn mark(
-    (x, y): (u16, u16),
+    picture: &[&str],
     state: TcpState,
     number: Option<usize>,
     is_now: bool,
     area: Rect,
     buffer: &mut Buffer,
 ) {
+    let Some((x, y)) = place(picture, state, number) else { return };
     // The picture is dim.
     let style = Style::reset().patch(if is_now { STRONG.patch(HEADING) } else { STRONG });
     let name = shown(state).name();

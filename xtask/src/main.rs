@@ -82,6 +82,9 @@ enum Command {
     /// Make connections of every kind, as `converge` does
     #[command(hide = true)]
     Mix(workload::mix::Mix),
+    /// Start processes, as `bench` does
+    #[command(hide = true)]
+    Spawn(workload::spawn::Spawn),
     /// Run a command and print its seconds, peak kilobytes and seconds of CPU
     #[command(hide = true)]
     Measure {
@@ -109,6 +112,7 @@ fn main() -> anyhow::Result<()> {
         Command::Load(load) => load.run(),
         Command::Hold(hold) => hold.run(),
         Command::Mix(mix) => mix.run(),
+        Command::Spawn(spawn) => spawn.run(),
         Command::Measure { command } => workload::hold::measure(&command),
     }
 }

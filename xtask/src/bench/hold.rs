@@ -1,4 +1,4 @@
-//! Sockets that are held open during a measurement.
+//! Sockets, and processes, that stay during a measurement.
 
 use std::{
     io::{BufRead, BufReader},
@@ -23,7 +23,9 @@ impl Holders {
         for index in 0..sockets.div_ceil(PER_PROCESS) {
             let part = left.min(PER_PROCESS);
             left -= part;
-            holders.push(Holder::start(index, part)?);
+            let address = format!("--address=127.0.2.{index}");
+            let connections = format!("--connections={}", part / 2);
+            holders.push(Holder::start(&["hold", &address, &connections])?);
         }
         Ok(Self(holders))
     }
@@ -33,22 +35,23 @@ impl Holders {
     }
 }
 
-struct Holder(Child);
+/// A process of this program that makes something, prints `ready`, and waits for the end of its
+/// input.
+pub(super) struct Holder(Child);
 
 impl Holder {
-    fn start(index: u32, sockets: u32) -> anyhow::Result<Self> {
+    pub(super) fn start(words: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new(xtask())
-            .args(["hold", "--address", &format!("127.0.2.{index}")])
-            .args(["--connections", &(sockets / 2).to_string()])
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .context("starting a process that holds sockets")?;
+            .with_context(|| format!("starting xtask {}", words.join(" ")))?;
         let stdout = child.stdout.take().context("its output")?;
         let holder = Self(child);
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        ensure!(line.trim() == "ready", "a process that was to hold sockets failed");
+        ensure!(line.trim() == "ready", "xtask {} failed", words.join(" "));
         Ok(holder)
     }
 }

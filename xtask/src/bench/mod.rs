@@ -11,6 +11,7 @@ mod micro;
 mod past;
 mod plot;
 mod process;
+mod processes;
 mod projection;
 mod snapshot;
 mod start;
@@ -52,6 +53,8 @@ enum Part {
     Snapshot(snapshot::Snapshot),
     /// Start, idle time, memory
     Start(start::Start),
+    /// Cost of following processes, and the memory of each
+    Processes(processes::ProcessesBench),
     /// Cost of an event in user space
     Micro,
     /// The full screen: time to an answer, frames a second, losses
@@ -68,12 +71,14 @@ impl Part {
         let mut churn = default::<churn::Churn>()?;
         let mut snapshot = default::<snapshot::Snapshot>()?;
         let mut start = default::<start::Start>()?;
+        let mut processes = default::<processes::ProcessesBench>()?;
         let mut top = default::<top::Top>()?;
         let mut growth = default::<growth::Growth>()?;
         let mut past = default::<past::PastBench>()?;
         if quick {
             (churn.pairs, churn.connections, churn.long) = (2, 20_000, 5);
             (snapshot.rounds, start.rounds, start.idle, growth.rounds) = (1, 3, 10, 1);
+            (processes.rounds, processes.seconds, processes.processes) = (1, 5, 1_000);
             (top.sockets, top.seconds) = (20_000, 5);
             past.quick();
         }
@@ -82,6 +87,7 @@ impl Part {
             Self::Churn(churn),
             Self::Snapshot(snapshot),
             Self::Start(start),
+            Self::Processes(processes),
             Self::Top(top),
             Self::Growth(growth),
             Self::Past(past),
@@ -121,6 +127,7 @@ impl Bench {
                 Part::Churn(churn) => churn.run()?,
                 Part::Snapshot(snapshot) => snapshot.run()?,
                 Part::Start(start) => start.run()?,
+                Part::Processes(processes) => processes.run()?,
                 Part::Top(top) => top.run()?,
                 Part::Past(past) => past.run()?,
                 Part::Micro => micro::figures()?,

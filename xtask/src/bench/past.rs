@@ -58,6 +58,8 @@ const SMALL: u32 = 100;
 const APART: Duration = Duration::from_millis(100);
 /// An address that no connection has.
 const ABSENT: &str = "203.0.113.7";
+/// A unit that no process runs in.
+const ABSENT_UNIT: &str = "absent.service";
 /// The time after which a first line counts as missing.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LINES: u16 = 50;
@@ -114,6 +116,9 @@ impl PastBench {
         let sql_subnet = format!("local_addr LIKE '{net}%' OR remote_addr LIKE '{net}%'");
         let (verdict, pid, exe) = (rare("verdict")?, rare("pid")?, rare("exe")?);
         let sql_exe = format!("exe = '{exe}' OR holder_exe = '{exe}'");
+        let exe_or_unit = format!("exe = {exe} or unit = {ABSENT_UNIT}");
+        let sql_exe_or_unit = format!("{sql_exe} OR unit = '{ABSENT_UNIT}'");
+        let beside = self.beside(long, &exe_or_unit, &address)?;
         let questions = [
             ("one address", address, sql_address),
             ("a /24", subnet, sql_subnet),
@@ -121,8 +126,9 @@ impl PastBench {
             ("comm", format!("comm = {RARE_COMM}"), format!("comm = '{RARE_COMM}'")),
             ("pid", format!("pid = {pid}"), format!("pid = {pid}")),
             ("executable", format!("exe = {exe}"), sql_exe),
+            ("executable or unit", exe_or_unit, sql_exe_or_unit),
         ];
-        let mut figures = Vec::new();
+        let mut figures = vec![beside];
         for (name, filter, condition) in questions {
             figures.extend(self.selection(python, long, name, &filter, &condition)?);
         }
@@ -171,6 +177,30 @@ impl PastBench {
             Figure::new(format!("{what}: s of CPU of DuckDB"), theirs),
             Figure::new(format!("{what}: s"), seconds),
         ])
+    }
+
+    /// Measures a selection by executable or unit beside one by address.
+    fn beside(&self, long: &Path, by_process: &str, by_address: &str) -> anyhow::Result<Figure> {
+        let cpu = |filter| Ok(used(command(long, &["history", "--json", filter]))?.cpu);
+        let mut ratios = Vec::new();
+        for round in 0..=self.rounds {
+            // The two take turns in going first.
+            let (process, address): (anyhow::Result<f64>, anyhow::Result<f64>) = if round % 2 == 0 {
+                let process = cpu(by_process);
+                (process, cpu(by_address))
+            } else {
+                let address = cpu(by_address);
+                (cpu(by_process), address)
+            };
+            let (process, address) = (process?, address?);
+            eprintln!("{by_process}: {process:.2} s of CPU, {by_address}: {address:.2} s");
+            // The first round brings the files into the page cache.
+            if round > 0 {
+                ratios.push(process / address);
+            }
+        }
+        let what = "history by executable or unit: CPU, that by one address is 1";
+        Ok(Figure::new(what, ratios).at_most(1.0))
     }
 
     /// Measures the time to the first row of the whole journal, on a terminal.

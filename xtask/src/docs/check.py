@@ -89,7 +89,7 @@ def compare_answers(netmon, answers):
     opened = [row for row in events if row.get("opens") and row.get("direction") != "listen"]
     same(f"{title}, and export", dict(read), count(opened, "host", "direction"))
 
-    title = "What failed, and where it wanted to go"
+    title = "Failed connections and their destinations"
     words = ["refused", "timed-out", "unreachable", "reset-by-peer"]
     names = ["host", "verdict", "errno", "comm", "remote_addr", "remote_port"]
     failed = [row for row in ended
@@ -106,8 +106,8 @@ def compare_answers(netmon, answers):
     sent = sum(row.get("bytes_sent", 0) + row.get("bytes_received", 0) for row in talked)
     same(f"{title}, and history", most, {**most, "connections": len(talked), "bytes": sent})
 
-    for title, name, least in [("Who tried many ports of one address", "ports", 120),
-                               ("Who calls home as regularly as a clock", "times", 12)]:
+    for title, name, least in [("Processes that tried many ports of one address", "ports", 120),
+                               ("Processes that connect at regular intervals", "times", 12)]:
         hosts = {row["host"] for row in answers[title]
                  if row["remote_addr"] == ADDRESS and row[name] >= least}
         assert hosts == {"web1", "web2"}, f"{title}: {answers[title]}"

@@ -1,6 +1,13 @@
 //! The intervals at which a recorder writes, and the delay with which a row may come.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use crate::core::time::Wall;
+
+/// Returns the wall time.
+pub(super) fn wall_now() -> Wall {
+    Wall::EPOCH + SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
 
 /// The longest time between two anchors. Up to the newest anchor the journal knows that nothing
 /// else happened.

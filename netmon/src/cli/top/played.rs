@@ -95,7 +95,7 @@ impl<'a> PastReader<'a> {
     pub(super) fn timeline(&self, span: TimeSpan) -> Option<Timeline> {
         let journal = &self.played.as_ref()?.journal;
         Some(journal.enclosed(|| {
-            let gaps = journal.gaps_within(span).into_iter().map(|gap| gap.span).collect();
+            let gaps = journal.gaps(span).into_iter().map(|gap| gap.span).collect();
             Timeline { span, counts: journal.changes_by_time(span, TIMELINE_PARTS), gaps }
         }))
     }
@@ -265,7 +265,7 @@ impl PlayedPast {
             Some((span, gaps)) if span.contains(at) => gaps,
             _ => {
                 let span = TimeSpan { from: at - NEAR, to: at + NEAR };
-                let gaps = self.journal.gaps_within(span);
+                let gaps = self.journal.gaps(span);
                 &self.gaps.insert((span, gaps)).1
             }
         };

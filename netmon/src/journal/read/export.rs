@@ -187,8 +187,8 @@ impl HostJournal {
         let count = gaps.len() as u64;
         gaps.retain(|gap| match dataset {
             Dataset::Connections => true,
-            // The other gaps are rows already.
-            Dataset::Events => gap.gap.loss == Loss::Missing,
+            // The other gaps are rows of the stretch, unless they were noticed later.
+            Dataset::Events => gap.gap.loss == Loss::Missing || gap.moment.wall > span.to,
             _ => false,
         });
         let mut gaps = gaps.into_iter().peekable();

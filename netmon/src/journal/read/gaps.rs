@@ -39,11 +39,12 @@ pub(super) struct Break {
 }
 
 /// Returns the gaps of a stretch of time, in the order in which they were noticed, and the pairs of
-/// segments that do not meet.
+/// segments that do not meet. A hole after the last segment that can be read ends at `until`.
 pub(super) fn gaps_and_breaks(
     host: &HostDir,
     segments: &[Segment],
     span: TimeSpan,
+    until: Wall,
 ) -> (Vec<JournalGap>, Vec<Break>) {
     let mut finder = GapFinder { host: host.host(), span, gaps: Vec::new(), breaks: Vec::new() };
     let mut before: Option<(Segment, Wall)> = None;
@@ -71,7 +72,7 @@ pub(super) fn gaps_and_breaks(
         before = Some((*segment, end));
     }
     if let Some((_, end)) = before.filter(|_| was_unreadable) {
-        finder.hole(TimeSpan { from: end, to: span.to.max(end) }, Anchor::default());
+        finder.hole(TimeSpan { from: end, to: until.max(end) }, Anchor::default());
     }
     let GapFinder { mut gaps, breaks, .. } = finder;
     gaps.sort_by_key(|gap| (gap.span.to, gap.span.from));

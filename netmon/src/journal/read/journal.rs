@@ -16,13 +16,15 @@ use super::{
 use crate::{
     core::{
         connection::Connection,
+        entry::Entry,
+        loss::Loss,
         table::ConnectionTable,
-        time::{Anchor, TimeSpan, Wall},
+        time::{Anchor, Mono, TimeSpan, Wall},
     },
     enclosure::{enclose, enclosed},
     journal::{
         dir::Dir,
-        intervals::{LATE, SILENT},
+        intervals::{LATE, SILENT, wall_now},
         layout::{self, HostDir, Segment},
         schema::Dataset,
     },
@@ -145,7 +147,7 @@ impl Journal {
     #[must_use]
     pub fn replay(&self, span: TimeSpan) -> Replay {
         let hosts = self.hosts.iter();
-        Replay::new(hosts.map(|host| (Arc::clone(host.name()), host.replay(span))), span)
+        Replay::new(hosts.map(|host| (Arc::clone(host.name()), host.replay_with_gaps(span))), span)
     }
 
     /// Returns a counter of the files that are read, to show progress.
@@ -219,21 +221,41 @@ impl HostJournal {
         segments.take_while(move |segment| segment.start <= span.to + LATE)
     }
 
-    /// Returns the gaps of a stretch of time, in the order in which they were noticed.
+    /// Returns the gaps of which any part lies in a stretch of time, in the order in which they
+    /// were noticed, also those that were noticed after the stretch.
     #[must_use]
     pub fn gaps(&self, span: TimeSpan) -> Vec<JournalGap> {
         self.gaps_and_breaks(span).0
     }
 
-    /// Returns the gaps of a stretch of time, and the pairs of segments that do not meet.
+    /// Returns the gaps of a stretch of time as [`Self::gaps`] does, and the pairs of segments in
+    /// it that do not meet.
     pub(super) fn gaps_and_breaks(&self, span: TimeSpan) -> (Vec<JournalGap>, Vec<Break>) {
-        let segments: Vec<Segment> = self.segments_of(span).collect();
-        gaps_and_breaks(&self.host, &segments, span)
+        // A gap is reported later, at the latest when the next segment begins.
+        let next = self.segments.iter().find(|segment| segment.start > span.to);
+        let to = next.map_or(span.to, |next| next.start) + LATE;
+        let wider = TimeSpan { to, ..span };
+        let segments: Vec<Segment> = self.segments_of(wider).collect();
+        let (mut gaps, mut breaks) = gaps_and_breaks(&self.host, &segments, wider, span.to);
+        gaps.retain(|gap| gap.span.from <= span.to && gap.span.to >= span.from);
+        breaks.retain(|pair| pair.after.start <= span.to + LATE);
+        (gaps, breaks)
     }
 
     /// Returns the events of a stretch of time, with the table at its beginning.
     pub(super) fn replay(&self, span: TimeSpan) -> HostReplay {
         HostReplay::new(Arc::clone(&self.host), self.segments_of(span).collect(), span)
+    }
+
+    /// Returns the events of a stretch of time as [`Self::replay`] does, with the gaps that were
+    /// noticed after the stretch.
+    fn replay_with_gaps(&self, span: TimeSpan) -> HostReplay {
+        let mut gaps = self.gaps(span);
+        // A block that cannot be read is reported by the replay.
+        let is_block =
+            |gap: &JournalGap| gap.gap.loss == Loss::Missing && gap.moment.monotonic == Mono::BOOT;
+        gaps.retain(|gap| gap.moment.wall > span.to && !is_block(gap));
+        self.replay(span).then(gaps.into_iter().map(|gap| (gap.moment, Entry::Gap(gap.gap))))
     }
 
     /// Returns the table at a moment, that moment on both clocks, and the gaps in which the moment
@@ -250,19 +272,7 @@ impl HostJournal {
     /// Returns the gaps in which a moment lies.
     #[must_use]
     pub fn gaps_at(&self, moment: Wall) -> Vec<JournalGap> {
-        self.gaps_within(TimeSpan { from: moment, to: moment })
-    }
-
-    /// Returns the gaps of which any part lies in a stretch of time, also those that were reported
-    /// after the stretch.
-    #[must_use]
-    pub fn gaps_within(&self, span: TimeSpan) -> Vec<JournalGap> {
-        // A gap is reported later, at the latest when the next segment begins.
-        let next = self.segments.iter().find(|segment| segment.start > span.to);
-        let to = next.map_or(span.to, |next| next.start) + LATE;
-        let mut gaps = self.gaps(TimeSpan { from: span.from, to });
-        gaps.retain(|gap| gap.span.from <= span.to && gap.span.to >= span.from);
-        gaps
+        self.gaps(TimeSpan { from: moment, to: moment })
     }
 }
 
@@ -287,7 +297,12 @@ fn last_moment(host: &HostDir, segments: &[Segment]) -> Option<Wall> {
 pub(in crate::journal) fn last_table(
     host: &HostDir,
 ) -> io::Result<(Option<Wall>, Vec<Connection>)> {
-    let segments = host.segments()?;
+    let mut segments = host.segments()?;
+    // Segments of the future were written before the clock was set back.
+    let now = wall_now();
+    if segments.iter().any(|segment| segment.start <= now) {
+        segments.retain(|segment| segment.start <= now);
+    }
     let Some(last) = last_moment(host, &segments) else { return Ok((None, Vec::new())) };
     let host = Arc::new(HostDir::new(Arc::clone(&host.dir), host.host()));
     let journal = HostJournal { host, segments };

@@ -49,6 +49,10 @@ pub(super) struct HostReplay {
     pending: VecDeque<Timed>,
     /// The moment of the last entry that was handed over.
     last: Anchor,
+    /// The entries that follow the stretch of time.
+    after: VecDeque<Timed>,
+    /// The stretch of time is over.
+    is_over: bool,
     /// The first entry after the beginning, which was read to find the beginning.
     ahead: Option<Timed>,
     /// Wall time minus the monotonic clock, as it was last handed over.
@@ -77,9 +81,17 @@ impl HostReplay {
             has_gap: false,
             pending: VecDeque::new(),
             last: Anchor::default(),
+            after: VecDeque::new(),
+            is_over: false,
             ahead: None,
             offset: None,
         }
+    }
+
+    /// Adds entries that follow the stretch of time.
+    pub(super) fn then(mut self, after: impl Iterator<Item = Timed>) -> Self {
+        self.after.extend(after);
+        self
     }
 
     /// Returns the next entry; nothing at the end.
@@ -223,7 +235,11 @@ impl HostReplay {
 
     /// Returns the next entry of the stretch of time.
     pub(super) fn next(&mut self) -> Option<Timed> {
-        self.entry().filter(|(moment, _)| moment.wall <= self.span.to)
+        let to = self.span.to;
+        let next = if self.is_over { None } else { self.entry() };
+        let next = next.filter(|(moment, _)| moment.wall <= to);
+        self.is_over = next.is_none();
+        next.or_else(|| self.after.pop_front())
     }
 
     /// Replays all entries, and calls `view` with the changes that a checkpoint makes: after a gap,

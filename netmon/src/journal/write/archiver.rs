@@ -8,7 +8,7 @@ use std::{
         atomic::Ordering,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
     enclosure::enclosed,
     journal::{
         error::Malformed,
+        intervals::wall_now,
         layout::{FileKind, HostDir, Segment},
         read::footer_sum_of,
         schema::Dataset,
@@ -187,8 +188,7 @@ impl Archiver {
         // would look like one of the future, which goes first.
         let segments = host.segments()?;
         let open = self.shared.open();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Wall::EPOCH + now;
+        let now = wall_now();
         // Each segment ends where the next segment begins.
         let ends = segments.iter().skip(1).map(|next| next.start);
         let mut older = Vec::new();
@@ -198,7 +198,13 @@ impl Archiver {
             all += size;
             older.push((segment, end, size));
         }
-        let most = self.retention.max_size.unwrap_or(u64::MAX).min(room(host, all)?);
+        let room = room(host, all)?;
+        let most = self.retention.max_size.unwrap_or(u64::MAX).min(room);
+        if all > room {
+            log::warn!(
+                "the file system of the journal is nearly full: its oldest segments make room"
+            );
+        }
         let oldest = self.retention.max_age.map(|age| now - age);
         // Segments of the future come first, since they were written before the clock was set back.
         older.sort_by_key(|(segment, ..)| (segment.start <= now, segment.start));

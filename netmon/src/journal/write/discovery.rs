@@ -60,7 +60,9 @@ impl Discovery {
         for (first_time, (mut process, [uid, real_uid])) in self.new_processes(events, &time)? {
             if process.known.is_none() && looked_up < LOOKED_UP {
                 looked_up += 1;
+                // The number may be that of a later process by now.
                 let started = names.process_started(process.pid);
+                let started = started.filter(|started| *started <= first_time);
                 process.known = started.map(|started| Arc::new(KnownProcess::started_at(started)));
             }
             processes.push(&ProcessRow {

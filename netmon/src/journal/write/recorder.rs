@@ -20,7 +20,7 @@ use super::{
     former::of_earlier_boot,
     names::{HostNames, RecorderNames},
     place::{JournalPlace, OpenError, io_error, open_host},
-    segment_writer::{RecorderIdentity, WriterMessage},
+    segment_writer::{Checkpoint, RecorderIdentity, WriterMessage},
     threads::RecorderThreads,
 };
 use crate::{
@@ -84,6 +84,8 @@ pub struct Recorder {
     sent_until: Mono,
     /// The changes that the queue could not take since the last handover.
     dropped: Option<Gap>,
+    /// A batch was dropped since the last segment began.
+    has_dropped: bool,
     anchor: Option<Anchor>,
     /// The moment of the last change.
     now: Mono,
@@ -153,6 +155,7 @@ impl Recorder {
             last_sent_at: Instant::now(),
             sent_until: Mono::BOOT,
             dropped: None,
+            has_dropped: false,
             anchor: None,
             now: Mono::BOOT,
             last_anchor_at: Mono::BOOT,
@@ -275,6 +278,7 @@ impl Recorder {
                 log::error!("events are lost until the disk keeps up: it is too slow for them");
             }
             self.shared.unwritten.fetch_add(batch.lost(), Ordering::Relaxed);
+            self.has_dropped = true;
             let (from, loss) = (self.sent_until, Loss::Unwritten);
             let gap = self.dropped.get_or_insert(Gap { from, time: from, count: 0, loss });
             gap.time = gap.time.max(batch.until);
@@ -301,7 +305,9 @@ impl Recorder {
     fn begin(&mut self, table: &ConnectionTable, moment: Anchor) {
         let rows: Vec<Connection> = table.rows().cloned().collect();
         if let Some(queue) = &self.queue {
-            let _ = queue.send(WriterMessage::Checkpoint(moment, rows));
+            let is_after_gap = mem::take(&mut self.has_dropped);
+            let checkpoint = Checkpoint { anchor: moment, rows, is_after_gap };
+            let _ = queue.send(WriterMessage::Checkpoint(checkpoint));
         }
         self.keep(&Change::Anchor(moment));
         // With a clock that was behind, it may take a while until the wall time has passed the end

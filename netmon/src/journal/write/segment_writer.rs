@@ -42,12 +42,16 @@ const CHECKPOINT_BATCH: usize = 64 << 10;
 /// A message to the writing thread.
 pub(super) enum WriterMessage {
     Batch(Box<ChangeBatch>),
-    /// The table at a moment, with which a new segment begins.
-    Checkpoint(Anchor, Vec<Connection>),
+    Checkpoint(Checkpoint),
 }
 
-/// The table with which a segment is to begin.
-type Checkpoint = (Anchor, Vec<Connection>);
+/// The table at a moment, with which a new segment begins.
+pub(super) struct Checkpoint {
+    pub(super) anchor: Anchor,
+    pub(super) rows: Vec<Connection>,
+    /// Changes before were dropped: the table does not follow from what was written.
+    pub(super) is_after_gap: bool,
+}
 
 /// The origin of a segment: the kernel's boot id, and the network namespace of the recorder.
 pub(super) struct RecorderIdentity {
@@ -178,8 +182,8 @@ impl SegmentWriter {
         first: Option<Checkpoint>,
         messages: &mut Receiver<WriterMessage>,
     ) -> Option<Checkpoint> {
-        if let Some((anchor, rows)) = first {
-            self.begin(anchor, &rows);
+        if let Some(checkpoint) = first {
+            self.begin(&checkpoint);
         }
         loop {
             match messages.recv_timeout(TRY_AGAIN) {
@@ -187,12 +191,12 @@ impl SegmentWriter {
                     self.shared.queued.fetch_sub(batch.len(), Ordering::Relaxed);
                     self.write(*batch);
                 }
-                Ok(WriterMessage::Checkpoint(anchor, rows)) => {
-                    self.end_before(anchor);
+                Ok(WriterMessage::Checkpoint(checkpoint)) => {
+                    self.end_before(checkpoint.anchor);
                     if !self.place.is_whole() {
-                        return Some((anchor, rows));
+                        return Some(checkpoint);
                     }
-                    self.begin(anchor, &rows);
+                    self.begin(&checkpoint);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -212,23 +216,21 @@ impl SegmentWriter {
     fn write(&mut self, mut batch: ChangeBatch) {
         self.now = self.now.max(batch.until);
         let lost = batch.lost();
-        let Some(segment) = &mut self.segment else {
-            // The gaps that were known before must still be reported.
-            for gap in &batch.gaps {
-                self.miss(gap.from, gap.count);
-            }
-            return self.lose(self.written, lost);
-        };
-        match segment.write(&mut batch, &self.identity.boot, &mut self.names) {
-            Ok(rows) => {
+        let gaps: Vec<_> = batch.gaps.iter().map(|gap| (gap.from, gap.count)).collect();
+        let (boot, names) = (&self.identity.boot, &mut self.names);
+        let written = self.segment.as_mut().map(|segment| segment.write(&mut batch, boot, names));
+        match written {
+            Some(Ok(rows)) => {
                 self.reach();
                 self.shared.written.fetch_add(rows, Ordering::Relaxed);
+                return;
             }
-            Err(error) => {
-                self.fail(&error, self.written);
-                self.lose(self.written, lost);
-            }
+            Some(Err(error)) => self.fail(&error, self.written),
+            None => {}
         }
+        // The gaps that were known before must still be reported.
+        gaps.into_iter().for_each(|(from, count)| self.miss(from, count));
+        self.lose(self.written, lost);
     }
 
     /// Notes that all changes that were taken so far are written.
@@ -247,10 +249,11 @@ impl SegmentWriter {
     }
 
     /// Begins a segment with the whole table.
-    fn begin(&mut self, anchor: Anchor, rows: &[Connection]) {
+    fn begin(&mut self, checkpoint: &Checkpoint) {
+        let anchor = checkpoint.anchor;
         let host = self.place.now();
         let start = free_start(&host, anchor.wall);
-        match self.create(&host, start, anchor, rows) {
+        match self.create(&host, start, checkpoint) {
             Ok(segment) => {
                 self.shared.set_open(start);
                 self.last = Some(start);
@@ -276,11 +279,10 @@ impl SegmentWriter {
         &mut self,
         host: &Arc<HostDir>,
         start: Wall,
-        anchor: Anchor,
-        rows: &[Connection],
+        &Checkpoint { anchor, ref rows, is_after_gap }: &Checkpoint,
     ) -> Result<OpenSegment, Malformed> {
         let follows = match self.last {
-            _ if self.missing.is_some() => Follows::Gap,
+            _ if self.missing.is_some() || is_after_gap => Follows::Gap,
             Some(last) => Follows::Segment(last),
             None => Follows::Nothing,
         };

@@ -156,7 +156,8 @@ fn a_killed_recorder_loses_a_second_at_most() {
                 closed.iter().filter(|port| !seen.contains(&u64::from(**port))).collect();
             assert!(missing.is_empty(), "after kill {kill}: {missing:?} of {}", closed.len());
         }
-        assert!(closed.len() > usize::from(load(200)), "{}", closed.len());
+        // A machine that is busy for a while makes few connections.
+        assert!(closed.len() as u64 > 2 * kills, "{}", closed.len());
     });
     // The next recorder takes over the segments of the last one, and reports the missing time.
     let stderr = Record::start(&directory.0).stop();

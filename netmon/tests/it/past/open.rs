@@ -73,12 +73,13 @@ fn open_connections_without_measurements_are_counted() {
 #[test]
 fn a_moment_outside_of_the_journal_is_refused() {
     let (directory, _) = copy("outside");
-    let error = |arguments: &[&str]| {
+    let failed = |code, arguments: &[&str]| {
         let output = netmon(&[arguments, &["--utc"]].concat(), &directory.0);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     };
+    let error = |arguments: &[&str]| failed(1, arguments);
     let before = "netmon: 2020-01-01 00:00:00 +00:00 is before the journal, which begins at \
                   2025-12-17 19:33:20.123456 +00:00\n";
     let after = "netmon: 2026-01-01 00:00:00 +00:00 is after the journal, which ends at 2025-12-17 \
@@ -89,7 +90,10 @@ fn a_moment_outside_of_the_journal_is_refused() {
     assert_eq!(error(&["history", "--from", "2026-01-01"]), after);
     assert_eq!(error(&["watch", "--from", "2026-01-01", "--to", "2026-01-02"]), after);
     assert_eq!(
-        error(&["history", "--from", "2026-01-01", "--to", "2020-01-01"]),
-        "netmon: 2026-01-01 00:00:00 +00:00 is after 2020-01-01 00:00:00 +00:00\n"
+        failed(2, &["history", "--from", "2026-01-01", "--to", "2020-01-01"]),
+        "netmon: --from 2026-01-01 00:00:00 +00:00 is after --to 2020-01-01 00:00:00 +00:00\n"
     );
+    for arguments in [["history", "--from", "soon"], ["snapshot", "--at", "soon"]] {
+        assert!(failed(2, &arguments).starts_with("netmon: 'soon' is no moment"));
+    }
 }

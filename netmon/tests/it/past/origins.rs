@@ -1,5 +1,7 @@
 //! Journals of several hosts, of several boots, and of a clock that was set back.
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::schema::object;
 
@@ -36,6 +38,26 @@ fn a_clock_is_set_back() {
     assert_eq!(ports("2025-12-18T12:00:30Z"), "1");
     assert_eq!(ports("2025-12-18T11:01:30Z"), "12");
     assert_eq!(replayed(&directory.0).iter().filter(|line| line.contains("transition")).count(), 2);
+}
+
+/// A host begins with a clock that is ahead, and has the right time soon after: the next recording
+/// goes on from the one before, not from the segment with the latest date.
+#[test]
+fn a_recording_after_a_clock_was_set_back_goes_on_from_the_last_one() {
+    let directory = Directory::new("ahead");
+    let hour = Duration::from_secs(3_600);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let now = Wall::EPOCH + since;
+    for (name, wall) in [("ahead", now + 2 * hour), ("right", now - hour)] {
+        let mut recorder = open(&directory.0, "here", "a boot");
+        play(&mut Script::new(listeners(name, 1..4, wall)), &mut recorder, &scope());
+        let _ = recorder.close();
+    }
+    let mut recorder = open(&directory.0, "here", "a boot");
+    let rows = recorder.former_rows(Anchor { monotonic: at_ms(20_000), wall: now });
+    let names: Vec<_> = rows.iter().filter_map(|row| row.owner.as_ref()).collect();
+    assert_eq!(names.len(), 3, "{rows:?}");
+    assert!(names.iter().all(|owner| &*owner.comm == b"right"), "{rows:?}");
 }
 
 /// Listeners of a host: each number is a cookie, and its port is 1000 more.
@@ -141,6 +163,14 @@ fn boots_are_kept_apart() {
     let closed: Vec<&str> =
         text.lines().filter(|line| line.contains(r#""new_state":"CLOSE""#)).collect();
     assert_eq!(closed.len(), 3, "{text}");
+    // The gap is noticed when the next recording begins.
+    let until = ["--from", "2025-12-18T12:00:00Z", "--to", "2025-12-18T12:30:00Z"];
+    for command in
+        [&["history", "--json"][..], &["watch", "--json"], &["export", "--format", "jsonl"]]
+    {
+        let text = stdout(&[command, &until].concat(), &directory.0);
+        assert_eq!(text.matches("not_recorded").count(), 1, "{command:?}: {text}");
+    }
     // The closed rows have the boot and the opening time of the first boot.
     assert!(closed.iter().all(|line| line.contains(r#""boot_id":"first""#)), "{closed:?}");
     assert!(closed.iter().all(|line| line.contains(r#""opened":"2025-12-18T12:00:00"#)));

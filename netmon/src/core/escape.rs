@@ -26,16 +26,38 @@ pub(crate) struct EscapedName<'a>(pub &'a [u8]);
 
 impl fmt::Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in self.0.split_inclusive(|byte| matches!(byte, b',' | b'/')) {
-            match part.split_last() {
-                Some((byte @ (b',' | b'/'), before)) => {
-                    write!(f, "{}\\u{{{byte:x}}}", Escaped(before))?;
-                }
-                _ => Escaped(part).fmt(f)?,
-            }
-        }
-        Ok(())
+        escape_also(self.0, f, |byte| matches!(byte, b',' | b'/'))
     }
+}
+
+/// Shows a value on a line of `WORD:VALUE WORD:VALUE` as [`Escaped`] does, in quotes if it has a
+/// blank, a comma or a quote: without quotes, a value could make up another word.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EscapedValue<'a>(pub &'a [u8]);
+
+impl fmt::Display for EscapedValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |c: char| !c.is_whitespace() && !matches!(c, ',' | '"');
+        if String::from_utf8_lossy(self.0).chars().all(is_plain) {
+            return Escaped(self.0).fmt(f);
+        }
+        f.write_char('"')?;
+        escape_also(self.0, f, |byte| byte == b'"')?;
+        f.write_char('"')
+    }
+}
+
+/// Escapes the ASCII characters of `also` too.
+fn escape_also(bytes: &[u8], f: &mut fmt::Formatter<'_>, also: fn(u8) -> bool) -> fmt::Result {
+    for part in bytes.split_inclusive(|byte| also(*byte)) {
+        match part.split_last() {
+            Some((byte, before)) if also(*byte) => {
+                write!(f, "{}\\u{{{byte:x}}}", Escaped(before))?;
+            }
+            _ => fmt::Display::fmt(&Escaped(part), f)?,
+        }
+    }
+    Ok(())
 }
 
 /// Shows a message of several lines as [`Escaped`] does, with its line ends and tabs.
@@ -113,7 +135,9 @@ pub(crate) fn is_safe(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Escaped, EscapedLines, EscapedName, is_safe, put_json, put_json_text};
+    use super::{
+        Escaped, EscapedLines, EscapedName, EscapedValue, is_safe, put_json, put_json_text,
+    };
     use proptest::prelude::*;
 
     #[test]
@@ -122,6 +146,14 @@ mod tests {
         assert_eq!(Escaped(b"\x1b[31mred\n").to_string(), "\\u{1b}[31mred\\n");
         assert_eq!(Escaped(b"a\xffb").to_string(), "a\\xffb");
         assert_eq!(Escaped("caf\u{e9}\u{202e}".as_bytes()).to_string(), "caf\u{e9}\\u{202e}");
+    }
+
+    #[test]
+    fn a_value_cannot_make_up_another() {
+        assert_eq!(EscapedValue(b"/usr/bin/curl").to_string(), "/usr/bin/curl");
+        let forged = b"/home/eve/x exe:/usr/sbin/sshd";
+        assert_eq!(EscapedValue(forged).to_string(), "\"/home/eve/x exe:/usr/sbin/sshd\"");
+        assert_eq!(EscapedValue(b"a\" uid:0").to_string(), "\"a\\u{22} uid:0\"");
     }
 
     #[test]

@@ -13,14 +13,14 @@ use rustc_hash::FxHashMap;
 
 use super::{
     process::ProcessKey,
-    program::{Ancestor, KnownProcess, Login, MAX_ANCESTORS, Program, ancestors_above},
+    program::{Above, Ancestor, KnownProcess, Login, MAX_ANCESTORS, Program, ancestors_above},
     time::{Mono, Wall},
 };
 
 /// The time for which an ended process stays: a dump that found the process may come that late.
 const KEPT: Duration = Duration::from_secs(10);
-/// The most processes, some 500 bytes each. Beyond that, and if none has ended, new processes are
-/// not kept.
+/// The most processes, some 500 bytes each, and 2 KiB with the longest path and arguments. Beyond
+/// that, and if none has ended, new processes are not kept.
 const MOST: usize = 1 << 16;
 
 /// A process, by its number and its start.
@@ -142,11 +142,6 @@ impl Processes {
     ) {
         self.forget(time);
         let is_older = |entry: &&Entry| entry.changed <= time;
-        // `/proc` was read after this record was made.
-        let known = self.known.get(&id.key).filter(|entry| !is_older(entry));
-        if known.is_some_and(|entry| entry.started == id.started) {
-            return;
-        }
         self.note_login((parent, parent_run), login.as_ref());
         let number = number(parent);
         // A parent that `/proc` alone knows has no program of later: `Owners::seed` left it out.
@@ -157,9 +152,18 @@ impl Processes {
             let KnownProcess { program, ancestors, .. } = &*entry.process;
             (program.clone(), above(number, program.as_ref(), ancestors))
         });
+        let parent = number;
+        let known = self.known.get_mut(&id.key).filter(|entry| entry.started == id.started);
+        if let Some(entry) = known.filter(|entry| entry.changed > time) {
+            // `/proc` was read after this record was made, and has the parent of an orphan.
+            if entry.process.parent != parent {
+                let process = (*entry.process).clone();
+                entry.process = Arc::new(KnownProcess { parent, ancestors, ..process });
+            }
+            return;
+        }
         let started = start(self.booted, id.started);
         let run = run_of(id.started, execs);
-        let parent = number;
         let process = KnownProcess { started, parent, run, program, login, namespaces, ancestors };
         self.put(time, id, Some(execs), Arc::new(process));
     }
@@ -229,9 +233,9 @@ impl Processes {
                 self.put(time, id, None, Arc::new(process));
                 continue;
             }
-            let ancestors = ancestors_above(parent, |pid| {
-                let SeenProcess { program, parent, .. } = by_number.get(&pid)?;
-                Some((program.clone()?, *parent))
+            let ancestors = ancestors_above(parent, id.started, |pid| {
+                let SeenProcess { id, program, parent, .. } = by_number.get(&pid)?;
+                Some(Above { program: program.clone()?, parent: *parent, started: id.started })
             });
             let (started, run) = (start(self.booted, id.started), 0);
             let process =
@@ -319,6 +323,6 @@ const fn number(key: ProcessKey) -> u32 {
 /// if the parent's program is not known, since its parent would stand in its place.
 fn above(pid: u32, program: Option<&Arc<Program>>, above: &[Ancestor]) -> Box<[Ancestor]> {
     let Some(program) = program else { return Box::default() };
-    let parent = Ancestor { pid, program: Arc::clone(program) };
+    let parent = Ancestor::new(pid, Arc::clone(program));
     iter::once(parent).chain(above.iter().cloned()).take(MAX_ANCESTORS).collect()
 }

@@ -141,10 +141,10 @@ pub(crate) fn run_the_same(
 }
 
 /// Returns ancestors as text: a line for each, with its number and the path of its executable.
-/// Anything but UTF-8, and line breaks in a path, are replaced: no path looks like two ancestors.
+/// Anything but UTF-8 is replaced.
 pub(crate) fn ancestors_text(ancestors: &[Ancestor]) -> Option<String> {
     let line = |Ancestor { pid, program }: &Ancestor| {
-        format!("{pid} {}", String::from_utf8_lossy(&program.path).replace('\n', "\u{fffd}"))
+        format!("{pid} {}", String::from_utf8_lossy(&program.path))
     };
     let lines: Vec<_> = ancestors.iter().map(line).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
@@ -156,24 +156,38 @@ pub(crate) fn ancestors_of(text: &str) -> Box<[Ancestor]> {
         let (pid, path) = line.split_once(' ')?;
         let (path, is_deleted, arguments) = (path.as_bytes().into(), false, None);
         let program = Arc::new(Program { path, is_deleted, arguments });
-        Some(Ancestor { pid: pid.parse().ok()?, program })
+        Some(Ancestor::new(pid.parse().ok()?, program))
     };
-    text.lines().filter_map(ancestor).take(MAX_ANCESTORS).collect()
+    // Not `lines`: a path may end with a carriage return.
+    text.split('\n').filter_map(ancestor).take(MAX_ANCESTORS).collect()
 }
 
-/// Returns the processes above one with this `parent`, the parent first. `look` returns the program
-/// of a process with the number of its parent; none ends the list.
+/// A process that may be above another, as `/proc` has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Above {
+    /// Its program.
+    pub program: Arc<Program>,
+    /// The number of its parent.
+    pub parent: u32,
+    /// Its start, in ticks since the boot.
+    pub started: u64,
+}
+
+/// Returns the processes above one that started at `started` and has this `parent`, the parent
+/// first. `look` returns the process with a number; none ends the list. So does one that started
+/// after its child: the number of the parent was given again.
 pub(crate) fn ancestors_above(
     parent: u32,
-    mut look: impl FnMut(u32) -> Option<(Arc<Program>, u32)>,
+    mut started: u64,
+    mut look: impl FnMut(u32) -> Option<Above>,
 ) -> Box<[Ancestor]> {
     let mut ancestors = Vec::new();
     let mut pid = parent;
     while ancestors.len() < MAX_ANCESTORS
-        && let Some((program, above)) = look(pid)
+        && let Some(above) = look(pid).filter(|above| above.started <= started)
     {
-        ancestors.push(Ancestor { pid, program });
-        pid = above;
+        ancestors.push(Ancestor::new(pid, above.program));
+        (pid, started) = (above.parent, above.started);
     }
     ancestors.into()
 }
@@ -183,8 +197,19 @@ pub(crate) fn ancestors_above(
 pub struct Ancestor {
     /// As in [`Owner::pid`](super::process::Owner::pid).
     pub pid: u32,
-    /// Its program.
+    /// Its program. A line break in the path is replaced: no path looks like two ancestors.
     pub program: Arc<Program>,
+}
+
+impl Ancestor {
+    pub(crate) fn new(pid: u32, program: Arc<Program>) -> Self {
+        if !program.path.contains(&b'\n') {
+            return Self { pid, program };
+        }
+        let lines: Vec<_> = program.path.split(|byte| *byte == b'\n').collect();
+        let path = lines.join("\u{fffd}".as_bytes()).into();
+        Self { pid, program: Arc::new(Program { path, ..(*program).clone() }) }
+    }
 }
 
 #[cfg(test)]
@@ -193,16 +218,17 @@ mod tests {
 
     #[test]
     fn a_path_cannot_look_like_two_ancestors() {
-        let ancestor = |pid, path: &[u8]| Ancestor {
-            pid,
-            program: Arc::new(Program { path: path.into(), is_deleted: false, arguments: None }),
+        let ancestor = |pid, path: &[u8]| {
+            let (path, is_deleted, arguments) = (path.into(), false, None);
+            Ancestor::new(pid, Arc::new(Program { path, is_deleted, arguments }))
         };
         let plain = [ancestor(790, b"/usr/bin/my shell"), ancestor(1, b"/sbin/init")];
         let text = ancestors_text(&plain).expect("two");
         assert_eq!(text, "790 /usr/bin/my shell\n1 /sbin/init");
         assert_eq!(*ancestors_of(&text), plain);
-        let hostile = ancestors_text(&[ancestor(7, b"/tmp/a\n1 /sbin/init\xff")]).expect("one");
-        assert_eq!(ancestors_of(&hostile).len(), 1, "{hostile}");
+        let hostile = [ancestor(7, "/tmp/a\n1 /sbin/in\u{e9}t\r".as_bytes()), ancestor(1, b"/b")];
+        assert_eq!(*ancestors_of(&ancestors_text(&hostile).expect("two")), hostile);
+        assert_eq!(*hostile[0].program.path, *"/tmp/a\u{fffd}1 /sbin/in\u{e9}t\r".as_bytes());
         assert_eq!(ancestors_text(&[]), None);
         assert!(ancestors_of("").is_empty() && ancestors_of("x /a\n").is_empty());
     }

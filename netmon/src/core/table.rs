@@ -19,6 +19,7 @@ use super::{
     event::{Event, Opening, Transition},
     id::{SocketId, TableKey, Tuple},
     process::{Evidence, Owner},
+    program::run_the_same,
     tcp::TcpState,
     time::{Anchor, Mono},
     verdict::{FirstFin, Verdict, judge},
@@ -286,7 +287,14 @@ impl ConnectionTable {
         view: impl FnOnce(Change<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(row) = self.rows.get_mut(&TableKey::of_socket(cookie)) else { return Ok(()) };
-        if row.owner.as_ref().is_some_and(|known| known.key().may_be(owner.key())) {
+        // A server may have become another program or another user since it began to listen.
+        let is_it = |known: &Arc<Owner>| {
+            known.key().may_be(owner.key())
+                && run_the_same(true, known.process.as_deref(), owner.process.as_deref())
+                && known.uid == owner.uid
+                && known.real_uid.zip(owner.real_uid).is_none_or(|(known, real)| known == real)
+        };
+        if row.owner.as_ref().is_some_and(is_it) {
             return Ok(());
         }
         (row.owner, row.evidence) = (Some(Arc::clone(owner)), Some(Evidence::Accept));

@@ -6,7 +6,7 @@ use super::text::{layout::Layout, owners::put_owners};
 use crate::core::{
     arguments::Arguments,
     connection::Connection,
-    escape::Escaped,
+    escape::{Escaped, EscapedValue},
     process::{Evidence, Owner, Process},
 };
 
@@ -67,7 +67,7 @@ fn put_opener(out: &mut Vec<u8>, connection: &Connection, owner: &Owner) {
     let labels = connection.labels.as_deref();
     let mut put = |word: &str, uid: u32, name: Option<&str>| {
         let _ = match name {
-            Some(name) => write!(out, " {word}:{}", Escaped(name.as_bytes())),
+            Some(name) => write!(out, " {word}:{}", EscapedValue(name.as_bytes())),
             None => write!(out, " {word}:{uid}"),
         };
     };
@@ -78,11 +78,12 @@ fn put_opener(out: &mut Vec<u8>, connection: &Connection, owner: &Owner) {
     put_facts(out, &process);
 }
 
-/// Writes the facts that are known of a process, in the words of filters.
+/// Writes the facts that are known of a process, in the words of filters. The arguments come last,
+/// as they are: no word follows them.
 fn put_facts(out: &mut Vec<u8>, process: &Process) {
     let mut put = |word: &str, text: Option<&[u8]>| {
         if let Some(text) = text {
-            let _ = write!(out, " {word}:{}", Escaped(text));
+            let _ = write!(out, " {word}:{}", EscapedValue(text));
         }
     };
     if let Some(cgroup) = &process.cgroup {

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{names::unescaped, *};
 
 const A: &str = "3f2a9c0d4b5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8";
 const B: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -206,6 +206,21 @@ fn a_name_stands_in_for_an_id() {
     cgroup.name(Names { container: some("nginx"), pod });
     assert_eq!(shown(), (some("nginx"), some("web-7d9")));
     assert_eq!((cgroup.workload().pod_namespace, cgroup.known()), (Some("shop"), 3));
+}
+
+#[test]
+fn a_pod_cannot_pass_for_another() {
+    let shown = |path: &str| {
+        let cgroup = cgroup(path);
+        let Workload { pod_name, pod_uid, .. } = cgroup.workload();
+        (pod_name.map(|of| text(&of)), pod_uid.map(|of| text(&of)))
+    };
+    let path = format!("/user.slice/user-1000.slice/user@1000.service/kubepods/pod{UID}");
+    assert_eq!(shown(&path), (Some(format!("user-1000/{UID}")), Some(UID.to_owned())));
+    let path = format!("/system.slice/ci.service/kubepods/pod{UID}/{A}");
+    assert_eq!(shown(&path).0, Some(format!("ci.service/{UID}")));
+    let slice = format!("/kubepods.slice/kubepods-pod{}.slice", UID.replace('-', "_"));
+    assert_eq!(shown(&format!("{slice}/crio-{A}.scope")).0, Some(UID.to_owned()));
 }
 
 /// A path may come after the first owners.

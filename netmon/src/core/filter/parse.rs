@@ -298,7 +298,7 @@ impl<'a> Parser<'a> {
             return wrong(token.at, format!("bad address '{text}'"), write);
         }
         let value = Value { text: &text, quoted };
-        node(word, compare, &value, self.names).map_err(|bad| bad.at(token.at))
+        node(word, compare, &value, self.names, self.rows).map_err(|bad| bad.at(token.at))
     }
 }
 

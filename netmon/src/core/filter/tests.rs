@@ -237,8 +237,8 @@ fn owners_users_and_places() {
             "uid 33",
             "netns = blue",
             "netns 4026532000",
-            "cgroup = /system.slice",
-            r#"cgroup "/a (b)\x2d""#,
+            "cgroup = /kubepods/*",
+            r#"cgroup != "/a (b)\x2d""#,
             "cgroup = 18446744073709551615",
         ],
     );

@@ -19,7 +19,7 @@ pub enum TextFact {
     User,
     /// The name of a network namespace, as a journal recorded it.
     Netns,
-    /// The path of a cgroup, as a journal recorded it.
+    /// The path of a cgroup.
     Cgroup,
     /// The path of the executable of a process.
     Exe,

@@ -8,7 +8,7 @@ use super::{
     states::States,
     text::{Text, has_wildcard},
     token::Compare,
-    words::{Fact, Word},
+    words::{Fact, RowKind, Word},
 };
 
 /// The bytes that the kernel keeps of the name of a process: `TASK_COMM_LEN` without the NUL.
@@ -36,6 +36,7 @@ pub(super) fn node(
     compare: Compare,
     value: &Value<'_>,
     names: &dyn FilterNames,
+    rows: RowKind,
 ) -> Result<Node, Bad> {
     let text = value.text;
     let term = match word.fact {
@@ -56,7 +57,7 @@ pub(super) fn node(
             }));
         }
         Fact::Pid => Term::Pid(id("pid", || "a number", text, |_| None)?),
-        Fact::Text(fact) => return named(fact, compare, value, names),
+        Fact::Text(fact) => return named(fact, compare, value, names, rows),
         Fact::Cookie => Term::Cookie(cookie(text)?),
         Fact::Direction => Term::Direction(direction(text)?),
         Fact::Verdict => Term::Verdict(verdict(text)?),
@@ -116,6 +117,7 @@ fn named(
     compare: Compare,
     value: &Value<'_>,
     names: &dyn FilterNames,
+    rows: RowKind,
 ) -> Result<Node, Bad> {
     let text = value.text;
     let is_regex = matches!(compare, Compare::Like | Compare::Unlike);
@@ -157,6 +159,8 @@ fn named(
         TextFact::Netns if !value.quoted && !is_regex && text == OWN_NETNS => {
             Term::OwnNetns(names.own_netns())
         }
+        // A unit that starts again has another cgroup with the same path.
+        TextFact::Cgroup if rows == RowKind::Connection && !is_number => Term::Text(fact, test),
         _ if names.are_recorded() && !is_number => Term::Text(fact, test),
         _ if is_pattern => {
             let found = names.all(fact).into_iter().filter(|(name, _)| test.matches(name));

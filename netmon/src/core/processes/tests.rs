@@ -139,6 +139,12 @@ fn a_look_completes_a_process_and_takes_nothing_from_it() {
     assert_eq!(path(&processes, 3, 5).as_deref(), Some("/bin/nc"));
     processes.fork(at(9), (id(4, 6), 0), (ProcessKey::Inside(2), 0), NO_MORE);
     assert_eq!(path(&processes, 4, 6).as_deref(), Some("/bin/sh"));
+    // A look after the end of the parent shows another one.
+    processes.seed(&[seen(6, 1, "/bin/orphan")]);
+    processes.fork(at(9), (id(6, 5), 0), (ProcessKey::Inside(2), 0), NO_MORE);
+    let orphan = processes.of(ProcessKey::Inside(6), 0).expect("known");
+    assert_eq!((orphan.parent, ancestors(&processes, 6)), (2, vec![2, 1]));
+    assert_eq!(path(&processes, 6, 5).as_deref(), Some("/bin/orphan"));
     // A parent that has run another program since.
     processes.exec(at(30), (id(2, 5), 1), program("/bin/late"), NO_MORE);
     processes.fork(at(29), (id(5, 6), 0), (ProcessKey::Inside(2), 0), NO_MORE);
@@ -160,6 +166,10 @@ fn records_say_more_than_an_older_look() {
     assert_eq!(path(&processes, 4, 5).as_deref(), Some("/bin/found"));
     assert_eq!(ancestors(&processes, 4), [2, 1]);
     assert_eq!(ancestors(&processes, 1), [0; 0]);
+    // The number of a parent that was given to a later process.
+    let later = SeenProcess { id: id(20, 6), ..seen(20, 1, "/bin/later") };
+    processes.seed(&[seen(1, 0, "/sbin/init"), later, seen(21, 20, "/bin/child")]);
+    assert_eq!(ancestors(&processes, 21), [0; 0]);
     // A process that is its own parent, as a race in `/proc` may show.
     processes.seed(&[seen(9, 9, "/bin/loop")]);
     assert_eq!(ancestors(&processes, 9), [9; 4]);

@@ -1,5 +1,7 @@
 //! Openings: the first event of a connection, or the first that netmon sees of it.
 
+use std::collections::hash_map::Entry;
+
 use super::{Change, Connection, ConnectionTable, Direction, REPEATED, SECOND, hash, step};
 use crate::core::{
     event::{Opening, Transition},
@@ -121,7 +123,14 @@ impl ConnectionTable {
     /// Completes the row of a connection that netmon did not see open by the row that an earlier
     /// recording had of it. Returns the state in which that had it.
     pub(super) fn recall(&mut self, row: &mut Connection) -> Option<TcpState> {
-        let former = self.remembered.remove(&(row.id.cookie, row.tuple))?;
+        let Entry::Occupied(former) = self.remembered.entry((row.id.cookie, row.tuple)) else {
+            return None;
+        };
+        // Cookies begin again with each boot. A row of an earlier boot has the name of that.
+        if former.get().labels.is_some() {
+            return None;
+        }
+        let former = former.remove();
         (row.id, row.opened, row.first_sight) = (former.id, former.opened, former.first_sight);
         row.direction = former.direction;
         row.first_fin = row.first_fin.or(former.first_fin);

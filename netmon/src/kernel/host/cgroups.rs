@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    fs,
+    fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -22,6 +22,9 @@ const ROOT: u64 = 1;
 /// The inode number of the initial cgroup namespace (`PROC_CGROUP_INIT_INO`,
 /// include/linux/proc_ns.h).
 const INITIAL: u64 = 0xefff_fffb;
+/// The bits of a directory's mode by which others than its owner may make entries. An access list
+/// shows in those of the group.
+const OTHERS_MAY_WRITE: u32 = 0o022;
 /// The names of a path that are not known.
 const CUT: &[u8] = "…".as_bytes();
 /// The mark that the kernel appends to the path of a removed cgroup (`proc_cgroup_show`,
@@ -55,7 +58,7 @@ pub(in crate::kernel) fn is_made_by_root(path: &[u8]) -> bool {
         let above = Path::new(OsStr::from_bytes(above.strip_prefix(b"/").unwrap_or(above)));
         let directory = Top::find().filter(|top| top.is_root).map(|top| top.directory.join(above));
         let owner = directory.and_then(|directory| fs::metadata(directory).ok());
-        owner.is_some_and(|owner| owner.uid() == 0)
+        owner.is_some_and(|owner| owner.uid() == 0 && owner.mode() & OTHERS_MAY_WRITE == 0)
     })
 }
 
@@ -100,11 +103,12 @@ struct Top {
 
 impl Top {
     fn find() -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/mounts").ok()?;
-        let directory = mounts.lines().find_map(|line| {
-            let mut words = line.split(' ');
+        // A user may mount at a path of any bytes.
+        let mounts = fs::read("/proc/mounts").ok()?;
+        let directory = mounts.split(|byte| *byte == b'\n').find_map(|line| {
+            let mut words = line.split(|byte| *byte == b' ');
             let path = words.nth(1)?;
-            (words.next()? == "cgroup2").then(|| PathBuf::from(path))
+            (words.next()? == b"cgroup2").then(|| PathBuf::from(OsStr::from_bytes(path)))
         })?;
         let is_root = fs::metadata(&directory).ok()?.ino() == ROOT;
         Some(Self { directory, is_root })
@@ -118,7 +122,13 @@ impl Top {
         let mut directories = VecDeque::from([self.directory.clone()]);
         while let Some(directory) = directories.pop_front() {
             // One that is gone by now is none.
-            let Ok(metadata) = fs::metadata(&directory) else { continue };
+            let metadata = match fs::metadata(&directory) {
+                Ok(metadata) => metadata,
+                Err(error) => {
+                    walk.is_complete &= error.kind() == io::ErrorKind::NotFound;
+                    continue;
+                }
+            };
             if walk.found.len() >= MOST {
                 walk.is_complete = false;
                 break;
@@ -126,8 +136,12 @@ impl Top {
             let below = directory.strip_prefix(&self.directory).unwrap_or(&directory);
             let path = [start, b"/", below.as_os_str().as_bytes()].concat();
             walk.found.push((metadata.ino(), shortened(&path)));
-            // A path that is too long for the system is not followed.
-            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            // A user may close an own cgroup to others, and make paths that are too long for the
+            // system.
+            let entries = fs::read_dir(&directory).inspect_err(|error| {
+                walk.is_complete &= error.kind() == io::ErrorKind::NotFound;
+            });
+            let entries = entries.into_iter().flatten().flatten();
             let is_cgroup =
                 |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
             let free = (MOST + 1).saturating_sub(directories.len());

@@ -88,6 +88,12 @@ pub(in crate::kernel) fn kernel_ticks(ticks: u64) -> u64 {
     start.max(0).unsigned_abs() / TICK
 }
 
+/// Returns this moment in the ticks of [`kernel_ticks`].
+pub(in crate::kernel) fn ticks_now() -> u64 {
+    let since_boot = nanoseconds(ClockId::Boottime).saturating_sub(AHEAD.boottime);
+    since_boot.max(0).unsigned_abs() / TICK
+}
+
 fn nanoseconds(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
     time.tv_sec * 1_000_000_000 + time.tv_nsec

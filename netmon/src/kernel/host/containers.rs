@@ -72,7 +72,7 @@ impl EngineFiles {
     pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Names {
         let workload = cgroup.workload();
         let Some(container) = &workload.container else { return Names::default() };
-        if !may_have_names(&workload) || !(self.is_made_by_root)(container.path) {
+        if !self.may_have(cgroup) {
             return Names::default();
         }
         let mut names = self.container(container);
@@ -82,6 +82,13 @@ impl EngineFiles {
             names.pod = self.kubelet_pod(&String::from_utf8_lossy(uid));
         }
         names
+    }
+
+    /// Returns whether the files may have names for the container of a cgroup.
+    pub(in crate::kernel) fn may_have(&self, cgroup: &Cgroup) -> bool {
+        let workload = cgroup.workload();
+        let path = workload.container.as_ref().map(|container| container.path);
+        may_have_names(&workload) && path.is_some_and(self.is_made_by_root)
     }
 
     fn container(&mut self, container: &Container<'_>) -> Names {

@@ -242,7 +242,9 @@ fn numbered(directory: impl Arg) -> rustix::io::Result<Vec<u32>> {
 /// Returns the places of this mount namespace at which a network namespace is mounted. Every user
 /// may read the table, also about places that only root may enter.
 fn mounts() -> Vec<(u32, PathBuf)> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // A user may mount at a path of any bytes.
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
     // The fourth column is the root of the mount, the fifth its place (proc_pid_mountinfo(5)).
     let mount = |line: &str| {
         let mut columns = line.split(' ').skip(3);

@@ -39,7 +39,9 @@ impl PidNamespaces {
 
     fn read() -> Self {
         let namespace = |process| fs::metadata(format!("/proc/{process}/ns/pid")).ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        // Its own name may have any bytes.
+        let status = fs::read("/proc/self/status").unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
         let (own, first) = (namespace("self"), namespace("1"));
         let device = own.as_ref().or(first.as_ref()).map_or(0, Metadata::dev);
         let [own, first] = [own, first].map(|namespace| namespace.map(|found| found.ino()));

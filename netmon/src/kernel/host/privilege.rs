@@ -90,8 +90,8 @@ pub static CAPABILITIES: [Capability; 6] = [
         name: "CAP_SYS_ADMIN",
         purpose: "entering other network namespaces",
         kept: "throughout",
-        without: "what was there before, and what was lost, is known of netmon's own network \
-                  namespace only; transitions are seen in all of them",
+        without: "connections from before the start, and lost ones, are known in netmon's own \
+                  network namespace only; transitions are seen in all of them",
         duties: &[Duty::Enter],
         set: CapabilitySet::SYS_ADMIN,
         implied_by: CapabilitySet::SYS_ADMIN,

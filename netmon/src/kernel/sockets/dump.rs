@@ -17,7 +17,7 @@ use crate::{
     kernel::{
         host::{
             cgroups,
-            clock::{booted, now},
+            clock::{booted, now, ticks_now},
             containers::EngineFiles,
             devices::DeviceNames,
             namespaces::Namespaces,
@@ -212,6 +212,7 @@ impl Dump {
     /// The error of reading.
     pub(crate) fn owners(&mut self) -> io::Result<(SocketHolders, usize)> {
         let (mut holders, hidden) = self.holders()?;
+        let found = ticks_now();
         if let Some(ProgramRequest { arguments }) = self.request.programs {
             let booted = booted();
             let mut above = FxHashMap::default();
@@ -223,10 +224,15 @@ impl Dump {
                 else {
                     return;
                 };
+                let started = seen.id.started;
+                // The number is that of a later process.
+                if started > found {
+                    return;
+                }
                 let mut known = seen.known(booted);
                 // Many processes have the same ones.
-                known.ancestors = ancestors_above(known.parent, |pid| {
-                    above.entry(pid).or_insert_with(|| proc::programs::ancestor(pid)).clone()
+                known.ancestors = ancestors_above(known.parent, started, |pid| {
+                    above.entry(pid).or_insert_with(|| proc::programs::above(pid)).clone()
                 });
                 process.known = Some(Arc::new(known));
                 process.cgroup = path.map(|path| {

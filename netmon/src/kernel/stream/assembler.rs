@@ -165,7 +165,8 @@ impl Assembler {
         let cookie = event.cookie;
         // The socket is in use again: its last connection cannot become more complete.
         self.resets.remove(&cookie);
-        if let Some(event) = self.closing.take(cookie) {
+        if let Some(event) = self.closing.take(cookie).or_else(|| self.minisockets.reopened(cookie))
+        {
             emit(out, event);
         }
         if event.tuple.local.port() == 0 {

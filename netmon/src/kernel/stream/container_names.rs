@@ -140,7 +140,9 @@ impl Containers {
                 return true;
             }
             *looks += 1;
-            let Some(first) = cgroups.first() else { return false };
+            let Some(first) = cgroups.first().filter(|first| files.may_have(first)) else {
+                return false;
+            };
             let names = files.names(first);
             let Workload { container, pod_uid, .. } = first.workload();
             // No file has the names of Podman's pods.

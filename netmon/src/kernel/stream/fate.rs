@@ -59,10 +59,12 @@ impl SocketFate {
             (TcpState::FinWait2, None) if event.orphan => Self::ParkedOrphan,
             (TcpState::LastAck, None) => Self::FinAcknowledged,
             (TcpState::SynSent | TcpState::Listen, _) => Self::Closed,
-            // The errno of a RST that was received leaves no doubt but in FIN_WAIT1, where data
-            // after close looks the same.
+            // The errno of a RST that was received leaves no doubt but after a shutdown in both
+            // directions, where data that comes looks the same (`tcp_rcv_state_process`,
+            // net/ipv4/tcp_input.c).
             (old, None | Some(ECONNRESET))
-                if event.reset.is_none() || old == TcpState::FinWait1 =>
+                if event.reset.is_none()
+                    || matches!(old, TcpState::FinWait1 | TcpState::FinWait2) =>
             {
                 Self::AwaitsOwnReset
             }
@@ -125,6 +127,7 @@ mod tests {
             (Closed, fate(SynSent, 0, none)),
             (Closed, fate(Established, 0, reset)),
             (AwaitsOwnReset, fate(FinWait1, 0, reset)),
+            (AwaitsOwnReset, fate(FinWait2, 0, reset)),
             (AwaitsOwnReset, fate(Established, 0, none)),
         ] {
             assert_eq!(got, expected);

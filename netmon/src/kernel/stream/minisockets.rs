@@ -239,6 +239,13 @@ impl Minisockets {
         Some(event)
     }
 
+    /// Gives up a doubtful socket that is in use again: the answer would be about its next
+    /// connection.
+    pub(super) fn reopened(&mut self, cookie: SocketId) -> Option<Transition> {
+        self.parked.get(&cookie).filter(|parked| parked.is_doubtful())?;
+        self.take(cookie).map(|parked| given_up(parked.event))
+    }
+
     /// Ends a parked socket, because a RST went out for the socket or its bucket.
     pub(in crate::kernel) fn reset(
         &mut self,

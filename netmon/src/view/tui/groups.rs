@@ -19,6 +19,7 @@ use crate::core::{
     services::Services,
     socket::Protocol,
     tcp::TcpState,
+    time::Wall,
 };
 
 /// Rates are averages of this number of past seconds.
@@ -75,7 +76,10 @@ impl GroupBy {
     /// Returns the group of a connection.
     pub(super) fn key(self, row: &Connection) -> GroupKey {
         match self {
-            Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| owner.key())),
+            Self::Process => GroupKey::Process(row.owner.as_ref().map(|owner| {
+                let started = owner.process.as_ref().map(|process| process.started);
+                (owner.key(), started)
+            })),
             Self::Remote => GroupKey::Remote(row.tuple.remote.ip()),
             Self::Port => GroupKey::Port(service_port(row)),
             Self::State => GroupKey::State(row.state),
@@ -138,7 +142,8 @@ fn service_port(row: &Connection) -> u16 {
 /// A group: the value of the property that its connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum GroupKey {
-    Process(Option<ProcessKey>),
+    /// The process and its start: the kernel gives a number again.
+    Process(Option<(ProcessKey, Option<Wall>)>),
     Remote(IpAddr),
     Port(u16),
     State(TcpState),
@@ -151,7 +156,7 @@ impl GroupKey {
     pub(super) fn name(self, owner: Option<&Owner>, services: Option<&Services>) -> String {
         match self {
             Self::Process(None) => "- (no process)".to_owned(),
-            Self::Process(Some(key)) => match (owner, key) {
+            Self::Process(Some((key, _))) => match (owner, key) {
                 (Some(owner), _) => program(Some(owner)),
                 (None, ProcessKey::Inside(pid)) => pid.to_string(),
                 (None, ProcessKey::Outside(_)) => "- (outside)".to_owned(),

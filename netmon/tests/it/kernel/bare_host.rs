@@ -136,3 +136,12 @@ fn without_bpf_a_listing_comes_from_proc() {
         assert!(stdout(&doctor).contains("CONFIG_BPF_SYSCALL=y"), "{doctor:?}");
     });
 }
+
+#[test]
+fn a_mount_at_a_path_of_any_bytes_hides_no_cgroup() {
+    let directory = Directory::new();
+    let place = format!("\"{}/$(printf '\\377')\"", directory.0.display());
+    let prepare = format!("mkdir {place} && mount -t tmpfs none {place}");
+    let output = netmon_after(&prepare, "snapshot -tn 'cgroup = /'");
+    assert!(output.status.success(), "{output:?}");
+}

@@ -131,6 +131,25 @@ fn a_container_that_is_gone_is_known() {
     });
 }
 
+/// As that of a unit which starts again.
+#[test]
+fn a_filter_follows_the_path_of_a_cgroup() {
+    // Without the hooks, the path of a new cgroup is not known in time.
+    if tier() == Tier::Basic {
+        return;
+    }
+    with_server(|address| {
+        let path = format!("/netmon-test-{}.service", &id()[..12]);
+        let mut watch = Watch::start(&[&format!("cgroup = {path}")]);
+        for count in 1..=2 {
+            let cgroup = Cgroup::new(&path);
+            connect_in(&cgroup, address);
+            drop(cgroup);
+            clients(&mut watch, address, count);
+        }
+    });
+}
+
 #[test]
 fn cgroups_from_before_are_known() {
     let (id, uid) = (id(), "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0");

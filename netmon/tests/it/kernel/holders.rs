@@ -196,3 +196,66 @@ fn commands_that_inherit_a_connection_for_a_moment_are_no_holders() {
         assert_eq!(held, None);
     });
 }
+
+/// A script that connects to the port of its first argument, passes the connection to a child that
+/// began before, and ends. The child writes its number into the connection, and keeps it. The other
+/// arguments are the numbers of the system calls sendmsg and recvmsg.
+const PASS: &str = r#"
+    my ($port, $sendmsg, $recvmsg) = @ARGV;
+    socketpair(my $ours, my $theirs, 1, 1, 0) or die;
+    my $data = "x";
+    my $parts = pack("P Q", $data, 1);
+    sub message { pack("Q L x4 P Q P Q l x4", 0, 0, $parts, 1, $_[0], 24, 0) }
+    if (fork) {
+        socket(my $s, 2, 1, 0) or die;
+        connect($s, pack("S n C4 x8", 2, $port, 127, 0, 0, 1)) or die;
+        my $rights = pack("Q l l l x4", 20, 1, 1, fileno $s);
+        syscall($sendmsg + 0, fileno $ours, message($rights), 0) == 1 or die $!;
+        exit;
+    }
+    close $ours;
+    my $rights = "\0" x 24;
+    syscall($recvmsg + 0, fileno $theirs, message($rights), 0) == 1 or die $!;
+    open(my $s, "+<&=", unpack("x16 l", $rights)) or die;
+    syswrite($s, "$$\n");
+    sysread($s, my $end, 1);
+"#;
+
+#[test]
+fn a_connection_that_was_passed_on_is_held_by_its_receiver() {
+    Netns::new().run(|| {
+        let mut watch = Watch::start(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("bound");
+        let calls = [libc::SYS_sendmsg, libc::SYS_recvmsg].map(|number| number.to_string());
+        let mut script = Command::new("perl");
+        script.args(["-e", PASS, &address.port().to_string()]).args(calls);
+        let mut script = script.spawn().expect("perl");
+        let opener = script.id();
+        SockRef::from(&listener).set_read_timeout(Some(patience())).expect("a limit");
+        let (server, client) = listener.accept().expect("accepted");
+        assert!(script.wait().expect("its end").success());
+        server.set_read_timeout(Some(patience())).expect("a limit");
+        let mut answer = String::new();
+        BufReader::new(&server).read_line(&mut answer).expect("the number of the receiver");
+        let receiver: u32 = answer.trim().parse().expect("a number");
+        // Each change of the table brings dumps, and a process that two of them found is a holder.
+        for _ in 0..2 {
+            drop(TcpStream::connect(address).expect("connected"));
+            watch.dumps(1);
+        }
+        drop(server);
+        let is_it = |event: &&Value| {
+            event["type"] == "closed"
+                && event["local_port"] == client.port()
+                && event["direction"] == "outbound"
+        };
+        watch.until("the end", |events| events.iter().any(|event| is_it(&event)));
+        let closed = watch.events.iter().find(is_it).expect("there");
+        assert_eq!((&closed["pid"], &closed["holder_pid"]), (&opener.into(), &receiver.into()));
+        assert_eq!(closed["owner_evidence"], "connect", "{closed:#}");
+        if tier() != Tier::Basic {
+            assert_eq!(closed["holder_ppid"], opener, "{closed:#}");
+        }
+    });
+}

@@ -34,6 +34,9 @@ const MAIN: &str = "netmon";
 const PAGE: &str = include_str!("../../../../docs/privileges.md");
 /// The time for which nothing may change any more.
 const SETTLED: Duration = Duration::from_millis(300);
+/// The time after the latest new thread, or after the latest change of privileges, at which no
+/// further one is expected.
+const QUIET: Duration = Duration::from_secs(20);
 /// Runs of a command at most: a thread may end between its start and the look at it.
 const TRIES: u32 = 3;
 
@@ -183,23 +186,28 @@ fn difference(
     })
 }
 
-/// Compares the threads of a running process with the table until both agree, and stay so.
+/// Compares the threads of a running process with the table until both agree, and stay so, or until
+/// both differ, and stay so.
 fn compare(command: &str, pid: u32) -> Result<(), String> {
     let documented = documented(command);
-    let end = Instant::now() + 3 * patience();
+    let started = Instant::now();
     let mut seen = BTreeMap::new();
-    let mut since = None;
+    let (mut latest, mut count, mut since) = (None, 0, Instant::now());
     loop {
         seen.extend(ThreadStatus::all(pid));
-        match difference(pid, &seen, &documented) {
-            None if *since.get_or_insert_with(Instant::now) + slow(SETTLED) < Instant::now() => {
-                return Ok(());
-            }
-            None => {}
-            Some(difference) if Instant::now() > end => return Err(difference),
-            Some(_) => since = None,
+        let now = difference(pid, &seen, &documented);
+        if now != latest || now.is_some() && seen.len() != count {
+            (latest, count, since) = (now, seen.len(), Instant::now());
         }
-        thread::sleep(Duration::from_micros(500));
+        match &latest {
+            None if since.elapsed() > slow(SETTLED) => return Ok(()),
+            Some(difference)
+                if since.elapsed() > slow(QUIET) || started.elapsed() > 3 * patience() =>
+            {
+                return Err(format!("{difference}, {:?} after its start", started.elapsed()));
+            }
+            _ => thread::sleep(Duration::from_micros(500)),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::Write,
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -196,6 +196,26 @@ fn unread_data_resets() {
         let by_peer = watch.closed(ids.0);
         assert_eq!(by_peer["verdict"], "reset-by-peer", "{by_peer}");
         ids.1
+    });
+    assert_eq!((&closed["verdict"], &closed["reset"]), (&"reset-locally".into(), &"sent".into()));
+}
+
+/// Python's usual end: a shutdown in both directions, and the descriptor stays.
+#[test]
+fn data_after_a_shutdown_in_both_directions_resets() {
+    let closed = verdict(|watch| {
+        let (client, mut server) = pair();
+        let ids = (cookie(&client), cookie(&server));
+        server.set_read_timeout(Some(patience())).expect("a limit");
+        client.shutdown(Shutdown::Both).expect("shut down");
+        assert_eq!(server.read(&mut [0; 1]).expect("the end"), 0);
+        watch.until("FIN_WAIT2", |events| {
+            events.iter().any(|event| event["cookie"] == ids.0 && event["new_state"] == "FIN_WAIT2")
+        });
+        server.write_all(b"late data").expect("sent");
+        let by_peer = watch.closed(ids.1);
+        assert_eq!(by_peer["verdict"], "reset-by-peer", "{by_peer}");
+        ids.0
     });
     assert_eq!((&closed["verdict"], &closed["reset"]), (&"reset-locally".into(), &"sent".into()));
 }

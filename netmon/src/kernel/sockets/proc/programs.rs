@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -16,7 +17,7 @@ use crate::{
         arguments::{Arguments, MAX_ARGUMENTS},
         process::ProcessKey,
         processes::{ProcessId, SeenProcess},
-        program::{Login, Program},
+        program::{Above, Login, Program},
     },
     kernel::host::clock::{kernel_ticks, now},
 };
@@ -24,6 +25,9 @@ use crate::{
 /// The mark that the kernel appends to the path of a file that no directory has (`d_path`,
 /// fs/d_path.c).
 const DELETED: &[u8] = b" (deleted)";
+
+/// The most threads that are asked for the program of their process.
+const THREADS: usize = 64;
 
 /// Returns every process of `/proc`, with `arguments` if wanted. A process that ends meanwhile is
 /// left out.
@@ -53,8 +57,9 @@ pub(crate) fn look_and<T>(
 ) -> Option<(SeenProcess, T)> {
     let time = now();
     let (parent, started) = stat(pid)?;
-    let program = program(pid, arguments).map(Arc::new);
-    let (login, namespaces) = (login(pid), namespaces(pid));
+    let (shown, path) = executable(pid);
+    let program = path.map(|path| Arc::new(program(&shown, &path, arguments)));
+    let (login, namespaces) = (login(pid), namespaces(&shown));
     let more = look();
     let id = ProcessId { key: ProcessKey::Inside(pid), started: kernel_ticks(started) };
     // The number may be that of another process by now.
@@ -62,24 +67,41 @@ pub(crate) fn look_and<T>(
     (stat(pid)?.1 == started).then_some((seen, more))
 }
 
-/// Returns the program of a process above others, with the number of its parent; none where it is
-/// gone, or does not show its program.
-pub(crate) fn ancestor(pid: u32) -> Option<(Arc<Program>, u32)> {
-    let program = Arc::new(program(pid, false)?);
-    Some((program, stat(pid).map_or(0, |(parent, _)| parent)))
+/// Returns a process above others; none where it is gone, or does not show its program.
+pub(crate) fn above(pid: u32) -> Option<Above> {
+    let (shown, path) = executable(pid);
+    let program = Arc::new(program(&shown, &path?, false));
+    let (parent, started) = stat(pid)?;
+    Some(Above { program, parent, started: kernel_ticks(started) })
 }
 
-/// Returns the program of a process; none for a kernel thread, and for a process that does not
-/// show its program to this one.
-fn program(pid: u32, arguments: bool) -> Option<Program> {
-    let link = format!("/proc/{pid}/exe");
-    let path = fs::read_link(&link).ok()?;
+/// Returns the directory of `/proc` that shows the program of a process, and the path of the
+/// executable; no path for a kernel thread, and for a process that does not show its program to
+/// this one.
+fn executable(pid: u32) -> (String, Option<PathBuf>) {
+    let link = |of: &str| fs::read_link(format!("{of}/exe"));
+    let own = format!("/proc/{pid}");
+    match link(&own) {
+        Ok(path) => return (own, Some(path)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return (own, None),
+        Err(_) => {}
+    }
+    // A process whose first thread has ended shows its program by another one only.
+    let threads = fs::read_dir(format!("{own}/task")).into_iter().flatten().flatten();
+    let mut threads =
+        threads.take(THREADS).filter_map(|thread| Some(thread.path().to_str()?.to_owned()));
+    let other = threads.find_map(|of| Some((link(&of).ok()?, of)));
+    other.map_or((own, None), |(path, of)| (of, Some(path)))
+}
+
+/// Returns the program that a directory of `/proc` shows, with its `path`.
+fn program(shown: &str, path: &Path, arguments: bool) -> Program {
     // Only a file with the mark is looked at: a file system of the network may not answer.
     let is_deleted = path.as_os_str().as_bytes().ends_with(DELETED)
-        && fs::metadata(&link).is_ok_and(|file| file.nlink() == 0);
+        && fs::metadata(format!("{shown}/exe")).is_ok_and(|file| file.nlink() == 0);
     let path = name(path.as_os_str(), is_deleted).into();
-    let arguments = arguments.then(|| self::arguments(pid)).flatten();
-    Some(Program { path, is_deleted, arguments })
+    let arguments = arguments.then(|| self::arguments(shown)).flatten();
+    Program { path, is_deleted, arguments }
 }
 
 /// Returns a path without the kernel's mark, as [`Program::path`] has it.
@@ -103,9 +125,9 @@ fn login(pid: u32) -> Option<Login> {
 
 /// Returns the namespaces of a process, as far as the kernel has them and the process shows them to
 /// this one.
-fn namespaces(pid: u32) -> Namespaces {
+fn namespaces(shown: &str) -> Namespaces {
     let inum = |name: &str| {
-        let of = fs::metadata(format!("/proc/{pid}/ns/{name}")).ok()?;
+        let of = fs::metadata(format!("{shown}/ns/{name}")).ok()?;
         of.ino().try_into().ok()
     };
     // A process of another user shows none.
@@ -114,8 +136,8 @@ fn namespaces(pid: u32) -> Namespaces {
     Namespaces { mnt, pid: of("pid"), user: of("user") }
 }
 
-fn arguments(pid: u32) -> Option<Arguments> {
-    let file = File::open(format!("/proc/{pid}/cmdline")).ok()?;
+fn arguments(shown: &str) -> Option<Arguments> {
+    let file = File::open(format!("{shown}/cmdline")).ok()?;
     // One byte more shows that there are more.
     let mut bytes = Vec::with_capacity(MAX_ARGUMENTS + 1);
     file.take(MAX_ARGUMENTS as u64 + 1).read_to_end(&mut bytes).ok()?;

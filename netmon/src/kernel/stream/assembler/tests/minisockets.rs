@@ -29,6 +29,17 @@ fn a_doubtful_time_wait_is_asked_about() {
     }
 }
 
+/// By connect with AF_UNSPEC, and then with another address.
+#[test]
+fn a_doubtful_end_comes_before_the_next_connection_of_the_socket() {
+    let mut bench = Bench::new();
+    bench.script.port = Some(50_000);
+    bench.take(closed(FinWait2, flag::DONE | flag::BUCKETS_FULL, 0, 100 * MS));
+    bench.take(connect(101 * MS));
+    bench.advance(at_ms(300));
+    assert_eq!(bench.states(), [(FinWait2, Close), (Close, SynSent)]);
+}
+
 #[test]
 fn an_orphan_ends_as_it_is_found() {
     for (bucket, state) in [(BucketState::TimeWait, TimeWait), (BucketState::Gone, Close)] {

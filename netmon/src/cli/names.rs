@@ -29,7 +29,9 @@ pub(super) fn user(uid: u32) -> Option<String> {
 
 /// Returns the users of `/etc/passwd`. No other source of users can list them all in bounded time.
 fn passwd_users() -> Vec<(String, u64)> {
-    let text = fs::read_to_string(PASSWD).unwrap_or_default();
+    // A name of a person may have another charset.
+    let text = fs::read(PASSWD).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let users = text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))

@@ -8,6 +8,7 @@ use clap::Args;
 use super::{args::tracing::CONFINING, io::stdout::Stdout, names, snapshot::unless_ended};
 use crate::{
     core::{
+        escape::Escaped,
         filter::OWN_NETNS,
         network::{Counter, LOCAL_TABLE, NetworkRow, NetworkRows, differences},
     },
@@ -159,6 +160,12 @@ impl StatsCommand {
                     let protocol = table.protocol.clone();
                     rows.push(NetworkRow::Counter(Counter { protocol, name, value }));
                 }
+            }
+            if rows.is_empty() && !wanted.is_empty() {
+                return Err(io::Error::other(format!(
+                    "no protocol with counters begins with '{}': netmon stats -a shows all",
+                    Escaped(wanted.as_bytes())
+                )));
             }
             Ok(rows)
         })

@@ -160,13 +160,15 @@ impl SnapshotCommand {
             }
             self.info = true;
         }
-        if let Some(at) = &self.at {
-            return self.list_past(at);
+        if self.at.is_some() && matches!(self.sort, Some(Sort::Recvq | Sort::Sendq)) {
+            super::refuse(Sort::NO_QUEUES);
+        }
+        if let Some(at) = self.at.take() {
+            return self.list_past(&at);
         }
         let filter = super::filter(&self.filter, RowKind::Socket);
         check_arguments(self.no_args, &filter);
-        // As for ss: a filter that names states admits sockets in them, listening or not.
-        self.all |= filter.names_states() && !self.is_bare() && !self.listening;
+        self.admit_states(&filter);
         let (mut dump, mut found) = self.open(&filter)?;
         let mut warnings = Warnings::default();
         loop {
@@ -178,6 +180,11 @@ impl SnapshotCommand {
             // Namespaces may have come or gone.
             found = self.namespaces(&mut dump, &filter)?;
         }
+    }
+
+    /// Has a filter that names states admit sockets in them, listening or not, as for ss.
+    fn admit_states(&mut self, filter: &Filter) {
+        self.all |= filter.names_states() && !self.is_bare() && !self.listening;
     }
 
     /// Returns whether no option chooses sockets, which means `-tuap`.

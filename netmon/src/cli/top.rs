@@ -36,14 +36,14 @@ use super::{
         tracing::{CONFINING, TracingArgs, attach, is_coloured, runtime, stop_on_signals},
     },
     io::{log_writer::HeldLog, stderr::report, stdout::Stdout},
-    names::{LocalNames, filter_at_once, own_netns},
+    names::{LocalNames, RecordedNames, filter_at_once, own_netns},
 };
 use crate::{
     core::{
         change::Change,
         escape::Escaped,
         event::Event,
-        filter::{Filter, RowKind},
+        filter::{Filter, FilterNames, RowKind},
         services::Services,
         table::ConnectionTable,
     },
@@ -71,6 +71,8 @@ const LAST_FRAME: Duration = Duration::from_millis(500);
 const LAST_FRAME_TRIES: u32 = 100;
 /// Columns and lines of a terminal that does not report its size.
 const USUAL: (u16, u16) = (80, 24);
+/// The most columns and lines that the environment may ask for.
+const LARGEST: u16 = 1_000;
 
 /// Show the live table of connections, full screen; `?` shows the keys
 #[derive(Debug, Args)]
@@ -129,9 +131,12 @@ impl TopCommand {
         // A bad filter ends the program, as everywhere.
         // One frame is the same for every user.
         let kept = if self.once { KeptSettings::none() } else { KeptSettings::read() };
-        let names = LocalNames::new();
+        let names: Box<dyn FilterNames + Send> = match self.at {
+            Some(_) => Box::new(RecordedNames(LocalNames::new())),
+            None => Box::new(LocalNames::new()),
+        };
         let text = self.filter.join(" ");
-        let filter = Filter::parse(&text, &names, RowKind::Connection)
+        let filter = Filter::parse(&text, &*names, RowKind::Connection)
             .unwrap_or_else(|error| super::refuse(&error));
         let state = ScreenState::new(self.options((filter, text), kept.settings.clone())?, size());
         let stop = stop_on_signals(GRACE, if self.once { || {} } else { terminal::give_back })?;
@@ -145,7 +150,7 @@ impl TopCommand {
             (false, false) => ANSWER_DUTIES,
         };
         spawn(terminal::PANIC_EXEMPT_THREAD, duties, move || {
-            answer(&questions, &answers, &past, &names);
+            answer(&questions, &answers, &past, &*names);
         })?;
         let outside = Outside { to, inputs, asks };
         if self.at.is_some() {
@@ -167,7 +172,7 @@ impl TopCommand {
         let past = self.past.is_chosen() || self.at.is_some();
         // Errors of the journal are better reported before the screen is taken over.
         let journal = past.then(|| self.past.open_one()).transpose()?;
-        let at = self.at.as_ref().map(|at| self.past.moment(at)).transpose()?;
+        let at = self.at.as_ref().map(|at| self.past.moment(at));
         if let (Some(journal), Some(at)) = (&journal, at) {
             journal.enclosed(|| self.past.check_host(journal, at))?;
         }
@@ -338,7 +343,10 @@ fn size() -> Size {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => Size::new(size.ws_col, size.ws_row),
         _ => {
-            let dimension = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+            let dimension = |name| {
+                let number: u16 = env::var(name).ok()?.parse().ok()?;
+                (number > 0).then_some(number.min(LARGEST))
+            };
             Size::new(
                 dimension("COLUMNS").unwrap_or(USUAL.0),
                 dimension("LINES").unwrap_or(USUAL.1),

@@ -100,6 +100,12 @@ fn other_mistakes() {
         "help nothing",
         "snapshot --summary --sort pid",
         "verify --duration soon",
+        "-v netstat -rn",
+        "--color=never netstat -tan",
+        "--color never snapshot --port 80",
+        "record -v \u{e9}",
+        "snapshot --journal /srv",
+        "snapshot --at 03:12 --sort recvq",
     ];
     insta::assert_snapshot!(lines.iter().map(|line| message(line)).collect::<String>());
 }

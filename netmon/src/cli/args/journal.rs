@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 use wildmatch::WildMatch;
@@ -184,14 +184,15 @@ impl JournalArgs {
         self.zone.get_or_init(zone).clone()
     }
 
-    /// Reads a moment. Prints a note where the text has more than one reading.
-    pub(in crate::cli) fn moment(&self, text: &str) -> anyhow::Result<Wall> {
+    /// Reads a moment. Prints a note where the text has more than one reading; a text that is no
+    /// moment ends the program.
+    pub(in crate::cli) fn moment(&self, text: &str) -> Wall {
         let now = Zoned::now().with_time_zone(self.zone());
-        let moment = moment::moment(text, &now).map_err(|error| anyhow!(error))?;
+        let moment = moment::moment(text, &now).unwrap_or_else(|error| crate::cli::refuse(error));
         if let Some(note) = moment.note {
             report(&note);
         }
-        Ok(moment.time)
+        moment.time
     }
 
     /// Returns a function that reads a moment, for a screen on which nothing else is printed.

@@ -21,13 +21,18 @@ impl Stdout {
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.0.write(bytes).map_err(|error| named(&error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()?;
+        self.0.flush().map_err(|error| named(&error))?;
         is_read(&self.0)
     }
+}
+
+/// Returns the error of a write with the name of what was written to.
+fn named(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output cannot be written to: {error}"))
 }
 
 /// Fails with `BrokenPipe` once the reader of `output` has left.

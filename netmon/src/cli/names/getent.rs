@@ -132,7 +132,8 @@ impl Getent {
         (database, known): (&str, &[&str]),
         patience: &'static Mutex<Patience>,
     ) -> Option<Self> {
-        let sources = fs::read_to_string(SOURCES).ok()?;
+        let sources = fs::read(SOURCES).ok()?;
+        let sources = String::from_utf8_lossy(&sources);
         let program = PROGRAMS.iter().map(Path::new).find(|program| program.is_file())?;
         has_other(&sources, database, known).then(|| Self { program: program.to_owned(), patience })
     }

@@ -21,9 +21,10 @@ use crate::{
 
 impl SnapshotCommand {
     /// Lists the sockets that the journal has at a moment, of every namespace unless one is chosen.
-    pub(super) fn list_past(&self, at: &str) -> anyhow::Result<()> {
+    pub(super) fn list_past(&mut self, at: &str) -> anyhow::Result<()> {
         let filter = self.past.filter(&self.filter, RowKind::PastSocket);
-        let (journal, at) = (self.past.open_to_ask()?, self.past.moment(at)?);
+        self.admit_states(&filter);
+        let (journal, at) = (self.past.open_to_ask()?, self.past.moment(at));
         let is_own = self.netns.as_deref() == Some(OWN_NETNS);
         let time = at.timestamp();
         // The names of hosts (-r) come from other programs, so this thread is not enclosed.

@@ -28,6 +28,10 @@ impl Sort {
     pub(super) const NOT_MEASURED: &str = "--at with --sort bytes, rtt or retrans: a journal has \
         these only of connections that ended\n  type: netmon history --sort bytes";
 
+    /// The message for the columns of queues of a past moment.
+    pub(super) const NO_QUEUES: &str = "--at with --sort recvq or sendq: a journal has no \
+        queues\n  type: netmon snapshot --sort recvq";
+
     /// Returns whether the column is one of TCP's measurements (`-i`).
     pub(super) const fn is_measured(self) -> bool {
         matches!(self, Self::Bytes | Self::Rtt | Self::Retrans)

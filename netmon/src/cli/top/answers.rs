@@ -11,10 +11,10 @@ use tokio::sync::mpsc::Sender;
 use crate::{
     cli::{
         args::journal::JournalArgs,
-        names::{LocalNames, namespaces, user},
+        names::{namespaces, user},
         top::{escaped, played::PastReader, traffic::TrafficReader},
     },
-    core::filter::{Filter, RowKind},
+    core::filter::{Filter, FilterNames, RowKind},
     kernel::inspect,
     view::tui::{Inspected, NameQuery, ScreenAnswer, ScreenInput, ScreenQuery},
 };
@@ -27,7 +27,7 @@ pub(super) fn answer(
     questions: &Receiver<ScreenQuery>,
     to: &Sender<ScreenInput>,
     past: &JournalArgs,
-    names: &LocalNames,
+    names: &dyn FilterNames,
 ) {
     let mut netns_name = namespaces();
     let mut past = PastReader::new(past);

@@ -85,8 +85,8 @@ impl UnknownFlag<'_> {
         let is_it = |word: &OsString| {
             let word = word.to_str().unwrap_or_default();
             word.split('=').next() == Some(self.flag)
-                || letters(word).is_some_and(|letters| {
-                    self.flag.len() == 2 && letters.contains(&self.flag[1..])
+                || letters(word).zip(self.flag.strip_prefix('-')).is_some_and(|(letters, flag)| {
+                    flag.chars().count() == 1 && letters.contains(flag)
                 })
         };
         Some(1 + self.words.get(1..)?.iter().position(is_it)?)

@@ -10,7 +10,7 @@ use clap::{
 use super::{
     Named, SNAPSHOT,
     flags::{UnknownFlag, fill},
-    line::{line, name, see, typed, without},
+    line::{line, name, quoted, see, typed, without},
 };
 use crate::{
     cli::{
@@ -38,6 +38,27 @@ pub(super) fn message(error: &Error, root: &Command, words: &[OsString]) -> Stri
         _ => (first_line(error), see(&named)),
     };
     format!("netmon: {wrong}\n  {advice}\n")
+}
+
+/// Returns the message for a journal that a listing of the present does not read. Default flags may
+/// name one.
+pub(super) fn journal_of_the_present(words: &[OsString]) -> Option<String> {
+    let names = |word: &OsString| word.to_str()?.split('=').next().map(str::to_owned);
+    let mut names = words.iter().filter_map(names);
+    let flag = names.find(|name| matches!(&**name, "--journal" | "--host"))?;
+    let advice = typed("netmon snapshot --at '5m ago'");
+    Some(format!("netmon: {flag} is for a moment of the past, which --at names\n  {advice}\n"))
+}
+
+/// Returns the message for a general flag before netstat.
+pub(super) fn before_netstat(named: &Named<'_>, words: &[OsString]) -> String {
+    let flags = words[..named.end - 1].iter().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    let flags = flags.collect::<Vec<_>>().join(" ");
+    let own = [words[..1].to_vec(), words[named.end - 1..].to_vec()].concat();
+    let advice = typed(&line(&own));
+    format!(
+        "netmon: {flags} stands before netstat, which has the flags of net-tools only\n  {advice}\n"
+    )
 }
 
 /// Returns the message of clap's without the lines after the first paragraph, on one line.

@@ -26,6 +26,8 @@ use super::{
 
 /// The command whose flags may stand without its name, as netstat's flags do.
 const SNAPSHOT: &str = "snapshot";
+/// The command whose flags are net-tools'.
+const NETSTAT: &str = "netstat";
 /// The commands whose `-c` alone takes no value.
 const CONTINUOUS: [&str; 4] = [SNAPSHOT, "routes", "interfaces", "stats"];
 /// The arguments of `snapshot` that choose sockets.
@@ -40,7 +42,13 @@ pub(super) fn parse<C: CommandFactory + FromArgMatches>() -> C {
     let read = matches(&command, arguments.clone(), &config);
     let matches = read.unwrap_or_else(|mistake| match mistake {
         // Help ends the process with 0, and help without a command with 2.
-        Mistake::Help(help) => help.exit(),
+        Mistake::Help(help) => match help.print() {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                report(format_args!("standard output cannot be written to: {error}"));
+                process::exit(1)
+            }
+            _ => process::exit(help.exit_code()),
+        },
         Mistake::Message(message) => fail(&message),
     });
     if let Some(note) = note(&matches, &arguments)
@@ -81,8 +89,18 @@ fn matches(
     words.splice(end..end, config.flags(&named.path));
     let read = |words: &[OsString]| command.clone().try_get_matches_from(words);
     let error = match read(&words) {
+        // Alone, `NetstatCommand::of_process` has taken it.
+        Ok(_) if named.path == [NETSTAT] && named.end > 2 => {
+            return Err(Mistake::Message(mistake::before_netstat(&named, &plain)));
+        }
         Ok(matches) => {
             let of_command = matches.subcommand().map(|(_, of_command)| of_command);
+            if named.path == [SNAPSHOT]
+                && of_command.is_some_and(|snapshot| !snapshot.contains_id("at"))
+                && let Some(message) = mistake::journal_of_the_present(&plain)
+            {
+                return Err(Mistake::Message(message));
+            }
             let filter = of_command.and_then(|of| of.try_get_one::<String>("filter").ok()?);
             return match mistake::number_of_lines(&named, &plain, filter) {
                 Some(message) => Err(Mistake::Message(message)),
@@ -129,34 +147,46 @@ impl<'a> Named<'a> {
             if let Some(found) = named.command.find_subcommand(word) {
                 named = Self { command: found, end: place + 1, ..named };
                 named.path.push(found.get_name());
-            } else if !is_general(word) {
-                break;
+                place += 1;
+                continue;
             }
-            place += 1;
+            match general(&words[place..]) {
+                0 => break,
+                words => place += words,
+            }
         }
         named
     }
 }
 
-/// Returns whether a word is a flag that may stand before the command: `-vv`, `--help`.
-fn is_general(word: &str) -> bool {
-    let is_verbose = |word: &str| word.len() > 1 && word[1..].bytes().all(|byte| byte == b'v');
-    matches!(word, "-h" | "--help" | "-V" | "--version" | "--verbose")
-        || word.starts_with('-') && is_verbose(word)
+/// Returns the number of words of a flag that may stand before the command, as `-vv`, `--help` and
+/// `--color never`; 0 for another word.
+fn general(words: &[OsString]) -> usize {
+    let is_verbose = |letters: &str| !letters.is_empty() && letters.bytes().all(|b| b == b'v');
+    match words.first().and_then(|word| word.to_str()) {
+        Some("--color") => 2,
+        Some("-h" | "--help" | "-V" | "--version" | "--verbose") => 1,
+        Some(word) if word.starts_with("--color=") => 1,
+        Some(word) if word.strip_prefix('-').is_some_and(is_verbose) => 1,
+        _ => 0,
+    }
 }
 
 /// Completes the words of a command line: `netmon -tulpen` is `netmon snapshot -tulpen`, and
 /// `-c 5` is `-c=5`, since a `-c` alone takes no value.
 fn complete(command: &Command, mut words: Vec<OsString>) -> Vec<OsString> {
     let text = |word: &OsString| word.to_str().unwrap_or_default().to_owned();
-    let plain = words.iter().skip(1).map(text).find(|word| !word.starts_with('-'));
-    let has_command = plain.is_some_and(|word| command.find_subcommand(word).is_some());
-    let first = words.iter().skip(1).position(|word| !is_general(&text(word))).map(|at| at + 1);
-    if let Some(first) = first
-        && text(&words[first]).starts_with('-')
-        && !has_command
+    let mut first = 1;
+    while let Some(count @ 1..) = words.get(first..).map(general) {
+        first += count;
+    }
+    if let Some([word, ..]) = words.get(first..)
+        && text(word).starts_with('-')
     {
-        words.insert(first, SNAPSHOT.into());
+        let plain = words[first..].iter().map(text).find(|word| !word.starts_with('-'));
+        if plain.is_none_or(|word| command.find_subcommand(word).is_none()) {
+            words.insert(first, SNAPSHOT.into());
+        }
     }
     if !matches!(Named::of(command, &words).path[..], [name] if CONTINUOUS.contains(&name)) {
         return words;

@@ -26,6 +26,9 @@ fn flags_without_a_command_are_those_of_snapshot() {
         "netmon -v --json state established",
         "netmon -v snapshot --json state established",
     );
+    assert_completed("netmon --color never -tan", "netmon --color never snapshot -tan");
+    assert_completed("netmon --color never routes -c 5", "netmon --color never routes -c=5");
+    assert_completed("netmon --color=never snapshot -c 5", "netmon --color=never snapshot -c=5");
     for line in
         ["netmon", "netmon -h", "netmon --help", "netmon -V", "netmon -vv watch", "netmon list"]
     {

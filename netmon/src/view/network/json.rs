@@ -8,7 +8,10 @@ use std::{
 
 use super::NetworkView;
 use crate::{
-    core::network::{Counter, Interface, InterfaceCounters, NetworkRow, Route, RowChange},
+    core::{
+        escape::EXACT,
+        network::{Counter, Interface, InterfaceCounters, NetworkRow, Route, RowChange},
+    },
     view::{
         listing::name_cache::NameCache,
         text::{json_object::JsonObject, output::Output},
@@ -142,8 +145,14 @@ fn put_increases(object: &mut JsonObject<'_>, increases: &[(String, i64)]) {
     object.raw(",\"increases\":{");
     for (place, (name, increase)) in increases.iter().enumerate() {
         object.text(if place == 0 { "" } else { "," }, name.as_bytes());
-        // A count of 64 bits that begins anew is rarer than one that falls.
-        object.number(if *increase < 0 { ":-" } else { ":" }, increase.unsigned_abs());
+        match increase.unsigned_abs() {
+            // As every number that readers would round, it is a string.
+            fall if *increase < 0 && fall > EXACT => {
+                object.text(":", format!("-{fall}").as_bytes());
+            }
+            fall if *increase < 0 => object.number(":-", fall),
+            rise => object.number(":", rise),
+        }
     }
     object.raw("}");
 }

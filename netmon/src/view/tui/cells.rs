@@ -33,6 +33,13 @@ pub(super) fn fit(text: &str, width: usize) -> String {
     cut
 }
 
+/// Returns the text in `width` columns as [`fit`] does, with blanks after a narrower text.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    let text = fit(text, width);
+    let pad = width.saturating_sub(columns(&text));
+    format!("{text}{:pad$}", "")
+}
+
 /// Returns the text in `width` columns; cuts the middle of a wider text. Of an address, the network
 /// and the host are left.
 fn fit_ends(text: &str, width: usize) -> String {

@@ -82,8 +82,16 @@ pub fn frame(state: &ScreenState, size: Size) -> Buffer {
 #[must_use]
 pub(crate) fn text(frame: &Buffer) -> String {
     let lines = (0..frame.area.height).map(|y| {
-        let cells = (0..frame.area.width).map(|x| frame[(x, y)].symbol());
-        cells.collect::<String>().trim_end().to_owned() + "\n"
+        let mut line = String::new();
+        let mut x = 0;
+        while x < frame.area.width {
+            let symbol = frame[(x, y)].symbol();
+            line.push_str(symbol);
+            // A wide character takes the cells after its own.
+            let columns = u16::try_from(cells::columns(symbol)).unwrap_or(1);
+            x = x.saturating_add(columns.max(1));
+        }
+        line.trim_end().to_owned() + "\n"
     });
     lines.collect()
 }

@@ -39,13 +39,13 @@ impl JournalArgs {
         args: &SpanArgs,
     ) -> anyhow::Result<TimeSpan> {
         let coverage = journal.span(now());
-        let moment =
-            |text: &Option<String>| text.as_ref().map(|text| self.moment(text)).transpose();
-        let (from, to) = (moment(&args.from)?, moment(&args.to)?);
+        let moment = |text: &Option<String>| text.as_ref().map(|text| self.moment(text));
+        let (from, to) = (moment(&args.from), moment(&args.to));
         if let (Some(from), Some(to)) = (from, to)
             && from > to
         {
-            bail!("{} is after {}", self.show(from), self.show(to));
+            let (from, to) = (self.show(from), self.show(to));
+            crate::cli::refuse(format_args!("--from {from} is after --to {to}"));
         }
         let (from, to) = (from.unwrap_or(coverage.from), to.unwrap_or(coverage.to));
         // A stretch that only begins before the journal, or only ends after it, is covered in part.

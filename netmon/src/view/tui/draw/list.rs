@@ -21,7 +21,7 @@ use crate::{
         palette::{Palette, Tone},
         text::clock::{Clock, Elapsed, TimeStyle},
         tui::{
-            cells::{fit, local_end, remote_end},
+            cells::{fit, local_end, padded, remote_end},
             columns::{ADDRESS, Column, ColumnPlace, group_columns},
             groups::program,
             history::Latest,
@@ -139,8 +139,8 @@ fn group(row: &Row, area: Rect, buffer: &mut Buffer) {
     let traffic: String = group_columns(area.width).iter().map(figure).collect();
     let numbers = format!("{count:>9} {:>9} {:>9}{traffic} ", rate(0), rate(1));
     let room = usize::from(area.width).saturating_sub(numbers.len());
-    let name = fit(&format!("{sign} {name}"), room);
-    Line::styled(format!("{name:<room$}{numbers}"), STRONG).render(area, buffer);
+    let name = padded(&format!("{sign} {name}"), room);
+    Line::styled(format!("{name}{numbers}"), STRONG).render(area, buffer);
 }
 
 /// The facts of a connection, cell by cell.
@@ -262,8 +262,8 @@ fn latest_line(latest: &Latest, clock: &mut Clock, state: &ScreenState, width: u
         width.saturating_sub(15 + 4 + 26 + 16)
     };
     let (program_width, end) = ((room / 4).min(24), (room * 3 / 8).min(state.address_width.into()));
-    let program = fit(&program(latest.owner.as_deref()), program_width);
+    let program = padded(&program(latest.owner.as_deref()), program_width);
     let local = local_end(&latest.tuple, &latest.binding, services, end);
     let remote = remote_end(&latest.tuple, services, end);
-    format!("{time} {program:<program_width$} {local:<end$} {remote:<end$} {states}")
+    format!("{time} {program} {local:<end$} {remote:<end$} {states}")
 }

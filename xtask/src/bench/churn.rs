@@ -11,7 +11,11 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::{competitor::Peer, figure::Figure, process};
+use super::{
+    competitor::Peer,
+    figure::{Figure, in_turn},
+    process,
+};
 use crate::{
     daemon::RunningNetmon,
     shell::{output, release_binary, xtask},
@@ -113,7 +117,7 @@ impl Churn {
         }
         let mut ratios = Vec::new();
         for pair in 1..=self.pairs {
-            let mut with = || match reader {
+            let with = || match reader {
                 EventReader::Peer(peer) => {
                     let peer = peer.start()?;
                     let rate = load(connections, ending);
@@ -123,13 +127,7 @@ impl Churn {
                 EventReader::Watch => follow(false, || load(connections, ending), runs),
                 EventReader::Record => follow(true, || load(connections, ending), runs),
             };
-            // The two take turns in going first, so that a drift of the machine favours neither.
-            let (with, without) = if pair % 2 == 0 {
-                let without = load(connections, ending)?;
-                (with()?, without)
-            } else {
-                (with()?, load(connections, ending)?)
-            };
+            let (with, without) = in_turn(pair, with, || load(connections, ending))?;
             eprintln!("{what}: {pair}: {with:.0}/s of {without:.0}/s: {:.3}", with / without);
             ratios.push(with / without);
         }

@@ -169,6 +169,20 @@ pub(super) fn write_json(figures: &[Figure], machine: &str, to: &Path) -> anyhow
     fs::write(to, text + "\n").with_context(|| format!("writing {}", to.display()))
 }
 
+/// Measures two things, which take turns in going first from round to round, so that a drift of the
+/// machine favours neither.
+pub(super) fn in_turn<A, B>(
+    round: u32,
+    one: impl FnOnce() -> anyhow::Result<A>,
+    other: impl FnOnce() -> anyhow::Result<B>,
+) -> anyhow::Result<(A, B)> {
+    if round % 2 == 1 {
+        return Ok((one()?, other()?));
+    }
+    let other = other()?;
+    Ok((one()?, other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

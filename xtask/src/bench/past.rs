@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     churn::{Runs, follow, load, size as size_of},
-    figure::Figure,
+    figure::{Figure, in_turn},
     process::{KilledOnDrop, used},
     terminal,
 };
@@ -157,13 +157,7 @@ impl PastBench {
         let (mut ours, mut theirs, mut ratios, mut seconds) = (vec![], vec![], vec![], vec![]);
         for round in 0..self.rounds {
             let netmon = || used(command(long, &words));
-            // The two take turns in going first.
-            let (netmon, (duck, _)) = if round % 2 == 0 {
-                (netmon()?, duckdb()?)
-            } else {
-                let duck = duckdb()?;
-                (netmon()?, duck)
-            };
+            let (netmon, (duck, _)) = in_turn(round, netmon, duckdb)?;
             eprintln!("{filter}, {rows} rows: {:.2} s of CPU, DuckDB {duck:.2} s", netmon.cpu);
             ours.push(netmon.cpu);
             theirs.push(duck);
@@ -184,15 +178,7 @@ impl PastBench {
         let cpu = |filter| Ok(used(command(long, &["history", "--json", filter]))?.cpu);
         let mut ratios = Vec::new();
         for round in 0..=self.rounds {
-            // The two take turns in going first.
-            let (process, address): (anyhow::Result<f64>, anyhow::Result<f64>) = if round % 2 == 0 {
-                let process = cpu(by_process);
-                (process, cpu(by_address))
-            } else {
-                let address = cpu(by_address);
-                (cpu(by_process), address)
-            };
-            let (process, address) = (process?, address?);
+            let (process, address) = in_turn(round, || cpu(by_process), || cpu(by_address))?;
             eprintln!("{by_process}: {process:.2} s of CPU, {by_address}: {address:.2} s");
             // The first round brings the files into the page cache.
             if round > 0 {

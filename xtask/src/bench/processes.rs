@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::{
     churn::number,
-    figure::Figure,
+    figure::{Figure, in_turn},
     hold::Holder,
     process,
     start::{settled_memory, watch},
@@ -101,7 +101,7 @@ impl ProcessesBench {
         let what = "as many processes as possible, with watch: ratio";
         let (mut ratios, mut made, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for round in 1..=self.rounds {
-            let mut with = || {
+            let with = || {
                 let to = Stdio::from(File::create("/dev/null")?);
                 let netmon = RunningNetmon::start(&release_binary(), &["watch", "--json"], to)?;
                 let rate = self.spawned(None)?;
@@ -109,13 +109,7 @@ impl ProcessesBench {
                 lost.push(number(&netmon.stop()?, "lost")? as f64);
                 anyhow::Ok(rate)
             };
-            // The two take turns in going first, so that a drift of the machine favours neither.
-            let (with, without) = if round % 2 == 0 {
-                let without = self.spawned(None)?;
-                (with()?, without)
-            } else {
-                (with()?, self.spawned(None)?)
-            };
+            let (with, without) = in_turn(round, with, || self.spawned(None))?;
             eprintln!("{what}: {round}: {with:.0}/s of {without:.0}/s: {:.3}", with / without);
             ratios.push(with / without);
             made.push(without);

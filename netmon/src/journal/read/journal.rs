@@ -250,7 +250,8 @@ impl HostJournal {
     /// Returns the events of a stretch of time as [`Self::replay`] does, with the gaps that were
     /// noticed after the stretch.
     fn replay_with_gaps(&self, span: TimeSpan) -> HostReplay {
-        let mut gaps = self.gaps(span);
+        // Such a gap reaches over the end. Those before are events of the stretch.
+        let mut gaps = self.gaps_at(span.to);
         // A block that cannot be read is reported by the replay.
         let is_block =
             |gap: &JournalGap| gap.gap.loss == Loss::Missing && gap.moment.monotonic == Mono::BOOT;

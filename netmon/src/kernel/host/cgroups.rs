@@ -122,12 +122,8 @@ impl Top {
         let mut directories = VecDeque::from([self.directory.clone()]);
         while let Some(directory) = directories.pop_front() {
             // One that is gone by now is none.
-            let metadata = match fs::metadata(&directory) {
-                Ok(metadata) => metadata,
-                Err(error) => {
-                    walk.is_complete &= error.kind() == io::ErrorKind::NotFound;
-                    continue;
-                }
+            let Some(metadata) = there(fs::metadata(&directory), &mut walk.is_complete) else {
+                continue;
             };
             if walk.found.len() >= MOST {
                 walk.is_complete = false;
@@ -138,9 +134,7 @@ impl Top {
             walk.found.push((metadata.ino(), shortened(&path)));
             // A user may close an own cgroup to others, and make paths that are too long for the
             // system.
-            let entries = fs::read_dir(&directory).inspect_err(|error| {
-                walk.is_complete &= error.kind() == io::ErrorKind::NotFound;
-            });
+            let entries = there(fs::read_dir(&directory), &mut walk.is_complete);
             let entries = entries.into_iter().flatten().flatten();
             let is_cgroup =
                 |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -149,6 +143,11 @@ impl Top {
         }
         walk
     }
+}
+
+/// Returns what was read; nothing if it is gone. Notes when it is there and cannot be read.
+fn there<T>(read: io::Result<T>, is_complete: &mut bool) -> Option<T> {
+    read.inspect_err(|error| *is_complete &= error.kind() == io::ErrorKind::NotFound).ok()
 }
 
 #[cfg(test)]

@@ -68,12 +68,12 @@ impl EngineFiles {
     }
 
     /// Returns the names of the container and the pod of a cgroup, as far as the files have them.
-    /// No names for a cgroup that a user may have made.
-    pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Names {
+    /// Nothing for a cgroup that no engine has made, or that a user may have made.
+    pub(in crate::kernel) fn names(&mut self, cgroup: &Cgroup) -> Option<Names> {
         let workload = cgroup.workload();
-        let Some(container) = &workload.container else { return Names::default() };
-        if !self.may_have(cgroup) {
-            return Names::default();
+        let container = workload.container.as_ref()?;
+        if !may_have_names(&workload) || !(self.is_made_by_root)(container.path) {
+            return None;
         }
         let mut names = self.container(container);
         if names.pod.is_none()
@@ -81,14 +81,7 @@ impl EngineFiles {
         {
             names.pod = self.kubelet_pod(&String::from_utf8_lossy(uid));
         }
-        names
-    }
-
-    /// Returns whether the files may have names for the container of a cgroup.
-    pub(in crate::kernel) fn may_have(&self, cgroup: &Cgroup) -> bool {
-        let workload = cgroup.workload();
-        let path = workload.container.as_ref().map(|container| container.path);
-        may_have_names(&workload) && path.is_some_and(self.is_made_by_root)
+        Some(names)
     }
 
     fn container(&mut self, container: &Container<'_>) -> Names {
@@ -244,7 +237,7 @@ mod tests {
             let root = self.0.to_str().expect("UTF-8");
             let mut files = EngineFiles::below(root, |path| !path.starts_with(b"/delegated/"));
             let cgroup = Cgroup::new(7, Some(path.as_bytes().into()));
-            let Names { container, pod } = files.names(&cgroup);
+            let Names { container, pod } = files.names(&cgroup).unwrap_or_default();
             let pod = pod.map(|(pod, namespace)| format!("{namespace}/{pod}"));
             format!("{} {}", container.as_deref().unwrap_or("-"), pod.as_deref().unwrap_or("-"))
         }

@@ -238,7 +238,7 @@ impl Dump {
                 process.cgroup = path.map(|path| {
                     let cgroup = known_cgroups.entry(path).or_insert_with_key(|path| {
                         let cgroup = Cgroup::new(0, Some(path.clone()));
-                        cgroup.name(files.names(&cgroup));
+                        cgroup.name(files.names(&cgroup).unwrap_or_default());
                         Arc::new(cgroup)
                     });
                     Arc::clone(cgroup)

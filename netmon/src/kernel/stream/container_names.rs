@@ -140,10 +140,9 @@ impl Containers {
                 return true;
             }
             *looks += 1;
-            let Some(first) = cgroups.first().filter(|first| files.may_have(first)) else {
-                return false;
-            };
-            let names = files.names(first);
+            let Some(first) = cgroups.first() else { return false };
+            // The files never have names for one that a user may have made.
+            let Some(names) = files.names(first) else { return false };
             let Workload { container, pod_uid, .. } = first.workload();
             // No file has the names of Podman's pods.
             let has_pod = pod_uid.is_some()
